@@ -1,0 +1,36 @@
+"""The exceptions that qcloop raises for what a user can get wrong.
+
+Every message says what was expected, what came, and what to do. The command line
+prints it as one line and exits with :attr:`QcloopError.exit_code`.
+"""
+
+
+class QcloopError(Exception):
+    """Base of every error that is raised on purpose."""
+
+    #: Exit status of the command line for this error.
+    exit_code = 2
+
+
+class DeviceError(QcloopError):
+    """A device profile is unknown, unreadable or out of range."""
+
+
+class DataError(QcloopError):
+    """A data set is missing, damaged or not what its name says."""
+
+
+class ArrayError(QcloopError):
+    """An operation on the array was refused; the array is unchanged."""
+
+
+class ConfigError(QcloopError):
+    """A setting of a run is unknown, out of range or contradicts another."""
+
+
+class RunError(QcloopError):
+    """A run folder cannot be used as asked."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is damaged or belongs to something else."""
