@@ -1,0 +1,112 @@
+"""Plain NumPy twins of ``compiled.py``: the same signatures, written to be read and to check.
+
+The products are float64 matrix products, which are exact here: every sum is below 2^53.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.array.contract import Policy, pulse_cost
+from qcloop.array.tally import CLIPPED, PROGRAMMED, RESET, SATURATED, SET, UNVERIFIED
+from qcloop.formats import CODE_MAX
+
+Ints = npt.NDArray[Any]
+
+
+def draw(mean: Any, spread: Any, z: Any) -> Any:
+    """Return the codes before clipping: mean + spread * z, rounded to the nearest (halves up)."""
+    return mean + np.floor_divide(spread * z + 256, 512)
+
+
+def program(
+    levels: Ints,
+    codes: Ints,
+    places: Ints,
+    targets: Ints,
+    fresh: int,
+    mean: Ints,
+    spread: Ints,
+    policy: int,
+    tolerance: int,
+    tries: int,
+    z: Ints,
+    tally: Ints,
+    attempts: Ints,
+) -> int:
+    """Program cells one after the other; return how many samples of ``z`` were used."""
+    states = len(mean)
+    limit = tries if policy == Policy.VERIFY else 1
+    used = 0
+    for place, target in zip(places.tolist(), targets.tolist(), strict=True):
+        old = None if place >= fresh else int(levels[place])
+        stuck = old is not None and old >= states
+        tally[PROGRAMMED] += 1
+        for _ in range(limit):
+            raw = int(draw(int(mean[target]), int(spread[target]), int(z[used])))
+            used += 1
+            code = min(max(raw, 0), CODE_MAX)
+            tally[CLIPPED] += code != raw
+            attempts[target] += 1
+            tally[[SET, RESET]] += pulse_cost(old, target, states, Policy(policy))
+            if stuck:
+                code = int(codes[place])
+            else:
+                levels[place], codes[place], old = target, code, target
+            if abs(code - int(mean[target])) <= tolerance:
+                break
+        else:
+            tally[UNVERIFIED] += policy == Policy.VERIFY
+    return used
+
+
+def _region(codes: Ints, start: int, stride: int, rows: int, cols: int) -> Ints:
+    return codes[start : start + rows * stride].reshape(rows, stride)[:, :cols].astype(np.float64)
+
+
+def forward_bytes(codes: Ints, start: int, stride: int, reference: int, x: Ints, y: Ints) -> None:
+    """Multiply inputs with the rows."""
+    y[:] = x.astype(np.float64) @ (_region(codes, start, stride, x.shape[1], y.shape[1]) - reference)
+
+
+forward_binary = forward_bytes
+
+
+def backward(codes: Ints, start: int, stride: int, reference: int, d: Ints, e: Ints) -> None:
+    """Multiply signed vectors with the columns."""
+    e[:] = d.astype(np.float64) @ (_region(codes, start, stride, e.shape[1], d.shape[1]) - reference).T
+
+
+def _noisy(cells: Ints, reference: int, read_spread: int, z: Ints) -> Ints:
+    noisy = draw(cells.astype(np.int64), read_spread, z.astype(np.int64))
+    return np.clip(noisy, 0, CODE_MAX) - reference
+
+
+def forward_noisy(
+    codes: Ints, start: int, lanes: int, reference: int, read_spread: int, x: Ints, z: Ints, y: Ints
+) -> None:
+    """Do one vector with a fresh sample for each cell read: column blocks outside, rows inside."""
+    rows, cols = len(x), len(y)
+    blocks = -(-cols // lanes)
+    cells = _region(codes, start, blocks * lanes, rows, cols)
+    samples = z.reshape(blocks, rows, lanes).transpose(1, 0, 2).reshape(rows, -1)[:, :cols]
+    y[:] = x.astype(np.int64) @ _noisy(cells, reference, read_spread, samples)
+
+
+def backward_noisy(
+    codes: Ints, start: int, lanes: int, reference: int, read_spread: int, d: Ints, z: Ints, e: Ints
+) -> None:
+    """Do one vector with a fresh sample for each cell read: rows outside, column blocks inside."""
+    rows, cols = len(e), len(d)
+    stride = -(-cols // lanes) * lanes
+    cells = _region(codes, start, stride, rows, cols)
+    e[:] = _noisy(cells, reference, read_spread, z.reshape(rows, stride)[:, :cols]) @ d.astype(np.int64)
+
+
+def convert(y: Ints, shift: int, top: int, tally: Ints) -> None:
+    """Put products through the ADC in place: round halves away from zero, saturate, count."""
+    size = np.abs(y.astype(np.int64))
+    rounded = np.sign(y) * ((size + ((1 << shift) >> 1)) >> shift)
+    tally[SATURATED] += np.count_nonzero(np.abs(rounded) > top)
+    y[:] = np.clip(rounded, -top, top)

@@ -1,0 +1,31 @@
+"""Device profiles: the mean and the spread of each conductance state, built in or from a file."""
+
+from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, READINGS, builtin
+from qcloop.device.files import (
+    load_profile,
+    profile_from_dict,
+    profile_to_dict,
+    resolve_device,
+    save_profile,
+)
+from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain
+from qcloop.device.show import draw_profile, plot_profile, profile_table
+
+__all__ = [
+    "BUILTIN_NAMES",
+    "DEFAULT_READING",
+    "G0_SIEMENS",
+    "READINGS",
+    "UNITS",
+    "DeviceProfile",
+    "PulseTrain",
+    "builtin",
+    "draw_profile",
+    "load_profile",
+    "plot_profile",
+    "profile_from_dict",
+    "profile_table",
+    "profile_to_dict",
+    "resolve_device",
+    "save_profile",
+]

@@ -1,0 +1,92 @@
+"""The devices of the paper, in each reading of its Equation (1).
+
+Micromachines 2020, 11, 427: Pt/HfOx/Pt devices with 32 half-integer conductance states, 16 G0 down to
+0.5 G0; G = (1 - k n) f(mu, sigma^2) at pulse stage n with mu = 16.5 - 0.5 n, k = 0.03, and sigma = 1
+(sample A, pre-treated) or 4 (sample B, untreated). The equation can be read in several ways, and
+measured figures contradict some; ``docs/devices.md`` weighs them.
+"""
+
+from math import log, sqrt
+
+import numpy as np
+
+from qcloop.device.profile import DeviceProfile, PulseTrain, check_states
+from qcloop.errors import DeviceError
+
+PAPER = "Micromachines 2020, 11, 427"
+VARIATION_RANGE = 0.03  # k
+SIGMA = {"ideal": 0.0, "A": 1.0, "B": 4.0}
+#: Full width at half maximum at stages 5 and 29, in G0 (Figure 3c to 3f).
+FWHM = {"ideal": (0.0, 0.0), "A": (4.4, 1.2), "B": (5.5, 2.3)}
+FWHM_STAGES = (5, 29)
+FWHM_PER_SIGMA = 2 * sqrt(2 * log(2))
+
+BUILTIN_NAMES = tuple(SIGMA)
+#: ``spread-variance`` first: the default, and the reading that gives the paper's Figure 5d.
+READINGS = ("spread-variance", "spread", "literal", "measured")
+DEFAULT_READING = READINGS[0]
+
+_PAPER_STATES = 32
+_TREATMENT = {"ideal": "no fluctuation", "A": "sample A, pre-treated", "B": "sample B, untreated"}
+#: 13 amplitudes in steps of 20 mV, then 19 in steps of 40 mV.
+_RESET_MILLIVOLTS = tuple(range(600, 841, 20)) + tuple(range(880, 1601, 40))
+
+
+def builtin(name: str, states: int = _PAPER_STATES, reading: str = DEFAULT_READING) -> DeviceProfile:
+    """Return a device of the paper.
+
+    Parameters
+    ----------
+    name : {"ideal", "A", "B"}
+    states : int
+        2..64. With other numbers than 32, mu is evenly spaced from 16 G0 to 0.5 G0 (to 0.25 G0 for 64),
+        and k n becomes k n * 32 / states, so that 1 - k n stays positive.
+    reading : str
+        One of ``READINGS``, as mean and standard deviation at stage n:
+        ``spread-variance`` mu and (1 - k n) sqrt(sigma); ``spread`` mu and (1 - k n) sigma;
+        ``literal`` (1 - k n) mu and (1 - k n) sigma; ``measured`` mu, and the spread from the measured
+        FWHM at stages 5 and 29, linear over the stage.
+
+    Raises
+    ------
+    DeviceError
+        If name, states or reading is unknown.
+    """
+    if name not in SIGMA:
+        raise DeviceError(f"unknown device '{name}': expected one of {', '.join(BUILTIN_NAMES)}")
+    if reading not in READINGS:
+        raise DeviceError(f"unknown reading '{reading}': expected one of {', '.join(READINGS)}")
+    check_states(states)
+    stage = np.arange(states, 0, -1) * (_PAPER_STATES / states)  # level 0 first
+    mu = np.linspace(0.25 if states == 64 else 0.5, 16.0, states)
+    shrink = 1 - VARIATION_RANGE * stage
+    sigma = SIGMA[name]
+    mean = shrink * mu if reading == "literal" else mu
+    if reading == "measured":
+        (first, last), (wide, narrow) = FWHM_STAGES, FWHM[name]
+        spread = (wide + (stage - first) * (narrow - wide) / (last - first)) / FWHM_PER_SIGMA
+    else:
+        spread = shrink * (sqrt(sigma) if reading == "spread-variance" else sigma)
+    return DeviceProfile(
+        name=name,
+        source=f"{PAPER}: {_TREATMENT[name]}",
+        unit="G0",
+        lsb=1 / 32,
+        mean=tuple(mean.tolist()),
+        spread=tuple(spread.tolist()),
+        reading=reading,
+        pulses=_pulses(states),
+    )
+
+
+def _pulses(states: int) -> PulseTrain:
+    """Return the paper's pulses; for other numbers of states the ramp is interpolated over the stage."""
+    stage = np.arange(1, states + 1) * (_PAPER_STATES / states)
+    millivolts = np.interp(stage, np.arange(1, _PAPER_STATES + 1), _RESET_MILLIVOLTS)
+    return PulseTrain(
+        width_s=10e-3,
+        reset_volts=tuple((millivolts / 1000).tolist()),
+        set_volts=1.0,
+        set_compliance_a=5e-3,
+        on_siemens=1 / 300,
+    )
