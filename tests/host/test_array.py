@@ -253,7 +253,11 @@ def operations(draw):
         "reference": draw(st.integers(0, 1023)),
     }
     kinds = ["program", "block", "forward1", "forward8", "backward", "stuck", "read"]
-    return states, options, draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 2**32 - 1)), max_size=12))
+    return (
+        states,
+        options,
+        draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 2**32 - 1)), max_size=12)),
+    )
 
 
 def run_operations(kernels, states, options, program):
@@ -281,7 +285,9 @@ def run_operations(kernels, states, options, program):
             x = rng.integers(0, 2 if bits == 1 else 256, (3, region.rows)).astype(np.uint8)
             answers.append(array.forward(region, x, bits).tolist())
         elif kind == "backward":
-            answers.append(array.backward(region, rng.integers(-128, 128, (3, region.cols)).astype(np.int8)).tolist())
+            answers.append(
+                array.backward(region, rng.integers(-128, 128, (3, region.cols)).astype(np.int8)).tolist()
+            )
         else:
             answers.append([part.tolist() for part in array.read(region)])
     return answers, array_digest(array, regions), array.counters(), array.positions()
@@ -300,7 +306,9 @@ def test_lanes_change_nothing_but_the_read_noise():
         region = Region(0, 9, 7)
         array.program_block(region, levels_of((9, 7)))
         array.program(region, np.arange(0, 63, 5), levels_of(13, seed=2))
-        results.append((array_digest(array, [region]), array.forward(region, np.ones((1, 9), np.uint8), 1).tolist()))
+        results.append(
+            (array_digest(array, [region]), array.forward(region, np.ones((1, 9), np.uint8), 1).tolist())
+        )
     assert results[0] == results[1] == results[2]
 
 
@@ -321,13 +329,25 @@ def test_configure_keeps_the_cells_and_restores_generator_positions():
     ("operation", "message"),
     [
         (lambda a: a.forward(Region(0, 4, 5), np.ones((1, 4), np.uint8), 1), "never programmed"),
-        (lambda a: a.forward(Region(0, 4, 4), np.ones((1, 5), np.uint8), 1), r"4 rows, not uint8 of shape \(1, 5\)"),
+        (
+            lambda a: a.forward(Region(0, 4, 4), np.ones((1, 5), np.uint8), 1),
+            r"4 rows, not uint8 of shape \(1, 5\)",
+        ),
         (lambda a: a.forward(Region(0, 4, 4), np.full((1, 4), 2, np.uint8), 1), "0 or 1, not 2"),
         (lambda a: a.forward(Region(0, 4, 4), np.ones((1, 4), np.uint8), 4), "1 or 8 bits, not 4"),
-        (lambda a: a.backward(Region(0, 4, 4), np.ones((1, 4), np.int16)), "int8 vectors of 4 columns, not int16"),
+        (
+            lambda a: a.backward(Region(0, 4, 4), np.ones((1, 4), np.int16)),
+            "int8 vectors of 4 columns, not int16",
+        ),
         (lambda a: a.program_block(Region(9, 1, 1), np.zeros((1, 1), np.uint8)), "starts at word 9.*up to 4"),
-        (lambda a: a.program_block(Region(4, 1021, 4), np.zeros((1021, 4), np.uint8)), "word 1025.*has 1024 words"),
-        (lambda a: a.program_block(Region(0, 1, 1), np.array([[32]], np.uint8)), "0..31 for 32 states, not 32"),
+        (
+            lambda a: a.program_block(Region(4, 1021, 4), np.zeros((1021, 4), np.uint8)),
+            "word 1025.*has 1024 words",
+        ),
+        (
+            lambda a: a.program_block(Region(0, 1, 1), np.array([[32]], np.uint8)),
+            "0..31 for 32 states, not 32",
+        ),
         (lambda a: a.program(Region(0, 4, 4), np.array([16]), np.zeros(1, np.uint8)), "0..15.*4 x 4, not 16"),
         (lambda a: a.program(Region(0, 4, 4), np.array([-1]), np.zeros(1, np.uint8)), "not -1"),
         (lambda a: a.program(Region(0, 4, 4), np.array([1, 2]), np.zeros(1, np.uint8)), r"\(2,\) and \(1,\)"),
@@ -375,7 +395,7 @@ def test_impossible_shapes_of_an_array_are_named():
         ArrayConfig(lanes=3)
     with pytest.raises(ConfigError, match="multiple of 4 lanes, not 10"):
         ArrayConfig(lanes=4, cells=10)
-    with pytest.raises(ConfigError, match="2..16 bits, not 1"):
+    with pytest.raises(ConfigError, match=r"2..16 bits, not 1"):
         AdcStage(1, 0)
     with pytest.raises(ConfigError, match="unknown policy 'x': expected one of direct, reset-only, verify"):
         Policy.from_label("x")

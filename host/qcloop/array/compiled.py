@@ -14,37 +14,35 @@ _DIRECT, _VERIFY = 0, 2
 
 
 @njit(cache=True)
-def draw(mean, spread, z):  # type: ignore[no-untyped-def]
+def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
     return mean + ((spread * z + 256) >> 9)
 
 
 @njit(cache=True)
-def clip_code(code):  # type: ignore[no-untyped-def]
+def clip_code(code):
     """Return the code held to what a cell can store."""
     return min(max(code, 0), CODE_MAX)
 
 
 @njit(cache=True)
-def count_pulses(old, new, states, policy, tally):  # type: ignore[no-untyped-def]
-    """Add the pulses of one attempt, as ``contract.pulse_cost`` defines them."""
+def pulses(old, new, states, policy):
+    """Return the SET and RESET pulses of one attempt, as ``contract.pulse_cost`` defines them."""
     if old >= states or (policy != _DIRECT and new >= old):
-        tally[SET] += 1
-        tally[RESET] += states - new
-    elif new > old:
-        tally[SET] += new - old
-    else:
-        tally[RESET] += max(old - new, 1 if policy == _DIRECT else 0)
+        return 1, states - new
+    return max(new - old, 0), max(old - new, 0) + (new == old)
 
 
 @njit(cache=True)
-def program(levels, codes, places, targets, fresh, mean, spread, policy, tolerance, tries, z, tally, attempts):  # type: ignore[no-untyped-def]
+def program(
+    levels, codes, places, targets, fresh, mean, spread, policy, tolerance, tries, z, tally, attempts
+):
     """Program cells one after the other; return how many samples of ``z`` were used.
 
     ``places`` (int64) are flat cell addresses, those from ``fresh`` on were never programmed.
     """
     states = len(mean)
-    used = 0
+    used = set_pulses = reset_pulses = clipped = 0
     for k in range(len(places)):
         place, level = places[k], targets[k]
         old = states if place >= fresh else int(levels[place])
@@ -56,9 +54,11 @@ def program(levels, codes, places, targets, fresh, mean, spread, policy, toleran
             raw = draw(centre, width, int(z[used]))
             used += 1
             code = clip_code(raw)
-            tally[CLIPPED] += raw != code
+            clipped += raw != code
             attempts[level] += 1
-            count_pulses(old, int(level), states, policy, tally)
+            sets, resets = pulses(old, int(level), states, policy)
+            set_pulses += sets
+            reset_pulses += resets
             if stuck:
                 code = int(codes[place])
             else:
@@ -67,14 +67,17 @@ def program(levels, codes, places, targets, fresh, mean, spread, policy, toleran
                 old = int(level)
             attempt += 1
             done = abs(code - centre) <= tolerance
-        tally[PROGRAMMED] += 1
         if policy == _VERIFY and not done:
             tally[UNVERIFIED] += 1
+    tally[PROGRAMMED] += len(places)
+    tally[SET] += set_pulses
+    tally[RESET] += reset_pulses
+    tally[CLIPPED] += clipped
     return used
 
 
 @njit(cache=True)
-def forward_binary(codes, start, stride, reference, x, y):  # type: ignore[no-untyped-def]
+def forward_binary(codes, start, stride, reference, x, y):
     """Sum the rows whose 1-bit input is on: the inputs are sparse, so only those are walked."""
     rows, cols = x.shape[1], y.shape[1]
     active = np.empty(rows, np.int64)
@@ -103,7 +106,7 @@ def forward_binary(codes, start, stride, reference, x, y):  # type: ignore[no-un
 
 
 @njit(cache=True)
-def forward_bytes(codes, start, stride, reference, x, y):  # type: ignore[no-untyped-def]
+def forward_bytes(codes, start, stride, reference, x, y):
     """Multiply 8-bit inputs with the rows; rows whose input is zero are skipped."""
     rows, cols = x.shape[1], y.shape[1]
     for b in range(x.shape[0]):
@@ -123,7 +126,7 @@ def forward_bytes(codes, start, stride, reference, x, y):  # type: ignore[no-unt
 
 
 @njit(cache=True)
-def backward(codes, start, stride, reference, d, e):  # type: ignore[no-untyped-def]
+def backward(codes, start, stride, reference, d, e):
     """Multiply signed 8-bit vectors with the columns."""
     rows, cols = e.shape[1], d.shape[1]
     wide = np.empty(cols, np.int32)
@@ -141,7 +144,7 @@ def backward(codes, start, stride, reference, d, e):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def forward_noisy(codes, start, lanes, reference, read_spread, x, z, y):  # type: ignore[no-untyped-def]
+def forward_noisy(codes, start, lanes, reference, read_spread, x, z, y):
     """Do one vector with a fresh sample for each cell read: column blocks outside, rows inside."""
     rows, cols = len(x), len(y)
     blocks = -(-cols // lanes)
@@ -156,7 +159,7 @@ def forward_noisy(codes, start, lanes, reference, read_spread, x, z, y):  # type
 
 
 @njit(cache=True)
-def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):  # type: ignore[no-untyped-def]
+def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
     """Do one vector with a fresh sample for each cell read: rows outside, column blocks inside."""
     rows, cols = len(e), len(d)
     stride = -(-cols // lanes) * lanes
@@ -169,7 +172,7 @@ def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):  # typ
 
 
 @njit(cache=True)
-def convert(y, shift, top, tally):  # type: ignore[no-untyped-def]
+def convert(y, shift, top, tally):
     """Put products through the ADC in place: round halves away from zero, saturate, count."""
     half = (1 << shift) >> 1
     flat = y.reshape(-1)

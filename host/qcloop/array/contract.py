@@ -67,12 +67,16 @@ class ArrayConfig:
     lanes: int = 16
     #: Capacity in cells, a multiple of ``lanes``.
     cells: int = 1 << 18
+    #: Most rows and most columns of a region: the length of the vector buffer.
+    side: int = MAX_SIDE
 
     def __post_init__(self) -> None:
         if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
             raise ConfigError(f"lanes must be a power of two from 1 to 64, not {self.lanes}")
         if self.cells < self.lanes or self.cells % self.lanes:
             raise ConfigError(f"capacity must be a multiple of {self.lanes} lanes, not {self.cells} cells")
+        if not 1 <= self.side <= MAX_SIDE:
+            raise ConfigError(f"the side of a region must be 1..{MAX_SIDE}, not {self.side}")
 
     @property
     def words(self) -> int:
@@ -86,7 +90,10 @@ class ArrayConfig:
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of cells: cell (i, j) is lane ``j % lanes`` of word ``base + i * row_words + j // lanes``."""
+    """A rectangle of cells.
+
+    Cell (i, j) is lane ``j % lanes`` of word ``base + i * row_words + j // lanes``.
+    """
 
     #: First memory word.
     base: int
@@ -252,6 +259,7 @@ class Array(ABC):
         self.config = config
         self._settings: ArraySettings | None = None
         self._programmed_words = 0
+        self._readable: set[Region] = set()
 
     # -- the operations -------------------------------------------------------------------------
 
@@ -291,14 +299,15 @@ class Array(ABC):
             raise ArrayError(f"a list of cells needs as many levels: {cells.shape} and {levels.shape} came")
         if len(cells) == 0:
             return
-        low, high = int(cells.min()), int(cells.max())
-        if low < 0 or high >= region.rows * region.cols:
+        places: npt.NDArray[np.int64] = cells.astype(np.int64, copy=False)
+        if places.view(np.uint64).max() >= region.rows * region.cols:  # below zero is huge there
+            low = int(places.min())
             raise ArrayError(
                 f"cells must be 0..{region.rows * region.cols - 1} in a region of {region.rows} x "
-                f"{region.cols}, not {low if low < 0 else high}"
+                f"{region.cols}, not {low if low < 0 else int(places.max())}"
             )
         self._check_levels(levels)
-        self._program(region, cells.astype(np.int64, copy=False), levels)
+        self._program(region, places, levels)
 
     def program_block(self, region: Region, levels: U8) -> None:
         """Program every cell of a region, row by row; ``levels`` is (rows, cols) uint8."""
@@ -357,10 +366,11 @@ class Array(ABC):
         return self._forward(region, np.ascontiguousarray(x), bits)
 
     def backward(self, region: Region, d: I8) -> I32:
-        """Return ``e[b, i] = sum_j d[b, j] * (g[i, j] - reference)`` for (n, cols) int8 ``d``: (n, rows) int32.
+        """Return ``e[b, i] = sum_j d[b, j] * (g[i, j] - reference)``.
 
-        The ADC stage does not act here. Read noise acts as in :meth:`forward`, but the words are read
-        vector by vector, then row by row, then column block by column block.
+        ``d`` is (n, cols) int8, the result (n, rows) int32. The ADC stage does not act here. Read noise
+        acts as in :meth:`forward`, but the words are read vector by vector, then row by row, then column
+        block by column block.
         """
         self._check_programmed(region)
         if d.ndim != 2 or d.shape[1] != region.cols or d.dtype != np.int8:
@@ -409,6 +419,11 @@ class Array(ABC):
 
     def _check_inside(self, region: Region) -> None:
         _ = self.settings
+        if max(region.rows, region.cols) > self.config.side:
+            raise ArrayError(
+                f"this array takes regions of at most {self.config.side} rows and columns, not "
+                f"{region.rows} x {region.cols}"
+            )
         end = region.end(self.config)
         if end > self.config.words:
             raise ArrayError(
@@ -425,12 +440,15 @@ class Array(ABC):
             )
 
     def _check_programmed(self, region: Region) -> None:
+        if region in self._readable:  # once readable it stays so, and this is called for every product
+            return
         self._check_inside(region)
         if region.end(self.config) > self._programmed_words:
             raise ArrayError(
                 f"region {region.rows} x {region.cols} at word {region.base} was never programmed: words "
                 f"are programmed only up to {self._programmed_words}; program it as a block first"
             )
+        self._readable.add(region)
 
     def _check_levels(self, levels: U8) -> None:
         if levels.size and levels.max() >= self.settings.states:

@@ -1,6 +1,7 @@
 """The golden model: the array contract in exact integers, and the reference for the gateware."""
 
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from qcloop.array.contract import (
 )
 from qcloop.formats import MAX_STATES
 from qcloop.grng import Grng16, Stream
+
+_Cell = TypeVar("_Cell", np.uint8, np.int16)
 
 
 class GoldenArray(Array):
@@ -158,6 +161,6 @@ class GoldenArray(Array):
         lanes = self.config.lanes
         return region.base * lanes, self.config.row_words(region.cols) * lanes
 
-    def _view(self, flat: npt.NDArray[np.generic], region: Region) -> npt.NDArray[np.generic]:
+    def _view(self, flat: npt.NDArray[_Cell], region: Region) -> npt.NDArray[_Cell]:
         start, stride = self._place(region)
         return flat[start : start + region.rows * stride].reshape(region.rows, stride)[:, : region.cols]

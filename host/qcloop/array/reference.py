@@ -80,7 +80,8 @@ def backward(codes: Ints, start: int, stride: int, reference: int, d: Ints, e: I
 
 def _noisy(cells: Ints, reference: int, read_spread: int, z: Ints) -> Ints:
     noisy = draw(cells.astype(np.int64), read_spread, z.astype(np.int64))
-    return np.clip(noisy, 0, CODE_MAX) - reference
+    clipped: Ints = np.clip(noisy, 0, CODE_MAX)
+    return clipped - reference
 
 
 def forward_noisy(

@@ -1,6 +1,7 @@
 """Device profiles: the mean and the spread of each conductance state, built in or from a file."""
 
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, READINGS, builtin
+from qcloop.device.draw import draw_profile, profile_table
 from qcloop.device.files import (
     load_profile,
     profile_from_dict,
@@ -8,8 +9,8 @@ from qcloop.device.files import (
     resolve_device,
     save_profile,
 )
+from qcloop.device.plot import plot_profile
 from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain
-from qcloop.device.show import draw_profile, plot_profile, profile_table
 
 __all__ = [
     "BUILTIN_NAMES",

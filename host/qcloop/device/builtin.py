@@ -9,6 +9,7 @@ measured figures contradict some; ``docs/devices.md`` weighs them.
 from math import log, sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from qcloop.device.profile import DeviceProfile, PulseTrain, check_states
 from qcloop.errors import DeviceError
@@ -26,13 +27,13 @@ BUILTIN_NAMES = tuple(SIGMA)
 READINGS = ("spread-variance", "spread", "literal", "measured")
 DEFAULT_READING = READINGS[0]
 
-_PAPER_STATES = 32
+PAPER_STATES = 32
 _TREATMENT = {"ideal": "no fluctuation", "A": "sample A, pre-treated", "B": "sample B, untreated"}
 #: 13 amplitudes in steps of 20 mV, then 19 in steps of 40 mV.
 _RESET_MILLIVOLTS = tuple(range(600, 841, 20)) + tuple(range(880, 1601, 40))
 
 
-def builtin(name: str, states: int = _PAPER_STATES, reading: str = DEFAULT_READING) -> DeviceProfile:
+def builtin(name: str, states: int = PAPER_STATES, reading: str = DEFAULT_READING) -> DeviceProfile:
     """Return a device of the paper.
 
     Parameters
@@ -57,10 +58,11 @@ def builtin(name: str, states: int = _PAPER_STATES, reading: str = DEFAULT_READI
     if reading not in READINGS:
         raise DeviceError(f"unknown reading '{reading}': expected one of {', '.join(READINGS)}")
     check_states(states)
-    stage = np.arange(states, 0, -1) * (_PAPER_STATES / states)  # level 0 first
+    stage = np.arange(states, 0, -1) * (PAPER_STATES / states)  # level 0 first
     mu = np.linspace(0.25 if states == 64 else 0.5, 16.0, states)
     shrink = 1 - VARIATION_RANGE * stage
     sigma = SIGMA[name]
+    spread: npt.NDArray[np.floating]
     mean = shrink * mu if reading == "literal" else mu
     if reading == "measured":
         (first, last), (wide, narrow) = FWHM_STAGES, FWHM[name]
@@ -81,8 +83,8 @@ def builtin(name: str, states: int = _PAPER_STATES, reading: str = DEFAULT_READI
 
 def _pulses(states: int) -> PulseTrain:
     """Return the paper's pulses; for other numbers of states the ramp is interpolated over the stage."""
-    stage = np.arange(1, states + 1) * (_PAPER_STATES / states)
-    millivolts = np.interp(stage, np.arange(1, _PAPER_STATES + 1), _RESET_MILLIVOLTS)
+    stage = np.arange(1, states + 1) * (PAPER_STATES / states)
+    millivolts = np.interp(stage, np.arange(1, PAPER_STATES + 1), _RESET_MILLIVOLTS)
     return PulseTrain(
         width_s=10e-3,
         reset_volts=tuple((millivolts / 1000).tolist()),

@@ -1,5 +1,7 @@
-"""Device profiles as TOML files."""
+"""Device profiles as TOML files, and the search for a device by name or path."""
 
+import difflib
+import os
 import tomllib
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -7,78 +9,81 @@ from typing import Any
 
 import tomli_w
 
-from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, builtin
-from qcloop.device.profile import DeviceProfile, PulseTrain
+from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, PAPER_STATES, builtin
+from qcloop.device.profile import UNITS, DeviceProfile, PulseTrain
 from qcloop.errors import DeviceError
 
-
-def profile_to_dict(profile: DeviceProfile) -> dict[str, Any]:
-    """Return a profile as plain values for TOML, without what is None."""
-    return {key: value for key, value in asdict(profile).items() if value is not None}
-
-
-def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
-    """Return the profile in a mapping; raises DeviceError naming what is unknown, missing or wrong."""
-    given = dict(values)
-    pulses = given.pop("pulses", None)
-    if pulses is not None:
-        if not isinstance(pulses, dict):
-            raise DeviceError(f"pulses must be a table, not {pulses!r}")
-        given["pulses"] = _build(PulseTrain, pulses, "pulses.")
-    profile: DeviceProfile = _build(DeviceProfile, given, "")
-    return profile
+_HEADER = f"""\
+# qcloop device profile.
+# unit    of every conductance below, one of {", ".join(UNITS)}
+# lsb     conductance of one code; codes run from 0 to 1023
+# mean    conductance of each level, the lowest state (level 0) first
+# spread  programming fluctuation of each level, one standard deviation (not per cent)
+# pulses  optional: RESET amplitudes from the highest state down, in volts; width in seconds;
+#         SET voltage in volts and compliance in amperes; ON conductance in siemens
+"""
 
 
-def _build(kind: type, values: dict[str, Any], prefix: str) -> Any:
-    known = {f.name: f for f in fields(kind)}
-    for key in values:
-        if key not in known:
-            raise DeviceError(f"unknown key '{prefix}{key}': expected one of {', '.join(known)}")
-    required = [name for name, f in known.items() if name not in ("reading", "pulses")]
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise DeviceError(f"missing key '{prefix}{missing[0]}'")
-    return kind(**{key: _convert(f"{prefix}{key}", known[key].type, value) for key, value in values.items()})
+def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
+    """Write a profile as TOML; :func:`load_profile` returns an equal one.
 
-
-def _convert(key: str, kind: Any, value: Any) -> Any:
-    if kind is float:
-        return _number(key, value)
-    if kind == tuple[float, ...]:
-        if not isinstance(value, (list, tuple)):
-            raise DeviceError(f"{key} must be a list of numbers, not {value!r}")
-        return tuple(_number(f"{key}[{index}]", item) for index, item in enumerate(value))
-    if kind in (str, str | None) and not isinstance(value, str):
-        raise DeviceError(f"{key} must be a text, not {value!r}")
-    return value
-
-
-def _number(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise DeviceError(f"{key} must be a number, not {value!r}")
-    return float(value)
-
-
-def save_profile(profile: DeviceProfile, path: Path) -> None:
-    """Write a profile as TOML; raises DeviceError if the file cannot be written."""
+    Raises
+    ------
+    DeviceError
+        If the file cannot be written.
+    """
+    content = f"{_HEADER}\n{tomli_w.dumps(profile_to_dict(profile))}"
     try:
-        path.write_text(tomli_w.dumps(profile_to_dict(profile)), encoding="utf-8")
+        Path(path).write_bytes(content.encode())
     except OSError as error:
-        raise DeviceError(f"cannot write {path}: {error.strerror}") from error
+        raise DeviceError(f"cannot write device file {path}: {error.strerror}") from error
 
 
-def load_profile(path: Path) -> DeviceProfile:
-    """Return the profile in a TOML file; raises DeviceError naming the file and what is wrong in it."""
+def load_profile(path: str | os.PathLike[str]) -> DeviceProfile:
+    """Read a profile from a TOML file.
+
+    Raises
+    ------
+    DeviceError
+        If the file cannot be read, is not TOML, has a key that is unknown, missing or of the wrong
+        type, or holds a profile that is out of range. The message names the path.
+    """
     try:
-        return profile_from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DeviceError(f"cannot read device file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DeviceError(f"device file {path} is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
+        raise DeviceError(f"device file {path} is not UTF-8 text (byte {error.start})") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line; huge integers, nesting
         raise DeviceError(f"device file {path} is not TOML: {error}") from error
+    try:
+        return profile_from_dict(values)
     except DeviceError as error:
         raise DeviceError(f"device file {path}: {error}") from error
+
+
+def profile_to_dict(profile: DeviceProfile) -> dict[str, Any]:
+    """Return a profile as plain values for TOML; what is None is left out."""
+    plain: dict[str, Any] = _plain(asdict(profile))
+    return plain
+
+
+def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
+    """Return the profile that :func:`profile_to_dict` made ``values`` of.
+
+    Raises
+    ------
+    DeviceError
+        For a key that is unknown, missing or of the wrong type, and as :class:`DeviceProfile` does.
+    """
+    _check_keys(values, _PROFILE_KEYS, "")
+    pulses = values.get("pulses")
+    if pulses is None:
+        return DeviceProfile(**values)
+    if not isinstance(pulses, dict):
+        raise DeviceError(f"pulses must be a table of {', '.join(_PULSE_KEYS)}, not {pulses!r}")
+    _check_keys(pulses, _PULSE_KEYS, "pulses.")
+    return DeviceProfile(**{**values, "pulses": PulseTrain(**pulses)})
 
 
 def resolve_device(device: str, states: int | None = None, reading: str | None = None) -> DeviceProfile:
@@ -87,27 +92,57 @@ def resolve_device(device: str, states: int | None = None, reading: str | None =
     Parameters
     ----------
     device : str
-        A built-in name, or a path.
+        One of :data:`BUILTIN_NAMES`, else the path of a file.
     states : int, optional
-        Default: 32 for a built-in device, those of the file otherwise.
+        Number of states: 32 if left out for a built-in device; a file states its own.
     reading : str, optional
-        Only for built-in devices.
+        One of :data:`READINGS`, for a built-in device only; a file may only be given its own.
 
     Raises
     ------
     DeviceError
-        If there is no such device, or ``states`` or ``reading`` does not go with it.
+        If there is no such device, or ``states`` or ``reading`` contradict the file.
     """
     if device in BUILTIN_NAMES:
-        return builtin(device, 32 if states is None else states, reading or DEFAULT_READING)
-    path = Path(device)
-    if path.suffix != ".toml" and not path.is_file():
-        raise DeviceError(f"unknown device '{device}': expected one of {', '.join(BUILTIN_NAMES)}, or a TOML file")
-    profile = load_profile(path)
-    if states is not None and states != profile.states:
-        raise DeviceError(
-            f"device file {path} has {profile.states} states, not {states}: leave the number of states out"
+        return builtin(
+            device,
+            PAPER_STATES if states is None else states,
+            DEFAULT_READING if reading is None else reading,
         )
-    if reading is not None and reading != profile.reading:
-        raise DeviceError(f"reading '{reading}' is for built-in devices, not for device file {path}: leave it out")
+    if not (device.endswith(".toml") or Path(device).is_file()):
+        raise DeviceError(
+            f"unknown device '{device}': expected one of {', '.join(BUILTIN_NAMES)}, or a TOML file"
+        )
+    profile = load_profile(device)
+    if reading not in (None, profile.reading):
+        raise DeviceError(
+            f"reading '{reading}' is for built-in devices, not for device file {device}: leave it out"
+        )
+    if states not in (None, profile.states):
+        raise DeviceError(
+            f"device file {device} has {profile.states} states, not {states}: leave the number of states out"
+        )
     return profile
+
+
+#: Keys of a file; all but the optional ones are required, so that no figure comes from another device.
+_PROFILE_KEYS = tuple(field.name for field in fields(DeviceProfile))
+_PULSE_KEYS = tuple(field.name for field in fields(PulseTrain))
+_OPTIONAL_KEYS = ("reading", "pulses")
+
+
+def _check_keys(values: dict[str, Any], keys: tuple[str, ...], prefix: str) -> None:
+    for key in values:
+        if key not in keys:
+            close = difflib.get_close_matches(key, keys, n=1)
+            hint = f"did you mean '{prefix}{close[0]}'?" if close else f"the keys are {', '.join(keys)}"
+            raise DeviceError(f"unknown key '{prefix}{key}': {hint}")
+    missing = [f"'{prefix}{key}'" for key in keys if key not in values and key not in _OPTIONAL_KEYS]
+    if missing:
+        raise DeviceError(f"missing key {' and '.join(missing)}: add {'it' if len(missing) == 1 else 'them'}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,7 +1,10 @@
-"""What a device is to the array: two tables over its levels, and the pulses that write it."""
+"""What a device is to the array: two tables over its levels, and the pulses that program it."""
 
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -9,99 +12,143 @@ import numpy.typing as npt
 from qcloop.errors import DeviceError
 from qcloop.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
 
-#: Conductance quantum as the paper rounds it, in siemens (Micromachines 2020, 11, 427, section 3).
+F64 = npt.NDArray[np.float64]
+U16 = npt.NDArray[np.uint16]
+
+#: Conductance quantum in siemens, as the paper rounds it (Micromachines 2020, 11, 427, section 3).
 G0_SIEMENS = 77.5e-6
 
 #: Units of conductance that a profile may state, in siemens.
 UNITS = {"G0": G0_SIEMENS, "S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 
+#: A name goes into titles and names of files.
+_NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
+
 
 @dataclass(frozen=True)
 class PulseTrain:
-    """The pulses that program a device, for counting time and energy. Raises DeviceError.
+    """The programming pulses of a device that goes up by SET and down by a ramp of RESET pulses.
 
-    Attributes
-    ----------
-    width_s : float
-        Width of every pulse, in seconds.
-    reset_volts : tuple of float
-        Magnitude of RESET pulse n = 1 .. states, in volts; pulse n leads to stage n.
-    set_volts, set_compliance_a : float
-        End of the SET sweep in volts, and its current compliance in amperes.
-    on_siemens : float
-        Conductance of the ON state that SET leads to, in siemens.
+    The defaults are those of Micromachines 2020, 11, 427, section 3. Raises DeviceError for values
+    that are not positive and finite.
     """
 
-    width_s: float
+    #: Magnitude of RESET pulse n = 1..states, in volts (the pulses themselves are negative).
     reset_volts: tuple[float, ...]
-    set_volts: float
-    set_compliance_a: float
-    on_siemens: float
+    #: Width of a pulse in seconds.
+    width_s: float = 0.01
+    #: End of the SET sweep from 0 V, in volts.
+    set_volts: float = 1.0
+    #: Current compliance of SET, in amperes.
+    set_compliance_a: float = 5e-3
+    #: Conductance of the ON state in siemens, where RESET pulse 1 starts.
+    on_siemens: float = 1 / 300
 
     def __post_init__(self) -> None:
-        for name in ("width_s", "set_volts", "set_compliance_a", "on_siemens"):
-            _require_positive(f"pulses.{name}", getattr(self, name))
-        for stage, volts in enumerate(self.reset_volts, 1):
-            _require_positive(f"pulses.reset_volts of pulse {stage}", volts)
+        object.__setattr__(self, "reset_volts", _floats("reset_volts", self.reset_volts))
+        for index, volts in enumerate(self.reset_volts):
+            _check_positive(f"amplitude of RESET pulse {index + 1} (a magnitude, in V)", volts)
+        for field, what in (
+            ("width_s", "pulse width width_s (s)"),
+            ("set_volts", "SET voltage set_volts (V)"),
+            ("set_compliance_a", "SET compliance set_compliance_a (A)"),
+            ("on_siemens", "ON conductance on_siemens (S)"),
+        ):
+            value = _float(field, getattr(self, field))
+            _check_positive(what, value)
+            object.__setattr__(self, field, value)
 
 
 @dataclass(frozen=True)
 class DeviceProfile:
-    """Mean and spread of each conductance state, level 0 (lowest) first. Raises DeviceError.
+    """Mean and spread of the conductance of each state of a device.
 
-    Attributes
-    ----------
-    name, source : str
-        Name of the device, and where its numbers come from.
-    unit : str
-        Unit of every conductance here, one of ``UNITS``.
-    lsb : float
-        Conductance of one code, in ``unit``.
-    mean, spread : tuple of float
-        For each level, in ``unit``; the spread is one standard deviation of a programmed conductance.
-    reading : str or None
-        Reading of the paper's Equation (1), for built-in devices.
-    pulses : PulseTrain or None
-        None where pulses are not known: then time and energy are not either.
+    Programming level ``l`` draws a conductance from a normal distribution of mean ``mean[l]`` and
+    standard deviation ``spread[l]``, clipped to the range of the conductance codes. The table need
+    not be monotone. Any sequence of numbers is accepted for the tables and kept as floats.
+
+    Raises
+    ------
+    DeviceError
+        If a value is out of range, does not fit its code at this ``lsb``, or the parts do not match.
     """
 
+    #: Short name: 1..64 letters, digits, spaces or ``_ . + -``.
     name: str
+    #: Where the figures come from; free text.
     source: str
+    #: Unit of every conductance in the profile: a key of :data:`UNITS`.
     unit: str
+    #: Conductance of one code, in ``unit``.
     lsb: float
+    #: Mean conductance of each level in ``unit``, the lowest state (level 0) first.
     mean: tuple[float, ...]
+    #: Programming fluctuation of each level in ``unit``: one standard deviation.
     spread: tuple[float, ...]
+    #: How the paper's Equation (1) was read; None for a device that does not come from it.
     reading: str | None = None
+    #: For counting time and energy; None where they are not known.
     pulses: PulseTrain | None = None
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise DeviceError(f"unknown unit '{self.unit}': expected one of {', '.join(UNITS)}")
-        _require_positive("lsb", self.lsb)
-        check_states(len(self.mean))
-        if len(self.mean) != len(self.spread):
-            raise DeviceError(f"each state needs a mean and a spread: {len(self.mean)} and {len(self.spread)} came")
-        self._check_table("mean", self.mean, CODE_MAX, 1)
-        self._check_table("spread", self.spread, SPREAD_MAX, 1 << SPREAD_FRACTION_BITS)
-        if self.distinct_states < 2:
-            raise DeviceError(
-                f"all {self.states} means are code {self.mean_codes[0]} with lsb = {self.lsb:g} {self.unit}: "
-                "no state differs from another; use a smaller lsb"
-            )
+        self._check_texts()
+        object.__setattr__(self, "lsb", _float("lsb", self.lsb))
+        object.__setattr__(self, "mean", _floats("mean", self.mean))
+        object.__setattr__(self, "spread", _floats("spread", self.spread))
+        _check_positive(f"lsb ({self.unit} a conductance code)", self.lsb)
+        check_states(self.states)
+        if len(self.spread) != self.states:
+            raise DeviceError(f"{self.states} means but {len(self.spread)} spreads: give one of each a level")
         if self.pulses is not None and len(self.pulses.reset_volts) != self.states:
             raise DeviceError(
-                f"{self.states} states need {self.states} RESET amplitudes, not {len(self.pulses.reset_volts)}"
+                f"{self.states} states but {len(self.pulses.reset_volts)} RESET amplitudes: give one a state"
+            )
+        self._check_table("mean conductance", self.mean, 1, CODE_MAX)
+        self._check_table("spread", self.spread, 1 << SPREAD_FRACTION_BITS, SPREAD_MAX)
+        if self.distinct_states == 1:
+            raise DeviceError(
+                f"all {self.states} states have the same mean code {self.mean_codes[0]} at an lsb of "
+                f"{self.lsb:g} {self.unit}: choose a smaller lsb, or check the unit"
             )
 
-    def _check_table(self, what: str, table: tuple[float, ...], most: int, steps: int) -> None:
+    def _check_texts(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise DeviceError(
+                f"the name must be 1..64 letters, digits, spaces or _ . + -, not {self.name!r} "
+                "(it goes into names of files)"
+            )
+        for field in ("source", "reading"):
+            text = getattr(self, field)
+            if not (_is_text(text) or (field == "reading" and text is None)):
+                raise DeviceError(f"{field} must be text, not {text!r}")
+        if not isinstance(self.unit, str) or self.unit not in UNITS:
+            raise DeviceError(f"unknown unit {self.unit!r}: expected one of {', '.join(UNITS)}")
+
+    def _check_table(self, what: str, table: tuple[float, ...], steps: int, most: int) -> None:
         for level, value in enumerate(table):
-            if not (isfinite(value) and value >= 0):
-                raise DeviceError(f"{what} of level {level} must be a number of 0 or more, not {value}")
-            if round(value / self.lsb * steps) > most:
+            if not (math.isfinite(value) and value >= 0):
                 raise DeviceError(
-                    f"{what} of level {level}, {value:g} {self.unit}, is above {most / steps:g} codes of "
-                    f"{self.lsb:g} {self.unit}: use an lsb of at least {value * steps / most:.3g} {self.unit}"
+                    f"the {what} of level {level} must be 0 {self.unit} or more and finite, not {value:g}"
                 )
+        level = int(np.argmax(table))
+        code = float(self._codes(table, steps)[level])
+        if code > most:
+            raise DeviceError(
+                f"the {what} of level {level}, {table[level]:g} {self.unit}, is code {code:g} at an lsb of "
+                f"{self.lsb:g} {self.unit}, but codes end at {most}: choose an lsb of "
+                f"{self._fitting_lsb():g} {self.unit}, or check the unit"
+            )
+
+    def _codes(self, table: tuple[float, ...], steps: int) -> F64:
+        with np.errstate(over="ignore"):  # infinity is too large as well
+            return np.rint(np.array(table) / self.lsb * steps)
+
+    def _fitting_lsb(self) -> float:
+        """Return the smallest lsb of three digits at which both tables fit their codes."""
+        least = max(max(self.mean) / CODE_MAX, max(self.spread) / SPREAD_MAX * 2**SPREAD_FRACTION_BITS)
+        digit = 10.0 ** (math.floor(math.log10(least)) - 2)
+        lsb: float = math.ceil(least / digit) * digit
+        return lsb
 
     @property
     def states(self) -> int:
@@ -109,36 +156,65 @@ class DeviceProfile:
         return len(self.mean)
 
     @property
-    def mean_codes(self) -> npt.NDArray[np.uint16]:
-        """Mean code of each level, (states,) uint16 of 0..1023."""
-        return np.array([round(value / self.lsb) for value in self.mean], np.uint16)
+    def mean_codes(self) -> U16:
+        """Mean code of each level, (states,) uint16, 0..1023; halves are rounded to even."""
+        return self._codes(self.mean, 1).astype(np.uint16)
 
     @property
-    def spread_codes(self) -> npt.NDArray[np.uint16]:
-        """Spread of each level in 1/16 codes, (states,) uint16 of 0..4095."""
-        steps = 1 << SPREAD_FRACTION_BITS
-        return np.array([round(value / self.lsb * steps) for value in self.spread], np.uint16)
+    def spread_codes(self) -> U16:
+        """Spread of each level in 1/16 code, (states,) uint16, 0..4095; halves are rounded to even."""
+        return self._codes(self.spread, 1 << SPREAD_FRACTION_BITS).astype(np.uint16)
 
     @property
     def distinct_states(self) -> int:
-        """Number of different mean codes."""
+        """Number of states that a noiseless array can tell apart: the distinct mean codes."""
         return len(np.unique(self.mean_codes))
 
-    def stage(self, level: int) -> int:
-        """Return the pulse stage n = 1 .. states of a level: RESET pulses from ON down to it."""
-        return self.states - level
+    @property
+    def siemens_per_unit(self) -> float:
+        """What one ``unit`` is in siemens."""
+        return UNITS[self.unit]
 
-    def mean_siemens(self) -> npt.NDArray[np.float64]:
-        """Return the mean of each level in siemens, (states,) float64."""
-        return np.array(self.mean) * UNITS[self.unit]
+    def mean_siemens(self) -> F64:
+        """Return the mean conductance of each level in siemens, (states,) float64."""
+        return np.array(self.mean) * self.siemens_per_unit
+
+    def stage(self, level: int) -> int:
+        """Return the pulse stage n = 1..states of a level: RESET pulses from ON down to it.
+
+        Raises DeviceError if there is no such level.
+        """
+        if not 0 <= level < self.states:
+            raise DeviceError(f"levels must be 0..{self.states - 1} for {self.states} states, not {level}")
+        return self.states - level
 
 
 def check_states(states: int) -> None:
-    """Raise DeviceError unless an array can hold that many states."""
+    """Raise DeviceError for a number of states that the level field of a cell cannot hold."""
     if not MIN_STATES <= states <= MAX_STATES:
         raise DeviceError(f"conductance states must be {MIN_STATES}..{MAX_STATES}, not {states}")
 
 
-def _require_positive(what: str, value: float) -> None:
-    if not (isfinite(value) and value > 0):
-        raise DeviceError(f"{what} must be a number above 0, not {value}")
+def _check_positive(what: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise DeviceError(f"the {what} must be above 0 and finite, not {value:g}")
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether a value is text that a file can hold (no lone surrogates)."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
+
+
+def _floats(what: str, values: Iterable[object]) -> tuple[float, ...]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise DeviceError(f"{what} must be a list of numbers, not {values!r}")
+    return tuple(_float(f"{what}[{index}]", value) for index, value in enumerate(values))
+
+
+def _float(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise DeviceError(f"{what} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return math.inf

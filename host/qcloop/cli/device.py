@@ -1,0 +1,69 @@
+"""``qcloop device``: list, show and export device profiles."""
+
+from pathlib import Path
+
+import click
+
+from qcloop.device import (
+    BUILTIN_NAMES,
+    DEFAULT_READING,
+    READINGS,
+    draw_profile,
+    plot_profile,
+    profile_table,
+    resolve_device,
+    save_profile,
+)
+from qcloop.errors import DeviceError
+
+_states = click.option(
+    "--states", type=int, help="Conductance states, 2..64 [default: 32, or those of the file]"
+)
+_reading = click.option(
+    "--reading",
+    type=click.Choice(list(READINGS)),
+    help=f"Reading of the paper's Equation (1) [default: {DEFAULT_READING}]",
+)
+
+
+@click.group()
+def device() -> None:
+    """Device profiles: the mean and spread of each conductance state."""
+
+
+@device.command("list")
+def list_devices() -> None:
+    """List the built-in devices."""
+    for name in BUILTIN_NAMES:
+        click.echo(f"{name:8s}{resolve_device(name).source}")
+
+
+@device.command()
+@click.argument("name", metavar="DEVICE")
+@_states
+@_reading
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw it into a PNG file")
+def show(name: str, states: int | None, reading: str | None, plot: Path | None) -> None:
+    """Print the table of a device (built-in or a TOML file) and draw it."""
+    profile = resolve_device(name, states, reading)
+    click.echo(profile_table(profile))
+    click.echo()
+    click.echo(draw_profile(profile))
+    if plot is not None:
+        plot_profile(profile, plot)
+        click.echo(f"\npicture in {plot}")
+
+
+@device.command()
+@click.argument("name", metavar="DEVICE")
+@_states
+@_reading
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="TOML file to write"
+)
+def export(name: str, states: int | None, reading: str | None, out: Path) -> None:
+    """Write a device as a TOML file: a start for a profile of your own."""
+    if out.exists():
+        raise DeviceError(f"{out} exists already: choose another name")
+    save_profile(resolve_device(name, states, reading), out)
+    click.echo(f"wrote {out}; train on it by `qcloop train --device {out}`")

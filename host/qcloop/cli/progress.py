@@ -1,0 +1,77 @@
+"""What a user sees while a network trains."""
+
+from time import monotonic
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from qcloop.training.trainer import EpochMetrics, Trainer
+
+#: Seconds between two updates of the bar: the training loop must not notice it.
+_REFRESH = 0.1
+
+
+def print_epoch(row: EpochMetrics, speed: float | None = None) -> None:
+    """Print one line about an epoch; ``speed`` in images a second."""
+    click.echo(
+        f"epoch {row.epoch:3d}  loss {row.train_loss:.4f}  train {100 * row.train_accuracy:6.2f} %  "
+        f"test {100 * row.test_accuracy:6.2f} %  array {row.array_sha256[:12]}"
+        + (f"  {speed:,.0f} images/s" if speed else "")
+    )
+
+
+class TrainingDisplay:
+    """Progress bar (epoch, accuracy, images a second, time left), and one line an epoch.
+
+    Where standard output is not a terminal only the lines are printed.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn(
+                "{task.percentage:3.0f} %  accuracy {task.fields[accuracy]}  {task.fields[speed]} images/s"
+            ),
+            TimeRemainingColumn(),
+            console=Console(),
+            transient=True,
+            disable=not Console().is_terminal,
+        )
+        total = trainer.settings.epochs * trainer.images
+        self._task = self._bar.add_task("train", total=total, epoch="", accuracy="-", speed="-")
+        self._images = trainer.images
+        self._seen = len(trainer.progress.history)
+        self._first_image = trainer.progress.image
+        self._epoch_start = self._last = monotonic()
+
+    def __enter__(self) -> "TrainingDisplay":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, trainer: Trainer) -> None:
+        """Show the state after a batch or an epoch."""
+        now = monotonic()
+        progress = trainer.progress
+        if len(progress.history) > self._seen:
+            self._seen = len(progress.history)
+            print_epoch(progress.history[-1], self._speed)
+            self._epoch_start, self._first_image = now, 0
+        elif progress.image == self._images:  # last batch: what follows is evaluation and saving
+            self._speed = (self._images - self._first_image) / max(now - self._epoch_start, 1e-9)
+        elif now - self._last > _REFRESH:
+            speed = (progress.image - self._first_image) / max(now - self._epoch_start, 1e-9)
+            self._bar.update(
+                self._task,
+                completed=progress.epoch * self._images + progress.image,
+                epoch=f"{progress.epoch + 1}/{trainer.settings.epochs}",
+                accuracy=f"{100 * progress.hits / progress.image:.2f} %",
+                speed=f"{speed:,.0f}",
+            )
+            self._last = now
+
+    _speed: float | None = None

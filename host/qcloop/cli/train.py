@@ -1,0 +1,127 @@
+"""``qcloop train``, ``resume`` and ``eval``."""
+
+from collections.abc import Callable
+from dataclasses import Field, fields, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qcloop.array import Policy
+from qcloop.cli.progress import TrainingDisplay, print_epoch
+from qcloop.data import load_dataset
+from qcloop.device import READINGS, resolve_device
+from qcloop.run.folder import Run
+from qcloop.training.settings import RECIPES, RunSettings, resolve
+from qcloop.training.trainer import Trainer
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
+    """Return the option of one setting: spelling, type, help and default all come from its field."""
+    name, default = setting.name, setting.default
+    kind: Any = type(default)
+    if isinstance(default, StrEnum):
+        kind = click.Choice([str(value) for value in type(default)])
+    elif name == "policy":
+        kind = click.Choice([policy.label for policy in Policy])
+    elif name == "reading":
+        kind = click.Choice(list(READINGS))
+    elif name == "states":
+        kind = int
+    text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
+    return click.option(f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text)
+
+
+def setting_options(command: Any) -> Any:
+    """Add an option for each setting of a run."""
+    for setting in reversed(fields(RunSettings)):
+        command = _setting_option(setting)(command)
+    return command
+
+
+@click.command()
+@click.option("--recipe", help=f"Named settings to start from: {', '.join(RECIPES)}")
+@setting_options
+@click.option("--data", type=_FOLDER, help="Folder with IDX files, raw or gz [default: the built-in MNIST]")
+@click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
+@click.option("--out", type=_FOLDER, help="Run folder [default: runs/NETWORK-DEVICE-TIME]")
+def train(recipe: str | None, data: Path | None, transpose: bool, out: Path | None, **given: Any) -> None:
+    """Train a network on the emulated array, and leave a run folder.
+
+    Defaults depend on the update rule: `nearest` uses rate 1.247, decay 0.95, weight-range 10.29 and batch 32
+    unless a recipe or an option says otherwise.
+    """
+    settings = resolve(recipe, {name: value for name, value in given.items() if value is not None})
+    profile = resolve_device(settings.device, settings.states, settings.reading)
+    settings = replace(settings, states=profile.states, reading=profile.reading)
+    dataset = load_dataset(data, transpose=transpose)
+    source: dict[str, Any] = {"transpose": transpose}
+    if data is not None:
+        source["directory"] = str(data.resolve())
+    if out is None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
+    with Run.create(out, settings, profile, dataset, source) as run:
+        _train(run)
+
+
+@click.command()
+@click.argument("run_folder", metavar="DIR", type=_FOLDER)
+@click.option("--epochs", type=int, help="New total number of epochs [default: that of the run]")
+def resume(run_folder: Path, epochs: int | None) -> None:
+    """Go on with a run where its checkpoint left it, to the same last code as an unbroken run."""
+    with Run.open(run_folder, epochs) as run:
+        for row in run.trainer.progress.history:
+            print_epoch(row)
+        _train(run)
+
+
+def _train(run: Run) -> None:
+    trainer = run.trainer
+    click.echo(_describe(trainer))
+    with TrainingDisplay(trainer) as display:
+        run.train(display.update)
+    cost = trainer.cost()
+    click.echo(
+        f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"
+        + (f", {cost.programming_time_s:,.0f} s one after the other" if cost.programming_time_s else "")
+        + (f", {cost.write_energy_j:,.2f} J" if cost.write_energy_j else "")
+        + f"; most-written cell {cost.most_writes:,} times"
+    )
+    best = trainer.progress.history[-1]
+    click.echo(
+        f"test accuracy {100 * best.test_accuracy:.2f} % after epoch {best.epoch}; results in {run.path}"
+    )
+
+
+def _describe(trainer: Trainer) -> str:
+    s, profile = trainer.settings, trainer.profile
+    reading = f", reading {profile.reading}" if profile.reading else ""
+    return (
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
+        f"update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
+        f"{trainer.images:,} images, seed {s.seed}"
+    )
+
+
+@click.command("eval")
+@click.argument("run_folder", metavar="DIR", type=_FOLDER)
+@click.option("--data", type=_FOLDER, help="Classify the test images of another data set")
+@click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
+def evaluate(run_folder: Path, data: Path | None, transpose: bool) -> None:
+    """Classify the test images with the devices of a run as they are now; the run is not changed."""
+    with Run.open(run_folder) as run:
+        trainer = run.trainer
+        if data is not None:
+            trainer.use_test_set(load_dataset(data, transpose=transpose))
+        accuracy = trainer.evaluate()
+        counts = trainer.confusion()
+        click.echo(_describe(trainer))
+        click.echo(f"test accuracy {100 * accuracy:.2f} % of {counts.sum():,} images")
+        for label, row in enumerate(counts):
+            if row.sum():
+                click.echo(f"  class {label}: {100 * row[label] / row.sum():6.2f} % of {row.sum():,}")

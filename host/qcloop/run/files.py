@@ -1,0 +1,71 @@
+"""Files that are whole or absent: written beside their place, flushed, then renamed."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.errors import CheckpointError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+#: Members of a checkpoint that are not arrays of the run.
+_VALUES, _DIGEST = "values", "sha256"
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Replace a file by new content; a reader, or a kill at any instant, sees the old or the new one."""
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    if os.name == "posix":  # the rename itself must reach the disk, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_checkpoint(path: Path, arrays: Arrays, values: dict[str, Any]) -> None:
+    """Write arrays and plain values as an uncompressed NPZ file with a SHA-256 over all of it."""
+    members: Arrays = {_VALUES: np.frombuffer(json.dumps(values).encode(), np.uint8), **arrays}
+    members[_DIGEST] = np.frombuffer(_digest(members), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **members)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Return what :func:`write_checkpoint` wrote; raises CheckpointError if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+        digest = members.pop(_DIGEST).tobytes()
+        if digest != _digest(members):
+            raise ValueError("its digest does not match")
+        values = json.loads(members.pop(_VALUES).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"checkpoint {path} is damaged ({reason}): restore it from a copy, or start the run anew"
+        ) from error
+    return members, values
+
+
+def _digest(members: Arrays) -> bytes:
+    digest = hashlib.sha256()
+    for name in sorted(members):
+        array = members[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()

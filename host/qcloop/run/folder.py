@@ -1,0 +1,255 @@
+"""The run folder: everything to repeat a run or to go on with it, bit for bit.
+
+=================== ====================================================================================
+``config.toml``     resolved settings, device profile, data and versions; written once, first
+``checkpoint.npz``  where the run stands; replaced as a whole, so it is never half written
+``metrics.csv``     a row an epoch
+``counters.toml``   pulses, endurance, programming time and write energy
+``confusion.csv``   true class by row, predicted class by column, after the last epoch
+``*.png``           accuracy curve, conductance histogram, confusion matrix
+=================== ====================================================================================
+
+The checkpoint is the truth; the other results are made from it and are made again by ``resume``.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import platform
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import filelock
+import numpy as np
+import tomli_w
+
+from qcloop import __version__
+from qcloop.array import Array, GoldenArray
+from qcloop.data import Dataset, load_dataset
+from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
+from qcloop.errors import CheckpointError, DataError, RunError
+from qcloop.run import plots
+from qcloop.run.files import read_checkpoint, write_atomic, write_checkpoint
+from qcloop.training.settings import RunSettings
+from qcloop.training.trainer import EpochMetrics, Trainer
+
+#: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
+CHECKPOINT_SECONDS = 30.0
+
+CONFIG, CHECKPOINT, METRICS = "config.toml", "checkpoint.npz", "metrics.csv"
+
+ArrayFactory = Callable[[RunSettings], Array]
+
+
+def golden_array(settings: RunSettings) -> Array:
+    """Return the golden model for a run."""
+    return GoldenArray(settings.array_config)
+
+
+class Run:
+    """A training run in its folder, locked against a second process until :meth:`close`.
+
+    Use :meth:`create` for a new run and :meth:`open` for one that exists; as a context manager it
+    closes itself.
+    """
+
+    def __init__(
+        self, path: Path, config: dict[str, Any], trainer: Trainer, lock: filelock.BaseFileLock
+    ) -> None:
+        self.path, self.trainer = path, trainer
+        self._config, self._lock = config, lock
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        settings: RunSettings,
+        profile: DeviceProfile,
+        data: Dataset,
+        data_source: dict[str, Any],
+        make_array: ArrayFactory = golden_array,
+    ) -> "Run":
+        """Start a run in a new or empty folder.
+
+        Parameters
+        ----------
+        data_source : dict
+            ``directory`` (absent for the data that is built in) and ``transpose``: how to load ``data``.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run or anything else, or cannot be made.
+        ConfigError
+            If settings, device, data and array do not fit one another; nothing is written then.
+        """
+        if (path / CONFIG).exists():
+            raise RunError(
+                f"{path} already holds a run: go on with it by `qcloop resume {path}`, "
+                "or choose another --out"
+            )
+        if path.exists() and (not path.is_dir() or any(p.name[0] != "." for p in path.iterdir())):
+            raise RunError(f"{path} is not an empty folder: choose another --out")
+        trainer = Trainer(settings, profile, data, make_array(settings))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make the run folder {path}: {error.strerror}") from error
+        config = {
+            "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
+            "data": {"name": data.name, "sha256": data.sha256, **data_source},
+            "settings": settings.to_dict(),
+            "profile": profile_to_dict(profile),
+        }
+        run = cls(path, config, trainer, _lock(path))
+        write_atomic(path / CONFIG, tomli_w.dumps(config))
+        trainer.initialise()
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, path: Path, epochs: int | None = None, make_array: ArrayFactory = golden_array) -> "Run":
+        """Open a run where its checkpoint left it; ``epochs`` sets a new total.
+
+        Raises
+        ------
+        RunError
+            If there is no run, it is in use, or its data has changed.
+        CheckpointError
+            If the checkpoint is damaged or belongs to other settings.
+        """
+        config = read_config(path)
+        lock = _lock(path)
+        settings = RunSettings.from_dict(config["settings"])
+        if epochs is not None:
+            settings = replace(settings, epochs=epochs)
+            config["settings"] = settings.to_dict()
+        trainer = Trainer(
+            settings, profile_from_dict(config["profile"]), load_run_data(config), make_array(settings)
+        )
+        run = cls(path, config, trainer, lock)
+        if (path / CHECKPOINT).exists():
+            run._restore()
+        else:  # killed between the first two files: start from the beginning
+            trainer.initialise()
+        if epochs is not None:
+            if epochs < trainer.progress.epoch:
+                raise RunError(f"{path} has done {trainer.progress.epoch} epochs already, more than {epochs}")
+            write_atomic(path / CONFIG, tomli_w.dumps(config))
+        return run
+
+    def _restore(self) -> None:
+        arrays, values = read_checkpoint(self.path / CHECKPOINT)
+        if values.get("config") != _config_digest(self._config):
+            raise CheckpointError(
+                f"checkpoint {self.path / CHECKPOINT} belongs to other settings than {CONFIG} beside it: "
+                f"undo the edit of {CONFIG}, or start a new run"
+            )
+        self.trainer.restore(arrays, values)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.release()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- running --------------------------------------------------------------------------------
+
+    def train(self, report: Callable[[Trainer], None] = lambda _: None) -> None:
+        """Train to the last epoch; ``report`` is called after each batch and each epoch."""
+        last = monotonic()
+        while not self.trainer.finished:
+            for _ in self.trainer.run_epoch():
+                report(self.trainer)
+                if monotonic() - last > CHECKPOINT_SECONDS:
+                    self.save()
+                    last = monotonic()
+            self.save()
+            last = monotonic()
+            report(self.trainer)
+        self.write_results()
+
+    def save(self) -> None:
+        """Write the checkpoint, then the tables that are made from it."""
+        arrays, values = self.trainer.state()
+        write_checkpoint(self.path / CHECKPOINT, arrays, {**values, "config": _config_digest(self._config)})
+        self.write_tables()
+
+    def write_tables(self) -> None:
+        """Write ``metrics.csv`` and ``counters.toml``."""
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(f.name for f in fields(EpochMetrics))
+        for row in self.trainer.progress.history:
+            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in asdict(row).values())
+        write_atomic(self.path / METRICS, table.getvalue())
+        counters = {
+            "cost": self.trainer.cost().to_dict(),
+            "array": asdict(self.trainer.counters()),
+        }
+        write_atomic(self.path / "counters.toml", tomli_w.dumps(counters))
+
+    def write_results(self) -> None:
+        """Write tables and pictures of a run that has done an epoch."""
+        self.write_tables()
+        trainer = self.trainer
+        confusion = trainer.confusion()
+        table = "\n".join(",".join(map(str, row)) for row in confusion) + "\n"
+        write_atomic(self.path / "confusion.csv", table)
+        title = f"{trainer.settings.network}, {trainer.profile.name}, {trainer.profile.states} states"
+        cells = [trainer.array.read(region) for region in trainer.network.regions]
+        write_atomic(self.path / "accuracy.png", plots.accuracy(trainer.progress.history, title))
+        write_atomic(self.path / "conductance.png", plots.conductance(trainer.profile, cells, title))
+        write_atomic(self.path / "confusion.png", plots.confusion(confusion, title))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the configuration of a run folder; raises RunError if there is none or it is damaged."""
+    try:
+        config = tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} holds no run: expected a folder with {CONFIG}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path / CONFIG}: {error}") from error
+    missing = [part for part in ("settings", "profile", "data") if not isinstance(config.get(part), dict)]
+    if missing:
+        raise RunError(f"{path / CONFIG} has no [{missing[0]}]: it is not the configuration of a run")
+    return config
+
+
+def load_run_data(config: dict[str, Any]) -> Dataset:
+    """Return the data of a run; raises DataError if it is not what the run was made with."""
+    source = config["data"]
+    directory = source.get("directory")
+    data = load_dataset(Path(directory) if directory else None, transpose=bool(source.get("transpose")))
+    if data.sha256 != source.get("sha256"):
+        raise DataError(
+            f"the data in {directory or 'the package'} has SHA-256 {data.sha256[:16]}..., but the run was "
+            f"made with {str(source.get('sha256'))[:16]}...: put the original data back"
+        )
+    return data
+
+
+def _config_digest(config: dict[str, Any]) -> str:
+    """Return a digest of all that decides a run; the number of epochs only says how far it goes."""
+    settings = {**config["settings"], "epochs": None}
+    decisive = [settings, config["profile"], config["data"]["sha256"]]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _lock(path: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(path / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise RunError(f"{path} is in use by another process: wait for it to end") from None
+    return lock

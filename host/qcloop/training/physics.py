@@ -1,0 +1,131 @@
+"""From physical settings to the array's integers, and from counted events to pulses, time and energy."""
+
+from dataclasses import asdict, dataclass
+from math import ceil, log2
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.array import AdcStage, ArraySettings, Counters, Policy, pulse_cost
+from qcloop.device import DeviceProfile, PulseTrain
+from qcloop.errors import ConfigError
+from qcloop.formats import CODE_MAX, SPREAD_FRACTION_BITS, SPREAD_MAX
+from qcloop.training.ledger import UNKNOWN, WriteLedger
+from qcloop.training.settings import RunSettings
+
+F64 = npt.NDArray[np.float64]
+
+
+def array_settings(settings: RunSettings, profile: DeviceProfile) -> ArraySettings:
+    """Return the array settings of a run on a device.
+
+    Raises
+    ------
+    ConfigError
+        If a physical value does not fit its number format.
+    """
+    read_spread = round(settings.read_noise / profile.lsb * 2**SPREAD_FRACTION_BITS)
+    if read_spread > SPREAD_MAX:
+        most = SPREAD_MAX * profile.lsb / 2**SPREAD_FRACTION_BITS
+        raise ConfigError(
+            f"read-noise must be at most {most:g} {profile.unit} for this device, not {settings.read_noise:g}"
+        )
+    adc = None
+    if settings.adc_bits:
+        codes = settings.adc_range / profile.lsb
+        adc = AdcStage(settings.adc_bits, max(0, ceil(log2(codes / 2 ** (settings.adc_bits - 1)))))
+    return ArraySettings.from_profile(
+        profile,
+        settings.seed,
+        policy=Policy.from_label(settings.policy),
+        adc=adc,
+        read_spread=read_spread,
+        verify_tolerance=min(round(settings.verify_tolerance / profile.lsb), CODE_MAX),
+        verify_tries=settings.verify_tries,
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost in the device's own terms. None where the profile states no pulses."""
+
+    #: Programming requests, initial programming included, and those of the most-written cell.
+    writes: int
+    most_writes: int
+    #: Region (layer) and cell of it.
+    most_written_layer: int
+    most_written_row: int
+    most_written_column: int
+    set_pulses: int
+    reset_pulses: int
+    #: All pulses one after the other, in seconds.
+    programming_time_s: float | None
+    write_energy_j: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a file, without those that are None."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def pulse_energies(profile: DeviceProfile, pulses: PulseTrain) -> tuple[float, F64]:
+    """Return the energy of a SET pulse and of each RESET pulse n = 1..states, in joules.
+
+    A RESET pulse dissipates V(n)^2 G t, with G the mean conductance it meets: the ON conductance for
+    n = 1, the mean of stage n - 1 after that. SET is a sweep from 0 to V at compliance I:
+    V / 2 * I * t, an upper bound, since the current reaches compliance only when the filament forms.
+    Amplitudes: Micromachines 2020, 11, 427, section 3.
+    """
+    volts = np.array(pulses.reset_volts)
+    met = np.concatenate([[pulses.on_siemens], profile.mean_siemens()[::-1][:-1]])
+    reset = volts**2 * met * pulses.width_s
+    return pulses.set_volts / 2 * pulses.set_compliance_a * pulses.width_s, reset
+
+
+def write_energy(
+    profile: DeviceProfile, policy: Policy, ledger: WriteLedger, counters: Counters
+) -> float | None:
+    """Return the write energy of all pulses in joules, None where the profile states no pulses.
+
+    Sum over all (old level, new level) of the ledger of what :func:`qcloop.array.pulse_cost` counts;
+    an upward pulse of the idealised ``direct`` device is taken to cost what the RESET pulse over the
+    same stages costs. Attempts beyond the first (``verify``) are a SET and RESET sequence each.
+    """
+    if profile.pulses is None:
+        return None
+    states = profile.states
+    set_energy, reset = pulse_energies(profile, profile.pulses)
+    down_to = np.concatenate([np.cumsum(reset)[::-1], [0.0]])  # from ON to each level; to ON: nothing
+    sequence = set_energy + down_to[:states]
+    first = ledger.transitions[:, :states]
+    retries = np.array(counters.attempts[:states]) - first.sum(axis=0)
+    total = float(retries @ sequence)
+    for old, new in np.argwhere(first):
+        sets, resets = pulse_cost(None if old == UNKNOWN else int(old), int(new), states, policy)
+        if old == UNKNOWN or (sets and resets):
+            energy = sequence[new]
+        elif old == new:
+            energy = reset[states - new - 1]
+        else:
+            energy = abs(down_to[new] - down_to[old])
+        total += float(first[old, new] * energy)
+    return total
+
+
+def cost(profile: DeviceProfile, policy: Policy, ledger: WriteLedger, counters: Counters) -> Cost:
+    """Return the cost of a run so far."""
+    peaks = [int(writes.max()) for writes in ledger.writes]
+    layer = int(np.argmax(peaks))
+    row, column = divmod(int(ledger.writes[layer].argmax()), ledger.shape(layer)[1])
+    pulses = counters.set_pulses + counters.reset_pulses
+    return Cost(
+        writes=int(ledger.transitions.sum()),
+        most_writes=peaks[layer],
+        most_written_layer=layer,
+        most_written_row=row,
+        most_written_column=column,
+        set_pulses=counters.set_pulses,
+        reset_pulses=counters.reset_pulses,
+        programming_time_s=profile.pulses.width_s * pulses if profile.pulses else None,
+        write_energy_j=write_energy(profile, policy, ledger, counters),
+    )

@@ -1,0 +1,256 @@
+"""A training run in progress: epochs of batches, evaluation, and the state to go on from."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.array import Array, Counters, Positions, array_digest, stuck_cells
+from qcloop.array.contract import U8
+from qcloop.data import Dataset, encode_inputs
+from qcloop.device import DeviceProfile
+from qcloop.errors import CheckpointError, ConfigError
+from qcloop.grng import Grng16, Stream
+from qcloop.training import compiled
+from qcloop.training.network import F64, Network
+from qcloop.training.physics import Cost, array_settings, cost
+from qcloop.training.settings import RunSettings
+
+#: Test images in one call of the array.
+EVALUATION_BATCH = 500
+
+State = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One row of ``metrics.csv``; deterministic, so that two traces are compared at a glance."""
+
+    epoch: int
+    train_loss: float
+    test_accuracy: float
+    array_sha256: str
+    train_accuracy: float
+    rate: float
+    programmed: int
+    set_pulses: int
+    reset_pulses: int
+    clipped: int
+
+
+@dataclass
+class Progress:
+    """Where a run stands: whole epochs done, and images done in the current one."""
+
+    epoch: int = 0
+    image: int = 0
+    hits: int = 0
+    history: list[EpochMetrics] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a network on an array; the only code that does, whatever the array is.
+
+    Parameters
+    ----------
+    settings : RunSettings
+    profile : DeviceProfile
+    data : Dataset
+    array : Array
+        Any backend; it is configured here.
+    kernels : module
+        ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``: the same bits.
+
+    Raises
+    ------
+    ConfigError
+        If network, data and array do not fit one another.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        profile: DeviceProfile,
+        data: Dataset,
+        array: Array,
+        kernels: ModuleType = compiled,
+    ) -> None:
+        self.settings, self.profile, self.array = settings, profile, array
+        count = settings.images or len(data.train_labels)
+        if count > len(data.train_labels):
+            raise ConfigError(
+                f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
+            )
+        self._train_x = encode_inputs(data.train_images[:count], settings.input_bits)
+        self._train_labels = data.train_labels[:count]
+        self.use_test_set(data)
+        self._classes = settings.layer_sizes()[-1]
+        self._picked: F64 = np.zeros(count)
+        self._counted = Counters()
+        self.progress = Progress()
+        #: Classes (n,) uint8 given to the test images at the end of the last epoch.
+        self.predictions: U8 = np.zeros(0, np.uint8)
+        array.configure(array_settings(settings, profile))
+        self.network = Network(settings, array, kernels)
+
+    @property
+    def images(self) -> int:
+        """Images of one epoch."""
+        return len(self._train_labels)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.progress.epoch >= self.settings.epochs
+
+    def use_test_set(self, data: Dataset) -> None:
+        """Evaluate on the test images of ``data`` from now on; raises ConfigError if they do not fit."""
+        check_network(self.settings, data)
+        self._test_x = encode_inputs(data.test_images, self.settings.input_bits)
+        self._test_labels = data.test_labels
+
+    def initialise(self) -> None:
+        """Program the initial weights and make the stuck cells stuck."""
+        self.network.initialise()
+        self._make_stuck()
+
+    def _make_stuck(self) -> None:
+        """Choose the stuck cells from stream ``FAULTS``: the lowest samples stick off, the next on."""
+        off = round(self.settings.stuck_off * 65536)
+        on = off + round(self.settings.stuck_on * 65536)
+        if on == 0:
+            return
+        means = self.profile.mean_codes
+        faults = Grng16(self.settings.seed, Stream.FAULTS)
+        for index, region in enumerate(self.network.regions):
+            draw = faults.take_words(region.rows * region.cols).reshape(region.rows, region.cols)
+            codes = np.where(draw < off, means.min(), means.max()).astype(np.int16)
+            stuck_cells(self.array, region, draw < on, codes)
+            self.network.ledger.forget(index, draw < on)
+
+    # -- running --------------------------------------------------------------------------------
+
+    def run_epoch(self) -> Iterator[int]:
+        """Train to the end of the current epoch, yielding the images done after each batch.
+
+        Between two batches :meth:`state` may be taken. The last batch of an epoch may be smaller. At
+        the end the network is evaluated and the metrics are appended to the history.
+        """
+        progress, batch = self.progress, self.settings.batch
+        order = self._order(progress.epoch)
+        rate = self._rate(progress.epoch)
+        while progress.image < self.images:
+            chosen = order[progress.image : progress.image + batch]
+            picked = self._picked[progress.image : progress.image + batch]
+            progress.hits += self.network.train_batch(
+                self._train_x[chosen], self._train_labels[chosen], rate, picked
+            )
+            progress.image += len(chosen)
+            yield progress.image
+        self._finish_epoch(rate)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
+        """Return the order of the images: they are sorted by a 64-bit key of stream ``SHUFFLE``."""
+        words = Grng16(self.settings.seed, Stream.SHUFFLE, epoch * self.images * 4).take_words(
+            self.images * 4
+        )
+        return np.argsort(np.ascontiguousarray(words).view("<u8"), kind="stable")
+
+    def _rate(self, epoch: int) -> float:
+        rate = self.settings.rate
+        for _ in range(epoch):  # not a power: that differs in the last place between machines
+            rate *= self.settings.decay
+        return rate
+
+    def _finish_epoch(self, rate: float) -> None:
+        progress = self.progress
+        accuracy = self.evaluate()
+        counters = self.counters()
+        progress.history.append(
+            EpochMetrics(
+                epoch=progress.epoch + 1,
+                train_loss=float(-np.log(np.maximum(self._picked, 1e-300)).mean()),
+                test_accuracy=accuracy,
+                array_sha256=array_digest(self.array, self.network.regions),
+                train_accuracy=progress.hits / self.images,
+                rate=rate,
+                programmed=counters.programmed,
+                set_pulses=counters.set_pulses,
+                reset_pulses=counters.reset_pulses,
+                clipped=counters.clipped,
+            )
+        )
+        progress.epoch, progress.image, progress.hits = progress.epoch + 1, 0, 0
+
+    def evaluate(self) -> float:
+        """Classify the test images; fills :attr:`predictions` and returns the accuracy."""
+        parts = range(0, len(self._test_labels), EVALUATION_BATCH)
+        predicted = [self.network.predict(self._test_x[i : i + EVALUATION_BATCH]) for i in parts]
+        self.predictions = np.concatenate(predicted)
+        return float(np.mean(self.predictions == self._test_labels))
+
+    # -- results --------------------------------------------------------------------------------
+
+    def counters(self) -> Counters:
+        """Return what the array counted over the whole run, resumed parts included."""
+        return self._counted + self.array.counters()
+
+    def cost(self) -> Cost:
+        """Return the cost of the run in the device's own terms."""
+        return cost(self.profile, self.array.settings.policy, self.network.ledger, self.counters())
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Return the (classes, classes) counts of (true class, predicted class) of the last evaluation."""
+        pairs = self._test_labels.astype(np.int64) * self._classes + self.predictions
+        return np.bincount(pairs, minlength=self._classes**2).reshape(self._classes, self._classes)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def state(self) -> tuple[State, dict[str, Any]]:
+        """Return arrays and plain values that :meth:`restore` goes on from, bit for bit."""
+        arrays = self.network.state() | {
+            "picked": self._picked[: self.progress.image],
+            "predictions": self.predictions,
+        }
+        values = {
+            "progress": asdict(self.progress),
+            "positions": asdict(self.array.positions()),
+            "counters": asdict(self.counters()),
+            "rounding": self.network.rounding_position,
+        }
+        return arrays, values
+
+    def restore(self, arrays: State, values: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`; raises CheckpointError if it is not of this run."""
+        try:
+            progress = dict(values["progress"])
+            history = [EpochMetrics(**row) for row in progress.pop("history")]
+            counted = dict(values["counters"])
+            counted["attempts"] = tuple(counted["attempts"])
+            self.array.configure(self.array.settings, Positions(**values["positions"]))
+            self.network.restore(arrays)
+            self.network.rounding_position = values["rounding"]
+            self.progress = Progress(**progress, history=history)
+            self._picked[: self.progress.image] = arrays["picked"]
+            self.predictions = arrays["predictions"]
+            self._counted = Counters(**counted)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
+
+
+def check_network(settings: RunSettings, data: Dataset) -> None:
+    """Raise ConfigError unless the network begins and ends as the data does."""
+    sizes = settings.layer_sizes()
+    if sizes[0] != data.pixels:
+        raise ConfigError(
+            f"network {settings.network} starts at {sizes[0]}, but the images of {data.name} have "
+            f"{data.pixels} pixels: use {data.pixels}-..."
+        )
+    if sizes[-1] < data.classes:
+        raise ConfigError(
+            f"network {settings.network} ends at {sizes[-1]}, but {data.name} has {data.classes} classes: "
+            f"use ...-{data.classes}"
+        )
