@@ -66,7 +66,7 @@ class ArrayConfig:
     #: Cells of one memory word, read in one cycle.
     lanes: int = 16
     #: Capacity in cells, a multiple of ``lanes``.
-    cells: int = 1 << 18
+    cells: int = 1 << 19
     #: Most rows and most columns of a region: the length of the vector buffer.
     side: int = MAX_SIDE
 

@@ -48,7 +48,7 @@ def write_checkpoint(path: Path, arrays: Arrays, values: dict[str, Any]) -> None
 def read_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """Return what :func:`write_checkpoint` wrote; raises CheckpointError if it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}
         digest = members.pop(_DIGEST).tobytes()
         if digest != _digest(members):

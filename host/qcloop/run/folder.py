@@ -125,21 +125,37 @@ class Run:
         """
         config = read_config(path)
         lock = _lock(path)
+        try:
+            run = cls._open(path, config, epochs, make_array, lock)
+        except BaseException:
+            lock.release()
+            raise
+        return run
+
+    @classmethod
+    def _open(
+        cls,
+        path: Path,
+        config: dict[str, Any],
+        epochs: int | None,
+        make_array: ArrayFactory,
+        lock: filelock.BaseFileLock,
+    ) -> "Run":
         settings = RunSettings.from_dict(config["settings"])
         if epochs is not None:
             settings = replace(settings, epochs=epochs)
             config["settings"] = settings.to_dict()
-        trainer = Trainer(
-            settings, profile_from_dict(config["profile"]), load_run_data(config), make_array(settings)
-        )
-        run = cls(path, config, trainer, lock)
+        profile = profile_from_dict(config["profile"])
+        run = cls(path, config, Trainer(settings, profile, load_run_data(config), make_array(settings)), lock)
         if (path / CHECKPOINT).exists():
             run._restore()
         else:  # killed between the first two files: start from the beginning
-            trainer.initialise()
+            run.trainer.initialise()
         if epochs is not None:
-            if epochs < trainer.progress.epoch:
-                raise RunError(f"{path} has done {trainer.progress.epoch} epochs already, more than {epochs}")
+            if epochs < run.trainer.progress.epoch:
+                raise RunError(
+                    f"{path} has done {run.trainer.progress.epoch} epochs already, more than {epochs}"
+                )
             write_atomic(path / CONFIG, tomli_w.dumps(config))
         return run
 

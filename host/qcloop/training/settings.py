@@ -68,7 +68,7 @@ class RunSettings:
     weight_range: float = _option(8.0, "Largest weight, times the square root of the layer's inputs")
     read_noise: float = _option(0.0, "Read noise of a cell, one standard deviation in the device's unit")
     adc_bits: int = _option(0, "Bits of the ADC behind a forward product; 0 is none")
-    adc_range: float = _option(64.0, "Full scale of the ADC in the device's unit; rounded up to 2^n codes")
+    adc_range: float = _option(256.0, "Full scale of the ADC in the device's unit; rounded up to 2^n codes")
     stuck_off: float = _option(0.0, "Share of cells stuck at the lowest state")
     stuck_on: float = _option(0.0, "Share of cells stuck at the highest state")
     verify_tolerance: float = _option(0.25, "Policy verify: accepted error in the device's unit")

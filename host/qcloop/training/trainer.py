@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import Array, Counters, Positions, array_digest, stuck_cells
+from qcloop.array import STUCK_LEVEL, Array, Counters, Positions, array_digest, stuck_cells
 from qcloop.array.contract import U8
 from qcloop.data import Dataset, encode_inputs
 from qcloop.device import DeviceProfile
@@ -83,6 +83,10 @@ class Trainer:
         if count > len(data.train_labels):
             raise ConfigError(
                 f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
+            )
+        if profile.states > STUCK_LEVEL and settings.stuck_off + settings.stuck_on > 0:
+            raise ConfigError(
+                f"{profile.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
             )
         self._train_x = encode_inputs(data.train_images[:count], settings.input_bits)
         self._train_labels = data.train_labels[:count]
