@@ -7,8 +7,8 @@ import pytest
 from qcloop.cli import main
 
 TRAIN = (
-    "train --network 784-16-16-10 --device A --states 32 --update mixed --policy direct --batch 32 --epochs 1 "
-    "--images 500 --seed 1"
+    "train --network 784-16-16-10 --device A --states 32 --update mixed --policy direct --batch 32 "
+    "--epochs 1 --images 500 --seed 1"
 ).split()
 
 
@@ -132,7 +132,8 @@ def test_bad_input_is_one_line_exit_2_and_leaves_nothing(run, tmp_path, argument
 def test_a_spread_that_is_negative_or_nan_is_named(run, tmp_path, value):
     device = tmp_path / "bad.toml"
     device.write_text(
-        f'name = "bad"\nsource = "test"\nunit = "G0"\nlsb = 0.03125\nmean = [0.5, 16.0]\nspread = [0.1, {value}]\n'
+        'name = "bad"\nsource = "test"\nunit = "G0"\nlsb = 0.03125\nmean = [0.5, 16.0]\n'
+        f"spread = [0.1, {value}]\n"
     )
     status, _, err = run("train", "--device", device, "--out", tmp_path / "run")
     assert status == 2

@@ -110,7 +110,7 @@ def test_checkpoints_inside_an_epoch_go_on_to_the_same_bits(start, monkeypatch):
     assert contents(rest.path) == contents(whole.path)
 
 
-COMMAND = "train --network 784-16-16-10 --device A --update mixed --batch 32 --epochs 6 --images 6000 --seed 3".split()
+COMMAND = "train --network 784-16-16-10 --device A --batch 32 --epochs 6 --images 6000 --seed 3".split()
 
 
 def qcloop(*arguments, **options):
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_other_settings_is_refused(start):
 
 
 def test_missing_and_broken_configurations_are_named(tmp_path):
-    with pytest.raises(RunError, match="holds no run: expected a folder with config.toml"):
+    with pytest.raises(RunError, match=r"holds no run: expected a folder with config\.toml"):
         Run.open(tmp_path)
     (tmp_path / "config.toml").write_text("x = ")
     with pytest.raises(RunError, match="cannot read"):

@@ -314,7 +314,7 @@ def test_networks_that_do_not_fit_are_named_with_the_numbers(make_settings, mnis
         train(make_settings(network="100-10"), mnist)
     with pytest.raises(ConfigError, match="ends at 9, but mnist has 10 classes"):
         train(make_settings(network="784-9"), mnist)
-    with pytest.raises(ConfigError, match="needs 12960 cells .* but the array has 1024"):
+    with pytest.raises(ConfigError, match=r"needs 12960 cells .* but the array has 1024"):
         train(make_settings(network="784-16-16-10", cells=1024, lanes=2), mnist)
     with pytest.raises(ConfigError, match="images must be at most 60000, the training set, not 60001"):
         train(make_settings(images=60001), mnist)
