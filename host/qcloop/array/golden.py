@@ -1,5 +1,6 @@
 """The golden model: the array contract in exact integers, and the reference for the gateware."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import TypeVar
 
@@ -84,23 +85,27 @@ class GoldenArray(Array):
 
     def _program_places(self, places: npt.NDArray[np.int64], levels: U8) -> None:
         settings = self.settings
+        fresh = self._programmed_words * self.config.lanes
         verify = settings.policy is Policy.VERIFY
+        samples = self._programming
+        z = samples.peek(len(places) * settings.verify_tries) if verify else samples.take(len(places))
         used = self._kernels.program(
             self._levels,
             self._codes,
             places,
             levels,
-            self._programmed_words * self.config.lanes,
+            fresh,
             self._mean,
             self._spread,
             self._policy,
             settings.verify_tolerance,
             settings.verify_tries,
-            self._programming.peek(len(places) * (settings.verify_tries if verify else 1)),
+            z,
             self._tally,
             self._attempts,
         )
-        self._programming.skip(used)
+        if verify:
+            samples.skip(used)
 
     def _load(self, region: Region, levels: U8, codes: I16) -> None:
         self._view(self._levels, region)[:] = levels
@@ -109,23 +114,11 @@ class GoldenArray(Array):
     def _forward(self, region: Region, x: U8, bits: int) -> I32:
         settings = self.settings
         y = np.empty((len(x), region.cols), np.int32)
-        start, stride = self._place(region)
         if settings.read_spread:
-            for vector, out in zip(x, y, strict=True):
-                z = self._reading.take(region.rows * stride)
-                self._kernels.forward_noisy(
-                    self._codes,
-                    start,
-                    self.config.lanes,
-                    settings.reference,
-                    settings.read_spread,
-                    vector,
-                    z,
-                    out,
-                )
+            self._noisy(self._kernels.forward_noisy, region, x, y)
         else:
             product = self._kernels.forward_binary if bits == 1 else self._kernels.forward_bytes
-            product(self._codes, start, stride, settings.reference, x, y)
+            product(self._codes, *self._place(region), settings.reference, x, y)
         if settings.adc is not None:
             self._kernels.convert(y, settings.adc.total_shift(bits), settings.adc.top, self._tally)
         self._cycles += len(x) * region.rows * self.config.row_words(region.cols)
@@ -134,24 +127,20 @@ class GoldenArray(Array):
     def _backward(self, region: Region, d: I8) -> I32:
         settings = self.settings
         e = np.empty((len(d), region.rows), np.int32)
-        start, stride = self._place(region)
         if settings.read_spread:
-            for vector, out in zip(d, e, strict=True):
-                z = self._reading.take(region.rows * stride)
-                self._kernels.backward_noisy(
-                    self._codes,
-                    start,
-                    self.config.lanes,
-                    settings.reference,
-                    settings.read_spread,
-                    vector,
-                    z,
-                    out,
-                )
+            self._noisy(self._kernels.backward_noisy, region, d, e)
         else:
-            self._kernels.backward(self._codes, start, stride, settings.reference, d, e)
+            self._kernels.backward(self._codes, *self._place(region), settings.reference, d, e)
         self._cycles += len(d) * region.rows * self.config.row_words(region.cols)
         return e
+
+    def _noisy(self, product: Callable[..., None], region: Region, vectors: U8 | I8, results: I32) -> None:
+        """Do a product with read noise: each vector has its own samples, one for each lane read."""
+        start, stride = self._place(region)
+        lanes, settings = self.config.lanes, self.settings
+        for vector, result in zip(vectors, results, strict=True):
+            z = self._reading.take(region.rows * stride)
+            product(self._codes, start, lanes, settings.reference, settings.read_spread, vector, z, result)
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         return self._view(self._levels, region).copy(), self._view(self._codes, region).copy()
