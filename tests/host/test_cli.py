@@ -87,6 +87,14 @@ def test_an_exported_device_trains_to_the_same_trace(run, tmp_path):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("arguments", [[], ["device"]])
+def test_without_a_command_the_commands_are_listed(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, err) == (0, "")
+    assert ("show" if arguments else "resume") in out
+    assert out.count("\n") > 8
+
+
 def test_info_and_list_say_what_is_built_in(run):
     status, out, _ = run("info")
     assert status == 0

@@ -26,9 +26,12 @@ _reading = click.option(
 )
 
 
-@click.group()
-def device() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def device(context: click.Context) -> None:
     """Device profiles: the mean and spread of each conductance state."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @device.command("list")

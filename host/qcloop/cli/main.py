@@ -9,10 +9,16 @@ from qcloop.cli import device, info, train
 from qcloop.errors import QcloopError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="qcloop")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train neural networks on emulated quantized-conductance memristor arrays."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (train.train, train.resume, train.evaluate, device.device, info.info):
