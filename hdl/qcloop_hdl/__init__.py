@@ -1,1 +1,0 @@
-"""Gateware of qcloop: the emulated device array in Amaranth, equal to the golden model bit for bit."""
