@@ -1,0 +1,114 @@
+"""What is fixed when the gateware is built: one configuration for each target size, and its digest."""
+
+from dataclasses import dataclass
+
+from qcloop.array import ArrayConfig
+from qcloop.errors import ConfigError
+from qcloop.operations import MAX_LENGTH, PLACE_BITS, Info, configuration_digest
+from qcloop_hdl.memory import MemoryKind
+
+#: Largest number of memory words: addresses on the command port have 16 bits.
+MAX_WORDS = 1 << 16
+#: Largest number of cells: places in a list of cells have so many bits.
+MAX_CELLS = 1 << PLACE_BITS
+#: Smallest operand buffer: settings with 64 states take 256 bytes.
+MIN_BUFFER = 256
+#: Largest operand buffer: an operation's length has 16 bits.
+MAX_BUFFER = (MAX_LENGTH + 1) // 2
+#: Most lanes: that of the read noise generator.
+MAX_LANES = 32
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Parameters of an engine and the widths that follow from them.
+
+    Raises ConfigError for an impossible combination.
+    """
+
+    #: Name of the size, for reports; not part of the digest.
+    name: str
+    #: Lanes, cells and largest side, shared with the golden model.
+    array: ArrayConfig
+    #: What the cell memory is made of.
+    memory: MemoryKind = MemoryKind.BLOCK
+    #: Bytes of the operand buffer, a power of two: the longest configure or program operation.
+    buffer: int = 1024
+    #: Use the simulation model of the memory instead of the device's primitives; not part of the digest.
+    model: bool = False
+
+    def __post_init__(self) -> None:
+        if self.array.lanes > MAX_LANES:
+            raise ConfigError(f"an engine has 1..{MAX_LANES} lanes, not {self.array.lanes}")
+        if not 2 <= self.array.words <= MAX_WORDS:
+            raise ConfigError(
+                f"an engine has 2..{MAX_WORDS} memory words, not {self.array.words}: "
+                f"choose cells and lanes to match"
+            )
+        if self.array.cells > MAX_CELLS:
+            raise ConfigError(f"an engine has at most {MAX_CELLS} cells, not {self.array.cells}")
+        if not MIN_BUFFER <= self.buffer <= MAX_BUFFER or self.buffer & (self.buffer - 1):
+            raise ConfigError(
+                f"the operand buffer must be a power of two from {MIN_BUFFER} to {MAX_BUFFER} bytes, "
+                f"not {self.buffer}"
+            )
+
+    @property
+    def lanes(self) -> int:
+        """Cells of one memory word, read in one cycle."""
+        return self.array.lanes
+
+    @property
+    def words(self) -> int:
+        """Number of memory words."""
+        return self.array.words
+
+    @property
+    def side(self) -> int:
+        """Most rows and most columns of a region."""
+        return self.array.side
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of a lane number; 0 for one lane."""
+        return (self.lanes - 1).bit_length()
+
+    @property
+    def address_bits(self) -> int:
+        """Bits of a word address."""
+        return (self.words - 1).bit_length()
+
+    @property
+    def side_bits(self) -> int:
+        """Bits of a count of rows or columns, 0..side."""
+        return self.side.bit_length()
+
+    @property
+    def row_words(self) -> int:
+        """Words of the longest row: depth of the vector buffer when it is ``lanes`` bytes wide."""
+        return self.array.row_words(self.side)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over what determines the engine's behaviour."""
+        return configuration_digest(self.array, self.buffer)
+
+    @property
+    def info(self) -> Info:
+        """What the engine answers to INFO."""
+        return Info(self.array, self.buffer)
+
+    def as_model(self) -> "EngineConfig":
+        """Return the same configuration with the memory's simulation model."""
+        return EngineConfig(self.name, self.array, self.memory, self.buffer, model=True)
+
+
+#: The sizes that boards are built in. ``medium`` is what both a GW1NR-9 and an ECP5 25F hold.
+SIZES: dict[str, EngineConfig] = {
+    config.name: config
+    for config in (
+        EngineConfig("small", ArrayConfig(lanes=4, cells=1 << 16, side=1024), MemoryKind.SPRAM),
+        EngineConfig("medium", ArrayConfig(lanes=8, cells=1 << 14, side=1024)),
+        EngineConfig("large", ArrayConfig(lanes=16, cells=1 << 17, side=1024)),
+    )
+}

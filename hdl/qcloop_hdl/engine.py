@@ -1,0 +1,747 @@
+"""The engine: executes the operations of :mod:`qcloop.operations`, byte stream in, byte stream out."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from qcloop.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.operations import (
+    CELL_BYTES,
+    COUNT_BYTES,
+    COUNTER_BYTES,
+    COUNTERS,
+    ENTRY_BYTES,
+    INFO_BYTES,
+    PLACE_BITS,
+    PRODUCT_BYTES,
+    REGION_BYTES,
+    SEED_BYTES,
+    TABLES_START,
+    Counter,
+    Operation,
+    Status,
+)
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.grng import Grng16
+from qcloop_hdl.mac import Mac
+from qcloop_hdl.memory import CellMemory
+from qcloop_hdl.programmer import Cell, Programmer
+from qcloop_hdl.tally import Tally
+
+_PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
+_PROGRAMS = (Operation.PROGRAM, Operation.PROGRAM_BLOCK)
+_WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
+_REGIONS = (*_PRODUCTS, *_PROGRAMS, Operation.LOAD, Operation.READ)
+
+#: Bits of the fields of a region and of all other counts on the command port.
+_WORD = 16
+#: Highest value of the bytes of the settings that may not have any; see ``operations._SETTINGS``.
+_LIMITS = {0: 2, 2: 16, 3: 22, 5: CODE_MAX >> 8, 7: CODE_MAX >> 8, 9: SPREAD_MAX >> 8}
+_SEEDS_START = TABLES_START - 2 * SEED_BYTES
+
+
+class _Multiplier(wiring.Component):
+    """Multiplies counts, a bit a clock: ``product`` is good when ``done``, 16 clocks after ``start``.
+
+    ``bits`` is the highest bit of one factor in the clock after ``start``, then the next lower one, ...
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "bit": In(1),
+                "factor": In(width),
+                "busy": Out(1),
+                "product": Out(_WORD),
+                "overflow": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        step = Signal(range(_WORD))
+        total = Signal(_WORD + 2)
+        m.d.comb += total.eq((self.product << 1) + Mux(self.bit, self.factor, 0))
+        with m.If(self.busy):
+            m.d.sync += [
+                self.product.eq(total),
+                self.overflow.eq(self.overflow | total[_WORD:].any()),
+                step.eq(step + 1),
+                self.busy.eq(step != _WORD - 1),
+            ]
+        with m.If(self.start):
+            m.d.sync += [self.product.eq(0), self.overflow.eq(0), self.busy.eq(1)]
+        return m
+
+
+class Engine(wiring.Component):
+    """The array behind a byte stream: decoder, cell memory, generators, programmer and products.
+
+    Takes requests and gives answers as :mod:`qcloop.operations` lays them out, one at a time and in order;
+    computes what :class:`qcloop.array.GoldenArray` does. The first reason to refuse a request, in the order
+    unknown, not configured, length, region, level and cell as they come, is its status: its operands are
+    taken and dropped, and nothing changes.
+
+    Products start when the first vector comes and are answered while later vectors come: whoever sends
+    them must take answers at the same time. A vector's products take what :class:`Mac` says; a cell of
+    PROGRAM and PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 6 an attempt), when its
+    sample is there. Everything else takes at most 80 clocks besides one for each byte, and two for a cell
+    or three for a counter.
+
+    Back-pressure: on both ports, anywhere.
+
+    Reset: the memory is cleared, a word a clock; ``ready`` is low and no request is taken until then. The
+    array is not configured and no word is programmed.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                #: Requests.
+                "rx": In(stream.Signature(8)),
+                #: Answers.
+                "tx": Out(stream.Signature(8)),
+                #: The memory is cleared.
+                "ready": Out(1),
+            }
+        )
+
+    @property
+    def config(self) -> EngineConfig:
+        """What is fixed when the gateware is built."""
+        return self._config
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        return _Elaboration(self).m
+
+
+class _Elaboration:
+    """The engine's circuit while it is being built: its registers, and a method for each part."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.config = engine, engine.config
+        self.m = m = Module()
+        config = self.config
+        m.submodules.memory = self.memory = CellMemory(
+            config.lanes, config.words, config.memory, model=config.model
+        )
+        m.submodules.programmer = self.programmer = Programmer(config)
+        m.submodules.mac = self.mac = Mac(config)
+        m.submodules.programming_noise = self.programming_noise = Grng16(1)
+        m.submodules.read_noise = self.read_noise = Grng16(config.lanes)
+        m.submodules.tally = self.tally = Tally()
+        m.submodules.multiplier = self.multiplier = _Multiplier(config.side_bits)
+        m.submodules.operands = self.operands = Memory(shape=8, depth=config.buffer, init=[])
+
+        # The request: opcode, operand bytes to come, region, and the count of a product. `stage` holds the
+        # last two bytes of whatever comes.
+        self.operation = Signal(4)
+        self.remaining = Signal(_WORD)
+        self.base, self.rows, self.cols, self.stage = (Signal(_WORD) for _ in range(4))
+        self.status = Signal(Status)
+        self.configured = Signal()
+        #: Words below are programmed.
+        self.mark = Signal(range(config.words + 1))
+        #: Place in the operand buffer; number of a counter or an INFO byte.
+        self.index = Signal(range(config.buffer))
+        self.next_index = Signal(range(config.buffer + 1))
+        #: Byte of a header or an item.
+        self.part = Signal(3)
+        #: Byte of three.
+        self.third = Signal(2)
+        self.col = Signal(config.side_bits)
+        self.row_end = Signal()
+        #: The lane's cell of the word read last.
+        self.cell = Signal(Cell)
+
+        # What the state machine asks for in a clock.
+        self.byte = Signal(8)
+        self.take = Signal()  # the byte
+        self.shift_region, self.shift_stage, self.count_thirds = Signal(), Signal(), Signal()
+        #: The byte is the last in the operand buffer.
+        self.full = Signal()
+        self.replaying = Signal()
+        self.step_cell = Signal()
+        self.sweeping, self.loading, self.fetching, self.running = (Signal() for _ in range(4))
+        self.put, self.room = Signal(), Signal()
+        self.answer = Signal(8)
+
+        self._registers()
+        self._multiply()
+        with m.FSM():
+            self._start()
+            self._receive()
+            self._check()
+            self._fill()
+            self._replay()
+            self._load()
+            self._reply()
+        self._walk()
+        self._settings()
+        self._programmer()
+        self._products()
+        self._memory()
+        self._count()
+
+    def _is(self, *operations: Operation) -> Any:
+        return Cat(self.operation == operation for operation in operations).any()
+
+    def _refuse(self, status: Status) -> None:
+        self.m.d.sync += self.status.eq(status)
+        self.m.next = "SWALLOW"
+
+    # -- registers ------------------------------------------------------------------------------
+
+    def _registers(self) -> None:
+        m, rx = self.m, self.engine.rx
+        read, write = self.operands.read_port(), self.operands.write_port()
+        m.d.comb += [
+            read.addr.eq(self.next_index),
+            read.en.eq(~write.en),
+            write.addr.eq(self.index),
+            write.data.eq(rx.payload),
+            self.byte.eq(Mux(self.replaying, read.data, rx.payload)),
+            self.next_index.eq(self.index),
+            self.full.eq(self.index + 1 == self.remaining),
+        ]
+        self.operands_write = write.en
+        m.d.sync += self.index.eq(self.next_index)
+
+        region = Cat(self.base, self.rows, self.cols)
+        with m.If(self.shift_region):
+            m.d.sync += region.eq(Cat(region[8:], self.byte))
+        with m.If(self.shift_stage):
+            m.d.sync += self.stage.eq(Cat(self.stage[8:], self.byte))
+        tx = self.engine.tx
+        m.d.comb += [self.engine.ready.eq(~self.sweeping), self.room.eq(~tx.valid | tx.ready)]
+        with m.If(self.room):
+            m.d.sync += [tx.valid.eq(self.put), tx.payload.eq(self.answer)]
+        with m.If(self.count_thirds):
+            m.d.sync += self.third.eq(Mux(self.third == ENTRY_BYTES - 1, 0, self.third + 1))
+
+    def _take(self) -> None:
+        """Take a byte of the request in this clock, if there is one."""
+        self.m.d.comb += [self.engine.rx.ready.eq(1), self.take.eq(self.engine.rx.valid)]
+
+    def _take_operand(self) -> None:
+        self._take()
+        with self.m.If(self.take):
+            self.m.d.sync += self.remaining.eq(self.remaining - 1)
+
+    # -- the state machine ----------------------------------------------------------------------
+
+    def _start(self) -> None:
+        m = self.m
+        with m.State("SWEEP"):
+            m.d.comb += self.sweeping.eq(1)
+            m.d.sync += self.base.eq(self.base + 1)
+            with m.If(self.base == self.config.words - 1):
+                m.next = "OPERATION"
+
+    def _receive(self) -> None:
+        m, byte = self.m, self.byte
+        with m.State("OPERATION"):
+            self._take()
+            m.d.sync += [self.part.eq(0), self.third.eq(0), self.col.eq(0)]
+            m.d.comb += self.next_index.eq(0)
+            with m.If(self.take):
+                known = Cat(byte == operation for operation in Operation).any()
+                m.d.sync += [
+                    self.operation.eq(byte),
+                    self.status.eq(Mux(known, Status.OK, Status.OPERATION)),
+                ]
+                m.next = "LENGTH"
+        with m.State("LENGTH"):
+            self._take()
+            with m.If(self.take):
+                m.d.sync += [
+                    self.remaining.eq(Cat(self.remaining[8:], byte)),
+                    self.part[0].eq(~self.part[0]),
+                ]
+                with m.If(self.part[0]):
+                    m.next = "DISPATCH"
+        with m.State("DISPATCH"):
+            self._dispatch()
+        with m.State("HEADER"):
+            last = Mux(self._is(*_PRODUCTS), REGION_BYTES + COUNT_BYTES - 1, REGION_BYTES - 1)
+            with m.If(self.remaining == 0):
+                self._refuse(Status.LENGTH)
+            with m.Else():
+                self._take_operand()
+                m.d.comb += [
+                    self.shift_region.eq(self.take & (self.part < REGION_BYTES)),
+                    self.shift_stage.eq(self.take),
+                ]
+                with m.If(self.take):
+                    m.d.sync += self.part.eq(self.part + 1)
+                    with m.If(self.part == last):
+                        m.d.sync += self.part.eq(0)
+                        m.next = "RANGE"
+        with m.State("SWALLOW"):
+            with m.If(self.remaining == 0):
+                m.next = "STATUS"
+            with m.Else():
+                self._take_operand()
+
+    def _dispatch(self) -> None:
+        m = self.m
+        shortest, longest = (TABLES_START + ENTRY_BYTES * states for states in (MIN_STATES, MAX_STATES))
+        with m.If(self.status != Status.OK):
+            m.next = "SWALLOW"
+        with m.Elif(self._is(Operation.CONFIGURE)):
+            m.next = "FILL"
+            with m.If((self.remaining < shortest) | (self.remaining > longest)):
+                self._refuse(Status.LENGTH)
+        with m.Elif(~self.configured & ~self._is(Operation.INFO)):
+            self._refuse(Status.CONFIGURED)
+        with m.Elif(self._is(*_REGIONS)):
+            m.next = "HEADER"
+        with m.Elif(self.remaining != 0):
+            self._refuse(Status.LENGTH)
+        with m.Else():
+            m.d.sync += self.remaining.eq(Mux(self._is(Operation.INFO), INFO_BYTES, COUNTERS * COUNTER_BYTES))
+            m.next = "STATUS"
+
+    # -- checks of the region and the lengths ----------------------------------------------------
+
+    def _check(self) -> None:
+        m, config = self.m, self.config
+        multiplied = ~self.multiplier.busy
+        with m.State("RANGE"):
+            wrong = [(count == 0) | (count > config.side) for count in (self.rows, self.cols)]
+            with m.If(Cat(wrong).any()):
+                self._refuse(Status.REGION)
+            with m.Else():
+                m.d.comb += self.multiplier.start.eq(1)
+                m.next = "WORDS"
+        with m.State("WORDS"), m.If(multiplied):
+            self._check_words()
+        with m.State("LENGTHS"), m.If(multiplied):
+            self._check_lengths()
+        with m.State("RESULTS"), m.If(multiplied):
+            self._check_results()
+
+    def _check_words(self) -> None:
+        m, config, product = self.m, self.config, self.multiplier.product
+        writes = self._is(*_WRITES)
+        end = Signal(_WORD + 1)
+        behind = Signal()
+        m.d.comb += [
+            end.eq(self.base + product),
+            behind.eq(Mux(writes, self.base, end) > self.mark),
+        ]
+        with m.If(self.multiplier.overflow | (end > config.words)):
+            self._refuse(Status.REGION)
+        with m.Elif(behind):
+            self._refuse(Status.PROGRAMMED)
+            with m.If(writes):
+                self._refuse(Status.CONTIGUOUS)
+        with m.Elif(~self._is(Operation.PROGRAM)):
+            m.d.comb += self.multiplier.start.eq(1)
+            m.next = "LENGTHS"
+        # The multiplier keeps the number of words until the list is checked.
+        with m.Elif(self.remaining > config.buffer):
+            self._refuse(Status.LENGTH)
+        with m.Elif(self.remaining == 0):
+            m.next = "STATUS"
+        with m.Else():
+            m.next = "FILL"
+
+    def _check_lengths(self) -> None:
+        m, product = self.m, self.multiplier.product
+        expected = Mux(self._is(Operation.LOAD), product << 1, product)
+        too_long = self._is(Operation.PROGRAM_BLOCK) & (product > self.config.buffer)
+        with m.If(self._is(Operation.READ)):
+            m.next = "RESULTS"
+            with m.If(self.remaining != 0):
+                self._refuse(Status.LENGTH)
+        with m.Elif((expected != self.remaining) | self.multiplier.overflow | too_long):
+            self._refuse(Status.LENGTH)
+        with m.Elif(self._is(Operation.PROGRAM_BLOCK)):
+            m.next = "FILL"
+        with m.Elif(self._is(Operation.LOAD)):
+            m.next = "LOAD"
+        with m.Else():
+            m.d.comb += self.multiplier.start.eq(1)
+            m.next = "RESULTS"
+
+    def _check_results(self) -> None:
+        m, product = self.m, self.multiplier.product
+        reads = self._is(Operation.READ)
+        with m.If(self.multiplier.overflow | product[-1] | product[-2] & ~reads):
+            self._refuse(Status.LENGTH)
+        with m.Else():
+            m.next = "STATUS"
+            with m.If(reads):
+                m.d.sync += self.remaining.eq(product << 1)
+
+    def _multiply(self) -> None:
+        """Feed the multiplier: rows * row_words, then what the operands and the results must count."""
+        m, multiplier, shift = self.m, self.multiplier, self.config.lane_bits
+        turn = Signal(2)  # 1: words, 2: lengths, 3: results
+        with m.If(multiplier.start):
+            m.d.sync += turn.eq(turn + 1)
+        with m.If(self.shift_region):
+            m.d.sync += turn.eq(0)
+        products = self._is(*_PRODUCTS)
+        count = Mux((turn == 1) | ~products, self.rows, self.stage)
+        m.d.comb += multiplier.bit.eq(count[-1])
+        with m.If(multiplier.busy):
+            with m.If((turn == 1) | ~products):
+                m.d.sync += self.rows.eq(self.rows.rotate_left(1))
+            with m.Else():
+                m.d.sync += self.stage.eq(self.stage.rotate_left(1))
+        row_words = self.cols[shift:] + self.cols[:shift].any()
+        row_bytes = self.rows[3:] + self.rows[:3].any()
+        m.d.comb += multiplier.factor.eq(self.cols)
+        with m.If(turn == 1):
+            m.d.comb += multiplier.factor.eq(row_words)
+        with m.Elif((turn == 2) & self._is(Operation.FORWARD1)):
+            m.d.comb += multiplier.factor.eq(row_bytes)
+        with m.Elif(Mux(turn == 2, self._is(Operation.FORWARD8), self._is(Operation.BACKWARD))):
+            m.d.comb += multiplier.factor.eq(self.rows)
+
+    # -- operands that are checked as a whole ----------------------------------------------------
+
+    def _fill(self) -> None:
+        m = self.m
+        with m.State("FILL"):
+            self._take()
+            m.d.comb += [
+                self.operands_write.eq(self.take),
+                self.shift_stage.eq(self.take & self._is(Operation.PROGRAM)),
+                self.count_thirds.eq(self.take & (self._is(Operation.PROGRAM) | self._in_tables())),
+            ]
+            with m.If(self.take):
+                m.d.comb += self.next_index.eq(self.index + 1)
+                with m.If(self.status == Status.OK):
+                    self._check_byte()
+                with m.If(self.full):
+                    m.next = "VERDICT"
+        with m.State("VERDICT"):
+            m.d.comb += self.next_index.eq(0)
+            m.next = "REPLAY"
+            with m.If((self.third != 0) | (self.status != Status.OK)):
+                m.d.sync += self.remaining.eq(0)
+                m.next = "STATUS"
+                with m.If(self.status == Status.OK):
+                    m.d.sync += self.status.eq(Status.LENGTH)
+            with m.Elif(self._is(Operation.CONFIGURE)):
+                m.d.comb += [
+                    self.programming_noise.restart.eq(1),
+                    self.read_noise.restart.eq(1),
+                    self.tally.clear.eq(1),
+                ]
+                m.d.sync += self.programmer.settings.states.eq(0)
+
+    def _in_tables(self) -> Any:
+        return self._is(Operation.CONFIGURE) & (self.index >= TABLES_START)
+
+    def _check_byte(self) -> None:
+        m, byte = self.m, self.byte
+        last = self.third == ENTRY_BYTES - 1
+        with m.If(self._is(Operation.CONFIGURE)):
+            limit = Signal(8)
+            m.d.comb += limit.eq(255)
+            with m.Switch(self.index):
+                for index, value in _LIMITS.items():
+                    with m.Case(index):
+                        m.d.comb += limit.eq(value)
+            with m.If(last):
+                m.d.comb += limit.eq((SPREAD_MAX << 10 | CODE_MAX) >> 16)
+            no_tries = (self.index == 1) & (byte == 0)
+            one_bit = (self.index == 2) & (byte == 1)
+            with m.If((byte > limit) | no_tries | one_bit):
+                m.d.sync += self.status.eq(Status.SETTING)
+        with m.Else():
+            listed = self._is(Operation.PROGRAM)
+            level = Mux(listed, byte[2:], byte)
+            with m.If((last | ~listed) & (level >= self.programmer.settings.states)):
+                m.d.sync += self.status.eq(Status.LEVEL)
+            with m.If(last & (self._word() >= self.multiplier.product)):
+                m.d.sync += self.status.eq(Status.CELL)
+
+    def _place(self) -> Any:
+        """Return the place of a listed cell whose third byte is there."""
+        return Cat(self.stage, self.byte)[:PLACE_BITS]
+
+    def _word(self) -> Any:
+        return self._place()[self.config.lane_bits :]
+
+    def _replay(self) -> None:
+        m, request = self.m, self.programmer.request
+        listed = self._is(Operation.PROGRAM)
+        with m.State("REPLAY"):
+            advance = Signal()
+            m.d.comb += self.replaying.eq(1)
+            with m.If(self._is(Operation.CONFIGURE)):
+                m.d.comb += [
+                    advance.eq(1),
+                    self.shift_stage.eq(1),
+                    self.count_thirds.eq(self._in_tables()),
+                    self.tally.clear.eq(1),
+                ]
+                self._configure()
+            with m.Elif(listed & (self.third != ENTRY_BYTES - 1)):
+                m.d.comb += [advance.eq(1), self.shift_stage.eq(1), self.count_thirds.eq(1)]
+            with m.Else():
+                m.d.comb += [
+                    request.valid.eq(1),
+                    advance.eq(request.ready),
+                    self.count_thirds.eq(request.ready & listed),
+                    self.step_cell.eq(request.ready & ~listed),
+                ]
+            with m.If(advance):
+                m.d.comb += self.next_index.eq(self.index + 1)
+                with m.If(self.full):
+                    m.d.sync += self.remaining.eq(0)
+                    m.next = "DRAIN"
+        with m.State("DRAIN"), m.If(~self.programmer.busy):
+            m.next = "STATUS"
+
+    def _configure(self) -> None:
+        m, byte, word = self.m, self.byte, Cat(self.stage[8:], self.byte)
+        programmer, mac = self.programmer.settings, self.mac.settings
+        fields = {
+            0: programmer.policy.eq(byte),
+            1: programmer.tries.eq(byte),
+            2: mac.adc_bits.eq(byte),
+            3: mac.adc_shift.eq(byte),
+            5: programmer.tolerance.eq(word),
+            7: mac.reference.eq(word),
+            9: mac.read_spread.eq(word),
+        }
+        with m.Switch(self.index):
+            for index, load in fields.items():
+                with m.Case(index):
+                    m.d.sync += load
+        seeding = (self.index >= _SEEDS_START) & (self.index < TABLES_START)
+        first = self.index < _SEEDS_START + SEED_BYTES
+        m.d.comb += [
+            self.programming_noise.seed.valid.eq(seeding & first),
+            self.read_noise.seed.valid.eq(seeding & ~first),
+            self.programmer.table_write.eq(self.third == ENTRY_BYTES - 1),
+        ]
+        with m.If(self.programmer.table_write):
+            m.d.sync += programmer.states.eq(programmer.states + 1)
+        m.d.sync += self.configured.eq(1)
+
+    def _load(self) -> None:
+        m = self.m
+        with m.State("LOAD"):
+            self._take_operand()
+            m.d.comb += self.shift_stage.eq(self.take)
+            with m.If(self.take):
+                m.d.sync += self.part[0].eq(~self.part[0])
+                with m.If(self.part[0]):
+                    m.d.comb += [self.loading.eq(1), self.step_cell.eq(1)]
+                with m.If(self.remaining == 1):
+                    m.next = "STATUS"
+
+    # -- answers --------------------------------------------------------------------------------
+
+    def _reply(self) -> None:
+        m = self.m
+        good = self.status == Status.OK
+        products = self._is(*_PRODUCTS)
+        length = Mux(good & products, self.multiplier.product << 2, self.remaining)
+        with m.State("STATUS"):
+            m.d.comb += [self.put.eq(1), self.answer.eq(self.status), self.running.eq(good)]
+            with m.If(self.room):
+                m.next = "LENGTH_LOW"
+        with m.State("LENGTH_LOW"):
+            m.d.comb += [self.put.eq(1), self.answer.eq(length[:8]), self.running.eq(good)]
+            with m.If(self.room):
+                m.next = "LENGTH_HIGH"
+        with m.State("LENGTH_HIGH"):
+            m.d.comb += [self.put.eq(1), self.answer.eq(length[8:16]), self.running.eq(good)]
+            m.d.sync += self.part.eq(0)
+            with m.If(self.room):
+                m.next = "FETCH"
+                with m.If(~good | ~products & (self.remaining == 0)):
+                    m.next = "OPERATION"
+        with m.State("FETCH"):
+            m.d.comb += [self.fetching.eq(1), self.running.eq(1)]
+            m.next = "SEND"
+        with m.State("SEND"):
+            m.d.comb += self.running.eq(1)
+            self._send(products)
+
+    def _send(self, products: Any) -> None:
+        m, mac = self.m, self.mac
+        final = Signal()
+        items = {
+            Operation.INFO: (self._info(), 1),
+            Operation.READ: (self._word_byte(self.cell.as_value()), CELL_BYTES),
+            Operation.COUNTERS: (self._word_byte(self.tally.count), COUNTER_BYTES),
+        }
+        m.d.comb += [
+            self.answer.eq(self._word_byte(mac.result.payload)),
+            final.eq(self.part == PRODUCT_BYTES - 1),
+        ]
+        with m.Switch(self.operation):
+            for operation, (byte, size) in items.items():
+                with m.Case(operation):
+                    m.d.comb += [self.answer.eq(byte), final.eq(self.part == size - 1)]
+        m.d.comb += self.put.eq(~products | mac.result.valid)
+        with m.If(products & ~mac.result.valid & ~mac.busy & (self.remaining == 0)):
+            m.next = "OPERATION"
+        with m.If(self.put & self.room):
+            m.d.sync += self.part.eq(Mux(final, 0, self.part + 1))
+            m.d.comb += mac.result.ready.eq(products & final)
+            with m.If(~products):
+                m.d.sync += self.remaining.eq(self.remaining - 1)
+                with m.If(final):
+                    m.d.comb += [
+                        self.step_cell.eq(self._is(Operation.READ)),
+                        self.next_index.eq(self.index + 1),
+                    ]
+                    m.next = "FETCH"
+                with m.If(self.remaining == 1):
+                    m.next = "OPERATION"
+
+    def _word_byte(self, word: Any) -> Any:
+        """Return the byte of a word that is to be sent."""
+        byte = Signal(8)
+        with self.m.Switch(self.part):
+            for number in range(len(word) // 8):
+                with self.m.Case(number):
+                    self.m.d.comb += byte.eq(word.word_select(number, 8))
+        return byte
+
+    def _info(self) -> Any:
+        byte = Signal(8)
+        with self.m.Switch(self.index):
+            for number, value in enumerate(self.config.info.encode()):
+                with self.m.Case(number):
+                    self.m.d.comb += byte.eq(value)
+        return byte
+
+    # -- the parts beside the state machine --------------------------------------------------------
+
+    def _walk(self) -> None:
+        """Walk over a region's cells, row by row: `base` is the word, the low bits of `col` are the lane."""
+        m, bits = self.m, self.config.lane_bits
+        next_col, row_end, word_end = Signal(self.config.side_bits), self.row_end, Signal()
+        next_base = Signal(_WORD + 1)
+        packed = self._is(Operation.FORWARD1)
+        m.d.comb += [
+            next_col.eq(self.col + 1),
+            row_end.eq(next_col == Mux(packed, self.rows, self.cols)),
+            word_end.eq(row_end | self.col[:bits].all()),
+            next_base.eq(self.base + 1),
+        ]
+        with m.If(self.step_cell):
+            m.d.sync += self.col.eq(Mux(row_end, 0, next_col))
+            with m.If(word_end & ~packed):
+                m.d.sync += self.base.eq(next_base)
+                with m.If(self.base == self.mark):
+                    m.d.sync += self.mark.eq(next_base)
+
+    def _settings(self) -> None:
+        m = self.m
+        for port in (self.programming_noise.seed, self.read_noise.seed):
+            m.d.comb += port.payload.eq(self.byte)
+        m.d.comb += [
+            self.programmer.table_level.eq(self.programmer.settings.states),
+            self.programmer.table_entry.eq(Cat(self.stage, self.byte)),
+        ]
+
+    def _programmer(self) -> None:
+        m, request, z = self.m, self.programmer.request, self.programming_noise.z
+        listed, bits = self._is(Operation.PROGRAM), self.config.lane_bits
+        m.d.comb += [
+            request.payload.address.eq(self.base + Mux(listed, self._word(), 0)),
+            request.payload.lane.eq(Mux(listed, self._place()[:bits], self.col[:bits])),
+            request.payload.level.eq(Mux(listed, self.byte[2:], self.byte)),
+            request.payload.fresh.eq(self.base == self.mark),
+            self.programmer.z.valid.eq(z.valid),
+            self.programmer.z.payload.eq(z.payload[0]),
+            z.ready.eq(self.programmer.z.ready),
+            self.mac.lent.eq(self._is(*_PROGRAMS)),
+            self.mac.draw.eq(self.programmer.draw),
+            self.programmer.drawn.eq(self.mac.drawn),
+        ]
+
+    def _products(self) -> None:
+        m, mac, rx = self.m, self.mac, self.engine.rx
+        products, packed = self._is(*_PRODUCTS), self._is(Operation.FORWARD1)
+        wiring.connect(m, self.read_noise.z, mac.noise)
+        m.d.comb += [
+            mac.command.payload.product.eq(self.operation[:2]),
+            mac.command.payload.base.eq(self.base),
+            mac.command.payload.rows.eq(self.rows),
+            mac.command.payload.cols.eq(self.cols),
+            mac.vector.payload.eq(Mux(packed, rx.payload.bit_select(self.col[:3], 1), rx.payload)),
+        ]
+        with m.If(self.running & products):
+            m.d.comb += [
+                mac.command.valid.eq(self.remaining != 0),
+                mac.vector.valid.eq(rx.valid),
+                self.step_cell.eq(packed & rx.valid & mac.vector.ready),
+                rx.ready.eq(mac.vector.ready & (~packed | self.row_end | self.col[:3].all())),
+            ]
+            with m.If(rx.valid & rx.ready):
+                m.d.sync += self.remaining.eq(self.remaining - 1)
+
+    def _memory(self) -> None:
+        m, memory, programmer, mac = self.m, self.memory, self.programmer, self.mac
+        programs, products = self._is(*_PROGRAMS), self._is(*_PRODUCTS)
+        address, lane = Signal(self.config.address_bits), Signal(self.config.lane_bits)
+        m.d.comb += [
+            address.eq(Mux(products, mac.memory_address, Mux(programs, programmer.address, self.base))),
+            lane.eq(Mux(programs, programmer.lane, self.col)),
+            memory.read_address.eq(address),
+            memory.write_address.eq(address),
+            memory.read_enable.eq(
+                mac.memory_enable | programmer.read | self.fetching & self._is(Operation.READ)
+            ),
+            mac.memory_data.eq(memory.read_data),
+        ]
+        cell = self.cell
+        with m.Switch(lane):
+            for number in range(self.config.lanes):
+                with m.Case(number):
+                    m.d.comb += cell.eq(memory.read_data[number])
+        m.d.comb += programmer.cell.eq(cell)
+        written = Signal(Cell)
+        with m.If(~self.sweeping):
+            m.d.comb += written.eq(
+                Mux(programs, programmer.written.as_value(), Cat(self.stage[8:], self.byte))
+            )
+        for number in range(self.config.lanes):
+            m.d.comb += [
+                memory.write_data[number].eq(written),
+                memory.write_enable[number].eq(
+                    self.sweeping | (lane == number) & (programmer.write | self.loading)
+                ),
+            ]
+
+    def _count(self) -> None:
+        """Send the programmer's events to the counters, or, turn by turn, those of the products."""
+        m, event, mac = self.m, self.tally.event, self.mac
+        turn = Signal()
+        cycles, saturated = Signal(2), Signal(2)
+        m.d.sync += turn.eq(~turn)
+        for number, (pending, pulse) in enumerate(((cycles, mac.word_read), (saturated, mac.saturated))):
+            m.d.sync += pending.eq(Mux(turn == number, 0, pending) + pulse)
+        m.d.comb += event.eq(self.programmer.event)
+        with m.If(self._is(*_PRODUCTS)):
+            m.d.comb += [
+                event.enable.eq(1),
+                event.index.eq(Mux(turn, Counter.SATURATED, Counter.CYCLES)),
+                event.amount.eq(Mux(turn, saturated, cycles)),
+            ]
+        with m.If(self._is(Operation.COUNTERS, Operation.CONFIGURE)):
+            # CONFIGURE clears: at least 70 operands are replayed, and their number came before, in VERDICT.
+            m.d.comb += [event.enable.eq(0), event.index.eq(self.index)]

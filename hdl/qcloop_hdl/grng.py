@@ -1,0 +1,324 @@
+"""GRNG16 in gateware: the Gaussian fluctuation generator of :mod:`qcloop.grng`, any number of lanes wide."""
+
+from functools import lru_cache, reduce
+from operator import xor
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import In, Out
+
+from qcloop.errors import ConfigError
+from qcloop.grng import LFSR_A, LFSR_B, ROMS, SAMPLE_BITS, Z_BITS, Lfsr
+
+#: Bits of a generator's state.
+STATE_BITS = LFSR_A.degree + LFSR_B.degree
+#: Bytes that bring a cleared generator to a state: exactly the bits of the state.
+SEED_BYTES = STATE_BITS // 8
+#: Clocks from the transfer of the last seed byte to the clock that offers the first vector.
+LATENCY = 4
+
+#: Distance of the bits of w that the bits of a seed byte flip, by lanes. The even distance 16 * lanes / 8
+#: makes the seed bits independent, but after the last byte no flip may lie behind the 216 bits of the state,
+#: where the even ones of 16 and 32 lanes would; theirs were found by trial. All have full rank (tested).
+_FLIP_DISTANCE = {1: 2, 2: 4, 4: 8, 8: 16, 16: 13, 32: 17}
+_STATE_MASK = (1 << STATE_BITS) - 1
+
+
+def seed_bytes(a: int, b: int, lanes: int) -> bytes:
+    """Return what a :class:`Grng16` is sent to continue from registers A and B.
+
+    Parameters
+    ----------
+    a, b
+        Registers of :func:`qcloop.grng.seed_state`, 127 and 89 bits, neither of them zero.
+    lanes
+        Lanes of the generator: the bytes depend on them.
+
+    Returns
+    -------
+    bytes
+        27 bytes, to be sent in this order after a restart.
+
+    Raises
+    ------
+    ConfigError
+        If a register is zero or too wide, or ``lanes`` is not one of 1, 2, 4, 8, 16, 32.
+
+    Notes
+    -----
+    A state is the next 216 bits of u. A seed bit flips one new bit of w (see :class:`Grng16`) in a
+    generator that starts from zero, so that the state after the last byte is the XOR of windows of the
+    impulse response, one for each seed bit that is 1. The 216 windows are linearly independent.
+    """
+    _check_lanes(lanes)
+    for name, lfsr, state in (("A", LFSR_A, a), ("B", LFSR_B, b)):
+        if not 0 < state < 1 << lfsr.degree:
+            raise ConfigError(
+                f"generator register {name} must be 1 to 2^{lfsr.degree}-1, not {state}: "
+                "take both from seed_state"
+            )
+    state, bits = LFSR_A.expand(a, STATE_BITS) ^ LFSR_B.expand(b, STATE_BITS), 0
+    for pivot, window, sent in _windows(lanes):
+        if state >> pivot & 1:
+            state ^= window
+            bits ^= sent
+    return bits.to_bytes(SEED_BYTES, "little")
+
+
+@lru_cache
+def _windows(lanes: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the seed bits' effects in echelon form: (highest bit of effect, effect, seed bits)."""
+    leap = SAMPLE_BITS * lanes
+    response = _impulse_response(SEED_BYTES * leap)
+    echelon: dict[int, tuple[int, int]] = {}
+    for number in range(STATE_BITS):
+        byte, bit = divmod(number, 8)
+        first = _flip_positions(lanes)[bit] + _u_bits(leap) + LFSR_B.degree - leap * (SEED_BYTES - byte)
+        effect, sent = (response << first if first >= 0 else response >> -first) & _STATE_MASK, 1 << number
+        while (pivot := effect.bit_length() - 1) in echelon:
+            effect ^= echelon[pivot][0]
+            sent ^= echelon[pivot][1]
+        echelon[pivot] = effect, sent
+    return tuple((pivot, *echelon[pivot]) for pivot in sorted(echelon, reverse=True))
+
+
+def _u_bits(leap: int) -> int:
+    """Return how many bits of u a generator holds: what the lanes read and what the recurrence needs."""
+    return max(LFSR_A.degree, leap)
+
+
+def _flip_positions(lanes: int) -> range:
+    """Return which new bits of w, counted from the oldest, the eight bits of a seed byte flip."""
+    return range(0, 8 * _FLIP_DISTANCE[lanes], _FLIP_DISTANCE[lanes])
+
+
+def _impulse_response(bits: int) -> int:
+    """Return u after a single one in w: the power series 1 / (f_A f_B), as 1 / f = f^(2^n - 1) / f^(2^n)."""
+    response = 1
+    for lfsr in (LFSR_A, LFSR_B):
+        scale = 1
+        while lfsr.lag * scale < bits:
+            response ^= response << lfsr.lag * scale ^ response << lfsr.degree * scale
+            scale *= 2
+    return response & ((1 << bits) - 1)
+
+
+def _check_lanes(lanes: int) -> None:
+    if lanes not in _FLIP_DISTANCE:
+        raise ConfigError(
+            f"generator lanes must be one of {', '.join(map(str, _FLIP_DISTANCE))}, not {lanes!r}"
+        )
+
+
+class _Uniform(wiring.Component):
+    """The bit stream u, ``16 * lanes`` bits a step.
+
+    The state is the window of u that the lanes read and 89 bits of a companion sequence w::
+
+        u[i] = u[i-127] ^ u[i-64] ^ w[i]
+        w[i] = w[i-89]  ^ w[i-51]
+
+    With ``w[i] = b[i] ^ b[i-64] ^ b[i-127]`` (again register B's sequence, at another phase) this is
+    ``u[i] = a[i] ^ b[i]``: no XOR of two registers stands between the state and the lanes.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self._lanes = lanes
+        self._leap = SAMPLE_BITS * lanes
+        super().__init__(
+            {
+                #: Clear the state, whatever the other inputs.
+                "clear": In(1),
+                #: Advance by ``16 * lanes`` bits.
+                "step": In(1),
+                #: Flips new bits of w.
+                "flip": In(8),
+                #: The next bits of u, least significant first.
+                "u": Out(self._leap),
+            }
+        )
+        self._u = Signal(_u_bits(self._leap))
+        self._w = Signal(LFSR_B.degree)
+
+    @property
+    def state(self) -> Any:
+        """The 216 bits that all that follows depends on, zero or for ever not."""
+        return Cat(self._u[-LFSR_A.degree :], self._w)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        leap, u, w = self._leap, self._u, self._w
+        flips = dict(zip(_flip_positions(self._lanes), self.flip, strict=True))
+        w_ahead = _extend(m, w, LFSR_B, Cat(flips.get(i, Const(0, 1)) for i in range(leap)))
+        u_ahead = _extend(m, u, LFSR_A, w_ahead[:leap])
+        with m.If(self.step):
+            m.d.sync += u.eq(u_ahead[leap:])
+            m.d.sync += w.eq(w_ahead[leap:])
+        with m.If(self.clear):
+            m.d.sync += [u.eq(0), w.eq(0)]
+        m.d.comb += self.u.eq(u)
+        return m
+
+
+def _extend(m: Module, bits: Any, lfsr: Lfsr, driven: Any) -> Any:
+    """Return ``bits`` and as many after them as ``driven`` has, ``s[i] = s[i-L] ^ s[i-l] ^ driven``."""
+    known = len(bits)
+    total = known + len(driven)
+    while (end := len(bits)) < total:
+        new = Signal(min(lfsr.lag, total - end))
+        far, near, drive = end - lfsr.degree, end - lfsr.lag, end - known
+        terms = (bits[far:], bits[near:], driven[drive:])
+        m.d.comb += new.eq(reduce(xor, (term[: len(new)] for term in terms)))
+        bits = Cat(bits, new)
+    return bits
+
+
+class _Gaussian(wiring.Component):
+    """One lane's Gaussian stage: 16 bits of u to z, three register stages, one sample a step."""
+
+    #: Advance all stages.
+    step: In(1)
+    #: Sixteen bits of u.
+    u: In(SAMPLE_BITS)
+    #: Sum of the four tables, three steps later; one LSB is sigma/32.
+    z: Out(signed(Z_BITS))
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        nibbles = [self.u.word_select(t, 4) for t in range(4)]
+        t0, t1, t2 = (self._table(m, f"t{t}", ROMS[t], nibbles[t]) for t in range(3))
+        # The last table is kept as ones' complement, entry - sign: it has zero in both halves, so that only
+        # this leaves its sign equal to an address bit. The sign is added back as a carry.
+        t3 = self._table(m, "t3", tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])), nibbles[3])
+        low = Signal(signed(8), reset_less=True)
+        high = Signal(signed(7), reset_less=True)
+        with m.If(self.step):
+            m.d.sync += [
+                low.eq(t0 + t1),
+                high.eq((Cat(Const(1, 1), t2).as_signed() + Cat(t3[-1], t3).as_signed()) >> 1),
+                self.z.eq(low + high),
+            ]
+        return m
+
+    def _table(self, m: Module, name: str, entries: tuple[int, ...], address: Any) -> Any:
+        """Register a 16-entry table; bits that are equal for every address share a flip-flop."""
+        width = max(max(entries), ~min(entries)).bit_length() + 1
+        shared: dict[int, Signal] = {}
+        bits = []
+        for k in range(width):
+            truth = sum((entry >> k & 1) << j for j, entry in enumerate(entries))
+            if truth not in shared:
+                shared[truth] = bit = Signal(name=f"{name}_{k}", reset_less=True)
+                with m.If(self.step):
+                    m.d.sync += bit.eq(Const(truth, 16).bit_select(address, 1))
+            bits.append(shared[truth])
+        return Cat(bits).as_signed()
+
+
+#: State of the byte counter at the last byte.
+_COUNT_END = 0b11111
+
+
+def _next_count(count: Any) -> Any:
+    """Return the successor of a 5-bit maximal-length register's state, x^5 + x^3 + 1."""
+    return Cat(count[4] ^ count[2], count[:4])
+
+
+def _count_state(distance: int) -> int:
+    """Return the state that comes ``distance`` clocks after the end, before it where negative."""
+    state = _COUNT_END
+    for _ in range(distance % 31):
+        state = state << 1 & 31 | (state >> 4 ^ state >> 2) & 1
+    return state
+
+
+class Grng16(wiring.Component):
+    """Gaussian fluctuation generator: vectors of consecutive samples of one GRNG16 stream.
+
+    Computes the sequence of :class:`qcloop.grng.Grng16`: with N lanes, lane i of vector c is sample
+    ``position + N c + i``. Each lane is 9-bit signed, one LSB = sigma/32, -132 to 132.
+
+    Seeding: strobe ``restart``, then transfer the 27 bytes of :func:`seed_bytes` in order, at any pace.
+    ``z.valid`` rises :data:`LATENCY` (4) clocks after the last of them, whether ``z.ready`` is high or
+    not; the first vector starts at exactly the position that was loaded. No registers that
+    ``seed_state`` returns give bytes that are all zero. If such bytes come nevertheless, the registers,
+    which would stay zero for ever, take a 1 in the first step; the sequence is then no stream of a seed.
+
+    Throughput: one vector a clock. Back-pressure: the generator stands still while a vector is offered
+    and not taken, so its state is the loaded position and the number of vectors transferred. For samples
+    one at a time, take a generator of one lane.
+
+    ``seed.ready`` is high from a restart to the 27th byte. ``restart`` acts at any time and withdraws the
+    vector on offer, the one exception to the stream contract; a vector transferred in its clock counts,
+    a seed byte transferred in its clock is lost.
+
+    Reset: as ``restart``. No vector is offered before a seed.
+
+    Parameters
+    ----------
+    lanes : int
+        Samples of a vector: 1, 2, 4, 8, 16 or 32. ConfigError for others.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        _check_lanes(lanes)
+        self._lanes = lanes
+        super().__init__(
+            {
+                #: Strobe: discard everything and await a seed.
+                "restart": In(1),
+                #: Seed, :data:`SEED_BYTES` bytes of :func:`seed_bytes` after each restart.
+                "seed": In(stream.Signature(8)),
+                #: Samples; lane i of a vector is the sample i after that of lane 0.
+                "z": Out(stream.Signature(ArrayLayout(signed(Z_BITS), lanes))),
+            }
+        )
+        # What the formal proof looks at is made here, so that it is there before elaboration.
+        self._uniform = _Uniform(lanes)
+        self._filled = Signal(LATENCY)
+        self._blank = Signal(init=1)
+
+    @property
+    def lanes(self) -> int:
+        """Samples of a vector."""
+        return self._lanes
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.uniform = uniform = self._uniform
+
+        # Counts seed bytes with one XOR, where a binary counter would take a carry chain.
+        count = Signal(5, init=_count_state(1 - SEED_BYTES))
+        # seeded, then one bit for each register stage of the lanes: z is valid when it comes to the last.
+        filled = self._filled
+        seeded, valid = filled[0], filled[-1]
+        step = Signal()
+        m.d.comb += [
+            self.seed.ready.eq(~seeded),
+            self.z.valid.eq(valid),
+            step.eq(Mux(seeded, ~valid | self.z.ready, self.seed.valid)),
+        ]
+        # No seed bit was 1: the registers are zero. They take a 1 in the first step after the seed.
+        blank = self._blank
+        m.d.comb += uniform.flip.eq(Mux(seeded, blank, self.seed.payload))
+        with m.If(step):
+            m.d.sync += [
+                count.eq(_next_count(count)),
+                filled.eq(Cat(seeded | (count == _COUNT_END), filled)),
+                blank.eq(blank & ~seeded & (self.seed.payload == 0)),
+            ]
+        with m.If(self.restart):
+            m.d.sync += [count.eq(count.init), filled.eq(0), blank.eq(1)]
+
+        m.d.comb += [uniform.clear.eq(self.restart), uniform.step.eq(step)]
+        for i in range(self.lanes):
+            m.submodules[f"lane{i}"] = lane = _Gaussian()
+            m.d.comb += [
+                lane.step.eq(step),
+                lane.u.eq(uniform.u.word_select(i, SAMPLE_BITS)),
+                self.z.payload[i].eq(lane.z),
+            ]
+        return m

@@ -1,0 +1,71 @@
+"""Event counters in a memory, with one adder for all of them."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from qcloop.formats import LEVEL_BITS
+from qcloop.operations import COUNTER_BYTES, COUNTERS
+
+#: Bits of a counter's number, of a counter, and of what can be added at a time.
+INDEX_BITS = (COUNTERS - 1).bit_length()
+COUNTER_BITS = 8 * COUNTER_BYTES
+AMOUNT_BITS = LEVEL_BITS + 1
+
+
+def bank(index: Any) -> Any:
+    """Return the half of the memory a counter is in: 1 for attempts and odd events, 0 for even ones."""
+    return index[0] | ~index[LEVEL_BITS]
+
+
+class Event(data.Struct):
+    """Something to count: ``amount`` is added to counter ``index``."""
+
+    enable: 1
+    index: INDEX_BITS
+    amount: AMOUNT_BITS
+
+
+class Tally(wiring.Component):
+    """All counters of an engine; they wrap around.
+
+    One event a clock. The memory reads one counter while it writes the one before, so in the clock after an
+    event :func:`bank` of the index must be the other one. The value of the
+    counter whose index is presented is in ``count`` one clock later, whether there is an event or not.
+
+    Reset: the counters are undefined until they are cleared.
+    """
+
+    #: What to add.
+    event: In(Event)
+    #: Set counter ``event.index`` to zero instead.
+    clear: In(1)
+    #: The counter presented in the clock before.
+    count: Out(COUNTER_BITS)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=COUNTER_BITS, depth=2 << INDEX_BITS, init=[])
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        amount = Signal(AMOUNT_BITS, reset_less=True)
+        cleared = Signal(reset_less=True)
+        half = bank(self.event.index)
+        m.d.sync += [
+            write.en.eq(self.event.enable | self.clear),
+            write.addr.eq(Cat(half, self.event.index)),
+            amount.eq(self.event.amount),
+            cleared.eq(self.clear),
+            # With this register the read port becomes the synchronous one of a block RAM.
+            self.count.eq(read.data),
+        ]
+        m.d.comb += [
+            # The same as the index's, but synthesis can see that it is never the counter that is written, and
+            # builds nothing for a collision.
+            read.addr.eq(Cat(Mux(write.en, ~write.addr[0], half), self.event.index)),
+            write.data.eq(Mux(cleared, 0, self.count + amount)),
+        ]
+        return m

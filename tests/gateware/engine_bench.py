@@ -1,0 +1,521 @@
+"""The engine in Amaranth's simulator, as an array, and random programs for it beside the golden model.
+
+An operation of a program is a kind and a seed; what it does follows from these and from the state of the
+golden model, so any operation can be dropped from a program and the rest still makes sense.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from amaranth import ClockDomain, Module
+from amaranth.sim import Simulator
+
+from qcloop import operations
+from qcloop.array import (
+    STUCK_LEVEL,
+    AdcStage,
+    Array,
+    ArrayConfig,
+    ArraySettings,
+    Counters,
+    GoldenArray,
+    Policy,
+    Positions,
+    Region,
+)
+from qcloop.array.contract import I8, I16, I32, U8
+from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.grng import Stream, seed_state
+from qcloop.operations import Operation, Status
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.engine import Engine
+from qcloop_hdl.grng import seed_bytes
+
+CLOCK_PERIOD = 1e-6
+#: Clocks after which an exchange has failed, and those of it without a byte moving.
+CLOCK_LIMIT = 400_000
+
+
+class Stalled(AssertionError):
+    """The engine did not answer within the clocks it had."""
+
+
+class SimulatedEngine:
+    """An engine in simulation, its clock and its two byte streams.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.clocks = 0
+        #: Clocks at which the last byte was taken, and the last came.
+        self.last_taken = self.last_came = 0
+        #: Where pauses come from; None for no pauses.
+        self.pauses: Random | None = None
+        self._to_send: deque[int] = deque()
+        self._came = bytearray()
+        self._reset = False
+        self.dut = Engine(config.as_model())
+        module = Module()
+        module.domains.sync = self._domain = ClockDomain()
+        module.submodules.engine = self.dut
+        self._simulator = Simulator(module)
+        self._simulator.add_clock(CLOCK_PERIOD)
+        self._simulator.add_testbench(self._drive)
+
+    async def _drive(self, ctx: Any) -> None:
+        rx, tx = self.dut.rx, self.dut.tx
+        offered = False
+        tick = ctx.tick().sample(rx.ready, tx.valid, tx.payload)
+        while True:
+            pauses = self.pauses
+            if not offered and self._to_send and not (pauses and pauses.random() < 0.4):
+                offered = True
+                ctx.set(rx.payload, self._to_send[0])
+                ctx.set(rx.valid, 1)
+            ready = not (pauses and pauses.random() < 0.4)
+            ctx.set(tx.ready, ready)
+            ctx.set(self._domain.rst, self._reset)
+            _, _, taken, came, byte = await tick
+            self.clocks += 1
+            if offered and taken:
+                self._to_send.popleft()
+                self.last_taken = self.clocks
+                offered = False
+                ctx.set(rx.valid, 0)
+            if came and ready:
+                self._came.append(byte)
+                self.last_came = self.clocks
+
+    def reset(self) -> None:
+        """Reset the engine."""
+        self._reset = True
+        self.run(2)
+        self._reset = False
+
+    def run(self, clocks: int) -> None:
+        """Let the engine run."""
+        end = self.clocks + clocks
+        while self.clocks < end:
+            self._simulator.advance()
+
+    def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Send bytes and return the status and the results of one answer."""
+        header = operations.HEADER
+        self._to_send.extend(request)
+        end = self.clocks + CLOCK_LIMIT
+        length = header.size
+        while len(self._came) < length or self._to_send:
+            self._simulator.advance()
+            if len(self._came) >= header.size:
+                length = header.size + header.unpack(self._came[: header.size])[1]
+            if self.clocks > end:
+                raise Stalled(
+                    f"{len(self._to_send)} of {len(request)} bytes not taken and {len(self._came)} of "
+                    f"{length} came after {CLOCK_LIMIT} clocks"
+                )
+        status, _ = header.unpack(self._came[: header.size])
+        results = bytes(self._came[header.size :])
+        if len(self._came) != length:
+            raise Stalled(f"{len(self._came)} bytes came where {length} were announced")
+        self._came.clear()
+        return status, results
+
+
+class EngineArray(Array):
+    """An array behind an engine's byte streams."""
+
+    def __init__(self, config: EngineConfig, exchange: Callable[[bytes], tuple[int, bytes]]) -> None:
+        super().__init__(config.array)
+        self._buffer = config.buffer
+        self._exchange = exchange
+        self._start = Positions()
+
+    def _do(self, requests: Iterable[bytes]) -> bytes:
+        joined = b""
+        for request in requests:
+            status, results = self._exchange(request)
+            operations.check_status(status, Operation(request[0]))
+            joined += results
+        return joined
+
+    def counters(self) -> Counters:
+        return operations.decode_counters(self._do([operations.request(Operation.COUNTERS)]))
+
+    def positions(self) -> Positions:
+        lanes = self.config.lanes
+        return operations.positions_after(self._start, self.counters(), self.settings, lanes)
+
+    def _configure(self, settings: ArraySettings, positions: Positions) -> None:
+        self._do([configure_request(settings, positions, self.config.lanes)])
+        self._start = positions
+
+    def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
+        self._do(operations.program_requests(region, cells, levels, self.config.lanes, self._buffer))
+
+    def _program_block(self, region: Region, levels: U8) -> None:
+        self._do(operations.block_requests(region, levels, self.config.lanes, self._buffer))
+
+    def _load(self, region: Region, levels: U8, codes: I16) -> None:
+        self._do(operations.load_requests(region, levels, codes, self.config.lanes))
+
+    def _forward(self, region: Region, x: U8, bits: int) -> I32:
+        return operations.decode_products(self._do(operations.forward_requests(region, x, bits)), region.cols)
+
+    def _backward(self, region: Region, d: I8) -> I32:
+        return operations.decode_products(self._do(operations.backward_requests(region, d)), region.rows)
+
+    def _read(self, region: Region) -> tuple[U8, I16]:
+        return operations.decode_cells(self._do(operations.read_requests(region, self.config.lanes)), region)
+
+
+def configure_request(settings: ArraySettings, positions: Positions, lanes: int) -> bytes:
+    """Return the request that starts both generators at positions."""
+    programming = seed_state(settings.seed, Stream.PROGRAMMING, positions.programming)
+    read = seed_state(settings.seed, Stream.READ, positions.read)
+    return operations.configure_request(
+        settings, seed_bytes(*programming, lanes=1), seed_bytes(*read, lanes=lanes)
+    )
+
+
+# -- random programs -------------------------------------------------------------------------------
+
+Step = tuple[str, int]
+
+
+def random_settings(draw: Random) -> ArraySettings:
+    """Return settings that reach every corner: clipping, stuck cells, 64 states, saturation."""
+    states = draw.choice((2, 3, 5, 16, 32, MAX_STATES))
+    widest = draw.choice((0, 40, 400, SPREAD_MAX))
+    return ArraySettings(
+        seed=draw.getrandbits(64),
+        mean=tuple(draw.choice((0, CODE_MAX, draw.randint(0, CODE_MAX))) for _ in range(states)),
+        spread=tuple(draw.randint(widest // 2, widest) for _ in range(states)),
+        reference=draw.choice((0, CODE_MAX, draw.randint(0, CODE_MAX))),
+        policy=draw.choice(tuple(Policy)),
+        adc=draw.choice((None, AdcStage(draw.randint(2, 16), draw.choice((0, 3, 8, 22))))),
+        read_spread=draw.choice((0, 0, draw.randint(1, 200), SPREAD_MAX)),
+        verify_tolerance=draw.choice((0, 4, 30, CODE_MAX)),
+        verify_tries=draw.choice((1, 2, 7, draw.randint(1, 255))) if widest < 400 else draw.randint(1, 4),
+    )
+
+
+class Pair:
+    """An engine and its golden model, and every operation that a program may ask of both."""
+
+    def __init__(self, engine: SimulatedEngine) -> None:
+        self.engine = engine
+        self.config = engine.config
+        self.golden = GoldenArray(self.config.array)
+        self.array = EngineArray(self.config, engine.exchange)
+
+    # Each returns nothing and raises AssertionError where the two differ.
+
+    def run(self, program: Iterable[Step]) -> None:
+        """Run a program from a reset, and compare the whole state at its end."""
+        self.engine.reset()
+        self.bad_unconfigured(Random(0))
+        self.configure(Random(1))
+        for kind, seed in program:
+            getattr(self, kind)(Random(seed))
+        self.state()
+
+    def state(self) -> None:
+        """Compare counters, positions and every programmed word."""
+        self.counters(Random(0))
+        assert self.array.positions() == self.golden.positions()
+        lanes, words = self.config.lanes, self.golden._programmed_words
+        for base in range(0, words, self.config.side):
+            self._read(Region(base, min(self.config.side, words - base), lanes))
+
+    def info(self, draw: Random) -> None:
+        status, results = self.engine.exchange(operations.request(Operation.INFO))
+        assert (status, operations.Info.decode(results)) == (Status.OK, self.config.info)
+
+    def counters(self, draw: Random) -> None:
+        assert self.array.counters() == self.golden.counters()
+
+    def configure(self, draw: Random) -> None:
+        settings = random_settings(draw)
+        positions = draw.choice((None, Positions(draw.getrandbits(20), draw.getrandbits(59))))
+        self.golden.configure(settings, positions)
+        self.array.configure(settings, positions)
+
+    def block(self, draw: Random) -> None:
+        region = self._writable(draw)
+        levels = self._levels(draw, region.rows * region.cols).reshape(region.rows, region.cols)
+        self.golden.program_block(region, levels)
+        self.array.program_block(region, levels)
+
+    def program(self, draw: Random) -> None:
+        region = self._programmed(draw)
+        if region is None:
+            return
+        places = range(region.rows * region.cols)
+        count = draw.choice((0, 1, 2, draw.randint(1, 30)))
+        cells = np.array([draw.choice(places) for _ in range(count)], np.int64)
+        levels = self._levels(draw, count)
+        self.golden.program(region, cells, levels)
+        self.array.program(region, cells, levels)
+
+    def load(self, draw: Random) -> None:
+        region = self._writable(draw)
+        shape = (region.rows, region.cols)
+        random = _numpy(draw)
+        levels = random.choice(np.array([0, 1, STUCK_LEVEL, *range(8)], np.uint8), shape)
+        codes = random.integers(0, CODE_MAX, shape, np.int16, endpoint=True)
+        self.golden.load(region, levels, codes)
+        self.array.load(region, levels, codes)
+
+    def read(self, draw: Random) -> None:
+        region = self._programmed(draw)
+        if region is not None:
+            self._read(region)
+
+    def _read(self, region: Region) -> None:
+        for name, ours, theirs in zip(
+            ("levels", "codes"), self.array.read(region), self.golden.read(region), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs, f"{name} of {region}")
+
+    def forward(self, draw: Random) -> None:
+        region = self._programmed(draw)
+        if region is None:
+            return
+        bits = draw.choice((1, 8))
+        x = _numpy(draw).integers(
+            0, 1 << bits, (draw.choice((0, 1, 1, 2, 3)), region.rows), np.uint8 if bits == 1 else np.uint16
+        )
+        x = np.where(draw.random() < 0.2, (1 << bits) - 1, x).astype(np.uint8)
+        self._same(self.array.forward(region, x, bits), self.golden.forward(region, x, bits), region)
+
+    def backward(self, draw: Random) -> None:
+        region = self._programmed(draw)
+        if region is None:
+            return
+        d = _numpy(draw).integers(-128, 128, (draw.choice((0, 1, 1, 2, 3)), region.cols)).astype(np.int8)
+        self._same(self.array.backward(region, d), self.golden.backward(region, d), region)
+
+    def _same(self, ours: I32, theirs: I32, region: Region) -> None:
+        np.testing.assert_array_equal(ours, theirs, f"products of {region}")
+
+    # Requests that must be refused.
+
+    def refused(self, request: bytes, status: Status) -> None:
+        assert self.engine.exchange(request) == (status, b""), request.hex()
+
+    def bad_unconfigured(self, draw: Random) -> None:
+        """Everything but INFO and CONFIGURE is refused after a reset."""
+        for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE}:
+            self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
+
+    def bad_operation(self, draw: Random) -> None:
+        opcode = draw.choice((0, 11, 15, 16 + draw.choice(tuple(Operation)), draw.randint(11, 255)))
+        self.refused(operations.request(opcode, draw.randbytes(draw.randint(0, 20))), Status.OPERATION)
+
+    def bad_setting(self, draw: Random) -> None:
+        settings = random_settings(draw)
+        good = bytearray(configure_request(settings, Positions(), self.config.lanes))
+        start = operations.HEADER.size
+        tables = start + operations.TABLES_START + operations.ENTRY_BYTES * draw.randrange(settings.states)
+        place, value = draw.choice(
+            (
+                (start, draw.randint(3, 255)),
+                (start + 1, 0),
+                (start + 2, draw.choice((1, draw.randint(17, 255)))),
+                (start + 3, draw.randint(23, 255)),
+                (start + 5, draw.randint(4, 255)),
+                (start + 7, draw.randint(4, 255)),
+                (start + 9, draw.randint(16, 255)),
+                (tables + 2, draw.randint(64, 255)),
+            )
+        )
+        good[place] = value
+        self.refused(bytes(good), Status.SETTING)
+
+    def bad_length(self, draw: Random) -> None:
+        """Too short, too long, or empty: of any operation that reaches its length check."""
+        region = self._programmed(draw) or self._writable(draw)
+        head = operations.encode_region(region)
+        operation = draw.choice(tuple(Operation))
+        cells = region.rows * region.cols
+        count = draw.randint(1, 4)
+        products = {
+            Operation.FORWARD1: -(-region.rows // 8),
+            Operation.FORWARD8: region.rows,
+            Operation.BACKWARD: region.cols,
+        }
+        if operation in products:
+            head += count.to_bytes(2, "little")
+            good = count * products[operation]
+        else:
+            good = {Operation.PROGRAM_BLOCK: cells, Operation.LOAD: 2 * cells}.get(operation, 0)
+        wrong = draw.choice(tuple({0, 1, good - 1, good + 1, 2 * good, 300} - {good, -1}))
+        programmed = region.end(self.config.array) <= self.golden._programmed_words
+        if operation is Operation.PROGRAM:
+            body = head + bytes(draw.choice((1, 2, 28, 3 * (self.config.buffer // 3 + 1))))
+        elif operation is Operation.CONFIGURE:
+            body = bytes(64) + bytes(draw.choice((0, 3, 5, 195)))
+            if len(body) == 69:
+                body = bytes([0, 1]) + body[2:]
+        elif operation in (Operation.INFO, Operation.COUNTERS):
+            body = bytes(draw.randint(1, 5))
+        else:
+            body = head + bytes(wrong)
+        if draw.random() < 0.2 and operation not in (Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE):
+            body = head[: draw.randrange(len(head))]
+        elif operation in (*products, Operation.READ, Operation.PROGRAM) and not programmed:
+            self.refused(operations.request(operation, body), Status.PROGRAMMED)
+            return
+        self.refused(operations.request(operation, body), Status.LENGTH)
+
+    def bad_region(self, draw: Random) -> None:
+        side, words, lanes = self.config.side, self.config.words, self.config.lanes
+        base, rows, cols = draw.choice(
+            (
+                (0, 0, 1),
+                (0, 1, 0),
+                (0, side + 1, 1),
+                (0, 1, side + 1),
+                (0, 0xFFFF, 0xFFFF),
+                (words, 1, 1),
+                (words - 1, 2, 1),
+                (words - 1, 1, lanes + 1),
+                (0xFFFF, 1, 1),
+                (1, side, side) if side * self.config.array.row_words(side) >= words else (words, side, side),
+            )
+        )
+        operation = draw.choice(_REGION_OPERATIONS)
+        body = b"".join(value.to_bytes(2, "little") for value in (base, rows, cols))
+        self.refused(operations.request(operation, body + draw.randbytes(draw.randint(2, 30))), Status.REGION)
+
+    def bad_gap(self, draw: Random) -> None:
+        """A block behind the first free word, and products of words that were never programmed."""
+        marked, words = self.golden._programmed_words, self.config.words
+        if marked == words:
+            return
+        if marked + 1 < words and draw.random() < 0.5:
+            head = operations.encode_region(Region(draw.randint(marked + 1, words - 1), 1, 1))
+            operation = draw.choice((Operation.PROGRAM_BLOCK, Operation.LOAD))
+            self.refused(operations.request(operation, head + bytes(draw.randint(1, 2))), Status.CONTIGUOUS)
+        else:
+            first = draw.randint(max(0, marked - 2), marked)
+            head = operations.encode_region(Region(first, marked + 1 - first, 1))
+            operation = draw.choice((*_PRODUCTS, Operation.READ, Operation.PROGRAM))
+            self.refused(operations.request(operation, head + draw.randbytes(12)), Status.PROGRAMMED)
+
+    def bad_level(self, draw: Random) -> None:
+        states = self.golden.settings.states
+        region = self._programmed(draw)
+        if draw.random() < 0.5 or region is None:
+            region = self._writable(draw)
+            levels = self._levels(draw, region.rows * region.cols)
+            levels[draw.randrange(len(levels))] = draw.randint(states, 255)
+            body = operations.encode_region(region) + levels.tobytes()
+            if len(levels) <= self.config.buffer:
+                self.refused(operations.request(Operation.PROGRAM_BLOCK, body), Status.LEVEL)
+        elif states < MAX_STATES:
+            cells = np.zeros(4, np.int64)
+            levels = self._levels(draw, 4)
+            levels[draw.randrange(4)] = draw.randint(states, MAX_STATES - 1)
+            (request,) = operations.program_requests(region, cells, levels, self.config.lanes, 256)
+            self.refused(request, Status.LEVEL)
+
+    def bad_cell(self, draw: Random) -> None:
+        region = self._programmed(draw)
+        if region is None:
+            return
+        end = region.rows * self.config.array.row_words(region.cols) * self.config.lanes
+        places = [draw.randrange(end) for _ in range(5)]
+        places[draw.randrange(5)] = draw.choice((end, end + draw.randint(0, 99), (1 << 18) - 1))
+        body = b"".join(place.to_bytes(3, "little") for place in places)
+        self.refused(
+            operations.request(Operation.PROGRAM, operations.encode_region(region) + body), Status.CELL
+        )
+
+    # What is drawn.
+
+    def _levels(self, draw: Random, count: int) -> U8:
+        return _numpy(draw).integers(0, self.golden.settings.states, count, np.uint8)
+
+    def _writable(self, draw: Random) -> Region:
+        base = draw.randint(0, min(self.golden._programmed_words, self.config.words - 1))
+        return self._region(draw, base, self.config.words)
+
+    def _programmed(self, draw: Random) -> Region | None:
+        marked = self.golden._programmed_words
+        return self._region(draw, draw.randrange(marked), marked) if marked else None
+
+    def _region(self, draw: Random, base: int, end: int) -> Region:
+        side, lanes = self.config.side, self.config.lanes
+        most = draw.choice((1, 6, 20, side))
+        words = draw.randint(1, min(end - base, -(-min(most, side) // lanes)))
+        cols = draw.randint((words - 1) * lanes + 1, min(words * lanes, side))
+        rows = draw.randint(1, min((end - base) // words, side, draw.choice((1, 5, 17))))
+        return Region(base, rows, cols)
+
+
+_PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
+_REGION_OPERATIONS = (
+    *_PRODUCTS,
+    Operation.PROGRAM,
+    Operation.PROGRAM_BLOCK,
+    Operation.LOAD,
+    Operation.READ,
+)
+_KINDS = (
+    *("block", "program", "forward", "backward") * 4,
+    *("load", "read", "counters", "configure", "info"),
+    *("bad_operation", "bad_setting", "bad_length", "bad_region", "bad_gap", "bad_level", "bad_cell"),
+)
+
+
+def _numpy(draw: Random) -> np.random.Generator:
+    return np.random.default_rng(draw.getrandbits(64))
+
+
+def random_program(seed: int, length: int) -> list[Step]:
+    """Return a program that programs something first."""
+    draw = Random(seed)
+    kinds = ["block", *(draw.choice(_KINDS) for _ in range(length - 1))]
+    return [(kind, draw.getrandbits(32)) for kind in kinds]
+
+
+def failure(engine: SimulatedEngine, program: list[Step], pauses: int | None) -> Exception | None:
+    """Return how a program fails on an engine, None if it does not; ``pauses`` is a seed."""
+    engine.pauses = None if pauses is None else Random(pauses)
+    try:
+        Pair(engine).run(program)
+    except (AssertionError, operations.ArrayError) as error:
+        return error
+    return None
+
+
+def shrink(fails: Callable[[list[Step]], bool], program: list[Step]) -> list[Step]:
+    """Return a part of a failing program that still fails, and no longer does without any one step."""
+    size = len(program) // 2
+    while size:
+        start = 0
+        while start < len(program):
+            shorter = program[:start] + program[start + size :]
+            if fails(shorter):
+                program = shorter
+            else:
+                start += size
+        size //= 2
+    return program
+
+
+def tiny(lanes: int, cells: int = 256, side: int = 32, buffer: int = 256) -> EngineConfig:
+    """Return a configuration whose reset and whose programs are short."""
+    return replace(
+        EngineConfig("tiny", ArrayConfig(lanes, cells, side), buffer=buffer),
+    )

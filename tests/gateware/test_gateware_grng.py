@@ -1,0 +1,190 @@
+# amaranth: UnusedElaboratable=no
+# The components that a constructor refuses are never elaborated.
+
+from random import Random
+
+import pytest
+
+from qcloop import grng
+from qcloop.errors import ConfigError
+from qcloop_hdl.grng import LATENCY, SEED_BYTES, STATE_BITS, Grng16, _windows, seed_bytes
+
+
+def places(seed, count):
+    """Random (seed, stream, position), with the corners first."""
+    random = Random(seed)
+    corners = [(1, 0, 0), (0, 1, grng.POSITION_MAX - 10**6)]
+    return [
+        corners[i]
+        if i < len(corners)
+        else (random.getrandbits(64), random.getrandbits(32), random.getrandbits(59))
+        for i in range(count)
+    ]
+
+
+def lanes_of(vectors, lanes):
+    return [vector[lane] for vector in vectors for lane in range(lanes)]
+
+
+async def restart(ctx, dut):
+    ctx.set(dut.restart, 1)
+    await ctx.tick()
+    ctx.set(dut.restart, 0)
+
+
+def message(lanes, place):
+    return seed_bytes(*grng.seed_state(*place), lanes)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
+def test_equals_the_golden_model_under_stalls_and_reloads(lanes, bench, simulate):
+    dut, random = Grng16(lanes), Random(100 + lanes)
+
+    async def testbench(ctx):
+        for place in places(lanes, 5):
+            # A reload meets the generator with a vector on offer, or with half a seed.
+            if random.random() < 0.5:
+                await restart(ctx, dut)
+                await bench.send(ctx, dut.seed, random.randbytes(random.randrange(SEED_BYTES)))
+            await restart(ctx, dut)
+            await bench.send(ctx, dut.seed, message(lanes, place), random)
+            count = random.randrange(40, 80)
+            vectors = await bench.receive(ctx, dut.z, count, random)
+            golden = grng.Grng16(*place).take(count * lanes)
+            assert lanes_of(vectors, lanes) == golden.tolist(), (
+                f"lanes {lanes}, (seed, stream, position) {place}"
+            )
+            await ctx.tick().repeat(random.randrange(1, 8))
+
+    check = bench.contract(dut.z, withdrawn=dut.restart)
+    simulate(dut, testbench, limit=3000, background=[check])
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_first_vector_comes_after_the_latency_and_then_one_each_clock(lanes, bench, simulate):
+    dut = Grng16(lanes)
+
+    async def testbench(ctx):
+        await restart(ctx, dut)
+        ctx.set(dut.z.ready, 1)
+        await bench.send(ctx, dut.seed, message(lanes, (7, 1, 1234)))
+        offered, vectors = [], []
+        for _ in range(100):
+            offered.append(ctx.get(dut.z.valid))
+            vectors.append(ctx.get(dut.z.payload))
+            await ctx.tick()
+        # The send returned in the first clock after the transfer of the last byte.
+        assert offered == [0] * (LATENCY - 1) + [1] * (101 - LATENCY)
+        golden = grng.Grng16(7, 1, 1234).take((101 - LATENCY) * lanes)
+        assert lanes_of(vectors[LATENCY - 1 :], lanes) == golden.tolist()
+
+    simulate(dut, testbench, limit=200)
+
+
+def test_valid_does_not_wait_for_ready(bench, simulate):
+    dut = Grng16(4)
+
+    async def testbench(ctx):
+        await restart(ctx, dut)
+        await bench.send(ctx, dut.seed, message(4, (3, 0, 0)))
+        await ctx.tick().repeat(LATENCY - 1)
+        assert ctx.get(dut.z.valid)
+
+    simulate(dut, testbench, limit=50)
+
+
+def test_one_lane_serves_single_samples(bench, simulate):
+    dut, random = Grng16(1), Random(5)
+
+    async def testbench(ctx):
+        await bench.send(ctx, dut.seed, message(1, (11, 0, 77)))
+        model = grng.Grng16(11, 0, 77)
+        for _ in range(60):
+            count = random.randrange(4)
+            samples = await bench.receive(ctx, dut.z, count)
+            assert lanes_of(samples, 1) == model.take(count).tolist()
+            await ctx.tick().repeat(random.randrange(1, 4))
+
+    simulate(dut, testbench, limit=400)
+
+
+def test_takes_as_many_bytes_as_the_state_has_and_offers_nothing_before(bench, simulate):
+    dut = Grng16(2)
+
+    async def testbench(ctx):
+        sent = 0
+        for _ in range(40):
+            ctx.set(dut.seed.payload, 0x5A)
+            ctx.set(dut.seed.valid, 1)
+            _, _, ready, valid = await ctx.tick().sample(dut.seed.ready, dut.z.valid)
+            sent += ready
+            assert not valid or sent == SEED_BYTES
+        assert sent == SEED_BYTES == 27
+
+    simulate(dut, testbench, limit=100)
+
+
+def test_bytes_of_zero_do_not_stick(bench, simulate):
+    dut = Grng16(1)
+
+    async def testbench(ctx):
+        await bench.send(ctx, dut.seed, bytes(SEED_BYTES))
+        samples = lanes_of(await bench.receive(ctx, dut.z, 300), 1)
+        assert len(set(samples[100:])) > 50
+
+    simulate(dut, testbench, limit=400)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
+def test_seed_bits_have_full_rank(lanes):
+    # The proof in tests/formal rests on this: a seed with a bit of 1 gives a state that is not zero.
+    assert [pivot for pivot, _, _ in _windows(lanes)] == list(range(STATE_BITS))[::-1]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
+def test_seed_bytes_are_one_to_one_and_linear(lanes):
+    random = Random(lanes)
+    states = [
+        (random.randrange(1, 1 << 127), random.randrange(1, 1 << 89), random.randrange(1, 1 << 127))
+        for _ in range(20)
+    ]
+    coded = {(a, b): int.from_bytes(seed_bytes(a, b, lanes), "little") for a, b, _ in states}
+    assert len(set(coded.values())) == len(coded)
+    for a, b, c in states:
+        together = int.from_bytes(seed_bytes(a ^ c, b, lanes), "little")
+        other = int.from_bytes(seed_bytes(c, b, lanes), "little")
+        # The part of b alone is what the three have in common.
+        assert together ^ coded[a, b] ^ other == part_of_b(b, lanes)
+
+
+def part_of_b(b, lanes):
+    one, two, three = (int.from_bytes(seed_bytes(a, b, lanes), "little") for a in (1, 2, 3))
+    return one ^ two ^ three
+
+
+@pytest.mark.parametrize(("a", "b", "name", "top"), [(0, 1, "A", "2^127-1"), (1, 1 << 89, "B", "2^89-1")])
+def test_registers_that_no_seed_gives_are_refused(a, b, name, top):
+    with pytest.raises(ConfigError) as error:
+        seed_bytes(a, b, 4)
+    for part in (f"register {name}", f"1 to {top}", f"not {a if name == 'A' else b}", "seed_state"):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("lanes", [0, 3, 64])
+def test_lanes_that_are_not_built_are_refused(lanes):
+    for make in (lambda: Grng16(lanes), lambda: seed_bytes(1, 1, lanes)):
+        with pytest.raises(ConfigError, match=rf"1, 2, 4, 8, 16, 32, not {lanes}"):
+            make()
+
+
+def test_long_run_at_full_rate(bench, simulate):
+    # 4000 samples: each of the 64 table entries is drawn some 250 times.
+    dut = Grng16(16)
+
+    async def testbench(ctx):
+        await bench.send(ctx, dut.seed, message(16, (21, 1, 0)))
+        vectors = await bench.receive(ctx, dut.z, 250)
+        golden = grng.Grng16(21, 1, 0).take(4000)
+        assert lanes_of(vectors, 16) == golden.tolist()
+
+    simulate(dut, testbench, limit=400)

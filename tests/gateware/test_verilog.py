@@ -1,0 +1,51 @@
+"""The exported Verilog: the same bytes each time, complete, and what the command says."""
+
+import subprocess
+import sys
+
+import pytest
+
+from qcloop.cli import main
+from qcloop_hdl.config import SIZES
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code
+
+
+def test_the_same_bytes_in_another_process(tmp_path):
+    for number in (1, 2):
+        subprocess.run(
+            [sys.executable, "-c", "from qcloop.cli import main; main()", "hdl", "verilog", "-o", "engine.v"],
+            cwd=(folder := tmp_path / str(number)).mkdir() or folder,
+            env={"PYTHONHASHSEED": str(number)},
+            check=True,
+            capture_output=True,
+        )
+    first, second = ((tmp_path / name / "engine.v").read_bytes() for name in "12")
+    assert first == second
+    assert str(tmp_path).encode() not in first
+
+
+def test_the_header_states_the_configuration(tmp_path, capsys):
+    path = tmp_path / "engine.v"
+    assert run("hdl", "verilog", "--size", "small", "-o", str(path)) == 0
+    config = SIZES["small"]
+    header = path.read_text().split("module")[0]
+    assert "4 lanes, 65536 cells, side 1024, operand buffer 1024 bytes" in header
+    assert config.digest.hex() in header
+    assert config.digest.hex()[:16] in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys):
+    assert run("hdl", "verilog", "-o", str(tmp_path / "none" / "engine.v")) == 2
+    assert "none/engine.v" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "qcloop_hdl.cli", None)
+    monkeypatch.delitem(sys.modules, "qcloop_hdl.verilog", raising=False)
+    assert run("hdl", "verilog", "--size", "small") == 2
+    assert "pip install 'qcloop[hdl]'" in capsys.readouterr().err
