@@ -1,6 +1,7 @@
 """Entry point: the command group, and errors as one line with an exit code."""
 
 import sys
+from importlib.metadata import entry_points
 
 import click
 
@@ -9,7 +10,47 @@ from qcloop.cli import device, info, train
 from qcloop.errors import QcloopError
 
 
+class _Group(click.Group):
+    """The host's own commands, and those that other packages of qcloop register as ``qcloop.commands``.
+
+    A registered command is imported only when it is called, or its help is listed.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*super().list_commands(context), *entry_points(group="qcloop.commands").names]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(context, name)
+        if own is not None:
+            return own
+        for entry in entry_points(group="qcloop.commands", name=name):
+            try:
+                command: click.Command = entry.load()
+            except ModuleNotFoundError as error:
+                return _unavailable(name, str(error.name))
+            return command
+        return None
+
+
+def _unavailable(name: str, module: str) -> click.Command:
+    """Return a command in place of one whose packages are not installed."""
+
+    @click.command(
+        name,
+        help=f"Needs the extra: pip install 'qcloop[{name}]'.",
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("arguments", nargs=-1)
+    def command(arguments: tuple[str, ...]) -> None:
+        raise QcloopError(
+            f"`qcloop {name}` needs {module}, which is not installed: pip install 'qcloop[{name}]'"
+        )
+
+    return command
+
+
 @click.group(
+    cls=_Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
