@@ -6,10 +6,9 @@ from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from qcloop.array.contract import MAX_ADC_BITS
 from qcloop.errors import ConfigError
 
-#: Widest converter; see :class:`qcloop.array.AdcStage`.
-MAX_ADC_BITS = 16
 #: Bits of a converter's magnitude: all but the sign.
 _SIZE_BITS = MAX_ADC_BITS - 1
 _LEVELS = (16, 8, 4, 2, 1)

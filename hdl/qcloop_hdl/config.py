@@ -1,10 +1,14 @@
 """What is fixed when the gateware is built: one configuration for each target size, and its digest."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from amaranth.lib import wiring
 
 from qcloop.array import ArrayConfig
 from qcloop.errors import ConfigError
 from qcloop.operations import MAX_LENGTH, PLACE_BITS, Info, configuration_digest
+from qcloop.seeding import GENERATOR_LANES
 from qcloop_hdl.memory import MemoryKind
 
 #: Largest number of memory words: addresses on the command port have 16 bits.
@@ -16,7 +20,7 @@ MIN_BUFFER = 256
 #: Largest operand buffer: an operation's length has 16 bits.
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Most lanes: that of the read noise generator.
-MAX_LANES = 32
+MAX_LANES = max(GENERATOR_LANES)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,26 @@ class EngineConfig:
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""
         return EngineConfig(self.name, self.array, self.memory, self.buffer, model=True)
+
+
+class Configured(wiring.Component):
+    """A component whose parameters are an engine's configuration.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    ports
+        The component's ports, as ``wiring.Component`` takes them.
+    """
+
+    def __init__(self, config: EngineConfig, ports: dict[str, Any]) -> None:
+        self._config = config
+        super().__init__(ports)
+
+    @property
+    def config(self) -> EngineConfig:
+        """What is fixed when the gateware is built."""
+        return self._config
 
 
 #: The sizes that boards are built in. ``medium`` is what both a GW1NR-9 and an ECP5 25F hold.

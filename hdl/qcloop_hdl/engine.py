@@ -7,7 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.array.contract import MAX_ADC_BITS, MAX_ADC_SHIFT, Policy
+from qcloop.formats import CODE_BITS, CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
 from qcloop.operations import (
     CELL_BYTES,
     COUNT_BYTES,
@@ -18,13 +19,13 @@ from qcloop.operations import (
     PLACE_BITS,
     PRODUCT_BYTES,
     REGION_BYTES,
-    SEED_BYTES,
     TABLES_START,
     Counter,
     Operation,
     Status,
 )
-from qcloop_hdl.config import EngineConfig
+from qcloop.seeding import SEED_BYTES
+from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.grng import Grng16
 from qcloop_hdl.mac import Mac
 from qcloop_hdl.memory import CellMemory
@@ -39,7 +40,14 @@ _REGIONS = (*_PRODUCTS, *_PROGRAMS, Operation.LOAD, Operation.READ)
 #: Bits of the fields of a region and of all other counts on the command port.
 _WORD = 16
 #: Highest value of the bytes of the settings that may not have any; see ``operations._SETTINGS``.
-_LIMITS = {0: 2, 2: 16, 3: 22, 5: CODE_MAX >> 8, 7: CODE_MAX >> 8, 9: SPREAD_MAX >> 8}
+_LIMITS = {
+    0: max(Policy),
+    2: MAX_ADC_BITS,
+    3: MAX_ADC_SHIFT,
+    5: CODE_MAX >> 8,
+    7: CODE_MAX >> 8,
+    9: SPREAD_MAX >> 8,
+}
 _SEEDS_START = TABLES_START - 2 * SEED_BYTES
 
 
@@ -78,7 +86,7 @@ class _Multiplier(wiring.Component):
         return m
 
 
-class Engine(wiring.Component):
+class Engine(Configured):
     """The array behind a byte stream: decoder, cell memory, generators, programmer and products.
 
     Takes requests and gives answers as :mod:`qcloop.operations` lays them out, one at a time and in order;
@@ -103,8 +111,8 @@ class Engine(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
         super().__init__(
+            config,
             {
                 #: Requests.
                 "rx": In(stream.Signature(8)),
@@ -112,13 +120,8 @@ class Engine(wiring.Component):
                 "tx": Out(stream.Signature(8)),
                 #: The memory is cleared.
                 "ready": Out(1),
-            }
+            },
         )
-
-    @property
-    def config(self) -> EngineConfig:
-        """What is fixed when the gateware is built."""
-        return self._config
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -458,7 +461,7 @@ class _Elaboration:
                     with m.Case(index):
                         m.d.comb += limit.eq(value)
             with m.If(last):
-                m.d.comb += limit.eq((SPREAD_MAX << 10 | CODE_MAX) >> 16)
+                m.d.comb += limit.eq((SPREAD_MAX << CODE_BITS | CODE_MAX) >> 16)
             no_tries = (self.index == 1) & (byte == 0)
             one_bit = (self.index == 2) & (byte == 1)
             with m.If((byte > limit) | no_tries | one_bit):

@@ -1,6 +1,6 @@
 """GRNG16 in gateware: the Gaussian fluctuation generator of :mod:`qcloop.grng`, any number of lanes wide."""
 
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import xor
 from typing import Any
 
@@ -9,107 +9,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.errors import ConfigError
 from qcloop.grng import LFSR_A, LFSR_B, ROMS, SAMPLE_BITS, Z_BITS, Lfsr
+from qcloop.seeding import SEED_BYTES, check_lanes, flip_positions, u_bits
 
-#: Bits of a generator's state.
-STATE_BITS = LFSR_A.degree + LFSR_B.degree
-#: Bytes that bring a cleared generator to a state: exactly the bits of the state.
-SEED_BYTES = STATE_BITS // 8
 #: Clocks from the transfer of the last seed byte to the clock that offers the first vector.
 LATENCY = 4
-
-#: Distance of the bits of w that the bits of a seed byte flip, by lanes. The even distance 16 * lanes / 8
-#: makes the seed bits independent, but after the last byte no flip may lie behind the 216 bits of the state,
-#: where the even ones of 16 and 32 lanes would; theirs were found by trial. All have full rank (tested).
-_FLIP_DISTANCE = {1: 2, 2: 4, 4: 8, 8: 16, 16: 13, 32: 17}
-_STATE_MASK = (1 << STATE_BITS) - 1
-
-
-def seed_bytes(a: int, b: int, lanes: int) -> bytes:
-    """Return what a :class:`Grng16` is sent to continue from registers A and B.
-
-    Parameters
-    ----------
-    a, b
-        Registers of :func:`qcloop.grng.seed_state`, 127 and 89 bits, neither of them zero.
-    lanes
-        Lanes of the generator: the bytes depend on them.
-
-    Returns
-    -------
-    bytes
-        27 bytes, to be sent in this order after a restart.
-
-    Raises
-    ------
-    ConfigError
-        If a register is zero or too wide, or ``lanes`` is not one of 1, 2, 4, 8, 16, 32.
-
-    Notes
-    -----
-    A state is the next 216 bits of u. A seed bit flips one new bit of w (see :class:`Grng16`) in a
-    generator that starts from zero, so that the state after the last byte is the XOR of windows of the
-    impulse response, one for each seed bit that is 1. The 216 windows are linearly independent.
-    """
-    _check_lanes(lanes)
-    for name, lfsr, state in (("A", LFSR_A, a), ("B", LFSR_B, b)):
-        if not 0 < state < 1 << lfsr.degree:
-            raise ConfigError(
-                f"generator register {name} must be 1 to 2^{lfsr.degree}-1, not {state}: "
-                "take both from seed_state"
-            )
-    state, bits = LFSR_A.expand(a, STATE_BITS) ^ LFSR_B.expand(b, STATE_BITS), 0
-    for pivot, window, sent in _windows(lanes):
-        if state >> pivot & 1:
-            state ^= window
-            bits ^= sent
-    return bits.to_bytes(SEED_BYTES, "little")
-
-
-@lru_cache
-def _windows(lanes: int) -> tuple[tuple[int, int, int], ...]:
-    """Return the seed bits' effects in echelon form: (highest bit of effect, effect, seed bits)."""
-    leap = SAMPLE_BITS * lanes
-    response = _impulse_response(SEED_BYTES * leap)
-    echelon: dict[int, tuple[int, int]] = {}
-    for number in range(STATE_BITS):
-        byte, bit = divmod(number, 8)
-        first = _flip_positions(lanes)[bit] + _u_bits(leap) + LFSR_B.degree - leap * (SEED_BYTES - byte)
-        effect, sent = (response << first if first >= 0 else response >> -first) & _STATE_MASK, 1 << number
-        while (pivot := effect.bit_length() - 1) in echelon:
-            effect ^= echelon[pivot][0]
-            sent ^= echelon[pivot][1]
-        echelon[pivot] = effect, sent
-    return tuple((pivot, *echelon[pivot]) for pivot in sorted(echelon, reverse=True))
-
-
-def _u_bits(leap: int) -> int:
-    """Return how many bits of u a generator holds: what the lanes read and what the recurrence needs."""
-    return max(LFSR_A.degree, leap)
-
-
-def _flip_positions(lanes: int) -> range:
-    """Return which new bits of w, counted from the oldest, the eight bits of a seed byte flip."""
-    return range(0, 8 * _FLIP_DISTANCE[lanes], _FLIP_DISTANCE[lanes])
-
-
-def _impulse_response(bits: int) -> int:
-    """Return u after a single one in w: the power series 1 / (f_A f_B), as 1 / f = f^(2^n - 1) / f^(2^n)."""
-    response = 1
-    for lfsr in (LFSR_A, LFSR_B):
-        scale = 1
-        while lfsr.lag * scale < bits:
-            response ^= response << lfsr.lag * scale ^ response << lfsr.degree * scale
-            scale *= 2
-    return response & ((1 << bits) - 1)
-
-
-def _check_lanes(lanes: int) -> None:
-    if lanes not in _FLIP_DISTANCE:
-        raise ConfigError(
-            f"generator lanes must be one of {', '.join(map(str, _FLIP_DISTANCE))}, not {lanes!r}"
-        )
 
 
 class _Uniform(wiring.Component):
@@ -139,7 +43,7 @@ class _Uniform(wiring.Component):
                 "u": Out(self._leap),
             }
         )
-        self._u = Signal(_u_bits(self._leap))
+        self._u = Signal(u_bits(lanes))
         self._w = Signal(LFSR_B.degree)
 
     @property
@@ -150,7 +54,7 @@ class _Uniform(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         leap, u, w = self._leap, self._u, self._w
-        flips = dict(zip(_flip_positions(self._lanes), self.flip, strict=True))
+        flips = dict(zip(flip_positions(self._lanes), self.flip, strict=True))
         w_ahead = _extend(m, w, LFSR_B, Cat(flips.get(i, Const(0, 1)) for i in range(leap)))
         u_ahead = _extend(m, u, LFSR_A, w_ahead[:leap])
         with m.If(self.step):
@@ -240,7 +144,7 @@ class Grng16(wiring.Component):
     Computes the sequence of :class:`qcloop.grng.Grng16`: with N lanes, lane i of vector c is sample
     ``position + N c + i``. Each lane is 9-bit signed, one LSB = sigma/32, -132 to 132.
 
-    Seeding: strobe ``restart``, then transfer the 27 bytes of :func:`seed_bytes` in order, at any pace.
+    Seeding: strobe ``restart``, then transfer the 27 bytes of :mod:`qcloop.seeding` in order, at any pace.
     ``z.valid`` rises :data:`LATENCY` (4) clocks after the last of them, whether ``z.ready`` is high or
     not; the first vector starts at exactly the position that was loaded. No registers that
     ``seed_state`` returns give bytes that are all zero. If such bytes come nevertheless, the registers,
@@ -263,13 +167,13 @@ class Grng16(wiring.Component):
     """
 
     def __init__(self, lanes: int) -> None:
-        _check_lanes(lanes)
+        check_lanes(lanes)
         self._lanes = lanes
         super().__init__(
             {
                 #: Strobe: discard everything and await a seed.
                 "restart": In(1),
-                #: Seed, :data:`SEED_BYTES` bytes of :func:`seed_bytes` after each restart.
+                #: Seed, 27 bytes of :func:`qcloop.seeding.seed_bytes` after each restart.
                 "seed": In(stream.Signature(8)),
                 #: Samples; lane i of a vector is the sample i after that of lane 0.
                 "z": Out(stream.Signature(ArrayLayout(signed(Z_BITS), lanes))),

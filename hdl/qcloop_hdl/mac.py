@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.formats import CELL_BITS, CODE_BITS, CODE_MAX, SPREAD_BITS
 from qcloop.grng import Z_BITS
 from qcloop_hdl.adc import Adc
-from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.draw import Draw, DrawRequest, DrawResult
 from qcloop_hdl.walk import Item, Product, Walk, mac_command
 
@@ -239,7 +239,7 @@ class _Sums(wiring.Component):
         return nodes[0]
 
 
-class Mac(wiring.Component):
+class Mac(Configured):
     """Forward and backward products over a region, equal to :class:`qcloop.array.GoldenArray`'s.
 
     Forward: ``y[j] = sum_i x[i] * (g[i, j] - reference)``, through the ADC if there is one; 1-bit inputs come
@@ -269,8 +269,8 @@ class Mac(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
         super().__init__(
+            config,
             {
                 #: Commands; the next is taken when the last result of the one before was.
                 "command": In(stream.Signature(mac_command(config))),
@@ -298,13 +298,8 @@ class Mac(wiring.Component):
                 "lent": In(1),
                 "draw": In(DrawRequest),
                 "drawn": Out(DrawResult),
-            }
+            },
         )
-
-    @property
-    def config(self) -> EngineConfig:
-        """What is fixed when the gateware is built."""
-        return self._config
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

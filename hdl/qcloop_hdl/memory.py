@@ -10,9 +10,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from qcloop.errors import ConfigError
+from qcloop.formats import CELL_BITS
 
-#: Bits of a cell.
-CELL_BITS = 16
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
 #: SPRAM blocks of an iCE40UP5K.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, enum, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -11,12 +11,9 @@ from qcloop.array import Policy
 from qcloop.formats import CODE_BITS, LEVEL_BITS, MAX_STATES, SPREAD_BITS
 from qcloop.grng import Z_BITS
 from qcloop.operations import Counter
-from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.draw import DrawRequest, DrawResult
 from qcloop_hdl.tally import AMOUNT_BITS, Event
-
-#: Clocks for each attempt, DIRECT and RESET_ONLY; and VERIFY.
-ATTEMPT_CLOCKS, VERIFY_CLOCKS = 4, 6
 
 
 class ProgrammerSettings(data.Struct):
@@ -66,7 +63,7 @@ class _State(enum.Enum, shape=3):
     JUDGE = 6
 
 
-class Programmer(wiring.Component):
+class Programmer(Configured):
     """Brings one cell after the other to its level, as ``Array.program`` defines it.
 
     Each attempt writes ``clip(mean[l] + ((spread[l] * z + 2^8) >> 9), 0, 1023)`` with the next sample ``z``;
@@ -85,8 +82,8 @@ class Programmer(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
         super().__init__(
+            config,
             {
                 #: What to program.
                 "request": In(stream.Signature(cell_request(config))),
@@ -115,13 +112,8 @@ class Programmer(wiring.Component):
                 "event": Out(Event),
                 #: A request is in work.
                 "busy": Out(1),
-            }
+            },
         )
-
-    @property
-    def config(self) -> EngineConfig:
-        """What is fixed when the gateware is built."""
-        return self._config
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

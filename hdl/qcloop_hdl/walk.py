@@ -3,10 +3,10 @@
 from typing import Any
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.config import Configured, EngineConfig
 
 
 class Product(enum.Enum, shape=2):
@@ -45,7 +45,7 @@ class Item(data.Struct):
     final: 1
 
 
-class Walk(wiring.Component):
+class Walk(Configured):
     """Walks over the words of a region and over the vector that goes with them.
 
     Forward: column blocks outside, rows inside; the first block is walked at the pace at which the vector
@@ -62,10 +62,10 @@ class Walk(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
         #: Bits of a place.
         self.place_bits = max(1, (config.row_words - 1).bit_length())
         super().__init__(
+            config,
             {
                 #: Products, taken one at a time.
                 "command": In(stream.Signature(mac_command(config))),
@@ -95,13 +95,8 @@ class Walk(wiring.Component):
                 "select": Out(config.lane_bits),
                 #: A command is in work.
                 "busy": Out(1),
-            }
+            },
         )
-
-    @property
-    def config(self) -> EngineConfig:
-        """What is fixed when the gateware is built."""
-        return self._config
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

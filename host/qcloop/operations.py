@@ -52,9 +52,12 @@ from qcloop.array.contract import (
     Counters,
     Positions,
     Region,
+    cell_words,
 )
-from qcloop.errors import ArrayError, ConfigError
+from qcloop.errors import ArrayError
 from qcloop.formats import CODE_BITS, CODE_MAX, MAX_STATES
+from qcloop.grng import Stream, seed_state
+from qcloop.seeding import SEED_BYTES, seed_bytes
 
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
@@ -125,8 +128,7 @@ _INFO = struct.Struct("<IBBHIH16s")
 
 #: Bytes of a region, and of the count of vectors that follows it in a product.
 REGION_BYTES, COUNT_BYTES = _REGION.size, _COUNT.size
-#: Bytes of a seed (``qcloop_hdl.grng.SEED_BYTES``), and operand bytes of CONFIGURE before the tables.
-SEED_BYTES = 27
+#: Operand bytes of CONFIGURE before the tables.
 TABLES_START = _SETTINGS.size + 2 * SEED_BYTES
 #: Bytes of a cell in a list, of a table entry, of a cell word, of a product and of INFO's results.
 LISTED_BYTES, ENTRY_BYTES, CELL_BYTES, PRODUCT_BYTES, INFO_BYTES = 3, 3, 2, 4, _INFO.size
@@ -242,19 +244,15 @@ def encode_region(region: Region) -> bytes:
     return _REGION.pack(region.base, region.rows, region.cols)
 
 
-def configure_request(settings: ArraySettings, programming_seed: bytes, read_seed: bytes) -> bytes:
-    """Return the request that configures an engine.
-
-    Parameters
-    ----------
-    settings : ArraySettings
-    programming_seed, read_seed : bytes
-        27 bytes each: what brings a generator of 1 lane, and one of as many lanes as the engine has, to
-        the states they start from.
-    """
-    for seed in (programming_seed, read_seed):
-        if len(seed) != SEED_BYTES:
-            raise ConfigError(f"a generator is seeded with {SEED_BYTES} bytes, not {len(seed)}")
+def configure_request(settings: ArraySettings, positions: Positions, lanes: int) -> bytes:
+    """Return the request that configures an engine of so many lanes and puts its generators at positions."""
+    programming, read = (
+        seed_bytes(*seed_state(settings.seed, stream, position), width)
+        for stream, position, width in (
+            (Stream.PROGRAMMING, positions.programming, 1),
+            (Stream.READ, positions.read, lanes),
+        )
+    )
     operands = _SETTINGS.pack(
         settings.policy,
         settings.verify_tries,
@@ -265,9 +263,7 @@ def configure_request(settings: ArraySettings, programming_seed: bytes, read_see
         settings.read_spread,
     )
     entries = np.array(settings.mean, "<u4") | np.array(settings.spread, "<u4") << CODE_BITS
-    return request(
-        Operation.CONFIGURE, operands + programming_seed + read_seed + _three_bytes(entries).tobytes()
-    )
+    return request(Operation.CONFIGURE, operands + programming + read + _three_bytes(entries).tobytes())
 
 
 def pieces(region: Region, lanes: int, most: int) -> Iterator[tuple[Region, slice]]:
@@ -321,7 +317,7 @@ def block_requests(region: Region, levels: U8, lanes: int, buffer: int) -> Itera
 
 def load_requests(region: Region, levels: U8, codes: I16, lanes: int) -> Iterator[bytes]:
     """Yield the requests that write raw cells; ``levels`` and ``codes`` are (rows, cols)."""
-    flat = (levels.astype("<u2") << CODE_BITS | codes.astype("<u2")).reshape(-1)
+    flat = cell_words(levels, codes).reshape(-1)
     for part, cells in pieces(region, lanes, (MAX_LENGTH - REGION_BYTES) // CELL_BYTES):
         yield request(Operation.LOAD, encode_region(part) + flat[cells].tobytes())
 

@@ -6,7 +6,6 @@ golden model, so any operation can be dropped from a program and the rest still 
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -30,14 +29,12 @@ from qcloop.array import (
 )
 from qcloop.array.contract import I8, I16, I32, U8
 from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
-from qcloop.grng import Stream, seed_state
 from qcloop.operations import Operation, Status
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.grng import seed_bytes
 
 CLOCK_PERIOD = 1e-6
-#: Clocks after which an exchange has failed, and those of it without a byte moving.
+#: Clocks after which an exchange has failed.
 CLOCK_LIMIT = 400_000
 
 
@@ -155,7 +152,7 @@ class EngineArray(Array):
         return operations.positions_after(self._start, self.counters(), self.settings, lanes)
 
     def _configure(self, settings: ArraySettings, positions: Positions) -> None:
-        self._do([configure_request(settings, positions, self.config.lanes)])
+        self._do([operations.configure_request(settings, positions, self.config.lanes)])
         self._start = positions
 
     def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
@@ -175,15 +172,6 @@ class EngineArray(Array):
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         return operations.decode_cells(self._do(operations.read_requests(region, self.config.lanes)), region)
-
-
-def configure_request(settings: ArraySettings, positions: Positions, lanes: int) -> bytes:
-    """Return the request that starts both generators at positions."""
-    programming = seed_state(settings.seed, Stream.PROGRAMMING, positions.programming)
-    read = seed_state(settings.seed, Stream.READ, positions.read)
-    return operations.configure_request(
-        settings, seed_bytes(*programming, lanes=1), seed_bytes(*read, lanes=lanes)
-    )
 
 
 # -- random programs -------------------------------------------------------------------------------
@@ -323,7 +311,7 @@ class Pair:
 
     def bad_setting(self, draw: Random) -> None:
         settings = random_settings(draw)
-        good = bytearray(configure_request(settings, Positions(), self.config.lanes))
+        good = bytearray(operations.configure_request(settings, Positions(), self.config.lanes))
         start = operations.HEADER.size
         tables = start + operations.TABLES_START + operations.ENTRY_BYTES * draw.randrange(settings.states)
         place, value = draw.choice(
@@ -516,6 +504,4 @@ def shrink(fails: Callable[[list[Step]], bool], program: list[Step]) -> list[Ste
 
 def tiny(lanes: int, cells: int = 256, side: int = 32, buffer: int = 256) -> EngineConfig:
     """Return a configuration whose reset and whose programs are short."""
-    return replace(
-        EngineConfig("tiny", ArrayConfig(lanes, cells, side), buffer=buffer),
-    )
+    return EngineConfig("tiny", ArrayConfig(lanes, cells, side), buffer=buffer)

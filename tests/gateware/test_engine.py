@@ -1,5 +1,6 @@
 """The whole engine beside the golden model: random programs, refused requests, clocks."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -84,9 +85,7 @@ def test_programming_takes_four_clocks_a_cell(policy, shape):
     engine = SimulatedEngine(config)
     pair = Pair(engine)
     for array in (pair.golden, pair.array):
-        array.configure(
-            ArraySettings(seed=5, mean=SETTINGS.mean, spread=SETTINGS.spread, reference=500, policy=policy)
-        )
+        array.configure(replace(SETTINGS, policy=policy))
     region = Region(0, *shape)
     levels = (np.arange(region.rows * region.cols) % 3).astype(np.uint8).reshape(shape)
     for array in (pair.golden, pair.array):

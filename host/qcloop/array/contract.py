@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from qcloop.device import DeviceProfile
 from qcloop.errors import ArrayError, ConfigError
-from qcloop.formats import CODE_MAX, LEVEL_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.formats import CODE_BITS, CODE_MAX, LEVEL_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
 
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
@@ -26,6 +26,9 @@ I32 = npt.NDArray[np.int32]
 #: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
 #: 8192 * 255 * 1023 and 8192 * 128 * 1023 are below 2^31.
 MAX_SIDE = 8192
+
+#: Narrowest and widest converter, and its largest shift.
+MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
 
 #: Level field of a cell that :func:`stuck_cells` made stuck: never below the number of states.
 STUCK_LEVEL = LEVEL_MAX
@@ -126,10 +129,12 @@ class AdcStage:
     shift: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 16:
-            raise ConfigError(f"the ADC must have 2..16 bits, not {self.bits}")
-        if not 0 <= self.shift <= 22:
-            raise ConfigError(f"the ADC shift must be 0..22, not {self.shift}: choose another range")
+        if not MIN_ADC_BITS <= self.bits <= MAX_ADC_BITS:
+            raise ConfigError(f"the ADC must have {MIN_ADC_BITS}..{MAX_ADC_BITS} bits, not {self.bits}")
+        if not 0 <= self.shift <= MAX_ADC_SHIFT:
+            raise ConfigError(
+                f"the ADC shift must be 0..{MAX_ADC_SHIFT}, not {self.shift}: choose another range"
+            )
 
     @property
     def top(self) -> int:
@@ -476,15 +481,19 @@ def stuck_cells(array: Array, region: Region, mask: npt.NDArray[np.bool_], codes
     array.load(region, levels, np.where(mask, codes, kept).astype(np.int16))
 
 
+def cell_words(levels: U8, codes: I16) -> npt.NDArray[np.uint16]:
+    """Return cells as they are stored: ``level << 10 | code``, little-endian, in the shape of both."""
+    words: npt.NDArray[np.uint16] = levels.astype("<u2") << CODE_BITS | codes.astype("<u2")
+    return words.astype("<u2", copy=False)  # an operation returns the machine's byte order
+
+
 def array_digest(array: Array, regions: list[Region]) -> str:
     """Return the SHA-256 of every level and code of the regions.
 
-    The digest runs over the cell words ``level << 10 | code`` as little-endian 16-bit integers, region
-    by region, row by row.
+    The digest runs over the :func:`cell_words`, region by region, row by row.
     """
     digest = sha256()
     for region in regions:
         levels, codes = array.read(region)
-        words = levels.astype("<u2") << 10 | codes.astype("<u2")
-        digest.update(words.tobytes())
+        digest.update(cell_words(levels, codes).tobytes())
     return digest.hexdigest()
