@@ -17,7 +17,7 @@ class _Group(click.Group):
     """
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*super().list_commands(context), *entry_points(group="qcloop.commands").names]
+        return [*super().list_commands(context), *sorted(entry_points(group="qcloop.commands").names)]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         own = super().get_command(context, name)
