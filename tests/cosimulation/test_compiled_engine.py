@@ -1,0 +1,67 @@
+"""The engine compiled with CXXRTL: thousands of random programs beside the golden model."""
+
+from functools import cache, partial
+from random import Random
+
+import pytest
+from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
+
+from qcloop import operations
+from qcloop.operations import Operation, Status
+from qcloop_hdl.config import SIZES
+from qcloop_sim.engine import CompiledEngine, StalledError
+
+LANES = [1, 2, 4, 8, 16]
+
+compiled = cache(CompiledEngine)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_random_programs_equal_the_golden_model(lanes):
+    config = tiny(lanes)
+    check(partial(compiled, config), range(1000 * lanes, 1000 * lanes + 400), length=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", LANES)
+def test_long_random_programs_equal_the_golden_model(lanes):
+    check(partial(compiled, tiny(lanes)), range(100_000, 104_000), length=24)
+
+
+def test_small_as_it_is_built_equals_the_golden_model():
+    check(partial(compiled, SIZES["small"]), range(60), length=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
+def test_each_size_equals_the_golden_model(size):
+    check(partial(compiled, SIZES[size]), range(1000), length=16)
+
+
+def test_clocks_are_those_of_the_interpreted_simulation():
+    """Without pauses both simulators take each byte, and give each byte, in the same clock."""
+    engines = SimulatedEngine(tiny(4)), CompiledEngine(tiny(4))
+    for engine in engines:
+        assert failure(engine, random_program(7, 8), None) is None
+    slow, fast = ([e.last_taken, e.last_came] for e in engines)
+    assert slow[1] - slow[0] == fast[1] - fast[0]
+
+
+def test_pauses_are_drawn_from_their_seed():
+    def clocks(pauses):
+        engine = CompiledEngine(tiny(4))
+        engine.pauses = pauses
+        Pair(engine).run(random_program(3, 8))
+        return engine.clocks
+
+    assert clocks(Random(1)) == clocks(Random(1))
+    assert len({clocks(None), clocks(Random(1)), clocks(Random(2))}) == 3
+
+
+def test_a_request_that_is_cut_short_stalls_and_a_reset_helps():
+    engine = CompiledEngine(tiny(2))
+    engine.patience = 2000
+    with pytest.raises(StalledError, match=r"2 of 2 bytes were taken, 0 of 3 came .* 2000 clocks"):
+        engine.exchange(operations.request(Operation.INFO)[:2])
+    engine.reset()
+    assert engine.exchange(operations.request(Operation.INFO))[0] == Status.OK
