@@ -6,6 +6,7 @@ golden model, so any operation can be dropped from a program and the rest still 
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -518,6 +519,11 @@ def check(make: Callable[[], Any], seeds: Iterable[int], length: int) -> None:
     for seed in seeds:
         pauses = seed if seed % 2 else None
         program = random_program(seed, length)
-        if (first := failure(engine, program, pauses)) is not None:
-            shortest = shrink(lambda part: failure(make(), part, pauses) is not None, program)
+        first = failure(engine, program, pauses)
+        if first is not None:
+            shortest = shrink(partial(_fails, make, pauses), program)
             pytest.fail(f"{engine.config}, program {seed}, pauses {pauses}: {first}\nshrunk to {shortest}")
+
+
+def _fails(make: Callable[[], Any], pauses: int | None, program: list[Step]) -> bool:
+    return failure(make(), program, pauses) is not None
