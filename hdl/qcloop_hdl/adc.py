@@ -19,7 +19,7 @@ class Adc(wiring.Component):
 
     With ``bits`` from 2 to 16, ``y`` becomes ``clip(round(y / 2^shift), -top, top)``, where ``top`` is
     ``2^(bits-1) - 1`` and halves are rounded away from zero. With ``bits`` zero, ``y`` passes unchanged.
-    ``bits`` and ``shift`` must be stable while ``busy``.
+    ``bits`` and ``shift`` must be stable from the transfer of a word on, while ``busy``.
 
     Latency: three clocks, or one with ``bits`` zero. Throughput: one word a clock. Back-pressure: all stages
     stand still while a word is offered and not taken, and then ``i.ready`` is low.

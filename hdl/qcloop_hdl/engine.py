@@ -96,9 +96,9 @@ class Engine(Configured):
 
     Products start when the first vector comes and are answered while later vectors come: whoever sends
     them must take answers at the same time. A vector's products take what :class:`Mac` says; a cell of
-    PROGRAM and PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 6 an attempt), when its
-    sample is there. Everything else takes at most 80 clocks besides one for each byte, and two for a cell
-    or three for a counter.
+    PROGRAM and PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 6 an attempt and one more),
+    when its sample is there. Everything else takes at most 60 clocks besides one for each byte, one more
+    for each cell that is read and each counter, and for CONFIGURE each operand once more.
 
     Back-pressure: on both ports, anywhere.
 

@@ -91,34 +91,45 @@ class _Gaussian(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        nibbles = [self.u.word_select(t, 4) for t in range(4)]
-        t0, t1, t2 = (self._table(m, f"t{t}", ROMS[t], nibbles[t]) for t in range(3))
         # The last table is kept as ones' complement, entry - sign: it has zero in both halves, so that only
         # this leaves its sign equal to an address bit. The sign is added back as a carry.
-        t3 = self._table(m, "t3", tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])), nibbles[3])
+        tables = (*ROMS[:3], tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])))
+        columns = [_columns(table) for table in tables]
+        # One register for the columns of all tables: fewer and wider registers simulate faster.
+        looked_up = [
+            Const(truth, 16).bit_select(self.u.word_select(t, 4), 1)
+            for t, places in enumerate(columns)
+            for truth in dict.fromkeys(places)
+        ]
+        entries = Signal(len(looked_up), reset_less=True)
         low = Signal(signed(8), reset_less=True)
         high = Signal(signed(7), reset_less=True)
+        t0, t1, t2, t3 = _entries(entries, columns)
         with m.If(self.step):
             m.d.sync += [
+                entries.eq(Cat(looked_up)),
                 low.eq(t0 + t1),
                 high.eq((Cat(Const(1, 1), t2).as_signed() + Cat(t3[-1], t3).as_signed()) >> 1),
                 self.z.eq(low + high),
             ]
         return m
 
-    def _table(self, m: Module, name: str, entries: tuple[int, ...], address: Any) -> Any:
-        """Register a 16-entry table; bits that are equal for every address share a flip-flop."""
-        width = max(max(entries), ~min(entries)).bit_length() + 1
-        shared: dict[int, Signal] = {}
-        bits = []
-        for k in range(width):
-            truth = sum((entry >> k & 1) << j for j, entry in enumerate(entries))
-            if truth not in shared:
-                shared[truth] = bit = Signal(name=f"{name}_{k}", reset_less=True)
-                with m.If(self.step):
-                    m.d.sync += bit.eq(Const(truth, 16).bit_select(address, 1))
-            bits.append(shared[truth])
-        return Cat(bits).as_signed()
+
+def _columns(table: tuple[int, ...]) -> list[int]:
+    """Return the truth table of each bit of a 16-entry table, least significant bit first."""
+    width = max(max(table), ~min(table)).bit_length() + 1
+    return [sum((entry >> k & 1) << j for j, entry in enumerate(table)) for k in range(width)]
+
+
+def _entries(register: Any, columns: list[list[int]]) -> list[Any]:
+    """Return the tables' entries out of a register with a bit for each distinct column of each table."""
+    entries = []
+    first = 0
+    for places in columns:
+        distinct = list(dict.fromkeys(places))
+        entries.append(Cat(register[first + distinct.index(truth)] for truth in places).as_signed())
+        first += len(distinct)
+    return entries
 
 
 #: State of the byte counter at the last byte.

@@ -71,8 +71,8 @@ class Programmer(Configured):
     clock at most and never the same counter in consecutive clocks.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 6) when the sample is there; the next request is taken
-    in the last clock of the one before. Back-pressure: it waits for requests and for samples. The memory
-    is used only while ``busy``, and must hold what it read up to the next access.
+    in the last clock of the one before, in VERIFY in the clock after. Back-pressure: it waits for requests
+    and for samples. The memory is used only while ``busy``, and must hold what it read up to the next access.
 
     Reset: idle, tables undefined. A reset in the middle of a request drops it.
 
@@ -138,7 +138,7 @@ class Programmer(Configured):
             ]
         entry = self._table(m, taken)
         retry, failed = self._judge(m, state, taken, entry.mean)
-        self._sequence(m, state, taken, retry, fresh)
+        self._sequence(m, state, taken, retry)
         m.d.comb += [
             self.draw.z.eq(self.z.payload),
             self.draw.spread.eq(entry.spread),
@@ -172,7 +172,7 @@ class Programmer(Configured):
             m.d.sync += entry.eq(read.data)
         return entry
 
-    def _sequence(self, m: Module, state: Any, taken: Any, retry: Any, fresh: Any) -> None:
+    def _sequence(self, m: Module, state: Any, taken: Any, retry: Any) -> None:
         with m.Switch(state):
             with m.Case(_State.SAMPLE), m.If(self.z.valid):
                 m.d.sync += state.eq(_State.SPREAD)
@@ -183,7 +183,7 @@ class Programmer(Configured):
             with m.Case(_State.WRITE):
                 m.d.sync += state.eq(_State.IDLE)
                 with m.If(self.settings.policy == Policy.VERIFY.value):
-                    m.d.sync += [state.eq(_State.READ_BACK), fresh.eq(0)]
+                    m.d.sync += state.eq(_State.READ_BACK)
             with m.Case(_State.READ_BACK):
                 m.d.sync += state.eq(_State.JUDGE)
             with m.Case(_State.JUDGE):

@@ -54,7 +54,7 @@ from qcloop.array.contract import (
     Region,
     cell_words,
 )
-from qcloop.errors import ArrayError
+from qcloop.errors import ArrayError, ConfigError
 from qcloop.formats import CODE_BITS, CODE_MAX, MAX_STATES
 from qcloop.grng import Stream, seed_state
 from qcloop.seeding import SEED_BYTES, seed_bytes
@@ -209,7 +209,10 @@ class Info:
                 f"this host speaks version {VERSION} of the operations, the gateware version {version}: "
                 f"build both from one release"
             )
-        info = cls(ArrayConfig(lanes, cells, side), buffer, version)
+        try:
+            info = cls(ArrayConfig(lanes, cells, side), buffer, version)
+        except ConfigError as error:
+            raise ArrayError(f"INFO must describe an array that can be, but {error}") from error
         if digest != info.digest:
             raise ArrayError(
                 f"the configuration digest must be {info.digest.hex()}, not {digest.hex()}: "
@@ -298,9 +301,17 @@ def pieces(region: Region, lanes: int, most: int) -> Iterator[tuple[Region, slic
 def program_requests(
     region: Region, cells: npt.NDArray[np.int64], levels: U8, lanes: int, buffer: int
 ) -> Iterator[bytes]:
-    """Yield the requests that program a list of cells (see ``Array.program``); none for no cells."""
+    """Yield the requests that program a list of cells (see ``Array.program``); none for no cells.
+
+    Raises ArrayError for a cell whose place has more than :data:`PLACE_BITS` bits.
+    """
     padding = -region.cols % lanes
     places = cells + cells // region.cols * padding
+    if places.size and places.max() >> PLACE_BITS:
+        raise ArrayError(
+            f"listed cells must be in the first {1 << PLACE_BITS} of a region, padding included, not "
+            f"{places.max()}: use smaller regions"
+        )
     listed = _three_bytes(places.astype("<u4") | levels.astype("<u4") << PLACE_BITS)
     head = encode_region(region)
     step = buffer // LISTED_BYTES
@@ -349,12 +360,27 @@ def _product_requests(operation: Operation, region: Region, vectors: U8, results
 
 
 def decode_products(results: bytes, length: int) -> I32:
-    """Return the (n, length) int32 products that forward or backward requests answered, joined."""
+    """Return the (n, length) int32 products that forward or backward requests answered, joined.
+
+    Raises ArrayError where the results are no whole number of vectors.
+    """
+    if len(results) % (PRODUCT_BYTES * length):
+        raise ArrayError(
+            f"products must come as vectors of {PRODUCT_BYTES * length} bytes, not {len(results)} bytes"
+        )
     return np.frombuffer(results, "<i4").astype(np.int32).reshape(-1, length)
 
 
 def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
-    """Return the (rows, cols) levels and codes that READ requests answered, joined."""
+    """Return the (rows, cols) levels and codes that READ requests answered, joined.
+
+    Raises ArrayError where there are more or fewer.
+    """
+    if len(results) != CELL_BYTES * region.rows * region.cols:
+        raise ArrayError(
+            f"READ must answer {CELL_BYTES * region.rows * region.cols} bytes for {region.rows} x "
+            f"{region.cols} cells, not {len(results)}"
+        )
     words = np.frombuffer(results, "<u2").reshape(region.rows, region.cols)
     return (words >> CODE_BITS).astype(np.uint8), (words & CODE_MAX).astype(np.int16)
 

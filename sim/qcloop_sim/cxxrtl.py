@@ -4,6 +4,7 @@ import ctypes
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,6 +25,21 @@ _RUNTIME = Path("share", "include", "backends", "cxxrtl", "runtime")
 _COMPILERS = ("c++", "g++", "clang++")
 #: For an engine, -O2 compiles more quickly than -O1 and runs more quickly; -O3 gains a tenth.
 _FLAGS = ("-std=c++14", "-O2", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden")
+#: Patterns in the generated C++, and what stands there instead; see :func:`_quickened`.
+_QUICKENED = {
+    r"bool posedge_p_clk = this->posedge_p_clk\(\);": "const bool posedge_p_clk = true;",
+    r"if \((p_\w+)\.commit\(observer\)\) changed = true;": r"\1.curr = \1.next;",
+    r"(memory_p_\w+)\.update\(": r"write_enabled(\1, ",
+}
+#: Stands before the design.
+_WRITE_ENABLED = """\
+#include <cxxrtl/cxxrtl.h>
+template<class Memory, class Value>
+inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
+    if (!mask.is_zero())
+        memory.update(at, x, mask, priority);
+}
+"""
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
 
 
@@ -95,6 +111,7 @@ def build(component: Any, driver: Path, *, cache: Path | None = None) -> ctypes.
     compiler = find_compiler()
     identity = (
         design,
+        f"{_QUICKENED} {_WRITE_ENABLED}",
         _PRELUDE.read_text(),
         driver.read_text(),
         f"{package} {version(package)}",
@@ -141,7 +158,18 @@ def _convert(design: str, package: str) -> str:
             "a design must settle in one pass, but a combinational path of this one goes through the same "
             "signal more than once: split that signal"
         )
-    return done.stdout
+    return _quickened(done.stdout)
+
+
+def _quickened(design: str) -> str:
+    """Return a design that runs half as fast again, for a clock that only rises, driven by the prelude.
+
+    Every evaluation is a rising edge; nobody asks whether a register changed; and a memory write that no
+    bit enables need not wait in the queue. Text that is not found is left as it is, only slower.
+    """
+    for pattern, replacement in _QUICKENED.items():
+        design = re.sub(pattern, replacement, design)
+    return design
 
 
 def _compiler_version(compiler: list[str]) -> str:
@@ -158,7 +186,7 @@ def _compile(design: str, driver: Path, compiler: list[str], package: str, libra
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise CompilerMissingError(f"the files of {package} must be at hand: install it anew")
-    parts = [design]
+    parts = [_WRITE_ENABLED, design]
     for source in (_PRELUDE, driver):
         parts.append(f'#line 1 "{source.name}"\n{source.read_text()}')
     try:

@@ -8,7 +8,15 @@ import pytest
 from engine_bench import EngineArray, Pair, SimulatedEngine, check, failure, random_program, shrink, tiny
 
 from qcloop import operations
-from qcloop.array import ArrayConfig, ArraySettings, GoldenArray, Policy, Region
+from qcloop.array import (
+    ArrayConfig,
+    ArraySettings,
+    GoldenArray,
+    Policy,
+    Positions,
+    Region,
+    stuck_cells,
+)
 from qcloop.errors import ArrayError, ConfigError
 from qcloop.operations import Operation, Status
 from qcloop_hdl.config import SIZES, EngineConfig
@@ -71,6 +79,208 @@ def test_programming_takes_four_clocks_a_cell(policy, shape):
     # The answer of three bytes and the states between are outside the cells' budget.
     assert engine.last_came - engine.last_taken <= 4 * levels.size + 12
     pair.state()
+
+
+@pytest.mark.parametrize("tries", [1, 4, 60])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
+def test_verify_takes_six_clocks_an_attempt(shape, tries):
+    engine = SimulatedEngine(tiny(4))
+    pair = Pair(engine)
+    settings = replace(SETTINGS, policy=Policy.VERIFY, verify_tolerance=3, verify_tries=tries)
+    region = Region(0, *shape)
+    random = np.random.default_rng(tries)
+    levels = random.integers(0, 3, shape, np.uint8)
+    attempts = program_on_both(pair, settings, lambda array: array.program_block(region, levels))
+    # A cell takes a clock more than its attempts.
+    assert engine.last_came - engine.last_taken <= 6 * attempts + levels.size + 12
+    mask = random.random(shape) < 0.2
+    for array in (pair.golden, pair.array):
+        stuck_cells(array, region, mask, np.full(shape, 300, np.int16))
+    cells, levels = random.integers(0, levels.size, 30), random.integers(0, 3, 30, np.uint8)
+    attempts = program_on_both(pair, settings, lambda array: array.program(region, cells, levels))
+    assert engine.last_came - engine.last_taken <= 6 * attempts + 30 + 12
+    pair.state()
+
+
+@pytest.mark.parametrize("policy", [Policy.DIRECT, Policy.RESET_ONLY])
+def test_programming_a_list_takes_four_clocks_a_cell(policy):
+    engine = SimulatedEngine(tiny(4))
+    pair = Pair(engine)
+    random, region = np.random.default_rng(7), Region(0, 5, 7)
+    for array in (pair.golden, pair.array):
+        array.configure(replace(SETTINGS, policy=policy))
+        array.program_block(region, np.zeros((5, 7), np.uint8))
+    for length in (1, 2, 80):
+        cells, levels = random.integers(0, 35, length), random.integers(0, 3, length, np.uint8)
+        for array in (pair.golden, pair.array):
+            array.program(region, cells, levels)
+        assert engine.last_came - engine.last_taken <= 4 * length + 12
+    pair.state()
+
+
+def program_on_both(pair, settings, act):
+    """Configure and program both; return the attempts it took."""
+    for array in (pair.golden, pair.array):
+        array.configure(settings, pair.golden.positions() if array._settings else None)
+    for array in (pair.golden, pair.array):
+        act(array)
+    return sum(pair.golden.counters().attempts)
+
+
+# -- clocks of what is neither programming nor a product -------------------------------------------
+
+#: What :class:`Engine` promises: clocks besides one for each byte, and those for a cell and for a counter.
+OVERHEAD, CELL, COUNTER = 60, 1, 1
+
+
+def timed(engine, request):
+    """Exchange a request; return the status, the results, and the clocks besides one for each byte."""
+    start = engine.clocks
+    status, results = engine.exchange(request)
+    bytes_moved = len(request) + operations.HEADER.size + len(results)
+    return status, results, engine.last_came - start - bytes_moved
+
+
+def prepared(config):
+    """Return an engine of three states that has a programmed region of 4 x 5 cells at word 0."""
+    engine = SimulatedEngine(config)
+    engine.exchange(operations.request(Operation.INFO))
+    array = EngineArray(config, engine.exchange)
+    array.configure(SETTINGS)
+    array.program_block(Region(0, 4, 5), np.ones((4, 5), np.uint8))
+    return engine
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+def test_info_and_counters_take_few_clocks_besides_their_bytes(lanes):
+    engine = prepared(tiny(lanes))
+    *_, clocks = timed(engine, operations.request(Operation.INFO))
+    assert clocks <= OVERHEAD
+    *_, clocks = timed(engine, operations.request(Operation.COUNTERS))
+    assert clocks <= OVERHEAD + COUNTER * operations.COUNTERS
+
+
+@pytest.mark.parametrize("states", [2, 3, 64])
+def test_configure_takes_its_operands_twice(states):
+    config = tiny(4)
+    engine = prepared(config)
+    settings = replace(SETTINGS, mean=(5,) * states, spread=(6,) * states)
+    request = operations.configure_request(settings, Positions(), config.lanes)
+    status, _, clocks = timed(engine, request)
+    assert status == Status.OK
+    # Once when they come, and once more when all of them are found good.
+    assert clocks <= OVERHEAD + len(request)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 32), (8, 1), (7, 13)])
+def test_load_and_read_take_a_clock_a_cell_besides_their_bytes(shape, lanes):
+    config = tiny(lanes)
+    engine = prepared(config)
+    region, cells = Region(0, *shape), shape[0] * shape[1]
+    levels = np.arange(cells, dtype=np.uint8).reshape(shape) % 64
+    codes = (7 * np.arange(cells, dtype=np.int16) % 1024).reshape(shape)
+    (request,) = operations.load_requests(region, levels, codes, lanes)
+    status, _, clocks = timed(engine, request)
+    assert status == Status.OK
+    assert clocks <= OVERHEAD + CELL * cells
+    (request,) = operations.read_requests(region, lanes)
+    status, results, clocks = timed(engine, request)
+    assert status == Status.OK
+    assert clocks <= OVERHEAD + CELL * cells
+    np.testing.assert_array_equal(operations.decode_cells(results, region), (levels, codes))
+
+
+def body_of(operation):
+    """Return what an operation may carry behind a region of 4 x 5."""
+    return {
+        Operation.PROGRAM: bytes(3),
+        Operation.PROGRAM_BLOCK: bytes(20),
+        Operation.LOAD: bytes(40),
+        Operation.READ: b"",
+        Operation.FORWARD1: bytes([2, 0]) + bytes(2),
+        Operation.FORWARD8: bytes([2, 0]) + bytes(8),
+        Operation.BACKWARD: bytes([2, 0]) + bytes(10),
+    }[operation]
+
+
+PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
+
+
+def refusals():
+    """Yield requests that must be refused by an engine that is :func:`prepared`, and the status."""
+    good = operations.encode_region(Region(0, 4, 5))
+    for opcode, length in ((0, 0), (11, 1), (255, 1000)):
+        yield opcode, bytes(length), Status.OPERATION
+    for operation in (Operation.INFO, Operation.COUNTERS):
+        yield operation, bytes(1), Status.LENGTH
+        yield operation, bytes(500), Status.LENGTH
+    yield from refused_settings()
+    for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE, Operation.COUNTERS}:
+        body = body_of(operation)
+        head_bytes = len(good) + operations.COUNT_BYTES * (operation in PRODUCTS)
+        for length in range(head_bytes):
+            yield operation, (good + body)[:length], Status.LENGTH
+        if operation is not Operation.PROGRAM:
+            yield operation, good + body + bytes(1), Status.LENGTH
+        for region in ((0, 0, 5), (0, 4, 33), (0, 65535, 65535), (60, 4, 5), (65535, 4, 5), (64, 1, 1)):
+            head = b"".join(value.to_bytes(2, "little") for value in region)
+            yield operation, head + body, Status.REGION
+        writes = operation in (Operation.PROGRAM_BLOCK, Operation.LOAD)
+        head = operations.encode_region(Region(9 if writes else 1, 4, 5))
+        yield operation, head + body, Status.CONTIGUOUS if writes else Status.PROGRAMMED
+    yield from refused_operands(good)
+
+
+def refused_settings():
+    settings = operations.configure_request(SETTINGS, Positions(), 4)[operations.HEADER.size :]
+    for length in (0, 1, 64, 69, 71, 72, 257, 300):
+        yield Operation.CONFIGURE, settings[:length].ljust(length, b"\0"), Status.LENGTH
+    for place in (0, len(settings) - 1):
+        wrong = bytearray(settings)
+        wrong[place] = 255
+        yield Operation.CONFIGURE, bytes(wrong), Status.SETTING
+
+
+def refused_operands(good):
+    """Yield what is found wrong in the operands behind a good region."""
+    for length in (1, 4, 257, 258, 3000):
+        yield Operation.PROGRAM, good + bytes(length), Status.LENGTH
+    for operation in PRODUCTS:
+        yield operation, good + bytes([0, 255, *bytes(30)]), Status.LENGTH
+    # The operands are right, but the results are too long.
+    row = operations.encode_region(Region(0, 1, 32))
+    yield Operation.FORWARD1, row + (600).to_bytes(2, "little") + bytes(600), Status.LENGTH
+    for place in (0, 19):
+        levels = bytearray(20)
+        levels[place] = 3
+        yield Operation.PROGRAM_BLOCK, good + levels, Status.LEVEL
+    for cells in ([3 << 18, 0, 0], [0, 0, 3 << 18]):
+        yield Operation.PROGRAM, good + b"".join(cell.to_bytes(3, "little") for cell in cells), Status.LEVEL
+    for cells in ([32, 0, 0], [0, 0, (1 << 18) - 1]):
+        yield Operation.PROGRAM, good + b"".join(cell.to_bytes(3, "little") for cell in cells), Status.CELL
+
+
+def test_every_refusal_takes_few_clocks_besides_its_bytes():
+    engine = prepared(tiny(4))
+    came = set()
+    for opcode, body, expected in refusals():
+        status, results, clocks = timed(engine, operations.request(opcode, body))
+        where = f"opcode {opcode}, {len(body)} operand bytes {body[:20].hex()}"
+        assert (status, results) == (expected, b""), where
+        assert clocks <= OVERHEAD, where
+        came.add(status)
+    assert came == set(Status) - {Status.OK, Status.CONFIGURED}
+
+
+def test_a_refusal_before_configure_takes_few_clocks_besides_its_bytes():
+    engine = SimulatedEngine(tiny(4))
+    engine.exchange(operations.request(Operation.INFO))
+    for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE}:
+        for length in (0, 8, 300):
+            status, results, clocks = timed(engine, operations.request(operation, bytes(length)))
+            assert (status, results) == (Status.CONFIGURED, b""), operation
+            assert clocks <= OVERHEAD, operation
 
 
 def test_a_full_memory_equals_the_golden_model():

@@ -1,0 +1,96 @@
+"""What the proofs of the gateware share: a look at signals inside, altered copies, the stream contract."""
+
+import inspect
+from types import ModuleType, SimpleNamespace
+
+from amaranth import Cat, Signal, Value
+from amaranth.hdl import Assert, Assume, Elaboratable, Fragment
+
+
+class Inside:
+    """The signals inside a circuit, by name."""
+
+    def __init__(self, fragment):
+        self._fragment = fragment
+        self._signals = {}
+        for statements in fragment.statements.values():
+            for signal in statements._lhs_signals():
+                self._signals.setdefault(signal.name, []).append(signal)
+
+    def __getitem__(self, key):
+        """Return the one signal of that name, or name and width, that the circuit itself drives."""
+        name, width = key if isinstance(key, tuple) else (key, None)
+        (signal,) = (one for one in self._signals[name] if width in (None, len(one)))
+        return signal
+
+    def inside(self, name):
+        """Return the submodule of that name."""
+        ((fragment, *_),) = (entry for entry in self._fragment.subfragments if entry[1] == name)
+        return Inside(fragment)
+
+    def state(self, *names):
+        """Return whether the circuit's state machine is in one of the states."""
+        machine = self._fragment.generated["fsm"]
+        unknown = set(names) - set(machine.encoding)
+        if unknown:
+            raise KeyError(f"no states of the machine: {unknown}")
+        return Cat(machine.ongoing(name) for name in names).any()
+
+
+class Opened(Inside, Elaboratable):
+    """A component whose inner signals can be had before it is made a submodule."""
+
+    def __init__(self, component):
+        super().__init__(Fragment.get(component, None))
+
+    def elaborate(self, platform):
+        return self._fragment
+
+
+def altered(module: ModuleType, changes: dict[str, str] | None = None, **names) -> SimpleNamespace:
+    """Return a copy of a module, its source changed, with other things in the place of some it imports.
+
+    Every text to change must occur exactly once.
+    """
+    source = inspect.getsource(module)
+    for old, new in (changes or {}).items():
+        if source.count(old) != 1:
+            raise ValueError(f"{old!r} occurs {source.count(old)} times in {module.__name__}")
+        source = source.replace(old, new)
+    space = {"__name__": module.__name__}
+    exec(compile(source, module.__file__, "exec"), space)
+    space.update(names)
+    return SimpleNamespace(**space)
+
+
+def assert_contract(m, port):
+    """Assert that what is offered stays until it is taken; return whether something was offered before."""
+    offered, payload = _offered(m, port)
+    with m.If(offered):
+        m.d.comb += [Assert(port.valid), Assert(_bits(port) == payload)]
+    return offered
+
+
+def assume_contract(m, port):
+    """Assume the same of a port that is driven from outside."""
+    offered, payload = _offered(m, port)
+    with m.If(offered):
+        m.d.comb += [Assume(port.valid), Assume(_bits(port) == payload)]
+
+
+def assume_stable(m, value, while_):
+    """Assume that a value does not change at the end of a clock with ``while_``."""
+    before, held = Signal.like(value), Signal()
+    m.d.sync += [before.eq(value), held.eq(while_)]
+    with m.If(held):
+        m.d.comb += Assume(value == before)
+
+
+def _bits(port):
+    return Value.cast(port.payload).as_unsigned()
+
+
+def _offered(m, port):
+    offered, payload = Signal(), Signal(len(_bits(port)))
+    m.d.sync += [offered.eq(port.valid & ~port.ready), payload.eq(_bits(port))]
+    return offered, payload

@@ -1,0 +1,339 @@
+import pytest
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Assert, Assume, Cover
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+from formal_tools import Opened, altered, assert_contract, assume_stable
+
+import qcloop_hdl.mac
+import qcloop_hdl.walk
+from qcloop.array import ArrayConfig
+from qcloop.array.contract import MAX_SIDE
+from qcloop.formats import CODE_BITS, CODE_MAX, SPREAD_BITS
+from qcloop.grng import Z_BITS
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.mac import Product, sum_bits
+from qcloop_hdl.walk import Item
+
+#: Largest size of a product forward and backward.
+FORWARD, BACKWARD = 255 * CODE_MAX, 128 * CODE_MAX
+
+
+def config(lanes, side=4):
+    return EngineConfig("proof", ArrayConfig(lanes=lanes, cells=8 * lanes, side=side))
+
+
+def within(value, size):
+    return (value <= size) & (value >= -size)
+
+
+class LaneProof(wiring.Component):
+    """A lane whose elements are bytes, unsigned or signed: the product is the product, and in range."""
+
+    x: In(signed(9))
+    reference: In(CODE_BITS)
+    code: In(CODE_BITS)
+    z: In(signed(Z_BITS))
+    spread: In(SPREAD_BITS)
+    advance: In(1)
+
+    def __init__(self, changes=None, *, lowest=-128):
+        self.dut, self.lowest = altered(qcloop_hdl.mac, changes)._Lane(), lowest
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
+        for name in ("x", "reference", "code", "z", "spread", "advance"):
+            m.d.comb += getattr(dut, name).eq(getattr(self, name))
+        m.d.comb += Assume((self.x >= self.lowest) & (self.x <= 255))
+        x, difference, true = (Signal(signed(bits), reset_less=True) for bits in (9, 11, 20))
+        low = Signal(init=1, reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += [
+                x.eq(self.x),
+                difference.eq(dut.drawn - self.reference),
+                true.eq(x * difference),
+                low.eq(within(x, 128)),
+            ]
+        m.d.comb += [
+            Assert(inside["x"] == x),
+            Assert(inside["difference"] == difference),
+            Assert(within(difference, CODE_MAX)),
+            Assert((x >= self.lowest) & (x <= 255)),
+            Assert(dut.product == true),
+            Assert(within(true, FORWARD)),
+            Assert(~low | within(true, BACKWARD)),
+        ]
+        return m
+
+
+class SumsProof(wiring.Component):
+    """Accumulators, and sums of the same products that are wider.
+
+    No sum is of more words than a column of a region, or a row if ``backward``, has; WalkProof says why.
+    ``longer`` is how many words more a sum may have all the same.
+    """
+
+    def __init__(self, config, *, backward, changes=None, longer=0):
+        self.config, self.backward = config, backward
+        self.dut = altered(qcloop_hdl.mac, changes)._Sums(config)
+        self.most = (config.row_words if backward else config.side) + longer
+        ports = self.dut.signature.members
+        super().__init__({name: ports[name] for name in ("used", "item", "products", "sums")})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut, lanes, side = self.dut, self.config.lanes, self.config.side
+        m.submodules.dut = self.inside = Opened(dut)
+        for name in ("used", "item", "products"):
+            m.d.comb += getattr(dut, name).eq(getattr(self, name))
+        m.d.comb += dut.backward.eq(self.backward)
+        wiring.connect(m, dut.sums, wiring.flipped(self.sums))
+        assert_contract(m, self.sums)
+        products = [self.products[lane] for lane in range(lanes)]
+        size = BACKWARD if self.backward else FORWARD
+        m.d.comb += [Assume(within(product, size)) for product in products]
+        if self.backward:
+            # Lanes behind a row have an element of 0; there are some only if a row is less than a word.
+            m.d.comb += [Assume(product == 0) for product in products[side:]]
+            size *= min(lanes, side)
+
+        root, item, count = Signal(signed(40), reset_less=True), Signal(Item), Signal(range(16))
+        with m.If(dut.advance):
+            m.d.sync += [root.eq(sum(products) if self.backward else products[0]), item.eq(self.item)]
+            with m.If(self.item.valid):
+                m.d.sync += count.eq(Mux(self.item.first, 1, count + 1))
+        m.d.comb += Assert(count <= self.most)
+        m.d.comb += Assume(~self.item.valid | self.item.first | (count != 0) & (count < self.most))
+        m.d.comb += [
+            Assert(self.inside["item"] == item.as_value()),
+            Assert(self.inside["root"] == root),
+            Assert(within(root, size)),
+        ]
+        first = self._sum(m, 0, item, root, size)
+        m.d.comb += [
+            Assert(~item.valid | item.first | (first != 0)),
+            Assert(count == Mux(item.valid, Mux(item.first, 1, first + 1), first)),
+        ]
+        for lane in range(1, lanes):
+            m.d.comb += Assert(count == self._sum(m, lane, self.item, products[lane], FORWARD))
+        return m
+
+    def _sum(self, m, lane, item, product, size):
+        """Return the number of words in the sum of a lane, 0 before the first of all."""
+        total, count = Signal(signed(40), name=f"true{lane}"), Signal(range(16), name=f"count{lane}")
+        with m.If(self.dut.advance & item.valid):
+            m.d.sync += [
+                total.eq(Mux(item.first, product, total + product)),
+                count.eq(Mux(item.first, 1, count + 1)),
+            ]
+        m.d.comb += [
+            Assert((count == 0) | (self.inside[f"total{lane}"] == total)),
+            Assert((count == 0) | within(total, count * size)),
+            Cover((count == self.most) & (total == -self.most * size)),
+        ]
+        return count
+
+
+class WalkProof(wiring.Component):
+    """A walk over any region, and the number of words in each of its sums."""
+
+    def __init__(self, config, changes=None):
+        self.config, self.dut = config, altered(qcloop_hdl.walk, changes).Walk(config)
+        ports = self.dut.signature.members
+        names = ("command", "drained", "advance", "may_read", "vector", "item")
+        super().__init__({name: ports[name] for name in names})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut, side = self.dut, self.config.side
+        m.submodules.dut = inside = Opened(dut)
+        for name in ("command", "vector"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
+        for name in ("drained", "advance", "may_read"):
+            m.d.comb += getattr(dut, name).eq(getattr(self, name))
+        m.d.comb += self.item.eq(dut.item)
+        command = self.command.payload
+        for count in (command.rows, command.cols):
+            m.d.comb += Assume((count >= 1) & (count <= side))
+        m.d.comb += Assume(command.product.as_value() <= Product.BACKWARD.value)
+
+        # As in Mac: the last word is on its way until the next command.
+        m.d.comb += Assume(~(self.drained & dut.item.last))
+        self._counters(m, inside)
+        m.d.comb += Cover(dut.item.valid & (self.count == side - 1))
+        return m
+
+    def _counters(self, m, inside):
+        dut, most = self.dut, Mux(self.dut.backward, self.config.row_words, self.config.side)
+        inner, length = inside["inner"], inside["length"]
+        filling = dut.loading & dut.backward
+        stepped, self.count = Signal(range(16)), Signal(range(16))
+        with m.If(dut.step):
+            m.d.sync += stepped.eq(Mux(inside["fresh"], 1, stepped + 1))
+        words = Mux(dut.item.valid, Mux(dut.item.first, 1, self.count + 1), self.count)
+        with m.If(dut.advance):
+            m.d.sync += self.count.eq(words)
+        m.d.comb += [
+            Assert(stepped == words),
+            Assert(~dut.item.valid | dut.item.first | (self.count != 0) & (self.count < most)),
+        ]
+        with m.If(dut.item.valid):
+            m.d.comb += Assert(inside["running"] | dut.item.last)
+        with m.If(inside["starting"] | inside["running"]):
+            m.d.comb += Assert((length >= 1) & (length <= most))
+        with m.If(inside["running"]):
+            m.d.comb += [Assert(~inside["starting"]), Assert((inner >= 1) & (inner <= length))]
+            with m.If(inside["fresh"]):
+                m.d.comb += Assert(filling | (inner == length))
+            with m.Else():
+                m.d.comb += [Assert(~filling), Assert(stepped + inner == length), Assert(stepped != 0)]
+            with m.If(filling & (inner == 1) & (dut.tail != 0)):
+                m.d.comb += Assert((inside["lane"] != 0) & (inside["lane"] <= dut.tail))
+
+
+class AnyLane(qcloop_hdl.mac._Lane):
+    """Products of any kind."""
+
+    def elaborate(self, platform):
+        m = Module()
+        for output in (self.drawn, self.clipped, self.product):
+            m.d.comb += output.eq(AnySeq(len(output)))
+        return m
+
+
+class MacProof(wiring.Component):
+    """Products of anything: their streams, and that nothing goes on without a command."""
+
+    def __init__(self, config, changes=None):
+        self.dut = altered(qcloop_hdl.mac, changes, _Lane=AnyLane).Mac(config)
+        ports = self.dut.signature.members
+        names = ("command", "settings", "vector", "result", "noise")
+        super().__init__({name: ports[name] for name in names})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
+        for name in ("command", "vector", "noise"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
+        wiring.connect(m, dut.result, wiring.flipped(self.result))
+        m.d.comb += dut.settings.eq(self.settings)
+        assume_stable(m, self.settings.as_value(), dut.busy)
+        assert_contract(m, self.result)
+        self._idle(m, inside)
+        self._noise(m, inside.inside("walk"), dut.settings.read_spread.any())
+        m.d.comb += Cover(dut.result.valid & self.noise.valid)
+        return m
+
+    def _idle(self, m, inside):
+        """What the engine's proof takes for granted."""
+        dut, idle = self.dut, Signal()
+        m.d.sync += idle.eq(~dut.busy & ~dut.command.valid)
+        acts = (dut.vector.ready, dut.noise.ready, dut.result.valid, dut.memory_enable)
+        with m.If(~dut.busy):
+            m.d.comb += Assert(~Cat(*acts, dut.saturated, dut.word_read).any())
+        with m.If(idle):
+            m.d.comb += Assert(~dut.busy)
+        if dut.config.lanes > 1:
+            # The sums that wait are the first ones.
+            waiting = inside.inside("sums")["waiting"][1:]
+            m.d.comb += Assert((waiting & (waiting + 1)) == 0)
+
+    def _noise(self, m, walk, noisy):
+        """A vector of samples is taken for each word that is read, and for no other reason."""
+        dut, item, owed = self.dut, Item(walk["item"]), Signal()
+        taken = dut.noise.valid & dut.noise.ready
+        m.d.sync += owed.eq(taken | (owed & ~dut.memory_enable))
+        m.d.comb += [
+            Assert(noisy | ~dut.noise.ready),
+            Assert(~taken | ~owed | dut.memory_enable),
+            Assert(~item.valid | walk["running"] | item.last),
+            Assert(owed == (item.valid & noisy)),
+            Assert(~dut.memory_enable | ~noisy | owed),
+        ]
+
+
+def test_a_product_is_in_range(sby):
+    assert sby(LaneProof()) == "PASS"
+
+
+def test_a_larger_element_is_not_in_range(sby):
+    assert sby(LaneProof(lowest=-256), mode="bmc", depth=8) == "FAIL"
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(("lanes", "side"), [(1, 3), (4, 6), (4, 2)])
+def test_sums_do_not_overflow(lanes, side, backward, sby):
+    assert sby(SumsProof(config(lanes, side), backward=backward)) == "PASS"
+
+
+def test_the_largest_sums_are_reached(sby):
+    assert sby(SumsProof(config(2), backward=False), mode="cover", depth=8) == "PASS"
+
+
+def test_a_longer_sum_overflows(sby):
+    assert sby(SumsProof(config(2), backward=False, longer=1), mode="bmc", depth=8) == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return (side * 255 * CODE_MAX).bit_length() + 1", "return (side * 255 * CODE_MAX).bit_length()"),
+        ("flow = ~self.sums.valid | self.sums.ready", "flow = self.sums.valid | self.sums.ready"),
+    ],
+)
+def test_altered_sums_fail(old, new, sby):
+    assert sby(SumsProof(config(2), backward=False, changes={old: new}), mode="bmc", depth=8) == "FAIL"
+
+
+@pytest.mark.parametrize(("lanes", "side"), [(1, 3), (4, 6)])
+def test_no_sum_has_more_words_than_a_region_allows(lanes, side, sby):
+    assert sby(WalkProof(config(lanes, side))) == "PASS"
+
+
+def test_the_longest_walk_is_reached(sby):
+    assert sby(WalkProof(config(2)), mode="cover", depth=9) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("fresh.eq(turn)", "fresh.eq(0)"),
+        ("(inner == 1) & (~filling", "(inner == 0) & (~filling"),
+        ("command.cols[shift:] + tail.any()", "command.cols"),
+    ],
+)
+def test_an_altered_walk_is_not_proved(old, new, sby):
+    assert sby(WalkProof(config(2), {old: new})) != "PASS"
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_streams_of_products(lanes, sby):
+    assert sby(MacProof(config(lanes))) == "PASS"
+
+
+def test_products_come_out(sby):
+    assert sby(MacProof(config(1)), mode="cover", depth=16) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("self.noise.ready.eq(walk.step & noisy)", "self.noise.ready.eq(noisy)"),
+        ("walk.may_read.eq(~noisy | self.noise.valid)", "walk.may_read.eq(1)"),
+        ("in_flight | sums.busy | adc.busy", "in_flight | adc.busy"),
+        ("busy.eq(walk.busy)", "busy.eq(walk.busy & ~walk.loading)"),
+    ],
+)
+def test_altered_products_are_not_proved(old, new, sby):
+    assert sby(MacProof(config(2), {old: new})) != "PASS"
+
+
+def test_the_widest_sums_fit_a_result():
+    for side in range(1, MAX_SIDE + 1):
+        assert side * FORWARD < 1 << sum_bits(side) - 1
+    assert sum_bits(MAX_SIDE) <= 32

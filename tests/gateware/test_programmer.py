@@ -1,0 +1,557 @@
+"""The programmer with its draw and its counters, beside the golden model: cells, counters, clocks."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+import pytest
+from amaranth import Elaboratable, Module, ResetInserter, Signal
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.memory import Memory
+
+from qcloop import operations
+from qcloop.array import (
+    STUCK_LEVEL,
+    ArrayConfig,
+    ArraySettings,
+    Counters,
+    GoldenArray,
+    Policy,
+    Region,
+    pulse_cost,
+    reference,
+    stuck_cells,
+)
+from qcloop.array.contract import cell_words
+from qcloop.formats import CELL_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.grng import Z_MAX, Grng16, Stream
+from qcloop.operations import COUNTERS, Counter
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.draw import Draw
+from qcloop_hdl.programmer import Cell, Programmer
+from qcloop_hdl.tally import AMOUNT_BITS, Tally
+
+SEED = 11
+ONE_ATTEMPT = [Policy.DIRECT, Policy.RESET_ONLY]
+
+
+def engine(lanes, cells=256, side=32):
+    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side))
+
+
+def settings_for(policy, states, **others):
+    """Return settings with means that are all different and a moderate spread."""
+    mean = tuple(60 + 900 * level // (states - 1) for level in range(states))
+    spread = tuple(40 + level for level in range(states))
+    return ArraySettings(
+        SEED, **{"mean": mean, "spread": spread, "reference": 500, "policy": policy} | others
+    )
+
+
+class ProgrammerWithMemory(Elaboratable):
+    """The programmer, its draw, its counters, and a memory that shows nonsense after a write.
+
+    ``peek`` takes the counters' event port away from the programmer.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.programmer, self.tally = Programmer(config), Tally()
+        self.memory = Memory(shape=ArrayLayout(CELL_BITS, config.lanes), depth=config.words, init=[])
+        self.peek, self.clear, self.index = Signal(), Signal(), Signal(range(COUNTERS))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.programmer = programmer = self.programmer
+        m.submodules.draw = draw = Draw()
+        m.submodules.tally = tally = self.tally
+        m.submodules.memory = memory = self.memory
+        read, write = memory.read_port(), memory.write_port(granularity=1)
+        spoiled, cell = Signal(), Signal(Cell)
+        with m.If(programmer.read | programmer.write):
+            m.d.sync += spoiled.eq(programmer.write)
+        m.d.comb += [
+            draw.advance.eq(1),
+            draw.z.eq(programmer.draw.z),
+            draw.spread.eq(programmer.draw.spread),
+            draw.base.eq(programmer.draw.base),
+            programmer.drawn.code.eq(draw.code),
+            programmer.drawn.clipped.eq(draw.clipped),
+            read.addr.eq(programmer.address),
+            read.en.eq(programmer.read),
+            write.addr.eq(programmer.address),
+            cell.eq(read.data[programmer.lane] if self.config.lanes > 1 else read.data[0]),
+            programmer.cell.eq(cell.as_value() ^ spoiled.replicate(CELL_BITS)),
+            tally.event.eq(programmer.event),
+            tally.clear.eq(self.clear),
+        ]
+        for lane in range(self.config.lanes):
+            m.d.comb += [
+                write.data[lane].eq(programmer.written),
+                write.en[lane].eq(programmer.write & (programmer.lane == lane)),
+            ]
+        with m.If(self.peek):
+            m.d.comb += [tally.event.enable.eq(0), tally.event.index.eq(self.index)]
+        return m
+
+
+@dataclass
+class Step:
+    """Requests of one kind of settings, the memory before and after, and what is counted."""
+
+    settings: ArraySettings
+    before: np.ndarray
+    requests: list
+    after: np.ndarray
+    counters: Counters
+
+
+class Story:
+    """What the golden model does step by step, and what the programmer must be sent to do the same."""
+
+    def __init__(self, config, seed=0):
+        self.config, self.steps = config, []
+        self.rng = np.random.default_rng(seed)
+        self.golden = GoldenArray(config.array)
+        self.golden.configure(settings_for(Policy.DIRECT, 2))
+        # Words that were never programmed hold anything.
+        self.golden._levels[:] = self.rng.integers(0, MAX_STATES, config.array.cells)
+        self.golden._codes[:] = self.rng.integers(0, CODE_MAX, config.array.cells, endpoint=True)
+
+    @property
+    def samples(self):
+        """All samples that the golden model took."""
+        return Grng16(SEED, Stream.PROGRAMMING).take(self.golden.positions().programming).tolist()
+
+    @property
+    def cells(self):
+        """The words of all cells."""
+        return cell_words(self.golden._levels, self.golden._codes)
+
+    def levels(self, settings, shape):
+        return self.rng.integers(0, settings.states, shape, np.uint8)
+
+    def block(self, settings, region, levels=None):
+        levels = self.levels(settings, (region.rows, region.cols)) if levels is None else levels
+        cells = np.arange(region.rows * region.cols)
+        self._step(settings, region, cells, levels.reshape(-1), lambda a: a.program_block(region, levels))
+
+    def listed(self, settings, region, cells, levels=None):
+        cells = np.array(cells)
+        levels = self.levels(settings, len(cells)) if levels is None else np.array(levels, np.uint8)
+        self._step(settings, region, cells, levels, lambda a: a.program(region, cells, levels))
+
+    def stick(self, region, mask):
+        """Make cells stuck at random codes."""
+        codes = self.rng.integers(0, CODE_MAX, mask.shape, np.int16, endpoint=True)
+        stuck_cells(self.golden, region, mask, codes)
+
+    def _step(self, settings, region, cells, levels, act):
+        self.golden.configure(settings, self.golden.positions())
+        before, programmed, lanes = self.cells, self.golden._programmed_words, self.config.lanes
+        requests = []
+        for cell, level in zip(cells.tolist(), levels.tolist(), strict=True):
+            row, col = divmod(cell, region.cols)
+            word = region.base + row * self.config.array.row_words(region.cols) + col // lanes
+            request = {"address": word, "lane": col % lanes, "level": level, "fresh": word >= programmed}
+            requests.append(request)
+        act(self.golden)
+        self.steps.append(Step(settings, before, requests, self.cells, self.golden.counters()))
+
+
+@dataclass
+class Seen:
+    """What went on in a step; clocks are counted from the start of the simulation."""
+
+    first_taken: int | None = None
+    last_busy: int = 0
+    busy: int = 0
+    #: Clocks in which the programmer waited for a sample.
+    waits: int = 0
+    #: Indices and amounts of the events.
+    events: list = field(default_factory=list)
+
+    def amounts(self, counter):
+        """Return what was added to a counter, without zeros."""
+        return [amount for index, amount in self.events if index == counter and amount]
+
+
+class Player:
+    """Sends the steps of a story, and compares after each."""
+
+    def __init__(self, dut, story, bench, seed):
+        self.dut, self.story, self.bench, self.seed = dut, story, bench, seed
+        self.seen, self.record = Seen(), []
+
+    def pauses(self, number):
+        return None if self.seed is None else Random(2 * self.seed + number)
+
+    async def send_samples(self, ctx):
+        # The simulation ends when all are taken: no fewer and no more than the golden model took.
+        samples, pauses, z = deque(self.story.samples), self.pauses(0), self.dut.programmer.z
+        offered = False
+        while samples:
+            offered = offered or pauses is None or pauses.random() < 0.5
+            ctx.set(z.payload, samples[0])
+            ctx.set(z.valid, offered)
+            _, _, taken = await ctx.tick().sample(z.ready)
+            if offered and taken:
+                samples.popleft()
+                offered = False
+        ctx.set(z.valid, 0)
+
+    async def play(self, ctx):
+        pauses = self.pauses(1)
+        for number, step in enumerate(self.story.steps):
+            await self.perform(ctx, step, pauses, f"seed {self.seed}, step {number}: {step.settings}")
+
+    async def perform(self, ctx, step, pauses, where):
+        await self.prepare(ctx, step)
+        self.seen = Seen()
+        await self.bench.send(ctx, self.dut.programmer.request, step.requests, pauses)
+        await ctx.tick().until(~self.dut.programmer.busy)
+        # The last event comes in the clock after, and is added in the next.
+        await ctx.tick().repeat(2)
+        self.record.append(self.seen)
+        after = [ctx.get(row[lane]) for row in self.rows() for lane in range(self.dut.config.lanes)]
+        np.testing.assert_array_equal(after, step.after, where)
+        assert await self.counters(ctx) == step.counters, where
+        assert self.summed() == step.counters, where
+
+    def rows(self):
+        return (self.dut.memory.data[word] for word in range(self.dut.config.words))
+
+    async def prepare(self, ctx, step):
+        dut, settings = self.dut, step.settings
+        for row, cells in zip(self.rows(), step.before.reshape(-1, dut.config.lanes).tolist(), strict=True):
+            ctx.set(row, cells)
+        programmer = dut.programmer
+        ctx.set(
+            programmer.settings,
+            {
+                "policy": settings.policy,
+                "states": settings.states,
+                "tolerance": settings.verify_tolerance,
+                "tries": settings.verify_tries,
+            },
+        )
+        ctx.set(programmer.table_write, 1)
+        for level, (mean, spread) in enumerate(zip(settings.mean, settings.spread, strict=True)):
+            ctx.set(programmer.table_level, level)
+            ctx.set(programmer.table_entry, {"mean": mean, "spread": spread})
+            await ctx.tick()
+        ctx.set(programmer.table_write, 0)
+        for signal in (dut.peek, dut.clear):
+            ctx.set(signal, 1)
+        for index in range(COUNTERS):
+            ctx.set(dut.index, index)
+            await ctx.tick()
+        for signal in (dut.peek, dut.clear):
+            ctx.set(signal, 0)
+        await ctx.tick()
+
+    async def counters(self, ctx):
+        counted = b""
+        ctx.set(self.dut.peek, 1)
+        for index in range(COUNTERS):
+            ctx.set(self.dut.index, index)
+            await ctx.tick()
+            counted += ctx.get(self.dut.tally.count).to_bytes(operations.COUNTER_BYTES, "little")
+        ctx.set(self.dut.peek, 0)
+        return operations.decode_counters(counted)
+
+    def summed(self):
+        """Return the counters that the events add up to."""
+        sums = [sum(self.seen.amounts(index)) for index in range(COUNTERS)]
+        return operations.decode_counters(b"".join(value.to_bytes(6, "little") for value in sums))
+
+    async def watch(self, ctx):
+        """Collect what happens in each clock, and check what holds in every one."""
+        programmer, clock, half = self.dut.programmer, 0, None
+        event, request, z = programmer.event, programmer.request, programmer.z
+        tick = ctx.tick().sample(
+            programmer.busy,
+            programmer.read | programmer.write,
+            request.valid & request.ready,
+            z.ready & ~z.valid,
+            event.enable,
+            event.index,
+            event.amount,
+        )
+        while True:
+            _, _, busy, access, taken, waits, enable, index, amount = await tick
+            clock += 1
+            assert busy or not access, "the memory is used while idle"
+            seen = self.seen
+            seen.busy += busy
+            seen.waits += waits
+            seen.last_busy = clock if busy else seen.last_busy
+            seen.first_taken = clock if taken and seen.first_taken is None else seen.first_taken
+            last, half = half, half_of(index) if enable else None
+            if enable:
+                seen.events.append((index, amount))
+                assert half != last, f"counter {index} is in the half of the memory of the one before"
+
+
+def half_of(index):
+    """Return the half of the counters' memory, as :class:`Counter` lays it out."""
+    return index < Counter.SET or index % 2
+
+
+@pytest.fixture
+def play(simulate, bench):
+    """Play a story; return what was seen of each step."""
+
+    def run(story, seed=None):
+        dut = ProgrammerWithMemory(story.config)
+        player = Player(dut, story, bench, seed)
+        requests = sum(len(step.requests) for step in story.steps)
+        clocks = 10 * len(story.samples) + 10 * requests + 300 * len(story.steps)
+        simulate(dut, player.play, player.send_samples, limit=2 * clocks, background=[player.watch])
+        for step, seen in zip(story.steps, player.record, strict=True):
+            check_clocks(step, seen, freely=seed is None)
+        return player.record
+
+    return run
+
+
+def check_clocks(step, seen, freely):
+    attempts, cells = sum(step.counters.attempts), len(step.requests)
+    verify = step.settings.policy is Policy.VERIFY
+    limit = 6 * attempts if verify else 4 * cells
+    assert seen.busy - seen.waits <= limit, step.settings
+    if freely:
+        assert seen.waits == 0
+        # After VERIFY there is a clock between a cell and the next.
+        assert seen.last_busy - seen.first_taken <= limit + verify * (cells - 1), step.settings
+
+
+# -- the draw and the counters alone ---------------------------------------------------------------
+
+
+def draws(random):
+    """Corners of (z, spread, base), and random ones."""
+    for z in (-Z_MAX, -1, 0, 1, Z_MAX):
+        for spread in (0, 1, 256, SPREAD_MAX):
+            yield from ((z, spread, base) for base in (0, 1, 512, CODE_MAX))
+    for _ in range(400):
+        yield (
+            random.randint(-Z_MAX, Z_MAX),
+            random.randint(0, SPREAD_MAX),
+            random.choice((0, CODE_MAX, random.randint(0, CODE_MAX))),
+        )
+
+
+@pytest.mark.parametrize("flow", [1, 0.5], ids=["freely", "standing still"])
+def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
+    random = Random(3)
+    cases = list(draws(random))
+    dut = Draw()
+    ports = (dut.z, dut.spread, dut.base)
+    # Each port is a clock behind the one before.
+    fed = [[*[0] * late, *column, *[0] * (3 - late)] for late, column in enumerate(zip(*cases, strict=True))]
+
+    async def testbench(ctx):
+        came = []
+        for values in zip(*fed, strict=True):
+            for port, value in zip(ports, values, strict=True):
+                ctx.set(port, value)
+            came.append((ctx.get(dut.code), ctx.get(dut.clipped)))
+            ctx.set(dut.advance, 0)
+            while random.random() > flow:
+                await ctx.tick()
+                assert (ctx.get(dut.code), ctx.get(dut.clipped)) == came[-1]
+            ctx.set(dut.advance, 1)
+            await ctx.tick()
+        for case, (code, clipped) in zip(cases, came[3:], strict=True):
+            z, spread, base = case
+            raw = int(reference.draw(base, spread, z))
+            assert code == min(max(raw, 0), CODE_MAX), f"z, spread, base {case}"
+            assert clipped == (code != raw), f"z, spread, base {case}"
+
+    simulate(dut, testbench, limit=2000)
+
+
+def test_counters_alone_add_an_event_a_clock(simulate):
+    random, dut = Random(4), Tally()
+    halves = [[index for index in range(COUNTERS) if half_of(index) == half] for half in (0, 1)]
+    counts = [0] * COUNTERS
+
+    async def present(ctx, index, enable=0, amount=0, clear=0):
+        ctx.set(dut.clear, clear)
+        ctx.set(dut.event, {"enable": enable, "index": index, "amount": amount})
+        await ctx.tick()
+
+    async def testbench(ctx):
+        for index in range(COUNTERS):
+            await present(ctx, index, clear=1)
+        half = 0
+        for _ in range(2000):
+            enable, half = random.random() < 0.8, 1 - half
+            index = random.choice(halves[half])
+            amount = random.choice((0, 1, (1 << AMOUNT_BITS) - 1, random.getrandbits(AMOUNT_BITS)))
+            counts[index] += enable * amount
+            await present(ctx, index, enable, amount)
+        cleared = Counter.RESET
+        await present(ctx, halves[1 - half][0])
+        await present(ctx, cleared, clear=1)
+        counts[cleared] = 0
+        for number, index in enumerate([*halves[0], *halves[1]]):
+            await present(ctx, index)
+            assert ctx.get(dut.count) == counts[index], f"counter {index}, read as number {number}"
+
+    simulate(dut, testbench, limit=2500)
+
+
+# -- programming -----------------------------------------------------------------------------------
+
+BLOCK = Region(0, 7, 5)
+
+
+def story_for(config, policy, states, seed=0, **others):
+    """Return a story of fresh cells, lists with repeated cells, stuck cells, and other numbers of states."""
+    story = Story(config, seed)
+    settings = settings_for(policy, states, **others)
+    story.block(settings, BLOCK)
+    # A block over programmed words and fresh ones.
+    story.block(settings, Region(BLOCK.end(config.array) - 2, 4, 3))
+    cells = story.rng.integers(0, 35, 40).tolist()
+    story.listed(settings, BLOCK, [*cells, 3, 3, 3, 4, 3])
+    if states < MAX_STATES:
+        story.stick(BLOCK, story.rng.random((7, 5)) < 0.3)
+        story.listed(settings, BLOCK, story.rng.permutation(35))
+    # Levels of more states than there are now count as stuck.
+    story.listed(settings_for(policy, MAX_STATES, **others), BLOCK, story.rng.permutation(35)[:20])
+    story.listed(settings, BLOCK, story.rng.permutation(35))
+    return story
+
+
+@pytest.mark.parametrize(
+    "seed", [None, 1, 2], ids=lambda seed: "freely" if seed is None else f"pauses {seed}"
+)
+@pytest.mark.parametrize("states", [2, 5, MAX_STATES])
+@pytest.mark.parametrize("policy", Policy)
+def test_cells_counters_and_clocks_equal_the_golden_model(policy, states, seed, play):
+    play(story_for(engine(4), policy, states, seed=10 * states + policy), seed)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 16])
+@pytest.mark.parametrize("policy", Policy)
+def test_any_number_of_lanes(policy, lanes, play):
+    play(story_for(engine(lanes), policy, 9, seed=lanes), seed=lanes)
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_draws_are_clipped_at_both_ends(policy, play):
+    mean, spread = (0, CODE_MAX, 3, 1000, 500), (SPREAD_MAX,) * 5
+    story = story_for(engine(2), policy, 5, mean=mean, spread=spread, verify_tolerance=100, verify_tries=4)
+    play(story)
+    codes = {int(word) & CODE_MAX for step in story.steps for word in step.after}
+    assert {0, CODE_MAX} <= codes
+    assert all(step.counters.clipped for step in story.steps)
+
+
+@pytest.mark.parametrize(("policy", "states"), [(p, n) for p in ONE_ATTEMPT for n in (2, 7, MAX_STATES)])
+def test_every_transition_costs_the_pulses_of_the_contract(policy, states, play):
+    """Each level to each other, in one cell that is programmed again and again, so also back to back."""
+    story = Story(engine(2))
+    settings = settings_for(policy, states, spread=(0,) * states)
+    story.block(settings, Region(0, 1, 2), np.zeros((1, 2), np.uint8))
+    some = range(states) if states < MAX_STATES else sorted({0, 1, 2, 31, 32, 62, 63})
+    walk = [level for a in some for b in some for level in (a, b)]
+    story.listed(settings, Region(0, 1, 2), [1] * len(walk), walk)
+    seen = play(story)[-1]
+    costs = [pulse_cost(old, new, states, policy) for old, new in zip([0, *walk], walk, strict=False)]
+    for counter, pulses in zip((Counter.SET, Counter.RESET), zip(*costs, strict=True), strict=True):
+        assert seen.amounts(counter) == [count for count in pulses if count], counter.name
+
+
+@pytest.mark.parametrize("unknown", ["fresh", "stuck", "level of more states"])
+@pytest.mark.parametrize("policy", ONE_ATTEMPT)
+def test_a_cell_of_unknown_state_costs_a_whole_sequence(policy, unknown, play):
+    story, region = Story(engine(2)), Region(0, 3, 5)
+    settings = settings_for(policy, 8)
+    levels = np.tile(np.arange(5, dtype=np.uint8), (3, 1))
+    if unknown == "level of more states":
+        story.block(settings_for(policy, 20), region, levels + 8)
+    elif unknown == "stuck":
+        story.block(settings, region)
+        story.stick(region, np.ones((3, 5), bool))
+    if unknown == "fresh":
+        story.block(settings, region, levels)
+    else:
+        story.listed(settings, region, range(15), levels.reshape(-1))
+        np.testing.assert_array_equal(story.steps[-1].before, story.steps[-1].after)
+    seen = play(story)[-1]
+    assert seen.amounts(Counter.SET) == [1] * 15
+    assert seen.amounts(Counter.RESET) == [8 - level for level in levels.reshape(-1).tolist()]
+
+
+@pytest.mark.parametrize("tries", [1, 2, 255])
+@pytest.mark.parametrize("tolerance", [0, 1, 20, CODE_MAX])
+def test_verify_stops_within_the_tolerance_or_out_of_tries(tolerance, tries, play):
+    story = Story(engine(4))
+    limits = {"verify_tolerance": tolerance, "verify_tries": tries}
+    settings = settings_for(Policy.VERIFY, 3, spread=(100, 700, 30), **limits)
+    region = Region(0, 2, 6)
+    story.block(settings, region)
+    story.listed(settings, region, story.rng.integers(0, 12, 20))
+    (_, seen) = play(story, seed=tries)
+    attempts = sum(story.steps[-1].counters.attempts)
+    assert len(seen.amounts(Counter.RETRIES)) == attempts - 20
+    assert attempts <= 20 * tries
+    if tolerance == CODE_MAX:
+        assert attempts == 20
+
+
+@pytest.mark.parametrize(("distance", "attempts"), [(-31, 3), (-30, 1), (0, 1), (30, 1), (31, 3)])
+def test_verify_compares_a_stuck_cell_with_the_mean(distance, attempts, play):
+    """A stuck cell is tried again until the tries are used up, unless it is near the mean already."""
+    story, region = Story(engine(2)), Region(0, 1, 1)
+    settings = settings_for(Policy.VERIFY, 2, verify_tolerance=30, verify_tries=3)
+    story.block(settings, region)
+    code = settings.mean[1] + distance
+    story.golden.load(region, np.array([[STUCK_LEVEL]], np.uint8), np.array([[code]], np.int16))
+    story.listed(settings, region, [0], [1])
+    play(story)
+    counters = story.steps[-1].counters
+    assert (counters.attempts[1], counters.unverified) == (attempts, attempts == 3)
+
+
+def test_requests_are_taken_back_to_back_and_samples_only_for_them(play):
+    for policy in ONE_ATTEMPT:
+        story = Story(engine(4))
+        story.block(settings_for(policy, 4), Region(0, 16, 10))
+        (seen,) = play(story)
+        assert seen.last_busy - seen.first_taken == seen.busy <= 4 * 160
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_a_reset_drops_the_request_in_work(policy, simulate, bench):
+    story, region = Story(engine(2)), Region(0, 1, 2)
+    # Without a spread it does not matter which samples come.
+    settings = settings_for(policy, 4, spread=(0,) * 4, verify_tries=3)
+    story.block(settings, region)
+    story.stick(region, np.array([[False, True]]))
+    story.listed(settings, region, [1, 0, 1, 0], [3, 2, 1, 2])
+    dut, reset, step = ProgrammerWithMemory(story.config), Signal(), story.steps[-1]
+    programmer, player = dut.programmer, Player(dut, story, bench, None)
+
+    async def testbench(ctx):
+        ctx.set(programmer.z.valid, 1)
+        # The reset is anywhere between the first clock of a request and the last.
+        for clocks in range(1, 22):
+            await player.prepare(ctx, step)
+            ctx.set(programmer.request.payload, step.requests[clocks % 2])
+            ctx.set(programmer.request.valid, 1)
+            await ctx.tick().repeat(clocks)
+            ctx.set(programmer.request.valid, 0)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+            busy, write, event = ctx.get(programmer.busy), ctx.get(programmer.write), programmer.event
+            assert not busy and not write and not ctx.get(event.enable), f"reset after {clocks} clocks"
+            await player.perform(ctx, step, None, f"reset after {clocks} clocks")
+
+    simulate(ResetInserter(reset)(dut), testbench, limit=10_000, background=[player.watch])
