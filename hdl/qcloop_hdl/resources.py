@@ -36,6 +36,8 @@ TARGETS: tuple[tuple[str, Device], ...] = (
     ("large", Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
 )
 
+#: Behind the number of LUTs where the older mapper made them.
+_OLDER = "*"
 _HEAD = """\
 | size | device | LUT4 | carry cells | LUT memory | logic cells | flip-flops | DSP | block RAM | SPRAM |
 |---|---|---|---|---|---|---|---|---|---|
@@ -55,7 +57,7 @@ class Row:
         columns = (
             self.size,
             device.name,
-            f"{took.luts:,}",
+            f"{took.luts:,}{_OLDER * took.older_mapper}",
             f"{took.carries:,}",
             f"{took.lut_memories:,}",
             _share(took.logic_cells, device.logic_cells),
@@ -87,7 +89,8 @@ def measure(sizes: Iterable[str] = SIZES) -> list[Row]:
 def table(rows: Iterable[Row]) -> str:
     """Return the rows as a Markdown table, and the version of Yosys below it."""
     lines = "".join(f"{row}\n" for row in rows)
-    return f"{_HEAD}{lines}\n{yosys_version()}, before place and route.\n"
+    note = f" {_OLDER} ABC9 dies of this design; mapped by ABC." if _OLDER in lines else ""
+    return f"{_HEAD}{lines}\n{yosys_version()}, before place and route.{note}\n"
 
 
 def replace_table(document: str, text: str) -> str:

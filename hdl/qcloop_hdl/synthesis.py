@@ -40,6 +40,8 @@ class Statistics:
     cells: dict[str, int]
     #: iCE40: flip-flops and carry cells that share a logic cell with no LUT.
     unshared: int = 0
+    #: LUTs were mapped by ABC, because ABC9 died.
+    older_mapper: bool = False
 
     def count(self, *prefixes: str) -> int:
         """Return how many cells have a type that starts with one of ``prefixes``."""
@@ -135,13 +137,13 @@ def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statisti
     command = _required_yosys()
     with tempfile.TemporaryDirectory(prefix="qcloop-") as folder:
         Path(folder, "design.il").write_text(text)
-        script = (
-            f"read_rtlil design.il; {family.value} -top {top}; "
-            f"tee -q -o stat.json stat -json; write_json netlist.json"
-        )
-        done = subprocess.run(
-            [command, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False
-        )
+        whole = f"{family.value} -top {top}"
+        done = _run_yosys(command, folder, whole)
+        # ABC9 of the WebAssembly build dies of some designs without a word.
+        mapper_died = family in _OLDER_MAPPER and done.returncode != 0 and not done.stderr.strip()
+        if mapper_died:
+            before, after = (f"{whole} -run {steps}" for steps in ("begin:map_luts", "map_cells:"))
+            done = _run_yosys(command, folder, f"{before}; {_OLDER_MAPPER[family]}; clean; {after}")
         netlist = Path(folder, "netlist.json")
         if done.returncode or not netlist.exists():
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
@@ -153,6 +155,21 @@ def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statisti
     return Statistics(
         {cell: number for cell, number in cells.items() if not cell.startswith("$scope")},
         count_unshared(module) if family is Family.ICE40 else 0,
+        mapper_died,
+    )
+
+
+#: Commands in the place of ABC9.
+_OLDER_MAPPER = {
+    Family.ECP5: "techmap -map +/lattice/latches_map.v; abc -lut 4:7 -dress",
+    Family.GOWIN: "abc -lut 4",
+}
+
+
+def _run_yosys(command: str, folder: str, synthesis: str) -> "subprocess.CompletedProcess[str]":
+    script = f"read_rtlil design.il; {synthesis}; tee -q -o stat.json stat -json; write_json netlist.json"
+    return subprocess.run(
+        [command, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False
     )
 
 
