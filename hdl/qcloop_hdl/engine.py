@@ -120,6 +120,8 @@ class Engine(Configured):
                 "tx": Out(stream.Signature(8)),
                 #: The memory is cleared.
                 "ready": Out(1),
+                #: All is answered, and no byte of another request is there.
+                "idle": Out(1),
             },
         )
 
@@ -255,6 +257,7 @@ class _Elaboration:
         m, byte = self.m, self.byte
         with m.State("OPERATION"):
             self._take()
+            m.d.comb += self.engine.idle.eq(~self.engine.rx.valid & ~self.engine.tx.valid)
             m.d.sync += [self.part.eq(0), self.third.eq(0), self.col.eq(0)]
             m.d.comb += self.next_index.eq(0)
             with m.If(self.take):

@@ -24,6 +24,7 @@ operand buffer {config.buffer} bytes
 // clk, rst        clock; reset, synchronous, active high
 // rx__*, tx__*    requests and answers, a byte whenever valid and ready are high; see qcloop.operations
 // ready           the memory is cleared; before, no request is taken
+// idle            all is answered, and no byte of another request is there
 
 """
 

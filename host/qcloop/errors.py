@@ -34,3 +34,13 @@ class RunError(QcloopError):
 
 class CheckpointError(RunError):
     """A checkpoint is damaged or belongs to something else."""
+
+
+class LinkError(QcloopError):
+    """The board cannot be reached, or no longer; the run's checkpoint is kept."""
+
+    exit_code = 3
+
+
+class ArrayResetError(LinkError):
+    """The array has lost its cells and settings, and is ready to be configured and loaded again."""

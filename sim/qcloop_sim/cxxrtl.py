@@ -41,6 +41,7 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
 }
 """
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
+_WAVEFORM = Path(__file__).with_name("waveform.cpp")
 
 
 class CompileError(QcloopError):
@@ -76,7 +77,14 @@ def find_compiler() -> list[str]:
     )
 
 
-def build(component: Any, driver: Path, *, cache: Path | None = None) -> ctypes.CDLL:
+def build(
+    component: Any,
+    driver: Path,
+    *,
+    defines: tuple[str, ...] = (),
+    waveform: bool = False,
+    cache: Path | None = None,
+) -> ctypes.CDLL:
     """Compile a component with a driver, or take what was compiled before, and load it.
 
     Parameters
@@ -87,6 +95,10 @@ def build(component: Any, driver: Path, *, cache: Path | None = None) -> ctypes.
         name doubled.
     driver : Path
         C++ source of the functions to call, each marked ``QCLOOP_API``; ``prelude.cpp`` stands before it.
+    defines : tuple of str
+        Macros for the driver, ``NAME`` or ``NAME=VALUE``.
+    waveform : bool
+        Keep the names of all signals, and give the driver ``waveform.cpp`` and the macro ``QCLOOP_VCD``.
     cache : Path, optional
         Folder of the libraries; :func:`cache_folder` if not given. It may be deleted at any time, and
         shared by processes. What does not depend on the design, the driver, the compiler, Yosys and the
@@ -109,22 +121,25 @@ def build(component: Any, driver: Path, *, cache: Path | None = None) -> ctypes.
     design = rtlil.convert(component, name="top", emit_src=False)
     package = _yosys_package()
     compiler = find_compiler()
+    sources = (_PRELUDE, _WAVEFORM, driver) if waveform else (_PRELUDE, driver)
+    flags = (*_FLAGS, *(f"-D{define}" for define in defines), *(["-DQCLOOP_VCD"] if waveform else []))
     identity = (
         design,
         f"{_QUICKENED} {_WRITE_ENABLED}",
-        _PRELUDE.read_text(),
-        driver.read_text(),
+        *(source.read_text() for source in sources),
         f"{package} {version(package)}",
         shlex.join(compiler),
         _compiler_version(compiler),
-        shlex.join(_FLAGS),
+        shlex.join(flags),
         f"{sys.platform} {platform.machine()}",
     )
     # Each part by its own digest, so that no text can move from one into the next.
     key = sha256(b"".join(sha256(part.encode()).digest() for part in identity)).hexdigest()
     library = folder / f"{key}.so"
     if not library.exists():
-        _compile(_convert(design, package), driver, compiler, package, library)
+        parts = [_WRITE_ENABLED, _convert(design, package, waveform)]
+        parts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
+        _compile("\n".join(parts), driver, [*compiler, *flags], package, library)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -145,9 +160,9 @@ def _yosys_package() -> str:
     )
 
 
-def _convert(design: str, package: str) -> str:
+def _convert(design: str, package: str, names: bool) -> str:
     # Text on the standard input is read three times as fast as a file.
-    script = f"read_rtlil <<rtlil\n{design}\nrtlil\nwrite_cxxrtl -g0"
+    script = f"read_rtlil <<rtlil\n{design}\nrtlil\nwrite_cxxrtl {'-g4' if names else '-g0'}"
     done = subprocess.run(
         [sys.executable, "-m", package, "-q", "-"], input=script, capture_output=True, text=True, check=False
     )
@@ -181,25 +196,26 @@ def _compiler_version(compiler: list[str]) -> str:
         ) from None
 
 
-def _compile(design: str, driver: Path, compiler: list[str], package: str, library: Path) -> None:
+def _compile(text: str, driver: Path, command: list[str], package: str, library: Path) -> None:
     """Compile into a folder of its own and rename: others see the library complete or not at all."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise CompilerMissingError(f"the files of {package} must be at hand: install it anew")
-    parts = [_WRITE_ENABLED, design]
-    for source in (_PRELUDE, driver):
-        parts.append(f'#line 1 "{source.name}"\n{source.read_text()}')
+    runtime = Path(spec.origin).parent / _RUNTIME
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
-            Path(folder, "top.cpp").write_text("\n".join(parts))
-            command = [*compiler, *_FLAGS, f"-I{Path(spec.origin).parent / _RUNTIME}"]
+            Path(folder, "top.cpp").write_text(text)
             done = subprocess.run(
-                [*command, "top.cpp", "-o", "top.so"], cwd=folder, capture_output=True, text=True, check=False
+                [*command, f"-I{runtime}", "top.cpp", "-o", "top.so"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise CompileError(
-                    f"{shlex.join(compiler)} ended with status {done.returncode} for {driver.name}: "
+                    f"{shlex.join(command)} ended with status {done.returncode} for {driver.name}: "
                     f"{_reason(done.stderr)}"
                 )
             Path(folder, "top.so").replace(library)

@@ -53,6 +53,11 @@ class TrainingDisplay:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def say(self, message: str) -> None:
+        """Print a message above the bar; what was shown of this epoch is to be done again."""
+        click.echo(message, err=True)
+        self._epoch_start, self._first_image = monotonic(), 0
+
     def update(self, trainer: Trainer) -> None:
         """Show the state after a batch or an epoch."""
         now = monotonic()

@@ -1,6 +1,7 @@
 """``qcloop train``, ``resume`` and ``eval``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import Field, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -9,15 +10,68 @@ from typing import Any
 
 import click
 
-from qcloop.array import Policy
+from qcloop.array import Array, Policy
 from qcloop.cli.progress import TrainingDisplay, print_epoch
 from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
-from qcloop.run.folder import Run
+from qcloop.errors import ConfigError
+from qcloop.link.ports import BAUD, OpenedArray, open_array
+from qcloop.run.folder import ArrayFactory, Run, golden_array
 from qcloop.training.settings import RECIPES, RunSettings, resolve
 from qcloop.training.trainer import Trainer
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def port_options(command: Any) -> Any:
+    """Add the options that say where the array is."""
+    command = click.option("--baud", default=BAUD, show_default=True, help="Bits a second of a serial port")(
+        command
+    )
+    return click.option(
+        "--port",
+        help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board "
+        "[default: the golden model]",
+    )(command)
+
+
+@contextmanager
+def _array_on(port: str | None, baud: int) -> Iterator[OpenedArray | None]:
+    """Open the array on a port, if one is named, and close it at the end."""
+    if port is None:
+        yield None
+        return
+    array = open_array(port, baud)
+    try:
+        yield array
+        click.echo(_describe_link(array))
+    finally:
+        array.close()
+
+
+def _factory(array: OpenedArray | None) -> ArrayFactory:
+    """Return what gives a run its array; ConfigError if it is not the one the run is for."""
+    if array is None:
+        return golden_array
+
+    def make(settings: RunSettings) -> Array:
+        if settings.read_noise and settings.lanes != array.config.lanes:
+            raise ConfigError(
+                f"this run's read noise was drawn for {settings.lanes} lanes, but the array on "
+                f"{array.link.name} has {array.config.lanes}: use a board of {settings.lanes} lanes"
+            )
+        return array
+
+    return make
+
+
+def _describe_link(array: OpenedArray) -> str:
+    counts = array.link.counts
+    overhead = (counts.bytes_out + counts.bytes_in) / max(1, counts.stream_out + counts.stream_in) - 1
+    return (
+        f"link: {counts.bytes_out:,} bytes out, {counts.bytes_in:,} in, {100 * overhead:.1f} % of them "
+        f"framing; {counts.repeats:,} repeats, {counts.damaged:,} damaged frames"
+    )
 
 
 def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
@@ -49,7 +103,16 @@ def setting_options(command: Any) -> Any:
 @click.option("--data", type=_FOLDER, help="Folder with IDX files, raw or gz [default: the built-in MNIST]")
 @click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
 @click.option("--out", type=_FOLDER, help="Run folder [default: runs/NETWORK-DEVICE-TIME]")
-def train(recipe: str | None, data: Path | None, transpose: bool, out: Path | None, **given: Any) -> None:
+@port_options
+def train(
+    recipe: str | None,
+    data: Path | None,
+    transpose: bool,
+    out: Path | None,
+    port: str | None,
+    baud: int,
+    **given: Any,
+) -> None:
     """Train a network on the emulated array, and leave a run folder.
 
     Defaults depend on the update rule: `nearest` uses rate 1.247, decay 0.95, weight-range 10.29 and batch 32
@@ -65,16 +128,31 @@ def train(recipe: str | None, data: Path | None, transpose: bool, out: Path | No
     if out is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
-    with Run.create(out, settings, profile, dataset, source) as run:
-        _train(run)
+    with _array_on(port, baud) as array:
+        if array is not None:
+            settings = _settings_of_board(settings, array, given)
+        with Run.create(out, settings, profile, dataset, source, _factory(array)) as run:
+            _train(run)
+
+
+def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
+    """Return settings with the shape of a board's array; ConfigError if another one was asked for."""
+    lanes, cells = array.config.lanes, array.config.cells
+    for name, value in (("lanes", lanes), ("cells", cells)):
+        if given.get(name) not in (None, value):
+            raise ConfigError(
+                f"the array on {array.link.name} has {value} {name}, not {given[name]}: leave --{name} out"
+            )
+    return replace(settings, lanes=lanes, cells=cells)
 
 
 @click.command()
 @click.argument("run_folder", metavar="DIR", type=_FOLDER)
 @click.option("--epochs", type=int, help="New total number of epochs [default: that of the run]")
-def resume(run_folder: Path, epochs: int | None) -> None:
+@port_options
+def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) -> None:
     """Go on with a run where its checkpoint left it, to the same last code as an unbroken run."""
-    with Run.open(run_folder, epochs) as run:
+    with _array_on(port, baud) as array, Run.open(run_folder, epochs, _factory(array)) as run:
         for row in run.trainer.progress.history:
             print_epoch(row)
         _train(run)
@@ -84,7 +162,7 @@ def _train(run: Run) -> None:
     trainer = run.trainer
     click.echo(_describe(trainer))
     with TrainingDisplay(trainer) as display:
-        run.train(display.update)
+        run.train(display.update, display.say)
     cost = trainer.cost()
     click.echo(
         f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"
@@ -112,9 +190,10 @@ def _describe(trainer: Trainer) -> str:
 @click.argument("run_folder", metavar="DIR", type=_FOLDER)
 @click.option("--data", type=_FOLDER, help="Classify the test images of another data set")
 @click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
-def evaluate(run_folder: Path, data: Path | None, transpose: bool) -> None:
+@port_options
+def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | None, baud: int) -> None:
     """Classify the test images with the devices of a run as they are now; the run is not changed."""
-    with Run.open(run_folder) as run:
+    with _array_on(port, baud) as array, Run.open(run_folder, None, _factory(array)) as run:
         trainer = run.trainer
         if data is not None:
             trainer.use_test_set(load_dataset(data, transpose=transpose))

@@ -32,7 +32,7 @@ from qcloop import __version__
 from qcloop.array import Array, GoldenArray
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
-from qcloop.errors import CheckpointError, DataError, RunError
+from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
 from qcloop.run import plots
 from qcloop.run.files import read_checkpoint, write_atomic, write_checkpoint
 from qcloop.training.settings import RunSettings
@@ -40,6 +40,8 @@ from qcloop.training.trainer import EpochMetrics, Trainer
 
 #: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
 CHECKPOINT_SECONDS = 30.0
+#: Resets of an array, in a row and without a checkpoint between, that a run bears.
+MOST_RESETS = 5
 
 CONFIG, CHECKPOINT, METRICS = "config.toml", "checkpoint.npz", "metrics.csv"
 
@@ -63,6 +65,7 @@ class Run:
     ) -> None:
         self.path, self.trainer = path, trainer
         self._config, self._lock = config, lock
+        self._saves = 0
 
     @classmethod
     def create(
@@ -180,8 +183,33 @@ class Run:
 
     # -- running --------------------------------------------------------------------------------
 
-    def train(self, report: Callable[[Trainer], None] = lambda _: None) -> None:
-        """Train to the last epoch; ``report`` is called after each batch and each epoch."""
+    def train(
+        self,
+        report: Callable[[Trainer], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Train to the last epoch; ``report`` is called after each batch and each epoch.
+
+        An array that loses its cells is loaded again from the checkpoint, ``say`` is told why, and the trace
+        goes on as if nothing had been; an ArrayResetError is raised when that happens :data:`MOST_RESETS`
+        times in a row without a checkpoint between.
+        """
+        resets, saved = 0, self._saves
+        while True:
+            try:
+                self._train(report)
+                self.write_results()
+                return
+            except ArrayResetError as error:
+                resets = resets + 1 if self._saves == saved else 1
+                saved = self._saves
+                if resets >= MOST_RESETS:
+                    raise
+                self._restore()
+                progress = self.trainer.progress
+                say(f"{error}; on from epoch {progress.epoch + 1}, image {progress.image}")
+
+    def _train(self, report: Callable[[Trainer], None]) -> None:
         last = monotonic()
         while not self.trainer.finished:
             for _ in self.trainer.run_epoch():
@@ -192,12 +220,12 @@ class Run:
             self.save()
             last = monotonic()
             report(self.trainer)
-        self.write_results()
 
     def save(self) -> None:
         """Write the checkpoint, then the tables that are made from it."""
         arrays, values = self.trainer.state()
         write_checkpoint(self.path / CHECKPOINT, arrays, {**values, "config": _config_digest(self._config)})
+        self._saves += 1
         self.write_tables()
 
     def write_tables(self) -> None:

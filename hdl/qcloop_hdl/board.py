@@ -1,0 +1,110 @@
+"""What every board holds: the engine behind the link, and the link behind a line."""
+
+from typing import Any
+
+from amaranth import Module, ResetInserter
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.engine import Engine
+from qcloop_hdl.link import Link, LinkConfig
+from qcloop_hdl.uart import UartReceiver, UartTransmitter
+
+
+class ByteBoard(wiring.Component):
+    """Link and engine, with the bytes of the line on ports.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    link : LinkConfig
+    """
+
+    def __init__(self, config: EngineConfig, link: LinkConfig) -> None:
+        self._config, self._link = config, link
+        super().__init__(
+            {
+                #: Strobe: a byte of the line; and one without a stop bit.
+                "rx_valid": In(1),
+                "rx_byte": In(8),
+                "rx_error": In(1),
+                #: Bytes for the line.
+                "tx": Out(stream.Signature(8)),
+                #: Nothing happens before a byte comes.
+                "idle": Out(1),
+                #: A session is open; strobes: a good frame came, something was wrong.
+                "open": Out(1),
+                "seen": Out(1),
+                "wrong": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.link = link = Link(self._link, self._config.info)
+        engine = Engine(self._config)
+        m.submodules.engine = ResetInserter(link.restart)(engine)
+        wiring.connect(m, link.requests, engine.rx)
+        wiring.connect(m, engine.tx, link.answers)
+        wiring.connect(m, link.tx, wiring.flipped(self.tx))
+        m.d.comb += [
+            link.rx_valid.eq(self.rx_valid),
+            link.rx_byte.eq(self.rx_byte),
+            link.rx_error.eq(self.rx_error),
+            link.engine_idle.eq(engine.idle),
+            self.idle.eq(link.idle),
+            self.open.eq(link.open),
+            self.seen.eq(link.seen),
+            self.wrong.eq(link.wrong),
+        ]
+        return m
+
+
+class UartBoard(wiring.Component):
+    """Link and engine behind an asynchronous serial line.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    link : LinkConfig
+    clocks : int
+        Clocks of a bit, see :func:`qcloop_hdl.uart.divisor`.
+    """
+
+    def __init__(self, config: EngineConfig, link: LinkConfig, clocks: int) -> None:
+        self._config, self._link, self._clocks = config, link, clocks
+        super().__init__(
+            {
+                #: The line; high when idle.
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                #: Nothing happens before the line falls.
+                "idle": Out(1),
+                #: A session is open; strobes: a good frame came, something was wrong.
+                "open": Out(1),
+                "seen": Out(1),
+                "wrong": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.board = board = ByteBoard(self._config, self._link)
+        m.submodules.receiver = receiver = UartReceiver(self._clocks)
+        m.submodules.transmitter = transmitter = UartTransmitter(self._clocks)
+        wiring.connect(m, board.tx, transmitter.bytes)
+        m.d.comb += [
+            receiver.pin.eq(self.rx),
+            board.rx_valid.eq(receiver.valid),
+            board.rx_byte.eq(receiver.byte),
+            board.rx_error.eq(receiver.error),
+            self.tx.eq(transmitter.pin),
+            self.idle.eq(board.idle & transmitter.idle & receiver.idle),
+            self.open.eq(board.open),
+            self.seen.eq(board.seen),
+            self.wrong.eq(board.wrong),
+        ]
+        return m

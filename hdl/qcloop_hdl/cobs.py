@@ -1,0 +1,158 @@
+"""Consistent overhead byte stuffing: frames on a line, told apart by zero bytes."""
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+#: Bytes of the encoder's buffer: a run and what is being written behind it.
+BUFFER = 512
+#: Bytes that are kept free: the end of a long run and of a frame are written without asking for room.
+_MARGIN = 4
+#: Longest run without a zero, and its code.
+_RUN, _FULL = 254, 255
+
+
+class Piece(data.Struct):
+    """A byte of a frame's content, or its end."""
+
+    #: The frame has ended; ``byte`` means nothing.
+    end: 1
+    #: With ``end``: a run was cut short, no encoder makes this.
+    broken: 1
+    byte: 8
+
+
+class CobsDecoder(wiring.Component):
+    """Turns bytes of a line into the content of frames, see :func:`qcloop.link.frames.cobs_decode`.
+
+    Each byte makes at most one piece, in the clock in which it is there, so nothing is ever held back:
+    there is no back-pressure. Zero bytes without a frame before them make no piece.
+
+    Reset: at the start of a frame.
+    """
+
+    #: Strobe: a byte of the line.
+    valid: In(1)
+    byte: In(8)
+    #: Strobe: a piece.
+    piece_valid: Out(1)
+    piece: Out(Piece)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        left = Signal(8)
+        #: A code byte comes next; whether the run before it stands for a zero; whether the frame has begun.
+        zero, begun = Signal(), Signal()
+        code, end = left == 0, self.byte == 0
+        m.d.comb += [
+            self.piece.end.eq(end),
+            self.piece.broken.eq(~code),
+            self.piece.byte.eq(Mux(code, 0, self.byte)),
+            self.piece_valid.eq(self.valid & Mux(end, begun, ~code | (begun & zero))),
+        ]
+        with m.If(self.valid):
+            m.d.sync += begun.eq(~end)
+            with m.If(end):
+                m.d.sync += left.eq(0)
+            with m.Elif(code):
+                m.d.sync += [left.eq(self.byte - 1), zero.eq(self.byte != _FULL)]
+            with m.Else():
+                m.d.sync += left.eq(left - 1)
+        return m
+
+
+class Content(data.Struct):
+    """A byte of a frame's content."""
+
+    #: It is the last one.
+    last: 1
+    byte: 8
+
+
+class CobsEncoder(wiring.Component):
+    """Turns the content of frames into bytes of a line, see :func:`qcloop.link.frames.cobs_encode`.
+
+    A frame has at least one byte of content. A run is offered when it has ended, so that while one run
+    leaves, the next is taken. Throughput: a byte a clock, and one or two clocks for the end of a long run
+    and of a frame. Back-pressure: on both sides.
+
+    Reset: empty, at the start of a frame.
+    """
+
+    i: In(stream.Signature(Content))
+    o: Out(stream.Signature(8))
+    #: All content that came has left.
+    idle: Out(1)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.buffer = buffer = Memory(shape=8, depth=BUFFER, init=[])
+        write, read = buffer.write_port(), buffer.read_port()
+        # Place of the run's code; that behind the last byte of the run is `place`. What is before the code
+        # may leave; `leaving` is the next to do so.
+        code, place, leaving = (Signal(range(BUFFER), init=init) for init in (0, 1, 0))
+        count = Signal(8, init=1)
+        offered = Signal()
+        full = Signal()
+        m.d.comb += [
+            full.eq((leaving - place)[: len(place)] < _MARGIN),
+            write.addr.eq(place),
+            write.data.eq(self.i.payload.byte),
+        ]
+        next_run = [code.eq(place), place.eq(place + 1), count.eq(1)]
+
+        with m.FSM() as machine:
+            with m.State("CONTENT"):
+                m.d.comb += self.i.ready.eq(~full)
+                with m.If(self.i.valid & ~full):
+                    with m.If(self.i.payload.byte == 0):
+                        self._close(m, write, code, count)
+                        m.d.sync += next_run
+                    with m.Else():
+                        m.d.comb += write.en.eq(1)
+                        m.d.sync += [place.eq(place + 1), count.eq(count + 1)]
+                        with m.If(count == _RUN):
+                            m.next = "FULL"
+                    with m.If(self.i.payload.last):
+                        m.next = "LAST"
+                        with m.If((count == _RUN) & (self.i.payload.byte != 0)):
+                            m.next = "FULL LAST"
+            for name, following in (("FULL", "CONTENT"), ("FULL LAST", "LAST")):
+                with m.State(name):
+                    self._close(m, write, code, count)
+                    m.d.sync += next_run
+                    m.next = following
+            with m.State("LAST"):
+                self._close(m, write, code, count)
+                m.next = "DELIMITER"
+            with m.State("DELIMITER"), m.If(~full):
+                m.d.comb += [write.en.eq(1), write.data.eq(0)]
+                m.d.sync += [code.eq(place + 1), place.eq(place + 2), count.eq(1)]
+                m.next = "CONTENT"
+
+        # The reading side: `o` is a register behind the memory's own.
+        there, fetch = Signal(), Signal()
+        m.d.comb += [
+            there.eq(leaving != code),
+            fetch.eq(there & (~offered | self.o.ready)),
+            read.addr.eq(leaving),
+            read.en.eq(fetch),
+            self.o.valid.eq(offered),
+            self.o.payload.eq(read.data),
+            self.idle.eq(machine.ongoing("CONTENT") & ~there & ~offered),
+        ]
+        with m.If(fetch):
+            m.d.sync += [leaving.eq(leaving + 1), offered.eq(1)]
+        with m.Elif(self.o.ready):
+            m.d.sync += offered.eq(0)
+        return m
+
+    @staticmethod
+    def _close(m: Module, write: Any, code: Any, count: Any) -> None:
+        """End the run: write its code, which is the number of its bytes and one."""
+        m.d.comb += [write.en.eq(1), write.addr.eq(code), write.data.eq(count)]

@@ -1,0 +1,499 @@
+"""The board's end of the serial link: frames of :mod:`qcloop.link.frames` outside, the engine inside."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from qcloop.errors import ConfigError
+from qcloop.link.frames import CRC_BYTES, HEADER_BYTES, IDENTITY_BYTES, MAX_PAYLOAD, Fault, Identity, Kind
+from qcloop.operations import Info
+from qcloop_hdl.cobs import CobsDecoder, CobsEncoder
+
+#: Bits of an offset in a stream.
+OFFSET_BITS = 16
+_FAULT_BITS = 8
+_BOOT_BITS = 16
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """Sizes of the link's buffers, in bytes. ConfigError unless they are powers of two, 1024 to 16384."""
+
+    #: Holds requests until the engine takes them; the host sends so many bytes, less 4, unasked.
+    request_buffer: int = 4096
+    #: Keeps answers until the host has them.
+    answer_buffer: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ("request_buffer", "answer_buffer"):
+            size = getattr(self, name)
+            if not 1024 <= size <= 16384 or size & (size - 1):
+                raise ConfigError(f"the {name} must be a power of two from 1024 to 16384 bytes, not {size}")
+
+    @property
+    def window(self) -> int:
+        """Request bytes that the host may send unasked: the CRC of a frame passes through the buffer, too."""
+        return self.request_buffer - CRC_BYTES
+
+
+class Header(data.Struct):
+    """Header of a frame; the layout of :mod:`qcloop.link.frames`."""
+
+    kind: 8
+    session: 8
+    attempt: 8
+    seq: OFFSET_BITS
+    ack: OFFSET_BITS
+    limit: OFFSET_BITS
+
+
+class Receiver(wiring.Component):
+    """Takes frames from the line, and hands the payload of those that are accepted to the engine.
+
+    ``judge`` is high in one clock after a frame whose CRC is right, with its ``header``; in that clock
+    ``accept`` takes its payload over, which is dropped otherwise. There is no back-pressure on the line.
+
+    Parameters
+    ----------
+    config : LinkConfig
+    """
+
+    def __init__(self, config: LinkConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                #: Strobe: a byte of the line.
+                "valid": In(1),
+                "byte": In(8),
+                #: Payloads.
+                "requests": Out(stream.Signature(8)),
+                #: A frame is there; whether there was room for its payload.
+                "judge": Out(1),
+                "header": Out(Header),
+                "fits": Out(1),
+                "accept": In(1),
+                #: Strobe: a frame was damaged.
+                "damaged": Out(1),
+                #: Offset of the next byte of the stream, and that up to which there is room.
+                "expected": Out(OFFSET_BITS),
+                "limit": Out(OFFSET_BITS),
+                #: Forget everything; both streams start anew.
+                "clear": In(1),
+                #: No byte is left to be handed over.
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.decoder = decoder = CobsDecoder()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
+        piece = decoder.piece
+        header, tail, overflow = Signal(Header), Signal(OFFSET_BITS), Signal()
+        position = Signal(range(HEADER_BYTES + CRC_BYTES + 1))
+        taken = Signal(OFFSET_BITS)
+        content, end = Signal(), Signal()
+        m.d.comb += [
+            decoder.valid.eq(self.valid),
+            decoder.byte.eq(self.byte),
+            content.eq(decoder.piece_valid & ~piece.end),
+            end.eq(decoder.piece_valid & piece.end),
+            crc.valid.eq(content),
+            crc.data.eq(piece.byte),
+            crc.start.eq(self.judge | self.damaged),
+            self.header.eq(header),
+            self.fits.eq(~overflow),
+            self.limit.eq(taken + self._config.window),
+            self.damaged.eq(end & (piece.broken | ~crc.match_detected | ~self._whole(position))),
+        ]
+        m.d.sync += self.judge.eq(end & ~self.damaged)
+        payload = position >= HEADER_BYTES
+        room = (tail - taken)[:OFFSET_BITS] < self._config.request_buffer
+        with m.If(content):
+            with m.If(~self._whole(position)):
+                m.d.sync += position.eq(position + 1)
+            with m.If(~payload):
+                m.d.sync += header.eq(Cat(header.as_value()[8:], piece.byte))
+            with m.Elif(room):
+                m.d.sync += tail.eq(tail + 1)
+            with m.Else():
+                m.d.sync += overflow.eq(1)
+        with m.If(self.judge & self.accept):
+            m.d.sync += self.expected.eq(tail - CRC_BYTES)
+            m.d.sync += tail.eq(tail - CRC_BYTES)
+        with m.Elif(self.judge | self.damaged):
+            m.d.sync += tail.eq(self.expected)
+        with m.If(self.judge | self.damaged):
+            m.d.sync += [position.eq(0), overflow.eq(0)]
+        self._buffer(m, content & payload & room, tail, piece.byte, taken)
+        with m.If(self.clear):
+            m.d.sync += [register.eq(0) for register in (self.expected, tail, taken)]
+        return m
+
+    @staticmethod
+    def _whole(position: Any) -> Any:
+        """Return whether a header and a CRC have come."""
+        return position == HEADER_BYTES + CRC_BYTES
+
+    def _buffer(self, m: Module, put: Any, tail: Any, byte: Any, taken: Any) -> None:
+        m.submodules.buffer = buffer = Memory(shape=8, depth=self._config.request_buffer, init=[])
+        write, read = buffer.write_port(), buffer.read_port()
+        there, fetch = taken != self.expected, Signal()
+        m.d.comb += [
+            write.en.eq(put),
+            write.addr.eq(tail),
+            write.data.eq(byte),
+            read.addr.eq(taken),
+            read.en.eq(fetch),
+            fetch.eq(there & (~self.requests.valid | self.requests.ready)),
+            self.requests.payload.eq(read.data),
+            self.empty.eq(~there & ~self.requests.valid),
+        ]
+        with m.If(fetch):
+            m.d.sync += [taken.eq(taken + 1), self.requests.valid.eq(1)]
+        with m.Elif(self.requests.ready):
+            m.d.sync += self.requests.valid.eq(0)
+        with m.If(self.clear):
+            m.d.sync += self.requests.valid.eq(0)
+
+
+class Sender(wiring.Component):
+    """Keeps the answers until the host has them, and sends frames.
+
+    A DATA frame leaves when it is full, or when there is something for it and ``flush`` is high. STATE
+    leaves when it is ordered, or when ``limit`` has moved by a quarter of the request buffer since the host
+    was told. The encoder's output is the line; its back-pressure is the line's rate.
+
+    Parameters
+    ----------
+    config : LinkConfig
+    info : Info
+        The engine's.
+    """
+
+    def __init__(self, config: LinkConfig, info: Info) -> None:
+        self._config, self._info = config, info
+        super().__init__(
+            {
+                "answers": In(stream.Signature(8)),
+                #: Send what there is.
+                "flush": In(1),
+                #: Strobes: a frame of this kind is due.
+                "order": In(data.StructLayout({"identity": 1, "closed": 1, "gap": 1, "state": 1})),
+                #: Strobe: the host has all before ``ack``, and, with ``again``, wants the rest once more.
+                "acked": In(1),
+                "ack": In(OFFSET_BITS),
+                "again": In(1),
+                #: Strobe: the rest is sent once more.
+                "resent": Out(1),
+                #: For headers and identities.
+                "session": In(8),
+                "attempt": In(8),
+                "expected": In(OFFSET_BITS),
+                "limit": In(OFFSET_BITS),
+                "boots": In(_BOOT_BITS),
+                "faults": In(data.ArrayLayout(_FAULT_BITS, len(Fault))),
+                #: Forget everything; the stream starts anew.
+                "clear": In(1),
+                #: Bytes for the line.
+                "line": Out(stream.Signature(8)),
+                #: Nothing is on its way or due.
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.encoder = self._encoder = CobsEncoder()
+        m.submodules.crc = self._crc = CRC32_ISO_HDLC(data_width=8).create()
+        m.submodules.buffer = buffer = Memory(shape=8, depth=self._config.answer_buffer, init=[])
+        wiring.connect(m, self._encoder.o, wiring.flipped(self.line))
+        # Offsets: next byte from the engine, next byte to send, first byte that the host does not have.
+        written, sent, acked = (Signal(OFFSET_BITS) for _ in range(3))
+        self._store(m, buffer.write_port(), written, acked)
+        self._acknowledge(m, written, sent, acked)
+        due = self._due(m, written, sent)
+        self._frames(m, buffer.read_port(), sent, due)
+        with m.If(self.clear):
+            m.d.sync += [register.eq(0) for register in (written, sent, acked)]
+        return m
+
+    def _store(self, m: Module, write: Any, written: Any, acked: Any) -> None:
+        put = self.answers.valid & self.answers.ready
+        m.d.comb += [
+            self.answers.ready.eq((written - acked)[:OFFSET_BITS] < self._config.answer_buffer),
+            write.en.eq(put),
+            write.addr.eq(written),
+            write.data.eq(self.answers.payload),
+        ]
+        with m.If(put):
+            m.d.sync += written.eq(written + 1)
+
+    def _acknowledge(self, m: Module, written: Any, sent: Any, acked: Any) -> None:
+        """Move on to where the host is, if it can be there; a request to repeat goes back to it."""
+        news, unsent = Signal(OFFSET_BITS), Signal(OFFSET_BITS)
+        known = Signal()
+        m.d.comb += [
+            news.eq(self.ack - acked),
+            known.eq(self.acked & (news <= (written - acked)[:OFFSET_BITS])),
+            unsent.eq(sent - acked),
+            self.resent.eq(known & self.again & (sent != self.ack)),
+        ]
+        with m.If(known):
+            m.d.sync += acked.eq(self.ack)
+            with m.If(self.again | (news > unsent)):
+                m.d.sync += sent.eq(self.ack)
+
+    def _due(self, m: Module, written: Any, sent: Any) -> Any:
+        """Return the kinds of frames that are due, and how many bytes a DATA frame would have."""
+        quarter = (self._config.request_buffer // 4).bit_length() - 1
+        self._told, self._pending = Signal(OFFSET_BITS), Signal(self.order.shape())
+        self._length, waiting = Signal(range(MAX_PAYLOAD + 1)), Signal(OFFSET_BITS)
+        self._data = Signal()
+        full = waiting >= MAX_PAYLOAD
+        m.d.comb += [
+            waiting.eq(written - sent),
+            self._length.eq(Mux(full, MAX_PAYLOAD, waiting)),
+            self._data.eq(full | (self.flush & (waiting != 0))),
+        ]
+        moved = (self.session != 0) & (self.limit - self._told)[quarter:OFFSET_BITS].any()
+        return Cat(self._pending.as_value(), moved).any() | self._data
+
+    def _frames(self, m: Module, read: Any, sent: Any, due: Any) -> None:
+        content, crc = self._encoder.i, self._crc
+        header = Signal(Header)
+        index, left = Signal(range(IDENTITY_BYTES)), Signal.like(self._length)
+        place = Signal(OFFSET_BITS)
+        identity, transfer = Signal(), Signal()
+        m.d.comb += [
+            transfer.eq(content.valid & content.ready),
+            content.payload.byte.eq(header.kind),
+            crc.data.eq(content.payload.byte),
+            read.addr.eq(place),
+            read.en.eq(0),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [crc.start.eq(1), self.idle.eq(~due & self._encoder.idle)]
+                # `sent` is not moved from two sides at a time.
+                with m.If(due & ~self.acked):
+                    self._choose(m, header, sent, place, left, identity)
+                    m.d.sync += index.eq(0)
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += [content.valid.eq(1), crc.valid.eq(transfer)]
+                with m.If(transfer):
+                    m.d.sync += [header.eq(header.as_value()[8:]), index.eq(index + 1)]
+                    with m.If(index == HEADER_BYTES - 1):
+                        m.d.comb += read.en.eq(1)
+                        m.d.sync += [index.eq(0), place.eq(place + 1)]
+                        m.next = "PAYLOAD"
+                        with m.If(~identity & (left == 0)):
+                            m.next = "CRC"
+            with m.State("PAYLOAD"):
+                byte = Mux(identity, self._identity(m, index), read.data)
+                m.d.comb += [content.valid.eq(1), content.payload.byte.eq(byte), crc.valid.eq(transfer)]
+                m.d.comb += read.en.eq(transfer)
+                with m.If(transfer):
+                    m.d.sync += [place.eq(place + 1), left.eq(left - 1), index.eq(index + 1)]
+                    with m.If(Mux(identity, index == IDENTITY_BYTES - 1, left == 1)):
+                        m.d.sync += index.eq(0)
+                        m.next = "CRC"
+            with m.State("CRC"):
+                last = index == CRC_BYTES - 1
+                m.d.comb += [
+                    content.valid.eq(1),
+                    content.payload.byte.eq(crc.crc.word_select(index[:2], 8)),
+                    content.payload.last.eq(last),
+                ]
+                with m.If(transfer):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(last):
+                        m.next = "IDLE"
+        with m.If(self.clear):
+            m.d.sync += self._pending.eq(0)
+        with m.If(self.order.as_value().any()):
+            m.d.sync += self._pending.eq(Mux(self.clear, 0, self._pending.as_value()) | self.order.as_value())
+
+    def _choose(self, m: Module, header: Any, sent: Any, place: Any, left: Any, identity: Any) -> None:
+        """Begin the most urgent frame; each of them tells the host where the board stands."""
+        pending = self._pending
+        m.d.sync += [
+            header.kind.eq(Kind.STATE),
+            header.session.eq(self.session),
+            header.attempt.eq(self.attempt),
+            header.seq.eq(sent),
+            header.ack.eq(self.expected),
+            header.limit.eq(self.limit),
+            self._told.eq(self.limit),
+            place.eq(sent),
+            left.eq(0),
+            identity.eq(pending.identity),
+            pending.state.eq(0),
+        ]
+        with m.If(pending.identity):
+            m.d.sync += [header.kind.eq(Kind.IDENTITY), pending.identity.eq(0)]
+        with m.Elif(pending.closed):
+            m.d.sync += [header.kind.eq(Kind.CLOSED), pending.closed.eq(0)]
+        with m.Elif(pending.gap):
+            m.d.sync += [header.kind.eq(Kind.GAP), pending.gap.eq(0)]
+        with m.Elif(self._data):
+            m.d.sync += [header.kind.eq(Kind.DATA), left.eq(self._length), sent.eq(sent + self._length)]
+
+    def _identity(self, m: Module, index: Any) -> Any:
+        """Return a byte of the identity; what may change is laid over what is fixed."""
+        config = self._config
+        fixed = Identity(self._info, 0, config.window, config.answer_buffer)
+        byte = Signal(8)
+        live = {5: self.session, 6: self.boots[:8], 7: self.boots[8:]}
+        live |= {14 + fault: self.faults[fault] for fault in Fault}
+        with m.Switch(index):
+            for number, value in enumerate(fixed.encode()):
+                with m.Case(number):
+                    m.d.comb += byte.eq(live.get(number, Const(value, 8)))
+        return byte
+
+
+class Link(wiring.Component):
+    """The board's end of the link.
+
+    Delivers each byte of the host's stream to the engine once and in order, and each byte of the engine's
+    to the host, over a line that loses, repeats and alters bytes; see :mod:`qcloop.link.frames`. A frame
+    that is not of the open session, or whose CRC is wrong, changes nothing.
+
+    Reset: no session is open.
+
+    Parameters
+    ----------
+    config : LinkConfig
+    info : Info
+        The engine's, for the identity.
+    """
+
+    def __init__(self, config: LinkConfig, info: Info) -> None:
+        self._config, self._info = config, info
+        super().__init__(
+            {
+                #: Strobe: a byte of the line. There is no back-pressure.
+                "rx_valid": In(1),
+                "rx_byte": In(8),
+                #: Strobe: a byte without a stop bit.
+                "rx_error": In(1),
+                #: Bytes for the line.
+                "tx": Out(stream.Signature(8)),
+                #: To and from the engine.
+                "requests": Out(stream.Signature(8)),
+                "answers": In(stream.Signature(8)),
+                #: Strobe: reset the engine.
+                "restart": Out(1),
+                #: The engine awaits a request.
+                "engine_idle": In(1),
+                #: A session is open.
+                "open": Out(1),
+                #: Strobes: a good frame came; something was wrong.
+                "seen": Out(1),
+                "wrong": Out(1),
+                #: Nothing happens before a byte comes.
+                "idle": Out(1),
+            }
+        )
+
+    @property
+    def config(self) -> LinkConfig:
+        """Sizes of the buffers."""
+        return self._config
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.receiver = receiver = Receiver(self._config)
+        m.submodules.sender = sender = Sender(self._config, self._info)
+        wiring.connect(m, receiver.requests, wiring.flipped(self.requests))
+        wiring.connect(m, wiring.flipped(self.answers), sender.answers)
+        wiring.connect(m, sender.line, wiring.flipped(self.tx))
+        session, attempt = Signal(8), Signal(8)
+        waiting = self.engine_idle & receiver.empty
+        m.d.comb += [
+            receiver.valid.eq(self.rx_valid),
+            receiver.byte.eq(self.rx_byte),
+            receiver.clear.eq(self.restart),
+            sender.clear.eq(self.restart),
+            sender.flush.eq(waiting),
+            sender.session.eq(session),
+            sender.attempt.eq(attempt),
+            sender.expected.eq(receiver.expected),
+            sender.limit.eq(receiver.limit),
+            sender.boots.eq(self._boots(m)),
+            sender.ack.eq(receiver.header.ack),
+            self.open.eq(session != 0),
+            self.seen.eq(receiver.judge),
+            self.idle.eq(waiting & sender.idle & ~receiver.judge & ~self.answers.valid),
+        ]
+        faults = self._judge(m, receiver, sender, session, attempt)
+        self._count(m, sender, faults)
+        return m
+
+    def _judge(self, m: Module, receiver: Any, sender: Any, session: Any, attempt: Any) -> dict[Fault, Any]:
+        """Say what becomes of a frame whose CRC is right; return what was wrong with the one or the other."""
+        header, order = receiver.header, sender.order
+        distance = Signal(OFFSET_BITS)
+        repeated, gap, overflow = Signal(), Signal(), Signal()
+        m.d.comb += distance.eq(header.seq - receiver.expected)
+        ours = (header.session == session) & self.open
+        with m.If(receiver.judge):
+            with m.Switch(header.kind):
+                with m.Case(Kind.IDENTIFY):
+                    m.d.comb += order.identity.eq(1)
+                with m.Case(Kind.OPEN), m.If(header.session != 0):
+                    m.d.comb += [order.identity.eq(1), self.restart.eq(header.session != session)]
+                    m.d.sync += [session.eq(header.session), attempt.eq(header.attempt)]
+                with m.Case(Kind.DATA, Kind.ACK, Kind.POLL):
+                    poll = header.kind == Kind.POLL
+                    m.d.comb += [
+                        order.closed.eq(~ours),
+                        order.state.eq(ours & poll),
+                        sender.acked.eq(ours),
+                        sender.again.eq(poll),
+                    ]
+                    with m.If(ours):
+                        m.d.sync += attempt.eq(header.attempt)
+            with m.If(ours & (header.kind == Kind.DATA)):
+                m.d.comb += [
+                    receiver.accept.eq((distance == 0) & receiver.fits),
+                    overflow.eq((distance == 0) & ~receiver.fits),
+                    repeated.eq(distance[-1]),
+                    gap.eq((distance != 0) & ~distance[-1]),
+                    order.state.eq(repeated),
+                    order.gap.eq(gap | overflow),
+                ]
+        return {
+            Fault.DAMAGED: receiver.damaged,
+            Fault.REPEATED: repeated,
+            Fault.GAPS: gap,
+            Fault.OVERFLOWS: overflow,
+            Fault.FRAMING: self.rx_error,
+            Fault.RESENT: sender.resent,
+        }
+
+    def _count(self, m: Module, sender: Any, faults: dict[Fault, Any]) -> None:
+        for fault, strobe in faults.items():
+            count = Signal(_FAULT_BITS, name=fault.name.lower())
+            m.d.comb += sender.faults[fault].eq(count)
+            with m.If(strobe & ~count.all()):
+                m.d.sync += count.eq(count + 1)
+        m.d.comb += self.wrong.eq(Cat(faults.values()).any())
+
+    def _boots(self, m: Module) -> Any:
+        """Count resets in a register that they do not reset."""
+        boots, running = Signal(_BOOT_BITS, reset_less=True), Signal()
+        m.d.sync += running.eq(1)
+        with m.If(~running & ~ResetSignal(allow_reset_less=True)):
+            m.d.sync += boots.eq(boots + 1)
+        return boots

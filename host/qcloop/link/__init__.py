@@ -1,0 +1,1 @@
+"""The serial link to a board, and the array behind it."""

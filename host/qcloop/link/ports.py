@@ -1,0 +1,103 @@
+"""From the name of a port to an array behind it."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from serial.tools import list_ports
+
+from qcloop.errors import LinkError, QcloopError
+from qcloop.link.frames import Frame, Identity, Kind
+from qcloop.link.remote import RemoteArray
+from qcloop.link.stream import FrameReader, LinkCounts, LinkStream, ask_identity
+from qcloop.link.transport import SerialTransport
+
+#: Bits a second where nothing else is said.
+BAUD = 1_000_000
+#: Entry points that start a board: called with what stands behind the colon of ``--port NAME:...``, each
+#: returns something with a ``url`` to open and a method ``close``.
+_STARTERS = "qcloop.ports"
+
+
+@dataclass(frozen=True)
+class FoundPort:
+    """A serial port of this machine."""
+
+    device: str
+    description: str
+
+
+def found_ports() -> list[FoundPort]:
+    """Return the serial ports that are there; on macOS only the callout devices ``cu.*``."""
+    ports = (FoundPort(port.device, port.description or "") for port in list_ports.comports())
+    return sorted(
+        (port for port in ports if not port.device.startswith("/dev/tty.")), key=lambda port: port.device
+    )
+
+
+def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
+    """Ask who is on a port; changes nothing there.
+
+    Raises LinkError if the port cannot be opened, or no board answers within ``wait`` seconds.
+    """
+    transport = SerialTransport(url, baud)
+    try:
+        question = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
+        return ask_identity(transport, FrameReader(transport, LinkCounts()), question, wait)
+    finally:
+        transport.close()
+
+
+class OpenedArray(RemoteArray):
+    """An array on a port, and the board that was started for it, if one was."""
+
+    def __init__(self, link: LinkStream, board: Any = None) -> None:
+        super().__init__(link)
+        self._board = board
+
+    def close(self) -> None:
+        """Let others have the port, and end the board that was started."""
+        super().close()
+        if self._board is not None:
+            self._board.close()
+
+
+def open_array(port: str, baud: int = BAUD) -> OpenedArray:
+    """Open the array on a port: a device, a pyserial URL, or ``sim`` or ``sim:SIZE`` for a virtual board.
+
+    Raises
+    ------
+    LinkError
+        If the port cannot be opened, or there is no board on it.
+    ArrayError
+        If the board's engine is another version's.
+    QcloopError
+        If a virtual board is asked for and its packages are not installed.
+    """
+    name, _, argument = port.partition(":")
+    starters = entry_points(group=_STARTERS, name=name)
+    if not starters:
+        return _open(port, baud)
+    try:
+        start = next(iter(starters)).load()
+    except ModuleNotFoundError as error:
+        raise QcloopError(
+            f"`--port {name}` needs {error.name}, which is not installed: pip install 'qcloop[{name}]'"
+        ) from None
+    board = start(argument)
+    try:
+        return _open(board.url, baud, board)
+    except BaseException:
+        with suppress(LinkError):
+            board.close()
+        raise
+
+
+def _open(url: str, baud: int, board: Any = None) -> OpenedArray:
+    transport = SerialTransport(url, baud)
+    try:
+        return OpenedArray(LinkStream(transport), board)
+    except BaseException:
+        transport.close()
+        raise

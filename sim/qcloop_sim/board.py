@@ -1,0 +1,153 @@
+"""A board, compiled: link and engine behind a line of bytes, or of bits."""
+
+import ctypes
+import weakref
+from enum import IntEnum
+from pathlib import Path
+
+from qcloop_hdl.board import ByteBoard, UartBoard
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.link import LinkConfig
+from qcloop_sim.cxxrtl import build
+
+_DRIVER = Path(__file__).with_name("board.cpp")
+_RESET_CLOCKS = 4
+#: Most bytes out of one run.
+OUTPUT = 1 << 16
+
+
+class Ended(IntEnum):
+    """Why a run has ended."""
+
+    #: After the clocks it was given.
+    CLOCKS = 0
+    #: Nothing happens before a byte comes.
+    IDLE = 1
+    #: There is no room for more output.
+    OUTPUT = 2
+
+
+class _Run(ctypes.Structure):
+    """``Run`` of board.cpp."""
+
+    _fields_ = (
+        ("input", ctypes.c_char_p),
+        ("in_length", ctypes.c_uint64),
+        ("output", ctypes.c_void_p),
+        ("out_room", ctypes.c_uint64),
+        ("taken", ctypes.c_uint64),
+        ("came", ctypes.c_uint64),
+        ("clocks", ctypes.c_uint64),
+    )
+
+
+class CompiledBoard:
+    """A board in compiled simulation. Starts reset.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        The memory's simulation model is used, whatever ``config.model`` says.
+    link : LinkConfig
+    bit_clocks : int, optional
+        Simulate the UART, too: clocks of a bit. Without, the line takes and gives a byte a clock.
+    waveform : bool
+        Record a waveform: see :meth:`take_waveform`.
+    cache : Path, optional
+        Folder of compiled designs, see :func:`qcloop_sim.cxxrtl.build`.
+
+    Raises
+    ------
+    CompileError
+        If the board cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        link: LinkConfig | None = None,
+        *,
+        bit_clocks: int | None = None,
+        waveform: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        self._config, self._link, self._waveform = config, link or LinkConfig(), waveform
+        top = (
+            ByteBoard(config.as_model(), self._link)
+            if bit_clocks is None
+            else UartBoard(config.as_model(), self._link, bit_clocks)
+        )
+        defines = () if bit_clocks is None else (f"UART_CLOCKS={bit_clocks}",)
+        library = build(top, _DRIVER, defines=defines, waveform=waveform, cache=cache)
+        self._library = library
+        _declare(library, waveform)
+        self._board = library.board_make()
+        self._release = weakref.finalize(self, library.board_free, self._board)
+        self._output = ctypes.create_string_buffer(OUTPUT)
+        self._run = _Run()
+        self.reset()
+
+    @property
+    def config(self) -> EngineConfig:
+        """What the engine was built for."""
+        return self._config
+
+    @property
+    def link(self) -> LinkConfig:
+        """Sizes of the link's buffers."""
+        return self._link
+
+    @property
+    def clocks(self) -> int:
+        """Clocks of all runs."""
+        return int(self._run.clocks)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the board has taken from the line."""
+        return int(self._run.taken)
+
+    @property
+    def came(self) -> int:
+        """Bytes that the board has sent."""
+        return int(self._run.came)
+
+    def reset(self) -> None:
+        """Reset the board, as its button does."""
+        self._library.board_reset(self._board, _RESET_CLOCKS)
+
+    def run(self, data: bytes, clocks: int) -> tuple[bytes, bytes, Ended]:
+        """Put bytes on the line and let the board run for so many clocks at most.
+
+        Returns
+        -------
+        output : bytes
+            What the board has sent, up to 65,536 bytes.
+        rest : bytes
+            Input that was not taken.
+        ended : Ended
+            Why the run has ended.
+        """
+        run = self._run
+        run.input, run.in_length = data, len(data)
+        run.output, run.out_room = ctypes.addressof(self._output), OUTPUT
+        ended = Ended(self._library.board_run(self._board, run, clocks))
+        return self._output.raw[: OUTPUT - run.out_room], data[len(data) - run.in_length :], ended
+
+    def take_waveform(self) -> bytes:
+        """Return what was added to the waveform since the last call, as VCD text."""
+        length = ctypes.c_uint64()
+        text = self._library.board_waveform(self._board, length)
+        return ctypes.string_at(text, length.value)
+
+
+def _declare(library: ctypes.CDLL, waveform: bool) -> None:
+    handle, count = ctypes.c_void_p, ctypes.c_uint64
+    library.board_make.argtypes, library.board_make.restype = (), handle
+    library.board_free.argtypes, library.board_free.restype = (handle,), None
+    library.board_reset.argtypes, library.board_reset.restype = (handle, count), None
+    library.board_run.argtypes = (handle, ctypes.POINTER(_Run), count)
+    library.board_run.restype = ctypes.c_uint8
+    if waveform:
+        library.board_waveform.argtypes = (handle, ctypes.POINTER(count))
+        library.board_waveform.restype = handle

@@ -1,0 +1,67 @@
+"""``qcloop sim``: a virtual board from the command line."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qcloop.errors import ConfigError
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.uart import divisor
+from qcloop_sim.board import CompiledBoard
+from qcloop_sim.faults import Faults
+from qcloop_sim.server import PtyPort, Server, TcpPort
+
+
+@click.command()
+@click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
+@click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP socket instead of a pseudo-terminal.")
+@click.option("--uart", is_flag=True, help="Simulate the UART bit by bit, not only its bytes.")
+@click.option("--clock", default=24.0, show_default=True, help="With --uart: clock of the board, MHz.")
+@click.option("--baud", default=3_000_000, show_default=True, help="With --uart: bits a second.")
+@click.option(
+    "--vcd", type=click.Path(dir_okay=False, path_type=Path), help="Write a waveform of all signals."
+)
+@click.option("--seed", default=0, show_default=True, help="Where the faults come from.")
+@click.option("--flip", default=0.0, help="Probability that a bit of the line is flipped.")
+@click.option("--drop", default=0.0, help="Probability that a byte of the line is lost.")
+@click.option("--repeat", default=0.0, help="Probability that a byte of the line comes twice.")
+@click.option("--delay", default=0.0, help="Probability that a byte of the line comes late.")
+@click.option("--reset-after", default=0, help="Reset the board when it has been sent so many bytes.")
+@click.option("--cut-after", default=0, help="Cut the line when the board has been sent so many bytes.")
+@click.option("--while-input", is_flag=True, hidden=True, help="End when the standard input does.")
+def sim(
+    size: str,
+    tcp: str | None,
+    uart: bool,
+    clock: float,
+    baud: int,
+    vcd: Path | None,
+    while_input: bool,
+    **faults: Any,
+) -> None:
+    """Run the gateware as a virtual board, and print the port to open.
+
+    The first board of a size is compiled, which takes some seconds and a C++ compiler. End it with Ctrl-C.
+    """
+    wrong = Faults(**faults)
+    board = CompiledBoard(
+        SIZES[size], bit_clocks=divisor(clock * 1e6, baud) if uart else None, waveform=vcd is not None
+    )
+    if vcd is not None:
+        try:
+            vcd.write_bytes(b"")
+        except OSError as error:
+            raise ConfigError(f"cannot write {vcd}: {error.strerror}; give a file you can write") from error
+    port = PtyPort() if tcp is None else TcpPort(tcp)
+    click.echo(port.url)
+    sys.stdout.flush()
+    if not while_input:
+        click.echo(f"a {size} board is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
+    stop = sys.stdin.fileno() if while_input else os.pipe()[0]
+    try:
+        Server(board, port, wrong, vcd).serve(stop)
+    except KeyboardInterrupt:
+        click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)

@@ -1,0 +1,101 @@
+"""What goes wrong on a line, from a seed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from random import Random
+
+from qcloop.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Faults of a virtual board's line, the same for the same seed and the same bytes.
+
+    Probabilities are for each bit or byte, in either direction. ConfigError for those that cannot be.
+    """
+
+    seed: int = 0
+    #: Probability that a bit is flipped.
+    flip: float = 0.0
+    #: Probability that a byte is lost; comes twice; comes late, behind up to 64 bytes that follow it.
+    drop: float = 0.0
+    repeat: float = 0.0
+    delay: float = 0.0
+    #: The board is reset, once, when it has been sent so many bytes; 0: never.
+    reset_after: int = 0
+    #: The line is cut for good when the board has been sent so many bytes; 0: never.
+    cut_after: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "drop", "repeat", "delay"):
+            if not 0 <= getattr(self, name) <= 0.1:
+                raise ConfigError(f"the probability {name} must be 0 to 0.1, not {getattr(self, name)}")
+        for name in ("reset_after", "cut_after"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be a number of bytes, 0 for never, not {getattr(self, name)}")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything can go wrong."""
+        return any(getattr(self, field.name) for field in fields(self) if field.name != "seed")
+
+
+class BadLine:
+    """One direction of a line with faults. What happens to a byte depends on how many came before it.
+
+    Parameters
+    ----------
+    faults : Faults
+    direction : str
+        Distinguishes the two directions.
+    """
+
+    def __init__(self, faults: Faults, direction: str) -> None:
+        self._count = 0
+        self._late: list[tuple[int, int]] = []
+        probabilities = {"flip": 1 - (1 - faults.flip) ** 8}
+        probabilities |= {name: getattr(faults, name) for name in ("drop", "repeat", "delay")}
+        self._random = {name: Random(f"{faults.seed} {direction} {name}") for name in probabilities}
+        self._events = {
+            name: _events(self._random[name], probability)
+            for name, probability in probabilities.items()
+            if probability
+        }
+        self._next = {name: next(events) for name, events in self._events.items()}
+
+    def pass_on(self, data: bytes) -> bytes:
+        """Return what comes out where ``data`` goes in."""
+        end = self._count + len(data)
+        if not self._late and (not self._next or min(self._next.values()) >= end):
+            self._count = end
+            return data
+        out = bytearray()
+        for byte in data:
+            self._one(byte, out)
+            self._count += 1
+        return bytes(out)
+
+    def _one(self, byte: int, out: bytearray) -> None:
+        happens = {name for name, place in self._next.items() if place == self._count}
+        for name in happens:
+            self._next[name] = next(self._events[name])
+        if "flip" in happens:
+            byte ^= 1 << self._random["flip"].randrange(8)
+        if "delay" in happens:
+            self._late.append((self._count + self._random["delay"].randint(1, 64), byte))
+        elif "drop" not in happens:
+            out.append(byte)
+            if "repeat" in happens:
+                out.append(byte)
+        while self._late and self._late[0][0] <= self._count:
+            out.append(self._late.pop(0)[1])
+
+
+def _events(random: Random, probability: float) -> Iterator[int]:
+    """Yield the places of independent events."""
+    place = -1
+    while True:
+        place += 1
+        while random.random() >= probability:
+            place += 1
+        yield place

@@ -1,0 +1,213 @@
+"""A virtual board on a port: a pseudo-terminal or a TCP socket."""
+
+import os
+import select
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from qcloop.errors import LinkError
+from qcloop_sim.board import CompiledBoard, Ended
+from qcloop_sim.faults import BadLine, Faults
+
+#: Clocks of one turn: input is looked for and output passed on between two.
+_TURN = 20_000
+#: Clocks without a byte after which a board that is not idle is left alone until one comes: more than the
+#: longest computation takes. A request whose end has not come leaves an engine so.
+_SILENCE = 4_000_000
+#: Output that may wait for the client.
+_WAITING = 1 << 17
+_CHUNK = 1 << 16
+
+
+class Port(Protocol):
+    """Where a virtual board's line ends."""
+
+    #: What the client opens.
+    url: str
+
+    def handle(self) -> int | None:
+        """Return what can be read and written now; None while nobody is there."""
+        ...
+
+    def waits_for(self) -> int:
+        """Return what becomes readable when there is something to read, or somebody comes."""
+        ...
+
+    def read(self) -> bytes:
+        """Return what the client has sent, or nothing."""
+        ...
+
+    def write(self, data: bytes) -> int:
+        """Send to the client and return how many bytes it took."""
+        ...
+
+    def close(self) -> None:
+        """Cut the line."""
+        ...
+
+
+class PtyPort:
+    """A pseudo-terminal, for this system's users like a serial device."""
+
+    def __init__(self) -> None:
+        import pty
+        import tty
+
+        self._board, self._client = pty.openpty()
+        tty.setraw(self._client)
+        os.set_blocking(self._board, False)
+        self.url = os.ttyname(self._client)
+
+    def handle(self) -> int | None:
+        """Return the board's end; what nobody reads yet waits there."""
+        return self._board
+
+    def waits_for(self) -> int:
+        """Return the board's end."""
+        return self._board
+
+    def read(self) -> bytes:
+        """Return what the client has sent."""
+        try:
+            return os.read(self._board, _CHUNK)
+        except BlockingIOError:
+            return b""
+
+    def write(self, data: bytes) -> int:
+        """Send to the client."""
+        try:
+            return os.write(self._board, data)
+        except BlockingIOError:
+            return 0
+
+    def close(self) -> None:
+        """Hang up."""
+        os.close(self._board)
+        os.close(self._client)
+
+
+class TcpPort:
+    """A TCP socket, for one client at a time; the board keeps its state between two clients.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port``; port 0 for any that is free.
+
+    Raises
+    ------
+    LinkError
+        If the address cannot be used.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        try:
+            self._server = socket.create_server((host or "127.0.0.1", int(port)), backlog=1)
+        except (OSError, ValueError, OverflowError) as error:
+            raise LinkError(
+                f"cannot listen on {address}: {error}; give host:port with a free port"
+            ) from error
+        self._client: socket.socket | None = None
+        self.url = "socket://{}:{}".format(*self._server.getsockname()[:2])
+
+    def handle(self) -> int | None:
+        """Return the client's socket."""
+        return self._client.fileno() if self._client else None
+
+    def waits_for(self) -> int:
+        """Return the client's socket, or the one that clients come to."""
+        return (self._client or self._server).fileno()
+
+    def read(self) -> bytes:
+        """Return what the client has sent; let a new one in, and an old one go."""
+        if self._client is None:
+            self._client, _ = self._server.accept()
+            self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._client.setblocking(False)
+            return b""
+        try:
+            data = self._client.recv(_CHUNK)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self._client.close()
+            self._client = None
+        return data
+
+    def write(self, data: bytes) -> int:
+        """Send to the client; what is for nobody is lost."""
+        if self._client is None:
+            return len(data)
+        try:
+            return self._client.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+
+    def close(self) -> None:
+        """Let the client go and listen no more."""
+        if self._client is not None:
+            self._client.close()
+        self._server.close()
+
+
+@dataclass
+class Server:
+    """A board on a port.
+
+    Idle, it waits for bytes and takes no time of the processor.
+    """
+
+    board: CompiledBoard
+    port: Port
+    faults: Faults = field(default_factory=Faults)
+    #: Waveform to write.
+    vcd: Path | None = None
+
+    def serve(self, stop: int) -> None:
+        """Serve until the file descriptor ``stop`` can be read, or the line is cut."""
+        to_board, to_host = BadLine(self.faults, "in"), BadLine(self.faults, "out")
+        waiting, output = b"", b""
+        silent = _SILENCE
+        received, was_reset = 0, False
+        try:
+            while True:
+                busy = waiting or silent < _SILENCE
+                handle = self.port.handle()
+                writes = [handle] if output and handle is not None else []
+                ready, writable, _ = select.select(
+                    [self.port.waits_for(), stop], writes, [], 0 if busy and len(output) < _WAITING else None
+                )
+                if stop in ready:
+                    return
+                if ready:
+                    data = self.port.read()
+                    received += len(data)
+                    waiting += to_board.pass_on(data)
+                    silent = 0
+                if self.faults.cut_after and received >= self.faults.cut_after:
+                    return
+                if self.faults.reset_after and received >= self.faults.reset_after and not was_reset:
+                    self.board.reset()
+                    waiting, was_reset = b"", True
+                if (waiting or silent < _SILENCE) and len(output) < _WAITING:
+                    came, rest, ended = self.board.run(waiting, _TURN)
+                    moved = came or len(rest) < len(waiting)
+                    silent = _SILENCE if ended is Ended.IDLE else 0 if moved else silent + _TURN
+                    waiting, output = rest, output + to_host.pass_on(came)
+                    self._record()
+                if output and (writable or self.port.handle() is None or not writes):
+                    output = output[self.port.write(output) :]
+        finally:
+            self.port.close()
+
+    def _record(self) -> None:
+        if self.vcd is not None:
+            with self.vcd.open("ab") as file:
+                file.write(self.board.take_waveform())

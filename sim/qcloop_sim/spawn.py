@@ -1,0 +1,60 @@
+"""A virtual board in a process of its own, for as long as somebody uses it: ``--port sim``."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from qcloop.errors import ConfigError, LinkError
+from qcloop_hdl.config import SIZES
+
+#: Seconds a board may take to come up; the first of its kind is compiled before.
+_START = 180.0
+_STOP = 5.0
+
+
+class SpawnedBoard:
+    """A virtual board that ends with :meth:`close`, or with this process.
+
+    Parameters
+    ----------
+    size : str
+        One of the sizes that boards are built in.
+    arguments : sequence of str
+        More options of ``qcloop sim``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such size.
+    LinkError
+        If the board does not come up; with what it said.
+    """
+
+    def __init__(self, size: str = "", arguments: Sequence[str] = ()) -> None:
+        size = size or "small"
+        if size not in SIZES:
+            raise ConfigError(f"the size of a virtual board must be {', '.join(SIZES)}, not '{size}'")
+        command = [sys.executable, "-m", "qcloop", "sim", "--size", size, "--while-input", *arguments]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        #: What to open.
+        self.url = self._process.stdout.readline().strip()
+        if not self.url:
+            _, message = self._process.communicate(timeout=_START)
+            raise LinkError(f"the virtual board did not come up: {message.strip() or 'it said nothing'}")
+
+    def close(self) -> None:
+        """End the board."""
+        process = self._process
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
