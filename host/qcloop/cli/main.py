@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 import click
 
 from qcloop import __version__
-from qcloop.cli import device, info, train
+from qcloop.cli import device, info, ports, train
 from qcloop.errors import QcloopError
 
 
@@ -62,7 +62,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train.train, train.resume, train.evaluate, device.device, info.info):
+for command in (train.train, train.resume, train.evaluate, device.device, info.info, ports.ports):
     cli.add_command(command)
 
 

@@ -1,0 +1,45 @@
+"""``qcloop ports``: where a board may be."""
+
+import click
+
+from qcloop.errors import ArrayError, LinkError
+from qcloop.link.frames import Fault, Identity
+from qcloop.link.ports import BAUD, found_ports, probe
+
+
+@click.command()
+@click.argument("urls", metavar="[PORT]...", nargs=-1)
+@click.option("--probe", "ask", is_flag=True, help="Ask each port whether a board is there. Changes nothing.")
+@click.option("--baud", default=BAUD, show_default=True, help="Bits a second, with --probe")
+def ports(urls: tuple[str, ...], ask: bool, baud: int) -> None:
+    """List the serial ports, or say what is on those named; exits 3 if there is no board on any of them."""
+    described = dict.fromkeys(urls, "") or {port.device: port.description for port in found_ports()}
+    if not described:
+        click.echo("no serial ports; `--port sim` is a virtual board, and is always there", err=True)
+    width = max(map(len, described), default=0)
+    found = False
+    for url, description in described.items():
+        board, answer = _ask(url, baud) if ask or urls else (True, description)
+        found = found or board
+        click.echo(f"{url:{width}s}  {answer}")
+    if urls and not found:
+        raise LinkError(f"no board on {', '.join(urls)}")
+
+
+def _ask(url: str, baud: int) -> tuple[bool, str]:
+    try:
+        return True, _describe(probe(url, baud))
+    except (LinkError, ArrayError) as error:
+        return False, f"no: {error}"
+
+
+def _describe(identity: Identity) -> str:
+    array = identity.info.array
+    faults = ", ".join(
+        f"{count} {fault.name.lower()}" for fault, count in zip(Fault, identity.faults, strict=True) if count
+    )
+    return (
+        f"qcloop: {array.lanes} lanes, {array.cells:,} cells, side {array.side}, "
+        f"configuration {identity.info.digest.hex()[:16]}, "
+        f"boot {identity.boots}{', in use' if identity.session else ''}; faults: {faults or 'none'}"
+    )

@@ -1,0 +1,242 @@
+"""Virtual boards as users have them: a process, a port, and the command line."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from engine_bench import tiny
+from link_bench import SETTINGS, served
+
+from qcloop.cli import main
+from qcloop.errors import ConfigError, LinkError
+from qcloop.link.ports import open_array, probe
+from qcloop.link.transport import SerialTransport
+from qcloop_sim.board import CompiledBoard
+from qcloop_sim.faults import BadLine, Faults
+from qcloop_sim.spawn import SpawnedBoard
+
+RUN = "--network 784-16-16-10 --images 640 --epochs 2 --batch 32 --seed 4".split()
+#: The board is sent about 130 bytes an image.
+PART_OF_A_RUN = 150_000
+
+
+@pytest.fixture
+def qcloop(capsys):
+    """Run the command line; return its exit status, output and errors."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return (ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def started():
+    """Start virtual boards of size small; they end with the test."""
+    boards = []
+
+    def start(*arguments):
+        boards.append(SpawnedBoard("small", arguments))
+        return boards[-1].url
+
+    yield start
+    for board in boards:
+        board.close()
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Return the metrics of the run on the golden model of a small board's shape."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *RUN, "--lanes", "4", "--cells", "65536", "--out", str(folder)])
+    assert ended.value.code == 0
+    return metrics(folder)
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.reader(file))
+
+
+def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, tmp_path, unbroken):
+    status, output, _ = qcloop("train", *RUN, "--port", "sim", "--out", tmp_path / "run")
+    assert status == 0
+    assert metrics(tmp_path / "run") == unbroken
+    assert "link: " in output and "% of them framing" in output
+
+
+def test_training_over_a_bad_line_says_how_often_it_repeated(qcloop, tmp_path, unbroken, started):
+    url = started("--flip", "5e-5", "--drop", "1e-5", "--seed", "2")
+    status, output, _ = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
+    assert status == 0
+    assert metrics(tmp_path / "run") == unbroken
+    assert " 0 repeats" not in output
+
+
+def test_a_reset_in_mid_run_is_told_and_the_trace_goes_on(qcloop, tmp_path, unbroken, started):
+    url = started("--reset-after", str(PART_OF_A_RUN))
+    status, _, errors = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
+    assert status == 0
+    assert "was reset (boot counter 1, now 2)" in errors and "on from epoch" in errors
+    assert metrics(tmp_path / "run") == unbroken
+
+
+def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(qcloop, tmp_path, unbroken, started):
+    url = started("--cut-after", str(PART_OF_A_RUN))
+    status, _, errors = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
+    assert status == 3
+    assert len(errors.splitlines()) == 1
+    assert f"the connection to {url} was lost" in errors and "qcloop resume" in errors
+    status, *_ = qcloop("resume", tmp_path / "run", "--port", "sim")
+    assert status == 0
+    assert metrics(tmp_path / "run") == unbroken
+
+
+def test_a_run_goes_on_on_another_backend_and_is_evaluated_on_a_third(qcloop, tmp_path, unbroken):
+    half = [*RUN[:5], "1", *RUN[6:]]
+    assert half[4:6] == ["--epochs", "1"]
+    assert qcloop("train", *half, "--port", "sim", "--out", tmp_path / "run")[0] == 0
+    assert qcloop("resume", tmp_path / "run", "--epochs", "2")[0] == 0
+    assert metrics(tmp_path / "run") == unbroken
+    status, output, _ = qcloop("eval", tmp_path / "run", "--port", "sim")
+    assert status == 0 and f"test accuracy {100 * float(unbroken[-1][2]):.2f} %" in output
+
+
+def test_read_noise_wants_the_lanes_it_was_drawn_for(qcloop, tmp_path):
+    arguments = [*RUN, "--lanes", "8", "--read-noise", "0.1", "--out", tmp_path / "run"]
+    assert qcloop("train", *arguments)[0] == 0
+    status, _, errors = qcloop("resume", tmp_path / "run", "--epochs", "3", "--port", "sim")
+    assert status == 2 and "drawn for 8 lanes" in errors and "has 4" in errors
+
+
+def test_another_shape_than_the_boards_is_an_error(qcloop, tmp_path):
+    status, _, errors = qcloop("train", *RUN, "--lanes", "8", "--port", "sim", "--out", tmp_path / "run")
+    assert status == 2 and "has 4 lanes, not 8: leave --lanes out" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_does_not_fit_is_an_error(qcloop, tmp_path):
+    status, _, errors = qcloop("train", "--network", "784-256-10", "--port", "sim", "--out", tmp_path / "run")
+    assert status == 2 and "needs 203776 cells" in errors and "the array has 65536" in errors
+
+
+def test_an_unknown_size_is_an_error(qcloop, tmp_path):
+    status, _, errors = qcloop("train", *RUN, "--port", "sim:huge", "--out", tmp_path / "run")
+    assert status == 2 and "small, medium, large, not 'huge'" in errors
+
+
+def test_ports_says_who_is_there(qcloop, started):
+    url = started()
+    status, output, _ = qcloop("ports", url)
+    assert status == 0
+    assert "qcloop: 4 lanes, 65,536 cells" in output and "boot 1; faults: none" in output
+
+
+def test_ports_fails_where_no_board_is(qcloop):
+    status, output, errors = qcloop("ports", "/dev/no-such-port")
+    assert status == 3 and "there is no port /dev/no-such-port" in output and "no board" in errors
+
+
+def test_a_board_on_tcp_serves_one_client_after_the_other(started):
+    url = started("--tcp", "127.0.0.1:0")
+    assert url.startswith("socket://127.0.0.1:")
+    for _ in range(2):
+        array = open_array(url)
+        array.configure(SETTINGS)
+        assert sum(array.counters().attempts) == 0
+        array.close()
+    assert probe(url).boots == 1
+
+
+def test_a_tcp_address_in_use_is_an_error(started):
+    url = started("--tcp", "127.0.0.1:0")
+    with pytest.raises(LinkError, match="cannot listen on"):
+        SpawnedBoard("small", ("--tcp", url.removeprefix("socket://")))
+
+
+def test_case_5_a_port_opens_once():
+    with served(CompiledBoard(tiny(2))) as url:
+        first = SerialTransport(url, 115200)
+        with pytest.raises(LinkError, match=f"{url} is in use by another program"):
+            SerialTransport(url, 115200)
+        first.close()
+        SerialTransport(url, 115200).close()
+
+
+def test_the_uart_is_simulated_bit_by_bit():
+    with served(CompiledBoard(tiny(4), bit_clocks=8)) as url:
+        identity = probe(url)
+        assert identity.info == tiny(4).info
+        array = open_array(url)
+        array.configure(SETTINGS)
+        assert sum(array.counters().attempts) == 0
+        array.close()
+
+
+def test_a_waveform_is_written(started, tmp_path):
+    probe(started("--vcd", str(tmp_path / "board.vcd")), wait=10)
+    text = (tmp_path / "board.vcd").read_text()
+    assert "$timescale" in text and "session" in text and text.count("\n#") > 100
+
+
+def test_an_idle_board_takes_no_time_of_the_processor(started):
+    url = started()
+    probe(url)
+    pid = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "qcloop sim"], capture_output=True, text=True, check=True
+    ).stdout.split()[-1]
+
+    def spent():
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:13]))
+
+    before = spent()
+    end = monotonic() + 1.0
+    while monotonic() < end:
+        sleep(0.1)
+    assert spent() - before <= 2
+
+
+def test_a_board_ends_with_its_user():
+    code = "from qcloop_sim.spawn import SpawnedBoard as B; import os; print(B()._process.pid); os._exit(0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    stat = Path(f"/proc/{int(done.stdout)}/stat")
+    end = monotonic() + 10
+    while stat.exists() and ") Z " not in stat.read_text():
+        assert monotonic() < end
+        sleep(0.05)
+
+
+# -- the faults themselves ----------------------------------------------------------------------------
+
+
+def test_faults_do_not_depend_on_how_bytes_are_cut():
+    faults = Faults(seed=1, flip=1e-3, drop=1e-2, repeat=1e-2, delay=1e-2)
+    data = bytes(range(256)) * 40
+    whole, cut = BadLine(faults, "in"), BadLine(faults, "in")
+    expected = whole.pass_on(data)
+    assert b"".join(cut.pass_on(data[i : i + 7]) for i in range(0, len(data), 7)) == expected
+    assert expected != data
+    assert BadLine(faults, "out").pass_on(data) != expected
+
+
+def test_faults_are_as_frequent_as_they_are_meant_to_be():
+    data = bytes(400_000)
+    flipped = BadLine(Faults(flip=1e-4), "in").pass_on(data)
+    assert 240 < sum(byte != 0 for byte in flipped) < 400
+    assert 3700 < len(data) - len(BadLine(Faults(drop=1e-2), "in").pass_on(data)) < 4300
+    assert 3700 < len(BadLine(Faults(repeat=1e-2), "in").pass_on(data)) - len(data) < 4300
+    assert BadLine(Faults(), "in").pass_on(data) == data
+
+
+@pytest.mark.parametrize("wrong", [{"flip": 0.5}, {"drop": -1.0}, {"cut_after": -1}])
+def test_faults_that_cannot_be_are_errors(wrong):
+    with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
+        Faults(**wrong)
