@@ -23,6 +23,7 @@ soak: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_grng.py
 	$(BIN)/python benchmarks/bench_training.py
+	$(BIN)/python benchmarks/bench_link.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

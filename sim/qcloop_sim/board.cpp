@@ -11,8 +11,8 @@ struct Run {
     std::uint64_t in_length;
     std::uint8_t *out;
     std::uint64_t out_room;
-    // Bytes that have moved, and clocks, since the board was made.
-    std::uint64_t taken, came, clocks;
+    // Bytes that have moved, clocks, and clocks with a byte on the line, since the board was made.
+    std::uint64_t taken, came, clocks, busy;
 };
 
 #ifdef UART_CLOCKS
@@ -134,6 +134,7 @@ QCLOOP_API std::uint8_t board_run(Board *board, Run *run, std::uint64_t most) {
         }
         bool byte_came;
         std::uint8_t byte;
+        r.busy += !board->line.quiet();
         taken += board->line.after(design, byte_came, byte);
         if (byte_came)
             r.out[came++] = byte;

@@ -38,6 +38,7 @@ class _Run(ctypes.Structure):
         ("taken", ctypes.c_uint64),
         ("came", ctypes.c_uint64),
         ("clocks", ctypes.c_uint64),
+        ("busy", ctypes.c_uint64),
     )
 
 
@@ -101,6 +102,11 @@ class CompiledBoard:
     def clocks(self) -> int:
         """Clocks of all runs."""
         return int(self._run.clocks)
+
+    @property
+    def busy(self) -> int:
+        """Clocks of all runs with a byte on the line, in one direction or both."""
+        return int(self._run.busy)
 
     @property
     def taken(self) -> int:

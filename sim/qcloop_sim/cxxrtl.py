@@ -124,7 +124,12 @@ def build(
     package = _yosys_package()
     compiler = find_compiler()
     sources = (_PRELUDE, _WAVEFORM, driver) if waveform else (_PRELUDE, driver)
-    flags = (*_FLAGS, _NAMED if waveform else _FAST, *(f"-D{define}" for define in defines), *(["-DQCLOOP_VCD"] if waveform else []))
+    flags = (
+        *_FLAGS,
+        _NAMED if waveform else _FAST,
+        *(f"-D{define}" for define in defines),
+        *(["-DQCLOOP_VCD"] if waveform else []),
+    )
     identity = (
         design,
         f"{_QUICKENED} {_WRITE_ENABLED}",

@@ -212,7 +212,7 @@ class LinkStream:
                 self._timed = (stop, monotonic())
             self._next = stop
         self._highest = max(self._highest, self._next)
-        if not out and self._received - self._told >= self._identity.answer_buffer // 4:
+        if not out and self._received - self._told >= self._identity.answer_buffer // 2:
             out += self._frame(Kind.ACK, self._next)
         self._write(bytes(out))
 

@@ -1,0 +1,115 @@
+"""The link while training: a virtual board's speed, and how busy a UART is.
+
+    python benchmarks/bench_link.py [--images 2000]
+
+*Speed*: `--port sim`, a process of its own behind a pseudo-terminal, trains 784-16-16-10 in batches of 32;
+the golden model does the same before. The peer, MLP+NeuroSim V3.0, trains 96 to 125 images a second of a
+smaller network in pure software (measured apart, one core).
+
+*Line*: the same on a board whose UART is simulated bit by bit, 3 Mbaud at 24 MHz. Bytes and clocks are
+counted; the clock stands while the host computes. "one way" is the share of all clocks in which the busier
+direction carries bits, "either way" that in which at least one does.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from qcloop.array import Array, ArrayConfig, GoldenArray
+from qcloop.data import Dataset, load_dataset
+from qcloop.device import builtin
+from qcloop.link.ports import open_array
+from qcloop.link.remote import RemoteArray
+from qcloop.link.stream import LinkCounts, LinkStream
+from qcloop.training.settings import Update, resolve
+from qcloop.training.trainer import Trainer
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.uart import divisor
+from qcloop_sim.board import CompiledBoard
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
+from link_bench import BoardLine
+
+NETWORK, BATCH = "784-16-16-10", 32
+CLOCK_HZ, BAUD = 24e6, 3_000_000
+PEER = 125
+
+
+def trainer_on(array: Array, data: Dataset, images: int, update: str) -> Trainer:
+    """Return a trainer whose weights are programmed."""
+    given = {"network": NETWORK, "batch": BATCH, "images": images, "epochs": 1, "update": update}
+    settings = replace(resolve(None, given), lanes=array.config.lanes, cells=array.config.cells)
+    trainer = Trainer(settings, builtin("A"), data, array)
+    trainer.initialise()
+    array.counters()  # an answer: all is programmed
+    return trainer
+
+
+def train(trainer: Trainer) -> float:
+    """Train an epoch, without evaluation; return the seconds."""
+    start = perf_counter()
+    for done in trainer.run_epoch():
+        if done == trainer.images:
+            break
+    trainer.array.counters()
+    return perf_counter() - start
+
+
+def speed(data: Dataset, images: int) -> None:
+    """Print images a second of the golden model and of a virtual board."""
+    print(f"{NETWORK}, batch {BATCH}, {images} images: training images a second")
+    print("update      golden model  virtual board  ratio to MLP+NeuroSim")
+    for update in Update:
+        golden = images / train(trainer_on(GoldenArray(), data, images, update))
+        array = open_array("sim")
+        try:
+            board = images / train(trainer_on(array, data, images, update))
+        finally:
+            array.close()
+        print(f"{update:10s}{golden:14,.0f}{board:15,.0f}{board / PEER:23.1f}")
+
+
+def counted(board: CompiledBoard, counts: LinkCounts) -> tuple[int, ...]:
+    """Return bytes in and out, clocks, busy clocks, and bytes of both streams so far."""
+    return board.taken, board.came, board.clocks, board.busy, counts.stream_out + counts.stream_in
+
+
+def line(data: Dataset, images: int) -> None:
+    """Print how busy the UART of a board is."""
+    bit = divisor(CLOCK_HZ, BAUD)
+    print(f"\nUART at {BAUD:,} baud, {CLOCK_HZ / 1e6:g} MHz: share of the line rate")
+    print("update      bytes to board  from board      clocks  one way  either way  images/s  framing")
+    for update in Update:
+        board = CompiledBoard(SIZES["small"], bit_clocks=bit)
+        array = RemoteArray(LinkStream(BoardLine(board)))
+        trainer = trainer_on(array, data, images, update)
+        counts = array.link.counts
+        before = counted(board, counts)
+        train(trainer)
+        taken, came, clocks, busy, stream = (
+            now - then for now, then in zip(counted(board, counts), before, strict=True)
+        )
+        one_way = max(taken, came) * 10 * bit / clocks
+        print(
+            f"{update:10s}{taken:16,d}{came:12,d}{clocks:12,d}{one_way:9.1%}{busy / clocks:12.1%}"
+            f"{images * CLOCK_HZ / clocks:10,.0f}{1 - stream / (taken + came):9.1%}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=2000)
+    options = parser.parse_args()
+    data = load_dataset()
+    small = ArrayConfig(4, 65536, 1024)
+    train(trainer_on(GoldenArray(small), data, 64, "mixed"))  # compiles what is not compiled yet
+    speed(data, options.images)
+    line(data, options.images)
+
+
+if __name__ == "__main__":
+    main()
