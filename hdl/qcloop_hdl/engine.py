@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -27,8 +27,8 @@ from qcloop.operations import (
 from qcloop.seeding import SEED_BYTES
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.grng import Grng16
-from qcloop_hdl.mac import Mac
-from qcloop_hdl.memory import CellMemory
+from qcloop_hdl.mac import Mac, MacSettings
+from qcloop_hdl.memory import CellMemory, read_register
 from qcloop_hdl.programmer import Cell, Programmer
 from qcloop_hdl.tally import Tally
 
@@ -49,6 +49,14 @@ _LIMITS = {
     9: SPREAD_MAX >> 8,
 }
 _SEEDS_START = TABLES_START - 2 * SEED_BYTES
+
+
+def _above(value: Any, limit: int) -> Any:
+    """Return ``value > limit``; of the operator, synthesis makes a carry chain, a cell of logic a bit."""
+    above: Any = Const(0, 1)
+    for k, bit in enumerate(value):
+        above = bit & above if limit >> k & 1 else bit | above
+    return above
 
 
 class _Multiplier(wiring.Component):
@@ -144,7 +152,7 @@ class _Elaboration:
         m.submodules.mac = self.mac = Mac(config)
         m.submodules.programming_noise = self.programming_noise = Grng16(1)
         m.submodules.read_noise = self.read_noise = Grng16(config.lanes)
-        m.submodules.tally = self.tally = Tally()
+        m.submodules.tally = self.tally = Tally(config.info.encode())
         m.submodules.multiplier = self.multiplier = _Multiplier(config.side_bits)
         m.submodules.operands = self.operands = Memory(shape=8, depth=config.buffer, init=[])
 
@@ -155,16 +163,26 @@ class _Elaboration:
         self.base, self.rows, self.cols, self.stage = (Signal(_WORD) for _ in range(4))
         self.status = Signal(Status)
         self.configured = Signal()
-        #: Words below are programmed.
-        self.mark = Signal(range(config.words + 1))
-        #: Place in the operand buffer; number of a counter or an INFO byte.
+        #: The settings of products, the reference as its complement: subtracted, it takes no inverters.
+        self.mac_settings = Signal(MacSettings)
+        #: Words at the end of the memory that were never programmed.
+        self.unprogrammed = Signal(range(config.words + 1), init=config.words)
+        #: `base`, and behind the region's or up to the listed word; the same and the unprogrammed words.
+        self.end, self.reach = Signal(_WORD + 1), Signal(_WORD + 2)
+        #: The region starts behind the first unprogrammed word.
+        self.gap = Signal()
+        #: The word is the first unprogrammed one.
+        self.fresh = Signal()
+        #: Place in the operand buffer; number of a counter or of a word of INFO.
         self.index = Signal(range(config.buffer))
         self.next_index = Signal(range(config.buffer + 1))
         #: Byte of a header or an item.
         self.part = Signal(3)
         #: Byte of three.
         self.third = Signal(2)
+        #: Column of the cell, from 1, and its lane.
         self.col = Signal(config.side_bits)
+        self.lane = Signal(config.lane_bits)
         self.row_end = Signal()
         #: The lane's cell of the word read last.
         self.cell = Signal(Cell)
@@ -178,6 +196,8 @@ class _Elaboration:
         self.replaying = Signal()
         self.step_cell = Signal()
         self.sweeping, self.loading, self.fetching, self.running = (Signal() for _ in range(4))
+        #: `end` is the region's.
+        self.checking = Signal()
         self.put, self.room = Signal(), Signal()
         self.answer = Signal(8)
 
@@ -209,18 +229,22 @@ class _Elaboration:
 
     def _registers(self) -> None:
         m, rx = self.m, self.engine.rx
-        read, write = self.operands.read_port(), self.operands.write_port()
+        read, write = self.operands.read_port(domain="comb"), self.operands.write_port()
+        # With this register the read port becomes the synchronous one of a block RAM.
+        operand = read_register(8)
         m.d.comb += [
             read.addr.eq(self.next_index),
-            read.en.eq(~write.en),
             write.addr.eq(self.index),
             write.data.eq(rx.payload),
-            self.byte.eq(Mux(self.replaying, read.data, rx.payload)),
+            self.byte.eq(Mux(self.replaying, operand, rx.payload)),
             self.next_index.eq(self.index),
             self.full.eq(self.index + 1 == self.remaining),
         ]
         self.operands_write = write.en
         m.d.sync += self.index.eq(self.next_index)
+        # Nothing is read in FILL: said here so that synthesis builds nothing for a collision.
+        with m.If(~write.en):
+            m.d.sync += operand.eq(read.data)
 
         region = Cat(self.base, self.rows, self.cols)
         with m.If(self.shift_region):
@@ -258,7 +282,7 @@ class _Elaboration:
         with m.State("OPERATION"):
             self._take()
             m.d.comb += self.engine.idle.eq(~self.engine.rx.valid & ~self.engine.tx.valid)
-            m.d.sync += [self.part.eq(0), self.third.eq(0), self.col.eq(0)]
+            m.d.sync += [self.part.eq(0), self.third.eq(0), self.col.eq(1)]
             m.d.comb += self.next_index.eq(0)
             with m.If(self.take):
                 known = Cat(byte == operation for operation in Operation).any()
@@ -306,7 +330,7 @@ class _Elaboration:
             m.next = "SWALLOW"
         with m.Elif(self._is(Operation.CONFIGURE)):
             m.next = "FILL"
-            with m.If((self.remaining < shortest) | (self.remaining > longest)):
+            with m.If(~_above(self.remaining, shortest - 1) | _above(self.remaining, longest)):
                 self._refuse(Status.LENGTH)
         with m.Elif(~self.configured & ~self._is(Operation.INFO)):
             self._refuse(Status.CONFIGURED)
@@ -324,39 +348,42 @@ class _Elaboration:
         m, config = self.m, self.config
         multiplied = ~self.multiplier.busy
         with m.State("RANGE"):
-            wrong = [(count == 0) | (count > config.side) for count in (self.rows, self.cols)]
+            wrong = [(count == 0) | _above(count, config.side) for count in (self.rows, self.cols)]
             with m.If(Cat(wrong).any()):
                 self._refuse(Status.REGION)
             with m.Else():
                 m.d.comb += self.multiplier.start.eq(1)
-                m.next = "WORDS"
-        with m.State("WORDS"), m.If(multiplied):
-            self._check_words()
+                m.next = "START"
+        with m.State("START"):
+            # The product is zero, and `end` the region's first word.
+            m.d.comb += self.checking.eq(1)
+            m.d.sync += self.gap.eq(_above(self.reach, config.words))
+            m.next = "WORDS"
+        with m.State("WORDS"):
+            m.d.comb += self.checking.eq(1)
+            with m.If(multiplied):
+                self._check_words()
         with m.State("LENGTHS"), m.If(multiplied):
             self._check_lengths()
         with m.State("RESULTS"), m.If(multiplied):
             self._check_results()
 
     def _check_words(self) -> None:
-        m, config, product = self.m, self.config, self.multiplier.product
+        m, config = self.m, self.config
+        with m.If(self._is(Operation.PROGRAM)):
+            # Its columns are not needed any more. As the complement, a comparison with it takes no inverters.
+            m.d.sync += self.cols.eq(~self.multiplier.product)
         writes = self._is(*_WRITES)
-        end = Signal(_WORD + 1)
-        behind = Signal()
-        m.d.comb += [
-            end.eq(self.base + product),
-            behind.eq(Mux(writes, self.base, end) > self.mark),
-        ]
-        with m.If(self.multiplier.overflow | (end > config.words)):
+        with m.If(self.multiplier.overflow | _above(self.end, config.words)):
             self._refuse(Status.REGION)
-        with m.Elif(behind):
+        with m.Elif(Mux(writes, self.gap, _above(self.reach, config.words))):
             self._refuse(Status.PROGRAMMED)
             with m.If(writes):
                 self._refuse(Status.CONTIGUOUS)
         with m.Elif(~self._is(Operation.PROGRAM)):
             m.d.comb += self.multiplier.start.eq(1)
             m.next = "LENGTHS"
-        # The multiplier keeps the number of words until the list is checked.
-        with m.Elif(self.remaining > config.buffer):
+        with m.Elif(_above(self.remaining, config.buffer)):
             self._refuse(Status.LENGTH)
         with m.Elif(self.remaining == 0):
             m.next = "STATUS"
@@ -365,13 +392,12 @@ class _Elaboration:
 
     def _check_lengths(self) -> None:
         m, product = self.m, self.multiplier.product
-        expected = Mux(self._is(Operation.LOAD), product << 1, product)
-        too_long = self._is(Operation.PROGRAM_BLOCK) & (product > self.config.buffer)
+        too_long = self._is(Operation.PROGRAM_BLOCK) & _above(product, self.config.buffer)
         with m.If(self._is(Operation.READ)):
             m.next = "RESULTS"
             with m.If(self.remaining != 0):
                 self._refuse(Status.LENGTH)
-        with m.Elif((expected != self.remaining) | self.multiplier.overflow | too_long):
+        with m.Elif((product != self.remaining) | self.multiplier.overflow | too_long):
             self._refuse(Status.LENGTH)
         with m.Elif(self._is(Operation.PROGRAM_BLOCK)):
             m.next = "FILL"
@@ -384,12 +410,13 @@ class _Elaboration:
     def _check_results(self) -> None:
         m, product = self.m, self.multiplier.product
         reads = self._is(Operation.READ)
-        with m.If(self.multiplier.overflow | product[-1] | product[-2] & ~reads):
+        # A product has four bytes.
+        with m.If(self.multiplier.overflow | product[-2:].any() & ~reads):
             self._refuse(Status.LENGTH)
         with m.Else():
             m.next = "STATUS"
             with m.If(reads):
-                m.d.sync += self.remaining.eq(product << 1)
+                m.d.sync += self.remaining.eq(product)
 
     def _multiply(self) -> None:
         """Feed the multiplier: rows * row_words, then what the operands and the results must count."""
@@ -401,19 +428,23 @@ class _Elaboration:
             m.d.sync += turn.eq(0)
         products = self._is(*_PRODUCTS)
         count = Mux((turn == 1) | ~products, self.rows, self.stage)
-        m.d.comb += multiplier.bit.eq(count[-1])
+        # A cell of LOAD and READ has two bytes: rows begin with the next lower bit, as the highest is 0.
+        doubled = (turn == 2) & self._is(Operation.LOAD, Operation.READ)
+        m.d.comb += multiplier.bit.eq(Mux(doubled, self.rows[-2], count[-1]))
         with m.If(multiplier.busy):
             with m.If((turn == 1) | ~products):
                 m.d.sync += self.rows.eq(self.rows.rotate_left(1))
             with m.Else():
                 m.d.sync += self.stage.eq(self.stage.rotate_left(1))
-        row_words = self.cols[shift:] + self.cols[:shift].any()
-        row_bytes = self.rows[3:] + self.rows[:3].any()
+        rows, cols = (count[: self.config.side_bits] for count in (self.rows, self.cols))
+        # Words of a row, or after them bytes of a vector of single bits.
+        packs = turn != 1
+        groups = Mux(packs, rows[3:], cols[shift:]) + Mux(packs, rows[:3].any(), cols[:shift].any())
         m.d.comb += multiplier.factor.eq(self.cols)
         with m.If(turn == 1):
-            m.d.comb += multiplier.factor.eq(row_words)
+            m.d.comb += multiplier.factor.eq(groups)
         with m.Elif((turn == 2) & self._is(Operation.FORWARD1)):
-            m.d.comb += multiplier.factor.eq(row_bytes)
+            m.d.comb += multiplier.factor.eq(groups)
         with m.Elif(Mux(turn == 2, self._is(Operation.FORWARD8), self._is(Operation.BACKWARD))):
             m.d.comb += multiplier.factor.eq(self.rows)
 
@@ -457,24 +488,23 @@ class _Elaboration:
         m, byte = self.m, self.byte
         last = self.third == ENTRY_BYTES - 1
         with m.If(self._is(Operation.CONFIGURE)):
-            limit = Signal(8)
-            m.d.comb += limit.eq(255)
+            wrong = Signal()
             with m.Switch(self.index):
-                for index, value in _LIMITS.items():
+                for index, limit in _LIMITS.items():
                     with m.Case(index):
-                        m.d.comb += limit.eq(value)
+                        m.d.comb += wrong.eq(_above(byte, limit))
             with m.If(last):
-                m.d.comb += limit.eq((SPREAD_MAX << CODE_BITS | CODE_MAX) >> 16)
+                m.d.comb += wrong.eq(_above(byte, (SPREAD_MAX << CODE_BITS | CODE_MAX) >> 16))
             no_tries = (self.index == 1) & (byte == 0)
             one_bit = (self.index == 2) & (byte == 1)
-            with m.If((byte > limit) | no_tries | one_bit):
+            with m.If(wrong | no_tries | one_bit):
                 m.d.sync += self.status.eq(Status.SETTING)
         with m.Else():
             listed = self._is(Operation.PROGRAM)
             level = Mux(listed, byte[2:], byte)
             with m.If((last | ~listed) & (level >= self.programmer.settings.states)):
                 m.d.sync += self.status.eq(Status.LEVEL)
-            with m.If(last & (self._word() >= self.multiplier.product)):
+            with m.If(last & ~(self._word() < ~self.cols)):
                 m.d.sync += self.status.eq(Status.CELL)
 
     def _place(self) -> Any:
@@ -517,25 +547,25 @@ class _Elaboration:
 
     def _configure(self) -> None:
         m, byte, word = self.m, self.byte, Cat(self.stage[8:], self.byte)
-        programmer, mac = self.programmer.settings, self.mac.settings
+        programmer, mac = self.programmer.settings, self.mac_settings
         fields = {
             0: programmer.policy.eq(byte),
             1: programmer.tries.eq(byte),
             2: mac.adc_bits.eq(byte),
             3: mac.adc_shift.eq(byte),
             5: programmer.tolerance.eq(word),
-            7: mac.reference.eq(word),
+            7: mac.reference.eq(~word),
             9: mac.read_spread.eq(word),
         }
         with m.Switch(self.index):
             for index, load in fields.items():
                 with m.Case(index):
                     m.d.sync += load
-        seeding = (self.index >= _SEEDS_START) & (self.index < TABLES_START)
-        first = self.index < _SEEDS_START + SEED_BYTES
+        seeding = _above(self.index, _SEEDS_START - 1) & (self.index < TABLES_START)
+        second = _above(self.index, _SEEDS_START + SEED_BYTES - 1)
         m.d.comb += [
-            self.programming_noise.seed.valid.eq(seeding & first),
-            self.read_noise.seed.valid.eq(seeding & ~first),
+            self.programming_noise.seed.valid.eq(seeding & ~second),
+            self.read_noise.seed.valid.eq(seeding & second),
             self.programmer.table_write.eq(self.third == ENTRY_BYTES - 1),
         ]
         with m.If(self.programmer.table_write):
@@ -586,10 +616,11 @@ class _Elaboration:
     def _send(self, products: Any) -> None:
         m, mac = self.m, self.mac
         final = Signal()
+        word = self._word_byte(self.tally.count), COUNTER_BYTES
         items = {
-            Operation.INFO: (self._info(), 1),
+            Operation.INFO: word,
             Operation.READ: (self._word_byte(self.cell.as_value()), CELL_BYTES),
-            Operation.COUNTERS: (self._word_byte(self.tally.count), COUNTER_BYTES),
+            Operation.COUNTERS: word,
         }
         m.d.comb += [
             self.answer.eq(self._word_byte(mac.result.payload)),
@@ -625,34 +656,28 @@ class _Elaboration:
                     self.m.d.comb += byte.eq(word.word_select(number, 8))
         return byte
 
-    def _info(self) -> Any:
-        byte = Signal(8)
-        with self.m.Switch(self.index):
-            for number, value in enumerate(self.config.info.encode()):
-                with self.m.Case(number):
-                    self.m.d.comb += byte.eq(value)
-        return byte
-
     # -- the parts beside the state machine --------------------------------------------------------
 
     def _walk(self) -> None:
-        """Walk over a region's cells, row by row: `base` is the word, the low bits of `col` are the lane."""
+        """Walk over a region's cells, row by row: `base` is the word, the low bits of `col` the next lane."""
         m, bits = self.m, self.config.lane_bits
-        next_col, row_end, word_end = Signal(self.config.side_bits), self.row_end, Signal()
-        next_base = Signal(_WORD + 1)
-        packed = self._is(Operation.FORWARD1)
+        row_end, word_end = self.row_end, Signal()
+        packed, listed = self._is(Operation.FORWARD1), self._is(Operation.PROGRAM)
+        product = self.multiplier.product
         m.d.comb += [
-            next_col.eq(self.col + 1),
-            row_end.eq(next_col == Mux(packed, self.rows, self.cols)),
-            word_end.eq(row_end | self.col[:bits].all()),
-            next_base.eq(self.base + 1),
+            self.lane.eq(self.col - 1),
+            row_end.eq(self.col == Mux(packed, self.rows, self.cols)),
+            word_end.eq(row_end | ~self.col[:bits].any()),
+            self.end.eq(self.base + Mux(self.checking, product, Mux(listed, self._word(), 0))),
+            self.reach.eq(self.end + self.unprogrammed),
+            self.fresh.eq(self.reach == self.config.words),
         ]
         with m.If(self.step_cell):
-            m.d.sync += self.col.eq(Mux(row_end, 0, next_col))
+            m.d.sync += self.col.eq(Mux(row_end, 1, self.col + 1))
             with m.If(word_end & ~packed):
-                m.d.sync += self.base.eq(next_base)
-                with m.If(self.base == self.mark):
-                    m.d.sync += self.mark.eq(next_base)
+                m.d.sync += self.base.eq(self.base + 1)
+                with m.If(self.fresh):
+                    m.d.sync += self.unprogrammed.eq(self.unprogrammed - 1)
 
     def _settings(self) -> None:
         m = self.m
@@ -667,10 +692,10 @@ class _Elaboration:
         m, request, z = self.m, self.programmer.request, self.programming_noise.z
         listed, bits = self._is(Operation.PROGRAM), self.config.lane_bits
         m.d.comb += [
-            request.payload.address.eq(self.base + Mux(listed, self._word(), 0)),
-            request.payload.lane.eq(Mux(listed, self._place()[:bits], self.col[:bits])),
+            request.payload.address.eq(self.end),
+            request.payload.lane.eq(Mux(listed, self._place()[:bits], self.lane)),
             request.payload.level.eq(Mux(listed, self.byte[2:], self.byte)),
-            request.payload.fresh.eq(self.base == self.mark),
+            request.payload.fresh.eq(self.fresh),
             self.programmer.z.valid.eq(z.valid),
             self.programmer.z.payload.eq(z.payload[0]),
             z.ready.eq(self.programmer.z.ready),
@@ -684,18 +709,22 @@ class _Elaboration:
         products, packed = self._is(*_PRODUCTS), self._is(Operation.FORWARD1)
         wiring.connect(m, self.read_noise.z, mac.noise)
         m.d.comb += [
+            mac.settings.eq(self.mac_settings),
+            mac.settings.reference.eq(~self.mac_settings.reference),
+        ]
+        m.d.comb += [
             mac.command.payload.product.eq(self.operation[:2]),
             mac.command.payload.base.eq(self.base),
             mac.command.payload.rows.eq(self.rows),
             mac.command.payload.cols.eq(self.cols),
-            mac.vector.payload.eq(Mux(packed, rx.payload.bit_select(self.col[:3], 1), rx.payload)),
+            mac.vector.payload.eq(Mux(packed, rx.payload.bit_select((self.col - 1)[:3], 1), rx.payload)),
         ]
         with m.If(self.running & products):
             m.d.comb += [
                 mac.command.valid.eq(self.remaining != 0),
                 mac.vector.valid.eq(rx.valid),
                 self.step_cell.eq(packed & rx.valid & mac.vector.ready),
-                rx.ready.eq(mac.vector.ready & (~packed | self.row_end | self.col[:3].all())),
+                rx.ready.eq(mac.vector.ready & (~packed | self.row_end | ~self.col[:3].any())),
             ]
             with m.If(rx.valid & rx.ready):
                 m.d.sync += self.remaining.eq(self.remaining - 1)
@@ -706,7 +735,7 @@ class _Elaboration:
         address, lane = Signal(self.config.address_bits), Signal(self.config.lane_bits)
         m.d.comb += [
             address.eq(Mux(products, mac.memory_address, Mux(programs, programmer.address, self.base))),
-            lane.eq(Mux(programs, programmer.lane, self.col)),
+            lane.eq(Mux(programs, programmer.lane, self.lane)),
             memory.read_address.eq(address),
             memory.write_address.eq(address),
             memory.read_enable.eq(
@@ -748,6 +777,7 @@ class _Elaboration:
                 event.index.eq(Mux(turn, Counter.SATURATED, Counter.CYCLES)),
                 event.amount.eq(Mux(turn, saturated, cycles)),
             ]
-        with m.If(self._is(Operation.COUNTERS, Operation.CONFIGURE)):
+        m.d.comb += self.tally.fixed.eq(self._is(Operation.INFO))
+        with m.If(self._is(Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)):
             # CONFIGURE clears: at least 70 operands are replayed, and their number came before, in VERDICT.
             m.d.comb += [event.enable.eq(0), event.index.eq(self.index)]

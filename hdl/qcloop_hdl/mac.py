@@ -13,6 +13,7 @@ from qcloop.grng import Z_BITS
 from qcloop_hdl.adc import Adc
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.draw import Draw, DrawRequest, DrawResult
+from qcloop_hdl.memory import read_register
 from qcloop_hdl.walk import Item, Product, Walk, mac_command
 
 __all__ = ["LATENCY", "Mac", "MacSettings", "Product", "mac_command"]
@@ -129,7 +130,7 @@ class _VectorBuffer(wiring.Component):
             read.addr.eq(Cat(Mux(self.loading, ~self.write_place[0], self.place[0]), self.place[1:])),
         ]
         # With this register the read port becomes the synchronous one of a block RAM.
-        elements = Signal(ArrayLayout(8, self._lanes), reset_less=True)
+        elements = read_register(ArrayLayout(8, self._lanes))
         with m.If(self.read_enable):
             m.d.sync += elements.eq(read.data)
         element = Signal(8)

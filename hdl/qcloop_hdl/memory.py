@@ -18,6 +18,14 @@ SPRAM_WORDS = 1 << 14
 SPRAM_BLOCKS = 4
 
 
+def read_register(shape: Any) -> Any:
+    """Return a register for what a memory's read port in domain ``comb`` reads: a block RAM's own register.
+
+    It has no value at power-up, as a block RAM's has none. Synthesis would make one up, a gate for each bit.
+    """
+    return Signal(shape, reset_less=True, attrs={"init": ""})
+
+
 class MemoryKind(Enum):
     """What a :class:`CellMemory` is made of."""
 

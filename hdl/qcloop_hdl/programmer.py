@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,6 +13,7 @@ from qcloop.grng import Z_BITS
 from qcloop.operations import Counter
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.draw import DrawRequest, DrawResult
+from qcloop_hdl.memory import read_register
 from qcloop_hdl.tally import AMOUNT_BITS, Event
 
 
@@ -160,7 +161,7 @@ class Programmer(Configured):
         m.submodules.table = table = Memory(shape=TableEntry, depth=MAX_STATES, init=[])
         read, write = table.read_port(domain="comb"), table.write_port()
         # With this register the read port becomes the synchronous one of a block RAM.
-        entry = Signal(TableEntry, reset_less=True)
+        entry = read_register(TableEntry)
         m.d.comb += [
             write.addr.eq(self.table_level),
             write.data.eq(self.table_entry),
@@ -194,22 +195,27 @@ class Programmer(Configured):
 
     def _judge(self, m: Module, state: Any, taken: Any, mean: Any) -> tuple[Signal, Signal]:
         """Return whether VERIFY tries again, and whether it gives up; both are low outside JUDGE."""
-        left = Signal(8)
+        attempt = Signal(8)
         deviation = Signal(signed(CODE_BITS + 1))
-        size = Signal(CODE_BITS)
-        near, retry, failed = Signal(), Signal(), Signal()
+        negative, rest = deviation[-1], Signal(CODE_BITS + 2)
+        far, last, retry, failed = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             deviation.eq(self.cell.code - mean),
-            # One less than the size of a negative deviation.
-            size.eq(deviation[:CODE_BITS] ^ deviation[-1].replicate(CODE_BITS)),
-            near.eq(size + deviation[-1] <= self.settings.tolerance),
-            retry.eq((state == _State.JUDGE) & ~near & (left != 1)),
-            failed.eq((state == _State.JUDGE) & ~near & (left == 1)),
+            # tolerance - size, as tolerance + ~size + 1: its highest bit is the carry, and the lowest bits of
+            # both operands make the 1. A negative deviation's bits are ~(size - 1): no 1 is added.
+            rest.eq(
+                Cat(~negative, self.settings.tolerance)
+                + Cat(~negative, deviation[:CODE_BITS] ^ (~negative).replicate(CODE_BITS))
+            ),
+            far.eq((state == _State.JUDGE) & ~rest[-1]),
+            last.eq(attempt == self.settings.tries),
+            retry.eq(far & ~last),
+            failed.eq(far & last),
         ]
+        with m.If(retry):
+            m.d.sync += attempt.eq(attempt + 1)
         with m.If(taken):
-            m.d.sync += left.eq(self.settings.tries)
-        with m.Elif(retry):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += attempt.eq(1)
         return retry, failed
 
     def _count(self, m: Module, state: Any, level: Any, unknown: Any, retry: Any, failed: Any) -> None:

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.formats import LEVEL_BITS
 from qcloop.operations import COUNTER_BYTES, COUNTERS
+from qcloop_hdl.memory import read_register
 
 #: Bits of a counter's number, of a counter, and of what can be added at a time.
 INDEX_BITS = (COUNTERS - 1).bit_length()
@@ -30,42 +31,65 @@ class Event(data.Struct):
 
 
 class Tally(wiring.Component):
-    """All counters of an engine; they wrap around.
+    """All counters of an engine, which wrap around, and a text in what they leave of their memory.
 
     One event a clock. The memory reads one counter while it writes the one before, so in the clock after an
     event :func:`bank` of the index must be the other one. The value of the
     counter whose index is presented is in ``count`` one clock later, whether there is an event or not.
 
     Reset: the counters are undefined until they are cleared.
+
+    Parameters
+    ----------
+    text : bytes
+        At most 64 times as many bytes as a counter has.
     """
 
-    #: What to add.
-    event: In(Event)
-    #: Set counter ``event.index`` to zero instead.
-    clear: In(1)
-    #: The counter presented in the clock before.
-    count: Out(COUNTER_BITS)
+    def __init__(self, text: bytes = b"") -> None:
+        self._text = text
+        super().__init__(
+            {
+                #: What to add.
+                "event": In(Event),
+                #: Set counter ``event.index`` to zero instead.
+                "clear": In(1),
+                #: Present ``event.index`` of as many bytes of the text instead of a counter; count nothing.
+                "fixed": In(1),
+                #: The counter presented in the clock before.
+                "count": Out(COUNTER_BITS),
+            }
+        )
+
+    @property
+    def text(self) -> bytes:
+        """What is presented when ``fixed`` is high."""
+        return self._text
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=COUNTER_BITS, depth=2 << INDEX_BITS, init=[])
+        words = (self.text[k : k + COUNTER_BYTES] for k in range(0, len(self.text), COUNTER_BYTES))
+        # The counters of attempts are in one half: the text is in the other.
+        init = [number for word in words for number in (int.from_bytes(word, "little"), 0)]
+        m.submodules.memory = memory = Memory(shape=COUNTER_BITS, depth=2 << INDEX_BITS, init=init)
         read, write = memory.read_port(domain="comb"), memory.write_port()
         amount = Signal(AMOUNT_BITS, reset_less=True)
         cleared = Signal(reset_less=True)
-        half = bank(self.event.index)
+        # With this register the read port becomes the synchronous one of a block RAM.
+        count = read_register(COUNTER_BITS)
+        half = bank(self.event.index) & ~self.fixed
         m.d.sync += [
             write.en.eq(self.event.enable | self.clear),
             write.addr.eq(Cat(half, self.event.index)),
             amount.eq(self.event.amount),
             cleared.eq(self.clear),
-            # With this register the read port becomes the synchronous one of a block RAM.
-            self.count.eq(read.data),
+            count.eq(read.data),
         ]
         m.d.comb += [
             # The same as the index's, but synthesis can see that it is never the counter that is written, and
             # builds nothing for a collision.
             read.addr.eq(Cat(Mux(write.en, ~write.addr[0], half), self.event.index)),
-            write.data.eq(Mux(cleared, 0, self.count + amount)),
+            write.data.eq(Mux(cleared, 0, count + amount)),
+            self.count.eq(count),
         ]
         return m

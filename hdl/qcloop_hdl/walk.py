@@ -105,7 +105,9 @@ class Walk(Configured):
         starting = Signal()
         running = Signal()
         fresh = Signal()
-        length = Signal(counts, reset_less=True)
+        rows = Signal(counts, reset_less=True)
+        length = Signal(counts)
+        height = Signal(counts)
         inner = Signal(counts, reset_less=True)
         outer = Signal(counts, reset_less=True)
         blocks = Signal(counts, reset_less=True)
@@ -121,12 +123,12 @@ class Walk(Configured):
         m.d.sync += starting.eq(accept)
         with m.If(starting):
             m.d.sync += [running.eq(1), loading.eq(1), fresh.eq(1)]
-        words, init = self._accept(m, accept)
-        with m.If(accept):
-            m.d.sync += [blocks.eq(words), length.eq(init[0])]
+        self._accept(m, accept, rows, blocks)
+        m.d.comb += [length.eq(Mux(self.backward, blocks, rows)), height.eq(Mux(self.backward, rows, blocks))]
 
-        # Counters run down to 1. A place is the low bits of the inner one, so that it is the same function of
-        # it when a byte is written and when it is read, forward (element) and backward (word of elements).
+        # Counters run from 1 up to length and height. A place is the low bits of the inner one, so that it is
+        # the same function of it when a byte is written and when it is read, forward (element) and backward
+        # (word of elements).
         filling = Signal()
         proceed = Signal()
         turn = Signal()
@@ -135,23 +137,23 @@ class Walk(Configured):
             proceed.eq(running & self.advance & (filling | self.may_read)),
             self.vector.ready.eq(proceed & loading),
             self.step.eq(proceed & ~filling & (~loading | self.vector.valid)),
-            turn.eq((inner == 1) & (~filling | (lane == self.tail))),
+            turn.eq((inner == length) & (~filling | (lane == self.tail))),
             self.write_place.eq(inner),
             self.write_select.eq(Mux(self.backward, lane, inner >> self.place_bits)),
         ]
         taken = proceed & (~loading | self.vector.valid)
         # Each counter has one condition and one choice: a cell of logic a bit.
         with m.If(starting | (taken & (turn | ~filling | (lane == 0)))):
-            m.d.sync += inner.eq(Mux(starting | turn, length, inner - 1))
+            m.d.sync += inner.eq(Mux(starting | turn, 1, inner + 1))
         with m.If(starting | taken):
             m.d.sync += lane.eq(Mux(starting, 1, lane + 1))
         with m.If(accept | (self.step & turn)):
-            m.d.sync += outer.eq(Mux(accept, init[1], outer - 1))
+            m.d.sync += outer.eq(Mux(accept, 1, outer + 1))
         with m.If(taken & turn):
             m.d.sync += loading.eq(0)
         with m.If(self.step):
             m.d.sync += fresh.eq(turn)
-            with m.If(turn & (outer == 1)):
+            with m.If(turn & (outer == height)):
                 m.d.sync += running.eq(0)
 
         self._address(m, accept, fresh | self.backward, blocks)
@@ -163,22 +165,22 @@ class Walk(Configured):
                 self.item.valid.eq(self.step),
                 self.item.first.eq(self.step & fresh),
                 self.item.last.eq(self.step & turn),
-                self.item.final.eq(self.step & turn & (outer == 1)),
+                self.item.final.eq(self.step & turn & (outer == height)),
                 place.eq(inner),
                 select.eq(inner >> self.place_bits),
             ]
         return m
 
-    def _accept(self, m: Module, accept: Any) -> tuple[Any, Any]:
-        """Return the words of a row, and the starts of the inner and the outer counter."""
+    def _accept(self, m: Module, accept: Any, rows: Signal, blocks: Signal) -> None:
         command, shift = self.command.payload, self.config.lane_bits
-        backward = command.product == Product.BACKWARD
         tail = command.cols[:shift]
-        words = Signal(self.config.side_bits)
-        m.d.comb += words.eq(command.cols[shift:] + tail.any())
         with m.If(accept):
-            m.d.sync += [self.product.eq(command.product), self.tail.eq(tail)]
-        return words, (Mux(backward, words, command.rows), Mux(backward, command.rows, words))
+            m.d.sync += [
+                self.product.eq(command.product),
+                self.tail.eq(tail),
+                rows.eq(command.rows),
+                blocks.eq(command.cols[shift:] + tail.any()),
+            ]
 
     def _address(self, m: Module, accept: Any, at_head: Any, blocks: Any) -> None:
         """Step through the words: by rows from the head of a column block, or one after the other."""

@@ -88,10 +88,14 @@ _ABSTRACT = {"Mac": AnyMac, "Grng16": AnyGrng16, "CellMemory": AnyCellMemory, "T
 #: Leaves the engine's registers where a proof reaches them.
 _SHOW = {
     "return _Elaboration(self).m": "self.parts = _Elaboration(self)\n        return self.parts.m",
-    "self.operands_write = write.en": "self.operands_write, self.operands_read = write.en, read",
+    "self.operands_write = write.en": "self.operands_write, self.operand = write.en, operand",
     "self.operation = Signal(4)": "self.operation = Signal(4)\n"
     "        self.probes = [self.operands.read_port(domain='comb') for _ in range(3)]",
 }
+
+
+#: States in which a region and the lengths are checked.
+_CHECKS = ("RANGE", "START", "WORDS", "LENGTHS", "RESULTS")
 
 
 class EngineProof(wiring.Component):
@@ -110,6 +114,9 @@ class EngineProof(wiring.Component):
         m = Module()
         m.submodules.engine = self.engine = Opened(self.dut)
         self.parts = self.dut.parts
+        #: Words below are programmed.
+        self.mark = Signal(range(self.parts.config.words + 1))
+        m.d.comb += self.mark.eq(self.parts.config.words - self.parts.unprogrammed)
         wiring.connect(m, wiring.flipped(self.rx), self.dut.rx)
         wiring.connect(m, self.dut.tx, wiring.flipped(self.tx))
         m.d.comb += self.ready.eq(self.dut.ready)
@@ -137,7 +144,7 @@ class EngineProof(wiring.Component):
         operation, good = parts.operation, parts.status == Status.OK
         blocks = (Operation.PROGRAM_BLOCK, Operation.LOAD, Operation.READ, *_PRODUCTS)
         operations = {
-            ("HEADER", "RANGE", "WORDS"): (Operation.PROGRAM, *blocks),
+            ("HEADER", "RANGE", "START", "WORDS"): (Operation.PROGRAM, *blocks),
             ("LENGTHS",): blocks,
             ("RESULTS",): (Operation.READ, *_PRODUCTS),
             ("LOAD",): (Operation.LOAD,),
@@ -163,7 +170,7 @@ class EngineProof(wiring.Component):
         """A request that is refused leaves everything as it was when its first byte was taken."""
         parts, state = self.parts, self.engine.state
         kept = Cat(
-            parts.mark,
+            parts.unprogrammed,
             parts.configured,
             parts.programmer.settings.as_value(),
             parts.mac.settings.as_value(),
@@ -182,7 +189,7 @@ class EngineProof(wiring.Component):
         with m.If(state("OPERATION") & self.rx.valid):
             m.d.sync += [before.eq(kept), acted.eq(0)]
         unchanged = ~acted & (before == kept)
-        checking = ("LENGTH", "DISPATCH", "HEADER", "RANGE", "WORDS", "LENGTHS", "RESULTS", "SWALLOW", "FILL")
+        checking = ("LENGTH", "DISPATCH", "HEADER", "SWALLOW", "FILL", *_CHECKS)
         refused = parts.status != Status.OK
         with m.If(state(*checking) | refused):
             m.d.comb += [Assert(unchanged), Assert(~acts.any())]
@@ -238,14 +245,14 @@ class AddressProof(EngineProof):
         row_words, done, left = Signal(2), Signal(6), Signal(6)
         m.d.comb += [
             row_words.eq(cols[1:] + cols[0]),
-            done.eq(row * cols + parts.col),
+            done.eq(row * cols + parts.col - 1),
             left.eq(height[:3] * cols - done),
         ]
         end = start + height[:3] * row_words
 
         listed = _is(parts.operation, (Operation.LOAD, Operation.PROGRAM_BLOCK, Operation.READ))
         reads = parts.operation == Operation.READ
-        before = ("WORDS", "LENGTHS", "RESULTS")
+        before = _CHECKS[1:]
         answers = ("STATUS", "LENGTH_LOW", "LENGTH_HIGH")
         with m.If(listed & good & state(*before, "LOAD", "FILL", "VERDICT", "REPLAY", "FETCH", "SEND")):
             self._place(m, start, height, row, row_words)
@@ -258,12 +265,12 @@ class AddressProof(EngineProof):
             ]
         self._multiplied(m, height, row_words, listed)
         with m.If(listed & good & state("LENGTHS", "RESULTS", "LOAD", "FILL", "VERDICT", "REPLAY")):
-            m.d.comb += [Assert(end <= parts.config.words), Assert(Mux(reads, end, parts.base) <= parts.mark)]
+            m.d.comb += [Assert(end <= parts.config.words), Assert(Mux(reads, end, parts.base) <= self.mark)]
         with m.If(reads & good & state("FETCH", "SEND")):
-            m.d.comb += [Assert(end <= parts.mark), Assert(parts.remaining + parts.part == left << 1)]
+            m.d.comb += [Assert(end <= self.mark), Assert(parts.remaining + parts.part == left << 1)]
             m.d.comb += [Assert(row < height), Assert(parts.part <= 1)]
         with m.If(reads & good & state(*answers)):
-            m.d.comb += [Assert(end <= parts.mark), Assert(parts.remaining == left << 1), Assert(row == 0)]
+            m.d.comb += [Assert(end <= self.mark), Assert(parts.remaining == left << 1), Assert(row == 0)]
         with m.If(state("LOAD")):
             m.d.comb += [Assert(row < height), Assert(parts.remaining + parts.part[0] == left << 1)]
         blocks = parts.operation == Operation.PROGRAM_BLOCK
@@ -278,49 +285,55 @@ class AddressProof(EngineProof):
         m.d.comb += [
             Assert((height >= 1) & (height <= parts.config.side)),
             Assert((parts.cols >= 1) & (parts.cols <= parts.config.side)),
-            Assert(parts.col < parts.cols),
-            Assert(parts.base == start + row * row_words + (parts.col >> 1)),
+            Assert((parts.col >= 1) & (parts.col <= parts.cols)),
+            Assert(parts.base == start + row * row_words + (parts.col - 1 >> 1)),
         ]
-        with m.If(state("WORDS", "LENGTHS", "RESULTS", "FILL", "VERDICT")):
-            m.d.comb += [Assert(row == 0), Assert(parts.col == 0), Assert(parts.part == 0)]
+        with m.If(state(*_CHECKS[1:], "FILL", "VERDICT")):
+            m.d.comb += [Assert(row == 0), Assert(parts.col == 1), Assert(parts.part == 0)]
+        with m.If(state("WORDS")):
+            m.d.comb += Assert(parts.gap == (parts.base > self.mark))
 
     def _multiplied(self, m, height, row_words, listed):
         """What the multiplier has when it is done: words, then cells."""
         parts, state, multiplier = self.parts, self.engine.state, self.parts.multiplier
         step, turn = self.engine.inside("multiplier")["step"], self.engine["turn", 2]
         with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE")):
-            m.d.comb += [Assert(parts.col == 0), Assert(~multiplier.busy)]
+            m.d.comb += [Assert(parts.col == 1), Assert(~multiplier.busy)]
             m.d.comb += Assert(state("HEADER") | (parts.part <= state("LENGTH")))
         with m.If(state("HEADER") & (parts.part != 0) | state("RANGE")):
             m.d.comb += Assert(turn == 0)
-        m.d.comb += Assert(~multiplier.busy | state("WORDS", "LENGTHS", "RESULTS"))
+        m.d.comb += Assert(~multiplier.busy | state(*_CHECKS[1:]))
         m.d.comb += Assert(multiplier.busy | (step == 0))
-        factor, high, turned = Signal(3), Signal(16), Signal(32)
+        with m.If(state("START")):
+            m.d.comb += Assert(multiplier.busy & (step == 0))
+        words = state("START", "WORDS")
+        doubled = ~words & (parts.operation != Operation.PROGRAM_BLOCK)
+        factor, high, turned = Signal(3), Signal(17), Signal(32)
         m.d.comb += [
-            factor.eq(Mux(state("WORDS"), row_words, parts.cols)),
+            factor.eq(Mux(words, row_words, parts.cols)),
             turned.eq(height << step),
-            high.eq(Mux(multiplier.busy, turned[16:], height)),
+            high.eq(Mux(multiplier.busy, turned << doubled >> 16, height << doubled)),
         ]
-        with m.If(listed & state("WORDS", "LENGTHS", "RESULTS")):
+        with m.If(listed & state(*_CHECKS[1:])):
             m.d.comb += [
-                Assert(turn == Mux(state("WORDS"), 1, 2)),
+                Assert(turn == Mux(words, 1, 2)),
                 Assert(parts.rows == Mux(multiplier.busy, turned[:16] | turned[16:], height)),
-                Assert(multiplier.product == factor * high[:3]),
+                Assert(multiplier.product == factor * high[:4]),
                 Assert(~multiplier.overflow),
             ]
 
     def _written(self, m, blocks):
         """Every word written is one of the memory's, and is programmed or the first that is not."""
         parts, state, memory = self.parts, self.engine.state, self.parts.memory
-        m.d.comb += Assert(parts.mark <= parts.config.words)
+        m.d.comb += Assert(parts.unprogrammed <= parts.config.words)
         with m.If(state("SWEEP")):
-            m.d.comb += Assert(parts.mark == 0)
+            m.d.comb += Assert(self.mark == 0)
         with m.If(blocks & parts.programmer.busy):
             address = parts.programmer.address
-            m.d.comb += [Assert(address < parts.config.words), Assert(address <= parts.mark)]
+            m.d.comb += [Assert(address < parts.config.words), Assert(address <= self.mark)]
         with m.If(memory.write_enable.any() & (parts.operation != Operation.PROGRAM)):
             m.d.comb += Assert(memory.write_address < parts.config.words)
-            m.d.comb += Assert((memory.write_address <= parts.mark) | ~self.ready)
+            m.d.comb += Assert((memory.write_address <= self.mark) | ~self.ready)
 
 
 class ListProof(EngineProof):
@@ -329,7 +342,7 @@ class ListProof(EngineProof):
     def _claims(self, m):
         parts, state = self.parts, self.engine.state
         lists = (parts.operation == Operation.PROGRAM) & (parts.status == Status.OK)
-        product, mark, request = parts.multiplier.product, parts.mark, parts.programmer.request
+        product, mark, request = parts.multiplier.product, self.mark, parts.programmer.request
         number, item, mine = AnyConst(7), Signal(8), Signal()
         cell = [probe.data for probe in parts.probes]
         for place, probe in enumerate(parts.probes):
@@ -341,13 +354,13 @@ class ListProof(EngineProof):
         with m.If(request.valid & request.ready):
             m.d.sync += mine.eq(item == number)
 
-        m.d.comb += Assert(~parts.multiplier.busy | state("WORDS", "LENGTHS", "RESULTS"))
+        m.d.comb += Assert(~parts.multiplier.busy | state(*_CHECKS[1:]))
         busy = lists & state("FILL", "VERDICT", "REPLAY")
         fits = Cat(cell)[:PLACE_BITS][parts.config.lane_bits :] < product
-        with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE") | lists & state("WORDS")):
+        with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE") | lists & state("START", "WORDS")):
             m.d.comb += [Assert(item == 0), Assert(parts.third == 0), Assert(parts.index == 0)]
         with m.If(busy):
-            m.d.comb += Assert(parts.remaining <= parts.config.buffer)
+            m.d.comb += [Assert(parts.remaining <= parts.config.buffer), Assert(parts.cols == ~product[:16])]
         with m.If(busy | lists & state("DRAIN")):
             m.d.comb += Assert(parts.base + product <= mark)
         with m.If(lists & state("FILL", "REPLAY")):
@@ -365,7 +378,7 @@ class ListProof(EngineProof):
         with m.If(lists & state("VERDICT", "REPLAY") & (number * 3 + 2 < parts.remaining)):
             m.d.comb += Assert(fits)
         with m.If(lists & state("REPLAY") & (item == number)):
-            m.d.comb += Assert(parts.operands_read.data == Array(cell)[parts.third])
+            m.d.comb += Assert(parts.operand == Array(cell)[parts.third])
         with m.If(lists & mine & parts.programmer.busy):
             m.d.comb += Assert(parts.programmer.address < mark)
 
@@ -425,12 +438,12 @@ def test_an_altered_engine_is_not_proved(old, new, sby):
     ("proof", "old", "new"),
     [
         # A region ends one word behind the memory.
-        (AddressProof, "(end > config.words)", "(end > config.words + 1)"),
+        (AddressProof, "_above(self.end, config.words)", "_above(self.end, config.words + 1)"),
         # A block leaves a gap.
-        (AddressProof, "behind.eq(Mux(writes, self.base, end)", "behind.eq(Mux(writes, 0, end)"),
+        (AddressProof, "Mux(writes, self.gap,", "Mux(writes, 0,"),
         # Cells of a list are one word behind the region, or in one that was never programmed.
-        (ListProof, "self._word() >= self.multiplier.product", "self._word() > self.multiplier.product"),
-        (ListProof, "behind.eq(Mux(writes, self.base, end)", "behind.eq(Mux(writes, self.base, self.base)"),
+        (ListProof, "~(self._word() < ~self.cols)", "(self._word() > ~self.cols)"),
+        (ListProof, "Mux(writes, self.gap,", "Mux(1, self.gap,"),
     ],
 )
 def test_an_engine_that_writes_elsewhere_is_not_proved(proof, old, new, sby):

@@ -188,10 +188,10 @@ class WalkProof(wiring.Component):
         with m.If(inside["running"]):
             m.d.comb += [Assert(~inside["starting"]), Assert((inner >= 1) & (inner <= length))]
             with m.If(inside["fresh"]):
-                m.d.comb += Assert(filling | (inner == length))
+                m.d.comb += Assert(filling | (inner == 1))
             with m.Else():
-                m.d.comb += [Assert(~filling), Assert(stepped + inner == length), Assert(stepped != 0)]
-            with m.If(filling & (inner == 1) & (dut.tail != 0)):
+                m.d.comb += [Assert(~filling), Assert(stepped + 1 == inner), Assert(stepped != 0)]
+            with m.If(filling & (inner == length) & (dut.tail != 0)):
                 m.d.comb += Assert((inside["lane"] != 0) & (inside["lane"] <= dut.tail))
 
 
@@ -303,7 +303,7 @@ def test_the_longest_walk_is_reached(sby):
     ("old", "new"),
     [
         ("fresh.eq(turn)", "fresh.eq(0)"),
-        ("(inner == 1) & (~filling", "(inner == 0) & (~filling"),
+        ("(inner == length) & (~filling", "(inner == length + 1) & (~filling"),
         ("command.cols[shift:] + tail.any()", "command.cols"),
     ],
 )

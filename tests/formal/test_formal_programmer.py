@@ -63,10 +63,10 @@ class ProgrammerProof(wiring.Component):
             Assert(started == self._is(_State.SPREAD, _State.MEAN, _State.WRITE)),
             Assert(~dut.write | started),
         ]
-        number, left = Signal(9), self.inside["left"]
+        number, attempt = Signal(9), self.inside["attempt"]
         m.d.comb += number.eq(attempts + self._is(_State.SAMPLE))
         with m.If(dut.busy & (self.settings.policy == Policy.VERIFY.value)):
-            m.d.comb += [Assert(left != 0), Assert(number + left == self.settings.tries + 1)]
+            m.d.comb += Assert(number == attempt)
             m.d.comb += Assert((number >= 1) & (number <= self.settings.tries))
         with m.Elif(dut.busy):
             m.d.comb += [Assert(number == 1), Assert(~self._is(_State.READ_BACK, _State.JUDGE))]
@@ -126,7 +126,7 @@ def test_an_altered_programmer_fails(old, new, sby):
     ("old", "new"),
     [
         # One try too many.
-        ("& ~near & (left != 1)", "& ~near & (left != 0)"),
+        ("last.eq(attempt == self.settings.tries)", "last.eq(attempt == self.settings.tries + 1)"),
         # Two events in a row in one half of the tally.
         ("event.index.eq(Counter.RETRIES)", "event.index.eq(Counter.CLIPPED)"),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from qcloop.cli import main
 from qcloop_hdl.config import SIZES
+from qcloop_hdl.verilog import engine_verilog
 
 
 def run(*arguments):
@@ -49,3 +50,9 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
     monkeypatch.delitem(sys.modules, "qcloop_hdl.verilog", raising=False)
     assert run("hdl", "verilog", "--size", "small") == 2
     assert "pip install 'qcloop[hdl]'" in capsys.readouterr().err
+
+
+def test_no_register_has_a_value_of_no_bits():
+    """Icarus refuses them."""
+    for config in SIZES.values():
+        assert "{0{" not in engine_verilog(config)

@@ -41,8 +41,8 @@ def test_the_small_engine_stays_in_its_budget(rows):
     (small,) = (row.took for row in rows if row.size == "small")
     assert small.luts <= 3000, small
     assert small.multipliers <= 8, small
-    # Leaves a third of an UP5K to the board's own logic.
-    assert small.logic_cells <= 3520, small
+    # Leaves two fifths of an UP5K to the link and the board.
+    assert small.logic_cells <= 3200, small
 
 
 def cell(kind, output, **pins):
