@@ -47,14 +47,14 @@ def sim(
     The first board of a size is compiled, which takes some seconds and a C++ compiler. End it with Ctrl-C.
     """
     wrong = Faults(**faults)
-    board = CompiledBoard(
-        SIZES[size], bit_clocks=divisor(clock * 1e6, baud) if uart else None, waveform=vcd is not None
-    )
     if vcd is not None:
         try:
             vcd.write_bytes(b"")
         except OSError as error:
             raise ConfigError(f"cannot write {vcd}: {error.strerror}; give a file you can write") from error
+    board = CompiledBoard(
+        SIZES[size], bit_clocks=divisor(clock * 1e6, baud) if uart else None, waveform=vcd is not None
+    )
     port = PtyPort() if tcp is None else TcpPort(tcp)
     click.echo(port.url)
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from qcloop.errors import LinkError
+from qcloop.errors import ConfigError, LinkError
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.faults import BadLine, Faults
 
@@ -98,18 +98,20 @@ class TcpPort:
 
     Raises
     ------
+    ConfigError
+        If it is no such address.
     LinkError
         If the address cannot be used.
     """
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
+        if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ConfigError(f"an address must be host:port with a port of 0 to 65535, not '{address}'")
         try:
             self._server = socket.create_server((host or "127.0.0.1", int(port)), backlog=1)
-        except (OSError, ValueError, OverflowError) as error:
-            raise LinkError(
-                f"cannot listen on {address}: {error}; give host:port with a free port"
-            ) from error
+        except OSError as error:
+            raise LinkError(f"cannot listen on {address}: {error.strerror}; choose another port") from error
         self._client: socket.socket | None = None
         self.url = "socket://{}:{}".format(*self._server.getsockname()[:2])
 

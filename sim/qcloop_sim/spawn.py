@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import IO, cast
 
 from qcloop.errors import ConfigError, LinkError
 from qcloop_hdl.config import SIZES
@@ -38,23 +39,20 @@ class SpawnedBoard:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        assert self._process.stdout is not None
+        self._input, self._output = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         #: What to open.
-        self.url = self._process.stdout.readline().strip()
+        self.url = self._output.readline().strip()
         if not self.url:
             _, message = self._process.communicate(timeout=_START)
             raise LinkError(f"the virtual board did not come up: {message.strip() or 'it said nothing'}")
 
     def close(self) -> None:
         """End the board."""
-        process = self._process
-        assert process.stdin is not None
-        process.stdin.close()
+        self._input.close()
         try:
-            process.wait(_STOP)
+            self._process.wait(_STOP)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+        cast(IO[str], self._process.stderr).close()

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,22 @@ def test_a_tcp_address_in_use_is_an_error(started):
     url = started("--tcp", "127.0.0.1:0")
     with pytest.raises(LinkError, match="cannot listen on"):
         SpawnedBoard("small", ("--tcp", url.removeprefix("socket://")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tcp", "nonsense"), r"host:port with a port of 0 to 65535, not 'nonsense'"),
+        (("--tcp", "127.0.0.1:70000"), r"not '127\.0\.0\.1:70000'"),
+        (("--vcd", "/no/such/folder/x.vcd"), r"cannot write /no/such/folder/x\.vcd"),
+        (("--uart", "--baud", "7000000"), r"7000000 baud at 24 MHz leave 3\.43; choose at most 6000000"),
+        (("--flip", "2"), r"flip must be 0 to 0\.1, not 2\.0"),
+    ],
+)
+def test_a_board_that_cannot_be_says_why(qcloop, arguments, message):
+    status, output, errors = qcloop("sim", *arguments)
+    assert (status, output) == (2, "")
+    assert re.search(message, errors) and len(errors.splitlines()) == 1
 
 
 def test_case_5_a_port_opens_once():
