@@ -7,12 +7,65 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from qcloop_hdl.memory import read_register
+
 #: Bytes of the encoder's buffer: a run and what is being written behind it.
 BUFFER = 512
 #: Bytes that are kept free: the end of a long run and of a frame are written without asking for room.
 _MARGIN = 4
 #: Longest run without a zero, and its code.
 _RUN, _FULL = 254, 255
+
+
+class ByteMemory(wiring.Component):
+    """Bytes in a block RAM. A read of the byte that is being written is none: ``read_data`` stays.
+
+    Latency: a clock. No initial contents; reset: none.
+
+    Parameters
+    ----------
+    depth : int
+        A power of two.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        address = range(depth)
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(address),
+                "write_data": In(8),
+                "read_enable": In(1),
+                "read_address": In(address),
+                "read_data": Out(8),
+            }
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of bytes."""
+        return self._depth
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=self._depth, init=[])
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        # With this register the read port becomes the synchronous one of a block RAM.
+        register = read_register(8)
+        m.d.comb += [
+            write.en.eq(self.write_enable),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.addr.eq(self.read_address),
+            self.read_data.eq(register),
+        ]
+        # So synthesis can see that they never meet, and builds nothing for a collision.
+        meet = self.write_enable & (self.write_address == self.read_address)
+        with m.If(self.read_enable & ~meet):
+            m.d.sync += register.eq(read.data)
+        return m
 
 
 class Piece(data.Struct):
@@ -91,8 +144,7 @@ class CobsEncoder(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.buffer = buffer = Memory(shape=8, depth=BUFFER, init=[])
-        write, read = buffer.write_port(), buffer.read_port()
+        m.submodules.buffer = buffer = ByteMemory(BUFFER)
         # Place of the run's code; that behind the last byte of the run is `place`. What is before the code
         # may leave; `leaving` is the next to do so.
         code, place, leaving = (Signal(range(BUFFER), init=init) for init in (0, 1, 0))
@@ -101,8 +153,8 @@ class CobsEncoder(wiring.Component):
         full = Signal()
         m.d.comb += [
             full.eq((leaving - place)[: len(place)] < _MARGIN),
-            write.addr.eq(place),
-            write.data.eq(self.i.payload.byte),
+            buffer.write_address.eq(place),
+            buffer.write_data.eq(self.i.payload.byte),
         ]
         next_run = [code.eq(place), place.eq(place + 1), count.eq(1)]
 
@@ -111,10 +163,10 @@ class CobsEncoder(wiring.Component):
                 m.d.comb += self.i.ready.eq(~full)
                 with m.If(self.i.valid & ~full):
                     with m.If(self.i.payload.byte == 0):
-                        self._close(m, write, code, count)
+                        self._close(m, buffer, code, count)
                         m.d.sync += next_run
                     with m.Else():
-                        m.d.comb += write.en.eq(1)
+                        m.d.comb += buffer.write_enable.eq(1)
                         m.d.sync += [place.eq(place + 1), count.eq(count + 1)]
                         with m.If(count == _RUN):
                             m.next = "FULL"
@@ -124,14 +176,14 @@ class CobsEncoder(wiring.Component):
                             m.next = "FULL LAST"
             for name, following in (("FULL", "CONTENT"), ("FULL LAST", "LAST")):
                 with m.State(name):
-                    self._close(m, write, code, count)
+                    self._close(m, buffer, code, count)
                     m.d.sync += next_run
                     m.next = following
             with m.State("LAST"):
-                self._close(m, write, code, count)
+                self._close(m, buffer, code, count)
                 m.next = "DELIMITER"
             with m.State("DELIMITER"), m.If(~full):
-                m.d.comb += [write.en.eq(1), write.data.eq(0)]
+                m.d.comb += [buffer.write_enable.eq(1), buffer.write_data.eq(0)]
                 m.d.sync += [code.eq(place + 1), place.eq(place + 2), count.eq(1)]
                 m.next = "CONTENT"
 
@@ -140,10 +192,10 @@ class CobsEncoder(wiring.Component):
         m.d.comb += [
             there.eq(leaving != code),
             fetch.eq(there & (~offered | self.o.ready)),
-            read.addr.eq(leaving),
-            read.en.eq(fetch),
+            buffer.read_address.eq(leaving),
+            buffer.read_enable.eq(fetch),
             self.o.valid.eq(offered),
-            self.o.payload.eq(read.data),
+            self.o.payload.eq(buffer.read_data),
             self.idle.eq(machine.ongoing("CONTENT") & ~there & ~offered),
         ]
         with m.If(fetch):
@@ -153,6 +205,6 @@ class CobsEncoder(wiring.Component):
         return m
 
     @staticmethod
-    def _close(m: Module, write: Any, code: Any, count: Any) -> None:
+    def _close(m: Module, buffer: Any, code: Any, count: Any) -> None:
         """End the run: write its code, which is the number of its bytes and one."""
-        m.d.comb += [write.en.eq(1), write.addr.eq(code), write.data.eq(count)]
+        m.d.comb += [buffer.write_enable.eq(1), buffer.write_address.eq(code), buffer.write_data.eq(count)]

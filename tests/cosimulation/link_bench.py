@@ -50,6 +50,8 @@ class BoardLine:
 
     def read(self, timeout):
         if not self._unread:
+            if timeout == 0:  # nothing has had the time to come
+                return b""
             self._unread = self._to_host.pass_on(self._run())
             self._due = monotonic() + self.lag
             self.round_trips += bool(self._unread)
