@@ -83,7 +83,7 @@ def line(data: Dataset, images: int) -> None:
     print("update      bytes to board  from board      clocks  one way  either way  images/s  framing")
     for update in Update:
         board = CompiledBoard(SIZES["small"], bit_clocks=bit)
-        array = RemoteArray(LinkStream(BoardLine(board)))
+        array = RemoteArray(LinkStream(BoardLine(board, eager=True)))
         trainer = trainer_on(array, data, images, update)
         counts = array.link.counts
         before = counted(board, counts)

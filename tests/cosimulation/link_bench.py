@@ -16,6 +16,7 @@ from qcloop_sim.server import PtyPort, Server
 SETTINGS = ArraySettings.from_profile(resolve_device("A", 32, None), seed=5)
 #: Clocks after which a board that does not come to rest is taken to wait for more.
 _REST = 60_000
+_TURN = 1000
 
 
 class BoardLine:
@@ -29,12 +30,15 @@ class BoardLine:
         Seconds by which what the board sends is late.
     pieces : Random, optional
         Cuts what the host reads into pieces of a few bytes.
+    eager : bool
+        Give the host what has come at once, as a line without delay does; without, all that the board sends
+        before it needs more from the host comes in one round trip.
     """
 
     name = "board"
 
-    def __init__(self, board, faults=None, *, lag=0.0, pieces=None):
-        self.board, self.lag, self.pieces = board, lag, pieces
+    def __init__(self, board, faults=None, *, lag=0.0, pieces=None, eager=False):
+        self.board, self.lag, self.pieces, self.eager = board, lag, pieces, eager
         faults = faults or Faults()
         self._to_board, self._to_host = BadLine(faults, "in"), BadLine(faults, "out")
         self._written, self._unread = b"", b""
@@ -67,10 +71,10 @@ class BoardLine:
     def _run(self):
         came, spent = b"", 0
         while True:
-            out, self._written, ended = self.board.run(self._written, 20_000)
+            out, self._written, ended = self.board.run(self._written, _TURN)
             came += out
-            spent = 0 if out else spent + 20_000
-            if ended is Ended.IDLE or spent >= _REST:
+            spent = 0 if out else spent + _TURN
+            if ended is Ended.IDLE or spent >= _REST or (came and self.eager):
                 return came
 
     def close(self):
