@@ -16,7 +16,7 @@ from qcloop_sim.server import PtyPort, Server
 SETTINGS = ArraySettings.from_profile(resolve_device("A", 32, None), seed=5)
 #: Clocks after which a board that does not come to rest is taken to wait for more.
 _REST = 60_000
-_TURN = 1000
+_TURN = 2000
 
 
 class BoardLine:
@@ -71,9 +71,10 @@ class BoardLine:
     def _run(self):
         came, spent = b"", 0
         while True:
-            out, self._written, ended = self.board.run(self._written, _TURN)
+            out, rest, ended = self.board.run(self._written, _TURN)
             came += out
-            spent = 0 if out else spent + _TURN
+            spent = 0 if out or len(rest) < len(self._written) else spent + _TURN
+            self._written = rest
             if ended is Ended.IDLE or spent >= _REST or (came and self.eager):
                 return came
 

@@ -172,6 +172,17 @@ def test_another_session_takes_the_board_over():
         first.counters()
 
 
+def test_a_new_session_is_never_taken_for_the_old_one(monkeypatch):
+    """A host that chose the board's session would find both streams in mid-flow."""
+    monkeypatch.setattr("qcloop.link.stream.secrets.choice", lambda numbers: numbers[0])
+    for _ in range(3):
+        array, golden = both(remote_array(board())[0])
+        for one in (array, golden):
+            one.configure(SETTINGS)
+            one.program_block(REGION, block(1))
+        assert array.counters() == golden.counters()
+
+
 def test_junk_before_the_first_frame_is_passed_over():
     line = BoardLine(board())
     line.write(Random(1).randbytes(3000))
@@ -292,3 +303,20 @@ def test_settings_and_states_travel_unchanged():
         one.program_block(REGION, block(1, states=2))
     for ours, theirs in zip(array.read(REGION), golden.read(REGION), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_frame_that_comes_in_pieces_is_waited_for():
+    """As on a slow line: each read returns a few bytes, and none of them is a reason to ask again."""
+    array, golden = both(remote_array(board(), pieces=Random(2))[0])
+    for one in (array, golden):
+        one.configure(SETTINGS)
+        one.program_block(REGION, block(1))
+    np.testing.assert_array_equal(array.read(REGION)[1], golden.read(REGION)[1])
+    assert array.link.counts.repeats == 0
+
+
+def test_a_host_that_was_busy_does_not_take_the_board_for_lost():
+    array, _ = remote_array(board(), lag=0.06)
+    array.configure(SETTINGS)
+    array.link._heard = array.link._moved = -1e9
+    assert sum(array.counters().attempts) == 0

@@ -8,7 +8,7 @@ piece of a stream (its payload) and a CRC; on the line it is COBS-encoded and fo
 field    bits  meaning
 =======  ====  ===========================================================================================
 kind     8     :class:`Kind`
-session  8     number the host chose when it opened the link, 1 to 255; 0: none
+session  8     number the host chose when it opened the link, 1 to 255, not the board's; 0: none
 attempt  8     how often the host has asked for something again; the board returns what it saw last
 seq      16    offset in the sender's stream of the first payload byte, modulo 2^16
 ack      16    offset of the next byte that the sender of the frame expects from the other side

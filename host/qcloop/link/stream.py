@@ -127,7 +127,10 @@ class LinkStream:
 
     def open(self) -> None:
         """Start a new session: the board's engine is reset and both streams start anew."""
-        self._session = 1 + secrets.randbelow(255)
+        # The board takes its own session for a repetition: the new one must be another.
+        identify = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
+        old = ask_identity(self._transport, self._reader, identify, self._give_up).session
+        self._session = secrets.choice([number for number in range(1, 256) if number != old])
         self._attempt = 0
         # Requests from offset `base` on are kept until the board has them; `next` is the next to be sent.
         self._requests, self._base, self._next, self._limit = bytearray(), 0, 0, 0
@@ -161,11 +164,15 @@ class LinkStream:
             If the board was reset; a new session is open then.
         """
         patience = self._patience
+        # The host may have been busy with other things.
+        self._heard = self._moved = monotonic()
         while len(self._answers) < count:
             self._push()
-            if self._pump(patience):
-                continue
+            # On a slow line a frame comes in many pieces.
+            came = self._pump(patience)
             self._check_alive()
+            if came:
+                continue
             self._ask()
             # A long computation is not asked after all the time.
             patience = min(2 * patience, _PATIENT)
@@ -239,8 +246,8 @@ class LinkStream:
     # -- receiving ------------------------------------------------------------------------------
 
     def _pump(self, timeout: float) -> bool:
-        """Take what has come within so many seconds; return whether there was a frame of the session."""
-        heard = False
+        """Take what has come within so many seconds; return whether a byte has."""
+        heard, before = False, self.counts.bytes_in
         for frame in self._reader.read(timeout):
             if frame.kind == Kind.CLOSED:
                 self._reopen()
@@ -250,7 +257,7 @@ class LinkStream:
         if heard:
             self._heard = monotonic()
             self._push()
-        return heard
+        return self.counts.bytes_in > before
 
     def _take(self, frame: Frame) -> None:
         self._acknowledge(frame)
