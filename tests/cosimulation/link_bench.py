@@ -9,7 +9,7 @@ from qcloop.array import ArraySettings
 from qcloop.device import resolve_device
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
-from qcloop_sim.board import CompiledBoard, Ended
+from qcloop_sim.board import Ended
 from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.server import PtyPort, Server
 
@@ -102,7 +102,3 @@ def served(board, faults=None):
         thread.join()
         close(stop)
         close(tell)
-
-
-def compiled(config, **options):
-    return CompiledBoard(config, **options)
