@@ -11,6 +11,9 @@ from qcloop_hdl.engine import Engine
 from qcloop_hdl.link import Link, LinkConfig
 from qcloop_hdl.uart import UartReceiver, UartTransmitter
 
+#: For a board's lights. A session is open; strobes: a good frame came, something was wrong.
+_LIGHTS = {"open": Out(1), "seen": Out(1), "wrong": Out(1)}
+
 
 class ByteBoard(wiring.Component):
     """Link and engine, with the bytes of the line on ports.
@@ -33,11 +36,8 @@ class ByteBoard(wiring.Component):
                 "tx": Out(stream.Signature(8)),
                 #: Nothing happens before a byte comes.
                 "idle": Out(1),
-                #: A session is open; strobes: a good frame came, something was wrong.
-                "open": Out(1),
-                "seen": Out(1),
-                "wrong": Out(1),
             }
+            | _LIGHTS
         )
 
     def elaborate(self, platform: Any) -> Module:
@@ -55,9 +55,7 @@ class ByteBoard(wiring.Component):
             link.rx_error.eq(self.rx_error),
             link.engine_idle.eq(engine.idle),
             self.idle.eq(link.idle),
-            self.open.eq(link.open),
-            self.seen.eq(link.seen),
-            self.wrong.eq(link.wrong),
+            *(getattr(self, light).eq(getattr(link, light)) for light in _LIGHTS),
         ]
         return m
 
@@ -82,11 +80,8 @@ class UartBoard(wiring.Component):
                 "tx": Out(1, init=1),
                 #: Nothing happens before the line falls.
                 "idle": Out(1),
-                #: A session is open; strobes: a good frame came, something was wrong.
-                "open": Out(1),
-                "seen": Out(1),
-                "wrong": Out(1),
             }
+            | _LIGHTS
         )
 
     def elaborate(self, platform: Any) -> Module:
@@ -103,8 +98,6 @@ class UartBoard(wiring.Component):
             board.rx_error.eq(receiver.error),
             self.tx.eq(transmitter.pin),
             self.idle.eq(board.idle & transmitter.idle & receiver.idle),
-            self.open.eq(board.open),
-            self.seen.eq(board.seen),
-            self.wrong.eq(board.wrong),
+            *(getattr(self, light).eq(getattr(board, light)) for light in _LIGHTS),
         ]
         return m

@@ -35,7 +35,20 @@ def divisor(clock_hz: float, baud: int) -> int:
     return clocks
 
 
-class UartReceiver(wiring.Component):
+class _Uart(wiring.Component):
+    """One direction of a line whose bits take so many clocks."""
+
+    def __init__(self, clocks: int, ports: dict[str, Any]) -> None:
+        self._clocks = clocks
+        super().__init__(ports)
+
+    @property
+    def clocks(self) -> int:
+        """Clocks of a bit."""
+        return self._clocks
+
+
+class UartReceiver(_Uart):
     """Receives bytes: each bit is looked at in its middle.
 
     A start bit shorter than half a bit is taken for noise. After a byte without a stop bit the line must
@@ -48,8 +61,8 @@ class UartReceiver(wiring.Component):
     """
 
     def __init__(self, clocks: int) -> None:
-        self._clocks = clocks
         super().__init__(
+            clocks,
             {
                 #: The line; high when idle. Synchronised here.
                 "pin": In(1, init=1),
@@ -60,13 +73,8 @@ class UartReceiver(wiring.Component):
                 "error": Out(1),
                 #: No byte is on its way.
                 "idle": Out(1),
-            }
+            },
         )
-
-    @property
-    def clocks(self) -> int:
-        """Clocks of a bit."""
-        return self._clocks
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -101,7 +109,7 @@ class UartReceiver(wiring.Component):
         return m
 
 
-class UartTransmitter(wiring.Component):
+class UartTransmitter(_Uart):
     """Sends bytes; a bit takes exactly ``clocks`` clocks, a byte ten bits, and the next follows at once.
 
     Parameters
@@ -111,21 +119,16 @@ class UartTransmitter(wiring.Component):
     """
 
     def __init__(self, clocks: int) -> None:
-        self._clocks = clocks
         super().__init__(
+            clocks,
             {
                 "bytes": In(stream.Signature(8)),
                 #: The line; high when idle.
                 "pin": Out(1, init=1),
                 #: Nothing is on the line.
                 "idle": Out(1),
-            }
+            },
         )
-
-    @property
-    def clocks(self) -> int:
-        """Clocks of a bit."""
-        return self._clocks
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

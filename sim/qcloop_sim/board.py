@@ -138,7 +138,8 @@ class CompiledBoard:
         run.input, run.in_length = data, len(data)
         run.output, run.out_room = ctypes.addressof(self._output), OUTPUT
         ended = Ended(self._library.board_run(self._board, run, clocks))
-        return self._output.raw[: OUTPUT - run.out_room], data[len(data) - run.in_length :], ended
+        came = ctypes.string_at(self._output, OUTPUT - run.out_room)
+        return came, data[len(data) - run.in_length :], ended
 
     def take_waveform(self) -> bytes:
         """Return what was added to the waveform since the last call, as VCD text."""

@@ -40,6 +40,11 @@ def block(seed, region=REGION, states=32):
     return np.random.default_rng(seed).integers(0, states, (region.rows, region.cols), np.uint8)
 
 
+def assert_same_cells(array, golden, region=REGION):
+    for ours, theirs in zip(array.read(region), golden.read(region), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 class RemotePair(Pair):
     """The random programs of the engine's bench, on an array behind a link."""
 
@@ -69,8 +74,7 @@ def test_case_1_frames_are_put_together_from_short_reads():
     for one in (array, golden):
         one.configure(SETTINGS)
         one.program_block(REGION, block(1))
-    for ours, theirs in zip(array.read(REGION), golden.read(REGION), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_cells(array, golden)
 
 
 def test_case_1_a_frame_that_stays_short_is_an_error_and_never_parsed():
@@ -115,8 +119,7 @@ def test_case_8_bursts_come_back_intact(size):
     for one in (array, golden):
         one.configure(SETTINGS)
         one.load(region, levels, codes)
-    for ours, theirs in zip(array.read(region), golden.read(region), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_cells(array, golden, region)
 
 
 # -- the stream -------------------------------------------------------------------------------------
@@ -159,8 +162,7 @@ def test_a_reset_is_noticed_and_the_array_can_be_loaded_again():
     for one in (array, golden):
         one.configure(SETTINGS)
         one.program_block(REGION, block(8))
-    for ours, theirs in zip(array.read(REGION), golden.read(REGION), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_cells(array, golden)
 
 
 def test_another_session_takes_the_board_over():
@@ -301,8 +303,7 @@ def test_settings_and_states_travel_unchanged():
     for one in (array, golden):
         one.configure(settings)
         one.program_block(REGION, block(1, states=2))
-    for ours, theirs in zip(array.read(REGION), golden.read(REGION), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_cells(array, golden)
 
 
 def test_a_frame_that_comes_in_pieces_is_waited_for():

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from amaranth import ClockDomain, Module
 from amaranth.sim import Simulator
@@ -20,18 +19,18 @@ from qcloop import operations
 from qcloop.array import (
     STUCK_LEVEL,
     AdcStage,
-    Array,
     ArrayConfig,
     ArraySettings,
-    Counters,
     GoldenArray,
     Policy,
     Positions,
     Region,
 )
-from qcloop.array.contract import I8, I16, I32, U8
+from qcloop.array.contract import I32, U8
 from qcloop.errors import QcloopError
 from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.link.frames import Identity
+from qcloop.link.remote import RemoteArray
 from qcloop.operations import Operation, Status
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
@@ -130,51 +129,27 @@ class SimulatedEngine:
         return status, results
 
 
-class EngineArray(Array):
-    """An array behind an engine's byte streams."""
+class ExchangedLink:
+    """A link whose other end is an engine's two streams: each request is executed when it is sent."""
+
+    name = "engine"
 
     def __init__(self, config: EngineConfig, exchange: Callable[[bytes], tuple[int, bytes]]) -> None:
-        super().__init__(config.array)
-        self._buffer = config.buffer
-        self._exchange = exchange
-        self._start = Positions()
+        self.identity = Identity(config.info, boots=0, request_buffer=0, answer_buffer=0)
+        self._exchange, self._answers = exchange, b""
 
-    def _do(self, requests: Iterable[bytes]) -> bytes:
-        joined = b""
-        for request in requests:
-            status, results = self._exchange(request)
-            operations.check_status(status, Operation(request[0]))
-            joined += results
-        return joined
+    def send(self, request: bytes) -> None:
+        status, results = self._exchange(request)
+        self._answers += operations.HEADER.pack(status, len(results)) + results
 
-    def counters(self) -> Counters:
-        return operations.decode_counters(self._do([operations.request(Operation.COUNTERS)]))
+    def receive(self, count: int) -> bytes:
+        data, self._answers = self._answers[:count], self._answers[count:]
+        return data
 
-    def positions(self) -> Positions:
-        lanes = self.config.lanes
-        return operations.positions_after(self._start, self.counters(), self.settings, lanes)
 
-    def _configure(self, settings: ArraySettings, positions: Positions) -> None:
-        self._do([operations.configure_request(settings, positions, self.config.lanes)])
-        self._start = positions
-
-    def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
-        self._do(operations.program_requests(region, cells, levels, self.config.lanes, self._buffer))
-
-    def _program_block(self, region: Region, levels: U8) -> None:
-        self._do(operations.block_requests(region, levels, self.config.lanes, self._buffer))
-
-    def _load(self, region: Region, levels: U8, codes: I16) -> None:
-        self._do(operations.load_requests(region, levels, codes, self.config.lanes))
-
-    def _forward(self, region: Region, x: U8, bits: int) -> I32:
-        return operations.decode_products(self._do(operations.forward_requests(region, x, bits)), region.cols)
-
-    def _backward(self, region: Region, d: I8) -> I32:
-        return operations.decode_products(self._do(operations.backward_requests(region, d)), region.rows)
-
-    def _read(self, region: Region) -> tuple[U8, I16]:
-        return operations.decode_cells(self._do(operations.read_requests(region, self.config.lanes)), region)
+def engine_array(config: EngineConfig, exchange: Callable[[bytes], tuple[int, bytes]]) -> RemoteArray:
+    """Return the host's array behind an engine's byte streams."""
+    return RemoteArray(ExchangedLink(config, exchange))
 
 
 # -- random programs -------------------------------------------------------------------------------
@@ -206,7 +181,7 @@ class Pair:
         self.engine = engine
         self.config = engine.config
         self.golden = GoldenArray(self.config.array)
-        self.array = EngineArray(self.config, engine.exchange)
+        self.array = engine_array(self.config, engine.exchange)
 
     # Each returns nothing and raises AssertionError where the two differ.
 

@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from engine_bench import EngineArray, Pair, SimulatedEngine, check, failure, random_program, shrink, tiny
+from engine_bench import Pair, SimulatedEngine, check, engine_array, failure, random_program, shrink, tiny
 
 from qcloop import operations
 from qcloop.array import (
@@ -59,7 +59,7 @@ def test_nothing_is_taken_or_answered_before_the_memory_is_cleared(lanes):
 def test_a_product_before_anything_was_programmed_is_refused():
     config = tiny(4)
     engine = SimulatedEngine(config)
-    EngineArray(config, engine.exchange).configure(SETTINGS)
+    engine_array(config, engine.exchange).configure(SETTINGS)
     for request in operations.forward_requests(Region(0, 2, 2), np.ones((1, 2), np.uint8), 1):
         assert engine.exchange(request) == (Status.PROGRAMMED, b"")
 
@@ -145,7 +145,7 @@ def prepared(config):
     """Return an engine of three states that has a programmed region of 4 x 5 cells at word 0."""
     engine = SimulatedEngine(config)
     engine.exchange(operations.request(Operation.INFO))
-    array = EngineArray(config, engine.exchange)
+    array = engine_array(config, engine.exchange)
     array.configure(SETTINGS)
     array.program_block(Region(0, 4, 5), np.ones((4, 5), np.uint8))
     return engine
