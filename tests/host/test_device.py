@@ -144,6 +144,16 @@ def test_default_reading_is_sigma_as_variance():
     assert builtin("B").spread == pytest.approx([2 * s for s in builtin("A").spread])
 
 
+@pytest.mark.parametrize("reading", ["spread-variance", "spread", "literal"])
+def test_sigma_in_place_of_the_devices_own(reading):
+    same, builtin_b = builtin("A", 32, reading, sigma=4.0), builtin("B", 32, reading)
+    assert (same.mean, same.spread, same.pulses) == (builtin_b.mean, builtin_b.spread, builtin_b.pulses)
+    assert (same.name, same.reading) == ("A-sigma-4", reading)
+    assert "sigma = 4" in same.source
+    assert set(builtin("B", 32, reading, sigma=0).spread) == {0.0}
+    assert max(builtin("A", 2, "spread", sigma=8.0).spread_codes) <= SPREAD_MAX
+
+
 @pytest.mark.parametrize("states", [2, 16, 64])
 def test_other_numbers_of_states_stretch_the_stage(states):
     for stage in range(1, states + 1):
@@ -308,6 +318,10 @@ def test_a_level_that_does_not_exist():
         (lambda: builtin("A", reading="spred"), ["'spred'", "spread-variance, spread, literal, measured"]),
         (lambda: builtin("A", 1), ["conductance states must be 2..64, not 1"]),
         (lambda: builtin("A", 128), ["conductance states must be 2..64, not 128"]),
+        (lambda: builtin("A", sigma=-0.5), ["sigma must be 0 or more and finite, not -0.5"]),
+        (lambda: builtin("A", sigma=float("inf")), ["sigma", "not inf"]),
+        (lambda: builtin("A", 32, "measured", 2.0), ["'measured'", "histograms", "sigma"]),
+        (lambda: builtin("A", 32, "spread", 9.0), ["spread of level 31", "8.73 G0", "codes end at 4095"]),
     ],
 )
 def test_unknown_builtins(call, says):
@@ -452,6 +466,7 @@ def test_a_file_explains_its_units(tmp_path):
 def test_resolve_a_builtin():
     assert resolve_device("A") == builtin("A", 32)
     assert resolve_device("B", 16, "spread") == builtin("B", 16, "spread")
+    assert resolve_device("A", sigma=2.0) == builtin("A", sigma=2.0)
     check_error(lambda: resolve_device("A", 128), ["2..64", "128"])
 
 
@@ -461,6 +476,7 @@ def test_resolve_a_file(tmp_path):
     assert resolve_device(str(path)) == resolve_device(str(path), 3) == SMALL
     check_error(lambda: resolve_device(str(path), 32), ["mine.toml", "3 states", "32"])
     check_error(lambda: resolve_device(str(path), None, "spread"), ["mine.toml", "'spread'", "built-in"])
+    check_error(lambda: resolve_device(str(path), sigma=2.0), ["sigma 2", "mine.toml", "built-in"])
     other = path.rename(tmp_path / "without-suffix")
     assert resolve_device(str(other)) == SMALL
 

@@ -24,6 +24,7 @@ _reading = click.option(
     type=click.Choice(list(READINGS)),
     help=f"Reading of the paper's Equation (1) [default: {DEFAULT_READING}]",
 )
+_sigma = click.option("--sigma", type=float, help="Sigma of Equation (1) in place of the device's own")
 
 
 @click.group(invoke_without_command=True)
@@ -45,10 +46,11 @@ def list_devices() -> None:
 @click.argument("name", metavar="DEVICE")
 @_states
 @_reading
+@_sigma
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw it into a PNG file")
-def show(name: str, states: int | None, reading: str | None, plot: Path | None) -> None:
+def show(name: str, states: int | None, reading: str | None, sigma: float | None, plot: Path | None) -> None:
     """Print the table of a device (built-in or a TOML file) and draw it."""
-    profile = resolve_device(name, states, reading)
+    profile = resolve_device(name, states, reading, sigma)
     click.echo(profile_table(profile))
     click.echo()
     click.echo(draw_profile(profile))
@@ -61,12 +63,13 @@ def show(name: str, states: int | None, reading: str | None, plot: Path | None) 
 @click.argument("name", metavar="DEVICE")
 @_states
 @_reading
+@_sigma
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="TOML file to write"
 )
-def export(name: str, states: int | None, reading: str | None, out: Path) -> None:
+def export(name: str, states: int | None, reading: str | None, sigma: float | None, out: Path) -> None:
     """Write a device as a TOML file: a start for a profile of your own."""
     if out.exists():
         raise DeviceError(f"{out} exists already: choose another name")
-    save_profile(resolve_device(name, states, reading), out)
+    save_profile(resolve_device(name, states, reading, sigma), out)
     click.echo(f"wrote {out}; train on it by `qcloop train --device {out}`")

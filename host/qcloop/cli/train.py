@@ -84,8 +84,8 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
         kind = click.Choice([policy.label for policy in Policy])
     elif name == "reading":
         kind = click.Choice(list(READINGS))
-    elif name == "states":
-        kind = int
+    elif default is None:
+        kind = {"states": int, "sigma": float}[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
     return click.option(f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text)
 
@@ -119,7 +119,7 @@ def train(
     unless a recipe or an option says otherwise.
     """
     settings = resolve(recipe, {name: value for name, value in given.items() if value is not None})
-    profile = resolve_device(settings.device, settings.states, settings.reading)
+    profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
     settings = replace(settings, states=profile.states, reading=profile.reading)
     dataset = load_dataset(data, transpose=transpose)
     source: dict[str, Any] = {"transpose": transpose}

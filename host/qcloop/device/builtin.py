@@ -6,7 +6,7 @@ Micromachines 2020, 11, 427: Pt/HfOx/Pt devices with 32 half-integer conductance
 measured figures contradict some; ``docs/devices.md`` weighs them.
 """
 
-from math import log, sqrt
+from math import isfinite, log, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,9 @@ _TREATMENT = {"ideal": "no fluctuation", "A": "sample A, pre-treated", "B": "sam
 _RESET_MILLIVOLTS = tuple(range(600, 841, 20)) + tuple(range(880, 1601, 40))
 
 
-def builtin(name: str, states: int = PAPER_STATES, reading: str = DEFAULT_READING) -> DeviceProfile:
+def builtin(
+    name: str, states: int = PAPER_STATES, reading: str = DEFAULT_READING, sigma: float | None = None
+) -> DeviceProfile:
     """Return a device of the paper.
 
     Parameters
@@ -47,21 +49,28 @@ def builtin(name: str, states: int = PAPER_STATES, reading: str = DEFAULT_READIN
         ``spread-variance`` mu and (1 - k n) sqrt(sigma); ``spread`` mu and (1 - k n) sigma;
         ``literal`` (1 - k n) mu and (1 - k n) sigma; ``measured`` mu, and the spread from the measured
         FWHM at stages 5 and 29, linear over the stage.
+    sigma : float, optional
+        In place of the device's own sigma in Equation (1), in G0 (``spread-variance``: in G0^2).
 
     Raises
     ------
     DeviceError
-        If name, states or reading is unknown.
+        If name, states or reading is unknown, or sigma is negative, not finite or without meaning.
     """
     if name not in SIGMA:
         raise DeviceError(f"unknown device '{name}': expected one of {', '.join(BUILTIN_NAMES)}")
     if reading not in READINGS:
         raise DeviceError(f"unknown reading '{reading}': expected one of {', '.join(READINGS)}")
     check_states(states)
+    label, source = name, f"{PAPER}: {_TREATMENT[name]}"
+    if sigma is None:
+        sigma = SIGMA[name]
+    else:
+        _check_sigma(sigma, reading)
+        label, source = f"{name}-sigma-{sigma:g}", f"{PAPER}: Equation (1) with sigma = {sigma:g}"
     stage = np.arange(states, 0, -1) * (PAPER_STATES / states)  # level 0 first
     mu = np.linspace(0.25 if states == 64 else 0.5, 16.0, states)
     shrink = 1 - VARIATION_RANGE * stage
-    sigma = SIGMA[name]
     spread: npt.NDArray[np.floating]
     mean = shrink * mu if reading == "literal" else mu
     if reading == "measured":
@@ -70,8 +79,8 @@ def builtin(name: str, states: int = PAPER_STATES, reading: str = DEFAULT_READIN
     else:
         spread = shrink * (sqrt(sigma) if reading == "spread-variance" else sigma)
     return DeviceProfile(
-        name=name,
-        source=f"{PAPER}: {_TREATMENT[name]}",
+        name=label,
+        source=source,
         unit="G0",
         lsb=1 / 32,
         mean=tuple(mean.tolist()),
@@ -79,6 +88,15 @@ def builtin(name: str, states: int = PAPER_STATES, reading: str = DEFAULT_READIN
         reading=reading,
         pulses=_pulses(states),
     )
+
+
+def _check_sigma(sigma: float, reading: str) -> None:
+    if not (isfinite(sigma) and sigma >= 0):
+        raise DeviceError(f"sigma must be 0 or more and finite, not {sigma:g}")
+    if reading == "measured":
+        raise DeviceError(
+            "reading 'measured' takes its spread from the histograms, not from sigma: leave one of them out"
+        )
 
 
 def _pulses(states: int) -> PulseTrain:

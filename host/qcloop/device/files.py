@@ -86,7 +86,9 @@ def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
     return DeviceProfile(**{**values, "pulses": PulseTrain(**pulses)})
 
 
-def resolve_device(device: str, states: int | None = None, reading: str | None = None) -> DeviceProfile:
+def resolve_device(
+    device: str, states: int | None = None, reading: str | None = None, sigma: float | None = None
+) -> DeviceProfile:
     """Return a built-in device, or the one in a TOML file.
 
     Parameters
@@ -97,17 +99,20 @@ def resolve_device(device: str, states: int | None = None, reading: str | None =
         Number of states: 32 if left out for a built-in device; a file states its own.
     reading : str, optional
         One of :data:`READINGS`, for a built-in device only; a file may only be given its own.
+    sigma : float, optional
+        Sigma of Equation (1) in place of the device's own, for a built-in device only.
 
     Raises
     ------
     DeviceError
-        If there is no such device, or ``states`` or ``reading`` contradict the file.
+        If there is no such device, or ``states``, ``reading`` or ``sigma`` contradict the file.
     """
     if device in BUILTIN_NAMES:
         return builtin(
             device,
             PAPER_STATES if states is None else states,
             DEFAULT_READING if reading is None else reading,
+            sigma,
         )
     if not (device.endswith(".toml") or Path(device).is_file()):
         raise DeviceError(
@@ -117,6 +122,10 @@ def resolve_device(device: str, states: int | None = None, reading: str | None =
     if reading not in (None, profile.reading):
         raise DeviceError(
             f"reading '{reading}' is for built-in devices, not for device file {device}: leave it out"
+        )
+    if sigma is not None:
+        raise DeviceError(
+            f"sigma {sigma:g} is for built-in devices, not for device file {device}: leave it out"
         )
     if states not in (None, profile.states):
         raise DeviceError(

@@ -53,6 +53,7 @@ class RunSettings:
     device: str = _option("A", "Built-in device (ideal, A, B) or a TOML file")
     states: int | None = _option(None, "Conductance states, 2..64 [default: 32, or those of the file]")
     reading: str | None = _option(None, "Reading of the paper's Equation (1) for a built-in device")
+    sigma: float | None = _option(None, "Sigma of Equation (1) in place of the built-in device's own")
     scheme: Scheme = _option(Scheme.SINGLE, "Devices for a weight")
     update: Update = _option(Update.MIXED, "Update rule")
     policy: str = _option(Policy.DIRECT.label, "Programming policy")
@@ -150,7 +151,7 @@ class RunSettings:
             if name not in known:
                 raise ConfigError(f"unknown setting '{name}': expected one of {', '.join(known)}")
             default = known[name].default
-            wanted: Any = {"states": int, "reading": str}.get(
+            wanted: Any = {"states": int, "reading": str, "sigma": float}.get(
                 name, str if isinstance(default, str) else type(default)
             )
             if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
