@@ -73,7 +73,7 @@ def measure(
 ) -> tuple[float, float, float]:
     """Return the golden model's and NumPy's images a second, and the golden model's test accuracy."""
     recipe = "best" if network == "784-256-10" else None
-    given = {"network": network, "batch": batch, "rate": rate, "update": update, "epochs": epochs}
+    given = {"network": network, "batch": batch, "rate": rate, "update": update, "epochs": epochs, "shift": 0}
     settings = resolve(recipe, given)
     trainer = Trainer(settings, builtin("A"), data, GoldenArray())
     trainer.initialise()

@@ -50,6 +50,8 @@ class Stream(IntEnum):
     ROUNDING = 4
     #: Which cells are stuck (host).
     FAULTS = 5
+    #: Shifts of the training images (host).
+    SHIFTS = 6
 
 
 class Lfsr(NamedTuple):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from qcloop.data import MNIST_FILES, Dataset, encode_inputs, load_dataset, read_idx
+from qcloop.data import MNIST_FILES, Dataset, encode_inputs, load_dataset, read_idx, shift_images
 from qcloop.data.idx import MAX_BYTES
 from qcloop.errors import ConfigError, DataError
 
@@ -505,6 +505,22 @@ def test_other_widths(bits):
 def test_scaled_pixels_are_refused():
     with pytest.raises(DataError, match="images must be uint8 with pixels from 0 to 255, not float32"):
         encode_inputs(np.zeros((1, 4), np.float32), 1)
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), max_size=6),
+)
+def test_shifted_images_are_the_images_elsewhere(rows, cols, offsets):
+    images = np.arange(1, len(offsets) * rows * cols + 1, dtype=np.uint8).reshape(len(offsets), rows * cols)
+    moved = shift_images(images, (rows, cols), np.array(offsets, np.int64).reshape(-1, 2))
+    assert moved.shape == images.shape and moved.dtype == np.uint8
+    for image, (down, right), came in zip(images, offsets, moved, strict=True):
+        for row, col in np.ndindex(rows, cols):
+            inside = 0 <= row - down < rows and 0 <= col - right < cols
+            expected = image[(row - down) * cols + col - right] if inside else 0
+            assert came[row * cols + col] == expected
 
 
 def test_idx_bytes_is_what_the_format_says():

@@ -128,6 +128,7 @@ def test_forward_and_backward_see_the_devices_not_a_float_copy(make_settings, mn
 @pytest.mark.parametrize("batches", [1, 7, 18])
 def test_case_22_a_state_taken_anywhere_goes_on_to_the_same_bits(batches, make_settings, mnist):
     options = {"policy": "verify", "read_noise": 0.1, "stuck_off": 0.01, "update": "stochastic", "epochs": 2}
+    options["shift"] = 2
     settings = make_settings(images=300, **options)
     whole = train(settings, mnist)
     profile = builtin("A")
@@ -231,6 +232,23 @@ def test_initial_weights_and_order_come_from_their_own_streams(make_settings, mn
     assert (order != trainer._order(1)).any()
 
 
+def test_shifts_come_from_their_own_stream_and_are_even(make_settings, mnist):
+    settings = make_settings(shift=2, images=5000)
+    trainer = Trainer(settings, builtin("A"), mnist, GoldenArray(settings.array_config))
+    first, second = trainer._offsets(0), trainer._offsets(1)
+    words = Grng16(settings.seed, Stream.SHIFTS).take_words(2 * 10000)
+    expected = [(int(word) * 5 >> 16) - 2 for word in words]
+    assert np.concatenate([first, second]).reshape(-1).tolist() == expected
+    counts = np.bincount(first.reshape(-1) + 2)
+    assert len(counts) == 5 and counts.min() > 1800
+
+
+def test_a_run_with_shifts_sees_other_images(make_settings, mnist):
+    same, shifted = (train(make_settings(images=300, shift=shift), mnist) for shift in (0, 1))
+    assert same.progress.history != shifted.progress.history
+    assert same._order(0).tolist() == shifted._order(0).tolist()
+
+
 def test_physical_settings_become_codes():
     settings = resolve(None, {"read_noise": 0.5, "adc_bits": 8, "adc_range": 64.0, "verify_tolerance": 0.25})
     got = array_settings(settings, builtin("A"))
@@ -268,6 +286,8 @@ def test_stuck_cells_are_as_many_as_asked_for(make_settings, mnist):
         ({"epochs": 0}, "epochs must be 1 or more, not 0"),
         ({"images": -1}, r"images must be 0 \(all\) or more, not -1"),
         ({"seed": -1}, r"seed must be 0..2\^64-1, not -1"),
+        ({"shift": 9}, "shift must be 0..8 pixels, not 9"),
+        ({"shift": -1}, "shift must be 0..8 pixels, not -1"),
         ({"input_bits": 4}, "input-bits must be 1 or 8, not 4"),
         ({"rate": 0.0}, "rate must be above 0, not 0.0"),
         ({"rate": float("nan")}, "rate must be a finite number, not nan"),

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from qcloop.array import ArrayConfig, Policy
+from qcloop.data.encode import MAX_SHIFT
 from qcloop.errors import ConfigError
 from qcloop.training.weights import Scheme
 
@@ -62,6 +63,7 @@ class RunSettings:
     images: int = _option(0, "Training images used, from the first; 0 is all")
     seed: int = _option(1, "Seed of every random number of the run")
     input_bits: int = _option(1, "Bits of an input pixel, 1 or 8")
+    shift: int = _option(0, "Training images are shifted at random by up to this many pixels each way")
     activation: Activation = _option(Activation.SIGMOID, "Function of the hidden layers")
     bias: Bias = _option(Bias.FLOAT, "Biases: none, or float on the host")
     rate: float = _option(0.5, "Learning rate of the first epoch")
@@ -98,6 +100,7 @@ class RunSettings:
         _require(self.images >= 0, "images", "0 (all) or more", self.images)
         _require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
         _require(self.input_bits in (1, 8), "input-bits", "1 or 8", self.input_bits)
+        _require(0 <= self.shift <= MAX_SHIFT, "shift", f"0..{MAX_SHIFT} pixels", self.shift)
         _require(self.rate > 0, "rate", "above 0", self.rate)
         _require(0 < self.decay <= 1, "decay", "above 0, at most 1", self.decay)
         _require(self.weight_range > 0, "weight-range", "above 0", self.weight_range)
@@ -203,9 +206,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "bias": Bias.FLOAT,
         "batch": 50,
         "rate": 0.5,
-        "decay": 0.6,
+        "decay": 0.7,
         "weight_range": 4.0,
-        "epochs": 6,
+        "shift": 1,
+        "epochs": 10,
     },
 }
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qcloop.array import STUCK_LEVEL, Array, Counters, Positions, array_digest, stuck_cells
 from qcloop.array.contract import U8
-from qcloop.data import Dataset, encode_inputs
+from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.grng import Grng16, Stream
@@ -90,6 +90,7 @@ class Trainer:
             )
         self._train_x = encode_inputs(data.train_images[:count], settings.input_bits)
         self._train_labels = data.train_labels[:count]
+        self._image_shape = data.image_shape
         self.use_test_set(data)
         self._classes = settings.layer_sizes()[-1]
         self._picked: F64 = np.zeros(count)
@@ -146,12 +147,14 @@ class Trainer:
         progress, batch = self.progress, self.settings.batch
         order = self._order(progress.epoch)
         rate = self._rate(progress.epoch)
+        offsets = self._offsets(progress.epoch)
         while progress.image < self.images:
             chosen = order[progress.image : progress.image + batch]
             picked = self._picked[progress.image : progress.image + batch]
-            progress.hits += self.network.train_batch(
-                self._train_x[chosen], self._train_labels[chosen], rate, picked
-            )
+            x = self._train_x[chosen]
+            if self.settings.shift:
+                x = shift_images(x, self._image_shape, offsets[progress.image : progress.image + batch])
+            progress.hits += self.network.train_batch(x, self._train_labels[chosen], rate, picked)
             progress.image += len(chosen)
             yield progress.image
         self._finish_epoch(rate)
@@ -162,6 +165,14 @@ class Trainer:
             self.images * 4
         )
         return np.argsort(np.ascontiguousarray(words).view("<u8"), kind="stable")
+
+    def _offsets(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the (images, 2) shifts of an epoch's images in their order, from stream ``SHIFTS``."""
+        shift = self.settings.shift
+        if shift == 0:
+            return np.zeros((0, 2), np.int64)
+        words = Grng16(self.settings.seed, Stream.SHIFTS, epoch * self.images * 2).take_words(self.images * 2)
+        return (words.astype(np.int64) * (2 * shift + 1) // 65536 - shift).reshape(-1, 2)
 
     def _rate(self, epoch: int) -> float:
         rate = self.settings.rate
