@@ -17,11 +17,11 @@ _LEVELS = (16, 8, 4, 2, 1)
 class Adc(wiring.Component):
     """Rounds, shifts and saturates a stream of products, as :class:`qcloop.array.AdcStage` defines it.
 
-    With ``bits`` from 2 to 16, ``y`` becomes ``clip(round(y / 2^shift), -top, top)``, where ``top`` is
-    ``2^(bits-1) - 1`` and halves are rounded away from zero. With ``bits`` zero, ``y`` passes unchanged.
-    ``bits`` and ``shift`` must be stable from the transfer of a word on, while ``busy``.
+    With ``off`` low, ``y`` becomes ``clip(round(y / 2^shift), -top, top)``, where ``top`` is
+    ``2^(bits-1) - 1`` and halves are rounded away from zero. With ``off`` high, ``y`` passes unchanged.
+    ``off``, ``bits`` and ``shift`` must be stable from the transfer of a word on, while ``busy``.
 
-    Latency: three clocks, or one with ``bits`` zero. Throughput: one word a clock. Back-pressure: all stages
+    Latency: three clocks, or one with ``off`` high. Throughput: one word a clock. Back-pressure: all stages
     stand still while a word is offered and not taken, and then ``i.ready`` is low.
 
     Reset: empty.
@@ -38,7 +38,9 @@ class Adc(wiring.Component):
         self._width = width
         super().__init__(
             {
-                #: Bits of the converter, 2 to 16; 0: none.
+                #: There is no converter.
+                "off": In(1),
+                #: Bits of the converter, 2 to 16.
                 "bits": In(5),
                 #: Shift, 0 to 30.
                 "shift": In(5),
@@ -61,7 +63,7 @@ class Adc(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        bypass, flow = self.bits == 0, ~self.o.valid | self.o.ready
+        flow = ~self.o.valid | self.o.ready
         m.d.comb += self.i.ready.eq(flow)
 
         negative = self.i.payload[-1]
@@ -77,7 +79,7 @@ class Adc(wiring.Component):
                 shifted_beyond.eq(beyond),
                 shifted_carry.eq(carry),
                 shifted_negative.eq(negative),
-                shifted_valid.eq(self.i.valid & ~bypass),
+                shifted_valid.eq(self.i.valid & ~self.off),
             ]
 
         top = self._top(m)
@@ -104,8 +106,8 @@ class Adc(wiring.Component):
         m.d.comb += self.o.payload.eq(payload)
         with m.If(flow):
             m.d.sync += [
-                payload.eq(Mux(bypass, self.i.payload, converted)),
-                self.o.valid.eq(Mux(bypass, self.i.valid, size_valid)),
+                payload.eq(Mux(self.off, self.i.payload, converted)),
+                self.o.valid.eq(Mux(self.off, self.i.valid, size_valid)),
             ]
         m.d.comb += [
             self.saturated.eq(flow & size_valid & size_over),

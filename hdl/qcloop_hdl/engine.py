@@ -181,7 +181,7 @@ class _Elaboration:
         #: Byte of three.
         self.third = Signal(2)
         #: Column of the cell, from 1, and its lane.
-        self.col = Signal(config.side_bits)
+        self.col = Signal(config.side_bits, init=1)
         self.lane = Signal(config.lane_bits)
         self.row_end = Signal()
         #: The lane's cell of the word read last.
@@ -191,10 +191,14 @@ class _Elaboration:
         self.byte = Signal(8)
         self.take = Signal()  # the byte
         self.shift_region, self.shift_stage, self.count_thirds = Signal(), Signal(), Signal()
+        self.turn_rows, self.turn_stage = Signal(), Signal()
+        self.shift_length, self.count_down = Signal(), Signal()
+        #: `remaining` becomes the length of the results, `cols` the words of the region.
+        self.keep_results, self.keep_words = Signal(), Signal()
         #: The byte is the last in the operand buffer.
         self.full = Signal()
         self.replaying = Signal()
-        self.step_cell = Signal()
+        self.step_cell, self.step_word, self.first_col = Signal(), Signal(), Signal()
         self.sweeping, self.loading, self.fetching, self.running = (Signal() for _ in range(4))
         #: `end` is the region's.
         self.checking = Signal()
@@ -202,6 +206,7 @@ class _Elaboration:
         self.answer = Signal(8)
 
         self._registers()
+        self._move_counts()
         self._multiply()
         with m.FSM():
             self._start()
@@ -246,11 +251,6 @@ class _Elaboration:
         with m.If(~write.en):
             m.d.sync += operand.eq(read.data)
 
-        region = Cat(self.base, self.rows, self.cols)
-        with m.If(self.shift_region):
-            m.d.sync += region.eq(Cat(region[8:], self.byte))
-        with m.If(self.shift_stage):
-            m.d.sync += self.stage.eq(Cat(self.stage[8:], self.byte))
         tx = self.engine.tx
         m.d.comb += [self.engine.ready.eq(~self.sweeping), self.room.eq(~tx.valid | tx.ready)]
         with m.If(self.room):
@@ -258,22 +258,44 @@ class _Elaboration:
         with m.If(self.count_thirds):
             m.d.sync += self.third.eq(Mux(self.third == ENTRY_BYTES - 1, 0, self.third + 1))
 
+    def _move_counts(self) -> None:
+        """Shift, step and turn what a request counts with.
+
+        One condition and one choice for each register take the least logic.
+        """
+        m, product = self.m, self.multiplier.product
+        base, rows, cols, stage = self.base, self.rows, self.cols, self.stage
+        region = Cat(base, rows, cols, self.byte)[8:]
+        with m.If(self.shift_region | self.step_word):
+            m.d.sync += base.eq(Mux(self.step_word, base + 1, region[:_WORD]))
+        with m.If(self.shift_region | self.turn_rows):
+            m.d.sync += rows.eq(Mux(self.turn_rows, rows.rotate_left(1), region[_WORD : 2 * _WORD]))
+        with m.If(self.shift_region | self.keep_words):
+            # As the complement, a comparison with it takes no inverters.
+            m.d.sync += cols.eq(Mux(self.keep_words, ~product, region[2 * _WORD :]))
+        with m.If(self.shift_stage | self.turn_stage):
+            m.d.sync += stage.eq(Mux(self.turn_stage, stage.rotate_left(1), Cat(stage[8:], self.byte)))
+
+        counters = Mux(self._is(Operation.COUNTERS), COUNTERS * COUNTER_BYTES, product)
+        results = Mux(self._is(Operation.INFO), INFO_BYTES, counters)
+        length = Mux(self.shift_length, Cat(self.remaining[8:], self.byte), results)
+        with m.If(self.shift_length | self.keep_results | self.count_down):
+            m.d.sync += self.remaining.eq(Mux(self.count_down, self.remaining - 1, length))
+
     def _take(self) -> None:
         """Take a byte of the request in this clock, if there is one."""
         self.m.d.comb += [self.engine.rx.ready.eq(1), self.take.eq(self.engine.rx.valid)]
 
     def _take_operand(self) -> None:
         self._take()
-        with self.m.If(self.take):
-            self.m.d.sync += self.remaining.eq(self.remaining - 1)
+        self.m.d.comb += self.count_down.eq(self.take)
 
     # -- the state machine ----------------------------------------------------------------------
 
     def _start(self) -> None:
         m = self.m
         with m.State("SWEEP"):
-            m.d.comb += self.sweeping.eq(1)
-            m.d.sync += self.base.eq(self.base + 1)
+            m.d.comb += [self.sweeping.eq(1), self.step_word.eq(1)]
             with m.If(self.base == self.config.words - 1):
                 m.next = "OPERATION"
 
@@ -282,8 +304,8 @@ class _Elaboration:
         with m.State("OPERATION"):
             self._take()
             m.d.comb += self.engine.idle.eq(~self.engine.rx.valid & ~self.engine.tx.valid)
-            m.d.sync += [self.part.eq(0), self.third.eq(0), self.col.eq(1)]
-            m.d.comb += self.next_index.eq(0)
+            m.d.sync += [self.part.eq(0), self.third.eq(0)]
+            m.d.comb += [self.next_index.eq(0), self.first_col.eq(1)]
             with m.If(self.take):
                 known = Cat(byte == operation for operation in Operation).any()
                 m.d.sync += [
@@ -293,11 +315,9 @@ class _Elaboration:
                 m.next = "LENGTH"
         with m.State("LENGTH"):
             self._take()
+            m.d.comb += self.shift_length.eq(self.take)
             with m.If(self.take):
-                m.d.sync += [
-                    self.remaining.eq(Cat(self.remaining[8:], byte)),
-                    self.part[0].eq(~self.part[0]),
-                ]
+                m.d.sync += self.part[0].eq(~self.part[0])
                 with m.If(self.part[0]):
                     m.next = "DISPATCH"
         with m.State("DISPATCH"):
@@ -339,7 +359,7 @@ class _Elaboration:
         with m.Elif(self.remaining != 0):
             self._refuse(Status.LENGTH)
         with m.Else():
-            m.d.sync += self.remaining.eq(Mux(self._is(Operation.INFO), INFO_BYTES, COUNTERS * COUNTER_BYTES))
+            m.d.comb += self.keep_results.eq(1)
             m.next = "STATUS"
 
     # -- checks of the region and the lengths ----------------------------------------------------
@@ -370,9 +390,8 @@ class _Elaboration:
 
     def _check_words(self) -> None:
         m, config = self.m, self.config
-        with m.If(self._is(Operation.PROGRAM)):
-            # Its columns are not needed any more. As the complement, a comparison with it takes no inverters.
-            m.d.sync += self.cols.eq(~self.multiplier.product)
+        # The columns of PROGRAM are not needed any more.
+        m.d.comb += self.keep_words.eq(self._is(Operation.PROGRAM))
         writes = self._is(*_WRITES)
         with m.If(self.multiplier.overflow | _above(self.end, config.words)):
             self._refuse(Status.REGION)
@@ -415,8 +434,7 @@ class _Elaboration:
             self._refuse(Status.LENGTH)
         with m.Else():
             m.next = "STATUS"
-            with m.If(reads):
-                m.d.sync += self.remaining.eq(product)
+            m.d.comb += self.keep_results.eq(reads)
 
     def _multiply(self) -> None:
         """Feed the multiplier: rows * row_words, then what the operands and the results must count."""
@@ -427,26 +445,22 @@ class _Elaboration:
         with m.If(self.shift_region):
             m.d.sync += turn.eq(0)
         products = self._is(*_PRODUCTS)
-        count = Mux((turn == 1) | ~products, self.rows, self.stage)
+        of_rows = (turn == 1) | ~products
+        count = Mux(of_rows, self.rows, self.stage)
         # A cell of LOAD and READ has two bytes: rows begin with the next lower bit, as the highest is 0.
         doubled = (turn == 2) & self._is(Operation.LOAD, Operation.READ)
         m.d.comb += multiplier.bit.eq(Mux(doubled, self.rows[-2], count[-1]))
-        with m.If(multiplier.busy):
-            with m.If((turn == 1) | ~products):
-                m.d.sync += self.rows.eq(self.rows.rotate_left(1))
-            with m.Else():
-                m.d.sync += self.stage.eq(self.stage.rotate_left(1))
-        rows, cols = (count[: self.config.side_bits] for count in (self.rows, self.cols))
+        m.d.comb += [
+            self.turn_rows.eq(multiplier.busy & of_rows),
+            self.turn_stage.eq(multiplier.busy & ~of_rows),
+        ]
+        forward1, backward = self._is(Operation.FORWARD1), self._is(Operation.BACKWARD)
+        by_rows = Mux(turn == 2, forward1 | self._is(Operation.FORWARD8), (turn == 3) & backward)
+        whole = Mux(by_rows, self.rows, self.cols)[: self.config.side_bits]
         # Words of a row, or after them bytes of a vector of single bits.
         packs = turn != 1
-        groups = Mux(packs, rows[3:], cols[shift:]) + Mux(packs, rows[:3].any(), cols[:shift].any())
-        m.d.comb += multiplier.factor.eq(self.cols)
-        with m.If(turn == 1):
-            m.d.comb += multiplier.factor.eq(groups)
-        with m.Elif((turn == 2) & self._is(Operation.FORWARD1)):
-            m.d.comb += multiplier.factor.eq(groups)
-        with m.Elif(Mux(turn == 2, self._is(Operation.FORWARD8), self._is(Operation.BACKWARD))):
-            m.d.comb += multiplier.factor.eq(self.rows)
+        groups = Mux(packs, whole[3:], whole[shift:]) + Mux(packs, whole[:3].any(), whole[:shift].any())
+        m.d.comb += multiplier.factor.eq(Mux((turn == 1) | (turn == 2) & forward1, groups, whole))
 
     # -- operands that are checked as a whole ----------------------------------------------------
 
@@ -469,7 +483,6 @@ class _Elaboration:
             m.d.comb += self.next_index.eq(0)
             m.next = "REPLAY"
             with m.If((self.third != 0) | (self.status != Status.OK)):
-                m.d.sync += self.remaining.eq(0)
                 m.next = "STATUS"
                 with m.If(self.status == Status.OK):
                     m.d.sync += self.status.eq(Status.LENGTH)
@@ -540,7 +553,6 @@ class _Elaboration:
             with m.If(advance):
                 m.d.comb += self.next_index.eq(self.index + 1)
                 with m.If(self.full):
-                    m.d.sync += self.remaining.eq(0)
                     m.next = "DRAIN"
         with m.State("DRAIN"), m.If(~self.programmer.busy):
             m.next = "STATUS"
@@ -590,7 +602,8 @@ class _Elaboration:
         m = self.m
         good = self.status == Status.OK
         products = self._is(*_PRODUCTS)
-        length = Mux(good & products, self.multiplier.product << 2, self.remaining)
+        results = good & self._is(Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
+        length = Mux(products, self.multiplier.product << 2, self.remaining) & results.replicate(_WORD)
         with m.State("STATUS"):
             m.d.comb += [self.put.eq(1), self.answer.eq(self.status), self.running.eq(good)]
             with m.If(self.room):
@@ -604,7 +617,7 @@ class _Elaboration:
             m.d.sync += self.part.eq(0)
             with m.If(self.room):
                 m.next = "FETCH"
-                with m.If(~good | ~products & (self.remaining == 0)):
+                with m.If(~results):
                     m.next = "OPERATION"
         with m.State("FETCH"):
             m.d.comb += [self.fetching.eq(1), self.running.eq(1)]
@@ -637,7 +650,7 @@ class _Elaboration:
             m.d.sync += self.part.eq(Mux(final, 0, self.part + 1))
             m.d.comb += mac.result.ready.eq(products & final)
             with m.If(~products):
-                m.d.sync += self.remaining.eq(self.remaining - 1)
+                m.d.comb += self.count_down.eq(1)
                 with m.If(final):
                     m.d.comb += [
                         self.step_cell.eq(self._is(Operation.READ)),
@@ -672,12 +685,12 @@ class _Elaboration:
             self.reach.eq(self.end + self.unprogrammed),
             self.fresh.eq(self.reach == self.config.words),
         ]
-        with m.If(self.step_cell):
-            m.d.sync += self.col.eq(Mux(row_end, 1, self.col + 1))
-            with m.If(word_end & ~packed):
-                m.d.sync += self.base.eq(self.base + 1)
-                with m.If(self.fresh):
-                    m.d.sync += self.unprogrammed.eq(self.unprogrammed - 1)
+        with m.If(self.first_col | self.step_cell):
+            m.d.sync += self.col.eq(Mux(self.first_col | row_end, 1, self.col + 1))
+        with m.If(self.step_cell & word_end & ~packed):
+            m.d.comb += self.step_word.eq(1)
+            with m.If(self.fresh):
+                m.d.sync += self.unprogrammed.eq(self.unprogrammed - 1)
 
     def _settings(self) -> None:
         m = self.m
@@ -727,7 +740,7 @@ class _Elaboration:
                 rx.ready.eq(mac.vector.ready & (~packed | self.row_end | ~self.col[:3].any())),
             ]
             with m.If(rx.valid & rx.ready):
-                m.d.sync += self.remaining.eq(self.remaining - 1)
+                m.d.comb += self.count_down.eq(1)
 
     def _memory(self) -> None:
         m, memory, programmer, mac = self.m, self.memory, self.programmer, self.mac

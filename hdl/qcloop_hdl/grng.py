@@ -13,7 +13,7 @@ from qcloop.grng import LFSR_A, LFSR_B, ROMS, SAMPLE_BITS, Z_BITS, Lfsr
 from qcloop.seeding import SEED_BYTES, check_lanes, flip_positions, u_bits
 
 #: Clocks from the transfer of the last seed byte to the clock that offers the first vector.
-LATENCY = 4
+LATENCY = 3
 
 
 class _Uniform(wiring.Component):
@@ -80,13 +80,13 @@ def _extend(m: Module, bits: Any, lfsr: Lfsr, driven: Any) -> Any:
 
 
 class _Gaussian(wiring.Component):
-    """One lane's Gaussian stage: 16 bits of u to z, three register stages, one sample a step."""
+    """One lane's Gaussian stage: 16 bits of u to z, two register stages, one sample a step."""
 
     #: Advance all stages.
     step: In(1)
     #: Sixteen bits of u.
     u: In(SAMPLE_BITS)
-    #: Sum of the four tables, three steps later; one LSB is sigma/32.
+    #: Sum of the four tables, two steps later; one LSB is sigma/32.
     z: Out(signed(Z_BITS))
 
     def elaborate(self, platform: Any) -> Module:
@@ -94,20 +94,11 @@ class _Gaussian(wiring.Component):
         # The last table is kept as ones' complement, entry - sign: it has zero in both halves, so that only
         # this leaves its sign equal to an address bit. The sign is added back as a carry.
         tables = (*ROMS[:3], tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])))
-        columns = [_columns(table) for table in tables]
-        # One register for the columns of all tables: fewer and wider registers simulate faster.
-        looked_up = [
-            Const(truth, 16).bit_select(self.u.word_select(t, 4), 1)
-            for t, places in enumerate(columns)
-            for truth in dict.fromkeys(places)
-        ]
-        entries = Signal(len(looked_up), reset_less=True)
+        t0, t1, t2, t3 = (_look_up(table, self.u.word_select(t, 4)) for t, table in enumerate(tables))
         low = Signal(signed(8), reset_less=True)
         high = Signal(signed(7), reset_less=True)
-        t0, t1, t2, t3 = _entries(entries, columns)
         with m.If(self.step):
             m.d.sync += [
-                entries.eq(Cat(looked_up)),
                 low.eq(t0 + t1),
                 high.eq((Cat(Const(1, 1), t2).as_signed() + Cat(t3[-1], t3).as_signed()) >> 1),
                 self.z.eq(low + high),
@@ -115,21 +106,11 @@ class _Gaussian(wiring.Component):
         return m
 
 
-def _columns(table: tuple[int, ...]) -> list[int]:
-    """Return the truth table of each bit of a 16-entry table, least significant bit first."""
+def _look_up(table: tuple[int, ...], address: Any) -> Any:
+    """Return an entry of a table of 16, signed: a function of four bits for each of its bits."""
     width = max(max(table), ~min(table)).bit_length() + 1
-    return [sum((entry >> k & 1) << j for j, entry in enumerate(table)) for k in range(width)]
-
-
-def _entries(register: Any, columns: list[list[int]]) -> list[Any]:
-    """Return the tables' entries out of a register with a bit for each distinct column of each table."""
-    entries = []
-    first = 0
-    for places in columns:
-        distinct = list(dict.fromkeys(places))
-        entries.append(Cat(register[first + distinct.index(truth)] for truth in places).as_signed())
-        first += len(distinct)
-    return entries
+    columns = (sum((entry >> k & 1) << j for j, entry in enumerate(table)) for k in range(width))
+    return Cat(Const(truth, 16).bit_select(address, 1) for truth in columns).as_signed()
 
 
 #: State of the byte counter at the last byte.
@@ -156,7 +137,7 @@ class Grng16(wiring.Component):
     ``position + N c + i``. Each lane is 9-bit signed, one LSB = sigma/32, -132 to 132.
 
     Seeding: strobe ``restart``, then transfer the 27 bytes of :mod:`qcloop.seeding` in order, at any pace.
-    ``z.valid`` rises :data:`LATENCY` (4) clocks after the last of them, whether ``z.ready`` is high or
+    ``z.valid`` rises :data:`LATENCY` (3) clocks after the last of them, whether ``z.ready`` is high or
     not; the first vector starts at exactly the position that was loaded. No registers that
     ``seed_state`` returns give bytes that are all zero. If such bytes come nevertheless, the registers,
     which would stay zero for ever, take a 1 in the first step; the sequence is then no stream of a seed.

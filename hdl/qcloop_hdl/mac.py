@@ -167,6 +167,8 @@ class _Sums(wiring.Component):
                 "used": In(config.lanes),
                 #: Word whose products these are, and the products.
                 "item": In(Item),
+                #: Words of other sums come behind it.
+                "more": In(1),
                 "products": In(ArrayLayout(signed(_PRODUCT_BITS), config.lanes)),
                 "sums": Out(stream.Signature(signed(self._width))),
                 #: There is a sum on its way out.
@@ -209,12 +211,13 @@ class _Sums(wiring.Component):
 
         # Loading and moving as one condition and one choice: a cell of logic a bit.
         load = self.advance & item.last & ~self.backward
+        more = self.more | self.item.last
         with m.If(load | shift):
             for lane in range(1, self._lanes):
                 last = lane + 1 == self._lanes
                 m.d.sync += [
                     chain[lane].eq(totals[lane] if last else Mux(load, totals[lane], chain[lane + 1])),
-                    waiting[lane].eq(Mux(load, self.used[lane] | ~item.final, waiting[lane + 1])),
+                    waiting[lane].eq(Mux(load, self.used[lane] | more, waiting[lane + 1])),
                 ]
         m.d.comb += self.busy.eq(self.item.last | item.last | ended | waiting[1] | self.sums.valid)
         return m
@@ -249,8 +252,8 @@ class Mac(Configured):
     ``clip(g + ((read_spread * z + 2^8) >> 9), 0, 1023)`` with a vector of samples for each word.
 
     The memory answers one clock after ``memory_enable``, and holds its answer up to the next. While ``busy``
-    the settings and the cells of the region must not change. A command must be one that the array allows:
-    nothing is checked.
+    the command's payload, the settings and the cells of the region must not change. A command must be one
+    that the array allows: nothing is checked.
 
     Latency: from the transfer of the last byte of the vector to the offer of the last result at most
     ``max(rows * ceil(cols / lanes), n) + 16`` clocks, ``n`` the number of results (the larger one only
@@ -335,10 +338,13 @@ class Mac(Configured):
         self._buffer(m, walk, buffer, sums.advance, Mux(walk.backward & item[2].last, used, ~0))
         for lane in range(self.config.lanes):
             self._lane(m, lane, sums, buffer)
-        m.d.comb += [sums.backward.eq(walk.backward), sums.used.eq(used), sums.item.eq(item[5])]
-
         m.d.comb += [
-            adc.bits.eq(Mux(walk.backward, 0, self.settings.adc_bits)),
+            sums.backward.eq(walk.backward),
+            sums.used.eq(used),
+            sums.item.eq(item[5]),
+            sums.more.eq(walk.more | in_flight),
+            adc.off.eq(walk.backward | (self.settings.adc_bits == 0)),
+            adc.bits.eq(self.settings.adc_bits),
             adc.shift.eq(self.settings.adc_shift + Mux(walk.product == Product.FORWARD8, 8, 0)),
             self.saturated.eq(adc.saturated),
         ]

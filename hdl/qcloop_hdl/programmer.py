@@ -200,7 +200,7 @@ class Programmer(Configured):
         negative, rest = deviation[-1], Signal(CODE_BITS + 2)
         far, last, retry, failed = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            deviation.eq(self.cell.code - mean),
+            deviation.eq(mean - self.cell.code),
             # tolerance - size, as tolerance + ~size + 1: its highest bit is the carry, and the lowest bits of
             # both operands make the 1. A negative deviation's bits are ~(size - 1): no 1 is added.
             rest.eq(

@@ -21,7 +21,10 @@ class Product(enum.Enum, shape=2):
 
 
 def mac_command(config: EngineConfig) -> data.StructLayout:
-    """Return the layout of a command: a product, and a region that is inside the array."""
+    """Return the layout of a command: a product, and a region that is inside the array.
+
+    A command is not copied: its payload must stay until its last result is out.
+    """
     return data.StructLayout(
         {
             "product": Product,
@@ -41,8 +44,6 @@ class Item(data.Struct):
     first: 1
     #: The last word of it.
     last: 1
-    #: The last word of all.
-    final: 1
 
 
 class Walk(Configured):
@@ -87,6 +88,8 @@ class Walk(Configured):
                 #: Where a byte goes that is transferred now.
                 "write_place": Out(self.place_bits),
                 "write_select": Out(config.lane_bits),
+                #: There are words left to step over.
+                "more": Out(1),
                 #: A word is stepped over now: the one in the next clock's outputs.
                 "step": Out(1),
                 "item": Out(Item),
@@ -105,7 +108,6 @@ class Walk(Configured):
         starting = Signal()
         running = Signal()
         fresh = Signal()
-        rows = Signal(counts, reset_less=True)
         length = Signal(counts)
         height = Signal(counts)
         inner = Signal(counts, reset_less=True)
@@ -113,8 +115,12 @@ class Walk(Configured):
         blocks = Signal(counts, reset_less=True)
         lane = Signal(self.config.lane_bits, reset_less=True)
         accept = self.command.valid & self.command.ready
+        command, shift = self.command.payload, self.config.lane_bits
+        rows, tail = command.rows, command.cols[:shift]
 
         m.d.comb += [
+            self.product.eq(command.product),
+            self.tail.eq(tail),
             self.busy.eq(starting | running | ~self.drained),
             self.command.ready.eq(~self.busy),
             self.backward.eq(self.product == Product.BACKWARD),
@@ -123,7 +129,8 @@ class Walk(Configured):
         m.d.sync += starting.eq(accept)
         with m.If(starting):
             m.d.sync += [running.eq(1), loading.eq(1), fresh.eq(1)]
-        self._accept(m, accept, rows, blocks)
+        with m.If(accept):
+            m.d.sync += blocks.eq(command.cols[shift:] + tail.any())
         m.d.comb += [length.eq(Mux(self.backward, blocks, rows)), height.eq(Mux(self.backward, rows, blocks))]
 
         # Counters run from 1 up to length and height. A place is the low bits of the inner one, so that it is
@@ -136,6 +143,7 @@ class Walk(Configured):
             filling.eq(loading & self.backward),
             proceed.eq(running & self.advance & (filling | self.may_read)),
             self.vector.ready.eq(proceed & loading),
+            self.more.eq(running),
             self.step.eq(proceed & ~filling & (~loading | self.vector.valid)),
             turn.eq((inner == length) & (~filling | (lane == self.tail))),
             self.write_place.eq(inner),
@@ -165,22 +173,10 @@ class Walk(Configured):
                 self.item.valid.eq(self.step),
                 self.item.first.eq(self.step & fresh),
                 self.item.last.eq(self.step & turn),
-                self.item.final.eq(self.step & turn & (outer == height)),
                 place.eq(inner),
                 select.eq(inner >> self.place_bits),
             ]
         return m
-
-    def _accept(self, m: Module, accept: Any, rows: Signal, blocks: Signal) -> None:
-        command, shift = self.command.payload, self.config.lane_bits
-        tail = command.cols[:shift]
-        with m.If(accept):
-            m.d.sync += [
-                self.product.eq(command.product),
-                self.tail.eq(tail),
-                rows.eq(command.rows),
-                blocks.eq(command.cols[shift:] + tail.any()),
-            ]
 
     def _address(self, m: Module, accept: Any, at_head: Any, blocks: Any) -> None:
         """Step through the words: by rows from the head of a column block, or one after the other."""

@@ -20,6 +20,7 @@ class AdcProof(wiring.Component):
         self.dut = altered(qcloop_hdl.adc, changes).Adc(WIDTH)
         super().__init__(
             {
+                "off": In(1),
                 "bits": In(5),
                 "shift": In(5),
                 "i": In(stream.Signature(signed(WIDTH))),
@@ -33,12 +34,13 @@ class AdcProof(wiring.Component):
         m.submodules.dut = self.inside = Opened(dut)
         wiring.connect(m, wiring.flipped(self.i), dut.i)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
-        m.d.comb += [dut.bits.eq(self.bits), dut.shift.eq(self.shift)]
+        m.d.comb += [dut.off.eq(self.off), dut.bits.eq(self.bits), dut.shift.eq(self.shift)]
         m.d.comb += [
-            Assume((self.bits == 0) | (self.bits >= 2) & (self.bits <= 16)),
+            Assume(self.off | (self.bits >= 2) & (self.bits <= 16)),
             Assume(self.shift <= 30),
         ]
         assume_contract(m, self.i)
+        assume_stable(m, self.off, dut.busy | self.i.valid)
         assume_stable(m, self.bits, dut.busy | self.i.valid)
         assume_stable(m, self.shift, dut.busy | self.i.valid)
         assert_contract(m, self.o)
@@ -50,7 +52,7 @@ class AdcProof(wiring.Component):
         dut, flow = self.dut, ~self.o.valid | self.o.ready
         words = [Signal(signed(WIDTH), name=f"word{k}") for k in range(3)]
         valid = [Signal(name=f"valid{k}") for k in range(3)]
-        on = self.bits != 0
+        on = ~self.off
         with m.If(flow):
             m.d.sync += [
                 Cat(words).eq(Cat(self.i.payload, *words[:2])),

@@ -82,13 +82,13 @@ class SumsProof(wiring.Component):
         self.dut = altered(qcloop_hdl.mac, changes)._Sums(config)
         self.most = (config.row_words if backward else config.side) + longer
         ports = self.dut.signature.members
-        super().__init__({name: ports[name] for name in ("used", "item", "products", "sums")})
+        super().__init__({name: ports[name] for name in ("used", "item", "more", "products", "sums")})
 
     def elaborate(self, platform):
         m = Module()
         dut, lanes, side = self.dut, self.config.lanes, self.config.side
         m.submodules.dut = self.inside = Opened(dut)
-        for name in ("used", "item", "products"):
+        for name in ("used", "item", "more", "products"):
             m.d.comb += getattr(dut, name).eq(getattr(self, name))
         m.d.comb += dut.backward.eq(self.backward)
         wiring.connect(m, dut.sums, wiring.flipped(self.sums))
@@ -160,6 +160,7 @@ class WalkProof(wiring.Component):
         for count in (command.rows, command.cols):
             m.d.comb += Assume((count >= 1) & (count <= side))
         m.d.comb += Assume(command.product.as_value() <= Product.BACKWARD.value)
+        assume_stable(m, command.as_value(), dut.busy)
 
         # As in Mac: the last word is on its way until the next command.
         m.d.comb += Assume(~(self.drained & dut.item.last))
@@ -223,6 +224,7 @@ class MacProof(wiring.Component):
         wiring.connect(m, dut.result, wiring.flipped(self.result))
         m.d.comb += dut.settings.eq(self.settings)
         assume_stable(m, self.settings.as_value(), dut.busy)
+        assume_stable(m, self.command.payload.as_value(), dut.busy)
         assert_contract(m, self.result)
         self._idle(m, inside)
         self._noise(m, inside.inside("walk"), dut.settings.read_spread.any())

@@ -426,7 +426,8 @@ def test_converter_alone(width, bench, simulate):
 
     async def testbench(ctx):
         for bits, shift, products in cases:
-            ctx.set(dut.bits, bits)
+            ctx.set(dut.off, bits == 0)
+            ctx.set(dut.bits, bits or 5)
             ctx.set(dut.shift, shift)
             await check(ctx, bits, shift, products)
 
