@@ -9,11 +9,11 @@ import numpy as np
 from qcloop.device.draw import profile_title
 from qcloop.device.profile import F64, G0_SIEMENS, DeviceProfile
 from qcloop.errors import DeviceError
+from qcloop.report.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9822b", "#8a8f98"
 #: Most half-integer states that are drawn as a grid; beyond, the lines would run together.
 _MOST_GRID_LINES = 80
 
@@ -30,23 +30,19 @@ def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
     DeviceError
         If the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy: only where a picture is drawn
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2 * COLUMN, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    _draw_conductance(left, profile)
-    _draw_spread(right, profile)
+    draw_conductance(left, profile)
+    draw_spread(right, profile)
     figure.suptitle(profile_title(profile))
     try:
-        with Path(path).open("wb") as file:
-            figure.savefig(file, format="png", dpi=144, metadata={"Software": "qcloop"})
+        Path(path).write_bytes(to_png(figure))
     except OSError as error:
         raise DeviceError(f"cannot write picture {path}: {error.strerror}") from error
 
 
-def _draw_conductance(axes: "Axes", profile: DeviceProfile) -> None:
+def draw_conductance(axes: "Axes", profile: DeviceProfile) -> None:
+    """Draw the conductance of each pulse stage."""
     stages = [profile.stage(level) for level in range(profile.states)]
     mean, spread = np.array(profile.mean), np.array(profile.spread)
     top = float((mean + spread).max())
@@ -57,15 +53,15 @@ def _draw_conductance(axes: "Axes", profile: DeviceProfile) -> None:
             nominal,
             0,
             profile.states + 1,
-            color=_GREY,
+            color=GREY,
             alpha=0.35,
             linewidth=0.8,
             label="multiples of G0 / 2",
         )
     if spread.any():
         band = (np.maximum(mean - spread, 0), mean + spread)
-        axes.fill_between(stages, *band, color=_BLUE, alpha=0.22, linewidth=0, label="± one spread (σ)")
-    axes.plot(stages, mean, "o-", color=_BLUE, markersize=3.5, linewidth=1, label="mean")
+        axes.fill_between(stages, *band, color=BLUE, alpha=0.22, linewidth=0, label="± one spread (σ)")
+    axes.plot(stages, mean, "o-", color=BLUE, markersize=3.5, linewidth=1, label="mean")
     axes.set(xlabel="pulse stage n", ylabel=f"conductance ({profile.unit})")
     axes.set(xlim=(0, profile.states + 1), ylim=(0, 1.04 * top))
     axes.locator_params(axis="x", integer=True)
@@ -83,13 +79,14 @@ def _draw_conductance(axes: "Axes", profile: DeviceProfile) -> None:
     axes.legend(loc="upper right", fontsize=9)
 
 
-def _draw_spread(axes: "Axes", profile: DeviceProfile) -> None:
+def draw_spread(axes: "Axes", profile: DeviceProfile) -> None:
+    """Draw the spread of each pulse stage."""
     stages = [profile.stage(level) for level in range(profile.states)]
-    axes.bar(stages, profile.spread, color=_ORANGE, width=0.8)
+    axes.bar(stages, profile.spread, color=ORANGE, width=0.8)
     axes.set(xlabel="pulse stage n", ylabel=f"spread σ ({profile.unit})", xlim=(0, profile.states + 1))
     axes.locator_params(axis="x", integer=True)
     axes.set_axisbelow(True)
     axes.grid(axis="y", alpha=0.3)
     if not any(profile.spread):
         axes.set(ylim=(0, 1), yticks=[0])
-        axes.text(0.5, 0.5, "no fluctuation", transform=axes.transAxes, ha="center", color=_GREY)
+        axes.text(0.5, 0.5, "no fluctuation", transform=axes.transAxes, ha="center", color=GREY)

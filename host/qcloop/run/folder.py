@@ -6,7 +6,8 @@
 ``metrics.csv``     a row an epoch
 ``counters.toml``   pulses, endurance, programming time and write energy
 ``confusion.csv``   true class by row, predicted class by column, after the last epoch
-``*.png``           accuracy curve, conductance histogram, confusion matrix
+``*.png``           accuracy and loss, conductance histogram, confusion matrix
+``report.html``     all of it on one page, written by ``qcloop report`` alone
 =================== ====================================================================================
 
 The checkpoint is the truth; the other results are made from it and are made again by ``resume``.
@@ -33,8 +34,9 @@ from qcloop.array import Array, GoldenArray
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
+from qcloop.report.figure import to_png
 from qcloop.run import plots
-from qcloop.run.files import read_checkpoint, write_atomic, write_checkpoint
+from qcloop.run.files import Arrays, read_checkpoint, write_atomic, write_checkpoint
 from qcloop.training.settings import RunSettings
 from qcloop.training.trainer import EpochMetrics, Trainer
 
@@ -163,13 +165,7 @@ class Run:
         return run
 
     def _restore(self) -> None:
-        arrays, values = read_checkpoint(self.path / CHECKPOINT)
-        if values.get("config") != _config_digest(self._config):
-            raise CheckpointError(
-                f"checkpoint {self.path / CHECKPOINT} belongs to other settings than {CONFIG} beside it: "
-                f"undo the edit of {CONFIG}, or start a new run"
-            )
-        self.trainer.restore(arrays, values)
+        self.trainer.restore(*read_state(self.path, self._config))
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -251,9 +247,13 @@ class Run:
         write_atomic(self.path / "confusion.csv", table)
         title = f"{trainer.settings.network}, {trainer.profile.name}, {trainer.profile.states} states"
         cells = [trainer.array.read(region) for region in trainer.network.regions]
-        write_atomic(self.path / "accuracy.png", plots.accuracy(trainer.progress.history, title))
-        write_atomic(self.path / "conductance.png", plots.conductance(trainer.profile, cells, title))
-        write_atomic(self.path / "confusion.png", plots.confusion(confusion, title))
+        pictures = {
+            "accuracy": plots.curves(trainer.progress.history, title),
+            "conductance": plots.conductance(trainer.profile, cells, title),
+            "confusion": plots.confusion(confusion, title),
+        }
+        for name, figure in pictures.items():
+            write_atomic(self.path / f"{name}.png", to_png(figure))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -268,6 +268,20 @@ def read_config(path: Path) -> dict[str, Any]:
     if missing:
         raise RunError(f"{path / CONFIG} has no [{missing[0]}]: it is not the configuration of a run")
     return config
+
+
+def read_state(path: Path, config: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays and values of a run's checkpoint, whole also while the run goes on.
+
+    Raises CheckpointError if it is damaged or belongs to other settings than ``config``.
+    """
+    arrays, values = read_checkpoint(path / CHECKPOINT)
+    if values.get("config") != _config_digest(config):
+        raise CheckpointError(
+            f"checkpoint {path / CHECKPOINT} belongs to other settings than {CONFIG} beside it: "
+            f"undo the edit of {CONFIG}, or start a new run"
+        )
+    return arrays, values
 
 
 def load_run_data(config: dict[str, Any]) -> Dataset:

@@ -1,6 +1,5 @@
-"""Pictures of a run, as PNG bytes."""
+"""Pictures of a run, as figures: PNG files of its folder, and SVG of its report."""
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,91 +7,252 @@ import numpy.typing as npt
 
 from qcloop.array.contract import I16, U8
 from qcloop.device import DeviceProfile
+from qcloop.device.plot import draw_conductance, draw_spread
+from qcloop.report.figure import BLUE, COLUMN, GREY, ORANGE, RED, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     from qcloop.training.trainer import EpochMetrics
 
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9822b", "#8a8f98"
+Counts = npt.NDArray[np.integer[Any]]
+
+#: Most columns of a layer that are shown as images of its inputs.
+MOST_IMAGES = 16
+#: Most cells along a side of a picture; beyond, a point stands for the largest of several.
+_MOST_POINTS = 256
+#: Most bins of a histogram.
+_MOST_BINS = 256
+#: Most classes that have room for their numbers in a confusion matrix.
+_MOST_NUMBERED = 30
 
 
-def _figure(width: float = 7.2, height: float = 4.4) -> "Figure":
-    from matplotlib.figure import Figure  # heavy: only where a picture is drawn
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": "qcloop"})
-    return buffer.getvalue()
+def curves(history: "list[EpochMetrics]", title: str = "") -> "Figure":
+    """Draw accuracy and loss against the epoch, side by side."""
+    figure = new_figure(2 * COLUMN)
+    left, right = figure.subplots(1, 2)
+    _draw_accuracy(left, history)
+    _draw_loss(right, history)
+    figure.suptitle(title)
+    return figure
 
 
-def accuracy(history: "list[EpochMetrics]", title: str) -> bytes:
-    """Draw accuracy and loss against the epoch."""
-    figure = _figure()
-    axes = figure.subplots()
+def accuracy(history: "list[EpochMetrics]") -> "Figure":
+    """Draw accuracy against the epoch."""
+    figure = new_figure()
+    _draw_accuracy(figure.subplots(), history)
+    return figure
+
+
+def loss(history: "list[EpochMetrics]") -> "Figure":
+    """Draw the loss against the epoch."""
+    figure = new_figure()
+    _draw_loss(figure.subplots(), history)
+    return figure
+
+
+def _draw_accuracy(axes: "Axes", history: "list[EpochMetrics]") -> None:
     epochs = [row.epoch for row in history]
     test = [100 * row.test_accuracy for row in history]
     train = [100 * row.train_accuracy for row in history]
-    axes.plot(epochs, test, "o-", color=_BLUE, label="test")
-    axes.plot(epochs, train, "s--", color=_ORANGE, markersize=4, label="training (while learning)")
-    axes.annotate(
-        f"{test[-1]:.2f} %",
-        (epochs[-1], test[-1]),
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="right",
-        color=_BLUE,
-    )
-    axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
-    axes.locator_params(axis="x", integer=True)
+    axes.plot(epochs, train, "s--", color=ORANGE, markersize=4, label="training (while learning)")
+    axes.plot(epochs, test, "o-", color=BLUE, label=f"test, {test[-1]:.2f} % at the end")
+    axes.set(ylabel="accuracy (%)")
+    axes.legend(loc="lower right", fontsize=9)
+    _over_epochs(axes)
+
+
+def _draw_loss(axes: "Axes", history: "list[EpochMetrics]") -> None:
+    axes.plot([row.epoch for row in history], [row.train_loss for row in history], "o-", color=ORANGE)
+    axes.set(ylabel="training loss (cross-entropy)")
+    axes.set_ylim(bottom=0)
+    _over_epochs(axes)
+
+
+def _over_epochs(axes: "Axes") -> None:
+    axes.set(xlabel="epoch")
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    _plain(axes)
+
+
+def _plain(axes: "Axes") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
     axes.grid(alpha=0.3)
-    loss = axes.twinx()
-    loss.plot(epochs, [row.train_loss for row in history], ":", color=_GREY, label="training loss (right)")
-    loss.set_ylabel("cross-entropy", color=_GREY)
-    loss.set_ylim(bottom=0)
-    lines = axes.get_lines() + loss.get_lines()
-    axes.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
-    return _png(figure)
 
 
-def conductance(profile: DeviceProfile, cells: list[tuple[U8, I16]], title: str) -> bytes:
+def _layer_axes(layers: int, title: str) -> "tuple[Figure, list[Axes]]":
+    """Return a figure with axes for each layer, one above the other."""
+    figure = new_figure(height=1.0 + 1.4 * layers)
+    axes = list(figure.subplots(layers, sharex=True, squeeze=False)[:, 0])
+    figure.suptitle(title)
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _name_layer(axes: "Axes", index: int, cells: npt.NDArray[Any]) -> None:
+    axes.set_title(f"layer {index + 1}: {cells.shape[0]} x {cells.shape[1]} cells", fontsize=9, loc="left")
+
+
+def conductance(profile: DeviceProfile, cells: list[tuple[U8, I16]], title: str = "") -> "Figure":
     """Draw the histogram of the conductances of each layer, over the nominal states."""
-    figure = _figure(7.2, 1.2 + 1.9 * len(cells))
     means = np.unique(np.array(profile.mean))
     top = max(float(means.max()), max(int(codes.max()) for _, codes in cells) * profile.lsb)
-    step = float(np.diff(means).min()) / 2
+    step = max(float(np.diff(means).min()) / 2, top / _MOST_BINS)
     bins = np.arange(-step / 2, top + step, step)
-    for index, (axes, (_, codes)) in enumerate(
-        zip(figure.subplots(len(cells), sharex=True, squeeze=False)[:, 0], cells, strict=True)
-    ):
-        for mean in means:
-            axes.axvline(mean, color=_GREY, alpha=0.25, linewidth=0.8)
-        axes.hist(codes.reshape(-1) * profile.lsb, bins=bins, color=_BLUE)
-        axes.set(ylabel="cells", yscale="log")
-        axes.set_title(
-            f"layer {index + 1}: {codes.shape[0]} x {codes.shape[1]} cells", fontsize=9, loc="left"
-        )
-    axes.set_xlabel(f"conductance ({profile.unit}); grey lines: mean of each state")
-    figure.suptitle(title)
-    return _png(figure)
+    figure, layers = _layer_axes(len(cells), title)
+    for index, (axes, (_, codes)) in enumerate(zip(layers, cells, strict=True)):
+        high = axes.get_xaxis_transform()
+        axes.vlines(means, 0, 1, color=GREY, alpha=0.25, linewidth=0.8, transform=high)
+        axes.hist(codes.reshape(-1) * profile.lsb, bins=list(bins), color=BLUE, histtype="stepfilled")
+        axes.set(ylabel="cells", yscale="log", ylim=(0.5, None))  # a single cell is seen, too
+        _name_layer(axes, index, codes)
+    layers[-1].set_xlabel(f"conductance ({profile.unit}); grey lines: mean of each state")
+    return figure
 
 
-def confusion(counts: npt.NDArray[np.int64], title: str) -> bytes:
+def occupation(states: int, cells: list[tuple[U8, I16]]) -> "Figure":
+    """Draw how many cells of each layer are at each level; stuck cells have none."""
+    figure, layers = _layer_axes(len(cells), "")
+    for index, (axes, (levels, _)) in enumerate(zip(layers, cells, strict=True)):
+        counts = np.bincount(levels.reshape(-1), minlength=states)[:states]
+        axes.bar(np.arange(states), counts, color=BLUE, width=0.8)
+        axes.set(ylabel="cells", xlim=(-0.7, states - 0.3))
+        axes.locator_params(axis="y", nbins=4, integer=True)
+        _name_layer(axes, index, levels)
+    layers[-1].set_xlabel("level (0: lowest conductance)")
+    layers[-1].locator_params(axis="x", integer=True)
+    return figure
+
+
+def confusion(counts: npt.NDArray[np.int64], title: str = "") -> "Figure":
     """Draw the confusion matrix, shaded by the share of each true class."""
     classes = len(counts)
-    figure = _figure(5.6, 5.2) if classes <= 12 else _figure(0.32 * classes, 0.3 * classes)
+    numbered = classes <= _MOST_NUMBERED
+    side = min(max(COLUMN, 0.32 * classes), 2 * COLUMN)
+    figure = new_figure(side, 0.95 * side)
     axes = figure.subplots()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(counts):
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="none")
+    for row, column in np.argwhere(counts) if numbered else ():
         dark = share[row, column] > 0.5
-        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
         axes.text(column, row, str(counts[row, column]), color="white" if dark else "black", **style)
-    right = 100 * np.trace(counts) / counts.sum()
-    axes.set(xlabel="predicted class", ylabel="true class", title=f"{title}: {right:.2f} %")
-    axes.set_xticks(range(classes))
-    axes.set_yticks(range(classes))
-    return _png(figure)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    if title:
+        axes.set_title(f"{title}: {100 * np.trace(counts) / counts.sum():.2f} %")
+    if numbered:
+        axes.set_xticks(range(classes))
+        axes.set_yticks(range(classes))
+    return figure
+
+
+def rates(recall: npt.NDArray[np.float64], precision: npt.NDArray[np.float64]) -> "Figure":
+    """Draw recall and precision of each class, (classes,) each; nan where there is none."""
+    classes = np.arange(len(recall))
+    figure = new_figure(height=min(max(0.95 * COLUMN, 0.16 * len(classes)), 2 * COLUMN))
+    axes = figure.subplots()
+    axes.hlines(classes, 100 * recall, 100 * precision, color=GREY, alpha=0.6, linewidth=2)
+    axes.plot(100 * recall, classes, "o", color=BLUE, label="recall")
+    axes.plot(100 * precision, classes, "D", color=ORANGE, markersize=5, label="precision")
+    axes.set(xlabel="%", ylabel="class")
+    if len(classes) <= _MOST_NUMBERED:
+        axes.set_yticks(classes)
+    axes.invert_yaxis()
+    axes.legend(loc="best", fontsize=9)
+    _plain(axes)
+    return figure
+
+
+def device(profile: DeviceProfile) -> "tuple[Figure, Figure]":
+    """Draw the table of a device: conductance and spread of each pulse stage."""
+    conductances, spreads = new_figure(), new_figure()
+    draw_conductance(conductances.subplots(), profile)
+    draw_spread(spreads.subplots(), profile)
+    return conductances, spreads
+
+
+def image_side(rows: int) -> int | None:
+    """Return the side of the square images that a layer of ``rows`` inputs may see, if any."""
+    side = int(rows**0.5)
+    return side if side * side == rows and side >= 8 else None
+
+
+def shown_columns(writes: Counts) -> list[int]:
+    """Return the columns that :func:`endurance` shows as images: those that are written most."""
+    order = np.argsort(-writes.sum(axis=0), kind="stable")[:MOST_IMAGES]
+    peak = int(writes.argmax()) % writes.shape[1]
+    if peak not in order:
+        order[-1] = peak
+    return sorted(int(column) for column in order)
+
+
+def endurance(writes: Counts, images: bool) -> "Figure":
+    """Draw the writes of each cell of a layer, with a ring round the most-written one.
+
+    Parameters
+    ----------
+    writes : (rows, cols) integers
+    images : bool
+        Show columns as images of the square input, as :func:`image_side` allows.
+    """
+    norm = _scale_of(writes)
+    side = image_side(len(writes)) if images else None
+    return _endurance_matrix(writes, norm) if side is None else _endurance_images(writes, norm, side)
+
+
+def _scale_of(writes: Counts) -> "Normalize":
+    """Return a logarithmic scale where a few cells are written far more often than most."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    top = max(int(writes.max()), 2)
+    return LogNorm(1, top, clip=True) if top > 10 * max(1.0, float(np.median(writes))) else Normalize(0, top)
+
+
+def _endurance_images(writes: Counts, norm: "Normalize", side: int) -> "Figure":
+    columns = shown_columns(writes)
+    peak_row, peak_column = divmod(int(writes.argmax()), writes.shape[1])
+    across = int(np.ceil(len(columns) ** 0.5))
+    down = -(-len(columns) // across)
+    gap, head = max(1, side // 14), max(2, side // 5)
+    mosaic = np.full((down * (head + side), across * (side + gap) - gap), np.nan)
+    figure = new_figure(height=0.3 + 4.6 * down / across)
+    axes = figure.subplots()
+    for place, column in enumerate(columns):
+        top, left = place // across * (head + side) + head, place % across * (side + gap)
+        mosaic[top : top + side, left : left + side] = writes[:, column].reshape(side, side)
+        axes.text(left + side / 2, top - 1, f"column {column}", fontsize=8, ha="center", va="bottom")
+        if column == peak_column:
+            _mark(axes, top + peak_row // side, left + peak_row % side)
+    picture = axes.imshow(mosaic, norm=norm, interpolation="none")
+    axes.set_axis_off()
+    figure.colorbar(picture, ax=axes, label="writes of a cell", shrink=0.8, aspect=30)
+    return figure
+
+
+def _endurance_matrix(writes: Counts, norm: "Normalize") -> "Figure":
+    rows, columns = writes.shape
+    step = (-(-columns // _MOST_POINTS), -(-rows // _MOST_POINTS))
+    points = writes.T
+    for axis, by in enumerate(step):
+        points = np.maximum.reduceat(points, np.arange(0, points.shape[axis], by), axis=axis)
+    figure = new_figure(height=3.5 if rows > 2 * columns else 4.3)
+    axes = figure.subplots()
+    extent = (-0.5, rows - 0.5, columns - 0.5, -0.5)
+    picture = axes.imshow(points, norm=norm, interpolation="none", aspect="auto", extent=extent)
+    peak_row, peak_column = divmod(int(writes.argmax()), columns)
+    _mark(axes, peak_column, peak_row)
+    several = f"; a point: the most of {step[1]} x {step[0]} cells" if max(step) > 1 else ""
+    axes.set(xlabel=f"input{several}", ylabel="column")
+    axes.locator_params(integer=True)
+    figure.colorbar(picture, ax=axes, label="writes of a cell")
+    return figure
+
+
+def _mark(axes: "Axes", row: int, column: int) -> None:
+    axes.plot(
+        column, row, "o", markersize=9, markerfacecolor="none", markeredgecolor=RED, markeredgewidth=1.8
+    )

@@ -1,0 +1,1 @@
+"""Pages that hold everything themselves: a page of sections, and the report of a run."""

@@ -1,0 +1,84 @@
+"""Figures, and what becomes of them: SVG inside a page, or a PNG file."""
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9822b", "#3d8f5f", "#b5413a", "#8a8f98"
+
+#: Width in inches of a figure of which two stand side by side on a page.
+COLUMN = 5.0
+#: CSS pixels of a page for an inch of a figure: text of 10 points becomes as large as that of the page.
+_SCALE = 92
+#: Figures wider than this, in inches, are not shrunk to the width of a phone: they scroll.
+_WIDE = 7.0
+
+_TAG = re.compile(r"<[^>]*>")
+_ID = re.compile(r'\sid="([^"]*)"')
+_REFERENCE = re.compile(r'url\(#([^)]*)\)|(?:xlink:)?href="#([^"]*)"')
+_FAMILY = re.compile(r'font-family:[^;"]*;?\s*')
+
+
+def new_figure(width: float = COLUMN, height: float = 3.5) -> "Figure":
+    """Return an empty figure of a size in inches, laid out by constraints."""
+    from matplotlib.figure import Figure  # heavy: only where a picture is drawn
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def to_png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": "qcloop"})
+    return buffer.getvalue()
+
+
+def to_svg(figure: "Figure", name: str) -> str:
+    """Return a figure as an ``svg`` element for an HTML page; drawn alike, it is alike to the byte.
+
+    Texts stay texts, in the fonts of the page: smaller than outlines, to be searched and copied.
+
+    Parameters
+    ----------
+    name : str
+        Starts every identifier, so that figures of different names get along in one page: a letter, then
+        letters, digits, ``-`` and ``_``.
+
+    Raises
+    ------
+    ValueError
+        If ``name`` cannot start an identifier.
+    """
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name, re.ASCII):
+        raise ValueError(f"a figure's name must be a letter, then letters, digits, - and _, not {name!r}")
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with rc_context({"svg.hashsalt": "qcloop", "svg.fonttype": "none", "svg.image_inline": True}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    body = text[text.index("<svg") :].partition(">")[2].strip()
+    # The style sheet in it would rule over the whole page; the start tag below says the same.
+    body = re.sub(r"<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    used = {a or b for tag in _TAG.findall(body) for a, b in _REFERENCE.findall(tag)}
+    body = _TAG.sub(lambda tag: _tidy(tag[0], name, used), body)
+    body = re.sub(r"\s*\n\s*", "\n", body)
+    width, height = figure.get_size_inches()
+    wide = ' class="wide"' if width > _WIDE else ""
+    return (
+        f'<svg viewBox="0 0 {72 * width:g} {72 * height:g}" width="{_SCALE * width:.0f}" '
+        f'height="{_SCALE * height:.0f}"{wide} style="stroke-linejoin:round;stroke-linecap:butt">\n{body}'
+    )
+
+
+def _tidy(tag: str, name: str, used: set[str]) -> str:
+    """Return a tag with identifiers that are the figure's own; those that nothing refers to go."""
+    tag = _ID.sub(lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
+    tag = _REFERENCE.sub(
+        lambda found: f"url(#{name}-{found[1]})" if found[1] else f'href="#{name}-{found[2]}"', tag
+    )
+    return _FAMILY.sub("", tag).replace("xlink:href=", "href=")

@@ -1,0 +1,527 @@
+"""The report of a run: what its folder says, on one page."""
+
+import platform
+import shlex
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from importlib.metadata import version
+from math import floor, isfinite, log10
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop import __version__
+from qcloop.array import STUCK_LEVEL, Counters, Policy, Region
+from qcloop.data import Dataset
+from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
+from qcloop.device.draw import profile_title
+from qcloop.errors import CheckpointError, DataError, RunError
+from qcloop.report.figure import to_svg
+from qcloop.report.page import (
+    Block,
+    Details,
+    Facts,
+    Picture,
+    Pre,
+    Section,
+    Table,
+    Text,
+    Verdict,
+    render_page,
+)
+from qcloop.run import plots
+from qcloop.run.files import Arrays
+from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
+from qcloop.training.ledger import WriteLedger
+from qcloop.training.physics import Cost, cost
+from qcloop.training.settings import RunSettings, resolve
+from qcloop.training.trainer import EpochMetrics
+
+F64 = npt.NDArray[np.float64]
+
+_PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M"}
+_NONE = "–"
+#: Characters of a command after which a new line begins.
+_LINE = 72
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a run folder says, as far as a report needs it."""
+
+    config: dict[str, Any]
+    settings: RunSettings
+    profile: DeviceProfile
+    arrays: Arrays
+    history: list[EpochMetrics]
+    #: Images done in the epoch that is under way.
+    image: int
+    counters: Counters
+    ledger: WriteLedger
+    #: None, and why, if the data is not there any more.
+    data: Dataset | None
+    data_error: str
+
+    @property
+    def layers(self) -> int:
+        return len(self.settings.layer_sizes()) - 1
+
+    @property
+    def cells(self) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]]:
+        """Levels and codes of each layer."""
+        return [
+            (self.arrays[f"layer{index}.cell_levels"], self.arrays[f"layer{index}.cell_codes"])
+            for index in range(self.layers)
+        ]
+
+    def writes(self, index: int) -> npt.NDArray[np.uint32]:
+        """Return the (rows, cols) writes of the cells of a layer."""
+        return self.ledger.writes[index].reshape(self.ledger.shape(index))
+
+    @cached_property
+    def cost(self) -> Cost:
+        policy = Policy.from_label(self.settings.policy)
+        return cost(self.profile, policy, self.ledger, self.counters)
+
+    @property
+    def images(self) -> int | None:
+        """Images of an epoch, None if that is not known."""
+        return self.settings.images or (None if self.data is None else len(self.data.train_labels))
+
+
+def run_report(path: Path) -> str:
+    """Return a page on a run, finished or not; the run is only read, and may go on meanwhile.
+
+    Raises
+    ------
+    RunError
+        If there is no run, or it has not finished an epoch.
+    CheckpointError
+        If its checkpoint is damaged or belongs to other settings.
+    """
+    state = _read(path)
+    sections = [
+        Section("Summary", _summary(state)),
+        Section("Learning curves", _learning(state)),
+        Section("Classes", _classes(state)),
+        Section("Conductances", _conductances(state)),
+        Section("Endurance", _endurance(state)),
+        Section("Cost", _cost(state)),
+        Section("Device", _device(state)),
+        Section("Configuration", _configuration(state)),
+        Section("Versions", _versions(state)),
+    ]
+    settings, profile = state.settings, state.profile
+    return render_page(
+        f"{settings.network} on device {profile.name}, {profile.states} states",
+        f"Training on an emulated memristor array: data {state.config['data'].get('name', 'unnamed')}, "
+        f"update {settings.update}, policy {settings.policy}, seed {settings.seed}",
+        sections,
+        f"Made by qcloop {__version__} from the checkpoint of the run.",
+    )
+
+
+def _read(path: Path) -> _State:
+    config = read_config(path)
+    settings, profile = RunSettings.from_dict(config["settings"]), profile_from_dict(config["profile"])
+    if not (path / CHECKPOINT).exists():
+        raise RunError(f"{path} has no checkpoint yet: start it by `qcloop resume {path}`")
+    arrays, values = read_state(path, config)
+    try:
+        progress = values["progress"]
+        history = [EpochMetrics(**row) for row in progress["history"]]
+        counters = Counters(**{**values["counters"], "attempts": tuple(values["counters"]["attempts"])})
+        layers = range(len(settings.layer_sizes()) - 1)
+        shapes = [arrays[f"layer{index}.cell_codes"].shape for index in layers]
+        ledger = WriteLedger([Region(0, rows, cols) for rows, cols in shapes], profile.states)
+        ledger.restore(arrays)
+        image = int(progress["image"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
+    if not history:
+        raise RunError(
+            f"{path} has not finished its first epoch ({image:,} images so far): a report needs one; "
+            f"go on by `qcloop resume {path}`"
+        )
+    data, data_error = None, ""
+    try:
+        data = load_run_data(config)
+    except DataError as error:
+        data_error = str(error)
+    return _State(config, settings, profile, arrays, history, image, counters, ledger, data, data_error)
+
+
+# -- sections -------------------------------------------------------------------------------------
+
+
+def _summary(state: _State) -> list[Block]:
+    settings, profile, last = state.settings, state.profile, state.history[-1]
+    best = max(state.history, key=lambda row: row.test_accuracy)
+    facts = [
+        ("Test accuracy", f"{100 * last.test_accuracy:.2f} %"),
+        (f"Best, after epoch {best.epoch}", f"{100 * best.test_accuracy:.2f} %"),
+        ("Network", settings.network),
+        ("Device", f"{profile.name}, {profile.states} states"),
+        ("Update rule", str(settings.update)),
+        ("Epochs", f"{last.epoch} of {settings.epochs}"),
+        ("Writes of the worst cell", f"{state.cost.most_writes:,}"),
+        ("Write energy", _quantity(state.cost.write_energy_j, "J")),
+    ]
+    blocks: list[Block] = [Facts(facts)]
+    if last.epoch < settings.epochs or state.image:
+        here = f"; {state.image:,} images of the next are done" if state.image else ""
+        blocks.append(
+            Verdict(
+                f"The run is not finished: {last.epoch} of {settings.epochs} epochs{here}. Accuracies are "
+                "those of the last finished epoch; cells, writes and cost are as they are now.",
+                None,
+            )
+        )
+    return blocks
+
+
+def _learning(state: _State) -> list[Block]:
+    history = state.history
+    last = history[-1]
+    rows = [
+        (
+            str(row.epoch),
+            f"{row.rate:.4g}",
+            f"{row.train_loss:.4f}",
+            _percent(row.train_accuracy),
+            _percent(row.test_accuracy),
+            f"{row.programmed:,}",
+        )
+        for row in history
+    ]
+    head = ("epoch", "learning rate", "training loss", "training accuracy", "test accuracy", "writes so far")
+    return [
+        Picture(
+            to_svg(plots.accuracy(history), "accuracy"),
+            f"Accuracy against the epoch; that of the test set is {_percent(last.test_accuracy)} at the end.",
+            "Accuracy of the test set after an epoch, and of training images, each before it was learned.",
+        ),
+        Picture(
+            to_svg(plots.loss(history), "loss"),
+            f"Training loss against the epoch; {last.train_loss:.4f} at the end.",
+            "Mean cross-entropy of the training images, each before it was learned.",
+        ),
+        Details("Figures of each epoch", [Table(head, rows)]),
+    ]
+
+
+def _classes(state: _State) -> list[Block]:
+    if state.data is None:
+        return [Verdict(f"The confusion matrix needs the data of the run: {state.data_error}.", None)]
+    classes = state.settings.layer_sizes()[-1]
+    pairs = state.data.test_labels.astype(np.int64) * classes + state.arrays["predictions"]
+    counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    right = np.diag(counts)
+    recall, precision = _share(right, counts.sum(axis=1)), _share(right, counts.sum(axis=0))
+    rows = []
+    for label in range(classes):
+        wrong = counts[label].copy()
+        wrong[label] = 0
+        rows.append(
+            (
+                str(label),
+                f"{counts[label].sum():,}",
+                _percent(recall[label]),
+                _percent(precision[label]),
+                f"{wrong.argmax()} ({wrong.max():,})" if wrong.any() else _NONE,
+            )
+        )
+    total = f"{right.sum():,} of {counts.sum():,} test images are right"
+    return [
+        Picture(
+            to_svg(plots.confusion(counts), "confusion"),
+            f"Confusion matrix: {total}.",
+            f"Confusion matrix: {total}; shaded by the share of the true class.",
+        ),
+        Picture(
+            to_svg(plots.rates(recall, precision), "rates"),
+            "Recall and precision of each class.",
+            "Recall: the share of a class that is found. Precision: the share of what is taken for a class "
+            "that is of it.",
+        ),
+        Table(("class", "test images", "recall", "precision", "most often taken for"), rows),
+    ]
+
+
+def _conductances(state: _State) -> list[Block]:
+    profile, cells = state.profile, state.cells
+    rows = []
+    for index, (levels, codes) in enumerate(cells):
+        known = levels < profile.states
+        g = codes * profile.lsb
+        off = g[known] - np.array(profile.mean)[levels[known]]
+        rows.append(
+            (
+                str(index + 1),
+                f"{codes.shape[0]} x {codes.shape[1]}",
+                f"{g.mean():.3f}",
+                f"{np.sqrt(np.mean(off**2)):.3f}" if off.size else _NONE,
+                _percent(float(np.mean(levels == 0))),
+                _percent(float(np.mean(levels == profile.states - 1))),
+                f"{np.count_nonzero(levels == STUCK_LEVEL) if profile.states <= STUCK_LEVEL else 0:,}",
+            )
+        )
+    head = (
+        "layer",
+        "cells",
+        f"mean ({profile.unit})",
+        f"rms error ({profile.unit})",
+        "at the lowest level",
+        "at the highest level",
+        "stuck",
+    )
+    return [
+        Picture(
+            to_svg(plots.conductance(profile, cells), "conductance"),
+            "Histogram of the conductances of each layer.",
+            "Conductances that the cells really have, by layer, over the nominal states.",
+        ),
+        Picture(
+            to_svg(plots.occupation(profile.states, cells), "occupation"),
+            "Number of cells at each level, by layer.",
+            "Levels that the cells were programmed to, by layer; stuck cells are not counted.",
+        ),
+        Table(head, rows, "rms error: root mean square of the distance of a cell from the mean of its level"),
+    ]
+
+
+def _endurance(state: _State) -> list[Block]:
+    blocks: list[Block] = [Text(_most_written(state))]
+    shares = (0.5, 0.9, 0.99)
+    rows = []
+    for index in range(state.layers):
+        writes = state.writes(index)
+        side = plots.image_side(writes.shape[0]) if index == 0 else None
+        blocks.append(
+            Picture(
+                to_svg(plots.endurance(writes, side is not None), f"endurance{index + 1}"),
+                f"Writes of each cell of layer {index + 1}; at most {writes.max():,}.",
+                _endurance_caption(index, writes, side),
+            )
+        )
+        quantiles = (f"{np.quantile(writes, share, method='higher'):,}" for share in shares)
+        rows.append(
+            (
+                str(index + 1),
+                f"{writes.size:,}",
+                f"{writes.sum():,}",
+                _percent(float(np.mean(writes <= 1))),
+                f"{writes.mean():,.1f}",
+                *quantiles,
+                f"{writes.max():,}",
+            )
+        )
+    head = ("layer", "cells", "writes", "never rewritten", "mean", "median", "90 %", "99 %", "most")
+    return [*blocks, Table(head, rows, "Writes of a cell, initial programming included")]
+
+
+def _most_written(state: _State) -> str:
+    worst = state.cost
+    place = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
+    side = plots.image_side(state.writes(0).shape[0]) if worst.most_written_layer == 0 else None
+    if side is not None:
+        place += " (line {} and place {} of the image, from 0)".format(*divmod(worst.most_written_row, side))
+    return (
+        f"The most-written cell is that of {place}, column {worst.most_written_column}: "
+        f"{worst.most_writes:,} programming requests. A red ring marks the most-written cell of each layer."
+    )
+
+
+def _endurance_caption(index: int, writes: npt.NDArray[np.uint32], side: int | None) -> str:
+    if side is None:
+        return f"Layer {index + 1}: {writes.shape[0]} inputs by {writes.shape[1]} columns."
+    shown, columns = len(plots.shown_columns(writes)), writes.shape[1]
+    which = f"its {columns} columns" if shown == columns else f"the {shown} most-written of {columns} columns"
+    return f"Layer {index + 1}: {which}, each as the {side} x {side} image of its inputs."
+
+
+def _cost(state: _State) -> list[Block]:
+    total, counters = state.cost, state.counters
+    images = state.images
+    seen = None if images is None else len(state.history) * images + state.image
+    energy = total.write_energy_j
+    rows = [
+        ("SET pulses", f"{total.set_pulses:,}", "up, or to the ON state"),
+        ("RESET pulses", f"{total.reset_pulses:,}", "down"),
+        ("Writes", f"{total.writes:,}", "cells programmed, each request counted"),
+        ("Writes of the most-written cell", f"{total.most_writes:,}", "its wear"),
+        ("Training images seen", _NONE if seen is None else f"{seen:,}", "over all epochs"),
+        ("Programming time", _duration(total.programming_time_s), "all pulses one after the other"),
+        ("Write energy", _quantity(energy, "J"), "all pulses, at mean conductances"),
+        ("Energy of an image", _quantity(_ratio(energy, seen), "J"), "write energy over training images"),
+        ("Energy of a write", _quantity(_ratio(energy, total.writes), "J"), "write energy over writes"),
+        ("Writes of an image", _NONE if not seen else f"{total.writes / seen:.2f}", "over training images"),
+        ("Clipped draws", f"{counters.clipped:,}", "conductances beyond the range of codes"),
+        ("Saturated products", f"{counters.saturated:,}", "by the ADC"),
+        ("Unverified writes", f"{counters.unverified:,}", "out of tries, policy verify only"),
+        ("Words read", f"{counters.cycles:,}", "array cycles of forward and backward products"),
+    ]
+    blocks: list[Block] = [Table(("quantity", "value", "what it is"), rows, numeric=False)]
+    if energy is None:
+        blocks.insert(0, Verdict("The device profile states no pulses: time and energy are not known.", None))
+    return blocks
+
+
+def _device(state: _State) -> list[Block]:
+    profile = state.profile
+    conductances, spreads = plots.device(profile)
+    rows = [
+        (
+            str(level),
+            str(profile.stage(level)),
+            f"{profile.mean[level]:.5g}",
+            f"{profile.spread[level]:.4g}",
+            f"{profile.mean_siemens()[level] * 1e6:.5g}",
+            f"{profile.pulses.reset_volts[profile.stage(level) - 1]:.4g}" if profile.pulses else _NONE,
+        )
+        for level in reversed(range(profile.states))
+    ]
+    unit = profile.unit
+    head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
+    return [
+        Text(f"{profile_title(profile)}. {profile.source}"),
+        Picture(
+            to_svg(conductances, "device"),
+            "Mean conductance and spread of each pulse stage.",
+            "Conductance after each RESET pulse of the ramp; stage 1 is the highest state.",
+        ),
+        Picture(
+            to_svg(spreads, "spread"),
+            "Spread of each pulse stage.",
+            "Programming fluctuation: one standard deviation of what a write gives.",
+        ),
+        Details("Table of the device", [Table(head, rows)]),
+    ]
+
+
+def _configuration(state: _State) -> list[Block]:
+    settings, data = state.settings, state.config["data"]
+    needs = []
+    if settings.device not in BUILTIN_NAMES:
+        needs.append(
+            f"It needs the device file {settings.device}; its contents are kept in the "
+            "section [profile] of the run's config.toml."
+        )
+    if data.get("directory"):
+        needs.append(f"It needs the data in {data['directory']}, with the SHA-256 below.")
+    usual = RunSettings()
+    rows = [
+        (
+            f.name.replace("_", "-"),
+            _setting(getattr(settings, f.name)),
+            _setting(getattr(usual, f.name)),
+            f.metadata["help"].partition(" [default")[0],
+        )
+        for f in fields(settings)
+    ]
+    facts = [
+        ("data", str(data.get("name", _NONE))),
+        ("SHA-256 of the data", str(data.get("sha256", _NONE))),
+        ("folder of the data", str(data.get("directory", "built in"))),
+        ("rows and columns swapped", "yes" if data.get("transpose") else "no"),
+        (f"SHA-256 of the array after epoch {state.history[-1].epoch}", state.history[-1].array_sha256),
+    ]
+    return [
+        Text(" ".join(["This command repeats the run, to the same last code of every cell.", *needs])),
+        Pre(_shell(command_line(state.config))),
+        Table(("what", "value"), facts, numeric=False),
+        Details(
+            "All settings",
+            [Table(("setting", "value", "default", "what it is"), rows, numeric=False)],
+        ),
+    ]
+
+
+def _versions(state: _State) -> list[Block]:
+    made = state.config.get("qcloop", {})
+    rows = [
+        ("qcloop", made.get("version"), __version__),
+        ("Python", made.get("python"), platform.python_version()),
+        ("NumPy", made.get("numpy"), np.__version__),
+        ("Matplotlib", None, version("matplotlib")),
+    ]
+    texts = [(name, str(then or _NONE), now) for name, then, now in rows]
+    return [Table(("", "when the run was made", "when this page was made"), texts, numeric=False)]
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def command_line(config: dict[str, Any]) -> list[str]:
+    """Return the words of the command that repeats a run: network, device and seed, and what is not default.
+
+    ``config`` is that of :func:`qcloop.run.folder.read_config`.
+    """
+    settings, data = RunSettings.from_dict(config["settings"]), config["data"]
+    usual = resolve(None, {"update": settings.update})
+    if settings.device in BUILTIN_NAMES:
+        profile = resolve_device(settings.device)
+        usual = replace(usual, states=profile.states, reading=profile.reading)
+    else:  # the file states both
+        usual = replace(usual, states=settings.states, reading=settings.reading)
+    words = ["qcloop", "train"]
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        default = RunSettings().update if f.name == "update" else getattr(usual, f.name)
+        if value != default or f.name in ("network", "device", "seed"):
+            words += [f"--{f.name.replace('_', '-')}", str(value)]
+    if data.get("directory"):
+        words += ["--data", str(data["directory"])]
+    if data.get("transpose"):
+        words.append("--transpose")
+    return words
+
+
+def _shell(words: list[str]) -> str:
+    """Return words as a shell reads them, on as many lines as they need."""
+    lines = [""]
+    for word in words:
+        if len(lines[-1]) > _LINE and word.startswith("--"):
+            lines.append("   ")
+        lines[-1] += f" {shlex.quote(word)}"
+    return " \\\n".join(lines).strip()
+
+
+# -- figures as texts -----------------------------------------------------------------------------
+
+
+def _setting(value: object) -> str:
+    return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _share(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> F64:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %" if isfinite(share) else _NONE
+
+
+def _ratio(part: float | None, whole: int | None) -> float | None:
+    return part / whole if part is not None and whole else None
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    """Return a quantity with a prefix of a thousand, in four digits."""
+    if value is None:
+        return _NONE
+    if value == 0:
+        return f"0 {unit}"
+    power = min(max(3 * floor(log10(float(f"{value:.3e}")) / 3), min(_PREFIXES)), max(_PREFIXES))
+    scaled = value / 10.0**power
+    decimals = max(0, 3 - floor(log10(scaled))) if scaled >= 1 else 3
+    return f"{scaled:.{min(decimals, 3)}f} {_PREFIXES[power]}{unit}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return _NONE
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{seconds:,.2f} s" + (f" ({hours:,} h {rest // 60} min)" if hours else "")
