@@ -16,6 +16,10 @@ class DeviceError(QcloopError):
     """A device profile is unknown, unreadable or out of range."""
 
 
+class MeasurementError(QcloopError):
+    """A file of measurements cannot be read as asked, or does not carry what is to be fitted."""
+
+
 class DataError(QcloopError):
     """A data set is missing, damaged or not what its name says."""
 

@@ -1,6 +1,7 @@
 """Device profiles: the mean and the spread of each conductance state, built in or from a file."""
 
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, READINGS, builtin
+from qcloop.device.cycles import simulate_cycles
 from qcloop.device.draw import draw_profile, profile_table
 from qcloop.device.files import (
     load_profile,
@@ -29,4 +30,5 @@ __all__ = [
     "profile_to_dict",
     "resolve_device",
     "save_profile",
+    "simulate_cycles",
 ]

@@ -1,0 +1,242 @@
+"""``qcloop fit``: a device profile from measured conductances."""
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from qcloop.device import DEFAULT_READING, save_profile
+from qcloop.errors import MeasurementError
+from qcloop.fit import (
+    DEFAULT_CONFIDENCE,
+    FITTED_READINGS,
+    MEASURED_UNITS,
+    Branch,
+    EquationFit,
+    Finding,
+    Fit,
+    TableFit,
+    fit_equation,
+    fit_table,
+    listed,
+    not_monotone,
+    outliers,
+    plot_fits,
+    profile_name,
+    read_measurements,
+    source_of,
+    to_profile,
+    without_outliers,
+)
+from qcloop.fit.curves import Direction
+from qcloop.fit.units import Quantity
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("-o", "--out", type=_FILE, required=True, help="TOML file to write")
+@click.option("--unit", help=f"Unit of the values, if no heading states it: {', '.join(MEASURED_UNITS)}")
+@click.option("--read-voltage", type=float, help="In volts, for values that are currents")
+@click.option(
+    "--quantity",
+    type=click.Choice(["conductance", "resistance", "current"]),
+    help="Which columns count, where there are several quantities",
+)
+@click.option(
+    "--model",
+    type=click.Choice(["equation", "table"]),
+    default="equation",
+    show_default=True,
+    help="The paper's equation, or mean and spread of each pulse as measured",
+)
+@click.option(
+    "--reading",
+    type=click.Choice(list(FITTED_READINGS)),
+    help=f"Reading of the equation [default: {DEFAULT_READING}]",
+)
+@click.option(
+    "--curve",
+    type=click.Choice(["down", "up"]),
+    help="Which curves the device is made from [default: down, if there are any]",
+)
+@click.option(
+    "--turn", type=float, help="Last pulse before curves that go up and down turn [default: recognised]"
+)
+@click.option(
+    "--states", type=int, help="States, 2..64, evenly spaced in conductance [default: one for each pulse]"
+)
+@click.option(
+    "--confidence", type=float, default=DEFAULT_CONFIDENCE, show_default=True, help="Of each interval"
+)
+@click.option("--drop-outliers", is_flag=True, help="Leave outliers out of the fit")
+@click.option("--name", help="Name of the device [default: that of the file]")
+@click.option("--plot", type=_FILE, help="Picture to write [default: OUT with the suffix .png]")
+@click.option("--sheet", help="Sheet of an Excel file")
+@click.option("--variable", help="Array of a MATLAB file")
+@click.option("--delimiter", help="Of a text file [default: recognised]")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Of a text file [default: recognised]")
+@click.option("--force", is_flag=True, help="Overwrite files")
+@click.option("--verbose", is_flag=True, help="List all findings, and each state of a table")
+def fit(
+    file: Path,
+    out: Path,
+    unit: str | None,
+    read_voltage: float | None,
+    quantity: str | None,
+    model: str,
+    reading: str | None,
+    curve: str | None,
+    turn: float | None,
+    states: int | None,
+    confidence: float,
+    drop_outliers: bool,
+    name: str | None,
+    plot: Path | None,
+    sheet: str | None,
+    variable: str | None,
+    delimiter: str | None,
+    decimal: str | None,
+    force: bool,
+    verbose: bool,
+) -> None:
+    """Fit a device to measured conductances: CSV, TSV, XLSX or MAT, any number of cycles.
+
+    FILE has a column each cycle, beside one of pulse numbers, or a value a row beside columns of cycle
+    or device. Units stand in the headings, `G (uS)`, or are given by --unit.
+    """
+    picture = plot or out.with_suffix(".png")
+    _check_outputs(file, out, picture, force)
+    if model == "table" and reading is not None:
+        raise MeasurementError(f"reading '{reading}' is for --model equation: leave one of the two out")
+    measured = read_measurements(
+        file,
+        unit=unit,
+        read_voltage=read_voltage,
+        quantity=cast(Quantity | None, quantity),
+        sheet=sheet,
+        variable=variable,
+        delimiter=delimiter,
+        decimal=decimal,
+        last_pulse=turn,
+    )
+    click.echo(f"{file}: " + "\n  ".join(measured.notes))
+    branches = measured.branches()
+    chosen = _choose(cast(Direction | None, curve), branches)
+    findings = list(measured.findings)
+    fits: dict[Direction, Fit] = {}
+    for direction, branch in branches.items():
+        click.echo(f"{direction}: {_describe(branch)}")
+        used = without_outliers(branch) if drop_outliers else branch
+        findings += outliers(branch)[1] + not_monotone(used)
+        try:
+            fits[direction] = _fit(used, model, reading, confidence)
+        except MeasurementError as error:
+            if direction == chosen:
+                raise
+            findings.append(Finding("not fitted", f"{direction}: {error}"))
+    made = fits[chosen]
+    profile = to_profile(made, name or profile_name(file), source_of(file, made), states)
+    for fitted in fits.values():
+        click.echo()
+        click.echo("\n".join(_report(fitted, verbose)))
+    if findings:
+        click.echo()
+        click.echo("\n".join(listed(findings, None if verbose else 10)))
+    for fitted in fits.values():
+        for misfit in fitted.misfits:
+            click.echo(f"warning: {fitted.branch.direction}: {misfit}; see --model table", err=True)
+    save_profile(profile, out)
+    _write(picture, plot_fits(list(fits.values()), f"{profile.name}: {file.name}"))
+    click.echo()
+    click.echo(
+        f"wrote {out} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
+        f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) and {picture}"
+    )
+    click.echo(f"train on it by `qcloop train --device {out}`")
+
+
+def _check_outputs(file: Path, out: Path, picture: Path, force: bool) -> None:
+    if out.suffix != ".toml":
+        raise MeasurementError(f"the device file must end in .toml, not '{out.name}'")
+    if len({file.resolve(), out.resolve(), picture.resolve()}) < 3:
+        raise MeasurementError(f"data, device and picture must be three files: {file}, {out}, {picture}")
+    for path in (out, picture):
+        if not path.parent.is_dir():
+            raise MeasurementError(f"cannot write {path}: there is no folder {path.parent}")
+        if path.exists() and not force:
+            raise MeasurementError(f"{path} exists already: choose another name, or overwrite it by --force")
+
+
+def _choose(curve: Direction | None, branches: dict[Direction, Branch]) -> Direction:
+    if curve is None:
+        return "down" if "down" in branches else "up"
+    if curve not in branches:
+        found = ", ".join(f"{len(branch.curves)} {direction}" for direction, branch in branches.items())
+        raise MeasurementError(f"there are no {curve} curves in the file, only {found}")
+    return curve
+
+
+def _describe(branch: Branch) -> str:
+    curves = len(branch.curves)
+    return (
+        f"{curves} curve{'s' if curves > 1 else ''}, {branch.states} pulse numbers "
+        f"({branch.pulses[0]:g} to {branch.pulses[-1]:g}), "
+        f"{sum(len(curve.values) for curve in branch.curves)} values"
+    )
+
+
+def _fit(branch: Branch, model: str, reading: str | None, confidence: float) -> Fit:
+    if model == "table":
+        return fit_table(branch, confidence)
+    return fit_equation(branch, reading or DEFAULT_READING, confidence)
+
+
+def _report(fitted: Fit, verbose: bool) -> list[str]:
+    """Return what was fitted as lines: a table with intervals, and the likelihood."""
+    share = f"{100 * fitted.confidence:g} %"
+    head = f"{fitted.branch.direction}: {fitted.model}"
+    if isinstance(fitted, EquationFit):
+        rows: list[tuple[str, ...]] = [("parameter", "value", f"{share} from", "to", "unit")]
+        rows += [
+            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", p.unit) for p in fitted.parameters
+        ]
+    else:
+        rows = _table_rows(fitted, share, verbose)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    ]
+    return [head, *lines, f"  log-likelihood {fitted.log_likelihood:.4f}"]
+
+
+def _table_rows(fitted: TableFit, share: str, verbose: bool) -> list[tuple[str, ...]]:
+    unit = fitted.branch.unit
+    rows: list[tuple[str, ...]] = [
+        ("pulse", "values", f"mean ({unit})", f"{share} from", "to", "spread", f"{share} from", "to")
+    ]
+    for stage, pulse in enumerate(fitted.branch.stage_pulses):
+        if not verbose and 3 <= stage < len(fitted.mean) - 2:
+            if stage == 3:
+                rows.append(("...",) * len(rows[0]))
+            continue
+        figures = (
+            fitted.mean,
+            fitted.mean_low,
+            fitted.mean_high,
+            fitted.spread,
+            fitted.spread_low,
+            fitted.spread_high,
+        )
+        rows.append(
+            (f"{pulse:g}", str(fitted.counts[stage]), *(f"{figure[stage]:.5g}" for figure in figures))
+        )
+    return rows
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise MeasurementError(f"cannot write picture {path}: {error.strerror}") from error

@@ -1,0 +1,400 @@
+"""The paper's equation fitted to measured cycles by maximum likelihood.
+
+Micromachines 2020, 11, 427, Equation (1): G = (1 - k n) f(mu, sigma^2) at pulse stage n. With N states,
+``mu(n) = mu(1) - step (n - 1)`` and the relative factor is ``w(n) = 1 - k n 32 / N``, as in
+:mod:`qcloop.device.builtin`. All readings are normal distributions: of mean mu and standard deviation
+``w sigma`` (``spread``) or ``w sqrt(sigma)`` (``spread-variance``), or of mean ``w mu`` and standard
+deviation ``w sigma`` (``literal``).
+
+Given k all of them are linear in mu(1) and step once conductances are divided by w, and the best sigma is
+a mean of squares; so the likelihood is maximised over k alone, exactly over the others.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from qcloop.device.builtin import DEFAULT_READING, PAPER_STATES
+from qcloop.device.profile import F64
+from qcloop.errors import MeasurementError
+from qcloop.fit.curves import Branch
+
+#: The readings of the equation that have parameters.
+FITTED_READINGS = ("spread-variance", "spread", "literal")
+DEFAULT_CONFIDENCE = 0.99
+#: Significance of a misfit below which it is reported.
+MISFIT = 0.001
+
+#: The search is over log t, with t the spread of the last stage over that of the first, from here on.
+_LEAST_LOG_RATIO = math.log(1e-6)
+_GRID = 400
+_PROFILE_GRID = 10
+#: Below, the spread is all but proportional to the stage, and k and sigma are known as a product only.
+_LEAST_K = -10.0
+#: First step from the best log ratio to an end of its interval.
+_FIRST_STEP = 0.02
+#: A deviation is rounding of numbers below this share of the numbers.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A fitted parameter with its interval of confidence."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    #: Unit, or nothing.
+    unit: str
+
+
+@dataclass(frozen=True)
+class EquationFit:
+    """The equation with its most likely parameters."""
+
+    branch: Branch
+    reading: str
+    #: mu(1), step, k, sigma.
+    parameters: tuple[Parameter, ...]
+    confidence: float
+    #: Of all values, natural logarithm, conductances in the branch's unit.
+    log_likelihood: float
+    #: Mean and standard deviation at each stage, (states,), stage 1 first.
+    mean: F64
+    spread: F64
+    #: Probability of means, and of spreads, as far from the equation as these; None if not to be told.
+    p_means: float | None
+    p_spreads: float | None
+    #: Whether the best k is at the end of its range.
+    at_limit: bool = False
+
+    @property
+    def model(self) -> str:
+        """What was fitted, in a few words."""
+        return f"equation, reading {self.reading}"
+
+    @property
+    def misfits(self) -> tuple[str, ...]:
+        """What does not follow the equation, one line each."""
+        said = []
+        if self.p_means is not None and self.p_means < MISFIT:
+            said.append(f"the mean conductances do not follow the equation (F test, p = {self.p_means:.2g})")
+        if self.p_spreads is not None and self.p_spreads < MISFIT:
+            said.append(f"the spreads do not follow the equation (Bartlett's test, p = {self.p_spreads:.2g})")
+        if self.at_limit:
+            said.append("the spread rises faster over the stages than the equation can")
+        if below := int(np.sum(self.mean < 0)):
+            said.append(f"the equation puts the means of the last {below} of {len(self.mean)} stages below 0")
+        return tuple(said)
+
+
+def fit_equation(
+    branch: Branch, reading: str = DEFAULT_READING, confidence: float = DEFAULT_CONFIDENCE
+) -> EquationFit:
+    """Fit the paper's equation by maximum likelihood.
+
+    Intervals are those of the profile likelihood: the values of a parameter for which twice the
+    log-likelihood, maximised over the other parameters, is below its maximum by no more than the
+    quantile of chi-square with one degree of freedom.
+
+    Parameters
+    ----------
+    branch : Branch
+        Every pulse number is one state.
+    reading : {"spread-variance", "spread", "literal"}
+    confidence : float
+        Of each interval, above 0 and below 1.
+
+    Returns
+    -------
+    EquationFit
+
+    Raises
+    ------
+    MeasurementError
+        If the reading or confidence is out of range, there are fewer than 5 values, all values are on
+        the line, or nothing keeps the spread of the last stage from 0.
+    """
+    if reading not in FITTED_READINGS:
+        raise MeasurementError(
+            f"the model must be one of {', '.join(FITTED_READINGS)}, not '{reading}': a reading without "
+            "parameters is taken as it is by --model table"
+        )
+    check_confidence(confidence)
+    likelihood = _Likelihood(branch, literal=reading == "literal")
+    if likelihood.count < 5:
+        raise MeasurementError(
+            f"the {branch.direction} curves have {likelihood.count} values: the four parameters of the "
+            "equation need 5 or more"
+        )
+    best, at_limit = _maximum(likelihood)
+    mean, spread = likelihood.curve(best)
+    p_means, p_spreads = _misfit(likelihood, best)
+    return EquationFit(
+        branch=branch,
+        reading=reading,
+        parameters=_parameters(likelihood, best, reading, confidence, at_limit),
+        confidence=confidence,
+        log_likelihood=likelihood.at(best).value,
+        mean=mean,
+        spread=spread,
+        p_means=p_means,
+        p_spreads=p_spreads,
+        at_limit=at_limit,
+    )
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise MeasurementError unless a confidence is above 0 and below 1."""
+    if not 0 < confidence < 1:
+        raise MeasurementError(
+            f"the confidence must be above 0 and below 1, not {confidence:g}: 99 % is 0.99"
+        )
+
+
+@dataclass(frozen=True)
+class _Point:
+    """The likelihood at a ratio, with the others at their best unless they were fixed."""
+
+    value: float
+    top: float
+    step: float
+    #: Factor of w in the standard deviation: sigma or its root.
+    scale: float
+
+
+class _Likelihood:
+    """The log-likelihood of the values of a branch, from their counts, means and squares at each stage."""
+
+    def __init__(self, branch: Branch, literal: bool) -> None:
+        values = branch.by_stage
+        self.literal = literal
+        self.direction, self.unit = branch.direction, branch.unit
+        self.pulses = branch.stage_pulses
+        self.states = branch.states
+        self.counts = np.sum(~np.isnan(values), axis=0)
+        self.count = int(self.counts.sum())
+        self.means: F64 = np.nanmean(values, axis=0)
+        self.squares: F64 = np.nansum((values - self.means) ** 2, axis=0)
+        # Stages as the equation counts them, 32 at the last one.
+        self.n: F64 = np.arange(1.0, self.states + 1) * (PAPER_STATES / self.states)
+        self._design: F64 = np.stack([np.ones(self.states), -np.arange(self.states, dtype=np.float64)])
+
+    @cached_property
+    def most_log_ratio(self) -> float:
+        """The log ratio of the least k."""
+        return math.log((1 - _LEAST_K * self.n[-1]) / (1 - _LEAST_K * self.n[0]))
+
+    def k(self, log_ratio: float) -> float:
+        """Return k at a log ratio of the last to the first spread."""
+        ratio = math.exp(log_ratio)
+        return float((1 - ratio) / (self.n[-1] - ratio * self.n[0]))
+
+    def factor(self, log_ratio: float) -> F64:
+        """Return w of each stage."""
+        return 1 - self.k(log_ratio) * self.n
+
+    def at(
+        self,
+        log_ratio: float,
+        top: float | None = None,
+        step: float | None = None,
+        scale: float | None = None,
+    ) -> _Point:
+        """Return the likelihood at a ratio and what is fixed, maximised over what is not."""
+        w = self.factor(log_ratio)
+        design = self._design if self.literal else self._design / w
+        reduced = self.means / w
+        top, step = _line(design, reduced, self.counts, top, step)
+        rest = reduced - top * design[0] - step * design[1]
+        squares = float(np.sum(self.squares / w**2 + self.counts * rest**2))
+        scale = math.sqrt(squares / self.count) if scale is None else scale
+        if scale == 0:
+            return _Point(math.inf, top, step, 0.0)
+        value = -float(self.counts @ np.log(w)) - self.count * math.log(scale * math.sqrt(2 * math.pi))
+        return _Point(value - squares / (2 * scale**2), top, step, scale)
+
+    def widths(self, log_ratio: float) -> tuple[float, float]:
+        """Return the standard errors of mu(1) and step at a ratio that is known."""
+        design = self._design if self.literal else self._design / self.factor(log_ratio)
+        information = (design * self.counts) @ design.T / self.at(log_ratio).scale ** 2
+        top, step = np.sqrt(np.diag(np.linalg.inv(information)))
+        return float(top), float(step)
+
+    def curve(self, log_ratio: float) -> tuple[F64, F64]:
+        """Return mean and standard deviation of each stage at the best of the others."""
+        point, w = self.at(log_ratio), self.factor(log_ratio)
+        mu = point.top * self._design[0] + point.step * self._design[1]
+        return (w * mu if self.literal else mu), w * point.scale
+
+
+def _line(
+    design: F64, values: F64, weights: np.typing.NDArray[np.int64], top: float | None, step: float | None
+) -> tuple[float, float]:
+    """Return the weighted least squares for what is not fixed of two coefficients."""
+    first, second = design
+    if top is not None:
+        rest = values - top * first
+        return top, float(weights @ (rest * second) / (weights @ second**2)) if step is None else step
+    if step is not None:
+        rest = values - step * second
+        return float(weights @ (rest * first) / (weights @ first**2)), step
+    a, b, d = weights @ first**2, weights @ (first * second), weights @ second**2
+    p, q = weights @ (values * first), weights @ (values * second)
+    determinant = a * d - b * b
+    return float((d * p - b * q) / determinant), float((a * q - b * p) / determinant)
+
+
+def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
+    """Return the log ratio of the greatest likelihood, and whether it is the end of the range."""
+    from scipy.optimize import minimize_scalar
+
+    grid = np.linspace(_LEAST_LOG_RATIO, likelihood.most_log_ratio, _GRID)
+    values = np.array([likelihood.at(u).value for u in grid])
+    flat = likelihood.at(0.0).scale <= _ROUNDING * float(np.abs(likelihood.means).max())
+    if flat or not np.isfinite(values).all():
+        raise MeasurementError(
+            f"the {likelihood.direction} curves have no fluctuation about a straight line: the equation "
+            "has no likelihood; take --model table"
+        )
+    inner = 1 + np.flatnonzero((values[1:-1] >= values[:-2]) & (values[1:-1] >= values[2:]))
+    # Towards ratio 0 the likelihood is without bound if nothing scatters at the last stage.
+    if len(inner) == 0 or values[-1] > values[inner].max():
+        if values[-1] >= values[0]:
+            return float(grid[-1]), True
+        raise MeasurementError(
+            f"nothing keeps the spread of the last stage (pulse {likelihood.pulses[-1]:g}, "
+            f"{likelihood.counts[-1]} value{'s' if likelihood.counts[-1] > 1 else ''}) from 0 in the "
+            "equation: measure more cycles, or take --model table"
+        )
+    place = int(inner[np.argmax(values[inner])])
+    found = minimize_scalar(
+        lambda u: -likelihood.at(u).value,
+        bounds=(grid[place - 1], grid[place + 1]),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    return float(found.x), False
+
+
+# -- intervals -------------------------------------------------------------------------------------
+
+
+def _parameters(
+    likelihood: _Likelihood, best: float, reading: str, confidence: float, at_limit: bool
+) -> tuple[Parameter, ...]:
+    """Return the parameters with the intervals of the profile likelihood."""
+    from scipy.stats import chi2
+
+    point = likelihood.at(best)
+    least = point.value - float(chi2.ppf(confidence, 1)) / 2
+    ratios = _ratio_interval(likelihood, best, least)
+    low_k, high_k = (likelihood.k(ratio) for ratio in reversed(ratios))
+    top_width, step_width = likelihood.widths(best)
+    top = _interval(_Profile(likelihood, best, ratios, "top"), point.top, top_width, least)
+    step = _interval(_Profile(likelihood, best, ratios, "step"), point.step, step_width, least)
+    log_width = 1 / math.sqrt(2 * likelihood.count)
+    scale = _interval(
+        _Profile(likelihood, best, ratios, "log_scale"), math.log(point.scale), log_width, least
+    )
+    # The standard deviation's factor is sigma, or its root: intervals of a likelihood carry over.
+    power, unit = (2, f"{likelihood.unit}²") if reading == "spread-variance" else (1, likelihood.unit)
+    return (
+        Parameter("mu(1)", point.top, *top, likelihood.unit),
+        Parameter("step", point.step, *step, likelihood.unit),
+        Parameter("k", likelihood.k(best), -math.inf if at_limit else low_k, high_k, ""),
+        Parameter("sigma", point.scale**power, math.exp(power * scale[0]), math.exp(power * scale[1]), unit),
+    )
+
+
+def _ratio_interval(likelihood: _Likelihood, best: float, least: float) -> tuple[float, float]:
+    """Return the log ratios around the best at which the likelihood is down to ``least``."""
+    from scipy.optimize import brentq
+
+    ends = []
+    for sign, bound in ((-1, _LEAST_LOG_RATIO), (1, likelihood.most_log_ratio)):
+        distance, end = _FIRST_STEP, best
+        while end != bound and likelihood.at(end).value >= least:
+            end = best + sign * distance
+            end = max(end, bound) if sign < 0 else min(end, bound)
+            distance *= 1.25
+        if likelihood.at(end).value < least:
+            end = float(brentq(lambda u: likelihood.at(u).value - least, *sorted((best, end)), xtol=1e-9))
+        ends.append(end)
+    return ends[0], ends[1]
+
+
+class _Profile:
+    """The likelihood as a function of one parameter, at the best of all the others.
+
+    Where it is above what an interval leaves, so is the likelihood of the ratio, which therefore lies in
+    its own interval: the search is within that.
+    """
+
+    def __init__(self, likelihood: _Likelihood, best: float, ratios: tuple[float, float], name: str) -> None:
+        self._likelihood, self._name = likelihood, name
+        # Few and scattered values may leave several maxima: the search starts at the best of a grid.
+        self._grid = np.unique(np.append(np.linspace(*ratios, _PROFILE_GRID), best))
+
+    def __call__(self, value: float) -> float:
+        from scipy.optimize import minimize_scalar
+
+        fixed = {"scale": math.exp(value)} if self._name == "log_scale" else {self._name: value}
+        values = [self._likelihood.at(u, **fixed).value for u in self._grid]
+        place = int(np.argmax(values))
+        bounds = self._grid[[max(place - 1, 0), min(place + 1, len(values) - 1)]]
+        found = minimize_scalar(
+            lambda u: -self._likelihood.at(u, **fixed).value,
+            bounds=bounds,
+            method="bounded",
+            options={"xatol": 1e-7},
+        )
+        return max(-float(found.fun), values[place])
+
+
+def _interval(profile: _Profile, value: float, width: float, least: float) -> tuple[float, float]:
+    """Return where a profile on either side of its maximum is down to ``least``."""
+    from scipy.optimize import brentq
+
+    ends = []
+    for sign in (-1, 1):
+        distance = 2 * width
+        while profile(value + sign * distance) >= least:
+            distance *= 1.5
+        between = sorted((value, value + sign * distance))
+        ends.append(float(brentq(lambda x: profile(x) - least, *between, rtol=1e-9)))
+    return ends[0], ends[1]
+
+
+# -- does it suit the data -------------------------------------------------------------------------
+
+
+def _misfit(likelihood: _Likelihood, best: float) -> tuple[float | None, float | None]:
+    """Return the probabilities of means, and of spreads, as far from the equation or further.
+
+    Means: the F test of lack of fit, of the squares between the means of the stages and the equation
+    against those within the stages, each divided by w^2. Spreads: Bartlett's test for equal variances of
+    the values divided by w.
+    """
+    from scipy.stats import chi2, f
+
+    point, w = likelihood.at(best), likelihood.factor(best)
+    mean, _ = likelihood.curve(best)
+    within = likelihood.count - likelihood.states
+    beyond = likelihood.states - (3 if likelihood.literal else 2)
+    pure = float(np.sum(likelihood.squares / w**2))
+    if within <= 0 or beyond <= 0 or pure <= (_ROUNDING * point.scale) ** 2:
+        return None, None
+    lack = float(np.sum(likelihood.counts * ((likelihood.means - mean) / w) ** 2))
+    p_means = float(f.sf(lack / beyond / (pure / within), beyond, within))
+    several = likelihood.counts > 1
+    degrees = (likelihood.counts - 1)[several]
+    variances = (likelihood.squares / w**2)[several] / degrees
+    if len(degrees) < 4 or not variances.all():
+        return p_means, None
+    statistic = within * math.log(pure / within) - float(degrees @ np.log(variances))
+    statistic /= 1 + (float(np.sum(1 / degrees)) - 1 / within) / (3 * (len(degrees) - 1))
+    return p_means, float(chi2.sf(statistic, len(degrees) - 2))

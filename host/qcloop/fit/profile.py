@@ -1,0 +1,104 @@
+"""From a fit to a device that trains."""
+
+import hashlib
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from qcloop.device import DeviceProfile
+from qcloop.device.profile import F64, UNITS, check_states
+from qcloop.errors import MeasurementError
+from qcloop.fit.equation import EquationFit
+from qcloop.fit.states import TableFit
+from qcloop.fit.units import readable_unit
+from qcloop.formats import CODE_MAX, MAX_STATES
+
+Fit = EquationFit | TableFit
+
+#: The highest state keeps room for its fluctuation: the generator's draws end at 4.125 spreads.
+_ROOM = 4
+_FRIENDLY = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+
+
+def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> DeviceProfile:
+    """Return a device with the means and spreads of a fit.
+
+    Parameters
+    ----------
+    fit : EquationFit or TableFit
+    name, source : str
+        See :class:`qcloop.device.DeviceProfile`.
+    states : int, optional
+        Number of states, evenly spaced in conductance between the ends of the fit, the spread
+        interpolated; one for each pulse if left out.
+
+    Returns
+    -------
+    DeviceProfile
+        In G0 for conductances in G0, else in the branch's unit, microsiemens or the one in which the largest
+        mean is 1 to 1000: the first that gives readable numbers (up to 10000). A mean that
+        the equation puts below 0 is 0. The lsb leaves room for 4 spreads above the highest state.
+
+    Raises
+    ------
+    MeasurementError
+        If there are more pulse numbers than states can be and ``states`` is left out.
+    DeviceError
+        As :class:`DeviceProfile` does.
+    """
+    mean, spread = fit.mean[::-1], fit.spread[::-1]
+    if states is not None:
+        check_states(states)
+        order = np.argsort(mean)
+        wanted = np.linspace(mean[order[0]], mean[order[-1]], states)
+        mean, spread = wanted, np.interp(wanted, mean[order], spread[order])
+    elif len(mean) > MAX_STATES:
+        raise MeasurementError(
+            f"the {fit.branch.direction} curve has {len(mean)} pulse numbers, but a device has at most "
+            f"{MAX_STATES} states: give --states, for instance --states {MAX_STATES}"
+        )
+    unit, mean, spread = _in_best_unit(fit.branch.unit, np.maximum(mean, 0), spread)
+    return DeviceProfile(
+        name=name,
+        source=source,
+        unit=unit,
+        lsb=friendly(float(np.max(mean + _ROOM * spread)) / CODE_MAX),
+        mean=tuple(mean.tolist()),
+        spread=tuple(spread.tolist()),
+        reading=fit.reading,
+    )
+
+
+def friendly(least: float) -> float:
+    """Return the least of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 and 8 times a power of ten that is not below."""
+    power = math.floor(math.log10(least))
+    factor = next(factor for factor in _FRIENDLY if factor >= least / 10.0**power * (1 - 1e-12))
+    return float(f"{factor}e{power}")
+
+
+def profile_name(path: Path) -> str:
+    """Return a device's name made of a file's."""
+    name = re.sub(r"[^\w .+-]", "_", path.stem).strip(" .-")[:60].rstrip(" .-")
+    return name if re.match(r"\w", name) else "device"
+
+
+def source_of(path: Path, fit: Fit) -> str:
+    """Return where a device's figures come from: file, digest, curves, model."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    curves = len(fit.branch.curves)
+    return (
+        f"{path.name} (SHA-256 {digest}), {curves} {fit.branch.direction} curve{'s' if curves > 1 else ''} "
+        f"of {fit.branch.states} pulses, fitted as {fit.model}"
+    )
+
+
+def _in_best_unit(unit: str, mean: F64, spread: F64) -> tuple[str, F64, F64]:
+    if unit == "G0":
+        return unit, mean, spread
+    best = readable_unit(float(mean.max()) * UNITS[unit], unit)
+    if best == unit:
+        return unit, mean, spread
+    factor = UNITS[unit] / UNITS[best]
+    return best, mean * factor, spread * factor

@@ -1,0 +1,131 @@
+"""Units of measured values, and how they stand in the headings of columns."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from qcloop.device.profile import UNITS
+from qcloop.errors import MeasurementError
+
+Quantity = Literal["conductance", "resistance", "current"]
+
+_RESISTANCE = {"Ohm": 1.0, "kOhm": 1e3, "MOhm": 1e6}
+_CURRENT = {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "nA": 1e-9}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of measured values."""
+
+    name: str
+    quantity: Quantity
+    #: What one of it is in siemens, ohms or amperes.
+    factor: float
+
+
+#: All units that values may be in, by name.
+MEASURED_UNITS = {
+    **{name: Unit(name, "conductance", factor) for name, factor in UNITS.items()},
+    **{name: Unit(name, "resistance", factor) for name, factor in _RESISTANCE.items()},
+    **{name: Unit(name, "current", factor) for name, factor in _CURRENT.items()},
+}
+
+#: Other spellings, after :func:`_plain`.
+_SPELLINGS = {
+    **{name: name for name in MEASURED_UNITS},
+    **{f"{prefix}{word}": f"{prefix}S" for prefix in ("", "m", "u", "n") for word in ("siemens", "Siemens")},
+    **{f"{long}{word}": f"{short}S" for long, short in (("milli", "m"), ("micro", "u"), ("nano", "n"))
+       for word in ("siemens", "Siemens")},
+    **{f"{prefix}{word}": f"{prefix}Ohm" for prefix in ("", "k", "M") for word in ("ohm", "Ohms", "ohms")},
+    **{f"K{word}": "kOhm" for word in ("Ohm", "ohm", "Ohms", "ohms")},
+    **dict.fromkeys(("ampere", "Ampere", "amperes", "amp", "Amp"), "A"),
+    **dict.fromkeys(("g0", "G_0", "g_0", "2e2/h", "2e^2/h"), "G0"),
+    "OHM": "Ohm",
+    "KOHM": "kOhm",
+    "us": "uS",
+}  # fmt: skip
+
+_QUANTITIES: dict[str, Quantity] = {
+    **dict.fromkeys(("g", "conductance", "leitwert", "conductances"), "conductance"),
+    **dict.fromkeys(("r", "resistance", "widerstand", "resistances"), "resistance"),
+    **dict.fromkeys(("i", "current", "strom", "currents", "id"), "current"),
+}
+
+#: Units that may be names of columns as well.
+_NAMES = frozenset(("S", "A", "G0", "g0"))
+_BRACKETED = re.compile(r"[(\[{]([^)\]}]*)[)\]}]")
+_VOLTAGE = re.compile(r"(?:\bat|@|\bV\w*\s*=)\s*([-+]?\d+(?:[.,]\d+)?)\s*(m?)V\b")
+
+
+def find_unit(spelling: str) -> Unit | None:
+    """Return the unit with this name or another spelling of it (micro, ohm as signs), or None."""
+    name = _SPELLINGS.get(_plain(spelling))
+    return MEASURED_UNITS[name] if name else None
+
+
+def named_unit(spelling: str) -> Unit:
+    """Return a unit by its name; MeasurementError lists the names if there is none."""
+    unit = find_unit(spelling)
+    if unit is None:
+        raise MeasurementError(f"unknown unit '{spelling}': expected one of {', '.join(MEASURED_UNITS)}")
+    return unit
+
+
+def unit_in_heading(heading: str) -> Unit | None:
+    """Return the unit that a heading states: ``G (uS)``, ``R [kΩ]``, ``I / A``, ``G_uS``, ``G, µS``; or None.
+
+    What may be a name is no unit: ``S``, ``A`` or ``G0`` alone, and ``device A``, where the letter does not
+    go with a quantity that is named.
+    """
+    inside = _BRACKETED.search(heading)
+    if inside:
+        return find_unit(re.split(r"[@\s]|\bat\b", inside[1].strip())[0])
+    heading = _VOLTAGE.sub("", heading).strip()
+    if heading not in _NAMES and (unit := find_unit(heading)):
+        return unit
+    for separator in ("/", ",", "_", " "):
+        _, found, last = heading.rpartition(separator)
+        unit = find_unit(last) if found else None
+        sure = separator in "/," or last.strip() not in _NAMES
+        if unit and (sure or unit.quantity == quantity_in_heading(heading)):
+            return unit
+    return None
+
+
+def quantity_in_heading(heading: str) -> Quantity | None:
+    """Return the quantity that a heading names, by its first word, or None."""
+    word = re.split(r"[^a-zA-Z]", heading.strip(), maxsplit=1)[0].lower()
+    return _QUANTITIES.get(word)
+
+
+def voltage_in_heading(heading: str) -> float | None:
+    """Return the read voltage that a heading states (``I (uA) at 0.1 V``), in volts, or None."""
+    found = _VOLTAGE.search(heading)
+    return float(found[1].replace(",", ".")) * (1e-3 if found[2] else 1.0) if found else None
+
+
+def readable_unit(siemens: float, stated: str) -> str:
+    """Return the unit of conductance for a device whose largest conductance is this many siemens.
+
+    The stated one, or else microsiemens, if the largest is 1 to 10000 of it; else where it is 1 to 1000.
+    """
+    for name in (stated, "uS"):
+        if UNITS[name] <= siemens < 10_000 * UNITS[name]:
+            return name
+    return next((name for name in ("nS", "uS", "mS") if siemens < 1000 * UNITS[name]), "S")
+
+
+def _plain(spelling: str) -> str:
+    """Return a spelling without blanks and signs that a keyboard lacks."""
+    plain = "".join(spelling.split())
+    for sign, letter in (
+        ("µ", "u"),
+        ("μ", "u"),
+        ("Ω", "Ohm"),
+        ("Ω", "Ohm"),
+        ("₀", "0"),
+        ("²", "2"),
+        ("℧", "S"),
+    ):
+        plain = plain.replace(sign, letter)
+    return plain

@@ -1,0 +1,217 @@
+"""`qcloop fit` as a user meets it: from a file to a device that trains."""
+
+import subprocess
+import sys
+
+import numpy as np
+import openpyxl
+import pytest
+
+from qcloop.cli import main
+from qcloop.device import builtin, load_profile, simulate_cycles
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a caller of the command line: (exit status, standard output, standard error)."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a file of 12 cycles of sample A in G0."""
+    return write_wide(tmp_path / "sample A.csv", simulate_cycles(builtin("A"), 12, 1), "G0")
+
+
+def write_wide(path, cycles, unit):
+    heading = ";".join(["pulse", *(f"cycle {n + 1} ({unit})" for n in range(len(cycles)))])
+    rows = [
+        ";".join([str(n + 1), *(f"{g:.6g}".replace(".", ",") for g in row)]) for n, row in enumerate(cycles.T)
+    ]
+    path.write_text("\n".join([heading, *rows]) + "\n")
+    return path
+
+
+def test_fit_writes_a_device_that_trains(run, data, tmp_path):
+    out = tmp_path / "mine.toml"
+    status, text, err = run("fit", data, "-o", out)
+    assert (status, err) == (0, "")
+    assert "wide layout: pulse number in column 1 'pulse', 12 columns of values" in text
+    assert "down: 12 curves, 32 pulse numbers (1 to 32), 384 values" in text
+    assert "equation, reading spread-variance" in text
+    assert "99 % from" in text
+    assert "log-likelihood" in text
+    assert text.splitlines()[-1] == f"train on it by `qcloop train --device {out}`"
+    profile = load_profile(out)
+    assert (profile.name, profile.unit, profile.states) == ("sample A", "G0", 32)
+    assert profile.reading == "spread-variance"
+    assert profile.lsb == 0.02
+    assert "sample A.csv (SHA-256 " in profile.source
+    assert "12 down curves of 32 pulses" in profile.source
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+    status, text, err = run(
+        "train", "--network", "784-16-16-10", "--device", out, "--images", 200, "--epochs", 1, "--out",
+        tmp_path / "run",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert "on sample A: 32 states, reading spread-variance" in text
+
+
+def test_the_same_data_give_the_same_device_from_every_format_and_unit(run, data, tmp_path):
+    cycles = simulate_cycles(builtin("A"), 12, 1)
+    book = openpyxl.Workbook()
+    book.active.append(["pulse", "device", "cycle", "I (uA) at 0.1 V"])
+    for device in range(3):
+        for cycle in range(4):
+            for n, g in enumerate(cycles[4 * device + cycle]):
+                book.active.append([n + 1, f"d{device}", cycle, g * 7.75])
+    book.save(tmp_path / "long.xlsx")
+    write_wide(tmp_path / "wide.csv", cycles * 77.5, "µS")
+    profiles = []
+    for name in ("sample A.csv", "long.xlsx", "wide.csv"):
+        assert run("fit", tmp_path / name, "-o", tmp_path / f"{name}.toml")[0] == 0
+        profiles.append(load_profile(tmp_path / f"{name}.toml"))
+    assert [profile.unit for profile in profiles] == ["G0", "uS", "uS"]
+    for profile in profiles[1:]:
+        assert profile.mean_siemens() == pytest.approx(profiles[0].mean_siemens(), rel=1e-5)
+
+
+def test_table_states_up_curves_and_name(run, tmp_path):
+    cycles = simulate_cycles(builtin("A"), 12, 1)
+    both = np.concatenate([cycles[:, ::-1], simulate_cycles(builtin("A"), 12, 2)], axis=1)
+    path = write_wide(tmp_path / "both.csv", both, "G0")
+    out = tmp_path / "up.toml"
+    status, text, err = run(
+        "fit",
+        path,
+        "-o",
+        out,
+        "--model",
+        "table",
+        "--curve",
+        "up",
+        "--states",
+        8,
+        "--name",
+        "up 8",
+        "--turn",
+        34,
+    )
+    assert (status, err) == (0, "")
+    assert "12 curves go up and back: split after pulse 34" in text
+    assert "down: table of states" in text
+    assert "8 states from the up curves" in text
+    profile = load_profile(out)
+    assert (profile.name, profile.states, profile.reading) == ("up 8", 8, None)
+    assert np.diff(profile.mean) == pytest.approx(np.full(7, (profile.mean[-1] - profile.mean[0]) / 7))
+    lines = run("fit", path, "-o", out, "--model", "table", "--force", "--verbose")[1].splitlines()
+    assert len([line for line in lines if line.startswith("  ") and line.split()[1] == "12"]) == 64
+
+
+def test_only_up_curves_need_no_option_and_missing_ones_are_named(run, tmp_path):
+    path = write_wide(tmp_path / "up.csv", simulate_cycles(builtin("A"), 12, 1)[:, ::-1], "G0")
+    status, text, _ = run("fit", path, "-o", tmp_path / "up.toml")
+    assert status == 0
+    assert "32 states from the up curves" in text
+    status, _, err = run("fit", path, "-o", tmp_path / "b.toml", "--curve", "down")
+    assert status == 2
+    assert "there are no down curves in the file, only 12 up" in err
+
+
+def test_findings_are_listed_and_outliers_dropped_on_demand(run, tmp_path):
+    cycles = simulate_cycles(builtin("A"), 12, 1)
+    cycles[3, 6], cycles[5, 9], cycles[7, 20] = 60.0, -1.0, 0.0
+    path = write_wide(tmp_path / "odd.csv", cycles, "G0")
+    _, kept, err = run("fit", path, "-o", tmp_path / "kept.toml", "--verbose")
+    assert "row 8, column 5 (column 5 'cycle 4 (G0)', down), pulse 7: 60 G0" in kept
+    assert "row 11, column 7 'cycle 6 (G0)': -1 G0: left out" in kept
+    assert "row 22, column 9 'cycle 8 (G0)': 0 G0: left out" in kept
+    assert "not monotone:" in kept
+    assert "warning: down: the spreads do not follow the equation" in err
+    _, _, err = run("fit", path, "-o", tmp_path / "dropped.toml", "--drop-outliers")
+    assert err == ""
+    far, near = load_profile(tmp_path / "kept.toml"), load_profile(tmp_path / "dropped.toml")
+    assert abs(near.mean[-1] - 16) < 0.3
+    assert far.spread[-1] > 1.3 * near.spread[-1]
+
+
+def test_files_are_not_overwritten(run, data, tmp_path):
+    out = tmp_path / "mine.toml"
+    out.write_text("mine")
+    status, _, err = run("fit", data, "-o", out)
+    assert status == 2
+    assert f"{out} exists already: choose another name, or overwrite it by --force" in err
+    assert out.read_text() == "mine"
+    (tmp_path / "new.png").write_text("mine")
+    assert "new.png exists already" in run("fit", data, "-o", tmp_path / "new.toml")[2]
+    assert run("fit", data, "-o", out, "--force", "--plot", tmp_path / "other.png")[0] == 0
+    assert load_profile(out).states == 32
+    assert not (tmp_path / "mine.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "mine.json"], "must end in .toml, not 'mine.json'"),
+        (["-o", "mine.toml", "--plot", "mine.toml"], "must be three files"),
+        (["-o", "mine.toml", "--unit", "nS"], "states the unit G0, but --unit says nS"),
+        (["-o", "mine.toml", "--model", "table", "--reading", "spread"], "'spread' is for --model equation"),
+        (["-o", "mine.toml", "--reading", "measured"], "'measured' is not one of"),
+        (["-o", "mine.toml", "--confidence", "95"], "above 0 and below 1, not 95: 99 % is 0.99"),
+        (["-o", "mine.toml", "--states", "65"], "must be 2..64, not 65"),
+        (["-o", "mine.toml", "--name", "a/b"], "not 'a/b'"),
+        (
+            ["-o", "mine.toml", "--plot", "nowhere/mine.png"],
+            "cannot write nowhere/mine.png: there is no folder nowhere",
+        ),
+        (["-o", "nowhere/mine.toml"], "cannot write nowhere/mine.toml: there is no folder nowhere"),
+        ([], "Missing option '-o'"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(run, data, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run("fit", data, *arguments)
+    assert status == 2
+    assert err.startswith("qcloop: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["sample A.csv"]
+
+
+def test_more_than_64_pulses_need_a_number_of_states(run, tmp_path):
+    levels = np.linspace(100, 1, 80)
+    cycles = levels + np.random.default_rng(1).standard_normal((3, 80)) * (0.1 + levels / 50)
+    path = write_wide(tmp_path / "many.csv", cycles, "uS")
+    status, _, err = run("fit", path, "-o", tmp_path / "many.toml")
+    assert status == 2
+    assert "80 pulse numbers, but a device has at most 64 states: give --states" in err
+    assert run("fit", path, "-o", tmp_path / "many.toml", "--states", 64)[0] == 0
+    assert load_profile(tmp_path / "many.toml").distinct_states == 64
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from qcloop.cli.main import cli; "
+        "print(sorted({'scipy.stats', 'scipy.optimize', 'openpyxl', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_long_lists_are_cut_unless_all_is_asked_for(run, tmp_path):
+    cycles = simulate_cycles(builtin("A"), 12, 1)
+    cycles[2, 3:15] *= -1
+    path = write_wide(tmp_path / "odd.csv", cycles, "G0")
+    _, short, _ = run("fit", path, "-o", tmp_path / "a.toml")
+    _, full, _ = run("fit", path, "-o", tmp_path / "b.toml", "--verbose")
+    assert "negative: 12" in short
+    assert "  ... and 2 more" in short
+    assert "... and" not in full
+    assert full.count("G0: left out") == 12
