@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 import click
 
 from qcloop import __version__
-from qcloop.cli import device, info, ports, train
+from qcloop.cli import device, fit, info, ports, report, reproduce, train
 from qcloop.errors import QcloopError
 
 
@@ -62,7 +62,17 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train.train, train.resume, train.evaluate, device.device, info.info, ports.ports):
+for command in (
+    train.train,
+    train.resume,
+    train.evaluate,
+    report.report,
+    reproduce.reproduce,
+    fit.fit,
+    device.device,
+    info.info,
+    ports.ports,
+):
     cli.add_command(command)
 
 
@@ -75,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; a run goes on with `qcloop resume DIR`", 130)
+        _fail("interrupted; what is finished is kept, a run goes on with `qcloop resume DIR`", 130)
     else:
         sys.exit(status if isinstance(status, int) else 0)
 

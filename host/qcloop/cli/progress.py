@@ -4,8 +4,9 @@ from time import monotonic
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from qcloop.reproduce.points import Outcome, Point
 from qcloop.training.trainer import EpochMetrics, Trainer
 
 #: Seconds between two updates of the bar: the training loop must not notice it.
@@ -80,3 +81,35 @@ class TrainingDisplay:
             self._last = now
 
     _speed: float | None = None
+
+
+class PointsDisplay:
+    """Progress of many runs: a bar with the time left, or a line after each tenth of them off a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(),
+            transient=True,
+            disable=not Console().is_terminal,
+        )
+        self._task = self._bar.add_task("training runs", total=total)
+
+    def __enter__(self) -> "PointsDisplay":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, point: Point, outcome: Outcome) -> None:
+        """Count a run that is finished."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+        tenths = 10 * self._done // self._total
+        if self._bar.disable and tenths > 10 * (self._done - 1) // self._total:
+            click.echo(f"{self._done} of {self._total} training runs")

@@ -1,0 +1,234 @@
+"""Figures 5c and 5d: test accuracy against the epoch, by number of states and by device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.device import READINGS
+from qcloop.report.figure import new_figure, to_png, to_svg
+from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
+from qcloop.reproduce import paper
+from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
+from qcloop.reproduce.points import Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+F64 = npt.NDArray[np.float64]
+
+_COLOURS = ("#1f5fa8", "#d9822b", "#2e8b57", "#9b3d8f")
+#: A network that answers one class for all images is right in a tenth of them; above this it has learnt.
+_LEARNT, _COLLAPSED = 50.0, 20.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve of a figure: a point for each seed, and the final accuracy of the paper in per cent."""
+
+    label: str
+    paper: float
+    points: tuple[Point, ...]
+
+    def accuracies(self, outcomes: Outcomes) -> F64:
+        """Return the (seeds, epochs) test accuracies in per cent."""
+        rows = [[100 * row.test_accuracy for row in outcomes[point].history] for point in self.points]
+        return np.array(rows)
+
+
+def curves_5c(seeds: Sequence[int]) -> list[Curve]:
+    """Return the curves of Figure 5c: sample A with 4, 16, 32 and 64 states."""
+    return [
+        Curve(f"{states} states", value, tuple(Point.of("paper", states=states, seed=seed) for seed in seeds))
+        for states, value in paper.ACCURACY_OF_STATES.items()
+    ]
+
+
+def curves_5d(seeds: Sequence[int]) -> list[Curve]:
+    """Return the curves of Figure 5d: 32 states without fluctuation, as sample A and as sample B."""
+    return [
+        Curve(device, value, tuple(Point.of("paper", device=device, seed=seed) for seed in seeds))
+        for device, value in paper.ACCURACY_OF_DEVICE.items()
+    ]
+
+
+def collapse_curves(seeds: Sequence[int]) -> list[Curve]:
+    """Return 16 states at high learning rates that never fall: where the paper's collapse was looked for."""
+    base, value = Point.of("paper").settings.rate, paper.ACCURACY_OF_STATES[16]
+    curves = []
+    for factor in (2.0, 4.0, 5.0, 6.0, 8.0):
+        given = {"states": 16, "rate": factor * base, "decay": 1.0}
+        points = tuple(Point.of("paper", seed=seed, **given) for seed in seeds)
+        curves.append(Curve(f"{factor:g} times the rate, not falling", value, points))
+    return curves
+
+
+def reading_curves(seeds: Sequence[int]) -> list[Curve]:
+    """Return samples A and B under each reading of Equation (1), with the first three seeds."""
+    return [
+        Curve(
+            f"{device}, {reading}",
+            paper.ACCURACY_OF_DEVICE[device],
+            tuple(Point.of("paper", device=device, reading=reading, seed=seed) for seed in seeds[:3]),
+        )
+        for reading in READINGS
+        for device in ("A", "B")
+    ]
+
+
+def _all_points(curves: Sequence[Curve]) -> list[Point]:
+    return [point for curve in curves for point in curve.points]
+
+
+def _points_5c(seeds: Sequence[int]) -> list[Point]:
+    return _all_points([*curves_5c(seeds), *collapse_curves(seeds)])
+
+
+def _points_5d(seeds: Sequence[int]) -> list[Point]:
+    return _all_points([*curves_5d(seeds), *reading_curves(seeds)])
+
+
+def _present_5c(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+    curves = curves_5c(seeds)
+    blocks = [*_result("fig5c", curves, outcomes), *_collapse(seeds, outcomes)]
+    return Finding(Section(FIG5C.title, tuple(blocks)), _files("fig5c", curves, outcomes))
+
+
+def _present_5d(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+    curves = curves_5d(seeds)
+    medians = {curve.label: float(np.median(curve.accuracies(outcomes)[:, -1])) for curve in curves}
+    gap = medians["ideal"] - medians["B"]
+    order = Verdict(f"ideal less B: {gap:+.1f} points in the median; the paper: about +2", good=gap > 0)
+    blocks = [*_result("fig5d", curves, outcomes), order, *_readings(seeds, outcomes)]
+    return Finding(Section(FIG5D.title, blocks), _files("fig5d", curves, outcomes))
+
+
+def _result(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> list[Block]:
+    """Return picture, table and verdicts of a figure."""
+    rows, verdicts = [], []
+    for curve in curves:
+        final = curve.accuracies(outcomes)[:, -1]
+        median = float(np.median(final))
+        deviation = final.std(ddof=1) if len(final) > 1 else 0.0
+        rows.append(
+            [
+                curve.label,
+                f"{curve.paper:.1f}",
+                f"{median:.1f}",
+                f"{final.mean():.1f} ± {deviation:.1f}",
+                f"{final.min():.1f} .. {final.max():.1f}",
+            ]
+        )
+        verdicts.append(
+            Verdict(
+                f"{curve.label}: median {median:.1f} % after {paper.EPOCHS} epochs, "
+                f"the paper {curve.paper:.1f} %: {_judged(curve, median)}",
+                good=_agrees(curve, median),
+            )
+        )
+    head = ("curve", "paper (%)", "median (%)", "mean ± standard deviation (%)", "range (%)")
+    caption = f"Test accuracy after {paper.EPOCHS} epochs, {len(curves[0].points)} seeds."
+    picture = Picture(
+        to_svg(_draw(name, curves, outcomes), name),
+        alt=f"Test accuracy against epochs, curves {', '.join(curve.label for curve in curves)}",
+        caption="Lines: median over the seeds; bands: least and largest. Stars: the paper after 10 epochs.",
+    )
+    return [picture, Table(head, rows, caption), *verdicts]
+
+
+def _agrees(curve: Curve, median: float) -> bool:
+    if curve.paper == paper.ACCURACY_OF_STATES[4]:
+        return median <= paper.FOUR_STATES_MOST
+    return abs(median - curve.paper) <= paper.TOLERANCE
+
+
+def _judged(curve: Curve, median: float) -> str:
+    if curve.paper == paper.ACCURACY_OF_STATES[4]:
+        return f"at most {paper.FOUR_STATES_MOST:g} % was asked for"
+    return f"{median - curve.paper:+.1f} points ({paper.TOLERANCE:g} are accepted)"
+
+
+def _draw(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> "Figure":
+    figure = new_figure(7.2, 4.4)
+    axes = figure.subplots()
+    for curve, colour in zip(curves, _COLOURS, strict=False):
+        _draw_curve(axes, curve, curve.accuracies(outcomes), colour)
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(0.6, paper.EPOCHS + 0.9), ylim=(0, 100))
+    axes.set_xticks(range(1, paper.EPOCHS + 1))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center right" if name == "fig5c" else "lower right", fontsize=9)
+    return figure
+
+
+def _draw_curve(axes: "Axes", curve: Curve, accuracies: F64, colour: str) -> None:
+    epochs = np.arange(1, accuracies.shape[1] + 1)
+    axes.fill_between(
+        epochs, accuracies.min(axis=0), accuracies.max(axis=0), color=colour, alpha=0.18, linewidth=0
+    )
+    axes.plot(epochs, np.median(accuracies, axis=0), "o-", color=colour, markersize=3.5, label=curve.label)
+    axes.plot([paper.EPOCHS + 0.4], [curve.paper], "*", color=colour, markersize=11)
+
+
+def _files(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> dict[str, str | bytes]:
+    rows = [
+        (curve.label, point.settings.seed, row.epoch, row.test_accuracy, row.train_accuracy, row.train_loss)
+        for curve in curves
+        for point in curve.points
+        for row in outcomes[point].history
+    ]
+    head = ("curve", "seed", "epoch", "test_accuracy", "train_accuracy", "train_loss")
+    return {f"{name}.csv": csv_text(head, rows), f"{name}.png": to_png(_draw(name, curves, outcomes))}
+
+
+def _collapse(seeds: Sequence[int], outcomes: Outcomes) -> list[Block]:
+    """Return what came of the search for the paper's collapse of 16 states."""
+    tried = [curves_5c(seeds)[1], *collapse_curves(seeds)]
+    rows, collapsed = [], 0
+    for curve in tried:
+        runs = curve.accuracies(outcomes)
+        fell = (runs.max(axis=1) > _LEARNT) & (runs[:, -1] < _COLLAPSED)
+        collapsed += int(fell.sum())
+        rows.append(
+            [
+                curve.label,
+                f"{np.median(runs.max(axis=1)):.1f}",
+                f"{np.median(runs[:, -1]):.1f}",
+                f"{int(fell.sum())} of {len(runs)}",
+            ]
+        )
+    text = (
+        f"In the paper 16 states drop to about 10 % after epoch {paper.COLLAPSE_EPOCH}. The table counts "
+        f"runs that once were above {_LEARNT:g} % and end below {_COLLAPSED:g} %, in the figure's setting "
+        "and at learning rates that do not fall."
+    )
+    head = ("learning rate", "best epoch (%)", "last epoch (%)", "collapsed")
+    total = sum(len(curve.points) for curve in tried)
+    verdict = f"16 states: {collapsed} of {total} runs collapse as the paper's did"
+    return [Text(text), Table(head, rows), Verdict(verdict, good=collapsed > 0)]
+
+
+def _readings(seeds: Sequence[int], outcomes: Outcomes) -> list[Block]:
+    """Return which readings of Equation (1) give a B that is a little worse than A."""
+    rows, medians = [], {}
+    for curve in reading_curves(seeds):
+        final = curve.accuracies(outcomes)[:, -1]
+        medians[curve.label] = float(np.median(final))
+        runs = ", ".join(f"{value:.1f}" for value in final)
+        rows.append([curve.label, f"{curve.paper:.1f}", f"{medians[curve.label]:.1f}", runs])
+    verdicts = []
+    for reading in READINGS:
+        b = medians[f"B, {reading}"]
+        gap = medians[f"A, {reading}"] - b
+        text = f"reading {reading}: A less B is {gap:+.1f} points (the paper about +2), B ends at {b:.1f} %"
+        verdicts.append(Verdict(text, good=abs(b - paper.ACCURACY_OF_DEVICE["B"]) <= paper.TOLERANCE))
+    question = Text(
+        "The same training under each reading of Equation (1): which of them gives the paper's B?"
+    )
+    return [question, Table(("device, reading", "paper (%)", "median (%)", "runs (%)"), rows), *verdicts]
+
+
+FIG5C = Part("Figure 5c: accuracy by number of states, sample A", _points_5c, _present_5c)
+FIG5D = Part("Figure 5d: accuracy by device, 32 states", _points_5d, _present_5d)
