@@ -40,6 +40,12 @@ class CheckpointError(RunError):
     """A checkpoint is damaged or belongs to something else."""
 
 
+class SelfTestError(QcloopError):
+    """A board does not do what it should."""
+
+    exit_code = 1
+
+
 class LinkError(QcloopError):
     """The board cannot be reached, or no longer; the run's checkpoint is kept."""
 

@@ -162,6 +162,30 @@ def test_a_tcp_address_in_use_is_an_error(started):
         SpawnedBoard("small", ("--tcp", url.removeprefix("socket://")))
 
 
+# -- the self-test ------------------------------------------------------------------------------------
+
+
+def test_a_virtual_board_passes_the_selftest(qcloop, tmp_path):
+    status, output, errors = qcloop("selftest", "--port", "sim", "--quick", "-o", tmp_path / "report.txt")
+    assert (status, errors) == (0, "") and "13 checks: 13 ok" in output
+    assert (tmp_path / "report.txt").read_text() == output
+    assert "4 lanes, 65,536 cells" in output and "228 of 16,384 marched over" in output
+
+
+def test_the_selftest_warns_of_a_bad_line(qcloop, started):
+    url = started("--flip", "2e-5", "--drop", "1e-6", "--seed", "2")
+    status, output, _ = qcloop("selftest", "--port", url, "--quick")
+    assert status == 0 and "13 checks: 12 ok, 1 warning" in output
+    assert re.search(r"the board counted \d+ damaged", output)
+
+
+def test_a_reset_ends_the_selftest(qcloop, started):
+    url = started("--reset-after", str(PART_OF_A_RUN))
+    status, output, errors = qcloop("selftest", "--port", url, "--quick")
+    assert status == 3 and "LOST    " in output
+    assert "was reset (boot counter 1, now 2)" in errors and len(errors.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from qcloop.cli import main
 from qcloop.data import load_dataset
 from qcloop.device import builtin
 from qcloop.training.settings import resolve
@@ -27,3 +28,16 @@ def make_settings():
 def profile_of():
     """Return the built-in profile that goes with settings."""
     return lambda settings: builtin(settings.device, settings.states or 32)
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a caller of the command line: (exit status, standard output, standard error)."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return call

@@ -4,25 +4,10 @@ import csv
 
 import pytest
 
-from qcloop.cli import main
-
 TRAIN = (
     "train --network 784-16-16-10 --device A --states 32 --update mixed --policy direct --batch 32 "
     "--epochs 1 --images 500 --seed 1"
 ).split()
-
-
-@pytest.fixture
-def run(capsys):
-    """Return a caller of the command line: (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
 
 
 def test_train_resume_eval_and_info_in_their_fixed_spellings(run, tmp_path):

@@ -7,21 +7,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from qcloop.cli import main
 from qcloop.device import builtin, load_profile, simulate_cycles
-
-
-@pytest.fixture
-def run(capsys):
-    """Return a caller of the command line: (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
 
 
 @pytest.fixture

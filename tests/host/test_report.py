@@ -657,39 +657,28 @@ def test_a_device_without_pulses_has_no_energy(mnist, tmp_path, make_settings):
 # -- the command ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
-
-
-def test_the_command_writes_the_page_and_says_where(call, trained, report, tmp_path, monkeypatch):
+def test_the_command_writes_the_page_and_says_where(run, trained, report, tmp_path, monkeypatch):
     monkeypatch.setattr("webbrowser.open", pytest.fail)
     out = tmp_path / "talk.html"
-    status, said, err = call("report", trained, "-o", out)
+    status, said, err = run("report", trained, "-o", out)
     assert (status, err) == (0, "")
     assert out.read_text(encoding="utf-8") == report
     assert said == f"report in {out} ({len(report.encode()) / 1000:,.0f} kB)\n"
     assert [p.name for p in tmp_path.iterdir()] == ["talk.html"]
 
 
-def test_by_default_the_page_lies_in_the_run(call, start, monkeypatch):
-    with start(epochs=1) as run:
-        run.train()
+def test_by_default_the_page_lies_in_the_run(run, start, monkeypatch):
+    with start(epochs=1) as begun:
+        begun.train()
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)  # it returns None: there is no browser
-    status, out, _ = call("report", run.path, "--open")
+    status, out, _ = run("report", begun.path, "--open")
     assert status == 0
     assert "no browser found" in out
-    page = run.path / "report.html"
+    page = begun.path / "report.html"
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert opened == [page.resolve().as_uri()]
-    Run.open(run.path).close()  # a page more does not make it another run
+    Run.open(begun.path).close()  # a page more does not make it another run
 
 
 @pytest.mark.parametrize(
@@ -701,9 +690,9 @@ def test_by_default_the_page_lies_in_the_run(call, start, monkeypatch):
         (["{run}/config.toml"], "is a file"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(call, trained, tmp_path, arguments, message):
+def test_mistakes_are_one_line_and_exit_2(run, trained, tmp_path, arguments, message):
     places = {"tmp": tmp_path, "run": trained}
-    status, out, err = call("report", *(word.format(**places) for word in arguments))
+    status, out, err = run("report", *(word.format(**places) for word in arguments))
     assert (status, out) == (2, "")
     assert err.startswith("qcloop: error: ")
     assert err.count("\n") == 1

@@ -2,12 +2,12 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qcloop.cli import main
 from qcloop.device import builtin
 from qcloop.device.builtin import FWHM_PER_SIGMA
 from qcloop.errors import ConfigError
@@ -26,16 +26,9 @@ def rows(path):
 
 
 @pytest.fixture
-def run(capsys):
-    """Return a caller of `qcloop reproduce`: (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(["reproduce", *(str(argument) for argument in arguments)])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
+def reproduce(run):
+    """Return a caller of `qcloop reproduce`."""
+    return partial(run, "reproduce")
 
 
 @pytest.fixture
@@ -74,8 +67,8 @@ def test_the_spread_of_12_cycles_is_the_expected_range_of_12_normal_draws():
     assert spread.paper == 33.26
 
 
-def test_figures_3_and_4_from_the_command_line(run, tmp_path):
-    status, out, err = run("fig3", "fig4", "--out", tmp_path)
+def test_figures_3_and_4_from_the_command_line(reproduce, tmp_path):
+    status, out, err = reproduce("fig3", "fig4", "--out", tmp_path)
     assert (status, err) == (0, "")
     assert "holds:         reading measured: agrees with 5 of 5 figures" in out
     assert (
@@ -93,9 +86,9 @@ def test_figures_3_and_4_from_the_command_line(run, tmp_path):
     assert (tmp_path / "report.html").read_text().count("<svg") == 2
 
 
-def test_the_same_command_writes_the_same_bytes(run, tmp_path):
+def test_the_same_command_writes_the_same_bytes(reproduce, tmp_path):
     for name in ("one", "two"):
-        assert run("fig4", "--out", tmp_path / name)[0] == 0
+        assert reproduce("fig4", "--out", tmp_path / name)[0] == 0
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).glob("*.*")} for n in ("one", "two"))
     assert first == second
 
@@ -163,8 +156,8 @@ def test_one_set_of_settings_is_behind_all_curves():
 # -- the whole study, small ----------------------------------------------------------------------
 
 
-def test_every_part_from_the_command_line_and_again_without_training(quick, run, tmp_path, monkeypatch):
-    status, out, err = run("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
+def test_every_part_from_the_command_line_and_again_without_training(quick, reproduce, tmp_path, monkeypatch):
+    status, out, err = reproduce("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
     assert (status, err) == (0, "")
     for name, part in PARTS.items():
         assert f"{name}: {part.title}" in out
@@ -174,7 +167,7 @@ def test_every_part_from_the_command_line_and_again_without_training(quick, run,
     assert float(policies["reset-only"]["pulses to direct"]) > 1.1
     monkeypatch.setattr("qcloop.reproduce.points.Trainer", None)  # nothing is left to train
     first = (tmp_path / "report.html").read_bytes()
-    again = run("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
+    again = reproduce("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
     assert again == (0, out, "")
     assert (tmp_path / "report.html").read_bytes() == first
 
@@ -206,15 +199,15 @@ def test_the_map_has_at_least_60_points_and_three_seeds():
         ([], "Missing argument 'PART...'"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(arguments, message, run, tmp_path):
-    status, _, err = run(*arguments, "--out", tmp_path)
+def test_mistakes_are_one_line_and_exit_2(arguments, message, reproduce, tmp_path):
+    status, _, err = reproduce(*arguments, "--out", tmp_path)
     assert status == 2 and err.count("\n") == 1 and message in err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written(run, tmp_path):
+def test_a_folder_that_cannot_be_written(reproduce, tmp_path):
     (tmp_path / "file").write_text("")
-    status, _, err = run("fig4", "--out", tmp_path / "file" / "x")
+    status, _, err = reproduce("fig4", "--out", tmp_path / "file" / "x")
     assert status == 2 and "cannot make the folder" in err
 
 
