@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -143,5 +143,5 @@ class Adc(wiring.Component):
         most = Signal(unsigned(4))
         m.d.comb += most.eq(self.bits - 1)
         top = Signal(_SIZE_BITS)
-        m.d.comb += [top[k].eq(most > k) for k in range(_SIZE_BITS)]
+        m.d.comb += top.eq(~(Const(-1, _SIZE_BITS) << most))
         return top

@@ -1,5 +1,8 @@
 """The engine: executes the operations of :mod:`qcloop.operations`, byte stream in, byte stream out."""
 
+from functools import reduce
+from itertools import groupby
+from operator import or_
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal
@@ -54,8 +57,10 @@ _SEEDS_START = TABLES_START - 2 * SEED_BYTES
 def _above(value: Any, limit: int) -> Any:
     """Return ``value > limit``; of the operator, synthesis makes a carry chain, a cell of logic a bit."""
     above: Any = Const(0, 1)
-    for k, bit in enumerate(value):
-        above = bit & above if limit >> k & 1 else bit | above
+    first = 0
+    for one, run in groupby(limit >> k & 1 for k in range(len(value))):
+        bits = value[first : (first := first + len(list(run)))]
+        above = bits.all() & above if one else bits.any() | above
     return above
 
 
@@ -224,7 +229,7 @@ class _Elaboration:
         self._count()
 
     def _is(self, *operations: Operation) -> Any:
-        return Cat(self.operation == operation for operation in operations).any()
+        return reduce(or_, (self.operation == operation for operation in operations))
 
     def _refuse(self, status: Status) -> None:
         self.m.d.sync += self.status.eq(status)
@@ -784,11 +789,12 @@ class _Elaboration:
         for number, (pending, pulse) in enumerate(((cycles, mac.word_read), (saturated, mac.saturated))):
             m.d.sync += pending.eq(Mux(turn == number, 0, pending) + pulse)
         m.d.comb += event.eq(self.programmer.event)
+        amount = Mux(turn, saturated, cycles)
         with m.If(self._is(*_PRODUCTS)):
             m.d.comb += [
-                event.enable.eq(1),
+                event.enable.eq(amount.any()),
                 event.index.eq(Mux(turn, Counter.SATURATED, Counter.CYCLES)),
-                event.amount.eq(Mux(turn, saturated, cycles)),
+                event.amount.eq(amount),
             ]
         m.d.comb += self.tally.fixed.eq(self._is(Operation.INFO))
         with m.If(self._is(Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)):

@@ -96,12 +96,13 @@ class _Gaussian(wiring.Component):
         tables = (*ROMS[:3], tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])))
         t0, t1, t2, t3 = (_look_up(table, self.u.word_select(t, 4)) for t, table in enumerate(tables))
         low = Signal(signed(8), reset_less=True)
-        high = Signal(signed(7), reset_less=True)
+        # Its lowest bit is of no use: cut off where it is read, so that a simulator adds only in a step.
+        high = Signal(signed(8), reset_less=True)
         with m.If(self.step):
             m.d.sync += [
                 low.eq(t0 + t1),
-                high.eq((Cat(Const(1, 1), t2).as_signed() + Cat(t3[-1], t3).as_signed()) >> 1),
-                self.z.eq(low + high),
+                high.eq(Cat(Const(1, 1), t2).as_signed() + Cat(t3[-1], t3).as_signed()),
+                self.z.eq(low + (high >> 1)),
             ]
         return m
 

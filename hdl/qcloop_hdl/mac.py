@@ -111,7 +111,7 @@ class _VectorBuffer(wiring.Component):
                 #: Lanes whose element is not zero.
                 "used": In(config.lanes),
                 #: Elements, two clocks after ``place``.
-                "x": Out(ArrayLayout(signed(9), config.lanes)),
+                "x": Out(signed(9)).array(config.lanes),
             }
         )
 
@@ -169,7 +169,7 @@ class _Sums(wiring.Component):
                 "item": In(Item),
                 #: Words of other sums come behind it.
                 "more": In(1),
-                "products": In(ArrayLayout(signed(_PRODUCT_BITS), config.lanes)),
+                "products": In(signed(_PRODUCT_BITS)).array(config.lanes),
                 "sums": Out(stream.Signature(signed(self._width))),
                 #: There is a sum on its way out.
                 "busy": Out(1),

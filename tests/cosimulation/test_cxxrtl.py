@@ -2,13 +2,15 @@
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
+from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop_sim import cxxrtl
+from qcloop_sim import cxxrtl, quicken
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, build
 
 DRIVER = Path(__file__).with_name("doubler.cpp")
@@ -26,6 +28,46 @@ class Doubler(wiring.Component):
         m = Module()
         m.d.sync += self.y.eq(self.x * self.factor)
         return m
+
+
+class Held(wiring.Component):
+    """Registers that share conditions, and keep their values without them."""
+
+    on: In(1)
+    x: In(8)
+    w: Out(8)
+    y: Out(8)
+    z: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.w.eq(Mux(self.x[1], self.w, self.x))
+        with m.If(self.on):
+            m.d.sync += self.y.eq(self.x)
+            with m.If(self.x[0]):
+                m.d.sync += self.z.eq(self.z + self.y)
+            with m.Else():
+                m.d.sync += self.z.eq(self.z - self.y)
+        return m
+
+
+HOLDING = """
+using namespace qcloop;
+static Design design;
+
+static void set(bool on, unsigned x) {
+    design.p_on.set(on);
+    design.p_x.set(x);
+    settle(design);
+}
+QCLOOP_API void look(bool on, unsigned x) { set(on, x); }
+QCLOOP_API unsigned step(bool on, unsigned x) {
+    set(on, x);
+    advance(design);
+    set(false, 0);
+    return get(design.p_w) << 16 | get(design.p_y) << 8 | get(design.p_z);
+}
+"""
 
 
 class Looped(Doubler):
@@ -111,3 +153,32 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):
 def test_a_design_that_does_not_settle_at_once_is_refused(tmp_path):
     with pytest.raises(CompileError, match="must settle in one pass"):
         build(Looped(), DRIVER, cache=tmp_path)
+
+
+def test_registers_take_and_keep_their_values(tmp_path):
+    driver = tmp_path / "holding.cpp"
+    driver.write_text(HOLDING)
+    library = build(Held(), driver, cache=tmp_path)
+    random, w, y, z = Random(3), 0, 0, 0
+    for _ in range(200):
+        on, x = random.random() < 0.5, random.randrange(256)
+        if random.random() < 0.5:
+            # Inputs that change before the edge leave no trace.
+            library.look(random.random() < 0.5, random.randrange(256))
+        if on:
+            y, z = x, (z + y if x & 1 else z - y) & 255
+        w = w if x & 2 else x
+        assert library.step(on, x) == w << 16 | y << 8 | z
+
+
+def test_every_register_of_a_design_is_quickened():
+    text = cxxrtl._convert(rtlil.convert(Held()), cxxrtl._yosys_package(), False)
+    quick = quicken.quickened(text)
+    assert len(quicken._STORE.findall(text)) == 3
+    assert not quicken._STORE.search(quick)
+    assert quick.count("if (p_on) {") == 1
+
+
+def test_text_that_is_not_known_is_left_alone():
+    text = "struct p_top : public module {\n\tif (posedge_p_clk) {\n\t\tp_x.next = p_y;\n\t}\n};\n"
+    assert quicken.quickened(text).endswith(text)

@@ -234,7 +234,7 @@ class EngineProof(wiring.Component):
             m.d.sync += pending.eq(Mux(sent, 0, pending) + pulse)
             m.d.comb += Assert(products | (pending == 0))
             with m.If(sent):
-                m.d.comb += [Assert(event.enable), Assert(event.amount == pending)]
+                m.d.comb += [Assert(event.enable == (pending != 0)), Assert(event.amount == pending)]
 
 
 class AddressProof(EngineProof):

@@ -88,8 +88,9 @@ class SumsProof(wiring.Component):
         m = Module()
         dut, lanes, side = self.dut, self.config.lanes, self.config.side
         m.submodules.dut = self.inside = Opened(dut)
-        for name in ("used", "item", "more", "products"):
+        for name in ("used", "item", "more"):
             m.d.comb += getattr(dut, name).eq(getattr(self, name))
+        m.d.comb += [its.eq(ours) for its, ours in zip(dut.products, self.products, strict=True)]
         m.d.comb += dut.backward.eq(self.backward)
         wiring.connect(m, dut.sums, wiring.flipped(self.sums))
         assert_contract(m, self.sums)
