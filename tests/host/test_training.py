@@ -310,8 +310,8 @@ def test_settings_out_of_range_are_named(given, message):
 
 def test_recipes_and_rules_give_what_is_left_open_and_the_user_has_the_last_word():
     paper = resolve("paper", {})
-    assert (paper.network, paper.update, paper.bias, paper.batch) == ("784-16-16-10", "nearest", "none", 32)
-    assert (paper.rate, paper.decay, paper.weight_range, paper.epochs) == (1.247, 0.95, 10.29, 10)
+    assert (paper.network, paper.update, paper.bias, paper.batch) == ("784-16-16-10", "nearest", "none", 36)
+    assert (paper.rate, paper.decay, paper.weight_range, paper.epochs) == (1.284, 0.909, 9.29, 10)
     assert resolve("best", {"batch": 7}).batch == 7
     assert resolve(None, {"update": "nearest"}).rate == RULE_DEFAULTS["nearest"]["rate"]
     assert resolve(None, {"update": "nearest", "rate": 0.1}).rate == 0.1
