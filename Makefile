@@ -1,12 +1,13 @@
 # make demo    train on MNIST with one command
 # make test    lint, types and all tests
 # make soak    the long tests
+# make bitstreams  build every board's bitstream into build/
 # make bench   speed beside its peers, in one run
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench clean
+.PHONY: demo test soak bitstreams bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/qcloop train --recipe best
@@ -20,10 +21,14 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
 
+bitstreams: $(VENV)/.installed-dev
+	$(BIN)/qcloop build --all
+
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_grng.py
 	$(BIN)/python benchmarks/bench_training.py
 	$(BIN)/python benchmarks/bench_link.py
+	$(BIN)/python benchmarks/bench_boards.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

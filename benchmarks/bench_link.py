@@ -13,7 +13,7 @@ direction carries bits, "either way" that in which at least one does.
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -76,25 +76,49 @@ def counted(board: CompiledBoard, counts: LinkCounts) -> tuple[int, ...]:
     return board.taken, board.came, board.clocks, board.busy, counts.stream_out + counts.stream_in
 
 
+@dataclass(frozen=True)
+class LineUse:
+    """What a training epoch does on the line of a board whose UART is simulated."""
+
+    images: int
+    #: Bytes to the board and from it, and clocks.
+    taken: int
+    came: int
+    clocks: int
+    #: Shares: of all clocks with bits in the busier direction, and in at least one; of all bytes, framing.
+    one_way: float
+    either_way: float
+    framing: float
+
+    def speed(self, clock_hz: float) -> float:
+        """Return images a second."""
+        return self.images * clock_hz / self.clocks
+
+
+def measure_line(board: CompiledBoard, bit: int, data: Dataset, images: int, update: str) -> LineUse:
+    """Train an epoch through a board with so many clocks a bit."""
+    array = RemoteArray(LinkStream(BoardLine(board, eager=True)))
+    trainer = trainer_on(array, data, images, update)
+    counts = array.link.counts
+    before = counted(board, counts)
+    train(trainer)
+    taken, came, clocks, busy, stream = (
+        now - then for now, then in zip(counted(board, counts), before, strict=True)
+    )
+    one_way = max(taken, came) * 10 * bit / clocks
+    return LineUse(images, taken, came, clocks, one_way, busy / clocks, 1 - stream / (taken + came))
+
+
 def line(data: Dataset, images: int) -> None:
     """Print how busy the UART of a board is."""
     bit = divisor(CLOCK_HZ, BAUD)
     print(f"\nUART at {BAUD:,} baud, {CLOCK_HZ / 1e6:g} MHz: share of the line rate")
     print("update      bytes to board  from board      clocks  one way  either way  images/s  framing")
     for update in Update:
-        board = CompiledBoard(SIZES["small"], bit_clocks=bit)
-        array = RemoteArray(LinkStream(BoardLine(board, eager=True)))
-        trainer = trainer_on(array, data, images, update)
-        counts = array.link.counts
-        before = counted(board, counts)
-        train(trainer)
-        taken, came, clocks, busy, stream = (
-            now - then for now, then in zip(counted(board, counts), before, strict=True)
-        )
-        one_way = max(taken, came) * 10 * bit / clocks
+        use = measure_line(CompiledBoard(SIZES["small"], bit_clocks=bit), bit, data, images, update)
         print(
-            f"{update:10s}{taken:16,d}{came:12,d}{clocks:12,d}{one_way:9.1%}{busy / clocks:12.1%}"
-            f"{images * CLOCK_HZ / clocks:10,.0f}{1 - stream / (taken + came):9.1%}"
+            f"{update:10s}{use.taken:16,d}{use.came:12,d}{use.clocks:12,d}{use.one_way:9.1%}"
+            f"{use.either_way:12.1%}{use.speed(CLOCK_HZ):10,.0f}{use.framing:9.1%}"
         )
 
 

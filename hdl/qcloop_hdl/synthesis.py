@@ -137,13 +137,11 @@ def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statisti
     command = _required_yosys()
     with tempfile.TemporaryDirectory(prefix="qcloop-") as folder:
         Path(folder, "design.il").write_text(text)
-        whole = f"{family.value} -top {top}"
+        whole, *older = synthesis_scripts(family, top)
         done = _run_yosys(command, folder, whole)
-        # ABC9 of the WebAssembly build dies of some designs without a word.
-        mapper_died = family in _OLDER_MAPPER and done.returncode != 0 and not done.stderr.strip()
+        mapper_died = bool(older) and abc9_died(done)
         if mapper_died:
-            before, after = (f"{whole} -run {steps}" for steps in ("begin:map_luts", "map_cells:"))
-            done = _run_yosys(command, folder, f"{before}; {_OLDER_MAPPER[family]}; clean; {after}")
+            done = _run_yosys(command, folder, older[0])
         netlist = Path(folder, "netlist.json")
         if done.returncode or not netlist.exists():
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
@@ -164,6 +162,24 @@ _OLDER_MAPPER = {
     Family.ECP5: "techmap -map +/lattice/latches_map.v; abc -lut 4:7 -dress",
     Family.GOWIN: "abc -lut 4",
 }
+
+
+def synthesis_scripts(family: Family, top: str) -> list[str]:
+    """Return Yosys' commands for a family: those to use, and those to use where :func:`abc9_died`, if any."""
+    whole = f"{family.value} -top {top}"
+    if family not in _OLDER_MAPPER:
+        return [whole]
+    before, after = (f"{whole} -run {steps}" for steps in ("begin:map_luts", "map_cells:"))
+    return [whole, f"{before}; {_OLDER_MAPPER[family]}; clean; {after}"]
+
+
+def abc9_died(done: "subprocess.CompletedProcess[str]") -> bool:
+    """Say whether a run of Yosys ended as where ABC9 of the WebAssembly build dies: without a word.
+
+    What that build says the first time it is started, while it is compiled, does not count.
+    """
+    words = [line for line in done.stderr.splitlines() if not line.startswith("Preparing to run")]
+    return done.returncode != 0 and not any(map(str.strip, words))
 
 
 def _run_yosys(command: str, folder: str, synthesis: str) -> "subprocess.CompletedProcess[str]":

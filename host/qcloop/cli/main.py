@@ -27,23 +27,27 @@ class _Group(click.Group):
             try:
                 command: click.Command = entry.load()
             except ModuleNotFoundError as error:
-                return _unavailable(name, str(error.name))
+                return _unavailable(name, _EXTRAS.get(entry.module.partition(".")[0], name), str(error.name))
             return command
         return None
 
 
-def _unavailable(name: str, module: str) -> click.Command:
+#: Extras that bring what a package needs.
+_EXTRAS = {"qcloop_hdl": "hdl", "qcloop_sim": "sim", "qcloop_firmware": "boards"}
+
+
+def _unavailable(name: str, extra: str, module: str) -> click.Command:
     """Return a command in place of one whose packages are not installed."""
 
     @click.command(
         name,
-        help=f"Needs the extra: pip install 'qcloop[{name}]'.",
+        help=f"Needs the extra: pip install 'qcloop[{extra}]'.",
         context_settings={"ignore_unknown_options": True},
     )
     @click.argument("arguments", nargs=-1)
     def command(arguments: tuple[str, ...]) -> None:
         raise QcloopError(
-            f"`qcloop {name}` needs {module}, which is not installed: pip install 'qcloop[{name}]'"
+            f"`qcloop {name}` needs {module}, which is not installed: pip install 'qcloop[{extra}]'"
         )
 
     return command

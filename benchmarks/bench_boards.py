@@ -1,0 +1,53 @@
+"""Images a second of every board at its best baud rate, and the share of the line rate.
+
+    python benchmarks/bench_boards.py [--images 256] [BOARD ...]
+
+The gateware of each board, its UART included, is simulated bit by bit while it trains 784-16-16-10 in batches
+of 32, `mixed` update; bytes and clocks are counted, and the board's clock makes seconds of them. The clock
+stands while the host computes, and a USB adapter's own delays are left out: a real board is slower by those.
+Boards with the same engine and clocks a bit are simulated once.
+"""
+
+import argparse
+
+from bench_link import BATCH, NETWORK, LineUse, measure_line
+
+from qcloop.data import load_dataset
+from qcloop_firmware.board import Board
+from qcloop_firmware.boards import all_boards, find_board
+from qcloop_sim.board import CompiledBoard
+
+_UPDATE = "mixed"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("boards", metavar="BOARD", nargs="*")
+    options = parser.parse_args()
+    boards = [find_board(name) for name in options.boards] or list(all_boards().values())
+    data = load_dataset()
+    print(f"{NETWORK}, batch {BATCH}, {options.images} images, {_UPDATE}")
+    print("board            lanes      clock       baud  images/s  one way  either way")
+    known: dict[tuple[str, int], LineUse] = {}
+    for board in boards:
+        baud = max(board.bauds)
+        bit = board.bit_clocks(baud)
+        key = (board.engine.name, bit)
+        if key not in known:
+            compiled = CompiledBoard(board.engine, board.link, bit_clocks=bit)
+            known[key] = measure_line(compiled, bit, data, options.images, _UPDATE)
+        print(row(board, baud, known[key]), flush=True)
+
+
+def row(board: Board, baud: int, use: LineUse) -> str:
+    return (
+        f"{board.name:17s}{board.engine.lanes:5d}{board.clock / 1e6:7.4g} MHz{baud:11,d}"
+        f"{use.speed(board.clock):10,.0f}{use.one_way:9.1%}{use.either_way:12.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()

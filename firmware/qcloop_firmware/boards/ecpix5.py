@@ -1,0 +1,29 @@
+"""ECPIX-5 85F, LambdaConcept."""
+
+from amaranth_boards.ecpix5 import ECPIX585Platform
+
+from qcloop_firmware.board import Board
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.synthesis import Family
+
+BOARDS = (
+    Board(
+        name="ecpix5",
+        title="ECPIX-5 85F",
+        chip="LFE5UM5G-85F-8",
+        family=Family.ECP5,
+        platform=ECPIX585Platform,
+        device=("--um5g-85k", "--package", "CABGA554", "--speed", "8"),
+        engine=SIZES["large"],
+        clock=60e6,
+        bauds=(3_000_000, 6_000_000, 1_000_000, 115_200),
+        serial="the board's micro USB: the second of its two ports",
+        lights={
+            "heartbeat": ("rgb_led", 0, "g"),
+            "activity": ("rgb_led", 1, "b"),
+            "error": ("rgb_led", 2, "r"),
+        },
+        loader=("-b", "ecpix5"),
+        pack=("--compress",),
+    ),
+)

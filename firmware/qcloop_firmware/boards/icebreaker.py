@@ -1,0 +1,27 @@
+"""iCEBreaker, 1BitSquared."""
+
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from qcloop_firmware.board import Board
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.synthesis import Family
+
+BOARDS = (
+    Board(
+        name="icebreaker",
+        title="iCEBreaker",
+        chip="iCE40UP5K",
+        family=Family.ICE40,
+        platform=ICEBreakerPlatform,
+        device=("--up5k", "--package", "sg48"),
+        engine=SIZES["small"],
+        clock=24e6,
+        bauds=(3_000_000, 6_000_000, 1_000_000, 115_200),
+        serial="the board's USB: the second of its two ports",
+        # Two lights: the green one also flickers with the link.
+        lights={"heartbeat": ("led_g", 0), "activity": ("led_g", 0), "error": ("led_r", 0)},
+        loader=("-b", "ice40_generic"),
+        own_loader=("iceprog",),
+        tested="built by the long tests",
+    ),
+)

@@ -1,0 +1,26 @@
+"""iCESugar v1.5, MuseLab."""
+
+from amaranth_boards.icesugar import ICESugarPlatform
+
+from qcloop_firmware.board import Board
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.synthesis import Family
+
+BOARDS = (
+    Board(
+        name="icesugar",
+        title="iCESugar",
+        chip="iCE40UP5K",
+        family=Family.ICE40,
+        platform=ICESugarPlatform,
+        device=("--up5k", "--package", "sg48"),
+        engine=SIZES["small"],
+        clock=18e6,
+        # The adapter is a microcontroller; its maker names no limit.
+        bauds=(115_200, 1_000_000, 3_000_000),
+        serial="the board's USB",
+        lights={"heartbeat": ("led_g", 0), "activity": ("led_b", 0), "error": ("led_r", 0)},
+        own_loader=("icesprog",),
+        notes=("without icesprog, copy the .bin file to the drive iCELink that the board shows",),
+    ),
+)

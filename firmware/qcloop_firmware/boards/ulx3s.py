@@ -1,0 +1,46 @@
+"""ULX3S, Radiona."""
+
+from amaranth.build import Attrs, Pins, Resource
+from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
+
+from qcloop_firmware.board import Board
+from qcloop_hdl.config import SIZES, EngineConfig
+from qcloop_hdl.synthesis import Family
+
+#: Low, it would have the ESP32 of the board take the FPGA's place at the next reset.
+_GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"))
+
+
+class _Ulx3s25(ULX3S_25F_Platform):
+    resources = (*ULX3S_25F_Platform.resources, _GPIO0)
+
+
+class _Ulx3s85(ULX3S_85F_Platform):
+    resources = (*ULX3S_85F_Platform.resources, _GPIO0)
+
+
+def _ulx3s(size: str, platform: type, engine: EngineConfig, clock: float, tested: str) -> Board:
+    return Board(
+        name=f"ulx3s-{size}f",
+        title=f"ULX3S {size}F",
+        chip=f"LFE5U-{size}F-6",
+        family=Family.ECP5,
+        platform=platform,
+        device=(f"--{size}k", "--package", "CABGA381", "--speed", "6"),
+        engine=engine,
+        clock=clock,
+        bauds=(3_000_000, 2_000_000, 1_000_000, 115_200),
+        serial="the board's USB 1",
+        lights={"heartbeat": ("led", 0), "activity": ("led", 1), "error": ("led", 2)},
+        high=(("wifi_gpio0", 0),),
+        loader=("-b", "ulx3s"),
+        own_loader=("fujprog",),
+        pack=("--compress",),
+        tested=tested,
+    )
+
+
+BOARDS = (
+    _ulx3s("25", _Ulx3s25, SIZES["medium"], 625e6 / 13, "built by the long tests"),
+    _ulx3s("85", _Ulx3s85, SIZES["large"], 81.25e6, "built by make bitstreams"),
+)

@@ -1,0 +1,140 @@
+"""``qcloop boards``, ``build``, ``flash``: bitstreams from the command line."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qcloop.errors import QcloopError
+from qcloop_firmware.board import NETWORKS, Board, fits
+from qcloop_firmware.boards import all_boards, find_board
+from qcloop_firmware.bringup import walk
+from qcloop_firmware.build import Built
+from qcloop_firmware.build import build as build_board
+from qcloop_firmware.figures import BuildError, table
+from qcloop_firmware.flash import load
+
+#: Folder of the builds, a folder a board, where nothing else is said.
+_FOLDER = Path("build")
+
+_output = click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the build.  [default: build/BOARD]",
+)
+_baud = click.option("--baud", type=int, help="Bits a second of the serial line.  [default: the board's]")
+
+
+@click.command()
+def boards() -> None:
+    """List the boards: chip, engine, the largest network that fits, clock, baud rate, how tested."""
+    heads = ("board", "chip", "lanes", "cells", "networks up to", "clock", "baud", "bitstream")
+    rows = [heads, *map(_row, all_boards().values())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    click.echo(
+        "\nNone of the bitstreams was loaded on a board yet: docs/boards.md says what to look at then."
+    )
+
+
+def _row(board: Board) -> tuple[str, ...]:
+    array = board.engine.array
+    fitting = [network for network in NETWORKS if fits(network, array)]
+    return (
+        board.name,
+        board.chip,
+        str(array.lanes),
+        f"{array.cells:,}",
+        fitting[-1] if fitting else "-",
+        f"{board.clock / 1e6:g} MHz",
+        f"{board.bauds[0]:,}",
+        f"{board.tested}{', pins untested' if board.pinout else ''}",
+    )
+
+
+@click.command()
+@click.argument("name", metavar="BOARD", required=False)
+@_output
+@_baud
+@click.option("--force", is_flag=True, help="Build even if nothing has changed.")
+@click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
+def build(name: str | None, output: Path | None, baud: int | None, force: bool, every: bool) -> None:
+    """Build the bitstream of a board; `qcloop boards` lists them.
+
+    Fails, with the figures, where the clock is not met with 5 % to spare.
+    """
+    if every:
+        if name or output or baud:
+            raise click.UsageError("--all takes no BOARD, no --output and no --baud")
+        _build_all(force)
+    elif name is None:
+        raise click.UsageError("name a BOARD, or all with --all; `qcloop boards` lists them")
+    else:
+        _show(build_with_progress(find_board(name), output, baud, force=force))
+
+
+def _build_all(force: bool) -> None:
+    """Build every board; raise BuildError, with all that failed, at the end."""
+    failed = []
+    for board in all_boards().values():
+        try:
+            _show(build_with_progress(board, None, None, force=force))
+        except QcloopError as error:
+            click.echo(f"failed: {error}", err=True)
+            failed.append(board.name)
+    if failed:
+        raise BuildError(f"{len(failed)} of {len(all_boards())} boards failed: {', '.join(failed)}")
+
+
+def _show(built: Built) -> None:
+    click.echo(table(built.manifest))
+    versions = built.manifest["versions"]
+    click.echo(f"  {'made by':12s}{', '.join(f'{tool} {version}' for tool, version in versions.items())}")
+    click.echo(f"  {'engine':12s}configuration {built.manifest['engine']['configuration'][:16]}")
+    click.echo(f"{built.bitstream}  sha256 {built.manifest['bitstream']['sha256']}")
+
+
+def build_with_progress(board: Board, output: Path | None, baud: int | None, *, force: bool = False) -> Built:
+    """Build a board, and say what is being done."""
+    console = Console(stderr=True)
+    with console.status("") as status:
+
+        def tell(phase: str, outcome: str) -> None:
+            if outcome:
+                console.print(f"{phase:24s}{outcome}", highlight=False)
+            else:
+                status.update(f"{board.name}: {phase}")
+
+        folder = output or _FOLDER / board.name
+        built = build_board(board, folder, baud or board.bauds[0], tell=tell, force=force)
+    if built.up_to_date:
+        console.print(f"{built.bitstream} is up to date", highlight=False)
+    return built
+
+
+@click.command()
+@click.argument("name", metavar="BOARD")
+@_output
+@_baud
+@click.option("--permanent", is_flag=True, help="Into the board's flash memory, where there is a choice.")
+@click.option("--bring-up", is_flag=True, help="Then walk through what is to be seen on a board's first use.")
+def flash(name: str, output: Path | None, baud: int | None, permanent: bool, bring_up: bool) -> int:
+    """Load the bitstream of a board, and build it before if need be.
+
+    Uses openFPGALoader, or the board's own tool.
+    """
+    board = find_board(name)
+    built = build_with_progress(board, output, baud)
+    for note in board.notes:
+        click.echo(f"note: {note}", err=True)
+    load(board, built.bitstream, permanent)
+    rate = built.manifest["board"]["baud"]
+    click.echo(
+        f"loaded {built.bitstream}; serial line: {board.serial}\n"
+        f"  qcloop ports                           # which port that is\n"
+        f"  qcloop doctor PORT --baud {rate}\n"
+        f"  qcloop train --port PORT --baud {rate}"
+    )
+    return int(bring_up and not walk(board, rate, click.confirm, click.echo))

@@ -1,0 +1,305 @@
+"""The clock of a board, by a PLL of its family, and the reset that is held until the memory is readable."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from amaranth import ClockDomain, ClockSignal, Const, Instance, Module, Signal
+from amaranth.lib import io, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from qcloop.errors import ConfigError
+from qcloop_hdl.synthesis import Family
+
+#: Seconds that the reset is held. Block RAM of iCE40 reads zero for some 3 us after configuration, by its own
+#: oscillator; five times that is what Amaranth takes, too, but only for a clock that comes from no PLL.
+RESET_SECONDS = 15e-6
+#: Largest error of a PLL's clock.
+_MAX_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class PllSetting:
+    """Parameters of a PLL, and the clock they make."""
+
+    hertz: float
+    #: The family's own parameters.
+    parameters: dict[str, Any]
+
+
+def pll_setting(family: Family, source: float, hertz: float) -> PllSetting:
+    """Return the setting of a family's PLL that makes a clock, within 0.1 %, from another.
+
+    Of those there are the one nearest is taken, and of these the first. Raises ConfigError, with what is
+    near, where there is none.
+    """
+    settings = list(_SETTINGS[family](source))
+    best = min(settings, key=lambda setting: abs(setting.hertz - hertz), default=None)
+    if best is None or abs(best.hertz / hertz - 1) > _MAX_ERROR:
+        near = f"{best.hertz / 1e6:g} MHz is the nearest" if best else "it makes no clock at all"
+        raise ConfigError(
+            f"the PLL of {family.name} makes no {hertz / 1e6:g} MHz of {source / 1e6:g} MHz: {near}"
+        )
+    return best
+
+
+def _ice40(source: float) -> Iterator[PllSetting]:
+    """Lattice FPGA-TN-02052: reference 10 to 133 MHz at the detector, oscillator 533 to 1066 MHz."""
+    for reference in range(1, 17):
+        detector = source / reference
+        if not 10e6 <= detector <= 133e6:
+            continue
+        limits = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
+        choice = next(number for number, limit in enumerate(limits, 1) if detector <= limit)
+        for feedback in range(1, 129):
+            if not 533e6 <= detector * feedback <= 1066e6:
+                continue
+            for power in range(1, 7):
+                yield PllSetting(
+                    detector * feedback / 2**power,
+                    {
+                        "p_FEEDBACK_PATH": "SIMPLE",
+                        "p_DIVR": Const(reference - 1, 4),
+                        "p_DIVF": Const(feedback - 1, 7),
+                        "p_DIVQ": Const(power, 3),
+                        "p_FILTER_RANGE": Const(choice, 3),
+                    },
+                )
+
+
+def _ecp5(source: float) -> Iterator[PllSetting]:
+    """Lattice FPGA-DS-02012: detector 10 to 400 MHz, oscillator 400 to 800 MHz.
+
+    CLKOP closes the loop at the detector's frequency; CLKOS, with a divider of its own, is the clock.
+    """
+    for reference in range(1, 129):
+        detector = source / reference
+        if not 10e6 <= detector <= 400e6:
+            continue
+        for multiple in range(1, 81):
+            if not 400e6 <= detector * multiple <= 800e6:
+                continue
+            for divider in range(2, 81):
+                yield PllSetting(
+                    detector * multiple / divider,
+                    {
+                        "p_CLKI_DIV": reference,
+                        "p_CLKFB_DIV": 1,
+                        "p_CLKOP_DIV": multiple,
+                        "p_CLKOP_CPHASE": multiple - 1,
+                        "p_CLKOS_DIV": divider,
+                        "p_CLKOS_CPHASE": divider - 1,
+                    },
+                )
+
+
+def _gowin(source: float) -> Iterator[PllSetting]:
+    """Gowin UG286, and the narrower of DS117 and DS226: detector 3 to 400 MHz, oscillator 500 to 1200 MHz."""
+    for reference in range(1, 65):
+        detector = source / reference
+        if not 3e6 <= detector <= 400e6:
+            continue
+        for feedback in range(1, 65):
+            for divider in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
+                if 500e6 <= detector * feedback * divider <= 1200e6:
+                    yield PllSetting(
+                        detector * feedback,
+                        {
+                            "p_FCLKIN": f"{source / 1e6:g}",
+                            "p_IDIV_SEL": reference - 1,
+                            "p_FBDIV_SEL": feedback - 1,
+                            "p_ODIV_SEL": divider,
+                        },
+                    )
+
+
+_SETTINGS: dict[Family, Callable[[float], Iterator[PllSetting]]] = {
+    Family.ICE40: _ice40,
+    Family.ECP5: _ecp5,
+    Family.GOWIN: _gowin,
+}
+
+
+class Clocking(wiring.Component):
+    """The clock of a board, and a reset for it.
+
+    The reset is released, in step with the clock, :data:`RESET_SECONDS` after the PLL has locked, and held
+    again when it loses its lock. Without a PLL it is held so long after configuration.
+
+    Parameters
+    ----------
+    family : Family
+    hertz : float
+        Clock to make.
+    """
+
+    #: The clock.
+    clk: Out(1)
+    #: Its reset.
+    rst: Out(1)
+
+    def __init__(self, family: Family, hertz: float) -> None:
+        self._family, self._hertz = family, hertz
+        super().__init__()
+
+    @property
+    def family(self) -> Family:
+        """Whose PLL it is."""
+        return self._family
+
+    @property
+    def hertz(self) -> float:
+        """The clock."""
+        return self._hertz
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        source = platform.default_clk_frequency
+        pin = platform.request(platform.default_clk, dir="-")
+        locked = Signal()
+        if source == self.hertz:
+            m.submodules.buffer = buffer = io.Buffer("i", pin)
+            m.d.comb += [self.clk.eq(buffer.i), locked.eq(1)]
+        else:
+            setting = pll_setting(self.family, source, self.hertz)
+            _PLLS[self.family](m, pin, self.clk, locked, setting.parameters, platform)
+        m.domains.por = ClockDomain(reset_less=True)
+        m.submodules.hold = hold = ResetHold(ceil(RESET_SECONDS * self.hertz))
+        m.d.comb += [ClockSignal("por").eq(self.clk), hold.locked.eq(locked), self.rst.eq(hold.rst)]
+        return m
+
+
+class ResetHold(wiring.Component):
+    """A reset that is held for so many clocks of domain ``por`` after ``locked``, and whenever it is low.
+
+    Works from configuration on: its registers start at 0. ``locked`` may change at any time.
+
+    Parameters
+    ----------
+    clocks : int
+    """
+
+    #: The clock is good; synchronised here.
+    locked: In(1)
+    #: Hold everything reset.
+    rst: Out(1)
+
+    def __init__(self, clocks: int) -> None:
+        self._clocks = clocks
+        super().__init__()
+
+    @property
+    def clocks(self) -> int:
+        """Clocks that the reset is held at least."""
+        return self._clocks
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        locked, running = Signal(), Signal()
+        m.submodules.synchronizer = FFSynchronizer(self.locked, locked, o_domain="por")
+        # A power of two: then the carry is all there is to compare.
+        count = Signal((self.clocks - 1).bit_length() + 1)
+        m.d.comb += self.rst.eq(~running)
+        with m.If(~locked):
+            m.d.por += [count.eq(0), running.eq(0)]
+        with m.Elif(~count[-1]):
+            m.d.por += count.eq(count + 1)
+        with m.Else():
+            m.d.por += running.eq(1)
+        return m
+
+
+def _ice40_pll(m: Module, pin: Any, clk: Any, locked: Any, parameters: dict[str, Any], _: Any) -> None:
+    m.submodules.pll = Instance(
+        "SB_PLL40_PAD",
+        i_PACKAGEPIN=pin.io,
+        i_RESETB=Const(1),
+        i_BYPASS=Const(0),
+        o_PLLOUTGLOBAL=clk,
+        o_LOCK=locked,
+        **parameters,
+    )
+
+
+def _ecp5_pll(m: Module, pin: Any, clk: Any, locked: Any, parameters: dict[str, Any], _: Any) -> None:
+    m.submodules.buffer = buffer = io.Buffer("i", pin)
+    loop = Signal()
+    m.submodules.pll = Instance(
+        "EHXPLLL",
+        a_ICP_CURRENT="12",
+        a_LPF_RESISTOR="8",
+        a_MFG_ENABLE_FILTEROPAMP="1",
+        a_MFG_GMCREF_SEL="2",
+        p_PLLRST_ENA="DISABLED",
+        p_INTFB_WAKE="DISABLED",
+        p_STDBY_ENABLE="DISABLED",
+        p_DPHASE_SOURCE="DISABLED",
+        p_OUTDIVIDER_MUXA="DIVA",
+        p_OUTDIVIDER_MUXB="DIVB",
+        p_CLKOP_ENABLE="ENABLED",
+        p_CLKOP_FPHASE=0,
+        p_CLKOS_ENABLE="ENABLED",
+        p_CLKOS_FPHASE=0,
+        p_FEEDBK_PATH="CLKOP",
+        i_CLKI=buffer.i,
+        i_CLKFB=loop,
+        i_RST=Const(0),
+        i_STDBY=Const(0),
+        i_PHASESEL0=Const(0),
+        i_PHASESEL1=Const(0),
+        i_PHASEDIR=Const(1),
+        i_PHASESTEP=Const(1),
+        i_PHASELOADREG=Const(1),
+        i_PLLWAKESYNC=Const(0),
+        i_ENCLKOP=Const(0),
+        i_ENCLKOS=Const(0),
+        o_CLKOP=loop,
+        o_CLKOS=clk,
+        o_LOCK=locked,
+        **parameters,
+    )
+
+
+def _gowin_pll(m: Module, pin: Any, clk: Any, locked: Any, parameters: dict[str, Any], platform: Any) -> None:
+    m.submodules.buffer = buffer = io.Buffer("i", pin)
+    m.submodules.pll = Instance(
+        "rPLL",
+        p_DEVICE=platform.family,
+        p_DYN_IDIV_SEL="false",
+        p_DYN_FBDIV_SEL="false",
+        p_DYN_ODIV_SEL="false",
+        p_DYN_DA_EN="false",
+        p_PSDA_SEL="0000",
+        p_DUTYDA_SEL="1000",
+        p_DYN_SDIV_SEL=2,
+        p_CLKFB_SEL="internal",
+        p_CLKOUT_BYPASS="false",
+        p_CLKOUTP_BYPASS="false",
+        p_CLKOUTD_BYPASS="false",
+        p_CLKOUTD_SRC="CLKOUT",
+        p_CLKOUTD3_SRC="CLKOUT",
+        i_CLKIN=buffer.i,
+        i_CLKFB=Const(0),
+        i_RESET=Const(0),
+        i_RESET_P=Const(0),
+        i_FBDSEL=Const(0, 6),
+        i_IDSEL=Const(0, 6),
+        i_ODSEL=Const(0, 6),
+        i_PSDA=Const(0, 4),
+        i_DUTYDA=Const(0, 4),
+        i_FDLY=Const(0, 4),
+        o_CLKOUT=clk,
+        o_LOCK=locked,
+        **parameters,
+    )
+
+
+_PLLS: dict[Family, Callable[[Module, Any, Any, Any, dict[str, Any], Any], None]] = {
+    Family.ICE40: _ice40_pll,
+    Family.ECP5: _ecp5_pll,
+    Family.GOWIN: _gowin_pll,
+}

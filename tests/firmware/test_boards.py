@@ -1,0 +1,129 @@
+"""Every board: its definition, its pins, and the plan of its build."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qcloop.array import ArrayConfig
+from qcloop.errors import ConfigError
+from qcloop_firmware.board import NETWORKS, fits
+from qcloop_firmware.boards import all_boards, find_board, icesugar
+from qcloop_firmware.bringup import STEPS
+from qcloop_firmware.build import make_plan
+from qcloop_firmware.flow import FLOWS, bitstream_name
+from qcloop_firmware.tools import Found, Tool
+from qcloop_hdl.synthesis import Family
+
+BOARDS = all_boards()
+DOCUMENT = Path(__file__).parents[2] / "docs" / "boards.md"
+#: Pins of the clock, of RX and TX as the FPGA sees them, of what is tied high, and of the lights.
+PINS = {
+    "colorlight-i5": "P3 H18 J17 U16",
+    "colorlight-i9": "P3 H18 J17 L2",
+    "ecpix5": "K23 R26 R24 R21 T24 K21",
+    "icebreaker": "35 6 9 37 11",
+    "icesugar": "35 4 6 41 39 40",
+    "orangecrab-25f": "A9 N17 M18 M3 J3 K4",
+    "orangecrab-85f": "A9 N17 M18 M3 J3 K4",
+    "tang-nano-20k": "4 70 69 15 16 17",
+    "tang-nano-9k": "52 18 17 10 11 13",
+    "tang-primer-20k": "H11 T13 M11 C13 A13 N16",
+    "ulx3s-25f": "G2 M1 L4 L2 B2 C2 C1",
+    "ulx3s-85f": "G2 M1 L4 L2 B2 C2 C1",
+}
+PLL = {Family.ICE40: "SB_PLL40_PAD", Family.ECP5: "EHXPLLL", Family.GOWIN: "rPLL"}
+LOCATION = r'^(?:set_io \S+|LOCATE COMP "\S+" SITE|IO_LOC "\S+") "?(\w+)"?;?$'
+
+
+@pytest.fixture(autouse=True)
+def _any_tool(monkeypatch):
+    """Plans need no tool; their digests shall not depend on what is installed."""
+    monkeypatch.setattr(Tool, "require", lambda tool: Found(f"/{tool.name}", "1.0", "native"))
+
+
+def test_the_boards_of_the_docs_are_there():
+    assert set(BOARDS) == set(PINS)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_the_plan_of_every_board(board):
+    plan = make_plan(board, board.bauds[0])
+    constraints = plan.files[FLOWS[board.family].constraints]
+    assert re.findall(LOCATION, constraints, re.MULTILINE) == PINS[board.name].split()
+    assert f"\\{PLL[board.family]} " in plan.files["top.il"]
+    assert not re.search(r'attribute \\src "', plan.files["top.il"]), (
+        "the place of the sources is in the design"
+    )
+    placing = [arguments for tool, arguments in plan.commands if tool.startswith("nextpnr")]
+    assert len(placing) == len(board.seeds)
+    for seed, arguments in zip(board.seeds, placing, strict=True):
+        text = " ".join(arguments)
+        assert f"--freq {board.clock / 1e6:g} --seed {seed} " in text
+        assert " ".join(board.device) in text
+    assert bitstream_name(board) in plan.commands[-1][1]
+    paths = [Path(argument) for _, arguments in plan.commands for argument in arguments]
+    assert not any(path.is_absolute() for path in paths), "a plan must not depend on where it is carried out"
+
+
+def test_a_plan_is_the_same_each_time_and_another_for_another_baud_rate():
+    board = find_board("icebreaker")
+    first, again, other = (make_plan(board, baud).digest for baud in (3_000_000, 3_000_000, 1_000_000))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_every_board_holds_the_papers_network_and_its_bits_are_near_enough(board):
+    assert fits("784-16-16-10", board.engine.array)
+    for baud in board.bauds:
+        assert abs(board.clock / board.bit_clocks(baud) / baud - 1) < 0.021
+    assert board.loader or board.own_loader
+    assert "heartbeat" in board.lights
+
+
+def test_which_networks_fit_is_counted_in_whole_words():
+    # 10 columns of 16 lanes take a whole word, of 4 lanes three.
+    assert fits("784-256-10", ArrayConfig(16, 784 * 256 + 256 * 16, 1024))
+    assert not fits("784-256-10", ArrayConfig(16, 784 * 256 + 256 * 16 - 16, 1024))
+    assert fits("784-256-10", ArrayConfig(4, 784 * 256 + 256 * 12, 1024))
+    assert not fits(NETWORKS[0], ArrayConfig(4, 1 << 16, 512))
+
+
+def test_a_board_that_cannot_be_is_refused():
+    board = find_board("icebreaker")
+    with pytest.raises(ConfigError, match=r"expected one of .*icebreaker"):
+        find_board("icebraker")
+    with pytest.raises(ConfigError, match="choose at most 6000000 baud"):
+        replace(board, bauds=(12_000_000,))
+    with pytest.raises(ConfigError, match="the PLL of ICE40 makes no 280 MHz of 12 MHz"):
+        replace(board, clock=280e6)
+    with pytest.raises(ConfigError, match="heartbeat, activity, error"):
+        replace(board, lights={"hartbeat": ("led_g", 0)})
+
+
+def test_the_cells_of_every_board_have_a_least_number_of_memory_blocks():
+    blocks = {name: board.cell_blocks for name, board in BOARDS.items()}
+    assert blocks["icebreaker"] == 4
+    assert blocks["ulx3s-25f"] == blocks["tang-nano-9k"] == 16
+    assert blocks["ulx3s-85f"] == 128
+
+
+def test_the_docs_have_every_board_the_checklist_and_a_whole_board_file():
+    text = DOCUMENT.read_text()
+    for board in BOARDS.values():
+        array = board.engine.array
+        largest = [network for network in NETWORKS if fits(network, array)][-1]
+        rates = ", ".join(f"{baud:,}" for baud in board.bauds)
+        row = (
+            board.name,
+            board.chip,
+            array.lanes,
+            f"{array.cells:,}",
+            largest,
+            f"{board.clock / 1e6:.6g} MHz",
+        )
+        assert f"| {' | '.join(map(str, row))} | {rates} | {board.serial} |" in text
+    for number in range(1, len(STEPS) + 1):
+        assert f"\n{number}. " in text
+    assert Path(icesugar.__file__).read_text().rstrip() in text
