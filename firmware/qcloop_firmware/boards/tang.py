@@ -66,7 +66,7 @@ BOARDS = (
         _PINS_20K,
         clock=81e6,
         serial="the board's USB: the second of its two ports",
-        pinout="Sipeed's schematic 3921, by way of litex-boards' sipeed_tang_nano_20k; untested",
+        pinout="litex-boards' sipeed_tang_nano_20k; untested",
     ),
     _tang(
         "tang-primer-20k",
