@@ -506,4 +506,4 @@ def test_nearby_seeds_and_all_streams_differ_from_the_first_sample():
         for seed in range(50)
         for stream in range(len(Stream))
     }
-    assert len(heads) == 300
+    assert len(heads) == 50 * len(Stream)
