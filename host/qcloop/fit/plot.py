@@ -1,6 +1,5 @@
 """A picture of measurements, fit and residuals."""
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,13 +8,14 @@ import numpy as np
 from qcloop.device.profile import F64
 from qcloop.fit.curves import Branch
 from qcloop.fit.profile import Fit
+from qcloop.report.figure import BLUE, ORANGE, new_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {"down": "#1f5fa8", "up": "#d9822b"}
+_COLOURS = {"down": BLUE, "up": ORANGE}
 _MARKERS = {"down": "o", "up": "^"}
-_DARK, _GREY = "#22262b", "#8a8f98"
+_DARK = "#22262b"
 #: Half of the height of the residuals, in spreads; what lies beyond is drawn at the edge.
 _MOST_SPREADS = 5.0
 _UNIT_SIGNS = {"uS": "µS", "G0": "G$_0$"}
@@ -27,11 +27,7 @@ def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
     Each fit (down, up) has its own column, over the same scale of conductance. Means as measured stand
     beside the fitted ones.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy: only where a picture is drawn
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6 if len(fits) == 1 else 11.6, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.6 if len(fits) == 1 else 11.6, 6.6)
     rows = figure.subplots(
         2, len(fits), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1.25)}
     )
@@ -42,9 +38,7 @@ def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
     rows[0, 0].set_ylabel(f"conductance ({_UNIT_SIGNS.get(unit, unit)})")
     rows[1, 0].set_ylabel("residual (spreads)")
     figure.suptitle(title, fontsize=12)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": "qcloop"})
-    return buffer.getvalue()
+    return to_png(figure)
 
 
 def _points(branch: Branch, values: F64) -> tuple[F64, F64]:

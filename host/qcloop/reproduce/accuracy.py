@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.device import READINGS
-from qcloop.report.figure import new_figure, to_png, to_svg
+from qcloop.report.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 F64 = npt.NDArray[np.float64]
 
-_COLOURS = ("#1f5fa8", "#d9822b", "#2e8b57", "#9b3d8f")
+_COLOURS = (BLUE, ORANGE, "#2e8b57", "#9b3d8f")
 #: A network that answers one class for all images is right in a tenth of them; above this it has learnt.
 _LEARNT, _COLLAPSED = 50.0, 20.0
 
@@ -93,8 +93,9 @@ def _points_5d(seeds: Sequence[int]) -> list[Point]:
 
 def _present_5c(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
     curves = curves_5c(seeds)
-    blocks = [*_result("fig5c", curves, outcomes), *_collapse(seeds, outcomes)]
-    return Finding(Section(FIG5C.title, tuple(blocks)), _files("fig5c", curves, outcomes))
+    figure = _draw("fig5c", curves, outcomes)
+    blocks = [*_result("fig5c", figure, curves, outcomes), *_collapse(seeds, outcomes)]
+    return Finding(Section(FIG5C.title, tuple(blocks)), _files("fig5c", figure, curves, outcomes))
 
 
 def _present_5d(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
@@ -102,11 +103,12 @@ def _present_5d(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
     medians = {curve.label: float(np.median(curve.accuracies(outcomes)[:, -1])) for curve in curves}
     gap = medians["ideal"] - medians["B"]
     order = Verdict(f"ideal less B: {gap:+.1f} points in the median; the paper: about +2", good=gap > 0)
-    blocks = [*_result("fig5d", curves, outcomes), order, *_readings(seeds, outcomes)]
-    return Finding(Section(FIG5D.title, blocks), _files("fig5d", curves, outcomes))
+    figure = _draw("fig5d", curves, outcomes)
+    blocks = [*_result("fig5d", figure, curves, outcomes), order, *_readings(seeds, outcomes)]
+    return Finding(Section(FIG5D.title, blocks), _files("fig5d", figure, curves, outcomes))
 
 
-def _result(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> list[Block]:
+def _result(name: str, figure: "Figure", curves: Sequence[Curve], outcomes: Outcomes) -> list[Block]:
     """Return picture, table and verdicts of a figure."""
     rows, verdicts = [], []
     for curve in curves:
@@ -132,7 +134,7 @@ def _result(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> list[Bloc
     head = ("curve", "paper (%)", "median (%)", "mean ± standard deviation (%)", "range (%)")
     caption = f"Test accuracy after {paper.EPOCHS} epochs, {len(curves[0].points)} seeds."
     picture = Picture(
-        to_svg(_draw(name, curves, outcomes), name),
+        to_svg(figure, name),
         alt=f"Test accuracy against epochs, curves {', '.join(curve.label for curve in curves)}",
         caption="Lines: median over the seeds; bands: least and largest. Stars: the paper after 10 epochs.",
     )
@@ -172,7 +174,9 @@ def _draw_curve(axes: "Axes", curve: Curve, accuracies: F64, colour: str) -> Non
     axes.plot([paper.EPOCHS + 0.4], [curve.paper], "*", color=colour, markersize=11)
 
 
-def _files(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> dict[str, str | bytes]:
+def _files(
+    name: str, figure: "Figure", curves: Sequence[Curve], outcomes: Outcomes
+) -> dict[str, str | bytes]:
     rows = [
         (curve.label, point.settings.seed, row.epoch, row.test_accuracy, row.train_accuracy, row.train_loss)
         for curve in curves
@@ -180,7 +184,7 @@ def _files(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> dict[str, 
         for row in outcomes[point].history
     ]
     head = ("curve", "seed", "epoch", "test_accuracy", "train_accuracy", "train_loss")
-    return {f"{name}.csv": csv_text(head, rows), f"{name}.png": to_png(_draw(name, curves, outcomes))}
+    return {f"{name}.csv": csv_text(head, rows), f"{name}.png": to_png(figure)}
 
 
 def _collapse(seeds: Sequence[int], outcomes: Outcomes) -> list[Block]:

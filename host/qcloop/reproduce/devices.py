@@ -10,7 +10,7 @@ import numpy.typing as npt
 from qcloop.device import READINGS, DeviceProfile, builtin
 from qcloop.device.builtin import FWHM, FWHM_PER_SIGMA, FWHM_STAGES
 from qcloop.device.cycles import simulate_cycles
-from qcloop.report.figure import new_figure, to_png, to_svg
+from qcloop.report.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 F64 = npt.NDArray[np.float64]
 
 SAMPLES = ("A", "B")
-_COLOURS = {"A": "#1f5fa8", "B": "#d9822b"}
+_COLOURS = {"A": BLUE, "B": ORANGE}
 #: Conductance of a code of the built-in devices, in G0.
 _LSB = 1 / 32
 #: Groups of 12 cycles from which the range of a statistic of 12 cycles is taken.
@@ -200,7 +200,7 @@ def _draw_histogram(axes: "Axes", drawn: F64, stage: int, fwhm: float, colour: s
     from scipy.stats import norm  # heavy: only where a distribution is drawn
 
     mean, deviation = fit_gaussian(drawn)
-    nominal, width = 16.5 - 0.5 * stage, fwhm / FWHM_PER_SIGMA
+    nominal, width = paper.nominal(stage), fwhm / FWHM_PER_SIGMA
     reach = 3.2 * max(deviation, width)
     x = np.linspace(max(0.0, nominal - reach), nominal + reach, 300)
     step = _LSB * max(1, round((x[-1] - x[0]) / 40 / _LSB))  # whole codes, or bars would alternate
@@ -258,7 +258,7 @@ def _draw_cycles(axes: "Axes", cycles: F64, colour: str) -> None:
     stages = np.arange(1, cycles.shape[1] + 1)
     for cycle in cycles:
         axes.plot(stages, cycle, ".", color=colour, markersize=2.5, alpha=0.7)
-    axes.plot(stages, 16.5 - 0.5 * stages, "k-", linewidth=0.9)
+    axes.plot(stages, [paper.nominal(n) for n in stages], "k-", linewidth=0.9)
     axes.set_ylim(0, 22)
     axes.tick_params(labelsize=8)
 
@@ -266,7 +266,7 @@ def _draw_cycles(axes: "Axes", cycles: F64, colour: str) -> None:
 def _linearity(reading: str, cycles: F64) -> Verdict:
     """Say how far the mean curve is from the nominal line; the paper calls its curves linear."""
     mean = cycles.mean(axis=(0, 1))
-    nominal = 16.5 - 0.5 * np.arange(1, len(mean) + 1)
+    nominal = np.array([paper.nominal(n) for n in range(1, len(mean) + 1)])
     stage = int(np.abs(mean - nominal).argmax())
     off = mean[stage] - nominal[stage]
     return Verdict(

@@ -14,3 +14,8 @@ TOLERANCE, FOUR_STATES_MOST = 3.0, 15.0
 CYCLES = 12
 #: Spread of the conductance at 16 G0 over the cycles, in per cent.
 SPREAD_AT_ON = {"A": 33.26, "B": 55.95}
+
+
+def nominal(stage: int) -> float:
+    """Return mu of Equation (1) at pulse stage 1..32, in G0."""
+    return 16.5 - 0.5 * stage
