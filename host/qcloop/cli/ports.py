@@ -3,7 +3,7 @@
 import click
 
 from qcloop.errors import ArrayError, LinkError
-from qcloop.link.frames import Fault, Identity
+from qcloop.link.frames import Identity, describe_faults
 from qcloop.link.ports import BAUD, found_ports, probe
 
 
@@ -35,11 +35,8 @@ def _ask(url: str, baud: int) -> tuple[bool, str]:
 
 def _describe(identity: Identity) -> str:
     array = identity.info.array
-    faults = ", ".join(
-        f"{count} {fault.name.lower()}" for fault, count in zip(Fault, identity.faults, strict=True) if count
-    )
     return (
         f"qcloop: {array.lanes} lanes, {array.cells:,} cells, side {array.side}, "
         f"configuration {identity.info.digest.hex()[:16]}, "
-        f"boot {identity.boots}{', in use' if identity.session else ''}; faults: {faults or 'none'}"
+        f"boot {identity.boots}{', in use' if identity.session else ''}; faults: {describe_faults(identity.faults)}"
     )

@@ -88,6 +88,12 @@ class Fault(IntEnum):
     RESENT = 5
 
 
+def describe_faults(counts: tuple[int, ...]) -> str:
+    """Return fault counters as text, those at 0 left out."""
+    named = zip(Fault, counts, strict=True)
+    return ", ".join(f"{count} {fault.name.lower()}" for fault, count in named if count) or "none"
+
+
 _IDENTITY = struct.Struct(f"<IBBHHHH{len(Fault)}B")
 #: Payload bytes of an identity.
 IDENTITY_BYTES = _IDENTITY.size + INFO_BYTES

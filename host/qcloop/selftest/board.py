@@ -8,7 +8,7 @@ import numpy as np
 from qcloop import operations
 from qcloop.array import Region
 from qcloop.link import frames
-from qcloop.link.frames import Fault, Identity
+from qcloop.link.frames import Fault, Identity, describe_faults
 from qcloop.operations import Info, Operation, Status
 from qcloop.selftest.bench import Bench, Findings, settings_of
 
@@ -24,13 +24,8 @@ def described_identity(identity: Identity) -> str:
     return (
         f"link version {frames.VERSION}, operations version {identity.info.version}, {array.lanes} lanes, "
         f"{array.cells:,} cells, side {array.side}, operand buffer {identity.info.buffer}, configuration "
-        f"{identity.info.digest.hex()}, boot {identity.boots}; faults so far: {_faults(identity.faults)}"
+        f"{identity.info.digest.hex()}, boot {identity.boots}; faults so far: {describe_faults(identity.faults)}"
     )
-
-
-def _faults(counts: tuple[int, ...]) -> str:
-    named = zip(Fault, counts, strict=True)
-    return ", ".join(f"{count} {fault.name.lower()}" for fault, count in named if count) or "none"
 
 
 def identity(bench: Bench, found: Findings) -> str:
@@ -122,7 +117,7 @@ def link_errors(bench: Bench, found: Findings) -> str:
     found.equal("boot counter at the end", before.boots, after.boots)
     news = tuple(now - then for now, then in zip(after.faults, before.faults, strict=True))
     if any(news[fault] for fault in Fault if fault is not Fault.RESENT):
-        found.warnings.append(f"the board counted {_faults(news)}")
+        found.warnings.append(f"the board counted {describe_faults(news)}")
     full = [fault.name.lower() for fault in Fault if before.faults[fault] == _FAULTS_MOST]
     if full:
         found.warnings.append(f"counters of the board that were full before: {', '.join(full)}")
@@ -130,5 +125,5 @@ def link_errors(bench: Bench, found: Findings) -> str:
         found.warnings.append(f"{counts.damaged:,} damaged frames came from the board")
     return (
         f"{counts.bytes_out:,} bytes out, {counts.bytes_in:,} in; the host: {counts.repeats:,} repeats, "
-        f"{counts.damaged:,} damaged frames; new faults of the board: {_faults(news)}"
+        f"{counts.damaged:,} damaged frames; new faults of the board: {describe_faults(news)}"
     )
