@@ -24,7 +24,8 @@ def described_identity(identity: Identity) -> str:
     return (
         f"link version {frames.VERSION}, operations version {identity.info.version}, {array.lanes} lanes, "
         f"{array.cells:,} cells, side {array.side}, operand buffer {identity.info.buffer}, configuration "
-        f"{identity.info.digest.hex()}, boot {identity.boots}; faults so far: {describe_faults(identity.faults)}"
+        f"{identity.info.digest.hex()}, boot {identity.boots}; "
+        f"faults so far: {describe_faults(identity.faults)}"
     )
 
 
