@@ -17,7 +17,7 @@ import pytest
 from qcloop.cli import main
 from qcloop.device import builtin, resolve_device, save_profile
 from qcloop.errors import CheckpointError, ConfigError, RunError
-from qcloop.report.figure import new_figure, to_png, to_svg
+from qcloop.figure import new_figure, to_png, to_svg
 from qcloop.report.page import Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
 from qcloop.report.run import _duration, _quantity, _shell, command_line, run_report
 from qcloop.run import plots

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from qcloop.device import builtin
-from qcloop.report.figure import new_figure, to_svg
+from qcloop.figure import new_figure, to_svg
 from qcloop.report.page import Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
 from qcloop.report.run import run_report
 from qcloop.run.folder import Run

@@ -9,7 +9,7 @@ import numpy as np
 from qcloop.device.draw import profile_title
 from qcloop.device.profile import F64, G0_SIEMENS, DeviceProfile
 from qcloop.errors import DeviceError
-from qcloop.report.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_png
+from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qcloop.device.profile import F64
+from qcloop.figure import BLUE, ORANGE, new_figure, to_png
 from qcloop.fit.curves import Branch
 from qcloop.fit.profile import Fit
-from qcloop.report.figure import BLUE, ORANGE, new_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ class Picture:
     """A figure with its caption; pictures in a row stand side by side where there is room."""
 
     kind: ClassVar[str] = "picture"
-    #: An ``svg`` element as :func:`qcloop.report.figure.to_svg` makes it; it is not escaped.
+    #: An ``svg`` element as :func:`qcloop.figure.to_svg` makes it; it is not escaped.
     svg: str
     #: What is to be seen, for who does not see it.
     alt: str

@@ -18,7 +18,7 @@ from qcloop.data import Dataset
 from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
 from qcloop.device.draw import profile_title
 from qcloop.errors import CheckpointError, DataError, RunError
-from qcloop.report.figure import to_svg
+from qcloop.figure import to_svg
 from qcloop.report.page import (
     Block,
     Details,

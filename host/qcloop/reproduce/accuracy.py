@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.device import READINGS
-from qcloop.report.figure import BLUE, ORANGE, new_figure, to_png, to_svg
+from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text

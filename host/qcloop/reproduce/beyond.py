@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array import Policy
-from qcloop.report.figure import new_figure, to_png, to_svg
+from qcloop.figure import new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
 from qcloop.reproduce.points import Point

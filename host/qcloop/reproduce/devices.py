@@ -10,7 +10,7 @@ import numpy.typing as npt
 from qcloop.device import READINGS, DeviceProfile, builtin
 from qcloop.device.builtin import FWHM, FWHM_PER_SIGMA, FWHM_STAGES
 from qcloop.device.cycles import simulate_cycles
-from qcloop.report.figure import BLUE, ORANGE, new_figure, to_png, to_svg
+from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text

@@ -34,7 +34,7 @@ from qcloop.array import Array, GoldenArray
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
-from qcloop.report.figure import to_png
+from qcloop.figure import to_png
 from qcloop.run import plots
 from qcloop.run.files import Arrays, read_checkpoint, write_atomic, write_checkpoint
 from qcloop.training.settings import RunSettings

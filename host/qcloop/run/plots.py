@@ -8,7 +8,7 @@ import numpy.typing as npt
 from qcloop.array.contract import I16, U8
 from qcloop.device import DeviceProfile
 from qcloop.device.plot import draw_conductance, draw_spread
-from qcloop.report.figure import BLUE, COLUMN, GREY, ORANGE, RED, new_figure
+from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, RED, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
