@@ -21,8 +21,9 @@ class Adc(wiring.Component):
     ``2^(bits-1) - 1`` and halves are rounded away from zero. With ``off`` high, ``y`` passes unchanged.
     ``off``, ``bits`` and ``shift`` must be stable from the transfer of a word on, while ``busy``.
 
-    Latency: three clocks, or one with ``off`` high. Throughput: one word a clock. Back-pressure: all stages
-    stand still while a word is offered and not taken, and then ``i.ready`` is low.
+    Latency: three clocks, or one with ``off`` high. Throughput: a word every two clocks. Back-pressure: all
+    stages stand still while a word is offered, also in the clock in which it is taken, and then ``i.ready``
+    is low: it depends on no input, and what is taken of ``o`` is no part of a long path.
 
     Reset: empty.
 
@@ -63,8 +64,10 @@ class Adc(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        flow = ~self.o.valid | self.o.ready
+        flow = ~self.o.valid
         m.d.comb += self.i.ready.eq(flow)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
 
         negative = self.i.payload[-1]
         scaled, beyond, carry = self._scale(m)

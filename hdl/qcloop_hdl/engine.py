@@ -65,7 +65,7 @@ def _above(value: Any, limit: int) -> Any:
 
 
 class _Multiplier(wiring.Component):
-    """Multiplies counts, a bit a clock: ``product`` is good when ``done``, 16 clocks after ``start``.
+    """Multiplies counts, a bit a clock: ``product`` is good when not ``busy``, 16 clocks after ``start``.
 
     ``bits`` is the highest bit of one factor in the clock after ``start``, then the next lower one, ...
     """
@@ -109,9 +109,9 @@ class Engine(Configured):
 
     Products start when the first vector comes and are answered while later vectors come: whoever sends
     them must take answers at the same time. A vector's products take what :class:`Mac` says; a cell of
-    PROGRAM and PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 6 an attempt and one more),
-    when its sample is there. Everything else takes at most 60 clocks besides one for each byte, one more
-    for each cell that is read and each counter, and for CONFIGURE each operand once more.
+    PROGRAM and PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 7 an attempt and one more),
+    when its sample is there. Everything else takes at most 60 clocks besides one for each byte, two more
+    for each cell that is read, one for each counter, and for CONFIGURE each operand once more.
 
     Back-pressure: on both ports, anywhere.
 
@@ -174,8 +174,9 @@ class _Elaboration:
         self.unprogrammed = Signal(range(config.words + 1), init=config.words)
         #: `base`, and behind the region's or up to the listed word; the same and the unprogrammed words.
         self.end, self.reach = Signal(_WORD + 1), Signal(_WORD + 2)
-        #: The region starts behind the first unprogrammed word.
-        self.gap = Signal()
+        #: The region starts behind the first unprogrammed word, ends behind the memory's end, and behind the
+        #: first unprogrammed word.
+        self.gap, self.beyond, self.past = Signal(), Signal(), Signal()
         #: The word is the first unprogrammed one.
         self.fresh = Signal()
         #: Place in the operand buffer; number of a counter or of a word of INFO.
@@ -189,7 +190,7 @@ class _Elaboration:
         self.col = Signal(config.side_bits, init=1)
         self.lane = Signal(config.lane_bits)
         self.row_end = Signal()
-        #: The lane's cell of the word read last.
+        #: The lane's cell of the word read last: a register between the memory and all that looks at it.
         self.cell = Signal(Cell)
 
         # What the state machine asks for in a clock.
@@ -386,8 +387,15 @@ class _Elaboration:
             m.next = "WORDS"
         with m.State("WORDS"):
             m.d.comb += self.checking.eq(1)
+            # Kept for the next clock: a path through two adders and no further.
+            m.d.sync += [
+                self.beyond.eq(self.multiplier.overflow | _above(self.end, config.words)),
+                self.past.eq(_above(self.reach, config.words)),
+            ]
             with m.If(multiplied):
-                self._check_words()
+                m.next = "PLACES"
+        with m.State("PLACES"):
+            self._check_words()
         with m.State("LENGTHS"), m.If(multiplied):
             self._check_lengths()
         with m.State("RESULTS"), m.If(multiplied):
@@ -398,9 +406,9 @@ class _Elaboration:
         # The columns of PROGRAM are not needed any more.
         m.d.comb += self.keep_words.eq(self._is(Operation.PROGRAM))
         writes = self._is(*_WRITES)
-        with m.If(self.multiplier.overflow | _above(self.end, config.words)):
+        with m.If(self.beyond):
             self._refuse(Status.REGION)
-        with m.Elif(Mux(writes, self.gap, _above(self.reach, config.words))):
+        with m.Elif(Mux(writes, self.gap, self.past)):
             self._refuse(Status.PROGRAMMED)
             with m.If(writes):
                 self._refuse(Status.CONTIGUOUS)
@@ -594,7 +602,8 @@ class _Elaboration:
         with m.State("LOAD"):
             self._take_operand()
             m.d.comb += self.shift_stage.eq(self.take)
-            with m.If(self.take):
+            # Not `take`, which asks in other states what comes late.
+            with m.If(self.engine.rx.valid):
                 m.d.sync += self.part[0].eq(~self.part[0])
                 with m.If(self.part[0]):
                     m.d.comb += [self.loading.eq(1), self.step_cell.eq(1)]
@@ -626,6 +635,10 @@ class _Elaboration:
                     m.next = "OPERATION"
         with m.State("FETCH"):
             m.d.comb += [self.fetching.eq(1), self.running.eq(1)]
+            m.next = "SEND"
+            with m.If(self._is(Operation.READ)):
+                m.next = "CELL"
+        with m.State("CELL"):
             m.next = "SEND"
         with m.State("SEND"):
             m.d.comb += self.running.eq(1)
@@ -765,7 +778,7 @@ class _Elaboration:
         with m.Switch(lane):
             for number in range(self.config.lanes):
                 with m.Case(number):
-                    m.d.comb += cell.eq(memory.read_data[number])
+                    m.d.sync += cell.eq(memory.read_data[number])
         m.d.comb += programmer.cell.eq(cell)
         written = Signal(Cell)
         with m.If(~self.sweeping):

@@ -177,23 +177,28 @@ class Receiver(wiring.Component):
     def _buffer(self, m: Module, put: Any, tail: Any, byte: Any, taken: Any) -> None:
         m.submodules.buffer = buffer = ByteMemory(self._config.request_buffer)
         there, fetch = taken != self.expected, Signal()
+        # `requests` is a register behind the memory's own, which is slow beside logic. Whether it is taken
+        # comes late, so the memory does not ask: two bytes in three clocks, many times the line's rate.
+        fetched, free = Signal(), Signal()
         m.d.comb += [
             buffer.write_enable.eq(put),
             buffer.write_address.eq(tail),
             buffer.write_data.eq(byte),
             buffer.read_address.eq(taken),
             buffer.read_enable.eq(fetch),
-            fetch.eq(there & (~self.requests.valid | self.requests.ready)),
-            self.requests.payload.eq(buffer.read_data),
-            self.empty.eq(~there & ~self.requests.valid),
+            free.eq(~self.requests.valid | self.requests.ready),
+            fetch.eq(there & ~(fetched & self.requests.valid)),
+            self.empty.eq(~there & ~fetched & ~self.requests.valid),
             self.freed.eq(fetch),
         ]
+        with m.If(free):
+            m.d.sync += [self.requests.valid.eq(fetched), self.requests.payload.eq(buffer.read_data)]
         with m.If(fetch):
-            m.d.sync += [taken.eq(taken + 1), self.requests.valid.eq(1)]
-        with m.Elif(self.requests.ready):
-            m.d.sync += self.requests.valid.eq(0)
+            m.d.sync += taken.eq(taken + 1)
+        with m.If(fetch | free):
+            m.d.sync += fetched.eq(fetch)
         with m.If(self.clear):
-            m.d.sync += self.requests.valid.eq(0)
+            m.d.sync += [fetched.eq(0), self.requests.valid.eq(0)]
 
 
 class Sender(wiring.Component):
@@ -318,27 +323,34 @@ class Sender(wiring.Component):
         kind, session, attempt, high = Signal(Kind), Signal(8), Signal(8), Signal(8)
         index, left = Signal(range(IDENTITY_BYTES)), Signal.like(self._length)
         place = Signal(OFFSET_BITS)
-        identity, transfer, checking = Signal(), Signal(), Signal()
+        identity, offer, transfer, checking, last = (Signal() for _ in range(5))
         byte = Signal(8)
+        # A register between what chooses the byte and what is made of it; for a byte of the CRC, a place.
+        chosen, of_crc = Signal(8), Signal()
         m.d.comb += [
-            transfer.eq(content.valid & content.ready),
+            transfer.eq(offer & (~content.valid | content.ready)),
             # Fed with itself, the CRC moves on by a byte.
-            content.payload.byte.eq(Mux(checking, crc.crc[24:][::-1], byte)),
-            crc.data.eq(Mux(checking, ~crc.crc[24:], byte[::-1])),
-            crc.valid.eq(transfer),
+            content.payload.byte.eq(Mux(of_crc, crc.crc[24:][::-1], chosen)),
+            crc.data.eq(Mux(of_crc, ~crc.crc[24:], chosen[::-1])),
+            crc.valid.eq(content.valid & content.ready),
             buffer.read_address.eq(place),
         ]
+        with m.If(transfer):
+            m.d.sync += [chosen.eq(byte), of_crc.eq(checking), content.payload.last.eq(last)]
+        with m.If(transfer | content.ready):
+            m.d.sync += content.valid.eq(transfer)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [crc.start.eq(1), self.idle.eq(~due & self._encoder.idle)]
+                left_all = ~content.valid
+                m.d.comb += [crc.start.eq(left_all), self.idle.eq(~due & left_all & self._encoder.idle)]
                 # `sent` is not moved from two sides at a time.
-                with m.If(due & ~self.acked):
+                with m.If(due & left_all & ~self.acked):
                     self._choose(m, kind, sent, place, left, identity)
                     # What is chosen answers this attempt, even if another comes before it has left.
                     m.d.sync += [session.eq(self.session), attempt.eq(self.attempt), index.eq(0)]
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += content.valid.eq(1)
+                m.d.comb += offer.eq(1)
                 with m.Switch(index):
                     low = (kind, session, attempt, place[:8], place[8:], self.expected[:8], high)
                     for number, value in enumerate((*low, self.limit[:8])):
@@ -360,7 +372,7 @@ class Sender(wiring.Component):
                             m.next = "CRC"
             with m.State("PAYLOAD"):
                 m.d.comb += [
-                    content.valid.eq(1),
+                    offer.eq(1),
                     byte.eq(Mux(identity, self._identity(m, index), buffer.read_data)),
                     buffer.read_enable.eq(transfer),
                 ]
@@ -370,8 +382,7 @@ class Sender(wiring.Component):
                         m.d.sync += index.eq(0)
                         m.next = "CRC"
             with m.State("CRC"):
-                last = index[:2] == CRC_BYTES - 1
-                m.d.comb += [content.valid.eq(1), checking.eq(1), content.payload.last.eq(last)]
+                m.d.comb += [offer.eq(1), checking.eq(1), last.eq(index[:2] == CRC_BYTES - 1)]
                 with m.If(transfer):
                     m.d.sync += index.eq(index + 1)
                     with m.If(last):

@@ -154,7 +154,7 @@ class _Sums(wiring.Component):
 
     Forward: an accumulator for each lane. Backward: the tree over the lanes, one clock long, and the first
     lane's accumulator. The others' sums wait in a chain that moves towards the first lane's way out; a new
-    column block may end in the clock in which the chain's last sum leaves it.
+    column block may end when the chain's last sum has left it.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -190,7 +190,8 @@ class _Sums(wiring.Component):
 
         flow = ~self.sums.valid | self.sums.ready
         shift = flow & ~ended
-        blocked = item.last & ~self.backward & (waiting[2:].any() | (waiting[1] & ~shift))
+        # The sums that wait are the first of the chain. `flow` comes late, and is asked last.
+        blocked = item.last & ~self.backward & waiting[1]
         m.d.comb += self.advance.eq((~ended | flow) & ~blocked)
 
         with m.If(flow):
@@ -256,11 +257,11 @@ class Mac(Configured):
     that the array allows: nothing is checked.
 
     Latency: from the transfer of the last byte of the vector to the offer of the last result at most
-    ``max(rows * ceil(cols / lanes), n) + 16`` clocks, ``n`` the number of results (the larger one only
-    forward, for fewer rows than lanes), when noise is there and results are taken at once. Forward, the
-    first column block is read while the vector comes in: from the transfer of the first byte it is less
-    than the same maximum plus ``lanes`` + :data:`LATENCY`, if the vector comes a byte a clock. Throughput:
-    a word a clock.
+    ``max(rows * ceil(cols / lanes), 2 n) + 16`` clocks, ``n`` the number of results (2 n is the larger only
+    forward for fewer rows than twice the lanes, and backward for no more columns than lanes), when noise is
+    there and results are taken at once. Forward, the first column block is read while the vector comes in:
+    from the transfer of the first byte it is less than the same maximum plus ``2 lanes`` + :data:`LATENCY`,
+    if the vector comes a byte a clock. Throughput: a word a clock, a result every two clocks.
 
     Back-pressure: a result that is not taken, and noise that is not there, stop everything; a byte that
     is not there stops forward's first column block, and lets the words before it finish.

@@ -61,7 +61,8 @@ class _State(enum.Enum, shape=3):
     MEAN = 3
     WRITE = 4
     READ_BACK = 5
-    JUDGE = 6
+    AWAIT = 6
+    JUDGE = 7
 
 
 class Programmer(Configured):
@@ -71,7 +72,7 @@ class Programmer(Configured):
     a stuck cell is not written. Its pulses, clipped draws, retries and failures go out as events, one a
     clock at most and never the same counter in consecutive clocks.
 
-    Throughput: an attempt takes 4 clocks (VERIFY: 6) when the sample is there; the next request is taken
+    Throughput: an attempt takes 4 clocks (VERIFY: 7) when the sample is there; the next request is taken
     in the last clock of the one before, in VERIFY in the clock after. Back-pressure: it waits for requests
     and for samples. The memory is used only while ``busy``, and must hold what it read up to the next access.
 
@@ -104,7 +105,7 @@ class Programmer(Configured):
                 "lane": Out(config.lane_bits),
                 #: Read the word in this clock.
                 "read": Out(1),
-                #: The lane's cell of the word read last.
+                #: The lane's cell of the word read last, two clocks after ``read``.
                 "cell": In(Cell),
                 #: Write ``written`` to the lane in this clock.
                 "write": Out(1),
@@ -146,11 +147,13 @@ class Programmer(Configured):
             self.draw.base.eq(entry.mean),
         ]
 
-        unknown = Signal()
+        stuck, kept, unknown = Signal(), Signal(), Signal()
+        m.d.sync += kept.eq(stuck & ~fresh)  # in MEAN, for WRITE
         m.d.comb += [
-            unknown.eq(fresh | (self.cell.level >= self.settings.states)),
+            stuck.eq(self.cell.level >= self.settings.states),
+            unknown.eq(fresh | stuck),
             self.read.eq((state == _State.SAMPLE) | (state == _State.READ_BACK)),
-            self.write.eq((state == _State.WRITE) & (fresh | ~unknown)),
+            self.write.eq((state == _State.WRITE) & ~kept),
             self.written.level.eq(level),
             self.written.code.eq(self.drawn.code),
         ]
@@ -186,6 +189,8 @@ class Programmer(Configured):
                 with m.If(self.settings.policy == Policy.VERIFY.value):
                     m.d.sync += state.eq(_State.READ_BACK)
             with m.Case(_State.READ_BACK):
+                m.d.sync += state.eq(_State.AWAIT)
+            with m.Case(_State.AWAIT):
                 m.d.sync += state.eq(_State.JUDGE)
             with m.Case(_State.JUDGE):
                 m.d.sync += state.eq(Mux(retry, _State.SAMPLE, _State.IDLE))

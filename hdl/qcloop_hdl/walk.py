@@ -136,20 +136,21 @@ class Walk(Configured):
         # Counters run from 1 up to length and height. A place is the low bits of the inner one, so that it is
         # the same function of it when a byte is written and when it is read, forward (element) and backward
         # (word of elements).
-        filling = Signal()
-        proceed = Signal()
+        # `advance` comes late, and is asked last.
+        filling, can_take, can_step = Signal(), Signal(), Signal()
         turn = Signal()
         m.d.comb += [
             filling.eq(loading & self.backward),
-            proceed.eq(running & self.advance & (filling | self.may_read)),
-            self.vector.ready.eq(proceed & loading),
+            can_take.eq(running & (filling | self.may_read)),
+            can_step.eq(running & ~filling & self.may_read & (~loading | self.vector.valid)),
+            self.vector.ready.eq(self.advance & can_take & loading),
             self.more.eq(running),
-            self.step.eq(proceed & ~filling & (~loading | self.vector.valid)),
+            self.step.eq(self.advance & can_step),
             turn.eq((inner == length) & (~filling | (lane == self.tail))),
             self.write_place.eq(inner),
             self.write_select.eq(Mux(self.backward, lane, inner >> self.place_bits)),
         ]
-        taken = proceed & (~loading | self.vector.valid)
+        taken = self.advance & can_take & (~loading | self.vector.valid)
         # Each counter has one condition and one choice: a cell of logic a bit.
         with m.If(starting | (taken & (turn | ~filling | (lane == 0)))):
             m.d.sync += inner.eq(Mux(starting | turn, 1, inner + 1))

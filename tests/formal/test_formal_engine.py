@@ -95,7 +95,7 @@ _SHOW = {
 
 
 #: States in which a region and the lengths are checked.
-_CHECKS = ("RANGE", "START", "WORDS", "LENGTHS", "RESULTS")
+_CHECKS = ("RANGE", "START", "WORDS", "PLACES", "LENGTHS", "RESULTS")
 
 
 class EngineProof(wiring.Component):
@@ -144,7 +144,7 @@ class EngineProof(wiring.Component):
         operation, good = parts.operation, parts.status == Status.OK
         blocks = (Operation.PROGRAM_BLOCK, Operation.LOAD, Operation.READ, *_PRODUCTS)
         operations = {
-            ("HEADER", "RANGE", "START", "WORDS"): (Operation.PROGRAM, *blocks),
+            ("HEADER", "RANGE", "START", "WORDS", "PLACES"): (Operation.PROGRAM, *blocks),
             ("LENGTHS",): blocks,
             ("RESULTS",): (Operation.READ, *_PRODUCTS),
             ("LOAD",): (Operation.LOAD,),
@@ -296,7 +296,7 @@ class AddressProof(EngineProof):
         ]
         with m.If(state(*_CHECKS[1:], "FILL", "VERDICT")):
             m.d.comb += [Assert(row == 0), Assert(parts.col == 1), Assert(parts.part == 0)]
-        with m.If(state("WORDS")):
+        with m.If(state("WORDS", "PLACES")):
             m.d.comb += Assert(parts.gap == (parts.base > self.mark))
 
     def _multiplied(self, m, height, row_words, listed):
@@ -311,7 +311,7 @@ class AddressProof(EngineProof):
         m.d.comb += Assert(multiplier.busy | (step == 0))
         with m.If(state("START")):
             m.d.comb += Assert(multiplier.busy & (step == 0))
-        words = state("START", "WORDS")
+        words = state("START", "WORDS", "PLACES")
         doubled = ~words & (parts.operation != Operation.PROGRAM_BLOCK)
         factor, high, turned = Signal(3), Signal(17), Signal(32)
         m.d.comb += [
@@ -361,7 +361,7 @@ class ListProof(EngineProof):
 
         busy = lists & state("FILL", "VERDICT", "REPLAY")
         fits = Cat(cell)[:PLACE_BITS][parts.config.lane_bits :] < product
-        with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE") | lists & state("START", "WORDS")):
+        with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE") | lists & state("START", "WORDS", "PLACES")):
             m.d.comb += [Assert(item == 0), Assert(parts.third == 0), Assert(parts.index == 0)]
         with m.If(busy):
             m.d.comb += [Assert(parts.remaining <= parts.config.buffer), Assert(parts.cols == ~product[:16])]
