@@ -1,6 +1,6 @@
 """The search for the settings of recipe `paper`: one set for all curves of Figures 5c and 5d.
 
-    python benchmarks/search_paper.py [--out FOLDER]      three quarters of an hour on two cores
+    python benchmarks/search_paper.py [--out FOLDER]      an hour and a half on two cores
 
 Candidates are drawn at random from a box; each trains the five curves with 16 states and more, with three
 seeds. The best few are trained with more seeds, and the least bad is taken. A candidate is as bad as its
@@ -21,9 +21,9 @@ import numpy as np
 from qcloop.reproduce import paper
 from qcloop.reproduce.points import Outcome, Point, run_points
 
-#: Reading, boxes of rate, decay and weight range (least, largest), batches, and how many candidates are drawn.
-#: The second was chosen by what the first had shown: a rate that falls faster serves 64 states. The others are
-#: for the other reading that gives Figure 5d.
+#: Reading, boxes of rate, decay and weight range (least, largest), batches, and how many candidates are
+#: drawn. The second was chosen by what the first had shown: a rate that falls faster serves 64 states. The
+#: others are for the other reading that gives Figure 5d, the last around the best of the one before.
 BOXES = (
     ("spread-variance", ((0.9, 1.2), (0.92, 0.98), (7.0, 10.0)), (28, 32, 36), 32),
     ("spread-variance", ((1.1, 1.3), (0.88, 0.93), (8.0, 10.0)), (32, 36, 40), 16),
@@ -96,9 +96,8 @@ def search(chosen, seeds, folder, jobs, table):
         }
         worst = max(abs(medians[name] - value) for name, (_, value) in CURVES.items())
         scores[candidate] = worst
-        table.writerow(
-            [len(seeds), *astuple(candidate), *(f"{m:.2f}" for m in medians.values()), f"{worst:.2f}"]
-        )
+        figures = (f"{value:.2f}" for value in (*medians.values(), worst))
+        table.writerow([len(seeds), *astuple(candidate), *figures])
         sys.stdout.flush()
     return sorted(scores, key=scores.__getitem__)
 

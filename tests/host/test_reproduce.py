@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qcloop.device import builtin
+from qcloop.device import DEFAULT_READING, builtin
 from qcloop.device.builtin import FWHM_PER_SIGMA
 from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
@@ -223,5 +223,6 @@ def test_recipe_paper_is_the_best_row_of_the_kept_search():
     recipe = RECIPES["paper"]
     names = ("rate", "decay", "weight_range", "batch")
     assert [float(best[name]) for name in names] == [float(recipe[name]) for name in names]
+    assert best["reading"] == recipe.get("reading", DEFAULT_READING)
     assert most >= 10 and float(best["worst"]) <= paper.TOLERANCE
     assert [recipe[name] for name in names] == [RULE_DEFAULTS["nearest"][name] for name in names]

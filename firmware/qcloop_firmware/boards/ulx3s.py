@@ -41,6 +41,6 @@ def _ulx3s(size: str, platform: type, engine: EngineConfig, clock: float, tested
 
 
 BOARDS = (
-    _ulx3s("25", _Ulx3s25, SIZES["medium"], 625e6 / 13, "built by the long tests"),
+    _ulx3s("25", _Ulx3s25, SIZES["medium"], 625e6 / 13, "built in CI"),
     _ulx3s("85", _Ulx3s85, SIZES["large"], 81.25e6, "built by make bitstreams"),
 )
