@@ -1,13 +1,15 @@
 # make demo    train on MNIST with one command
 # make test    lint, types and all tests
 # make soak    the long tests
+# make docs    the site, in build/docs
+# make pictures  the pictures of README and docs anew (Chromium besides)
 # make bitstreams  build every board's bitstream into build/
 # make bench   speed beside its peers, in one run
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bitstreams bench clean
+.PHONY: demo test soak docs pictures bitstreams bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/qcloop train --recipe best
@@ -20,6 +22,13 @@ test: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo "the site is in build/docs/index.html"
+
+pictures: $(VENV)/.installed-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures.py
 
 bitstreams: $(VENV)/.installed-dev
 	$(BIN)/qcloop build --all

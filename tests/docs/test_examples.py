@@ -1,0 +1,159 @@
+"""The examples, run as their pages say, print what is shown there."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tutorial_blocks import ROOT, difference, environment
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a caller of commands in a fresh folder, (exit status, what was printed)."""
+    env = environment(tmp_path / "bin")
+    (tmp_path / "work").mkdir()
+
+    def call(*command):
+        done = subprocess.run(
+            command,
+            cwd=tmp_path / "work",
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    return call
+
+
+def shown(name):
+    """Return the output on an example's page."""
+    (found,) = re.findall(r"^```text\n(.*?)^```$", (EXAMPLES / name / "README.md").read_text(), re.M | re.S)
+    return found
+
+
+def need(*tools):
+    if missing := [tool for tool in tools if shutil.which(tool) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+def test_a_measured_device(run):
+    status, printed = run("python", EXAMPLES / "measured-device" / "fit_and_train.py")
+    assert status == 0, printed
+    assert not (wrong := difference(shown("measured-device"), printed)), wrong
+
+
+def test_the_commands_for_a_measured_device(run, tmp_path):
+    shutil.copy(EXAMPLES / "measured-device" / "measured.csv", tmp_path / "work")
+    page = (EXAMPLES / "measured-device" / "README.md").read_text()
+    commands = re.findall(r"^    (qcloop .*)$", page, re.MULTILINE)
+    assert len(commands) == 2
+    status, printed = run("sh", "-ec", "\n".join(commands))
+    assert status == 0, printed
+    (accuracy,) = re.findall(r"equation.toml: .* accuracy (.*)", page)
+    assert f"test accuracy {accuracy} after epoch 1" in printed
+
+
+def test_the_measured_file_is_what_its_script_makes(run):
+    script = EXAMPLES / "measured-device" / "make_measured.py"
+    assert run("python", script) == (0, script.with_name("measured.csv").read_text())
+
+
+def test_a_file_that_is_not_there_is_one_line(run):
+    status, printed = run("python", EXAMPLES / "measured-device" / "fit_and_train.py", "none.csv")
+    assert status == 1
+    assert printed.startswith("error: ") and "none.csv" in printed and printed.count("\n") == 1
+
+
+def test_a_board(run):
+    need("g++")
+    status, printed = run("python", EXAMPLES / "board" / "train_on_board.py")
+    assert status == 0, printed
+    assert not (wrong := difference(shown("board"), printed)), wrong
+
+
+def test_a_board_that_is_not_there_is_one_line(run):
+    status, printed = run("python", EXAMPLES / "board" / "train_on_board.py", "/dev/none")
+    assert status == 1
+    assert printed.startswith("error: there is no port /dev/none") and printed.count("\n") == 1
+
+
+def test_the_verilog_elsewhere(run):
+    need("iverilog", "vvp")
+    status, printed = run("sh", EXAMPLES / "verilog" / "run.sh")
+    assert status == 0, printed
+    said, _, rest = printed.partition("\n")
+    assert said.startswith("engine.v: small, 4 lanes")
+    assert not (wrong := difference(shown("verilog"), rest)), wrong
+
+
+def test_a_wrong_or_missing_answer_of_the_verilog_is_noticed(run, tmp_path):
+    script = EXAMPLES / "verilog" / "exchange.py"
+    work = tmp_path / "work"
+    functions = runpy.run_path(str(script))
+    golden = golden_answers(functions)
+    (work / "answers.hex").write_text("".join(f"{byte:02x}\n" for byte in golden))
+    assert run("python", script, "check")[0] == 0
+    wrong = golden[:-1] + bytes([golden[-1] ^ 1])
+    (work / "answers.hex").write_text("".join(f"{byte:02x}\n" for byte in wrong))
+    status, printed = run("python", script, "check")
+    assert status == 1 and "codes differ" in printed
+    (work / "answers.hex").write_text("00\n00\n00\n")
+    status, printed = run("python", script, "check")
+    assert status == 1 and printed.startswith("5 answers were expected, 1 came")
+    (work / "answers.hex").write_text("xx\n")
+    status, printed = run("python", script, "check")
+    assert status == 1 and "byte 0 of 1 answered has unknown bits" in printed
+
+
+def golden_answers(functions):
+    """Return the answers that the golden model gives to the example's requests."""
+    from qcloop.array import GoldenArray
+    from qcloop.array.contract import cell_words
+    from qcloop.operations import HEADER, Info
+
+    config, region = functions["CONFIG"], functions["REGION"]
+    array = GoldenArray(config)
+    array.configure(functions["SETTINGS"])
+    array.program_block(region, functions["LEVELS"])
+    results = [
+        Info(config, functions["BUFFER"]).encode(),
+        b"",
+        b"",
+        array.forward(region, functions["X"], bits=8).astype("<i4").tobytes(),
+        cell_words(*array.read(region)).tobytes(),
+    ]
+    return b"".join(HEADER.pack(0, len(part)) + part for part in results)
+
+
+def test_a_board_from_outside_the_tree(run, tmp_path):
+    status, printed = run("python", EXAMPLES / "add-a-board" / "icepi_zero.py")
+    assert status == 0, printed
+    folder = tmp_path / "work" / "build" / "icepi-zero"
+    assert re.findall(r'SITE "(\w+)"', (folder / "top.lpf").read_text()) == "M1 K16 K15 E13 D14 E12".split()
+    assert "EHXPLLL" in (folder / "top.il").read_text()
+
+
+def test_a_board_put_into_the_tree_is_found_by_itself(tmp_path, monkeypatch):
+    from qcloop_firmware import boards
+
+    shutil.copy(EXAMPLES / "add-a-board" / "icepi_zero.py", tmp_path)
+    monkeypatch.setattr(boards, "__path__", [*boards.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "qcloop_firmware.boards.icepi_zero", raising=False)
+    assert boards.find_board("icepi-zero").title == "Icepi Zero v1.3"
+    sys.modules.pop("qcloop_firmware.boards.icepi_zero")
+
+
+def test_the_index_names_every_example():
+    index = (EXAMPLES / "README.md").read_text()
+    for folder in EXAMPLES.iterdir():
+        if folder.is_dir() and (folder / "README.md").exists():
+            assert f"]({folder.name}/README.md)" in index, folder.name
