@@ -40,6 +40,12 @@ class CheckpointError(RunError):
     """A checkpoint is damaged or belongs to something else."""
 
 
+class SweepError(QcloopError):
+    """Points of a sweep are missing: they failed, or nobody was left to run them."""
+
+    exit_code = 4
+
+
 class SelfTestError(QcloopError):
     """A board does not do what it should."""
 
@@ -54,3 +60,9 @@ class LinkError(QcloopError):
 
 class ArrayResetError(LinkError):
     """The array has lost its cells and settings, and is ready to be configured and loaded again."""
+
+
+class ClusterError(QcloopError):
+    """A cluster cannot be reached, or no longer; finished points are kept."""
+
+    exit_code = 3

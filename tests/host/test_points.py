@@ -6,7 +6,7 @@ import pytest
 
 from qcloop.array import GoldenArray
 from qcloop.errors import ConfigError, DeviceError, RunError
-from qcloop.reproduce.points import Outcome, Point, built_in_data, run_point, run_points
+from qcloop.sweep.points import Outcome, Point, built_in_data, run_point, run_points
 from qcloop.training.trainer import Trainer
 
 

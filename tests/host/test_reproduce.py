@@ -13,8 +13,8 @@ from qcloop.device.builtin import FWHM_PER_SIGMA
 from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
 from qcloop.reproduce import accuracy, beyond, devices, paper
-from qcloop.reproduce.points import Outcome, Point
 from qcloop.reproduce.study import ALL, PARTS, Study
+from qcloop.sweep.points import Outcome, Point
 from qcloop.training.physics import Cost
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings
 from qcloop.training.trainer import EpochMetrics
@@ -35,7 +35,7 @@ def reproduce(run):
 def quick(monkeypatch, mnist):
     """Make every training run of a study a tiny one."""
     few = replace(mnist, test_images=mnist.test_images[:100], test_labels=mnist.test_labels[:100])
-    monkeypatch.setattr("qcloop.reproduce.points.built_in_data", lambda: few)
+    monkeypatch.setattr("qcloop.sweep.points.built_in_data", lambda: few)
     for named in (*RECIPES.values(), *RULE_DEFAULTS.values()):
         monkeypatch.setitem(named, "images", 60)
     monkeypatch.setattr(beyond, "MAP_STATES", (4, 32))
@@ -165,10 +165,12 @@ def test_every_part_from_the_command_line_and_again_without_training(quick, repr
     policies = {row["policy"]: row for row in rows(tmp_path / "policies.csv")}
     assert policies["direct"]["accuracy (%)"] == policies["reset-only"]["accuracy (%)"]
     assert float(policies["reset-only"]["pulses to direct"]) > 1.1
-    monkeypatch.setattr("qcloop.reproduce.points.Trainer", None)  # nothing is left to train
+    monkeypatch.setattr("qcloop.sweep.points.Trainer", None)  # nothing is left to train
     first = (tmp_path / "report.html").read_bytes()
-    again = reproduce("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
-    assert again == (0, out, "")
+    status, again, err = reproduce("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
+    assert (status, err) == (0, "")
+    # The lines before tell the progress, and the time left.
+    assert again[again.index("fig3:") :] == out[out.index("fig3:") :]
     assert (tmp_path / "report.html").read_bytes() == first
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 import click
 
 from qcloop import __version__
-from qcloop.cli import device, fit, info, ports, report, reproduce, selftest, train
+from qcloop.cli import device, fit, info, ports, report, reproduce, selftest, sweep, train
 from qcloop.errors import QcloopError
 
 
@@ -72,6 +72,7 @@ for command in (
     train.evaluate,
     report.report,
     reproduce.reproduce,
+    sweep.sweep,
     fit.fit,
     device.device,
     info.info,

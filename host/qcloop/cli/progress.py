@@ -6,11 +6,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qcloop.reproduce.points import Outcome, Point
 from qcloop.training.trainer import EpochMetrics, Trainer
 
 #: Seconds between two updates of the bar: the training loop must not notice it.
 _REFRESH = 0.1
+#: Seconds over which the time left is estimated where a step takes minutes.
+_LONG_RUNS = 24 * 3600.0
 
 
 def print_epoch(row: EpochMetrics, speed: float | None = None) -> None:
@@ -84,10 +85,18 @@ class TrainingDisplay:
 
 
 class PointsDisplay:
-    """Progress of many runs: a bar with the time left, or a line after each tenth of them off a terminal."""
+    """Progress of many runs: a bar with the time left, or a line after each tenth of them off a terminal.
 
-    def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
+    Parameters
+    ----------
+    found : int
+        Of them, those that were finished before.
+    what : str
+        What they are.
+    """
+
+    def __init__(self, total: int, found: int = 0, what: str = "training runs") -> None:
+        self._total, self._done, self._what = total, found, what
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -96,20 +105,39 @@ class PointsDisplay:
             console=Console(),
             transient=True,
             disable=not Console().is_terminal,
+            speed_estimate_period=_LONG_RUNS,
         )
-        self._task = self._bar.add_task("training runs", total=total)
+        self._task = self._bar.add_task(what, total=total, completed=found)
 
     def __enter__(self) -> "PointsDisplay":
         self._bar.start()
+        self._start, self._found = monotonic(), self._done
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def update(self, point: Point, outcome: Outcome) -> None:
+    def say(self, message: str) -> None:
+        """Print a message above the bar."""
+        click.echo(message, err=True)
+
+    def update(self, *_: object) -> None:
         """Count a run that is finished."""
         self._done += 1
         self._bar.update(self._task, completed=self._done)
         tenths = 10 * self._done // self._total
         if self._bar.disable and tenths > 10 * (self._done - 1) // self._total:
-            click.echo(f"{self._done} of {self._total} training runs")
+            click.echo(f"{self._done} of {self._total} {self._what}{self._left()}")
+
+    def _left(self) -> str:
+        seconds = (monotonic() - self._start) / (self._done - self._found) * (self._total - self._done)
+        return f", about {spell_seconds(seconds)} left" if seconds >= 1 else ""
+
+
+def spell_seconds(seconds: float) -> str:
+    """Return a span of time in the two units that matter."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours = minutes // 60
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

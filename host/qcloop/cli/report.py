@@ -1,4 +1,4 @@
-"""``qcloop report``: a run as one page."""
+"""``qcloop report``: a run or a sweep as one page."""
 
 import webbrowser
 from pathlib import Path
@@ -7,20 +7,23 @@ import click
 
 from qcloop.errors import RunError
 from qcloop.run.files import write_atomic
+from qcloop.sweep.results import RESULTS
 
 
 @click.command()
-@click.argument("run_folder", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Page [default: RUN/report.html]"
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Page [default: DIR/report.html]"
 )
 @click.option("--open", "show", is_flag=True, help="Open it in the browser")
-def report(run_folder: Path, out: Path | None, show: bool) -> None:
-    """Write an HTML page on a run, finished or not, that needs no other file."""
-    from qcloop.report.run import run_report  # templates and tables: only where a page is made
+def report(folder: Path, out: Path | None, show: bool) -> None:
+    """Write an HTML page on the run or sweep in DIR, finished or not, that needs no other file."""
+    # templates and tables: only where a page is made
+    from qcloop.report.run import run_report
+    from qcloop.report.sweep import sweep_report
 
-    out = run_folder / "report.html" if out is None else out
-    page = run_report(run_folder).encode()
+    out = folder / "report.html" if out is None else out
+    page = (sweep_report(folder) if (folder / RESULTS).exists() else run_report(folder)).encode()
     try:
         write_atomic(out, page)
     except OSError as error:

@@ -44,6 +44,11 @@ class RemoteArray(Array):
         """The link."""
         return self._link
 
+    def restart(self) -> None:
+        """Start a new session: the array is as after a reset, no cell of it programmed yet."""
+        self._link.open()
+        self._forget()
+
     def close(self) -> None:
         """Let others have the port."""
         self._link.close()

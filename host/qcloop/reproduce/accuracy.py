@@ -12,7 +12,7 @@ from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
-from qcloop.reproduce.points import Point
+from qcloop.sweep.points import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array import Policy
-from qcloop.figure import new_figure, to_png, to_svg
+from qcloop.figure import to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
-from qcloop.reproduce.points import Point
+from qcloop.sweep.plots import Axis, draw_map
+from qcloop.sweep.points import Point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -197,17 +198,10 @@ def _map_present(name: str, recipe: str | None, seeds: Sequence[int], outcomes: 
 
 
 def _draw_map(accuracy: F64) -> "Figure":
-    figure = new_figure(7.6, 4.6)
-    axes = figure.subplots()
-    image = axes.imshow(accuracy, cmap="viridis", vmin=10, vmax=100, aspect="auto", origin="lower")
-    for (row, column), value in np.ndenumerate(accuracy):
-        colour = "black" if value > 70 else "white"
-        axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(MAP_SIGMA)), [f"{sigma:g}" for sigma in MAP_SIGMA])
-    axes.set_yticks(range(len(MAP_STATES)), [str(states) for states in MAP_STATES])
-    axes.set(xlabel="fluctuation of a write at the ON end, σ (G0)", ylabel="conductance states")
-    figure.colorbar(image, ax=axes, label="test accuracy (%)")
-    return figure
+    sigma = tuple(f"{sigma:g}" for sigma in MAP_SIGMA)
+    x = Axis("fluctuation of a write at the ON end, σ (G0)", MAP_SIGMA, sigma)
+    y = Axis("conductance states", MAP_STATES, tuple(map(str, MAP_STATES)))
+    return draw_map(accuracy, x, y, 10, 100)
 
 
 PARTS_OF_MAP = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qcloop.report.page import Section
-from qcloop.reproduce.points import Outcome, Point
+from qcloop.sweep.points import Outcome, Point
 
 Outcomes = Mapping[Point, Outcome]
 

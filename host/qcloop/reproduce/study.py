@@ -12,8 +12,8 @@ from qcloop.reproduce.accuracy import FIG5C, FIG5D
 from qcloop.reproduce.beyond import BEYOND, PARTS_OF_MAP
 from qcloop.reproduce.devices import FIG3, FIG4
 from qcloop.reproduce.part import Part
-from qcloop.reproduce.points import Outcome, Point, run_points
 from qcloop.run.files import write_atomic
+from qcloop.sweep.points import Outcome, Point, run_points
 from qcloop.training.settings import RECIPES
 
 PARTS: dict[str, Part] = {

@@ -111,7 +111,7 @@ class Run:
             "settings": settings.to_dict(),
             "profile": profile_to_dict(profile),
         }
-        run = cls(path, config, trainer, _lock(path))
+        run = cls(path, config, trainer, lock_folder(path))
         write_atomic(path / CONFIG, tomli_w.dumps(config))
         trainer.initialise()
         run.save()
@@ -129,7 +129,7 @@ class Run:
             If the checkpoint is damaged or belongs to other settings.
         """
         config = read_config(path)
-        lock = _lock(path)
+        lock = lock_folder(path)
         try:
             run = cls._open(path, config, epochs, make_array, lock)
         except BaseException:
@@ -304,7 +304,8 @@ def _config_digest(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _lock(path: Path) -> filelock.BaseFileLock:
+def lock_folder(path: Path) -> filelock.BaseFileLock:
+    """Keep other processes from a folder until the lock is released; RunError if one has it."""
     lock = filelock.FileLock(path / ".lock")
     try:
         lock.acquire(blocking=False)

@@ -149,17 +149,27 @@ class RunSettings:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunSettings":
         """Return the settings in a mapping; raises ConfigError for an unknown name or a wrong type."""
-        known = {f.name: f for f in fields(cls)}
         for name, value in values.items():
-            if name not in known:
-                raise ConfigError(f"unknown setting '{name}': expected one of {', '.join(known)}")
-            default = known[name].default
-            wanted: Any = {"states": int, "reading": str, "sigma": float}.get(
-                name, str if isinstance(default, str) else type(default)
-            )
-            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
-                raise ConfigError(f"setting {name} must be of type {wanted.__name__}, not {value!r}")
+            if name not in TYPES:
+                raise ConfigError(f"unknown setting '{name}': expected one of {', '.join(TYPES)}")
+            check_type(name, value)
         return cls(**values)
+
+
+#: What the value of each setting is, by name: int, float or str.
+TYPES: dict[str, type] = {
+    f.name: {"states": int, "reading": str, "sigma": float}.get(
+        f.name, str if isinstance(f.default, str) else type(f.default)
+    )
+    for f in fields(RunSettings)
+}
+
+
+def check_type(name: str, value: object) -> None:
+    """Raise ConfigError unless a value is of the type of a setting; an integer is a float, too."""
+    wanted = TYPES[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+        raise ConfigError(f"setting {name} must be of type {wanted.__name__}, not {value!r}")
 
 
 def _spell(name: str) -> str:

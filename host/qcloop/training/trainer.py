@@ -79,15 +79,8 @@ class Trainer:
         kernels: ModuleType = compiled,
     ) -> None:
         self.settings, self.profile, self.array = settings, profile, array
+        check_run(settings, profile, data)
         count = settings.images or len(data.train_labels)
-        if count > len(data.train_labels):
-            raise ConfigError(
-                f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
-            )
-        if profile.states > STUCK_LEVEL and settings.stuck_off + settings.stuck_on > 0:
-            raise ConfigError(
-                f"{profile.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
-            )
         self._train_x = encode_inputs(data.train_images[:count], settings.input_bits)
         self._train_labels = data.train_labels[:count]
         self._image_shape = data.image_shape
@@ -254,6 +247,19 @@ class Trainer:
             self._counted = Counters(**counted)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
+
+
+def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> None:
+    """Raise ConfigError unless settings, device and data fit one another."""
+    if settings.images > len(data.train_labels):
+        raise ConfigError(
+            f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
+        )
+    if profile.states > STUCK_LEVEL and settings.stuck_off + settings.stuck_on > 0:
+        raise ConfigError(
+            f"{profile.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
+        )
+    check_network(settings, data)
 
 
 def check_network(settings: RunSettings, data: Dataset) -> None:

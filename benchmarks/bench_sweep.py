@@ -1,0 +1,71 @@
+"""How busy a sweep keeps the cores: CPU time of all its processes over cores and wall time.
+
+    python benchmarks/bench_sweep.py [--jobs 2]
+
+Each sweep is run by the command line in a new process, from nothing to the table of results: start of the
+program, check of all points, start of the workers and the last point's end count, too.
+
+Two shares are printed: of all cores, which is meaningful only where nothing else runs, and of what other
+processes left over, CPU time / (CPU time + idle time of the cores), from /proc/stat.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+#: Name, epochs of 784-16-16-10 on all images, and points.
+SWEEPS = [("short points", 2, 60), ("long points", 8, 60), ("few points", 4, 12)]
+
+FILE = """\
+seeds = {seeds}
+[settings]
+epochs = {epochs}
+[grid]
+states = [16, 32, 64]
+"""
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of all children that have ended, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def idle_seconds() -> float:
+    """Return for how long the cores have been idle since the machine came up, all together."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(epochs: int, points: int, jobs: int) -> tuple[float, float, float]:
+    """Return wall and CPU seconds of a sweep, and those in which a core was idle."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "sweep.toml"
+        file.write_text(FILE.format(seeds=points // 3, epochs=epochs))
+        command = [sys.executable, "-m", "qcloop", "sweep", str(file), "-o", folder, "--jobs", str(jobs)]
+        before, idle, start = cpu_seconds(), idle_seconds(), perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return perf_counter() - start, cpu_seconds() - before, idle_seconds() - idle
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    jobs = parser.parse_args().jobs
+    measure(1, 3, jobs)  # compiles what is not compiled yet
+    print("sweep          points  wall (s)  CPU s a point  of all cores  of what others left")
+    for name, epochs, points in SWEEPS:
+        wall, cpu, idle = measure(epochs, points, jobs)
+        shares = f"{100 * cpu / (jobs * wall):12.0f} %{100 * cpu / (cpu + idle):19.0f} %"
+        print(f"{name:15s}{points:6d}{wall:10.1f}{cpu / points:15.2f}{shares}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

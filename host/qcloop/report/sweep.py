@@ -1,0 +1,282 @@
+"""The report of a sweep: what its table says, on one page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop import __version__
+from qcloop.errors import RunError
+from qcloop.figure import to_svg
+from qcloop.report.page import Block, Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
+from qcloop.sweep.plan import show
+from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines, draw_map
+from qcloop.sweep.results import FAILED, FINISHED, RESULTS, read_results
+
+F64 = npt.NDArray[np.float64]
+Row = dict[str, Any]
+
+_NONE = "–"
+#: Most maps on a page, most rows of a table that is not folded, and most reasons that are listed.
+_MOST_MAPS, _MOST_ROWS, _MOST_REASONS = 12, 40, 200
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Points of a sweep, and the settings in which they differ, each with its values in order."""
+
+    rows: Sequence[Row]
+    axes: dict[str, Axis]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], names: Sequence[str]) -> "_Runs":
+        axes = {}
+        for name in names:
+            values = list(dict.fromkeys(row[name] for row in rows))
+            if len(values) > 1:
+                numbers = all(isinstance(value, (int, float)) for value in values)
+                ordered = tuple(sorted(values) if numbers else values)
+                axes[name] = Axis(_spell(name), ordered, tuple(map(_text, ordered)))
+        return cls(rows, axes)
+
+    @cached_property
+    def finished(self) -> list[Row]:
+        return [row for row in self.rows if row["status"] == FINISHED]
+
+    def groups(self) -> dict[tuple[Any, ...], list[Row]]:
+        """Return the finished runs that differ in the seed alone, by the values of the axes."""
+        groups: dict[tuple[Any, ...], list[Row]] = {}
+        for row in self.finished:
+            groups.setdefault(tuple(row[name] for name in self.axes), []).append(row)
+        return groups
+
+    def accuracies(self, **fixed: Any) -> list[float]:
+        """Return the accuracies in per cent of the finished runs with these settings."""
+        return [
+            100 * row["test_accuracy"]
+            for row in self.finished
+            if all(row[name] == value for name, value in fixed.items())
+        ]
+
+
+def sweep_report(path: Path) -> str:
+    """Return a page on a sweep, finished or not; the sweep is only read, and may go on meanwhile.
+
+    Raises
+    ------
+    RunError
+        If there are no results, or no point is finished.
+    """
+    rows, about, file = read_results(path / RESULTS)
+    runs = _Runs.of(rows, about["swept"])
+    if not runs.finished:
+        raise RunError(f"no point of {path} is finished: a report needs one; `qcloop sweep` goes on")
+    # Single points have settings of their own: they are in the tables, and only a grid is in pictures.
+    grid = _Runs.of(rows[: about["grid_points"]], about["grid"])
+    sections = [Section("Summary", _summary(runs))]
+    pictures = _accuracy(grid if about["grid_points"] else runs)
+    if pictures:
+        sections.append(Section("Accuracy", pictures))
+    sections.append(Section("Settings", _settings(runs)))
+    missing = _missing(runs)
+    if missing:
+        sections.append(Section("What is missing", missing))
+    sections.append(Section("Sweep file", [Pre(file)]))
+    names = " and ".join(map(_spell, runs.axes)) or "seeds alone"
+    return render_page(
+        f"Sweep {about['name']}",
+        f"Training on emulated memristor arrays over {names}",
+        sections,
+        f"Made by qcloop {__version__}; results of qcloop {about['version']}.",
+    )
+
+
+def _summary(runs: _Runs) -> list[Block]:
+    groups, finished = runs.groups(), runs.finished
+    means = {key: float(np.mean([row["test_accuracy"] for row in rows])) for key, rows in groups.items()}
+    best = max(means, key=lambda key: means[key])
+    facts = [
+        ("Points finished", f"{len(finished)} of {len(runs.rows)}"),
+        ("Best mean accuracy", f"{100 * means[best]:.2f} %"),
+        ("Seeds", str(len(groups[best]))),
+        *((_spell(name), _text(value)) for name, value in zip(runs.axes, best, strict=True)),
+    ]
+    blocks: list[Block] = [Facts(facts)]
+    if len(finished) < len(runs.rows):
+        failed = sum(row["status"] == FAILED for row in runs.rows)
+        text = f"{len(runs.rows) - len(finished)} of {len(runs.rows)} points are missing, {failed} failed."
+        blocks.append(Verdict(text, None))
+    return blocks
+
+
+# -- accuracy -------------------------------------------------------------------------------------
+
+
+def _accuracy(runs: _Runs) -> list[Block]:
+    blocks: list[Block] = []
+    if not runs.finished:
+        return blocks
+    # The two settings with the most values span a map; there is one for each combination of the others.
+    names = sorted(runs.axes, key=lambda name: -len(runs.axes[name].values))
+    pair = [name for name in runs.axes if name in names[:2]]
+    rest = [name for name in runs.axes if name not in pair]
+    if len(pair) == 2:
+        blocks += _maps(runs, pair[1], pair[0], rest)
+    if runs.axes and len(runs.axes) <= 2:
+        blocks += _lines(runs, pair)
+    return blocks + _histories(runs)
+
+
+def _maps(runs: _Runs, x: str, y: str, rest: Sequence[str]) -> list[Block]:
+    blocks: list[Block] = []
+    everywhere = [np.mean([100 * row["test_accuracy"] for row in rows]) for rows in runs.groups().values()]
+    low, high = float(min(everywhere)), float(max(everywhere))
+    if high - low < 1:
+        low, high = (low + high - 1) / 2, (low + high + 1) / 2
+    for number, others in enumerate(product(*(runs.axes[name].values for name in rest)), 1):
+        fixed = dict(zip(rest, others, strict=True))
+        values = _means(runs, x, y, fixed)
+        if np.isnan(values).all():
+            continue
+        if len(blocks) == _MOST_MAPS:
+            blocks.append(Text(f"More than {_MOST_MAPS} maps: the others are in the table alone."))
+            break
+        where = ", ".join(f"{_spell(name)} {_text(value)}" for name, value in fixed.items())
+        figure = draw_map(values, runs.axes[x], runs.axes[y], low, high)
+        blocks.append(
+            Picture(
+                to_svg(figure, f"map{number}"),
+                f"Heat map of the test accuracy by {_spell(y)} and {_spell(x)}{where and f', {where}'}; "
+                f"from {np.nanmin(values):.1f} to {np.nanmax(values):.1f} %.",
+                f"{where and f'{where}. '}Test accuracy after the last epoch, mean over the seeds.",
+            )
+        )
+    return blocks
+
+
+def _means(runs: _Runs, x: str, y: str, fixed: Mapping[str, Any]) -> F64:
+    columns, lines = runs.axes[x].values, runs.axes[y].values
+    return np.array(
+        [[np.mean(runs.accuracies(**fixed, **{x: a, y: b}) or [np.nan]) for a in columns] for b in lines]
+    )
+
+
+def _lines(runs: _Runs, names: Sequence[str]) -> list[Block]:
+    """Return accuracies over the setting with more values, a line for each value of the other."""
+    x, *others = sorted(
+        names, key=lambda name: (runs.axes[name].numbers is None, -len(runs.axes[name].values))
+    )
+    values = runs.axes[x].values
+    if not others:
+        lines = {"": [runs.accuracies(**{x: value}) for value in values]}
+    elif len(runs.axes[others[0]].values) <= MOST_LINES:
+        lines = {
+            _text(one): [runs.accuracies(**{x: value, others[0]: one}) for value in values]
+            for one in runs.axes[others[0]].values
+        }
+    else:
+        return []
+    figure = draw_lines(lines, runs.axes[x], _spell(others[0]) if others else "")
+    return [
+        Picture(
+            to_svg(figure, "lines"),
+            f"Test accuracy against {_spell(x)}.",
+            "Test accuracy after the last epoch: each run, and the mean over the seeds with one standard "
+            "deviation.",
+        )
+    ]
+
+
+def _histories(runs: _Runs) -> list[Block]:
+    groups = {
+        ", ".join(map(_text, key)) or "all": [
+            [100 * value for value in row["test_accuracies"]] for row in rows
+        ]
+        for key, rows in runs.groups().items()
+    }
+    # A mean over seeds needs runs of one length; they differ where the file was given another.
+    groups = {key: each for key, each in groups.items() if len(set(map(len, each))) == 1}
+    if not 0 < len(groups) <= MOST_LINES or max(len(each[0]) for each in groups.values()) < 2:
+        return []
+    figure = draw_histories(groups, ", ".join(map(_spell, runs.axes)))
+    return [
+        Picture(
+            to_svg(figure, "histories"),
+            "Test accuracy against the epoch.",
+            "Test accuracy after each epoch, mean over the seeds.",
+        )
+    ]
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def _settings(runs: _Runs) -> list[Block]:
+    head = (
+        *map(_spell, runs.axes),
+        "seeds",
+        "accuracy (%)",
+        "range (%)",
+        "best (%)",
+        "pulses",
+        "energy (J)",
+        "most writes",
+        "run (s)",
+    )
+    rows = []
+    for key, group in runs.groups().items():
+        final = np.array([100 * row["test_accuracy"] for row in group])
+        several = len(final) > 1
+        rows.append(
+            (
+                *map(_text, key),
+                str(len(group)),
+                f"{final.mean():.2f}{f' ± {final.std(ddof=1):.2f}' if several else ''}",
+                f"{final.min():.2f} .. {final.max():.2f}" if several else _NONE,
+                f"{100 * np.mean([row['best_accuracy'] for row in group]):.2f}",
+                f"{np.mean([row['set_pulses'] + row['reset_pulses'] for row in group]):,.0f}",
+                _mean(group, "write_energy_j", ".4g"),
+                f"{max(row['most_writes'] for row in group):,}",
+                _mean(group, "seconds", ".1f"),
+            )
+        )
+    caption = (
+        "Test accuracy after the last epoch: mean ± standard deviation over the seeds. Means, too: accuracy "
+        "of the best epoch, pulses, write energy, time of a run. Most writes: of a cell, over all seeds."
+    )
+    table = Table(head, rows, caption)
+    return [table] if len(rows) <= _MOST_ROWS else [Details(f"All {len(rows)} settings", [table])]
+
+
+def _missing(runs: _Runs) -> list[Block]:
+    rows = [
+        (
+            str(row["point"]),
+            ", ".join(f"{_spell(name)} {_text(row[name])}" for name in (*runs.axes, "seed")),
+            " ".join((row["error"] or "not run yet").split()),
+        )
+        for row in runs.rows
+        if row["status"] != FINISHED
+    ]
+    if not rows:
+        return []
+    caption = f"The first {_MOST_REASONS} of {len(rows)}." if len(rows) > _MOST_REASONS else ""
+    return [Table(("point", "settings", "why"), rows[:_MOST_REASONS], caption, numeric=False)]
+
+
+def _mean(rows: Sequence[Row], name: str, form: str) -> str:
+    values = [row[name] for row in rows if row[name] is not None]
+    return f"{np.mean(values):{form}}" if values else _NONE
+
+
+def _text(value: object) -> str:
+    return _NONE if value is None else show(value)
+
+
+def _spell(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,278 @@
+"""A sweep file, and the points that it stands for."""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from qcloop.device import BUILTIN_NAMES, resolve_device
+from qcloop.errors import ConfigError, QcloopError
+from qcloop.link.ports import BAUD
+from qcloop.sweep.points import Point, Source
+from qcloop.training.settings import TYPES, check_type, resolve
+
+#: What else a point may be given beside the settings of a run, and its type.
+EXTRAS: dict[str, type] = {"recipe": str, "data": str, "transpose": bool}
+_SECTIONS = ("settings", "grid", "seeds", "point", "ports", "baud")
+#: Most points of a sweep: a longer list is a slip of the keyboard.
+MOST_POINTS = 1_000_000
+
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A point as the file gives it: what it was given, and the point, or why there is none."""
+
+    given: Given
+    #: Such as ``states 16, sigma 2, seed 1``.
+    label: str
+    point: Point | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep file that was read and found to be right."""
+
+    path: Path
+    text: str
+    entries: tuple[Entry, ...]
+    #: What differs between the points, the seed left aside, in the order of the file.
+    swept: tuple[str, ...]
+    #: Those of them that stand in ``[grid]``, and how many of the entries come from there: the first ones.
+    grid: tuple[str, ...]
+    grid_entries: int
+    ports: tuple[str, ...]
+    baud: int
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        """Read a sweep file.
+
+        A point that cannot run is an entry with an error.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read, or has anything that is unknown or contradicts itself. The message
+            names file and place.
+        """
+        text, values = _read(path)
+        try:
+            return _plan(path, text, values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    @property
+    def points(self) -> list[Point]:
+        """The points that can run, each once."""
+        return list(dict.fromkeys(entry.point for entry in self.entries if entry.point is not None))
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot read sweep file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"sweep file {path} is not UTF-8 text (byte {error.start})") from error
+    try:
+        return text, tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line; huge integers, nesting
+        raise ConfigError(f"sweep file {path} is not TOML: {error}") from error
+
+
+def _plan(path: Path, text: str, values: dict[str, Any]) -> Plan:
+    for name in values:
+        if name not in _SECTIONS:
+            raise ConfigError(f"unknown '{name}'{_hint(name, _SECTIONS, 'a sweep file has')}")
+    fixed = _settings(values, "settings", "[settings]")
+    grid = _grid(values, fixed)
+    extra = _extra_points(values)
+    seeds = _seeds(values, fixed)
+    ports, baud = _ports(values)
+    combinations = math.prod(len(choices) for choices in grid.values())
+    if (combinations + len(extra)) * len(seeds) > MOST_POINTS:
+        raise ConfigError(f"the sweep has more than {MOST_POINTS:,} points: make it smaller")
+    swept = _swept(grid, extra)
+    entries = _distinct(_entry(one, swept, path.parent) for one in _given(fixed, grid, extra, seeds))
+    names = tuple(name for name in swept if name in grid)
+    from_grid = combinations * len(seeds) if grid or not extra else 0
+    return Plan(path, text, tuple(entries), swept, names, from_grid, ports, baud)
+
+
+# -- the parts of the file ------------------------------------------------------------------------
+
+
+def _settings(values: dict[str, Any], name: str, place: str) -> dict[str, Any]:
+    """Return a table of settings in Python's spelling, checked by name and type."""
+    table = values.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{place} must be a table of settings, not {table!r}")
+    checked: dict[str, Any] = {}
+    for spelled, value in table.items():
+        if isinstance(value, list):
+            raise ConfigError(f"{place} {spelled}: a list of values belongs in [grid]")
+        _add(checked, spelled, value, place)
+        _check(spelled, value, place)
+    return checked
+
+
+def _add(table: dict[str, Any], spelled: str, value: Any, place: str) -> None:
+    known = (*TYPES, *EXTRAS)
+    name = spelled.replace("-", "_")
+    if name not in known:
+        raise ConfigError(f"unknown setting '{spelled}' in {place}{_hint(name, known, 'the settings are')}")
+    if name in table:
+        raise ConfigError(f"{place} has {name} twice, with - and with _: leave one out")
+    table[name] = value
+
+
+def _check(spelled: str, value: Any, place: str) -> None:
+    name = spelled.replace("-", "_")
+    try:
+        if name not in EXTRAS:
+            check_type(name, value)
+        elif not isinstance(value, EXTRAS[name]):
+            raise ConfigError(f"setting {name} must be of type {EXTRAS[name].__name__}, not {value!r}")
+    except ConfigError as error:
+        raise ConfigError(f"{place} {error}") from error
+
+
+def _hint(name: str, known: Sequence[str], listing: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    spelled = [each.replace("_", "-") for each in known]
+    return f": did you mean '{close[0].replace('_', '-')}'?" if close else f": {listing} {', '.join(spelled)}"
+
+
+def _grid(values: dict[str, Any], fixed: Given) -> dict[str, list[Any]]:
+    table = values.get("grid", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"[grid] must be a table of lists, not {table!r}")
+    grid: dict[str, list[Any]] = {}
+    for spelled, choices in table.items():
+        _add(grid, spelled, choices, "[grid]")
+        if spelled == "seed":
+            raise ConfigError(
+                "[grid] seed: seeds have a line of their own above the tables: seeds = [1, 2, 3]"
+            )
+        if not isinstance(choices, list) or not choices:
+            raise ConfigError(
+                f"[grid] {spelled} must be a list of values, not {choices!r}; one value belongs in [settings]"
+            )
+        for value in choices:
+            _check(spelled, value, "[grid]")
+            if choices.count(value) > 1:
+                raise ConfigError(f"[grid] {spelled}: {value!r} stands in it twice")
+        if spelled.replace("-", "_") in fixed:
+            raise ConfigError(f"{spelled} stands in [settings] and in [grid]: leave one out")
+    return grid
+
+
+def _extra_points(values: dict[str, Any]) -> list[dict[str, Any]]:
+    tables = values.get("point", [])
+    if not isinstance(tables, list):
+        raise ConfigError("[point] must be written [[point]]: there may be several")
+    return [
+        _settings({"point": table}, "point", f"[[point]] number {number}")
+        for number, table in enumerate(tables, 1)
+    ]
+
+
+def _seeds(values: dict[str, Any], fixed: Given) -> list[int]:
+    seeds = values.get("seeds")
+    if seeds is None:
+        return [fixed.get("seed", 1)]
+    if "seed" in fixed:
+        raise ConfigError("there are seeds, and a seed in [settings]: leave one out")
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_POINTS:
+        return list(range(1, seeds + 1))
+    if not isinstance(seeds, list) or not seeds:
+        raise ConfigError(f"seeds must be a count of 1 or more, or a list of integers, not {seeds!r}")
+    for seed in seeds:
+        _check("seed", seed, "seeds:")
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise ConfigError(f"seeds: {twice} stands in it twice")
+    return seeds
+
+
+def _ports(values: dict[str, Any]) -> tuple[tuple[str, ...], int]:
+    ports, baud = values.get("ports", []), values.get("baud", BAUD)
+    if not isinstance(ports, list) or not all(isinstance(port, str) and port for port in ports):
+        raise ConfigError(f"ports must be a list of names of ports, not {ports!r}")
+    for port in ports:
+        if ports.count(port) > 1 and port.partition(":")[0] != "sim":
+            raise ConfigError(f"ports: {port} stands in it twice, and a board does one thing at a time")
+    if not isinstance(baud, int) or isinstance(baud, bool) or baud < 1:
+        raise ConfigError(f"baud must be a number of bits a second, not {baud!r}")
+    return tuple(ports), baud
+
+
+# -- the points -----------------------------------------------------------------------------------
+
+
+def _given(
+    fixed: Given, grid: Mapping[str, list[Any]], extra: Sequence[Given], seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Yield what each point is given; there is no grid point where only extra points are asked for."""
+    if grid or not extra:
+        for values in product(*grid.values()):
+            chosen = {**fixed, **dict(zip(grid, values, strict=True))}
+            yield from ({**chosen, "seed": seed} for seed in seeds)
+    for table in extra:
+        for seed in [table["seed"]] if "seed" in table else seeds:
+            yield {**fixed, **table, "seed": seed}
+
+
+def _swept(grid: Mapping[str, list[Any]], extra: Sequence[Given]) -> tuple[str, ...]:
+    names = [name for name, choices in grid.items() if len(choices) > 1 or extra]
+    names += [name for table in extra for name in table if name != "seed"]
+    return tuple(dict.fromkeys(names))
+
+
+def _entry(given: dict[str, Any], swept: Sequence[str], folder: Path) -> Entry:
+    values = [f"{name.replace('_', '-')} {show(given[name])}" for name in swept if name in given]
+    label = ", ".join([*values, f"seed {given['seed']}"])
+    try:
+        return Entry(given, label, _point(given, folder))
+    except QcloopError as error:
+        return Entry(given, label, None, str(error))
+
+
+def _distinct(entries: Iterable[Entry]) -> list[Entry]:
+    """Return entries without those of ``[[point]]`` that the grid has, too."""
+    kept: dict[Any, Entry] = {}
+    for entry in entries:
+        key = entry.label if entry.point is None else (entry.point, entry.given.get("recipe"))
+        kept.setdefault(key, entry)
+    return list(kept.values())
+
+
+def _point(given: dict[str, Any], folder: Path) -> Point:
+    """Return a checked point; paths in the file are as from the file's folder."""
+    settings = resolve(
+        given.get("recipe"), {name: value for name, value in given.items() if name not in EXTRAS}
+    )
+    device = settings.device
+    if device not in BUILTIN_NAMES:
+        device = str(folder / device)
+    profile = resolve_device(device, settings.states, settings.reading, settings.sigma)
+    directory = str((folder / given["data"]).resolve()) if "data" in given else None
+    point = Point(
+        replace(settings, states=profile.states, reading=profile.reading),
+        profile,
+        Source(directory, given.get("transpose", False)),
+    )
+    point.check()
+    return point
+
+
+def show(value: object) -> str:
+    """Return a value as a person writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

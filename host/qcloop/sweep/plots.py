@@ -1,0 +1,130 @@
+"""Pictures of accuracies over settings: a map for two of them, lines for one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.figure import BLUE, COLUMN, GREEN, GREY, ORANGE, RED, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+F64 = npt.NDArray[np.float64]
+
+_COLOURS = (BLUE, ORANGE, GREEN, RED, "#9b3d8f", GREY, "#2aa3a3", "#7a5c3e")
+#: Most lines that are told apart in one picture.
+MOST_LINES = len(_COLOURS)
+#: From this ratio of the largest to the least value on, an axis is logarithmic.
+_WIDE = 16.0
+#: Most values that are all written at an axis.
+_MOST_TICKS = 12
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting along an axis: its label, its values in order, and how they are written."""
+
+    label: str
+    values: tuple[object, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def numbers(self) -> list[float] | None:
+        """The values as numbers, None if they are not."""
+        numbers = [value for value in self.values if isinstance(value, (int, float))]
+        return [float(n) for n in numbers] if len(numbers) == len(self.values) else None
+
+
+def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figure":
+    """Draw a heat map of accuracies in per cent, (y, x); nan where there is none.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the scale of colours.
+    """
+    figure = new_figure(max(COLUMN, 2.2 + 0.6 * len(x.values)), max(3.5, 1.45 + 0.45 * len(y.values)))
+    axes = figure.subplots()
+    image = axes.imshow(accuracy, cmap="viridis", vmin=low, vmax=high, aspect="auto", origin="lower")
+    for (row, column), value in np.ndenumerate(accuracy):
+        if np.isfinite(value):
+            colour = "black" if value > low + (high - low) * 2 / 3 else "white"
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(x.texts)), x.texts)
+    axes.set_yticks(range(len(y.texts)), y.texts)
+    axes.set(xlabel=x.label, ylabel=y.label)
+    figure.colorbar(image, ax=axes, label="test accuracy (%)")
+    return figure
+
+
+def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: str = "") -> "Figure":
+    """Draw accuracies in per cent over one setting: a line through the means, and a dot for each run.
+
+    Parameters
+    ----------
+    lines : mapping of label to accuracies
+        For each value of ``x`` the accuracies of all seeds; there may be none.
+    legend : str
+        What the labels are; there is no legend without it.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    places = x.numbers or [float(place) for place in range(len(x.values))]
+    for colour, (label, runs) in zip(_COLOURS, lines.items(), strict=False):
+        there = [(place, values) for place, values in zip(places, runs, strict=True) if values]
+        means = [float(np.mean(values)) for _, values in there]
+        spreads = [float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for _, values in there]
+        axes.errorbar(
+            [place for place, _ in there],
+            means,
+            spreads,
+            fmt="o-" if x.numbers else "o",
+            color=colour,
+            markersize=5,
+            capsize=3,
+            linewidth=1.4,
+            label=label,
+        )
+        dots = [(place, value) for place, values in there for value in values]
+        axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=3, alpha=0.45) if dots else None
+    _set_x(axes, x, places)
+    axes.set(ylabel="test accuracy (%)")
+    if legend:
+        axes.legend(title=legend, fontsize=9, title_fontsize=9)
+    _plain(axes)
+    return figure
+
+
+def draw_histories(histories: Mapping[str, Sequence[Sequence[float]]], legend: str) -> "Figure":
+    """Draw accuracies in per cent against the epoch: the mean over the seeds, by label."""
+    figure = new_figure()
+    axes = figure.subplots()
+    for colour, (label, runs) in zip(_COLOURS, histories.items(), strict=False):
+        mean = np.mean(np.array(runs), axis=0)
+        axes.plot(range(1, len(mean) + 1), mean, "o-", color=colour, markersize=3.5, label=label)
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)")
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    axes.legend(title=legend, fontsize=9, title_fontsize=9)
+    _plain(axes)
+    return figure
+
+
+def _set_x(axes: "Axes", x: Axis, places: list[float]) -> None:
+    axes.set_xlabel(x.label)
+    if x.numbers and min(places) > 0 and max(places) / min(places) >= _WIDE:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    if not x.numbers:
+        axes.set_xlim(-0.5, len(places) - 0.5)
+    if not x.numbers or len(places) <= _MOST_TICKS:
+        axes.set_xticks(places, x.texts)
+
+
+def _plain(axes: "Axes") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,222 @@
+"""Training runs as points of a sweep or study: each is run once, kept as a file, and read back later."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from qcloop import __version__
+from qcloop.array import Array, ArrayConfig, GoldenArray
+from qcloop.data import Dataset, load_dataset
+from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
+from qcloop.errors import ConfigError, RunError
+from qcloop.run.files import write_atomic
+from qcloop.run.folder import golden_array
+from qcloop.training import compiled
+from qcloop.training.network import Network
+from qcloop.training.physics import Cost, array_settings
+from qcloop.training.settings import RunSettings, resolve
+from qcloop.training.trainer import EpochMetrics, Trainer, check_run
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data of a point is: a directory of IDX files, or the built-in MNIST."""
+
+    directory: str | None = None
+    transpose: bool = False
+
+    def load(self) -> Dataset:
+        """Return the data, kept for the next time; errors as those of :func:`qcloop.data.load_dataset`."""
+        return built_in_data() if self == Source() else _load(self)
+
+
+@cache
+def built_in_data() -> Dataset:
+    """Return the built-in MNIST, loaded once a process."""
+    return load_dataset(None)
+
+
+@lru_cache(maxsize=4)
+def _load(source: Source) -> Dataset:
+    directory = None if source.directory is None else Path(source.directory)
+    return load_dataset(directory, transpose=source.transpose)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A training run: its settings, the device that they name, and its data."""
+
+    settings: RunSettings
+    profile: DeviceProfile
+    source: Source = Source()
+
+    @classmethod
+    def of(cls, recipe: str | None = None, **given: Any) -> "Point":
+        """Return the point of a recipe and settings on the built-in data; errors as of `qcloop train`."""
+        settings = resolve(recipe, given)
+        profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
+        return cls(replace(settings, states=profile.states, reading=profile.reading), profile)
+
+    def check(self, config: ArrayConfig | None = None) -> None:
+        """Raise what a run would raise at its start.
+
+        Parameters
+        ----------
+        config : ArrayConfig, optional
+            Shape of the board that is to run it; that of the settings if left out.
+
+        Raises
+        ------
+        DataError
+            If the data cannot be loaded.
+        ConfigError
+            If settings, device, data and array do not fit one another.
+        """
+        settings = self.settings
+        check_run(settings, self.profile, self.source.load())
+        if config is not None and settings.read_noise and settings.lanes != config.lanes:
+            raise ConfigError(
+                f"read noise is drawn for {settings.lanes} lanes, but the board has {config.lanes}: "
+                f"set lanes = {config.lanes}"
+            )
+        array = GoldenArray(settings.array_config if config is None else config)
+        array.configure(array_settings(settings, self.profile))
+        Network(settings, array, compiled)
+
+    def description(self) -> dict[str, Any]:
+        """Return all that decides the outcome, as plain values."""
+        return {
+            "qcloop": __version__,
+            "data_sha256": self.source.load().sha256,
+            "settings": self.settings.to_dict(),
+            "profile": profile_to_dict(self.profile),
+        }
+
+    def path(self, folder: Path) -> Path:
+        """Return the file of the point's outcome in a folder; its name is a digest of the description."""
+        text = json.dumps(self.description(), sort_keys=True)
+        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a point came to."""
+
+    history: tuple[EpochMetrics, ...]
+    cost: Cost
+    #: Seconds that the run took, and who ran it: the only figures that differ from time to time.
+    seconds: float | None = field(default=None, compare=False)
+    worker: str | None = field(default=None, compare=False)
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy after the last epoch, 0..1."""
+        return self.history[-1].test_accuracy
+
+    @property
+    def best(self) -> EpochMetrics:
+        """The epoch of the best test accuracy, the first of them."""
+        return max(self.history, key=lambda row: row.test_accuracy)
+
+    @classmethod
+    def load(cls, path: Path) -> "Outcome":
+        """Read the outcome in a file; raises RunError if it is damaged."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            history = tuple(EpochMetrics(**row) for row in values["history"])
+            if not history:
+                raise ValueError("no epoch")
+            return cls(history, Cost(**values["cost"]), values.get("seconds"), values.get("worker"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path} is not the outcome of a run ({error}): delete it to run it anew"
+            ) from error
+
+    def save(self, point: Point, path: Path) -> None:
+        """Write the outcome of a point as a whole; raises RunError if that cannot be done."""
+        try:
+            write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
+def compute(
+    point: Point, worker: str | None = None, make_array: Callable[[RunSettings], Array] = golden_array
+) -> Outcome:
+    """Run a point; nothing is written."""
+    start = perf_counter()
+    trainer = Trainer(point.settings, point.profile, point.source.load(), make_array(point.settings))
+    trainer.initialise()
+    while not trainer.finished:
+        for _ in trainer.run_epoch():
+            pass
+    return Outcome(tuple(trainer.progress.history), trainer.cost(), perf_counter() - start, worker)
+
+
+def run_point(point: Point, folder: Path) -> Outcome:
+    """Return the outcome of a point: from its file, or by running it and writing the file as a whole."""
+    path = point.path(folder)
+    if path.exists():
+        return Outcome.load(path)
+    outcome = compute(point)
+    outcome.save(point, path)
+    return outcome
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there; raises RunError if that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def run_points(
+    points: Sequence[Point], folder: Path, jobs: int, done: Callable[[Point, Outcome], None]
+) -> dict[Point, Outcome]:
+    """Run points in parallel; what is finished is kept in ``folder`` whatever happens to the rest.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        A point that stands in it twice is run once.
+    jobs : int
+        Processes, 1 or more; each takes about 400 MB.
+    done : callable
+        Told of each point as it is finished or found.
+
+    Raises
+    ------
+    RunError
+        If a point fails, or a file cannot be read or written.
+    """
+    make_folder(folder)
+    outcomes: dict[Point, Outcome] = {}
+    for point, outcome in _run(list(dict.fromkeys(points)), folder, jobs):
+        outcomes[point] = outcome
+        done(point, outcome)
+    return outcomes
+
+
+def _run(points: list[Point], folder: Path, jobs: int) -> Iterator[tuple[Point, Outcome]]:
+    missing = []
+    for point in points:
+        if point.path(folder).exists():
+            yield point, Outcome.load(point.path(folder))
+        else:
+            missing.append(point)
+    if jobs == 1 or len(missing) < 2:
+        yield from ((point, run_point(point, folder)) for point in missing)
+        return
+    from qcloop.sweep.workers import Failure, Worker, run_on  # heavy: only where processes are started
+
+    for point, result in run_on([Worker() for _ in range(min(jobs, len(missing)))], missing):
+        if isinstance(result, Failure):
+            raise RunError(f"a training run failed: {result.error}")
+        result.save(point, point.path(folder))
+        yield point, result

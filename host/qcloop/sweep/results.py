@@ -1,0 +1,124 @@
+"""The results of a sweep as one Parquet file: a row a point, with all its settings and what it came to."""
+
+import io
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qcloop import __version__
+from qcloop.errors import RunError
+from qcloop.run.files import write_atomic
+from qcloop.sweep.plan import EXTRAS, Entry, Plan
+from qcloop.sweep.points import Outcome, Point
+from qcloop.training.physics import Cost
+from qcloop.training.settings import TYPES
+
+if TYPE_CHECKING:
+    import pyarrow
+
+RESULTS = "results.parquet"
+FINISHED, FAILED, MISSING = "finished", "failed", "missing"
+
+#: Keys of the file's metadata.
+_ABOUT, _FILE = b"qcloop", b"qcloop_sweep_file"
+
+
+def write_results(
+    path: Path, plan: Plan, outcomes: Mapping[Point, Outcome], failures: Mapping[Entry, str]
+) -> None:
+    """Write the results so far as a whole; raises RunError if that cannot be done."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [_row(number, entry, outcomes, failures) for number, entry in enumerate(plan.entries, 1)]
+    about = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "name": plan.path.stem,
+        "swept": plan.swept,
+        "grid": plan.grid,
+        "grid_points": plan.grid_entries,
+    }
+    schema = _schema().with_metadata({_ABOUT: json.dumps(about), _FILE: plan.text.encode()})
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), buffer, compression="zstd")
+    try:
+        write_atomic(path, buffer.getvalue())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _schema() -> "pyarrow.Schema":
+    import pyarrow as pa
+
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    settings = [(name, types[kind]) for name, kind in (EXTRAS | TYPES).items()]
+    settings = [(name, pa.uint64() if name == "seed" else kind) for name, kind in settings]
+    costs = [
+        (field.name, pa.float64() if field.name in ("programming_time_s", "write_energy_j") else pa.int64())
+        for field in fields(Cost)
+    ]
+    return pa.schema(
+        [
+            ("point", pa.int64()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+            *settings,
+            ("test_accuracy", pa.float64()),
+            ("best_accuracy", pa.float64()),
+            ("best_epoch", pa.int64()),
+            ("train_accuracy", pa.float64()),
+            ("train_loss", pa.float64()),
+            *costs,
+            ("array_sha256", pa.string()),
+            ("seconds", pa.float64()),
+            ("worker", pa.string()),
+            ("test_accuracies", pa.list_(pa.float64())),
+            ("train_losses", pa.list_(pa.float64())),
+        ]
+    )
+
+
+def _row(
+    number: int, entry: Entry, outcomes: Mapping[Point, Outcome], failures: Mapping[Entry, str]
+) -> dict[str, Any]:
+    settings = dict(entry.given) if entry.point is None else {**entry.given, **entry.point.settings.to_dict()}
+    settings.setdefault("transpose", False)
+    row = {"point": number, "status": MISSING, "error": failures.get(entry), **settings}
+    if row["error"] is not None:
+        return row | {"status": FAILED}
+    outcome = None if entry.point is None else outcomes.get(entry.point)
+    if outcome is None:
+        return row
+    last, best = outcome.history[-1], outcome.best
+    return row | {
+        "status": FINISHED,
+        "test_accuracy": last.test_accuracy,
+        "best_accuracy": best.test_accuracy,
+        "best_epoch": best.epoch,
+        "train_accuracy": last.train_accuracy,
+        "train_loss": last.train_loss,
+        **asdict(outcome.cost),
+        "array_sha256": last.array_sha256,
+        "seconds": outcome.seconds,
+        "worker": outcome.worker,
+        "test_accuracies": [each.test_accuracy for each in outcome.history],
+        "train_losses": [each.train_loss for each in outcome.history],
+    }
+
+
+def read_results(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
+    """Return rows, metadata and sweep file of results; raises RunError if they are not those of a sweep."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+        metadata = table.schema.metadata or {}
+        return table.to_pylist(), json.loads(metadata[_ABOUT]), metadata[_FILE].decode()
+    except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"{path} does not hold the results of a sweep: {reason}") from error

@@ -1,0 +1,128 @@
+"""A sweep in its folder: what is finished is found, the rest is run, and all of it kept as it comes."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+
+from qcloop.errors import ConfigError, QcloopError
+from qcloop.run.folder import lock_folder
+from qcloop.sweep.plan import Entry, Plan
+from qcloop.sweep.points import Outcome, Point, make_folder
+from qcloop.sweep.results import RESULTS, write_results
+from qcloop.sweep.workers import Failure, Result, Worker
+
+#: Seconds between two writes of the table, and the most of the time that goes into them.
+_PAUSE, _SHARE = 5.0, 0.05
+
+
+class Sweep:
+    """The points of a plan and what they came to, in a folder that is locked against a second process.
+
+    ==================== =================================================================================
+    ``points/``          a file for each finished point, named by a digest of all that decides it
+    ``results.parquet``  a row a point, made from those files; replaced as a whole every few seconds
+    ==================== =================================================================================
+
+    Raises RunError if the folder cannot be used, or a file in it is damaged.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.outcomes: dict[Point, Outcome] = {}
+        #: Why points failed or cannot run.
+        self.failures = {entry: entry.error for entry in plan.entries if entry.point is None}
+        self._paths = {point: point.path(folder / "points") for point in plan.points}
+        self._written, self._pause = monotonic(), _PAUSE
+        self._find()
+        self._entries: dict[Point, list[Entry]] = {}
+        for entry in plan.entries:
+            if entry.point is not None:
+                self._entries.setdefault(entry.point, []).append(entry)
+
+    def _find(self) -> None:
+        for point, path in self._paths.items():
+            if point not in self.outcomes and path.exists():
+                self.outcomes[point] = Outcome.load(path)
+
+    def __enter__(self) -> "Sweep":
+        make_folder(self.folder / "points")
+        self._lock = lock_folder(self.folder)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | BaseException | None) -> None:
+        try:
+            self._find()  # an interruption may have come between a file and its notice
+            self.write()
+        finally:
+            self._lock.release()
+
+    @property
+    def waiting(self) -> list[Point]:
+        """The points that are neither finished nor known to fail, in the order of the plan."""
+        return [
+            point
+            for point, entries in self._entries.items()
+            if point not in self.outcomes and entries[0] not in self.failures
+        ]
+
+    @property
+    def finished(self) -> int:
+        """How many of the plan's entries are finished."""
+        return sum(entry.point in self.outcomes for entry in self.plan.entries)
+
+    def label(self, point: Point) -> str:
+        """Return what a person calls a point."""
+        return self._entries[point][0].label
+
+    def refuse(self, point: Point, error: str) -> None:
+        """Know why a point failed or cannot run."""
+        self.failures.update(dict.fromkeys(self._entries[point], error))
+
+    def run(self, results: Iterable[tuple[Point, Result]], done: Callable[[Point, Result], None]) -> None:
+        """Keep results as they come; ``done`` is told of each."""
+        for point, result in results:
+            if isinstance(result, Failure):
+                self.refuse(point, result.error)
+            else:
+                result.save(point, self._paths[point])
+                self.outcomes[point] = result
+            if monotonic() - self._written > self._pause:
+                self.write()
+            done(point, result)
+
+    def write(self) -> None:
+        """Write the table of results."""
+        start = monotonic()
+        write_results(self.folder / RESULTS, self.plan, self.outcomes, self.failures)
+        self._written = monotonic()
+        self._pause = max(_PAUSE, (self._written - start) / _SHARE)
+
+
+def open_boards(sweep: Sweep) -> list[Worker]:
+    """Return a worker for each port of a sweep, its board open; points that do not fit a board are refused.
+
+    Raises
+    ------
+    LinkError
+        If there is no board on a port.
+    """
+    workers = [Worker(port, sweep.plan.baud) for port in sweep.plan.ports]
+    try:
+        shapes = [worker.shape() for worker in workers]
+        for worker, shape in zip(workers, shapes, strict=True):
+            try:
+                config = shape.result()
+            except QcloopError as error:
+                named = str(worker.port) in str(error)
+                raise error if named else type(error)(f"port {worker.port}: {error}") from error
+            for point in sweep.waiting:
+                try:
+                    point.check(config)
+                except ConfigError as error:
+                    sweep.refuse(point, f"on {worker.port}: {error}")
+    except BaseException:
+        for worker in workers:
+            worker.kill()
+        raise
+    return workers

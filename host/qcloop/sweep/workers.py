@@ -1,0 +1,236 @@
+"""Worker processes that take one point after the other, on the golden model or a board of their own."""
+
+import os
+import signal
+import socket
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
+
+from qcloop.array import ArrayConfig
+from qcloop.errors import LinkError, QcloopError
+from qcloop.link.ports import BAUD, OpenedArray, open_array
+from qcloop.sweep.points import Outcome, Point, compute
+
+#: A point that loses its worker so often has failed.
+MOST_LOSSES = 2
+#: One core a worker: what would start threads of its own is told not to.
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a point has no outcome, in a line."""
+
+    error: str
+
+
+Result = Outcome | Failure
+
+
+def run_safely(run: Callable[[], Outcome]) -> Result:
+    """Return what a run came to, or why it failed; a LinkError is raised: it is not the point's fault."""
+    try:
+        return run()
+    except LinkError:
+        raise
+    except QcloopError as error:
+        return Failure(str(error))
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())
+        return Failure(f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})")
+
+
+# -- in the worker's process ----------------------------------------------------------------------
+
+_board: OpenedArray | None = None
+
+
+def _begin(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended."""
+    while os.getppid() == parent:
+        sleep(0.5)
+    os._exit(1)
+
+
+def _open_board(port: str, baud: int) -> OpenedArray:
+    global _board
+    if _board is None:
+        _board = open_array(port, baud)
+    return _board
+
+
+def _close_board() -> None:
+    global _board
+    board, _board = _board, None
+    if board is not None:
+        with suppress(LinkError):
+            board.close()
+
+
+def _shape(port: str, baud: int) -> ArrayConfig:
+    return _open_board(port, baud).config
+
+
+def _run(point: Point, port: str | None, baud: int) -> Result:
+    if port is None:
+        return run_safely(lambda: compute(point, f"{socket.gethostname()}, process {os.getpid()}"))
+    try:
+        board = _open_board(port, baud)
+        board.restart()  # pulses of the first writes depend on what the cells held before
+        return run_safely(lambda: compute(point, port, lambda _: board))
+    except LinkError:
+        _close_board()  # it is opened anew for the next point
+        raise
+
+
+# -- in the parent --------------------------------------------------------------------------------
+
+
+class Worker:
+    """A process of its own that runs one point at a time.
+
+    One process to an executor, so that one that dies takes only its own point with it, and it is known whose
+    fault it was.
+
+    Parameters
+    ----------
+    port : str, optional
+        Use the board on it, as ``--port`` of `qcloop train`; the golden model if left out.
+    """
+
+    def __init__(self, port: str | None = None, baud: int = BAUD) -> None:
+        self.port, self._baud = port, baud
+        self._start()
+
+    def _start(self) -> None:
+        self._last: Future[Any] | None = None
+        self._executor = ProcessPoolExecutor(
+            max_workers=1, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
+        )
+
+    def submit(self, point: Point) -> "Future[Result]":
+        """Run a point."""
+        return self._submit(_run, point, self.port, self._baud)
+
+    def shape(self) -> "Future[ArrayConfig]":
+        """Open the board, if it is not open, and ask for its shape."""
+        return self._submit(_shape, self.port, self._baud)
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        future: Future[Any] = self._executor.submit(function, *arguments)
+        self._last = future
+        return future
+
+    def restart(self) -> None:
+        """Go on in a new process."""
+        self.kill()
+        self._start()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        # The executor's own thread stumbles over a task that it has not yet taken from its list.
+        while not (self._last is None or self._last.running() or self._last.done()):
+            sleep(0.001)
+        self._executor.shutdown(wait=True, kill_workers=True)
+
+    def close(self) -> None:
+        """Close the board, if there is one, and end the process."""
+        if self.port is not None:
+            with suppress(BrokenProcessPool, RuntimeError):
+                self._submit(_close_board).result()
+        self.kill()
+
+
+def run_on(
+    workers: Sequence[Worker], points: Sequence[Point], say: Callable[[str], None] = lambda _: None
+) -> Generator[tuple[Point, Result], None, None]:
+    """Run points on workers, and give each result as it comes.
+
+    A point whose worker dies, or loses its board, is tried once more. A worker whose board does not come
+    back is not used any more; when none is left the iteration ends early. The workers are closed at the end.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        None twice.
+    say : callable
+        Told of workers that died.
+    """
+    try:
+        yield from _run_on(workers, points, say)
+        for worker in workers:
+            worker.close()
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def _run_on(
+    workers: Sequence[Worker], points: Sequence[Point], say: Callable[[str], None]
+) -> Iterator[tuple[Point, Result]]:
+    todo, losses, idle = deque(points), Counter[Point](), deque(workers)
+    flying: dict[Future[Result], tuple[Worker, Point]] = {}
+    results: list[tuple[Point, Result]] = []
+    while True:
+        while idle and todo:
+            worker, point = idle.popleft(), todo.popleft()
+            flying[worker.submit(point)] = worker, point
+        yield from results  # while the workers have work again
+        if not flying:
+            return
+        results = []
+        for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            worker, point = flying.pop(future)
+            try:
+                results.append((point, future.result()))
+            except (BrokenProcessPool, LinkError) as error:
+                reason = _reason(worker, error)
+                say(reason)
+                losses[point] += 1
+                if losses[point] < MOST_LOSSES:
+                    todo.appendleft(point)
+                else:
+                    results.append((point, Failure(f"lost its worker {MOST_LOSSES} times: {reason}")))
+                if not _revive(worker, error, say):
+                    continue
+            idle.append(worker)
+
+
+def _reason(worker: Worker, error: Exception) -> str:
+    if isinstance(error, LinkError):
+        return f"board on {worker.port}: {error}"
+    where = "" if worker.port is None else f" of the board on {worker.port}"
+    return f"a worker process{where} died (killed, out of memory, or a crash)"
+
+
+def _revive(worker: Worker, error: Exception, say: Callable[[str], None]) -> bool:
+    """Make a worker fit for the next point; False if its board does not come back."""
+    if not isinstance(error, LinkError):
+        worker.restart()
+    if worker.port is None:
+        return True
+    try:
+        worker.shape().result()
+    except (BrokenProcessPool, QcloopError) as lost:
+        say(f"the board on {worker.port} is not used any more: {lost}")
+        return False
+    return True
