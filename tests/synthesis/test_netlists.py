@@ -79,7 +79,9 @@ def models(case, folder):
         file = folder / f"{Path(name).stem}.v"
         text = (share / name).read_text()
         # Icarus 11 does not parse it, and nothing is packed into it before place and route.
-        file.write_text(re.sub(r"\bmodule TRELLIS_COMB\b.*?\bendmodule\b", "", text, flags=re.DOTALL))
+        text = re.sub(r"\bmodule TRELLIS_COMB\b.*?\bendmodule\b", "", text, flags=re.DOTALL)
+        # What an SPRAM shows after a write is any value: an X would spread through tables that do not ask it.
+        file.write_text(text.replace("DATAOUT <= 16'bx;", "DATAOUT <= ~DATAIN;"))
         files.append(file)
     return files
 
@@ -159,6 +161,7 @@ def broken_multiplier(netlist):
             cell["connections"]["SIGNEDB"] = ["0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [broken_lut, broken_multiplier])
 def test_a_broken_netlist_is_noticed(synthesised, programs, harm):
     broken = json.loads(json.dumps(synthesised.netlist))
