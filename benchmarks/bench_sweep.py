@@ -5,8 +5,8 @@
 Each sweep is run by the command line in a new process, from nothing to the table of results: start of the
 program, check of all points, start of the workers and the last point's end count, too.
 
-Two shares are printed: of all cores, which is meaningful only where nothing else runs, and of what other
-processes left over, CPU time / (CPU time + idle time of the cores), from /proc/stat.
+Two shares are printed: CPU time over cores and wall time, which says something only where nothing else runs;
+and the time that workers had a point at hand over workers and wall time, which holds on a busy machine, too.
 """
 
 import argparse
@@ -18,8 +18,10 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
+from pyarrow import parquet
+
 #: Name, epochs of 784-16-16-10 on all images, and points.
-SWEEPS = [("short points", 2, 60), ("long points", 8, 60), ("few points", 4, 12)]
+SWEEPS = [("short points", 2, 60), ("few points", 4, 12), ("long points", 6, 60)]
 
 FILE = """\
 seeds = {seeds}
@@ -36,21 +38,17 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def idle_seconds() -> float:
-    """Return for how long the cores have been idle since the machine came up, all together."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
-    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure(epochs: int, points: int, jobs: int) -> tuple[float, float, float]:
-    """Return wall and CPU seconds of a sweep, and those in which a core was idle."""
+    """Return wall and CPU seconds of a sweep, and those for which its workers had a point at hand."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.toml"
         file.write_text(FILE.format(seeds=points // 3, epochs=epochs))
         command = [sys.executable, "-m", "qcloop", "sweep", str(file), "-o", folder, "--jobs", str(jobs)]
-        before, idle, start = cpu_seconds(), idle_seconds(), perf_counter()
+        before, start = cpu_seconds(), perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return perf_counter() - start, cpu_seconds() - before, idle_seconds() - idle
+        wall, cpu = perf_counter() - start, cpu_seconds() - before
+        seconds = parquet.read_table(Path(folder) / "results.parquet", columns=["seconds"])["seconds"]
+        return wall, cpu, sum(seconds.to_pylist())
 
 
 def main() -> None:
@@ -60,10 +58,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     jobs = parser.parse_args().jobs
     measure(1, 3, jobs)  # compiles what is not compiled yet
-    print("sweep          points  wall (s)  CPU s a point  of all cores  of what others left")
+    print("sweep          points  wall (s)  CPU s a point  of the cores  of the workers")
     for name, epochs, points in SWEEPS:
-        wall, cpu, idle = measure(epochs, points, jobs)
-        shares = f"{100 * cpu / (jobs * wall):12.0f} %{100 * cpu / (cpu + idle):19.0f} %"
+        wall, cpu, at_hand = measure(epochs, points, jobs)
+        shares = f"{100 * cpu / (jobs * wall):11.0f} %{100 * at_hand / (jobs * wall):14.0f} %"
         print(f"{name:15s}{points:6d}{wall:10.1f}{cpu / points:15.2f}{shares}", flush=True)
 
 

@@ -3,7 +3,7 @@
 Micromachines 2020, 11, 427: Pt/HfOx/Pt devices with 32 half-integer conductance states, 16 G0 down to
 0.5 G0; G = (1 - k n) f(mu, sigma^2) at pulse stage n with mu = 16.5 - 0.5 n, k = 0.03, and sigma = 1
 (sample A, pre-treated) or 4 (sample B, untreated). The equation can be read in several ways, and
-measured figures contradict some; ``docs/devices.md`` weighs them.
+measured figures contradict some; ``docs/physics.md`` weighs them.
 """
 
 from math import isfinite, log, sqrt

@@ -189,7 +189,7 @@ def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
         "at the nominal conductance. Densities, each panel on its own scale.",
     )
     text = Text(
-        "Equation (1), G = (1 - k n) f(mu, sigma^2), can be read in four ways; docs/devices.md weighs them. "
+        "Equation (1), G = (1 - k n) f(mu, sigma^2), can be read in four ways; docs/physics.md weighs them. "
         "Each is drawn as the array draws it: from tables of codes, by the generator GRNG16."
     )
     blocks: list[Block] = [text, picture, _table(statistics), *_verdicts(statistics)]
