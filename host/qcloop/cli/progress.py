@@ -89,14 +89,14 @@ class PointsDisplay:
 
     Parameters
     ----------
-    found : int
-        Of them, those that were finished before.
+    found : int, optional
+        Of them, those that were finished before and are not told of; a line has no time left without it.
     what : str
         What they are.
     """
 
-    def __init__(self, total: int, found: int = 0, what: str = "training runs") -> None:
-        self._total, self._done, self._what = total, found, what
+    def __init__(self, total: int, found: int | None = None, what: str = "training runs") -> None:
+        self._total, self._done, self._found, self._what = total, found or 0, found, what
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -107,11 +107,11 @@ class PointsDisplay:
             disable=not Console().is_terminal,
             speed_estimate_period=_LONG_RUNS,
         )
-        self._task = self._bar.add_task(what, total=total, completed=found)
+        self._task = self._bar.add_task(what, total=total, completed=self._done)
 
     def __enter__(self) -> "PointsDisplay":
         self._bar.start()
-        self._start, self._found = monotonic(), self._done
+        self._start = monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,6 +130,8 @@ class PointsDisplay:
             click.echo(f"{self._done} of {self._total} {self._what}{self._left()}")
 
     def _left(self) -> str:
+        if self._found is None:
+            return ""
         seconds = (monotonic() - self._start) / (self._done - self._found) * (self._total - self._done)
         return f", about {spell_seconds(seconds)} left" if seconds >= 1 else ""
 
