@@ -120,7 +120,7 @@ class Region:
 class AdcStage:
     """Column converter behind a forward product.
 
-    ``y`` becomes ``clip(round(y / 2^shift), -top, top) `` with ``top = 2^(bits-1) - 1``; halves are
+    ``y`` becomes ``clip(round(y / 2^shift), -top, top)`` with ``top = 2^(bits-1) - 1``; halves are
     rounded away from zero, so the converter is unbiased about zero. With 8-bit inputs, whose full
     scale is 256 steps of the input DAC, the shift is 8 more: the converter sees the same current.
     """
