@@ -7,7 +7,6 @@ import pytest
 
 from qcloop.cli import main
 from qcloop.data import load_dataset
-from qcloop_sim.spawn import SpawnedBoard
 
 FILE = """\
 seeds = {seeds}
@@ -44,20 +43,6 @@ def sweep(capsys, tmp_path):
         return ended.value.code, capsys.readouterr().err, rows
 
     return call
-
-
-@pytest.fixture
-def started():
-    """Start virtual boards; they end with the test."""
-    boards = []
-
-    def start(*arguments):
-        boards.append(SpawnedBoard("small", arguments))
-        return boards[-1].url
-
-    yield start
-    for board in boards:
-        board.close()
 
 
 def same(rows):

@@ -37,20 +37,6 @@ def qcloop(capsys):
     return run
 
 
-@pytest.fixture
-def started():
-    """Start virtual boards of size small; they end with the test."""
-    boards = []
-
-    def start(*arguments):
-        boards.append(SpawnedBoard("small", arguments))
-        return boards[-1].url
-
-    yield start
-    for board in boards:
-        board.close()
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """Return the metrics of the run on the golden model of a small board's shape."""

@@ -3,11 +3,10 @@
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 
 import pytest
-from tutorial_blocks import ROOT, difference, environment
+from tutorial_blocks import ROOT, difference, environment, run_command
 
 EXAMPLES = ROOT / "examples"
 
@@ -19,16 +18,7 @@ def run(tmp_path):
     (tmp_path / "work").mkdir()
 
     def call(*command):
-        done = subprocess.run(
-            command,
-            cwd=tmp_path / "work",
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_command(command, tmp_path / "work", env)
         return done.returncode, done.stdout
 
     return call

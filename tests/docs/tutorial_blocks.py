@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +79,15 @@ def run_block(block: Block, folder: Path, env: dict[str, str]) -> "subprocess.Co
     command = (
         ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else ["python", "-W", "error", "-c"]
     )
+    return run_command([*command, block.code], folder, env)
+
+
+def run_command(
+    command: Sequence[str | Path], folder: Path, env: dict[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a folder; its error output is part of its output."""
     return subprocess.run(
-        [*command, block.code],
+        command,
         cwd=folder,
         env=env,
         stdout=subprocess.PIPE,

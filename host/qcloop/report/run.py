@@ -36,7 +36,7 @@ from qcloop.run.files import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
 from qcloop.training.ledger import WriteLedger
 from qcloop.training.physics import Cost, cost
-from qcloop.training.settings import RunSettings, resolve
+from qcloop.training.settings import RunSettings, resolve, spell
 from qcloop.training.trainer import EpochMetrics
 
 F64 = npt.NDArray[np.float64]
@@ -414,7 +414,7 @@ def _configuration(state: _State) -> list[Block]:
     usual = RunSettings()
     rows = [
         (
-            f.name.replace("_", "-"),
+            spell(f.name),
             _setting(getattr(settings, f.name)),
             _setting(getattr(usual, f.name)),
             f.metadata["help"].partition(" [default")[0],

@@ -17,6 +17,7 @@ from qcloop.report.page import Block, Details, Facts, Picture, Pre, Section, Tab
 from qcloop.sweep.plan import show
 from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines, draw_map
 from qcloop.sweep.results import FAILED, FINISHED, RESULTS, read_results
+from qcloop.training.settings import spell
 
 F64 = npt.NDArray[np.float64]
 Row = dict[str, Any]
@@ -41,7 +42,7 @@ class _Runs:
             if len(values) > 1:
                 numbers = all(isinstance(value, (int, float)) for value in values)
                 ordered = tuple(sorted(values) if numbers else values)
-                axes[name] = Axis(_spell(name), ordered, tuple(map(_text, ordered)))
+                axes[name] = Axis(spell(name), ordered, tuple(map(_text, ordered)))
         return cls(rows, axes)
 
     @cached_property
@@ -87,7 +88,7 @@ def sweep_report(path: Path) -> str:
     if missing:
         sections.append(Section("What is missing", missing))
     sections.append(Section("Sweep file", [Pre(file)]))
-    names = " and ".join(map(_spell, runs.axes)) or "seeds alone"
+    names = " and ".join(map(spell, runs.axes)) or "seeds alone"
     return render_page(
         f"Sweep {about['name']}",
         f"Training on emulated memristor arrays over {names}",
@@ -104,7 +105,7 @@ def _summary(runs: _Runs) -> list[Block]:
         ("Points finished", f"{len(finished)} of {len(runs.rows)}"),
         ("Best mean accuracy", f"{100 * means[best]:.2f} %"),
         ("Seeds", str(len(groups[best]))),
-        *((_spell(name), _text(value)) for name, value in zip(runs.axes, best, strict=True)),
+        *((spell(name), _text(value)) for name, value in zip(runs.axes, best, strict=True)),
     ]
     blocks: list[Block] = [Facts(facts)]
     if len(finished) < len(runs.rows):
@@ -146,12 +147,12 @@ def _maps(runs: _Runs, x: str, y: str, rest: Sequence[str]) -> list[Block]:
         if len(blocks) == _MOST_MAPS:
             blocks.append(Text(f"More than {_MOST_MAPS} maps: the others are in the table alone."))
             break
-        where = ", ".join(f"{_spell(name)} {_text(value)}" for name, value in fixed.items())
+        where = ", ".join(f"{spell(name)} {_text(value)}" for name, value in fixed.items())
         figure = draw_map(values, runs.axes[x], runs.axes[y], low, high)
         blocks.append(
             Picture(
                 to_svg(figure, f"map{number}"),
-                f"Heat map of the test accuracy by {_spell(y)} and {_spell(x)}{where and f', {where}'}; "
+                f"Heat map of the test accuracy by {spell(y)} and {spell(x)}{where and f', {where}'}; "
                 f"from {np.nanmin(values):.1f} to {np.nanmax(values):.1f} %.",
                 f"{where and f'{where}. '}Test accuracy after the last epoch, mean over the seeds.",
             )
@@ -181,11 +182,11 @@ def _lines(runs: _Runs, names: Sequence[str]) -> list[Block]:
         }
     else:
         return []
-    figure = draw_lines(lines, runs.axes[x], _spell(others[0]) if others else "")
+    figure = draw_lines(lines, runs.axes[x], spell(others[0]) if others else "")
     return [
         Picture(
             to_svg(figure, "lines"),
-            f"Test accuracy against {_spell(x)}.",
+            f"Test accuracy against {spell(x)}.",
             "Test accuracy after the last epoch: each run, and the mean over the seeds with one standard "
             "deviation.",
         )
@@ -203,7 +204,7 @@ def _histories(runs: _Runs) -> list[Block]:
     groups = {key: each for key, each in groups.items() if len(set(map(len, each))) == 1}
     if not 0 < len(groups) <= MOST_LINES or max(len(each[0]) for each in groups.values()) < 2:
         return []
-    figure = draw_histories(groups, ", ".join(map(_spell, runs.axes)))
+    figure = draw_histories(groups, ", ".join(map(spell, runs.axes)))
     return [
         Picture(
             to_svg(figure, "histories"),
@@ -218,7 +219,7 @@ def _histories(runs: _Runs) -> list[Block]:
 
 def _settings(runs: _Runs) -> list[Block]:
     head = (
-        *map(_spell, runs.axes),
+        *map(spell, runs.axes),
         "seeds",
         "accuracy (%)",
         "range (%)",
@@ -257,7 +258,7 @@ def _missing(runs: _Runs) -> list[Block]:
     rows = [
         (
             str(row["point"]),
-            ", ".join(f"{_spell(name)} {_text(row[name])}" for name in (*runs.axes, "seed")),
+            ", ".join(f"{spell(name)} {_text(row[name])}" for name in (*runs.axes, "seed")),
             " ".join((row["error"] or "not run yet").split()),
         )
         for row in runs.rows
@@ -276,7 +277,3 @@ def _mean(rows: Sequence[Row], name: str, form: str) -> str:
 
 def _text(value: object) -> str:
     return _NONE if value is None else show(value)
-
-
-def _spell(name: str) -> str:
-    return name.replace("_", "-")

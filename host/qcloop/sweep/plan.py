@@ -13,7 +13,7 @@ from qcloop.device import BUILTIN_NAMES, resolve_device
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.link.ports import BAUD
 from qcloop.sweep.points import Point, Source
-from qcloop.training.settings import TYPES, check_type, resolve
+from qcloop.training.settings import TYPES, check_type, resolve, spell
 
 #: What else a point may be given beside the settings of a run, and its type.
 EXTRAS: dict[str, type] = {"recipe": str, "data": str, "transpose": bool}
@@ -146,8 +146,7 @@ def _check(spelled: str, value: Any, place: str) -> None:
 
 def _hint(name: str, known: Sequence[str], listing: str) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    spelled = [each.replace("_", "-") for each in known]
-    return f": did you mean '{close[0].replace('_', '-')}'?" if close else f": {listing} {', '.join(spelled)}"
+    return f": did you mean '{spell(close[0])}'?" if close else f": {listing} {', '.join(map(spell, known))}"
 
 
 def _grid(values: dict[str, Any], fixed: Given) -> dict[str, list[Any]]:
@@ -237,7 +236,7 @@ def _swept(grid: Mapping[str, list[Any]], extra: Sequence[Given]) -> tuple[str, 
 
 
 def _entry(given: dict[str, Any], swept: Sequence[str], folder: Path) -> Entry:
-    values = [f"{name.replace('_', '-')} {show(given[name])}" for name in swept if name in given]
+    values = [f"{spell(name)} {show(given[name])}" for name in swept if name in given]
     label = ", ".join([*values, f"seed {given['seed']}"])
     try:
         return Entry(given, label, _point(given, folder))

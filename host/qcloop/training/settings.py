@@ -85,7 +85,7 @@ class RunSettings:
             if f.type == "float" or f.type is float:
                 object.__setattr__(self, f.name, float(value))
                 if not isfinite(value):
-                    raise ConfigError(f"{_spell(f.name)} must be a finite number, not {value}")
+                    raise ConfigError(f"{spell(f.name)} must be a finite number, not {value}")
         for name, kind in (
             ("scheme", Scheme),
             ("update", Update),
@@ -112,7 +112,7 @@ class RunSettings:
         _require(self.verify_tolerance >= 0, "verify-tolerance", "0 or more", self.verify_tolerance)
         _require(1 <= self.verify_tries <= 255, "verify-tries", "1..255", self.verify_tries)
         for name in ("stuck_off", "stuck_on"):
-            _require(0 <= getattr(self, name) <= 1, _spell(name), "a share of 0..1", getattr(self, name))
+            _require(0 <= getattr(self, name) <= 1, spell(name), "a share of 0..1", getattr(self, name))
         _require(
             self.stuck_off + self.stuck_on <= 1,
             "stuck-off + stuck-on",
@@ -172,7 +172,8 @@ def check_type(name: str, value: object) -> None:
         raise ConfigError(f"setting {name} must be of type {wanted.__name__}, not {value!r}")
 
 
-def _spell(name: str) -> str:
+def spell(name: str) -> str:
+    """Return the name of a setting as it is on the command line."""
     return name.replace("_", "-")
 
 

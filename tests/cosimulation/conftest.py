@@ -1,0 +1,19 @@
+"""What the tests on virtual boards share."""
+
+import pytest
+
+from qcloop_sim.spawn import SpawnedBoard
+
+
+@pytest.fixture
+def started():
+    """Start virtual boards of size small; they end with the test."""
+    boards = []
+
+    def start(*arguments):
+        boards.append(SpawnedBoard("small", arguments))
+        return boards[-1].url
+
+    yield start
+    for board in boards:
+        board.close()
