@@ -74,7 +74,8 @@ def test_errors_become_integers_without_bias(seed, n, cols, zero):
 
     def quantise(kernels):
         d8, d8_scale, d = np.empty((n, cols), np.int8), np.empty(n), np.empty((n, cols), np.int32)
-        largest = kernels.quantise(delta, x_scale, d8, d8_scale, d, 32767.0)
+        kernels.quantise_vectors(delta, d8, d8_scale)
+        largest = kernels.quantise_batch(delta, x_scale, d, 32767.0)
         return d8, d8_scale, d, largest
 
     d8, d8_scale, d, largest = same(quantise)

@@ -7,9 +7,11 @@ return the same integers. ``docs/array.md`` states the contract in prose, for pe
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -226,6 +228,11 @@ class Counters:
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
         sums["attempts"] = tuple(a + b for a, b in zip(self.attempts, other.attempts, strict=True))
         return Counters(**sums)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Counters":
+        """Return the counters in a mapping, as ``dataclasses.asdict`` or a file has them."""
+        return cls(**{**values, "attempts": tuple(values["attempts"])})
 
 
 @dataclass(frozen=True)

@@ -132,10 +132,11 @@ def _read(path: Path) -> _State:
     try:
         progress = values["progress"]
         history = [EpochMetrics(**row) for row in progress["history"]]
-        counters = Counters(**{**values["counters"], "attempts": tuple(values["counters"]["attempts"])})
+        counters = Counters.from_dict(values["counters"])
         layers = range(len(settings.layer_sizes()) - 1)
-        shapes = [arrays[f"layer{index}.cell_codes"].shape for index in layers]
-        ledger = WriteLedger([Region(0, rows, cols) for rows, cols in shapes], profile.states)
+        ledger = WriteLedger(profile.states)
+        for index in layers:
+            ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
         ledger.restore(arrays)
         image = int(progress["image"])
     except (KeyError, TypeError, ValueError) as error:

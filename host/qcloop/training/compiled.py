@@ -26,12 +26,17 @@ def exponential(x):
 
 
 @njit(cache=True)
+def logistic(v):
+    """Return 1 / (1 + e^-v)."""
+    return 1.0 / (1.0 + exponential(-min(max(v, -40.0), 40.0)))
+
+
+@njit(cache=True)
 def sigmoid(y, scale, bias, x, slope):
     """Fill the 8-bit activations ``x`` and the slopes a (1 - a) of a sigmoid layer."""
     for b in range(y.shape[0]):
         for j in range(y.shape[1]):
-            v = y[b, j] * scale[b] + bias[j]
-            a = 1.0 / (1.0 + exponential(-min(max(v, -40.0), 40.0)))
+            a = logistic(y[b, j] * scale[b] + bias[j])
             x[b, j] = np.uint8(a * 255.0 + 0.5)
             slope[b, j] = a * (1.0 - a)
 
@@ -80,26 +85,35 @@ def softmax(y, scale, bias, labels, delta, picked):
 
 
 @njit(cache=True)
-def quantise(delta, x_scale, d8, d8_scale, d16, top):
-    """Fill the signed 8-bit vectors (each scaled to its own largest value) and the batch's integers.
+def largest_of(vector):
+    """Return the largest magnitude in a vector."""
+    peak = 0.0
+    for value in vector:
+        peak = max(peak, abs(value))
+    return peak
 
-    ``d16`` holds delta * x_scale, scaled so that the largest of the batch is ``top``; returns that largest.
-    """
-    rows, cols = delta.shape
-    largest = 0.0
-    for b in range(rows):
-        peak = 0.0
-        for j in range(cols):
-            peak = max(peak, abs(delta[b, j]))
-        largest = max(largest, peak * x_scale[b])
+
+@njit(cache=True)
+def quantise_vectors(delta, d, d_scale):
+    """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value."""
+    for b in range(delta.shape[0]):
+        peak = largest_of(delta[b])
         gain = 127.0 / peak if peak > 0.0 else 0.0
-        for j in range(cols):
-            d8[b, j] = np.int8(math.floor(delta[b, j] * gain + 0.5))
-        d8_scale[b] = peak / 127.0
+        for j in range(delta.shape[1]):
+            d[b, j] = np.int8(math.floor(delta[b, j] * gain + 0.5))
+        d_scale[b] = peak / 127.0
+
+
+@njit(cache=True)
+def quantise_batch(delta, x_scale, d, top):
+    """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return that largest."""
+    largest = 0.0
+    for b in range(delta.shape[0]):
+        largest = max(largest, largest_of(delta[b]) * x_scale[b])
     gain = top / largest if largest > 0.0 else 0.0
-    for b in range(rows):
-        for j in range(cols):
-            d16[b, j] = np.int32(math.floor(delta[b, j] * x_scale[b] * gain + 0.5))
+    for b in range(delta.shape[0]):
+        for j in range(delta.shape[1]):
+            d[b, j] = np.int32(math.floor(delta[b, j] * x_scale[b] * gain + 0.5))
     return largest
 
 

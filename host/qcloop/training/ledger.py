@@ -40,13 +40,19 @@ class WriteLedger:
         Programming requests of each cell, one array a region.
     """
 
-    def __init__(self, regions: list[Region], states: int) -> None:
+    def __init__(self, states: int) -> None:
         self._states = states
-        self._shapes = [(region.rows, region.cols) for region in regions]
-        sizes = [region.rows * region.cols for region in regions]
-        self._shadow = [np.full(size, UNKNOWN, np.uint8) for size in sizes]
-        self.writes = [np.zeros(size, np.uint32) for size in sizes]
+        self._shapes: list[tuple[int, int]] = []
+        self._shadow: list[U8] = []
+        self.writes: list[npt.NDArray[np.uint32]] = []
         self.transitions = np.zeros((MAX_STATES + 1, MAX_STATES), np.int64)
+
+    def add_region(self, region: Region) -> None:
+        """Follow a region; it is the next in order."""
+        size = region.rows * region.cols
+        self._shapes.append((region.rows, region.cols))
+        self._shadow.append(np.full(size, UNKNOWN, np.uint8))
+        self.writes.append(np.zeros(size, np.uint32))
 
     def shape(self, index: int) -> tuple[int, int]:
         """Return the rows and columns of region ``index``."""

@@ -40,14 +40,18 @@ def softmax(y: Data, scale: Data, bias: Data, labels: Data, delta: Data, picked:
     return hits
 
 
-def quantise(delta: Data, x_scale: Data, d8: Data, d8_scale: Data, d16: Data, top: float) -> float:
-    """Fill the signed 8-bit vectors and the batch's integers; return the largest delta * x_scale."""
+def quantise_vectors(delta: Data, d: Data, d_scale: Data) -> None:
+    """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value."""
     peak = np.abs(delta).max(axis=1)
     gain = np.divide(127.0, peak, out=np.zeros_like(peak), where=peak > 0.0)
-    d8[:] = np.floor(delta * gain[:, None] + 0.5)
-    d8_scale[:] = peak / 127.0
-    largest = float((peak * x_scale).max())
-    d16[:] = np.floor(delta * x_scale[:, None] * (top / largest if largest > 0.0 else 0.0) + 0.5)
+    d[:] = np.floor(delta * gain[:, None] + 0.5)
+    d_scale[:] = peak / 127.0
+
+
+def quantise_batch(delta: Data, x_scale: Data, d: Data, top: float) -> float:
+    """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return that largest."""
+    largest = float((np.abs(delta).max(axis=1) * x_scale).max())
+    d[:] = np.floor(delta * x_scale[:, None] * (top / largest if largest > 0.0 else 0.0) + 0.5)
     return largest
 
 

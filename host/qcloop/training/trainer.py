@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import STUCK_LEVEL, Array, Counters, Positions, array_digest, stuck_cells
+from qcloop.array import STUCK_LEVEL, Array, Counters, Positions, array_digest
 from qcloop.array.contract import U8
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.grng import Grng16, Stream
 from qcloop.training import compiled
-from qcloop.training.network import F64, Network
+from qcloop.training.crossbar import F64
+from qcloop.training.network import Network
 from qcloop.training.physics import Cost, array_settings, cost
 from qcloop.training.settings import RunSettings
 
@@ -112,22 +113,8 @@ class Trainer:
 
     def initialise(self) -> None:
         """Program the initial weights and make the stuck cells stuck."""
-        self.network.initialise()
-        self._make_stuck()
-
-    def _make_stuck(self) -> None:
-        """Choose the stuck cells from stream ``FAULTS``: the lowest samples stick off, the next on."""
-        off = round(self.settings.stuck_off * 65536)
-        on = off + round(self.settings.stuck_on * 65536)
-        if on == 0:
-            return
-        means = self.profile.mean_codes
-        faults = Grng16(self.settings.seed, Stream.FAULTS)
-        for index, region in enumerate(self.network.regions):
-            draw = faults.take_words(region.rows * region.cols).reshape(region.rows, region.cols)
-            codes = np.where(draw < off, means.min(), means.max()).astype(np.int16)
-            stuck_cells(self.array, region, draw < on, codes)
-            self.network.ledger.forget(index, draw < on)
+        for layer in self.network.layers:
+            self.network.initialise(layer)
 
     # -- running --------------------------------------------------------------------------------
 
@@ -236,15 +223,13 @@ class Trainer:
         try:
             progress = dict(values["progress"])
             history = [EpochMetrics(**row) for row in progress.pop("history")]
-            counted = dict(values["counters"])
-            counted["attempts"] = tuple(counted["attempts"])
             self.array.configure(self.array.settings, Positions(**values["positions"]))
             self.network.restore(arrays)
             self.network.rounding_position = values["rounding"]
             self.progress = Progress(**progress, history=history)
             self._picked[: self.progress.image] = arrays["picked"]
             self.predictions = arrays["predictions"]
-            self._counted = Counters(**counted)
+            self._counted = Counters.from_dict(values["counters"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
 
