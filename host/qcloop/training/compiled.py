@@ -42,21 +42,26 @@ def sigmoid(y, scale, bias, x, slope):
 
 
 @njit(cache=True)
+def scale_vector(v, x):
+    """Fill the 8-bit ``x`` with values 0 and up, the largest being 255; return what 1 is worth."""
+    top = 0.0
+    for j in range(len(v)):
+        top = max(top, v[j])
+    gain = 255.0 / top if top > 0.0 else 0.0
+    for j in range(len(v)):
+        x[j] = np.uint8(v[j] * gain + 0.5)
+    return top / 255.0
+
+
+@njit(cache=True)
 def relu(y, scale, bias, x, slope, x_scale):
     """Fill the 8-bit activations of a ReLU layer, each vector scaled to its own largest value."""
-    cols = y.shape[1]
     for b in range(y.shape[0]):
-        top = 0.0
-        for j in range(cols):
-            v = max(y[b, j] * scale[b] + bias[j], 0.0)
-            slope[b, j] = v
-            top = max(top, v)
-        gain = 255.0 / top if top > 0.0 else 0.0
-        for j in range(cols):
-            v = slope[b, j]
-            x[b, j] = np.uint8(v * gain + 0.5)
-            slope[b, j] = 1.0 if v > 0.0 else 0.0
-        x_scale[b] = top / 255.0
+        for j in range(y.shape[1]):
+            slope[b, j] = max(y[b, j] * scale[b] + bias[j], 0.0)
+        x_scale[b] = scale_vector(slope[b], x[b])
+        for j in range(y.shape[1]):
+            slope[b, j] = 1.0 if slope[b, j] > 0.0 else 0.0
 
 
 @njit(cache=True)

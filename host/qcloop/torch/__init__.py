@@ -1,0 +1,22 @@
+"""QCLinear and what belongs to it: layers of PyTorch networks whose weights are devices of an array."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("qcloop.torch needs PyTorch: pip install 'qcloop[torch]'") from error
+
+from qcloop.torch.crossbar import Crossbar
+from qcloop.torch.functions import Sigmoid, cross_entropy, sigmoid
+from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
+from qcloop.torch.optimizer import QCSGD
+
+__all__ = [
+    "QCSGD",
+    "Crossbar",
+    "DeviceWeights",
+    "Inputs",
+    "QCLinear",
+    "Sigmoid",
+    "cross_entropy",
+    "sigmoid",
+]

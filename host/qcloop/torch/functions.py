@@ -1,0 +1,116 @@
+"""Sigmoid and cross-entropy that give the bits of ``qcloop train`` on every machine.
+
+PyTorch's own differ from them, and between processors, in the last place.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numba import njit
+from torch import nn
+from torch.autograd.function import Function
+
+from qcloop.errors import ConfigError
+from qcloop.torch.exchange import forbid_second_derivative, to_numpy, to_torch
+from qcloop.training import compiled
+
+
+@njit(cache=True)
+def _logistic(v: Any, a: Any) -> None:
+    for k in range(len(v)):
+        a[k] = compiled.logistic(v[k])
+
+
+class _Sigmoid(Function):
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
+        v = to_numpy(z)
+        ctx.a = np.empty(v.shape)
+        _logistic(v.reshape(-1), ctx.a.reshape(-1))
+        return to_torch(ctx.a, z)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        forbid_second_derivative()
+        return to_torch(to_numpy(grad) * (ctx.a * (1.0 - ctx.a)), grad)
+
+
+def sigmoid(z: torch.Tensor) -> torch.Tensor:
+    """Return 1 / (1 + e^-z) elementwise, z held to -40..40: the same bits on every machine.
+
+    Parameters
+    ----------
+    z : Tensor of any shape and floating dtype
+        Computed in float64.
+
+    Returns
+    -------
+    Tensor
+        Shape, dtype and device of ``z``.
+    """
+    result: torch.Tensor = _Sigmoid.apply(z)
+    return result
+
+
+class Sigmoid(nn.Module):
+    """:func:`sigmoid` as a module."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the sigmoid of ``z``."""
+        return sigmoid(z)
+
+
+class _CrossEntropy(Function):
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, labels: npt.NDArray[Any], divisor: int) -> torch.Tensor:
+        v, picked = to_numpy(logits), np.empty(len(logits))
+        ctx.delta, ctx.divisor = np.empty(v.shape), divisor
+        compiled.softmax(v, np.ones(len(v)), np.zeros(v.shape[1]), labels, ctx.delta, picked)
+        loss = -np.log(np.maximum(picked, 1e-300)).sum() / divisor
+        return torch.tensor(loss, dtype=logits.dtype, device=logits.device)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        forbid_second_derivative()
+        return to_torch(ctx.delta * (grad.item() / ctx.divisor), grad), None, None
+
+
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, reduction: Literal["mean", "sum"] = "mean"
+) -> torch.Tensor:
+    """Return the cross-entropy of a softmax, computed in float64.
+
+    Parameters
+    ----------
+    logits : (n, classes) Tensor of floating dtype
+    labels : (n,) Tensor of integers, 0..classes-1
+    reduction : {"mean", "sum"}
+        ``qcloop train`` goes by the sum, with its rate divided by the images of the batch.
+
+    Returns
+    -------
+    Tensor
+        Of shape () and the dtype of ``logits``.
+
+    Raises
+    ------
+    ConfigError
+        If shapes, labels or reduction are not as above.
+    """
+    if reduction not in ("mean", "sum"):
+        raise ConfigError(f"reduction must be mean or sum, not '{reduction}'")
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ConfigError(
+            f"cross_entropy needs logits of shape (n, classes) and labels of shape (n,), not "
+            f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        )
+    places = labels.detach().cpu().numpy()
+    if places.dtype.kind not in "iu" or places.min() < 0 or places.max() >= logits.shape[1]:
+        raise ConfigError(
+            f"labels must be integers 0..{logits.shape[1] - 1}, not {labels.dtype} "
+            f"{places.min()}..{places.max()}"
+        )
+    result: torch.Tensor = _CrossEntropy.apply(logits, places, len(places) if reduction == "mean" else 1)
+    return result

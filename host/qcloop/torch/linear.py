@@ -1,0 +1,327 @@
+"""QCLinear: a linear layer whose weights are devices of an array."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from math import isfinite
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import torch
+from numba import njit
+from torch import nn
+from torch.autograd.function import Function
+
+from qcloop.array.contract import U8
+from qcloop.errors import ArrayError, CheckpointError, ConfigError
+from qcloop.torch.crossbar import Crossbar
+from qcloop.torch.exchange import forbid_second_derivative, to_numpy, to_torch
+from qcloop.training import compiled
+from qcloop.training.crossbar import F64
+
+
+class Inputs(StrEnum):
+    """How a layer's inputs become the integers that drive the rows."""
+
+    #: 1 bit: 0 or 1, inputs above one half being 1.
+    BINARY = "binary"
+    #: 8 bits: 0..1 on 255 steps.
+    UNIT = "unit"
+    #: 8 bits: each vector from 0 to its own largest value on 255 steps; for what a ReLU gives.
+    SCALED = "scaled"
+
+
+class DeviceWeights(nn.Parameter):
+    """Stands for a layer's devices among a network's parameters; it has no numbers of its own.
+
+    :class:`QCSGD` knows it. ``grad`` is None where there is no gradient, else an empty tensor: the
+    gradient is :attr:`QCLinear.gradient`.
+    """
+
+    layer: "QCLinear"
+
+
+class _Batch(NamedTuple):
+    """What a backward pass leaves for the update: inputs, their scales, and the errors of the sums."""
+
+    x: U8
+    x_scale: F64
+    delta: F64
+
+
+class QCLinear(nn.Module):
+    """A linear layer ``x W^T + b`` on devices: both products and the updates are done by the array.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Rows and columns of weights.
+    crossbar : Crossbar
+        Array to be laid out on; its devices are programmed here, with random weights from its seed.
+    inputs : Inputs or str
+        ``binary``, ``unit`` (default) or ``scaled``.
+    bias : bool
+        Whether there is a bias: a float parameter on the host.
+    dtype : torch.dtype, optional
+        Of bias and outputs; products are computed in float64. ``torch.get_default_dtype()`` if left out.
+
+    Attributes
+    ----------
+    devices : DeviceWeights
+    bias : (out_features,) Parameter, or None
+
+    Raises
+    ------
+    ConfigError
+        If the array has no room for the layer.
+
+    Notes
+    -----
+    The gradient is that of the quantised network with the quantisation left out (straight through):
+    the error of a sum goes back through the devices in 8 bits, each vector scaled to its largest, and
+    the weights' gradient is a sum of integer products, errors in 16 bits.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        crossbar: Crossbar,
+        inputs: Inputs | str = Inputs.UNIT,
+        bias: bool = True,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if inputs not in list(Inputs):
+            raise ConfigError(f"inputs must be one of {', '.join(Inputs)}, not '{inputs}'")
+        self.in_features, self.out_features, self.crossbar = in_features, out_features, crossbar
+        self.inputs, self.dtype = Inputs(inputs), dtype or torch.get_default_dtype()
+        self.on_array = crossbar.add_layer(in_features, out_features, 1 if inputs == Inputs.BINARY else 8)
+        crossbar.initialise(self.on_array)
+        self._no_bias, self._batches = np.zeros(out_features), list[_Batch]()
+        self._programmed = 0
+        self.devices = DeviceWeights(torch.zeros(0))
+        self.devices.layer = self
+        self._seen = self.devices._version
+        self.bias = nn.Parameter(torch.zeros(out_features, dtype=self.dtype)) if bias else None
+
+    # -- what a user looks at -------------------------------------------------------------------
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The (out_features, in_features) weights that were asked for: the means of their levels."""
+        codes = self.crossbar.weights.means[self.on_array.levels].T
+        return torch.from_numpy(codes * self.on_array.weight_per_code).to(self.dtype)
+
+    @property
+    def gradient(self) -> torch.Tensor | None:
+        """The (out_features, in_features) float64 gradient by the weights, or None if there is none."""
+        if self.devices.grad is None or not self._batches:
+            return None
+        x, x_scale, delta = self._gathered()
+        d, largest, top = self.crossbar.errors(self.on_array, delta, x_scale)
+        return torch.from_numpy((d.T.astype(np.int64) @ x.astype(np.int64)) * (largest / top))
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows of the layer."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, inputs={self.inputs}, "
+            f"bias={self.bias is not None}, device={self.crossbar.settings.device}"
+        )
+
+    # -- products and updates -------------------------------------------------------------------
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the sums of (..., in_features) inputs.
+
+        Parameters
+        ----------
+        x : Tensor
+            Floating, in the range of :class:`Inputs`. uint8 is taken as it is: 0 or 1 for ``binary``,
+            0..255 for ``unit``.
+
+        Returns
+        -------
+        (..., out_features) Tensor
+            Of the layer's dtype, where ``x`` is.
+
+        Raises
+        ------
+        ConfigError
+            If ``x`` has another size or leaves the range, or another optimizer stepped on the devices.
+        """
+        if x.shape[-1:] != (self.in_features,):
+            raise ConfigError(f"inputs must be (..., {self.in_features}), not {tuple(x.shape)}")
+        if self.devices._version != self._seen:
+            raise ConfigError(
+                "an optimizer that cannot program devices has stepped on a QCLinear: give its parameters "
+                "to qcloop.torch.QCSGD, and the others to what you like"
+            )
+        flat = x if x.ndim == 2 else x.reshape(-1, self.in_features)
+        z: torch.Tensor = _Product.apply(flat, self.devices, self.bias, self)
+        return z if x.ndim == 2 else z.reshape(*x.shape[:-1], self.out_features)
+
+    def program(self, rate: float) -> None:
+        """Descend by ``rate`` times :attr:`gradient` and program the devices that change."""
+        if self._batches:
+            self.crossbar.update(self.on_array, *self._gathered(), rate)
+            self._programmed += 1
+
+    def _gathered(self) -> _Batch:
+        """Return all backward passes since the gradient was None as one."""
+        if len(self._batches) == 1:
+            return self._batches[0]
+        return _Batch(*(np.concatenate(parts) for parts in zip(*self._batches, strict=True)))
+
+    def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
+        """Return inputs as integers, and what one step of each vector is worth."""
+        top, x_scale = self.on_array.input_top, np.empty(len(x))
+        if x.dtype is torch.uint8 and self.inputs is not Inputs.SCALED:
+            x_scale[:] = 1.0 / top
+            return x.to("cpu", copy=True).numpy(), x_scale
+        v, x8, scaled = to_numpy(x), np.empty(x.shape, np.uint8), self.inputs is Inputs.SCALED
+        bad = _encode_scaled(v, x8, x_scale) if scaled else _encode_unit(v, float(top), x8, x_scale)
+        if bad >= 0:
+            expected, before = ("0 or more", "ReLU") if scaled else ("0..1", "sigmoid")
+            raise ConfigError(
+                f"inputs must be {expected} ({self.inputs}), not {v.flat[bad]:g}: "
+                f"put a {before} before the layer, or scale them"
+            )
+        return x8, x_scale
+
+    def _input_error(self, delta: F64, like: torch.Tensor) -> torch.Tensor:
+        """Return the error on the inputs, from the devices as they are."""
+        e, e_scale = self.crossbar.backward(self.on_array, delta)
+        x_grad = np.empty(e.shape)
+        _to_inputs(e, e_scale, self.on_array.weight_per_code, x_grad)
+        return to_torch(x_grad, like)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, torch.Tensor]:
+        """Return the devices: levels, codes and accumulators, and the table that they belong to."""
+        state = self.crossbar.layer_state(self.on_array) | {"means": self.crossbar.weights.means}
+        return {name: torch.from_numpy(value.copy()) for name, value in state.items() if name != "bias"}
+
+    def set_extra_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Load the devices; raises CheckpointError if they are of another size or table."""
+        try:
+            values = {name: tensor.cpu().numpy() for name, tensor in state.items()}
+            if not np.array_equal(values["means"], self.crossbar.weights.means):
+                raise CheckpointError(
+                    f"the state is of a device or scheme with {len(values['means'])} weight levels, and this "
+                    f"crossbar's {len(self.crossbar.weights.means)} are others: make the crossbar as it was"
+                )
+            for name, ours in self.get_extra_state().items():
+                if values[name].shape != ours.shape:
+                    raise CheckpointError(f"{name} must be {tuple(ours.shape)}, not {values[name].shape}")
+            self.crossbar.restore_layer(self.on_array, {**values, "bias": self._no_bias})
+        except (KeyError, AttributeError) as error:
+            raise CheckpointError(f"this is not the state of a QCLinear: {error!r}") from error
+        self._batches, self._seen = [], self.devices._version
+        self._programmed += 1
+
+    def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> "QCLinear":
+        """Move or convert the bias; the devices stay where they are."""
+        devices = self._parameters.pop("devices")
+        super()._apply(fn, recurse)
+        self._parameters = {"devices": devices, **self._parameters}
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise ConfigError(
+            "a QCLinear cannot be copied or pickled, since its devices are on an array: make a second "
+            "crossbar and network, and load the state_dict"
+        )
+
+
+class _Product(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, devices: DeviceWeights, bias: torch.Tensor | None, layer: QCLinear
+    ) -> torch.Tensor:
+        x8, x_scale = layer._encode(x)
+        y, scale = layer.crossbar.forward(layer.on_array, x8, x_scale)
+        z = np.empty(y.shape)
+        _affine(y, scale, layer._no_bias if bias is None else to_numpy(bias), z)
+        ctx.layer, ctx.x, ctx.x_scale, ctx.programmed = layer, x8, x_scale, layer._programmed
+        ctx.like = x[:0]
+        result = torch.from_numpy(z)
+        plain = x.device.type == "cpu" and layer.dtype is torch.float64
+        return result if plain else result.to(x.device, layer.dtype)
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, None]:
+        forbid_second_derivative()
+        layer: QCLinear = ctx.layer
+        delta, total = to_numpy(grad), np.zeros(layer.out_features)
+        compiled.descend_bias(total, delta, -1.0)  # the sum over the batch, in order
+        if not isfinite(total.sum()):
+            raise ConfigError("the error of a QCLinear is not a finite number: use a smaller rate")
+        if ctx.programmed != layer._programmed:
+            raise ArrayError("the devices were programmed between forward and backward: run forward again")
+        for_x, for_devices, for_bias, _ = ctx.needs_input_grad
+        if for_devices:
+            if layer.devices.grad is None:
+                layer._batches.clear()
+            layer._batches.append(_Batch(ctx.x, ctx.x_scale, delta.copy()))
+        return (
+            layer._input_error(delta, ctx.like) if for_x else None,
+            _NO_NUMBERS if for_devices else None,
+            to_torch(total, grad) if for_bias else None,
+            None,
+        )
+
+
+_NO_NUMBERS = torch.zeros(0)
+_MOST = float(np.finfo(np.float64).max)
+
+
+@njit(cache=True)
+def _first_outside(values: Any, high: float) -> int:
+    """Return the place of the first value that is not in 0..high, NaN included, or -1."""
+    for k in range(len(values)):
+        if not (values[k] >= 0.0 and values[k] <= high):
+            return k
+    return -1
+
+
+@njit(cache=True)
+def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
+    """Fill ``x`` with v of 0..1 on ``top`` steps; return the place of a value that is not, or -1."""
+    bad = _first_outside(v.reshape(-1), 1.0)
+    if bad < 0:
+        for b in range(v.shape[0]):
+            for i in range(v.shape[1]):
+                x[b, i] = np.uint8(v[b, i] * top + 0.5)
+            x_scale[b] = 1.0 / top
+    return bad
+
+
+@njit(cache=True)
+def _encode_scaled(v: Any, x: Any, x_scale: Any) -> int:
+    """Fill ``x`` with v, each vector's largest being 255; return the place of a value that is none, or -1."""
+    bad = _first_outside(v.reshape(-1), _MOST)
+    if bad < 0:
+        for b in range(v.shape[0]):
+            x_scale[b] = compiled.scale_vector(v[b], x[b])
+    return bad
+
+
+@njit(cache=True)
+def _to_inputs(e: Any, e_scale: Any, gain: float, x_grad: Any) -> None:
+    """Fill x_grad = e * (e_scale * gain)."""
+    for b in range(e.shape[0]):
+        factor = e_scale[b] * gain
+        for i in range(e.shape[1]):
+            x_grad[b, i] = e[b, i] * factor
+
+
+@njit(cache=True)
+def _affine(y: Any, scale: Any, bias: Any, z: Any) -> None:
+    """Fill z = y * scale + bias."""
+    for b in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            z[b, j] = y[b, j] * scale[b] + bias[j]

@@ -1,0 +1,52 @@
+"""Gradient descent that programs devices."""
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from qcloop.errors import ConfigError
+from qcloop.torch.linear import DeviceWeights
+
+
+class QCSGD(Optimizer):
+    """Plain gradient descent: device weights by their crossbar's update rule, all others as floats.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or parameter groups
+        As of any optimizer: ``network.parameters()``. Devices are programmed from the last layer to the
+        first, as ``qcloop train`` does.
+    lr : float
+        Learning rate, above 0; groups may have their own, and schedulers change it.
+
+    Raises
+    ------
+    ConfigError
+        If the rate is not a finite number above 0.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float) -> None:
+        if not (isfinite(lr) and lr > 0):
+            raise ConfigError(f"lr must be a finite number above 0, not {lr}")
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Descend once; returns what ``closure`` returns, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in reversed(self.param_groups):
+            rate = float(group["lr"])
+            for parameter in reversed(group["params"]):
+                if parameter.grad is None:
+                    continue
+                if isinstance(parameter, DeviceWeights):
+                    parameter.layer.program(rate)
+                else:  # a product and a difference: fused, they would round once, on some machines
+                    parameter.sub_(parameter.grad * rate)
+        return loss

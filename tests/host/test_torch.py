@@ -1,0 +1,356 @@
+"""QCLinear: the bits of `qcloop train`, ordinary autograd around it, and errors for a wrong use."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from qcloop.array import ArrayConfig, GoldenArray
+from qcloop.array.contract import Counters
+from qcloop.device import builtin
+from qcloop.errors import ArrayError, CheckpointError, ConfigError
+from qcloop.torch import QCSGD, Crossbar, QCLinear, Sigmoid, cross_entropy
+from qcloop.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def build(settings, array=None):
+    """Return the network of a run's settings in PyTorch, and its crossbar."""
+    names = (
+        "states",
+        "scheme",
+        "update",
+        "policy",
+        "seed",
+        "weight_range",
+        "read_noise",
+        "adc_bits",
+        "stuck_off",
+    )
+    chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    crossbar = Crossbar(settings.device, array=array, **chosen)
+    sizes, relu = settings.layer_sizes(), settings.activation == "relu"
+    hidden = "scaled" if relu else "unit"
+    modules = []
+    for index in range(len(sizes) - 1):
+        inputs = hidden if index else ("binary" if settings.input_bits == 1 else "unit")
+        bias = settings.bias == "float"
+        modules += [QCLinear(*sizes[index : index + 2], crossbar, inputs, bias=bias, dtype=torch.float64)]
+        modules += [nn.ReLU() if relu else Sigmoid()]
+    return nn.Sequential(*modules[:-1]), crossbar
+
+
+def train(net, settings, data):
+    """Train a network as the trainer does for one epoch of batches in its order."""
+    trainer = Trainer(settings, builtin(settings.device, settings.states or 32), data, GoldenArray())
+    order, optimizer = trainer._order(0), QCSGD(net.parameters(), lr=1.0)
+    for start in range(0, settings.images, settings.batch):
+        chosen = order[start : start + settings.batch]
+        optimizer.param_groups[0]["lr"] = settings.rate / len(chosen)
+        optimizer.zero_grad()
+        x, labels = torch.from_numpy(trainer._train_x[chosen]), torch.from_numpy(data.train_labels[chosen])
+        cross_entropy(net(x), labels, reduction="sum").backward()
+        optimizer.step()
+
+
+def layers(net):
+    return [module for module in net if isinstance(module, QCLinear)]
+
+
+RUNS = {
+    "nearest": {"recipe": "paper"},
+    "stochastic": {"update": "stochastic"},
+    "mixed": {"update": "mixed", "batch": 20},
+    "relu": {"recipe": "best", "network": "784-24-10", "shift": 0},
+    "8 bits, differential": {"input_bits": 8, "scheme": "differential", "activation": "relu"},
+    "noise and converter": {"read_noise": 0.5, "adc_bits": 8, "policy": "verify"},
+    "stuck cells": {"stuck_off": 0.02, "device": "B", "states": 16},
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, mnist, make_settings):
+    settings = make_settings(**{**RUNS[run], "images": 330})
+    trainer = Trainer(settings, builtin(settings.device, settings.states or 32), mnist, GoldenArray())
+    trainer.initialise()
+    for _ in trainer.run_epoch():
+        if trainer.progress.image >= 330:
+            break
+    net, crossbar = build(settings)
+    train(net, settings, mnist)
+    for layer, mine in zip(trainer.network.layers, layers(net), strict=True):
+        assert (layer.levels == mine.on_array.levels).all()
+        assert layer.offsets.tobytes() == mine.on_array.offsets.tobytes()
+        for wanted, got in zip(
+            trainer.array.read(layer.region), crossbar.array.read(layer.region), strict=True
+        ):
+            assert (wanted == got).all()
+        if mine.bias is not None:
+            assert layer.bias.tobytes() == mine.bias.detach().numpy().tobytes()
+    assert trainer.network.rounding_position == crossbar.rounding_position
+    assert trainer.array.positions().programming == crossbar.array.positions().programming
+
+
+@pytest.mark.parametrize("update", ["nearest", "stochastic", "mixed"])
+def test_the_gradient_is_the_hosts_to_the_last_bit(update, mnist, make_settings):
+    settings = make_settings(update=update, images=32)
+    trainer = Trainer(settings, builtin("A"), mnist, GoldenArray())
+    trainer.initialise()
+    wanted = {}
+
+    def note(layer, x, x_scale, delta, rate):
+        d, largest, top = trainer.network.errors(layer, delta, x_scale)
+        wanted[layer.index] = (x.astype(np.int64).T @ d).T * (largest / top), delta.sum(axis=0)
+
+    trainer.network.update = note
+    x, labels = trainer._train_x, trainer._train_labels
+    trainer.network.train_batch(x, labels, 0.1, np.zeros(32))
+    net, _ = build(settings)
+    cross_entropy(net(torch.from_numpy(x)), torch.tensor(labels), reduction="sum").backward()
+    for index, layer in enumerate(layers(net)):
+        gradient, total = wanted[index]
+        assert np.abs(gradient).max() > 0
+        assert layer.gradient.numpy().tobytes() == np.ascontiguousarray(gradient).tobytes()
+        assert layer.bias.grad.numpy() == pytest.approx(total, rel=1e-12)
+
+
+def ideal(seed=1, **settings):
+    return Crossbar("ideal", states=64, seed=seed, weight_range=3.0, **settings)
+
+
+def test_gradients_of_a_mixed_network_are_those_of_a_float_network():
+    """Float layers before and after, 64 ideal states: off by the quantisation to 8 bits and no more."""
+    torch.manual_seed(3)
+    crossbar = ideal()
+    qc = QCLinear(20, 12, crossbar, dtype=torch.float64)
+    before, after = nn.Linear(5, 20).double(), nn.Linear(12, 3).double()
+    x, weights = torch.randn(7, 5, dtype=torch.float64), torch.randn(7, 3, dtype=torch.float64)
+
+    def loss(middle):
+        return (after(middle(torch.sigmoid(before(x)))) * weights).sum()
+
+    found = {}
+    for name, middle in (("qc", qc), ("float", lambda a: a @ qc.weight.T + qc.bias)):
+        for module in (before, after, qc):
+            module.zero_grad()
+        loss(middle).backward()
+        found[name] = [p.grad.clone() for module in (before, after) for p in module.parameters()] + [
+            qc.bias.grad
+        ]
+        if name == "qc":
+            gradient = qc.gradient
+    assert torch.allclose(
+        after(qc(torch.sigmoid(before(x)))),
+        after(torch.sigmoid(before(x)) @ qc.weight.T + qc.bias),
+        atol=0.02,
+    )
+    for got, wanted in zip(found["qc"], found["float"], strict=True):
+        assert (got - wanted).abs().max() < 0.02 * wanted.abs().max()
+    weight = qc.weight.clone().requires_grad_()
+    loss(lambda a: a @ weight.T + qc.bias).backward()
+    assert (gradient - weight.grad).abs().max() < 0.02 * weight.grad.abs().max()
+
+
+def test_two_backward_passes_are_one_of_both_batches():
+    torch.manual_seed(1)
+    x, w = torch.rand(8, 6), torch.randn(8, 4)
+    together, apart = QCLinear(6, 4, ideal()), QCLinear(6, 4, ideal())
+    (together(x) * w).sum().backward()
+    for half in (slice(0, 3), slice(3, 8)):
+        (apart(x[half]) * w[half]).sum().backward()
+    assert torch.equal(together.gradient, apart.gradient)
+    QCSGD(together.parameters(), lr=0.3).step()
+    QCSGD(apart.parameters(), lr=0.3).step()
+    assert torch.equal(together.weight, apart.weight) and torch.allclose(together.bias, apart.bias)
+    assert not torch.equal(together.weight, QCLinear(6, 4, ideal()).weight)
+    apart.zero_grad()
+    assert apart.gradient is None
+    (apart(x) * w).sum().backward()
+    assert len(apart._batches) == 1
+
+
+def test_shapes_types_and_codings_of_inputs():
+    crossbar = ideal()
+    layer, binary, scaled = (
+        QCLinear(4, 3, crossbar),
+        QCLinear(4, 3, crossbar, "binary"),
+        QCLinear(4, 3, crossbar, "scaled"),
+    )
+    x = torch.tensor([[0.0, 0.2, 0.6, 1.0]])
+    pixels = torch.tensor([[0, 51, 153, 255]], dtype=torch.uint8)
+    assert torch.equal(layer(x), layer(pixels))
+    assert torch.equal(binary(x), binary((x > 0.5).to(torch.uint8)))
+    assert torch.equal(scaled(x * 4), scaled(x) * 4)
+    assert layer(x.expand(2, 5, 4)).shape == (2, 5, 3) and layer(x[0]).shape == (3,)
+    assert layer(x.double()).dtype is torch.float32 and layer.double()(x).dtype is torch.float64
+    assert layer.bias.dtype is torch.float64 and isinstance(layer.devices, nn.Parameter)
+    y = layer(x.to(torch.bfloat16).requires_grad_())
+    assert y.requires_grad
+    assert "in_features=4, out_features=3, inputs=scaled" in repr(scaled)
+
+
+def test_a_saved_network_goes_on_bit_for_bit(mnist, make_settings):
+    settings = make_settings(update="stochastic", images=320)
+
+    def rest(net):
+        train(net, settings, mnist)
+        return [array for layer in layers(net) for array in layer.crossbar.array.read(layer.on_array.region)]
+
+    net, crossbar = build(settings)
+    train(net, settings, mnist)
+    file = io.BytesIO()
+    torch.save({"net": net.state_dict(), "crossbar": crossbar.state_dict()}, file)
+    writes = crossbar.cost().writes
+    wanted = rest(net)
+    file.seek(0)
+    saved = torch.load(file)
+    other, fresh = build(settings)
+    other.load_state_dict(saved["net"])
+    fresh.load_state_dict(saved["crossbar"])
+    assert fresh.cost().writes == writes
+    for a, b in zip(wanted, rest(other), strict=True):
+        assert (a == b).all()
+    assert fresh.counters() == crossbar.counters() and fresh.cost() == crossbar.cost()
+
+
+def test_states_of_another_crossbar_are_refused_and_change_nothing():
+    crossbar, other = ideal(), Crossbar("A", seed=2)
+    layer, wrong, small = QCLinear(4, 3, crossbar), QCLinear(4, 3, other), QCLinear(3, 3, other)
+    before = layer.weight.clone()
+    with pytest.raises(CheckpointError, match="32 weight levels, and this crossbar's 64"):
+        layer.set_extra_state(wrong.get_extra_state())
+    with pytest.raises(CheckpointError, match=r"cell_levels must be \(3, 3\), not \(4, 3\)"):
+        small.set_extra_state(wrong.get_extra_state())
+    with pytest.raises(CheckpointError, match="not the state of a QCLinear"):
+        layer.set_extra_state({})
+    with pytest.raises(CheckpointError, match=r"seed 2, not 1|mean codes|spread codes"):
+        crossbar.load_state_dict(other.state_dict())
+    with pytest.raises(CheckpointError, match="not the state of a crossbar"):
+        crossbar.load_state_dict({})
+    with pytest.raises(
+        CheckpointError, match=r"layers \{'transitions': \(65, 64\), 'layer0.shadow': \(12,\)"
+    ):
+        ideal().load_state_dict(crossbar.state_dict())
+    assert torch.equal(before, layer.weight)
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("foreach", [True, False])
+def test_an_optimizer_that_cannot_program_is_noticed(make, foreach):
+    layer = QCLinear(4, 3, ideal())
+    optimizer = make(layer.parameters(), lr=0.1, foreach=foreach)
+    layer(torch.rand(2, 4)).sum().backward()
+    optimizer.step()
+    with pytest.raises(ConfigError, match=r"qcloop\.torch\.QCSGD"):
+        layer(torch.rand(2, 4))
+
+
+def test_what_cannot_be_done_says_so():
+    crossbar = ideal()
+    layer = QCLinear(4, 3, crossbar)
+    for values, message in (
+        ([0.0, 0.5, 1.5, 0.0], r"0\.\.1 \(unit\), not 1\.5: put a sigmoid"),
+        ([0.0, float("nan"), 0.0, 0.0], r"0\.\.1 \(unit\), not nan"),
+        ([0.0, 0.0, 0.0], r"inputs must be \(\.\.\., 4\), not \(1, 3\)"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            layer(torch.tensor([values]))
+    with pytest.raises(ConfigError, match=r"0 or more \(scaled\), not -1: put a ReLU"):
+        QCLinear(4, 3, crossbar, "scaled")(-torch.ones(1, 4))
+    with pytest.raises(ConfigError, match="binary, unit, scaled, not 'signed'"):
+        QCLinear(4, 3, crossbar, "signed")
+    x = torch.rand(2, 4, requires_grad=True)
+    y = layer(x)
+    with pytest.raises(ConfigError, match="not a finite number"):
+        y.backward(torch.full_like(y, float("nan")))
+    with pytest.raises(ConfigError, match="no second derivative"):
+        torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+    with pytest.raises(ConfigError, match="cannot be copied or pickled"):
+        copy.deepcopy(layer)
+    y = layer(x)
+    layer(x).sum().backward()
+    QCSGD(layer.parameters(), lr=0.1).step()
+    with pytest.raises(ArrayError, match="programmed between forward and backward"):
+        y.sum().backward()
+
+
+def test_a_crossbar_says_what_it_does_not_take():
+    array = GoldenArray(ArrayConfig(lanes=4, cells=64))
+    for settings, message in (
+        ({"rate": 0.1}, "rate is not a setting of a crossbar: the script decides it"),
+        ({"lanes": 4}, "lanes is not a setting of a crossbar: the array decides it"),
+        ({"stats": 4}, "unknown setting 'stats'"),
+        ({"states": "many"}, "states must be of type int, not 'many'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Crossbar("A", array=array, **settings)
+    crossbar = Crossbar("A", array=array)
+    QCLinear(8, 4, crossbar)
+    with pytest.raises(
+        ConfigError, match=r"8 x 5 weights needs 64 cells \(single, 4 lanes\), but 32 of 64 are left"
+    ):
+        QCLinear(8, 5, crossbar)
+    QCLinear(4, 8, crossbar)
+    with pytest.raises(ConfigError, match="lr must be a finite number above 0, not 0"):
+        QCSGD([], lr=0)
+
+
+def test_a_loss_says_what_it_does_not_take():
+    logits, labels = torch.zeros(2, 3), torch.tensor([0, 2])
+    assert cross_entropy(logits, labels).item() == pytest.approx(np.log(3))
+    for arguments, message in (
+        ((logits, labels, "none"), "reduction must be mean or sum, not 'none'"),
+        ((logits, labels[:1]), r"labels of shape \(n,\), not \(2, 3\) and \(1,\)"),
+        ((logits, labels + 1), r"integers 0\.\.2, not torch.int64 1\.\.3"),
+        ((logits, labels.float()), r"integers 0\.\.2, not torch.float32"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            cross_entropy(*arguments)
+
+
+def test_own_sigmoid_and_loss_agree_with_torch():
+    torch.manual_seed(1)
+    z = (10 * torch.randn(6, 5, dtype=torch.float64)).requires_grad_()
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    for ours, theirs in (
+        (lambda: (Sigmoid()(z) ** 2).sum(), lambda: (torch.sigmoid(z) ** 2).sum()),
+        (lambda: cross_entropy(z, labels), lambda: nn.functional.cross_entropy(z, labels)),
+        (
+            lambda: cross_entropy(z, labels, "sum"),
+            lambda: nn.functional.cross_entropy(z, labels, reduction="sum"),
+        ),
+    ):
+        values = []
+        for loss in (ours(), theirs()):
+            z.grad = None
+            loss.backward()
+            values.append((loss.detach(), z.grad.clone()))
+        assert torch.allclose(values[0][0], values[1][0], rtol=1e-12)
+        assert torch.allclose(values[0][1], values[1][1], rtol=1e-9, atol=1e-15)
+
+
+def test_frozen_devices_are_not_programmed():
+    layer = QCLinear(4, 3, ideal())
+    layer.devices.requires_grad_(False)
+    layer(torch.rand(2, 4)).sum().backward()
+    optimizer = QCSGD(layer.parameters(), lr=1.0)
+    before = layer.weight.clone()
+    optimizer.step()
+    assert torch.equal(before, layer.weight) and layer.gradient is None and layer.bias.abs().sum() > 0
+
+
+def test_counters_and_cost_are_those_of_the_array():
+    crossbar = Crossbar("A")
+    QCLinear(4, 3, crossbar)
+    assert crossbar.counters().programmed == crossbar.cost().writes == 12
+    assert isinstance(crossbar.counters(), Counters)
