@@ -39,6 +39,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_link.py
 	$(BIN)/python benchmarks/bench_boards.py
 	$(BIN)/python benchmarks/bench_sweep.py
+	$(BIN)/python benchmarks/bench_torch.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

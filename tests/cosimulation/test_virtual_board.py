@@ -80,7 +80,7 @@ def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(qcloop, tmp
     status, _, errors = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
     assert status == 3
     assert len(errors.splitlines()) == 1
-    assert f"the connection to {url} was lost" in errors and "qcloop resume" in errors
+    assert f"the connection to {url} was lost" in errors and f"qcloop resume {tmp_path / 'run'}`" in errors
     status, *_ = qcloop("resume", tmp_path / "run", "--port", "sim")
     assert status == 0
     assert metrics(tmp_path / "run") == unbroken

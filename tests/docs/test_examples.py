@@ -6,7 +6,7 @@ import shutil
 import sys
 
 import pytest
-from tutorial_blocks import ROOT, difference, environment, run_command
+from tutorial_blocks import ROOT, blocks_of, difference, environment, run_command
 
 EXAMPLES = ROOT / "examples"
 
@@ -74,6 +74,24 @@ def test_a_board_that_is_not_there_is_one_line(run):
     status, printed = run("python", EXAMPLES / "board" / "train_on_board.py", "/dev/none")
     assert status == 1
     assert printed.startswith("error: there is no port /dev/none") and printed.count("\n") == 1
+
+
+def test_pytorch(run):
+    script = EXAMPLES / "pytorch" / "train.py"
+    assert len(script.read_text().splitlines()) < 30
+    status, printed = run("python", script)
+    assert status == 0, printed
+    assert not (wrong := difference(shown("pytorch"), printed)), wrong
+
+
+def test_the_blocks_of_the_page_on_pytorch(run, tmp_path):
+    need("g++")
+    blocks = blocks_of((ROOT / "docs" / "pytorch.md").read_text())
+    assert [block.language for block in blocks] == ["python"] * 3
+    (tmp_path / "blocks.py").write_text("\n".join(block.code for block in blocks))
+    status, printed = run("python", "-W", "error", tmp_path / "blocks.py")
+    assert (status, printed) == (0, "")
+    assert (tmp_path / "work" / "network.pt").stat().st_size > 0
 
 
 def test_the_verilog_elsewhere(run):

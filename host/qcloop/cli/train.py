@@ -14,7 +14,7 @@ from qcloop.array import Array, Policy
 from qcloop.cli.progress import TrainingDisplay, print_epoch
 from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
-from qcloop.errors import ConfigError
+from qcloop.errors import ConfigError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.run.folder import ArrayFactory, Run, golden_array
 from qcloop.training.settings import RECIPES, RunSettings, resolve
@@ -162,7 +162,10 @@ def _train(run: Run) -> None:
     trainer = run.trainer
     click.echo(_describe(trainer))
     with TrainingDisplay(trainer) as display:
-        run.train(display.update, display.say)
+        try:
+            run.train(display.update, display.say)
+        except LinkError as error:
+            raise LinkError(f"{error}; then go on with `qcloop resume {run.path}`") from error
     cost = trainer.cost()
     click.echo(
         f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"

@@ -184,13 +184,12 @@ class LinkStream:
         now = monotonic()
         if now - self._heard > self._give_up:
             raise LinkError(
-                f"the board on {self.name} has not answered for {self._give_up:g} s: check it and its "
-                f"cable; a run goes on with `qcloop resume DIR`"
+                f"the board on {self.name} has not answered for {self._give_up:g} s: check it and its cable"
             )
         if now - self._moved > NO_PROGRESS:
             raise LinkError(
                 f"the board on {self.name} answers, but nothing has come through for {NO_PROGRESS:g} s: try "
-                f"a lower baud rate or a better cable; a run goes on with `qcloop resume DIR`"
+                f"a lower baud rate or a better cable"
             )
 
     # -- sending --------------------------------------------------------------------------------

@@ -97,10 +97,7 @@ class SerialTransport:
             self._port.close()
 
     def _lost(self, error: Exception) -> LinkError:
-        return LinkError(
-            f"the connection to {self.name} was lost ({error}): plug it in again; "
-            f"a run goes on with `qcloop resume DIR`"
-        )
+        return LinkError(f"the connection to {self.name} was lost ({error}): plug it in again")
 
 
 def _handle(port: Any) -> int | None:

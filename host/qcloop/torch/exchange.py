@@ -1,4 +1,6 @@
-"""Tensors to arrays and back: what the layers compute is float64 on the host."""
+"""Tensors to arrays and back. Kernels take float32 and float64, and compute in float64."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -6,21 +8,26 @@ import torch
 
 from qcloop.errors import ConfigError
 
+_DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
-def to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float64]:
-    """Return a tensor's values, float64 and contiguous; not a copy where they are that already."""
+
+def to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """Return a tensor's values, contiguous; other dtypes as float64. A view of the tensor where possible."""
     values = tensor.detach()
-    if values.dtype is not torch.float64 or values.device.type != "cpu":
-        values = values.to("cpu", torch.float64)
+    if values.device.type != "cpu" or values.dtype not in _DTYPES:
+        values = values.to("cpu", values.dtype if values.dtype in _DTYPES else torch.float64)
     return np.ascontiguousarray(values.numpy())
 
 
-def to_torch(values: npt.NDArray[np.float64], like: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of ``values`` with the dtype and the place of another."""
+def empty_like(shape: tuple[int, ...], dtype: torch.dtype) -> npt.NDArray[Any]:
+    """Return an array to be filled, of a tensor's dtype if kernels know it, else float64."""
+    return np.empty(shape, _DTYPES.get(dtype, np.float64))
+
+
+def to_torch(values: npt.NDArray[Any], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return a tensor of ``values``: a view of them where dtype and device are theirs."""
     tensor = torch.from_numpy(values)
-    if like.dtype is not torch.float64 or like.device.type != "cpu":
-        tensor = tensor.to(like.device, like.dtype)
-    return tensor
+    return tensor if device.type == "cpu" and tensor.dtype is dtype else tensor.to(device, dtype)
 
 
 def forbid_second_derivative() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.autograd.function import Function
 
 from qcloop.errors import ConfigError
-from qcloop.torch.exchange import forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import empty_like, forbid_second_derivative, to_numpy, to_torch
 from qcloop.training import compiled
 
 
@@ -23,18 +23,26 @@ def _logistic(v: Any, a: Any) -> None:
         a[k] = compiled.logistic(v[k])
 
 
+@njit(cache=True)
+def _slope(a: Any, error: Any, product: Any) -> None:
+    for k in range(len(a)):
+        product[k] = error[k] * (a[k] * (1.0 - a[k]))
+
+
 class _Sigmoid(Function):
     @staticmethod
     def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
         v = to_numpy(z)
-        ctx.a = np.empty(v.shape)
+        ctx.a = empty_like(v.shape, z.dtype)
         _logistic(v.reshape(-1), ctx.a.reshape(-1))
-        return to_torch(ctx.a, z)
+        return to_torch(ctx.a.copy(), z.dtype, z.device)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
         forbid_second_derivative()
-        return to_torch(to_numpy(grad) * (ctx.a * (1.0 - ctx.a)), grad)
+        product = empty_like(ctx.a.shape, grad.dtype)
+        _slope(ctx.a.reshape(-1), to_numpy(grad).reshape(-1), product.reshape(-1))
+        return to_torch(product, grad.dtype, grad.device)
 
 
 def sigmoid(z: torch.Tensor) -> torch.Tensor:
@@ -74,7 +82,7 @@ class _CrossEntropy(Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         forbid_second_derivative()
-        return to_torch(ctx.delta * (grad.item() / ctx.divisor), grad), None, None
+        return to_torch(ctx.delta * (grad.item() / ctx.divisor), grad.dtype, grad.device), None, None
 
 
 def cross_entropy(

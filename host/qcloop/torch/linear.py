@@ -14,7 +14,7 @@ from torch.autograd.function import Function
 from qcloop.array.contract import U8
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.torch.crossbar import Crossbar
-from qcloop.torch.exchange import forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import empty_like, forbid_second_derivative, to_numpy, to_torch
 from qcloop.training import compiled
 from qcloop.training.crossbar import F64
 
@@ -191,9 +191,9 @@ class QCLinear(nn.Module):
     def _input_error(self, delta: F64, like: torch.Tensor) -> torch.Tensor:
         """Return the error on the inputs, from the devices as they are."""
         e, e_scale = self.crossbar.backward(self.on_array, delta)
-        x_grad = np.empty(e.shape)
+        x_grad = empty_like(e.shape, like.dtype)
         _to_inputs(e, e_scale, self.on_array.weight_per_code, x_grad)
-        return to_torch(x_grad, like)
+        return to_torch(x_grad, like.dtype, like.device)
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -242,13 +242,11 @@ class _Product(Function):
     ) -> torch.Tensor:
         x8, x_scale = layer._encode(x)
         y, scale = layer.crossbar.forward(layer.on_array, x8, x_scale)
-        z = np.empty(y.shape)
+        z = empty_like(y.shape, layer.dtype)
         _affine(y, scale, layer._no_bias if bias is None else to_numpy(bias), z)
         ctx.layer, ctx.x, ctx.x_scale, ctx.programmed = layer, x8, x_scale, layer._programmed
         ctx.like = x[:0]
-        result = torch.from_numpy(z)
-        plain = x.device.type == "cpu" and layer.dtype is torch.float64
-        return result if plain else result.to(x.device, layer.dtype)
+        return to_torch(z, layer.dtype, x.device)
 
     @staticmethod
     def backward(
@@ -270,7 +268,7 @@ class _Product(Function):
         return (
             layer._input_error(delta, ctx.like) if for_x else None,
             _NO_NUMBERS if for_devices else None,
-            to_torch(total, grad) if for_bias else None,
+            to_torch(total, grad.dtype, grad.device) if for_bias else None,
             None,
         )
 
