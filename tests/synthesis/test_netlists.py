@@ -18,7 +18,7 @@ from qcloop_hdl.verilog import TOP
 pytestmark = pytest.mark.synthesis
 
 #: Programs of a few thousand clocks after the memory is cleared, which have every operation between them.
-SEEDS = (0, 1, 2, 5)
+SEEDS = (0, 5)
 MODELS = Path(__file__).with_name("ecp5_models.v")
 
 
