@@ -76,6 +76,19 @@ def test_a_board_that_is_not_there_is_one_line(run):
     assert printed.startswith("error: there is no port /dev/none") and printed.count("\n") == 1
 
 
+def test_a_sweep(run, tmp_path):
+    shutil.copytree(EXAMPLES / "sweep", tmp_path / "work" / "examples" / "sweep")
+    page = (EXAMPLES / "sweep" / "README.md").read_text()
+    commands = re.findall(r"^    (qcloop .*)$", page, re.MULTILINE)
+    assert len(commands) == 2
+    status, printed = run("sh", "-ec", "\n".join(commands))
+    assert status == 0, printed
+    assert "18 of 18 points" in printed and (tmp_path / "work/runs/sweep/report.html").exists()
+    (block,) = blocks_of(page)
+    status, printed = run("python", "-c", block.code)
+    assert not (wrong := difference(block.output, printed)), wrong
+
+
 def test_pytorch(run):
     script = EXAMPLES / "pytorch" / "train.py"
     assert len(script.read_text().splitlines()) < 30
