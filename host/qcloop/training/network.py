@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import Array
+from qcloop.array import Array, Region
 from qcloop.array.contract import I32, U8
 from qcloop.errors import ConfigError
 from qcloop.training.crossbar import F64, Crossbar
@@ -46,7 +46,7 @@ class Network(Crossbar):
     def __init__(self, settings: RunSettings, array: Array, kernels: ModuleType) -> None:
         super().__init__(settings, array, kernels)
         shapes, config = list(pairwise(settings.layer_sizes())), array.config
-        words = sum(rows * config.row_words(cols * self.weights.devices) for rows, cols in shapes)
+        words = sum(Region(0, rows, cols * self.weights.devices).end(config) for rows, cols in shapes)
         if words > config.words:
             raise ConfigError(
                 f"network {settings.network} needs {words * config.lanes} cells ({settings.scheme}, "
