@@ -2,6 +2,7 @@
 
 import copy
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,7 +200,7 @@ def test_shapes_types_and_codings_of_inputs():
     assert "in_features=4, out_features=3, inputs=scaled" in repr(scaled)
 
 
-def test_a_saved_network_goes_on_bit_for_bit(mnist, make_settings):
+def test_a_saved_network_goes_on_bit_for_bit_on_other_lanes(mnist, make_settings):
     settings = make_settings(update="stochastic", images=320)
 
     def rest(net):
@@ -214,13 +215,14 @@ def test_a_saved_network_goes_on_bit_for_bit(mnist, make_settings):
     wanted = rest(net)
     file.seek(0)
     saved = torch.load(file)
-    other, fresh = build(settings)
+    other, fresh = build(settings, GoldenArray(ArrayConfig(lanes=4, cells=1 << 16)))
     other.load_state_dict(saved["net"])
     fresh.load_state_dict(saved["crossbar"])
     assert fresh.cost().writes == writes
     for a, b in zip(wanted, rest(other), strict=True):
         assert (a == b).all()
-    assert fresh.counters() == crossbar.counters() and fresh.cost() == crossbar.cost()
+    without_lanes = [replace(each.counters(), cycles=0) for each in (fresh, crossbar)]
+    assert without_lanes[0] == without_lanes[1] and fresh.cost() == crossbar.cost()
 
 
 def test_states_of_another_crossbar_are_refused_and_change_nothing():

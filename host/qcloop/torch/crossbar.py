@@ -1,6 +1,6 @@
 """The array that the layers of a PyTorch network share, and what belongs to all of them."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -117,10 +117,9 @@ class Crossbar(crossbar.Crossbar):
         self._counted = counted
 
     def _identity(self) -> dict[str, Any]:
-        """Return the settings that decide how training goes on, and the device by its table."""
-        names = {field.name for field in fields(RunSettings)} - _SCRIPT - {"device", "cells", "states"}
-        settings = {name: value for name, value in self.settings.to_dict().items() if name in names}
-        return settings | {
-            "mean codes": list(self.array.settings.mean),
-            "spread codes": list(self.array.settings.spread),
-        }
+        """Return the settings that decide how training goes on; the device is its table."""
+        noise = self.settings.read_noise > 0  # lanes order the read noise, nothing else
+        others = _SCRIPT | {"device", "states", "reading", "sigma", "cells"} | (set() if noise else {"lanes"})
+        settings = {name: value for name, value in self.settings.to_dict().items() if name not in others}
+        array = self.array.settings
+        return settings | {"mean codes": list(array.mean), "spread codes": list(array.spread)}
