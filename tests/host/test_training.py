@@ -311,7 +311,12 @@ def test_settings_out_of_range_are_named(given, message):
 def test_recipes_and_rules_give_what_is_left_open_and_the_user_has_the_last_word():
     paper = resolve("paper", {})
     assert (paper.network, paper.update, paper.bias, paper.batch) == ("784-16-16-10", "nearest", "none", 36)
-    assert (paper.rate, paper.decay, paper.weight_range, paper.epochs) == (1.284, 0.909, 9.29, 10)
+    assert (paper.rate, paper.decay, paper.weight_range, paper.epochs) == (1.131, 0.868, 7.96, 10)
+    assert paper.reading == "measured" and resolve("paper", {"reading": "spread"}).reading == "spread"
+    assert (
+        resolve("paper", {"device": "mine.toml"}).reading is None
+        and resolve("paper", {"sigma": 2.0}).reading is None
+    )
     assert resolve("best", {"batch": 7}).batch == 7
     assert resolve(None, {"update": "nearest"}).rate == RULE_DEFAULTS["nearest"]["rate"]
     assert resolve(None, {"update": "nearest", "rate": 0.1}).rate == 0.1

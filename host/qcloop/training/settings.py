@@ -7,6 +7,7 @@ from typing import Any
 
 from qcloop.array import ArrayConfig, Policy
 from qcloop.data.encode import MAX_SHIFT
+from qcloop.device import BUILTIN_NAMES
 from qcloop.errors import ConfigError
 from qcloop.training.weights import Scheme
 
@@ -204,10 +205,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "update": Update.NEAREST,
         "activation": Activation.SIGMOID,
         "bias": Bias.NONE,
+        "reading": "measured",
         "batch": 36,
-        "rate": 1.284,
-        "decay": 0.909,
-        "weight_range": 9.29,
+        "rate": 1.131,
+        "decay": 0.868,
+        "weight_range": 7.96,
         "epochs": 10,
     },
     "best": {
@@ -232,6 +234,9 @@ def resolve(recipe: str | None, given: dict[str, Any]) -> RunSettings:
     """
     if recipe is not None and recipe not in RECIPES:
         raise ConfigError(f"unknown recipe '{recipe}': expected one of {', '.join(RECIPES)}")
-    chosen = {**(RECIPES[recipe] if recipe else {}), **given}
+    named = dict(RECIPES[recipe]) if recipe else {}
+    if given.get("device", RunSettings.device) not in BUILTIN_NAMES or "sigma" in given:
+        named.pop("reading", None)  # a device file has its own, and `measured` has no sigma
+    chosen = {**named, **given}
     rule = _choice("update", Update, chosen.get("update", Update.MIXED))
     return replace(RunSettings(), **{**RULE_DEFAULTS[Update(rule)], **chosen})
