@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
 import serial
@@ -14,6 +15,8 @@ from qcloop.errors import LinkError
 
 #: Most bytes fetched at a time.
 _CHUNK = 1 << 16
+#: Seconds that a port without a handle to wait for is read at a time.
+_SLICE = 0.02
 
 
 class Transport(Protocol):
@@ -59,13 +62,17 @@ class SerialTransport:
         self.name = url
         # URLs know no exclusive mode; a socket has one client by itself.
         options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
+        if not url.startswith("rfc2217:"):  # pyserial's has none
+            options["write_timeout"] = 5
         try:
-            self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=5, **options)
+            self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, **options)
         except (serial.SerialException, OSError, ValueError) as error:
             raise LinkError(_reason(url, error)) from error
         with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
             self._port.set_low_latency_mode(True)
         self._handle = _handle(self._port)
+        if self._handle is None:
+            self._port.timeout = _SLICE  # once: a port is configured anew, over the network where it is there
 
     def read(self, timeout: float) -> bytes:
         """Return what has come, at least a byte, or nothing after so many seconds.
@@ -78,9 +85,11 @@ class SerialTransport:
                 if not select.select([self._handle], [], [], timeout)[0]:
                     return b""
                 return bytes(port.read(_CHUNK))
-            port.timeout = timeout
-            first = port.read(1)
-            return bytes(first + port.read(port.in_waiting)) if first else b""
+            deadline = monotonic() + timeout
+            while not (waiting := port.in_waiting) and monotonic() < deadline:
+                if first := port.read(1):
+                    return bytes(first + port.read(port.in_waiting))
+            return bytes(port.read(waiting))
         except (serial.SerialException, OSError, TypeError) as error:
             raise self._lost(error) from error
 
