@@ -43,7 +43,7 @@ class ByteBoard(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.link = link = Link(self._link, self._config.info)
+        m.submodules.link = link = Link(self._link, self._config.info, registered=self._config.registered)
         engine = Engine(self._config)
         m.submodules.engine = ResetInserter(link.restart)(engine)
         wiring.connect(m, link.requests, engine.rx)

@@ -11,8 +11,9 @@ from qcloop_hdl.memory import read_register
 
 #: Bytes of the encoder's buffer: a run and what is being written behind it.
 BUFFER = 512
-#: Bytes that are kept free: the end of a long run and of a frame are written without asking for room.
-_MARGIN = 4
+#: Bytes that are kept free: the end of a long run and of a frame are written without asking for
+#: room, and whether there is some is known a clock late.
+_MARGIN = 8
 #: Longest run without a zero, and its code.
 _RUN, _FULL = 254, 255
 
@@ -20,16 +21,18 @@ _RUN, _FULL = 254, 255
 class ByteMemory(wiring.Component):
     """Bytes in a block RAM. A read of the byte that is being written is none: ``read_data`` stays.
 
-    Latency: a clock. No initial contents; reset: none.
+    Latency: a clock; ``registered``, a byte is written a clock later. No initial contents; reset: none.
 
     Parameters
     ----------
     depth : int
         A power of two.
+    registered : bool
+        Put a register before the port that writes.
     """
 
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
+    def __init__(self, depth: int, *, registered: bool = False) -> None:
+        self._depth, self._registered = depth, registered
         address = range(depth)
         super().__init__(
             {
@@ -54,15 +57,17 @@ class ByteMemory(wiring.Component):
         write, read = memory.write_port(), memory.read_port(domain="comb")
         # With this register the read port becomes the synchronous one of a block RAM.
         register = read_register(8)
-        m.d.comb += [
+        m.d["sync" if self._registered else "comb"] += [
             write.en.eq(self.write_enable),
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
+        ]
+        m.d.comb += [
             read.addr.eq(self.read_address),
             self.read_data.eq(register),
         ]
         # So synthesis can see that they never meet, and builds nothing for a collision.
-        meet = self.write_enable & (self.write_address == self.read_address)
+        meet = write.en & (write.addr == self.read_address)
         with m.If(self.read_enable & ~meet):
             m.d.sync += register.eq(read.data)
         return m
@@ -134,6 +139,11 @@ class CobsEncoder(wiring.Component):
     and of a frame. Back-pressure: on both sides.
 
     Reset: empty, at the start of a frame.
+
+    Parameters
+    ----------
+    registered : bool
+        The memory is slow beside logic: with registers around it, a byte leaves every two clocks.
     """
 
     i: In(stream.Signature(Content))
@@ -141,18 +151,21 @@ class CobsEncoder(wiring.Component):
     #: All content that came has left.
     idle: Out(1)
 
+    def __init__(self, *, registered: bool = False) -> None:
+        self._registered = registered
+        super().__init__()
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.buffer = buffer = ByteMemory(BUFFER)
+        m.submodules.buffer = buffer = ByteMemory(BUFFER, registered=self._registered)
         # Place of the run's code; that behind the last byte of the run is `place`. What is before the code
         # may leave; `leaving` is the next to do so.
         code, place, leaving = (Signal(range(BUFFER), init=init) for init in (0, 1, 0))
         count = Signal(8, init=1)
-        offered = Signal()
         full = Signal()
+        m.d.sync += full.eq((leaving - place)[: len(place)] < _MARGIN)  # of the clock before
         m.d.comb += [
-            full.eq((leaving - place)[: len(place)] < _MARGIN),
             buffer.write_address.eq(place),
             buffer.write_data.eq(self.i.payload.byte),
         ]
@@ -187,22 +200,34 @@ class CobsEncoder(wiring.Component):
                 m.d.sync += [code.eq(place + 1), place.eq(place + 2), count.eq(1)]
                 m.next = "CONTENT"
 
-        # The reading side: `o` is a register behind the memory's own.
-        there, fetch = Signal(), Signal()
+        self._leave(m, buffer, code, leaving)
+        m.d.comb += self.idle.eq(machine.ongoing("CONTENT") & (leaving == code) & ~self._holds)
+        return m
+
+    def _leave(self, m: Module, buffer: Any, code: Any, leaving: Any) -> None:
+        """Read what may leave: `o` is the memory's own register, or the one behind it."""
+        written, coming, offered, fetch = Signal.like(code), Signal(), Signal(), Signal()
+        payload = Signal(8)
+        self._holds = coming | offered
+        if self._registered:
+            m.d.sync += [written.eq(code), coming.eq(fetch), payload.eq(buffer.read_data)]
+            came = coming
+        else:
+            m.d.comb += [written.eq(code), payload.eq(buffer.read_data)]
+            came = fetch
         m.d.comb += [
-            there.eq(leaving != code),
-            fetch.eq(there & (~offered | self.o.ready)),
+            fetch.eq((leaving != written) & ~coming & (~offered | self.o.ready)),
             buffer.read_address.eq(leaving),
             buffer.read_enable.eq(fetch),
             self.o.valid.eq(offered),
-            self.o.payload.eq(buffer.read_data),
-            self.idle.eq(machine.ongoing("CONTENT") & ~there & ~offered),
+            self.o.payload.eq(payload),
         ]
         with m.If(fetch):
-            m.d.sync += [leaving.eq(leaving + 1), offered.eq(1)]
+            m.d.sync += leaving.eq(leaving + 1)
+        with m.If(came):
+            m.d.sync += offered.eq(1)
         with m.Elif(self.o.ready):
             m.d.sync += offered.eq(0)
-        return m
 
     @staticmethod
     def _close(m: Module, buffer: Any, code: Any, count: Any) -> None:

@@ -88,6 +88,15 @@ class EngineConfig:
         return self.side.bit_length()
 
     @property
+    def registered(self) -> bool:
+        """Whether what the memories read passes a register before any logic.
+
+        Block RAM of the families with much of it takes half a clock to answer. An iCE40's clock is slow
+        beside its memories', and a register without logic before it costs a cell of logic.
+        """
+        return self.memory is MemoryKind.BLOCK
+
+    @property
     def row_words(self) -> int:
         """Words of the longest row: depth of the vector buffer when it is ``lanes`` bytes wide."""
         return self.array.row_words(self.side)

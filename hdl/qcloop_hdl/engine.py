@@ -33,7 +33,7 @@ from qcloop_hdl.grng import Grng16
 from qcloop_hdl.mac import Mac, MacSettings
 from qcloop_hdl.memory import CellMemory, read_register
 from qcloop_hdl.programmer import Cell, Programmer
-from qcloop_hdl.tally import Tally
+from qcloop_hdl.tally import Event, Tally
 
 _PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 _PROGRAMS = (Operation.PROGRAM, Operation.PROGRAM_BLOCK)
@@ -111,7 +111,9 @@ class Engine(Configured):
     them must take answers at the same time. A vector's products take what :class:`Mac` says; a cell of
     PROGRAM and PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 7 an attempt and one more),
     when its sample is there. Everything else takes at most 60 clocks besides one for each byte, two more
-    for each cell that is read, one for each counter, and for CONFIGURE each operand once more.
+    for each cell that is read, one for each counter, and for CONFIGURE each operand once more. In block RAM,
+    with registers around the memories, a cell takes 6 clocks (VERIFY: 11 an attempt), what is read, a cell or
+    a counter, 4 clocks, and an operand of CONFIGURE 4 more.
 
     Back-pressure: on both ports, anywhere.
 
@@ -157,7 +159,7 @@ class _Elaboration:
         m.submodules.mac = self.mac = Mac(config)
         m.submodules.programming_noise = self.programming_noise = Grng16(1)
         m.submodules.read_noise = self.read_noise = Grng16(config.lanes)
-        m.submodules.tally = self.tally = Tally(config.info.encode())
+        m.submodules.tally = self.tally = Tally(config.info.encode(), registered=config.registered)
         m.submodules.multiplier = self.multiplier = _Multiplier(config.side_bits)
         m.submodules.operands = self.operands = Memory(shape=8, depth=config.buffer, init=[])
 
@@ -172,7 +174,8 @@ class _Elaboration:
         self.mac_settings = Signal(MacSettings)
         #: Words at the end of the memory that were never programmed.
         self.unprogrammed = Signal(range(config.words + 1), init=config.words)
-        #: `base`, and behind the region's or up to the listed word; the same and the unprogrammed words.
+        #: `base`, and behind the region's or up to the listed word, a clock late with registers around the
+        #: memories; the same and the unprogrammed words.
         self.end, self.reach = Signal(_WORD + 1), Signal(_WORD + 2)
         #: The region starts behind the first unprogrammed word, ends behind the memory's end, and behind the
         #: first unprogrammed word.
@@ -204,11 +207,17 @@ class _Elaboration:
         #: The byte is the last in the operand buffer.
         self.full = Signal()
         self.replaying = Signal()
+        #: The operand at `index` goes to `stage`.
+        self.shift_operand = Signal()
+        #: The operand at `index` has passed the registers around the buffer, and `end` has followed it.
+        self.settled = Signal()
         self.step_cell, self.step_word, self.first_col = Signal(), Signal(), Signal()
         self.sweeping, self.loading, self.fetching, self.running = (Signal() for _ in range(4))
         #: `end` is the region's.
         self.checking = Signal()
         self.put, self.room = Signal(), Signal()
+        #: What is counted, or, with `clear`, the counter that becomes zero.
+        self.event, self.clear = Signal(Event), Signal()
         self.answer = Signal(8)
 
         self._registers()
@@ -236,6 +245,14 @@ class _Elaboration:
         self.m.d.sync += self.status.eq(status)
         self.m.next = "SWALLOW"
 
+    def _late(self, value: Any) -> Any:
+        """Return a value, or, with registers around the memories, what it was a clock before."""
+        if not self.config.registered:
+            return value
+        register = Signal.like(value, reset_less=True)
+        self.m.d.sync += register.eq(value)
+        return register
+
     # -- registers ------------------------------------------------------------------------------
 
     def _registers(self) -> None:
@@ -243,11 +260,12 @@ class _Elaboration:
         read, write = self.operands.read_port(domain="comb"), self.operands.write_port()
         # With this register the read port becomes the synchronous one of a block RAM.
         operand = read_register(8)
+        self.operand = self._late(operand)
         m.d.comb += [
-            read.addr.eq(self.next_index),
+            read.addr.eq(self.index if self.config.registered else self.next_index),
             write.addr.eq(self.index),
             write.data.eq(rx.payload),
-            self.byte.eq(Mux(self.replaying, operand, rx.payload)),
+            self.byte.eq(Mux(self.replaying, self.operand, rx.payload)),
             self.next_index.eq(self.index),
             self.full.eq(self.index + 1 == self.remaining),
         ]
@@ -269,9 +287,9 @@ class _Elaboration:
 
         One condition and one choice for each register take the least logic.
         """
-        m, product = self.m, self.multiplier.product
+        m, product, rx = self.m, self.multiplier.product, self.engine.rx.payload
         base, rows, cols, stage = self.base, self.rows, self.cols, self.stage
-        region = Cat(base, rows, cols, self.byte)[8:]
+        region = Cat(base, rows, cols, rx)[8:]
         with m.If(self.shift_region | self.step_word):
             m.d.sync += base.eq(Mux(self.step_word, base + 1, region[:_WORD]))
         with m.If(self.shift_region | self.turn_rows):
@@ -279,12 +297,15 @@ class _Elaboration:
         with m.If(self.shift_region | self.keep_words):
             # As the complement, a comparison with it takes no inverters.
             m.d.sync += cols.eq(Mux(self.keep_words, ~product, region[2 * _WORD :]))
-        with m.If(self.shift_stage | self.turn_stage):
+        # With registers around the buffer, the operand is in the last of them two clocks later.
+        first = self._late(self.shift_operand)
+        second = self._late(first)
+        with m.If(self.shift_stage | second | self.turn_stage):
             m.d.sync += stage.eq(Mux(self.turn_stage, stage.rotate_left(1), Cat(stage[8:], self.byte)))
 
         counters = Mux(self._is(Operation.COUNTERS), COUNTERS * COUNTER_BYTES, product)
         results = Mux(self._is(Operation.INFO), INFO_BYTES, counters)
-        length = Mux(self.shift_length, Cat(self.remaining[8:], self.byte), results)
+        length = Mux(self.shift_length, Cat(self.remaining[8:], rx), results)
         with m.If(self.shift_length | self.keep_results | self.count_down):
             m.d.sync += self.remaining.eq(Mux(self.count_down, self.remaining - 1, length))
 
@@ -306,7 +327,7 @@ class _Elaboration:
                 m.next = "OPERATION"
 
     def _receive(self) -> None:
-        m, byte = self.m, self.byte
+        m, byte = self.m, self.engine.rx.payload
         with m.State("OPERATION"):
             self._take()
             m.d.comb += self.engine.idle.eq(~self.engine.rx.valid & ~self.engine.tx.valid)
@@ -380,26 +401,44 @@ class _Elaboration:
             with m.Else():
                 m.d.comb += self.multiplier.start.eq(1)
                 m.next = "START"
-        with m.State("START"):
-            # The product is zero, and `end` the region's first word.
-            m.d.comb += self.checking.eq(1)
-            m.d.sync += self.gap.eq(_above(self.reach, config.words))
-            m.next = "WORDS"
-        with m.State("WORDS"):
-            m.d.comb += self.checking.eq(1)
-            # Kept for the next clock: a path through two adders and no further.
-            m.d.sync += [
-                self.beyond.eq(self.multiplier.overflow | _above(self.end, config.words)),
-                self.past.eq(_above(self.reach, config.words)),
-            ]
-            with m.If(multiplied):
-                m.next = "PLACES"
+        late = config.registered
+        for state, following in (("START", "FIRST" if late else "WORDS"), *(("FIRST", "WORDS"),) * late):
+            with m.State(state):
+                # The product is zero, and `end`, at the latest in FIRST, the region's first word.
+                m.d.comb += self.checking.eq(1)
+                m.d.sync += self.gap.eq(_above(self.reach, config.words))
+                m.next = following
+        for state, following in (("WORDS", "END" if late else "PLACES"), *(("END", "PLACES"),) * late):
+            with m.State(state):
+                m.d.comb += self.checking.eq(1)
+                # Kept for the next clock: a path through two adders and no further.
+                m.d.sync += [
+                    self.beyond.eq(self.multiplier.overflow | _above(self.end, config.words)),
+                    self.past.eq(_above(self.reach, config.words)),
+                ]
+                with m.If(multiplied):
+                    m.next = following
         with m.State("PLACES"):
             self._check_words()
-        with m.State("LENGTHS"), m.If(multiplied):
-            self._check_lengths()
-        with m.State("RESULTS"), m.If(multiplied):
-            self._check_results()
+        self._check_products(multiplied)
+
+    def _check_products(self, multiplied: Any) -> None:
+        """Check what the operands and the results must count."""
+        m, product, overflow = self.m, self.multiplier.product, self.multiplier.overflow
+        reads = self._is(Operation.READ)
+        too_long = self._is(Operation.PROGRAM_BLOCK) & _above(product, self.config.buffer)
+        differs = self._late((product != self.remaining) | overflow | too_long)
+        # A product has four bytes.
+        too_many = self._late(overflow | product[-2:].any() & ~reads)
+        known = multiplied & self._late(multiplied)
+        with m.State("LENGTHS"), m.If(known):
+            self._check_lengths(differs)
+        with m.State("RESULTS"), m.If(known):
+            with m.If(too_many):
+                self._refuse(Status.LENGTH)
+            with m.Else():
+                m.next = "STATUS"
+                m.d.comb += self.keep_results.eq(reads)
 
     def _check_words(self) -> None:
         m, config = self.m, self.config
@@ -422,14 +461,13 @@ class _Elaboration:
         with m.Else():
             m.next = "FILL"
 
-    def _check_lengths(self) -> None:
-        m, product = self.m, self.multiplier.product
-        too_long = self._is(Operation.PROGRAM_BLOCK) & _above(product, self.config.buffer)
+    def _check_lengths(self, differs: Any) -> None:
+        m = self.m
         with m.If(self._is(Operation.READ)):
             m.next = "RESULTS"
             with m.If(self.remaining != 0):
                 self._refuse(Status.LENGTH)
-        with m.Elif((product != self.remaining) | self.multiplier.overflow | too_long):
+        with m.Elif(differs):
             self._refuse(Status.LENGTH)
         with m.Elif(self._is(Operation.PROGRAM_BLOCK)):
             m.next = "FILL"
@@ -438,16 +476,6 @@ class _Elaboration:
         with m.Else():
             m.d.comb += self.multiplier.start.eq(1)
             m.next = "RESULTS"
-
-    def _check_results(self) -> None:
-        m, product = self.m, self.multiplier.product
-        reads = self._is(Operation.READ)
-        # A product has four bytes.
-        with m.If(self.multiplier.overflow | product[-2:].any() & ~reads):
-            self._refuse(Status.LENGTH)
-        with m.Else():
-            m.next = "STATUS"
-            m.d.comb += self.keep_results.eq(reads)
 
     def _multiply(self) -> None:
         """Feed the multiplier: rows * row_words, then what the operands and the results must count."""
@@ -481,8 +509,9 @@ class _Elaboration:
         m = self.m
         with m.State("FILL"):
             self._take()
+            # Not `take`, which asks in other states what comes late.
             m.d.comb += [
-                self.operands_write.eq(self.take),
+                self.operands_write.eq(self.engine.rx.valid),
                 self.shift_stage.eq(self.take & self._is(Operation.PROGRAM)),
                 self.count_thirds.eq(self.take & (self._is(Operation.PROGRAM) | self._in_tables())),
             ]
@@ -503,7 +532,7 @@ class _Elaboration:
                 m.d.comb += [
                     self.programming_noise.restart.eq(1),
                     self.read_noise.restart.eq(1),
-                    self.tally.clear.eq(1),
+                    self.clear.eq(1),
                 ]
                 m.d.sync += self.programmer.settings.states.eq(0)
 
@@ -511,7 +540,7 @@ class _Elaboration:
         return self._is(Operation.CONFIGURE) & (self.index >= TABLES_START)
 
     def _check_byte(self) -> None:
-        m, byte = self.m, self.byte
+        m, byte = self.m, self.engine.rx.payload
         last = self.third == ENTRY_BYTES - 1
         with m.If(self._is(Operation.CONFIGURE)):
             wrong = Signal()
@@ -530,15 +559,15 @@ class _Elaboration:
             level = Mux(listed, byte[2:], byte)
             with m.If((last | ~listed) & (level >= self.programmer.settings.states)):
                 m.d.sync += self.status.eq(Status.LEVEL)
-            with m.If(last & ~(self._word() < ~self.cols)):
+            with m.If(last & ~(self._word(byte) < ~self.cols)):
                 m.d.sync += self.status.eq(Status.CELL)
 
-    def _place(self) -> Any:
+    def _place(self, byte: Any) -> Any:
         """Return the place of a listed cell whose third byte is there."""
-        return Cat(self.stage, self.byte)[:PLACE_BITS]
+        return Cat(self.stage, byte)[:PLACE_BITS]
 
-    def _word(self) -> Any:
-        return self._place()[self.config.lane_bits :]
+    def _word(self, byte: Any) -> Any:
+        return self._place(byte)[self.config.lane_bits :]
 
     def _replay(self) -> None:
         m, request = self.m, self.programmer.request
@@ -546,16 +575,19 @@ class _Elaboration:
         with m.State("REPLAY"):
             advance = Signal()
             m.d.comb += self.replaying.eq(1)
-            with m.If(self._is(Operation.CONFIGURE)):
+            self._settle(advance)
+            with m.If(listed & (self.third != ENTRY_BYTES - 1)):
+                m.d.comb += [advance.eq(1), self.shift_operand.eq(1), self.count_thirds.eq(1)]
+            with m.Elif(~self.settled):
+                pass
+            with m.Elif(self._is(Operation.CONFIGURE)):
                 m.d.comb += [
                     advance.eq(1),
-                    self.shift_stage.eq(1),
+                    self.shift_operand.eq(1),
                     self.count_thirds.eq(self._in_tables()),
-                    self.tally.clear.eq(1),
+                    self.clear.eq(1),
                 ]
                 self._configure()
-            with m.Elif(listed & (self.third != ENTRY_BYTES - 1)):
-                m.d.comb += [advance.eq(1), self.shift_stage.eq(1), self.count_thirds.eq(1)]
             with m.Else():
                 m.d.comb += [
                     request.valid.eq(1),
@@ -570,8 +602,18 @@ class _Elaboration:
         with m.State("DRAIN"), m.If(~self.programmer.busy):
             m.next = "STATUS"
 
+    def _settle(self, advance: Any) -> None:
+        """With registers around the memories, wait for three clocks, but not within a listed cell."""
+        m = self.m
+        if not self.config.registered:
+            m.d.comb += self.settled.eq(1)
+            return
+        waited = Signal(3)
+        m.d.sync += waited.eq(Mux(self.replaying & ~advance, Cat(1, waited[:2]), 0))
+        m.d.comb += self.settled.eq(waited.all())
+
     def _configure(self) -> None:
-        m, byte, word = self.m, self.byte, Cat(self.stage[8:], self.byte)
+        m, byte, word = self.m, self.operand, Cat(self.stage[8:], self.operand)
         programmer, mac = self.programmer.settings, self.mac_settings
         fields = {
             0: programmer.policy.eq(byte),
@@ -615,7 +657,9 @@ class _Elaboration:
     def _reply(self) -> None:
         m = self.m
         good = self.status == Status.OK
-        products = self._is(*_PRODUCTS)
+        products, reads = (self._late(self._is(*some)) for some in (_PRODUCTS, (Operation.READ,)))
+        sizes = Mux(self._is(Operation.READ), CELL_BYTES, COUNTER_BYTES)
+        final = self.part == self._late(Mux(self._is(*_PRODUCTS), PRODUCT_BYTES, sizes)[:3] - 1)[:3]
         results = good & self._is(Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
         length = Mux(products, self.multiplier.product << 2, self.remaining) & results.replicate(_WORD)
         with m.State("STATUS"):
@@ -636,31 +680,32 @@ class _Elaboration:
         with m.State("FETCH"):
             m.d.comb += [self.fetching.eq(1), self.running.eq(1)]
             m.next = "SEND"
-            with m.If(self._is(Operation.READ)):
+            with m.If(~products if self.config.registered else reads):
                 m.next = "CELL"
         with m.State("CELL"):
-            m.next = "SEND"
+            m.next = "WORD" if self.config.registered else "SEND"
+        if self.config.registered:
+            with m.State("WORD"):
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.next = "SEND"
         with m.State("SEND"):
             m.d.comb += self.running.eq(1)
-            self._send(products)
+            self._send(products, reads, final)
 
-    def _send(self, products: Any) -> None:
+    def _send(self, products: Any, reads: Any, final: Any) -> None:
         m, mac = self.m, self.mac
-        final = Signal()
-        word = self._word_byte(self.tally.count), COUNTER_BYTES
+        word = self._word_byte(self.tally.count)
         items = {
             Operation.INFO: word,
-            Operation.READ: (self._word_byte(self.cell.as_value()), CELL_BYTES),
+            Operation.READ: self._word_byte(self.cell.as_value()),
             Operation.COUNTERS: word,
         }
-        m.d.comb += [
-            self.answer.eq(self._word_byte(mac.result.payload)),
-            final.eq(self.part == PRODUCT_BYTES - 1),
-        ]
+        m.d.comb += self.answer.eq(self._word_byte(mac.result.payload))
         with m.Switch(self.operation):
-            for operation, (byte, size) in items.items():
+            for operation, byte in items.items():
                 with m.Case(operation):
-                    m.d.comb += [self.answer.eq(byte), final.eq(self.part == size - 1)]
+                    m.d.comb += self.answer.eq(byte)
         m.d.comb += self.put.eq(~products | mac.result.valid)
         with m.If(products & ~mac.result.valid & ~mac.busy & (self.remaining == 0)):
             m.next = "OPERATION"
@@ -671,7 +716,7 @@ class _Elaboration:
                 m.d.comb += self.count_down.eq(1)
                 with m.If(final):
                     m.d.comb += [
-                        self.step_cell.eq(self._is(Operation.READ)),
+                        self.step_cell.eq(reads),
                         self.next_index.eq(self.index + 1),
                     ]
                     m.next = "FETCH"
@@ -699,10 +744,11 @@ class _Elaboration:
             self.lane.eq(self.col - 1),
             row_end.eq(self.col == Mux(packed, self.rows, self.cols)),
             word_end.eq(row_end | ~self.col[:bits].any()),
-            self.end.eq(self.base + Mux(self.checking, product, Mux(listed, self._word(), 0))),
             self.reach.eq(self.end + self.unprogrammed),
             self.fresh.eq(self.reach == self.config.words),
         ]
+        end = self.base + Mux(self.checking, product, Mux(listed, self._word(self.operand), 0))
+        m.d.comb += self.end.eq(self._late(end))
         with m.If(self.first_col | self.step_cell):
             m.d.sync += self.col.eq(Mux(self.first_col | row_end, 1, self.col + 1))
         with m.If(self.step_cell & word_end & ~packed):
@@ -713,10 +759,10 @@ class _Elaboration:
     def _settings(self) -> None:
         m = self.m
         for port in (self.programming_noise.seed, self.read_noise.seed):
-            m.d.comb += port.payload.eq(self.byte)
+            m.d.comb += port.payload.eq(self.operand)
         m.d.comb += [
             self.programmer.table_level.eq(self.programmer.settings.states),
-            self.programmer.table_entry.eq(Cat(self.stage, self.byte)),
+            self.programmer.table_entry.eq(Cat(self.stage, self.operand)),
         ]
 
     def _programmer(self) -> None:
@@ -724,13 +770,13 @@ class _Elaboration:
         listed, bits = self._is(Operation.PROGRAM), self.config.lane_bits
         m.d.comb += [
             request.payload.address.eq(self.end),
-            request.payload.lane.eq(Mux(listed, self._place()[:bits], self.lane)),
-            request.payload.level.eq(Mux(listed, self.byte[2:], self.byte)),
+            request.payload.lane.eq(Mux(listed, self._place(self.operand)[:bits], self.lane)),
+            request.payload.level.eq(Mux(listed, self.operand[2:], self.operand)),
             request.payload.fresh.eq(self.fresh),
             self.programmer.z.valid.eq(z.valid),
             self.programmer.z.payload.eq(z.payload[0]),
             z.ready.eq(self.programmer.z.ready),
-            self.mac.lent.eq(self._is(*_PROGRAMS)),
+            self.mac.lent.eq(self._late(self._is(*_PROGRAMS))),
             self.mac.draw.eq(self.programmer.draw),
             self.programmer.drawn.eq(self.mac.drawn),
         ]
@@ -762,54 +808,63 @@ class _Elaboration:
 
     def _memory(self) -> None:
         m, memory, programmer, mac = self.m, self.memory, self.programmer, self.mac
-        programs, products = self._is(*_PROGRAMS), self._is(*_PRODUCTS)
+        programs, products = (self._late(self._is(*some)) for some in (_PROGRAMS, _PRODUCTS))
         address, lane = Signal(self.config.address_bits), Signal(self.config.lane_bits)
+        # What is no product's comes a clock later where there is much memory, far apart, and is read at once.
+        own = self._late(Mux(programs, programmer.address, self.base))
         m.d.comb += [
-            address.eq(Mux(products, mac.memory_address, Mux(programs, programmer.address, self.base))),
+            address.eq(Mux(products, mac.memory_address, own)),
             lane.eq(Mux(programs, programmer.lane, self.lane)),
             memory.read_address.eq(address),
             memory.write_address.eq(address),
-            memory.read_enable.eq(
-                mac.memory_enable | programmer.read | self.fetching & self._is(Operation.READ)
-            ),
+            memory.read_enable.eq(mac.memory_enable),
             mac.memory_data.eq(memory.read_data),
         ]
         cell = self.cell
         with m.Switch(lane):
             for number in range(self.config.lanes):
                 with m.Case(number):
-                    m.d.sync += cell.eq(memory.read_data[number])
+                    m.d.sync += cell.eq(mac.word[number])
         m.d.comb += programmer.cell.eq(cell)
         written = Signal(Cell)
         with m.If(~self.sweeping):
             m.d.comb += written.eq(
-                Mux(programs, programmer.written.as_value(), Cat(self.stage[8:], self.byte))
+                Mux(programs, programmer.written.as_value(), Cat(self.stage[8:], self.engine.rx.payload))
             )
+        if not self.config.registered:
+            with m.If(programmer.read | self.fetching & self._is(Operation.READ)):
+                m.d.comb += memory.read_enable.eq(1)
+        written = self._late(written)
+        writing = programmer.write | self.loading
         for number in range(self.config.lanes):
             m.d.comb += [
                 memory.write_data[number].eq(written),
-                memory.write_enable[number].eq(
-                    self.sweeping | (lane == number) & (programmer.write | self.loading)
-                ),
+                memory.write_enable[number].eq(self._late(self.sweeping | (lane == number) & writing)),
             ]
 
     def _count(self) -> None:
         """Send the programmer's events to the counters, or, turn by turn, those of the products."""
-        m, event, mac = self.m, self.tally.event, self.mac
-        turn = Signal()
-        cycles, saturated = Signal(2), Signal(2)
-        m.d.sync += turn.eq(~turn)
+        m, event, mac = self.m, self.event, self.mac
+        # With registers around the memories, every other clock is free for the counters.
+        slow = int(self.config.registered)
+        phase = Signal(1 + slow)
+        cycles, saturated = Signal(2 + slow), Signal(2 + slow)
+        m.d.sync += phase.eq(phase + 1)
         for number, (pending, pulse) in enumerate(((cycles, mac.word_read), (saturated, mac.saturated))):
-            m.d.sync += pending.eq(Mux(turn == number, 0, pending) + pulse)
+            m.d.sync += pending.eq(Mux(phase == number << slow, 0, pending) + pulse)
         m.d.comb += event.eq(self.programmer.event)
-        amount = Mux(turn, saturated, cycles)
+        amount = Mux(phase[-1], saturated, cycles)
         with m.If(self._is(*_PRODUCTS)):
             m.d.comb += [
-                event.enable.eq(amount.any()),
-                event.index.eq(Mux(turn, Counter.SATURATED, Counter.CYCLES)),
+                event.enable.eq(amount.any() & ~phase[:slow].any()),
+                event.index.eq(Mux(phase[-1], Counter.SATURATED, Counter.CYCLES)),
                 event.amount.eq(amount),
             ]
-        m.d.comb += self.tally.fixed.eq(self._is(Operation.INFO))
         with m.If(self._is(Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)):
             # CONFIGURE clears: at least 70 operands are replayed, and their number came before, in VERDICT.
             m.d.comb += [event.enable.eq(0), event.index.eq(self.index)]
+        m.d.comb += [
+            self.tally.event.eq(self._late(event)),
+            self.tally.clear.eq(self._late(self.clear)),
+            self.tally.fixed.eq(self._late(self._is(Operation.INFO))),
+        ]

@@ -85,10 +85,12 @@ class Receiver(wiring.Component):
     Parameters
     ----------
     config : LinkConfig
+    registered : bool
+        The memory is slow beside logic.
     """
 
-    def __init__(self, config: LinkConfig) -> None:
-        self._config = config
+    def __init__(self, config: LinkConfig, *, registered: bool = False) -> None:
+        self._config, self._registered = config, registered
         super().__init__(
             {
                 #: Strobe: a byte of the line.
@@ -175,8 +177,13 @@ class Receiver(wiring.Component):
         return m
 
     def _buffer(self, m: Module, put: Any, tail: Any, byte: Any, taken: Any) -> None:
-        m.submodules.buffer = buffer = ByteMemory(self._config.request_buffer)
-        there, fetch = taken != self.expected, Signal()
+        m.submodules.buffer = buffer = ByteMemory(self._config.request_buffer, registered=self._registered)
+        left, fetch = taken != self.expected, Signal()
+        there: Any = left
+        if self._registered:
+            # Asked a clock before, and so only every other clock.
+            there = Signal()
+            m.d.sync += there.eq(left & ~fetch & ~self.clear)
         # `requests` is a register behind the memory's own, which is slow beside logic. Whether it is taken
         # comes late, so the memory does not ask: two bytes in three clocks, many times the line's rate.
         fetched, free = Signal(), Signal()
@@ -188,7 +195,7 @@ class Receiver(wiring.Component):
             buffer.read_enable.eq(fetch),
             free.eq(~self.requests.valid | self.requests.ready),
             fetch.eq(there & ~(fetched & self.requests.valid)),
-            self.empty.eq(~there & ~fetched & ~self.requests.valid),
+            self.empty.eq(~left & ~fetched & ~self.requests.valid),
             self.freed.eq(fetch),
         ]
         with m.If(free):
@@ -213,10 +220,12 @@ class Sender(wiring.Component):
     config : LinkConfig
     info : Info
         The engine's.
+    registered : bool
+        The memory is slow beside logic: a byte of a payload takes two clocks, with a register behind it.
     """
 
-    def __init__(self, config: LinkConfig, info: Info) -> None:
-        self._config, self._info = config, info
+    def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
+        self._config, self._info, self._registered = config, info, registered
         super().__init__(
             {
                 "answers": In(stream.Signature(8)),
@@ -251,9 +260,9 @@ class Sender(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.encoder = self._encoder = CobsEncoder()
+        m.submodules.encoder = self._encoder = CobsEncoder(registered=self._registered)
         m.submodules.crc = self._crc = _crc32()
-        m.submodules.buffer = buffer = ByteMemory(self._config.answer_buffer)
+        m.submodules.buffer = buffer = ByteMemory(self._config.answer_buffer, registered=self._registered)
         wiring.connect(m, self._encoder.o, wiring.flipped(self.line))
         # Offsets: next byte from the engine, next byte to send, first byte that the host does not have.
         written, sent, acked = (Signal(OFFSET_BITS) for _ in range(3))
@@ -305,10 +314,15 @@ class Sender(wiring.Component):
         waiting = Signal(range(self._config.answer_buffer + 1))
         self._data = Signal()
         full = waiting >= MAX_PAYLOAD
+        # A register is a clock late: nothing may be chosen in the clock after `sent` was moved from outside.
+        self._stale, self._rest, flush = Signal(), Signal(), Signal()
+        m.d["sync" if self._registered else "comb"] += [waiting.eq(written - sent), flush.eq(self.flush)]
+        if self._registered:
+            m.d.sync += self._stale.eq(self.acked | self.clear)
         m.d.comb += [
-            waiting.eq(written - sent),
+            self._rest.eq((written != sent) if self._registered else 0),
             self._length.eq(Mux(full, MAX_PAYLOAD, waiting)),
-            self._data.eq(full | (self.flush & (waiting != 0))),
+            self._data.eq(full | (flush & (waiting != 0))),
         ]
         with m.If(self._tells):
             m.d.sync += freed.eq(self.freed)
@@ -339,12 +353,19 @@ class Sender(wiring.Component):
             m.d.sync += [chosen.eq(byte), of_crc.eq(checking), content.payload.last.eq(last)]
         with m.If(transfer | content.ready):
             m.d.sync += content.valid.eq(transfer)
+        stored, settled = buffer.read_data, Signal(init=1)
+        if self._registered:
+            stored = Signal(8)
+            m.d.sync += [stored.eq(buffer.read_data), settled.eq(~buffer.read_enable)]
         with m.FSM():
             with m.State("IDLE"):
                 left_all = ~content.valid
-                m.d.comb += [crc.start.eq(left_all), self.idle.eq(~due & left_all & self._encoder.idle)]
+                m.d.comb += [
+                    crc.start.eq(left_all),
+                    self.idle.eq(~due & ~self._rest & left_all & self._encoder.idle),
+                ]
                 # `sent` is not moved from two sides at a time.
-                with m.If(due & left_all & ~self.acked):
+                with m.If(due & left_all & ~self.acked & ~self._stale):
                     self._choose(m, kind, sent, place, left, identity)
                     # What is chosen answers this attempt, even if another comes before it has left.
                     m.d.sync += [session.eq(self.session), attempt.eq(self.attempt), index.eq(0)]
@@ -372,8 +393,8 @@ class Sender(wiring.Component):
                             m.next = "CRC"
             with m.State("PAYLOAD"):
                 m.d.comb += [
-                    offer.eq(1),
-                    byte.eq(Mux(identity, self._identity(m, index), buffer.read_data)),
+                    offer.eq(settled),
+                    byte.eq(Mux(identity, self._identity(m, index), stored)),
                     buffer.read_enable.eq(transfer),
                 ]
                 with m.If(transfer):
@@ -443,10 +464,12 @@ class Link(wiring.Component):
     config : LinkConfig
     info : Info
         The engine's, for the identity.
+    registered : bool
+        The memories are slow beside logic.
     """
 
-    def __init__(self, config: LinkConfig, info: Info) -> None:
-        self._config, self._info = config, info
+    def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
+        self._config, self._info, self._registered = config, info, registered
         super().__init__(
             {
                 #: Strobe: a byte of the line. There is no back-pressure.
@@ -481,8 +504,8 @@ class Link(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.receiver = receiver = Receiver(self._config)
-        m.submodules.sender = sender = Sender(self._config, self._info)
+        m.submodules.receiver = receiver = Receiver(self._config, registered=self._registered)
+        m.submodules.sender = sender = Sender(self._config, self._info, registered=self._registered)
         wiring.connect(m, receiver.requests, wiring.flipped(self.requests))
         wiring.connect(m, wiring.flipped(self.answers), sender.answers)
         wiring.connect(m, sender.line, wiring.flipped(self.tx))
@@ -552,6 +575,10 @@ class Link(wiring.Component):
         }
 
     def _count(self, m: Module, sender: Any, faults: dict[Fault, Any]) -> None:
+        if self._registered:
+            late = Signal(len(faults))
+            m.d.sync += late.eq(Cat(faults.values()))
+            faults = dict(zip(faults, late, strict=True))
         for fault, strobe in faults.items():
             count = Signal(_FAULT_BITS, name=fault.name.lower())
             m.d.comb += sender.faults[fault].eq(count)

@@ -16,15 +16,18 @@ from qcloop_hdl.draw import Draw, DrawRequest, DrawResult
 from qcloop_hdl.memory import read_register
 from qcloop_hdl.walk import Item, Product, Walk, mac_command
 
-__all__ = ["LATENCY", "Mac", "MacSettings", "Product", "mac_command"]
+__all__ = ["Mac", "MacSettings", "Product", "latency", "mac_command"]
 
-#: Clocks from the step over the last word of a sum to the clock that offers its result, if the ADC is on.
-LATENCY = 11
 #: Bits of code less reference, signed, and of its product with a vector's element.
 _DIFFERENCE_BITS = CODE_BITS + 1
 _PRODUCT_BITS = (255 * CODE_MAX).bit_length() + 1
 #: Bits of a product with an element of a backward vector: -128 to 127.
 _BACKWARD_BITS = (128 * CODE_MAX).bit_length() + 1
+
+
+def latency(config: EngineConfig) -> int:
+    """Return the clocks from the step over a sum's last word to the offer of its result, if the ADC is on."""
+    return 11 + 3 * config.registered
 
 
 class MacSettings(data.Struct):
@@ -37,6 +40,16 @@ class MacSettings(data.Struct):
     adc_bits: 5
     #: 0 to 22.
     adc_shift: 5
+
+
+def _later(m: Module, advance: Any, value: Any, clocks: int = 1) -> Any:
+    """Return what a value was so many clocks with ``advance`` before."""
+    for _ in range(clocks):
+        register = Signal.like(value, reset_less=True)
+        with m.If(advance):
+            m.d.sync += register.eq(value)
+        value = register
+    return value
 
 
 def sum_bits(side: int) -> int:
@@ -93,7 +106,7 @@ class _VectorBuffer(wiring.Component):
     """The vector, ``lanes`` bytes a word; where its elements are is told by :class:`Walk`."""
 
     def __init__(self, config: EngineConfig, place_bits: int) -> None:
-        self._lanes, self._place_bits = config.lanes, place_bits
+        self._lanes, self._place_bits, self._registered = config.lanes, place_bits, config.registered
         super().__init__(
             {
                 "write_enable": In(1),
@@ -104,13 +117,13 @@ class _VectorBuffer(wiring.Component):
                 "loading": In(1),
                 "read_enable": In(1),
                 "place": In(place_bits),
-                #: Which element to broadcast; one clock after ``place``.
+                #: Which element to broadcast; a clock before ``x``.
                 "select": In(config.lane_bits),
                 #: Do not broadcast.
                 "backward": In(1),
-                #: Lanes whose element is not zero.
+                #: Lanes whose element is not zero; a clock before ``x``.
                 "used": In(config.lanes),
-                #: Elements, two clocks after ``place``.
+                #: Elements, two clocks after ``place``, or four with registers around the memories.
                 "x": Out(signed(9)).array(config.lanes),
             }
         )
@@ -122,26 +135,33 @@ class _VectorBuffer(wiring.Component):
         )
         write, read = memory.write_port(granularity=1), memory.read_port(domain="comb")
         selects = [(lane + 1) % self._lanes for lane in range(self._lanes)]
+        advance, late = self.read_enable, int(self._registered)
+        writes = Cat(self.write_enable & (self.write_select == select) for select in selects)
+        write_place, write_data, loading, place = (
+            _later(m, advance, value, late)
+            for value in (self.write_place, self.write_data, self.loading, self.place)
+        )
         m.d.comb += [
-            write.addr.eq(self.write_place),
-            write.en.eq(Cat(self.write_enable & (self.write_select == select) for select in selects)),
+            write.addr.eq(write_place),
+            write.en.eq(_later(m, advance, writes, late)),
             # The same as place, but synthesis can see that it is never the place that is written, and builds
             # nothing for a collision.
-            read.addr.eq(Cat(Mux(self.loading, ~self.write_place[0], self.place[0]), self.place[1:])),
+            read.addr.eq(Cat(Mux(loading, ~write_place[0], place[0]), place[1:])),
         ]
         # With this register the read port becomes the synchronous one of a block RAM.
         elements = read_register(ArrayLayout(8, self._lanes))
-        with m.If(self.read_enable):
+        with m.If(advance):
             m.d.sync += elements.eq(read.data)
+        elements = _later(m, advance, elements, late)
         element = Signal(8)
         with m.Switch(self.select):
             for lane, select in enumerate(selects):
-                m.d.comb += write.data[lane].eq(self.write_data)
+                m.d.comb += write.data[lane].eq(write_data)
                 with m.Case(select):
                     m.d.comb += element.eq(elements[lane])
         for lane, used in enumerate(self.used):
             own, x = elements[lane], Signal(signed(9), name=f"x{lane}", reset_less=True)
-            with m.If(self.read_enable):
+            with m.If(advance):
                 m.d.sync += x.eq(Mux(self.backward, Cat(own, own[-1]), element))
                 with m.If(~used):
                     m.d.sync += x.eq(0)
@@ -154,11 +174,12 @@ class _Sums(wiring.Component):
 
     Forward: an accumulator for each lane. Backward: the tree over the lanes, one clock long, and the first
     lane's accumulator. The others' sums wait in a chain that moves towards the first lane's way out; a new
-    column block may end when the chain's last sum has left it.
+    column block may end when the chain's last sum has left it. With registers around the memories there are
+    registers in the midst of the tree, too, and the tree takes two clocks.
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._lanes, self._width = config.lanes, sum_bits(config.side)
+        self._lanes, self._width, self._registered = config.lanes, sum_bits(config.side), config.registered
         super().__init__(
             {
                 "advance": Out(1),
@@ -201,18 +222,25 @@ class _Sums(wiring.Component):
                 out.eq(Mux(ended | (self._lanes == 1), totals[0], chain[1 % self._lanes])),
             ]
         m.d.comb += self.sums.payload.eq(out)
-        tree = self._tree(m)
+        levels = (self._lanes - 1).bit_length()
+        nodes, products, entering = list(self.products), list(self.products), self.item
+        if self._registered:
+            nodes = self._registers(m, self._tree(m, nodes, levels // 2), "node")
+            products, entering = self._registers(m, products, "product"), Signal(Item, name="entering")
+            with m.If(self.advance):
+                m.d.sync += entering.eq(self.item)
+        (tree,) = self._tree(m, nodes, levels)
         with m.If(self.advance):
-            m.d.sync += [item.eq(self.item), root.eq(tree), ended.eq(item.last)]
-            with m.If(self.item.valid):
-                for total, product in list(zip(totals, self.products, strict=True))[1:]:
-                    m.d.sync += total.eq(Mux(self.item.first, product, total + product))
+            m.d.sync += [item.eq(entering), root.eq(tree), ended.eq(item.last)]
+            with m.If(entering.valid):
+                for total, product in list(zip(totals, products, strict=True))[1:]:
+                    m.d.sync += total.eq(Mux(entering.first, product, total + product))
             with m.If(item.valid):
                 m.d.sync += totals[0].eq(Mux(item.first, root, totals[0] + root))
 
         # Loading and moving as one condition and one choice: a cell of logic a bit.
         load = self.advance & item.last & ~self.backward
-        more = self.more | self.item.last
+        more = self.more | self.item.last | entering.last
         with m.If(load | shift):
             for lane in range(1, self._lanes):
                 last = lane + 1 == self._lanes
@@ -220,17 +248,26 @@ class _Sums(wiring.Component):
                     chain[lane].eq(totals[lane] if last else Mux(load, totals[lane], chain[lane + 1])),
                     waiting[lane].eq(Mux(load, self.used[lane] | more, waiting[lane + 1])),
                 ]
-        m.d.comb += self.busy.eq(self.item.last | item.last | ended | waiting[1] | self.sums.valid)
+        m.d.comb += self.busy.eq(
+            self.item.last | entering.last | item.last | ended | waiting[1] | self.sums.valid
+        )
         return m
 
-    def _tree(self, m: Module) -> Any:
-        """Add up all products backward, take the first forward.
+    def _registers(self, m: Module, values: list[Any], name: str) -> list[Any]:
+        registers = [
+            Signal.like(value, name=f"{name}{number}", reset_less=True) for number, value in enumerate(values)
+        ]
+        with m.If(self.advance):
+            m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
+        return registers
+
+    def _tree(self, m: Module, nodes: list[Any], levels: int) -> list[Any]:
+        """Add up all products backward, take the first forward, up to so many levels of the tree.
 
         The choice at each node costs nothing in the adders' cells, and keeps synthesis from merging two
         additions into one of three operands, which costs more.
         """
-        nodes: list[Any] = list(self.products)
-        while len(nodes) > 1:
+        while len(nodes) << levels > self._lanes:
             level = []
             span = 2 * self._lanes // len(nodes)
             for number, (left, right) in enumerate(zip(nodes[::2], nodes[1::2], strict=True)):
@@ -241,7 +278,7 @@ class _Sums(wiring.Component):
                 m.d.comb += node.eq(left + right if root else Mux(self.backward, left + right, forward))
                 level.append(node)
             nodes = level
-        return nodes[0]
+        return nodes
 
 
 class Mac(Configured):
@@ -252,15 +289,18 @@ class Mac(Configured):
     or ``cols`` bytes; results: ``cols`` or ``rows`` words, signed, in order. With a read spread, ``g`` is
     ``clip(g + ((read_spread * z + 2^8) >> 9), 0, 1023)`` with a vector of samples for each word.
 
-    The memory answers one clock after ``memory_enable``, and holds its answer up to the next. While ``busy``
-    the command's payload, the settings and the cells of the region must not change. A command must be one
-    that the array allows: nothing is checked.
+    The memory answers one clock after ``memory_enable``, and holds its answer up to the next. With registers
+    around the memories, it is read whenever the stages move, and the address, the elements of the vector and
+    the sums of the lanes each have a register more.
+
+    While ``busy`` the command's payload, the settings and the cells of the region must not change. A command
+    must be one that the array allows: nothing is checked.
 
     Latency: from the transfer of the last byte of the vector to the offer of the last result at most
     ``max(rows * ceil(cols / lanes), 2 n) + 16`` clocks, ``n`` the number of results (2 n is the larger only
     forward for fewer rows than twice the lanes, and backward for no more columns than lanes), when noise is
     there and results are taken at once. Forward, the first column block is read while the vector comes in:
-    from the transfer of the first byte it is less than the same maximum plus ``2 lanes`` + :data:`LATENCY`,
+    from the transfer of the first byte it is less than the same maximum plus ``2 lanes`` + :func:`latency`,
     if the vector comes a byte a clock. Throughput: a word a clock, a result every two clocks.
 
     Back-pressure: a result that is not taken, and noise that is not there, stop everything; a byte that
@@ -287,10 +327,12 @@ class Mac(Configured):
                 "result": Out(stream.Signature(signed(32))),
                 #: Word to read.
                 "memory_address": Out(config.address_bits),
-                #: Read in this clock.
+                #: Read in this clock; with registers around the memories whenever the stages move.
                 "memory_enable": Out(1),
                 #: The word read last.
                 "memory_data": In(ArrayLayout(CELL_BITS, config.lanes)),
+                #: The same, a clock later with registers around the memories; while no command is in work.
+                "word": Out(ArrayLayout(CELL_BITS, config.lanes)),
                 #: Samples of a word's read noise: one transfer a word, none with a read spread of 0.
                 "noise": In(stream.Signature(ArrayLayout(signed(Z_BITS), config.lanes))),
                 #: A command is in work.
@@ -319,30 +361,34 @@ class Mac(Configured):
         wiring.connect(m, adc.o, wiring.flipped(self.result))
 
         # item[k] is the word whose step was k clocks ago, stalls not counted: 1 is in the memory's address,
-        # 2 in its data, 3 with its noise added, 4 at the multipliers, 5 multiplied.
-        item = [None, walk.item, *(Signal(Item, name=f"item{k}") for k in range(2, 6))]
+        # 2 in its data, 3 with its noise added, 4 at the multipliers, 5 multiplied. With registers around
+        # the memories, 2 is in the address, and 3 and 4 are in the data.
+        late = self._late
+        item = [None, walk.item, *(Signal(Item, name=f"item{k}") for k in range(2, 6 + late))]
         with m.If(sums.advance):
-            m.d.sync += [item[k].eq(item[k - 1]) for k in range(2, 6)]
-        in_flight = Cat(item[k].last for k in range(1, 5)).any()
+            m.d.sync += [item[k].eq(item[k - 1]) for k in range(2, 6 + late)]
+        in_flight = Cat(item[k].last for k in range(1, 5 + late)).any()
         m.d.comb += [
             walk.advance.eq(sums.advance),
             walk.drained.eq(~(in_flight | sums.busy | adc.busy)),
             self.busy.eq(walk.busy),
-            self.memory_address.eq(walk.address),
-            self.memory_enable.eq(item[1].valid & sums.advance),
-            self.word_read.eq(self.memory_enable),
+            self.memory_address.eq(_later(m, sums.advance, walk.address, late // 2)),
+            self.word_read.eq(item[1].valid & sums.advance),
+            self.memory_enable.eq(sums.advance if self.config.registered else self.word_read),
         ]
-        noisy = self.settings.read_spread.any()
+        noisy = Signal()  # stable, and too long a path where it is needed
+        m.d.sync += noisy.eq(self.settings.read_spread.any())
         m.d.comb += [walk.may_read.eq(~noisy | self.noise.valid), self.noise.ready.eq(walk.step & noisy)]
 
+        m.d.comb += self.word.eq(_later(m, sums.advance, self.memory_data, late // 2))
         used = self._used(m, walk.tail)
-        self._buffer(m, walk, buffer, sums.advance, Mux(walk.backward & item[2].last, used, ~0))
+        self._buffer(m, walk, buffer, sums.advance, Mux(walk.backward & item[2 + late].last, used, ~0))
         for lane in range(self.config.lanes):
             self._lane(m, lane, sums, buffer)
         m.d.comb += [
             sums.backward.eq(walk.backward),
             sums.used.eq(used),
-            sums.item.eq(item[5]),
+            sums.item.eq(item[5 + late]),
             sums.more.eq(walk.more | in_flight),
             adc.off.eq(walk.backward | (self.settings.adc_bits == 0)),
             adc.bits.eq(self.settings.adc_bits),
@@ -351,6 +397,11 @@ class Mac(Configured):
         ]
         return m
 
+    @property
+    def _late(self) -> int:
+        """Clocks that registers around the memories add."""
+        return 2 * self.config.registered
+
     def _used(self, m: Module, tail: Any) -> Signal:
         """Return the lanes that the last column block uses."""
         used = Signal(self.config.lanes)
@@ -358,9 +409,8 @@ class Mac(Configured):
         return used
 
     def _buffer(self, m: Module, walk: Walk, buffer: _VectorBuffer, advance: Any, used: Any) -> None:
-        with m.If(advance):
-            m.d.sync += buffer.select.eq(walk.select)
         m.d.comb += [
+            buffer.select.eq(_later(m, advance, walk.select, 1 + self._late)),
             buffer.write_enable.eq(self.vector.valid & self.vector.ready),
             buffer.write_place.eq(walk.write_place),
             buffer.write_select.eq(walk.write_select),
@@ -376,10 +426,10 @@ class Mac(Configured):
         m.submodules[f"lane{number}"] = lane = _Lane()
         m.d.comb += [
             lane.advance.eq(sums.advance),
-            lane.z.eq(self.noise.payload[number]),
+            lane.z.eq(_later(m, sums.advance, self.noise.payload[number], self._late)),
             lane.spread.eq(self.settings.read_spread),
             lane.reference.eq(self.settings.reference),
-            lane.code.eq(self.memory_data[number]),
+            lane.code.eq(self.word[number]),
             lane.x.eq(buffer.x[number]),
             sums.products[number].eq(lane.product),
         ]

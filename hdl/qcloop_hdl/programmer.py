@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -70,11 +70,12 @@ class Programmer(Configured):
 
     Each attempt writes ``clip(mean[l] + ((spread[l] * z + 2^8) >> 9), 0, 1023)`` with the next sample ``z``;
     a stuck cell is not written. Its pulses, clipped draws, retries and failures go out as events, one a
-    clock at most and never the same counter in consecutive clocks.
+    clock at most and as :class:`Tally` wants them.
 
-    Throughput: an attempt takes 4 clocks (VERIFY: 7) when the sample is there; the next request is taken
-    in the last clock of the one before, in VERIFY in the clock after. Back-pressure: it waits for requests
-    and for samples. The memory is used only while ``busy``, and must hold what it read up to the next access.
+    Throughput: an attempt takes 4 clocks (VERIFY: 7), or with registers around the memories 6 (VERIFY: 11),
+    when the sample is there; the next request is taken in the last clock of the one before, in VERIFY in the
+    clock after. Back-pressure: it waits for requests and for samples. The memory is used only while ``busy``,
+    and must hold what it read up to the next access.
 
     Reset: idle, tables undefined. A reset in the middle of a request drops it.
 
@@ -105,7 +106,9 @@ class Programmer(Configured):
                 "lane": Out(config.lane_bits),
                 #: Read the word in this clock.
                 "read": Out(1),
-                #: The lane's cell of the word read last, two clocks after ``read``.
+                #: The lane's cell of the word read last, two clocks after ``read``. With registers around the
+                #: memories that of the word in work, which is read whenever it is not written: four clocks
+                #: after ``address`` has come, or after the write.
                 "cell": In(Cell),
                 #: Write ``written`` to the lane in this clock.
                 "write": Out(1),
@@ -140,7 +143,7 @@ class Programmer(Configured):
             ]
         entry = self._table(m, taken)
         retry, failed = self._judge(m, state, taken, entry.mean)
-        self._sequence(m, state, taken, retry)
+        self._sequence(m, state, taken, retry, self._settled(m, state))
         m.d.comb += [
             self.draw.z.eq(self.z.payload),
             self.draw.spread.eq(entry.spread),
@@ -174,11 +177,24 @@ class Programmer(Configured):
         # Never both: said here so that synthesis builds nothing for a collision.
         with m.If(taken & ~self.table_write):
             m.d.sync += entry.eq(read.data)
-        return entry
+        if not self.config.registered:
+            return entry
+        later = Signal(TableEntry, reset_less=True)
+        m.d.sync += later.eq(entry)  # nobody asks in the clock after `taken`
+        return later
 
-    def _sequence(self, m: Module, state: Any, taken: Any, retry: Any) -> None:
+    def _settled(self, m: Module, state: Any) -> Any:
+        """Return whether the cell that is read has passed the registers around the memory, if any."""
+        if not self.config.registered:
+            return Const(1)
+        waited = Signal(2)
+        waits = (state == _State.SAMPLE) | (state == _State.AWAIT)
+        m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
+        return waited.all()
+
+    def _sequence(self, m: Module, state: Any, taken: Any, retry: Any, settled: Any) -> None:
         with m.Switch(state):
-            with m.Case(_State.SAMPLE), m.If(self.z.valid):
+            with m.Case(_State.SAMPLE), m.If(self.z.valid & self.z.ready):
                 m.d.sync += state.eq(_State.SPREAD)
             with m.Case(_State.SPREAD):
                 m.d.sync += state.eq(_State.MEAN)
@@ -190,13 +206,13 @@ class Programmer(Configured):
                     m.d.sync += state.eq(_State.READ_BACK)
             with m.Case(_State.READ_BACK):
                 m.d.sync += state.eq(_State.AWAIT)
-            with m.Case(_State.AWAIT):
+            with m.Case(_State.AWAIT), m.If(settled):
                 m.d.sync += state.eq(_State.JUDGE)
             with m.Case(_State.JUDGE):
                 m.d.sync += state.eq(Mux(retry, _State.SAMPLE, _State.IDLE))
         with m.If(taken):
             m.d.sync += state.eq(_State.SAMPLE)
-        m.d.comb += self.z.ready.eq(state == _State.SAMPLE)
+        m.d.comb += self.z.ready.eq((state == _State.SAMPLE) & settled)
 
     def _judge(self, m: Module, state: Any, taken: Any, mean: Any) -> tuple[Signal, Signal]:
         """Return whether VERIFY tries again, and whether it gives up; both are low outside JUDGE."""

@@ -30,12 +30,23 @@ class Event(data.Struct):
     amount: AMOUNT_BITS
 
 
+def _later(m: Module, value: Any, clocks: int) -> Any:
+    """Return what a value was so many clocks before."""
+    for _ in range(clocks):
+        register = Signal.like(value, reset_less=True)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
 class Tally(wiring.Component):
     """All counters of an engine, which wrap around, and a text in what they leave of their memory.
 
     One event a clock. The memory reads one counter while it writes the one before, so in the clock after an
-    event :func:`bank` of the index must be the other one. The value of the
-    counter whose index is presented is in ``count`` one clock later, whether there is an event or not.
+    event :func:`bank` of the index must be the other one. The value of the counter whose index is presented
+    is in ``count`` one clock later, whether there is an event or not. ``registered`` puts registers between
+    the memory and the adder: then the bank must be the other one three clocks after an event, the counter
+    must not be one of the last three clocks, and ``count`` is two clocks late.
 
     Reset: the counters are undefined until they are cleared.
 
@@ -43,10 +54,12 @@ class Tally(wiring.Component):
     ----------
     text : bytes
         At most 64 times as many bytes as a counter has.
+    registered : bool
+        The memory is slow beside logic.
     """
 
-    def __init__(self, text: bytes = b"") -> None:
-        self._text = text
+    def __init__(self, text: bytes = b"", *, registered: bool = False) -> None:
+        self._text, self._registered = text, registered
         super().__init__(
             {
                 #: What to add.
@@ -55,7 +68,7 @@ class Tally(wiring.Component):
                 "clear": In(1),
                 #: Present ``event.index`` of as many bytes of the text instead of a counter; count nothing.
                 "fixed": In(1),
-                #: The counter presented in the clock before.
+                #: The counter presented in the clock before, or the one before that.
                 "count": Out(COUNTER_BITS),
             }
         )
@@ -65,6 +78,11 @@ class Tally(wiring.Component):
         """What is presented when ``fixed`` is high."""
         return self._text
 
+    @property
+    def registered(self) -> bool:
+        """Whether there are registers between the memory and the adder."""
+        return self._registered
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -73,23 +91,20 @@ class Tally(wiring.Component):
         init = [number for word in words for number in (int.from_bytes(word, "little"), 0)]
         m.submodules.memory = memory = Memory(shape=COUNTER_BITS, depth=2 << INDEX_BITS, init=init)
         read, write = memory.read_port(domain="comb"), memory.write_port()
-        amount = Signal(AMOUNT_BITS, reset_less=True)
-        cleared = Signal(reset_less=True)
+        late = int(self.registered)
         # With this register the read port becomes the synchronous one of a block RAM.
         count = read_register(COUNTER_BITS)
+        m.d.sync += count.eq(read.data)
+        known = _later(m, count, late)
+        amount, cleared = (_later(m, value, 1 + late) for value in (self.event.amount, self.clear))
         half = bank(self.event.index) & ~self.fixed
-        m.d.sync += [
-            write.en.eq(self.event.enable | self.clear),
-            write.addr.eq(Cat(half, self.event.index)),
-            amount.eq(self.event.amount),
-            cleared.eq(self.clear),
-            count.eq(read.data),
-        ]
         m.d.comb += [
+            write.en.eq(_later(m, self.event.enable | self.clear, 1 + 2 * late)),
+            write.addr.eq(_later(m, Cat(half, self.event.index), 1 + 2 * late)),
             # The same as the index's, but synthesis can see that it is never the counter that is written, and
             # builds nothing for a collision.
             read.addr.eq(Cat(Mux(write.en, ~write.addr[0], half), self.event.index)),
-            write.data.eq(Mux(cleared, 0, count + amount)),
-            self.count.eq(count),
+            write.data.eq(_later(m, Mux(cleared, 0, known + amount), late)),
+            self.count.eq(known),
         ]
         return m

@@ -6,6 +6,8 @@ from types import ModuleType, SimpleNamespace
 from amaranth import Cat, Signal, Value
 from amaranth.hdl import Assert, Assume, Elaboratable, Fragment
 
+from qcloop_hdl.tally import bank
+
 
 class Inside:
     """The signals inside a circuit, by name."""
@@ -84,6 +86,20 @@ def assume_stable(m, value, while_):
     m.d.sync += [before.eq(value), held.eq(while_)]
     with m.If(held):
         m.d.comb += Assume(value == before)
+
+
+def assert_counted(m, event, registered, clear=0):
+    """Assert the rule of a tally for its events."""
+    counted = [(event.enable | clear, event.index)]
+    for clock in range(3 if registered else 1):
+        enable, index = (Signal.like(value, name=f"{clock}_before") for value in counted[-1])
+        m.d.sync += [enable.eq(counted[-1][0]), index.eq(counted[-1][1])]
+        counted.append((enable, index))
+    for enable, index in counted[1:]:
+        with m.If(event.enable & enable):
+            m.d.comb += Assert(event.index != index)
+    with m.If(event.enable & counted[-1][0]):
+        m.d.comb += Assert(bank(event.index) != bank(counted[-1][1]))
 
 
 def _bits(port):

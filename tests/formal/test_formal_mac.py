@@ -14,14 +14,15 @@ from qcloop.formats import CODE_BITS, CODE_MAX, SPREAD_BITS
 from qcloop.grng import Z_BITS
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.mac import Product, sum_bits
+from qcloop_hdl.memory import MemoryKind
 from qcloop_hdl.walk import Item
 
 #: Largest size of a product forward and backward.
 FORWARD, BACKWARD = 255 * CODE_MAX, 128 * CODE_MAX
 
 
-def config(lanes, side=4):
-    return EngineConfig("proof", ArrayConfig(lanes=lanes, cells=8 * lanes, side=side))
+def config(lanes, side=4, kind=MemoryKind.BLOCK):
+    return EngineConfig("proof", ArrayConfig(lanes=lanes, cells=8 * lanes, side=side), kind, model=True)
 
 
 def within(value, size):
@@ -103,12 +104,15 @@ class SumsProof(wiring.Component):
             size *= min(lanes, side)
 
         root, item, count = Signal(signed(40), reset_less=True), Signal(Item), Signal(range(16))
+        entering = self.item
+        if self.config.registered:
+            products, entering = self._midst(m, products)
         with m.If(dut.advance):
-            m.d.sync += [root.eq(sum(products) if self.backward else products[0]), item.eq(self.item)]
-            with m.If(self.item.valid):
-                m.d.sync += count.eq(Mux(self.item.first, 1, count + 1))
+            m.d.sync += [root.eq(sum(products) if self.backward else products[0]), item.eq(entering)]
+            with m.If(entering.valid):
+                m.d.sync += count.eq(Mux(entering.first, 1, count + 1))
         m.d.comb += Assert(count <= self.most)
-        m.d.comb += Assume(~self.item.valid | self.item.first | (count != 0) & (count < self.most))
+        m.d.comb += Assume(~entering.valid | entering.first | (count != 0) & (count < self.most))
         m.d.comb += [
             Assert(self.inside["item"] == item.as_value()),
             Assert(self.inside["root"] == root),
@@ -120,8 +124,30 @@ class SumsProof(wiring.Component):
             Assert(count == Mux(item.valid, Mux(item.first, 1, first + 1), first)),
         ]
         for lane in range(1, lanes):
-            m.d.comb += Assert(count == self._sum(m, lane, self.item, products[lane], FORWARD))
+            m.d.comb += Assert(count == self._sum(m, lane, entering, products[lane], FORWARD))
         return m
+
+    def _midst(self, m, products):
+        """Return the products and their word a clock later, as registers amid the tree have them."""
+        dut, later = self.dut, [Signal(signed(20), reset_less=True) for _ in products]
+        entering = Signal(Item)
+        with m.If(dut.advance):
+            m.d.sync += [
+                entering.eq(self.item),
+                *(ours.eq(one) for ours, one in zip(later, products, strict=True)),
+            ]
+        m.d.comb += Assert(self.inside["entering"] == entering.as_value())
+        count = 1 << (len(later) - 1).bit_length() - (len(later) - 1).bit_length() // 2
+        span = len(later) // count
+        for number in range(count):
+            group = sum(later[span * number :][:span]) if self.backward else 0 if number else later[0]
+            m.d.comb += Assert(self.inside[f"node{number}"] == group)
+        for lane, ours in enumerate(later):
+            limit = (
+                0 if self.backward and lane >= self.config.side else BACKWARD if self.backward else FORWARD
+            )
+            m.d.comb += [Assert(self.inside[f"product{lane}"] == ours), Assert(within(ours, limit))]
+        return later, entering
 
     def _sum(self, m, lane, item, product, size):
         """Return the number of words in the sum of a lane, 0 before the first of all."""
@@ -219,7 +245,7 @@ class MacProof(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         dut = self.dut
-        m.submodules.dut = inside = Opened(dut)
+        m.submodules.dut = self.inside = inside = Opened(dut)
         for name in ("command", "vector", "noise"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
         wiring.connect(m, dut.result, wiring.flipped(self.result))
@@ -236,9 +262,18 @@ class MacProof(wiring.Component):
         """What the engine's proof takes for granted."""
         dut, idle = self.dut, Signal()
         m.d.sync += idle.eq(~dut.busy & ~dut.command.valid)
-        acts = (dut.vector.ready, dut.noise.ready, dut.result.valid, dut.memory_enable)
+        acts = (dut.vector.ready, dut.noise.ready, dut.result.valid, dut.saturated, dut.word_read)
         with m.If(~dut.busy):
-            m.d.comb += Assert(~Cat(*acts, dut.saturated, dut.word_read).any())
+            m.d.comb += Assert(~Cat(acts).any())
+        if not dut.config.registered:
+            m.d.comb += Assert(dut.memory_enable == dut.word_read)
+        saturated, read, before = Signal(), Signal(), Signal()
+        m.d.sync += [saturated.eq(dut.saturated), read.eq(dut.word_read), before.eq(read)]
+        m.d.comb += Assert(~(dut.saturated & dut.result.valid))
+        m.d.comb += [Assert(~saturated | dut.result.valid), Assert(~(read | before) | dut.busy)]
+        adc = inside.inside("adc")
+        off = (dut.command.payload.product == Product.BACKWARD) | (dut.settings.adc_bits == 0)
+        m.d.comb += Assert(~off | ~(adc["shifted_valid"] | adc["size_valid"]))
         with m.If(idle):
             m.d.comb += Assert(~dut.busy)
         if dut.config.lanes > 1:
@@ -250,13 +285,14 @@ class MacProof(wiring.Component):
         """A vector of samples is taken for each word that is read, and for no other reason."""
         dut, item, owed = self.dut, Item(walk["item"]), Signal()
         taken = dut.noise.valid & dut.noise.ready
-        m.d.sync += owed.eq(taken | (owed & ~dut.memory_enable))
+        m.d.sync += owed.eq(taken | (owed & ~dut.word_read))
         m.d.comb += [
             Assert(noisy | ~dut.noise.ready),
-            Assert(~taken | ~owed | dut.memory_enable),
+            Assert(~taken | ~owed | dut.word_read),
             Assert(~item.valid | walk["running"] | item.last),
+            Assert(~walk["running"] | (self.inside["noisy"] == noisy)),
             Assert(owed == (item.valid & noisy)),
-            Assert(~dut.memory_enable | ~noisy | owed),
+            Assert(~dut.word_read | ~noisy | owed),
         ]
 
 
@@ -268,10 +304,11 @@ def test_a_larger_element_is_not_in_range(sby):
     assert sby(LaneProof(lowest=-256), mode="bmc", depth=8) == "FAIL"
 
 
+@pytest.mark.parametrize("kind", MemoryKind)
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize(("lanes", "side"), [(1, 3), (4, 6), (4, 2)])
-def test_sums_do_not_overflow(lanes, side, backward, sby):
-    assert sby(SumsProof(config(lanes, side), backward=backward)) == "PASS"
+def test_sums_do_not_overflow(lanes, side, backward, kind, sby):
+    assert sby(SumsProof(config(lanes, side, kind), backward=backward)) == "PASS"
 
 
 def test_the_largest_sums_are_reached(sby):
@@ -314,13 +351,14 @@ def test_an_altered_walk_is_not_proved(old, new, sby):
     assert sby(WalkProof(config(2), {old: new})) != "PASS"
 
 
+@pytest.mark.parametrize("kind", MemoryKind)
 @pytest.mark.parametrize("lanes", [1, 4])
-def test_streams_of_products(lanes, sby):
-    assert sby(MacProof(config(lanes))) == "PASS"
+def test_streams_of_products(lanes, kind, sby):
+    assert sby(MacProof(config(lanes, kind=kind))) == "PASS"
 
 
 def test_products_come_out(sby):
-    assert sby(MacProof(config(1)), mode="cover", depth=16) == "PASS"
+    assert sby(MacProof(config(1)), mode="cover", depth=20) == "PASS"
 
 
 @pytest.mark.parametrize(

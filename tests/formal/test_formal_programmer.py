@@ -2,16 +2,19 @@ import pytest
 from amaranth import Cat, Module, Signal
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
-from formal_tools import Opened, altered, assume_stable
+from formal_tools import Opened, altered, assert_counted, assume_stable
 
 import qcloop_hdl.programmer
 from qcloop.array import ArrayConfig, Policy
 from qcloop.operations import Counter
 from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.memory import MemoryKind
 from qcloop_hdl.programmer import _State
-from qcloop_hdl.tally import bank
 
-CONFIG = EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4))
+CONFIGS = {
+    kind: EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4), kind, model=True)
+    for kind in MemoryKind
+}
 
 
 class ProgrammerProof(wiring.Component):
@@ -20,8 +23,8 @@ class ProgrammerProof(wiring.Component):
     ``changes`` are made in its source.
     """
 
-    def __init__(self, changes=None):
-        self.dut = altered(qcloop_hdl.programmer, changes).Programmer(CONFIG)
+    def __init__(self, changes=None, *, kind=MemoryKind.BLOCK):
+        self.dut = altered(qcloop_hdl.programmer, changes).Programmer(CONFIGS[kind])
         super().__init__(self._inputs())
 
     def _inputs(self):
@@ -59,7 +62,7 @@ class ProgrammerProof(wiring.Component):
             m.d.sync += attempts.eq(attempts + 1)
         m.d.sync += started.eq(sampled | (started & ~self._is(_State.WRITE)))
         m.d.comb += [
-            Assert(z.ready == self._is(_State.SAMPLE)),
+            Assert(~z.ready | self._is(_State.SAMPLE)),
             Assert(started == self._is(_State.SPREAD, _State.MEAN, _State.WRITE)),
             Assert(~dut.write | started),
         ]
@@ -95,21 +98,18 @@ class ProgrammerProof(wiring.Component):
         m.d.comb += Cover(self._is(_State.WRITE) & ~dut.write)
 
     def _events(self, m):
-        """The tally's rule."""
-        event = self.dut.event
-        before, half = Signal(), Signal()
-        m.d.sync += [before.eq(event.enable), half.eq(bank(event.index))]
-        with m.If(event.enable):
-            m.d.comb += Assert(~before | (bank(event.index) != half))
-        m.d.comb += Cover(event.enable & (event.index == Counter.UNVERIFIED))
+        assert_counted(m, self.dut.event, self.dut.config.registered)
+        m.d.comb += Cover(self.dut.event.enable & (self.dut.event.index == Counter.UNVERIFIED))
 
 
-def test_attempts_writes_and_events(sby):
-    assert sby(ProgrammerProof()) == "PASS"
+@pytest.mark.parametrize("kind", MemoryKind)
+def test_attempts_writes_and_events(kind, sby):
+    assert sby(ProgrammerProof(kind=kind), depth=6) == "PASS"
 
 
-def test_retries_stuck_cells_and_failures_are_reached(sby):
-    assert sby(ProgrammerProof(), mode="cover", depth=12) == "PASS"
+@pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 20), (MemoryKind.SPRAM, 12)])
+def test_retries_stuck_cells_and_failures_are_reached(kind, depth, sby):
+    assert sby(ProgrammerProof(kind=kind), mode="cover", depth=depth) == "PASS"
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,16 @@ def test_retries_stuck_cells_and_failures_are_reached(sby):
         # Stuck cells are written.
         ("(state == _State.WRITE) & ~kept", "(state == _State.WRITE)"),
         # A sample is taken in another state too.
-        ("self.z.ready.eq(state == _State.SAMPLE)", "self.z.ready.eq(state != _State.IDLE)"),
+        ("(state == _State.SAMPLE) & settled", "(state != _State.IDLE) & settled"),
         # Two events in a row in one half of the tally.
         ("event.index.eq(Counter.SET)", "event.index.eq(Counter.RESET)"),
         # The cell is read back in the clock in which it is written.
         ("| (state == _State.READ_BACK))", "| (state == _State.WRITE))"),
     ],
 )
-def test_an_altered_programmer_fails(old, new, sby):
-    assert sby(ProgrammerProof({old: new}), mode="bmc", depth=12) == "FAIL"
+@pytest.mark.parametrize("kind", MemoryKind)
+def test_an_altered_programmer_fails(kind, old, new, sby):
+    assert sby(ProgrammerProof({old: new}, kind=kind), mode="bmc", depth=12) == "FAIL"
 
 
 @pytest.mark.parametrize(
@@ -137,4 +138,4 @@ def test_an_altered_programmer_fails(old, new, sby):
     ],
 )
 def test_an_altered_programmer_is_not_proved(old, new, sby):
-    assert sby(ProgrammerProof({old: new})) == "UNKNOWN"
+    assert sby(ProgrammerProof({old: new}), depth=6) == "UNKNOWN"

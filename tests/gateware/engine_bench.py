@@ -34,6 +34,7 @@ from qcloop.link.remote import RemoteArray
 from qcloop.operations import Operation, Status
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
+from qcloop_hdl.memory import MemoryKind
 
 CLOCK_PERIOD = 1e-6
 #: Clocks after which an exchange has failed.
@@ -480,9 +481,11 @@ def shrink(fails: Callable[[list[Step]], bool], program: list[Step]) -> list[Ste
     return program
 
 
-def tiny(lanes: int, cells: int = 256, side: int = 32, buffer: int = 256) -> EngineConfig:
+def tiny(
+    lanes: int, cells: int = 256, side: int = 32, buffer: int = 256, memory: MemoryKind = MemoryKind.BLOCK
+) -> EngineConfig:
     """Return a configuration whose reset and whose programs are short."""
-    return EngineConfig("tiny", ArrayConfig(lanes, cells, side), buffer=buffer)
+    return EngineConfig("tiny", ArrayConfig(lanes, cells, side), memory, buffer)
 
 
 def check(make: Callable[[], Any], seeds: Iterable[int], length: int) -> None:

@@ -94,9 +94,10 @@ def line_of(frames):
     return b"".join(cobs_encode(content) + b"\0" for content in frames)
 
 
+@pytest.mark.parametrize("registered", [False, True])
 @pytest.mark.parametrize("seed", [None, 3])
-def test_encoder_equals_the_definition(seed, bench, simulate):
-    dut = CobsEncoder()
+def test_encoder_equals_the_definition(seed, registered, bench, simulate):
+    dut = CobsEncoder(registered=registered)
     frames = list(contents(6))
     Random(7).shuffle(frames)
     expected = line_of(frames)

@@ -20,14 +20,16 @@ from qcloop.array import (
 from qcloop.errors import ArrayError, ConfigError
 from qcloop.operations import Operation, Status
 from qcloop_hdl.config import SIZES, EngineConfig
+from qcloop_hdl.memory import MemoryKind
 
+KINDS = [(1, MemoryKind.BLOCK), (4, MemoryKind.BLOCK), (16, MemoryKind.BLOCK), (4, MemoryKind.SPRAM)]
 SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 16])
-def test_random_programs_equal_the_golden_model(lanes):
+@pytest.mark.parametrize(("lanes", "memory"), KINDS)
+def test_random_programs_equal_the_golden_model(lanes, memory):
     """A few: the compiled engine runs thousands, see tests/cosimulation."""
-    check(lambda: SimulatedEngine(tiny(lanes)), range(100 * lanes, 100 * lanes + 6), length=8)
+    check(lambda: SimulatedEngine(tiny(lanes, memory=memory)), range(100 * lanes, 100 * lanes + 6), length=8)
 
 
 def test_a_wrong_golden_model_is_noticed_and_shrunk(monkeypatch):
@@ -66,8 +68,9 @@ def test_a_product_before_anything_was_programmed_is_refused():
 
 @pytest.mark.parametrize("policy", [Policy.DIRECT, Policy.RESET_ONLY])
 @pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
-def test_programming_takes_four_clocks_a_cell(policy, shape):
-    config = tiny(4)
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_programming_takes_four_or_six_clocks_a_cell(memory, policy, shape):
+    config = tiny(4, memory=memory)
     engine = SimulatedEngine(config)
     pair = Pair(engine)
     for array in (pair.golden, pair.array):
@@ -77,14 +80,16 @@ def test_programming_takes_four_clocks_a_cell(policy, shape):
     for array in (pair.golden, pair.array):
         array.program_block(region, levels)
     # The answer of three bytes and the states between are outside the cells' budget.
-    assert engine.last_came - engine.last_taken <= 4 * levels.size + 12
+    assert engine.last_came - engine.last_taken <= (4 + 2 * config.registered) * levels.size + 12
     pair.state()
 
 
 @pytest.mark.parametrize("tries", [1, 4, 60])
 @pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
-def test_verify_takes_seven_clocks_an_attempt(shape, tries):
-    engine = SimulatedEngine(tiny(4))
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_verify_takes_seven_or_eleven_clocks_an_attempt(memory, shape, tries):
+    config = tiny(4, memory=memory)
+    engine, clocks = SimulatedEngine(config), 7 + 4 * config.registered
     pair = Pair(engine)
     settings = replace(SETTINGS, policy=Policy.VERIFY, verify_tolerance=3, verify_tries=tries)
     region = Region(0, *shape)
@@ -92,19 +97,21 @@ def test_verify_takes_seven_clocks_an_attempt(shape, tries):
     levels = random.integers(0, 3, shape, np.uint8)
     attempts = program_on_both(pair, settings, lambda array: array.program_block(region, levels))
     # A cell takes a clock more than its attempts.
-    assert engine.last_came - engine.last_taken <= 7 * attempts + levels.size + 12
+    assert engine.last_came - engine.last_taken <= clocks * attempts + levels.size + 12
     mask = random.random(shape) < 0.2
     for array in (pair.golden, pair.array):
         stuck_cells(array, region, mask, np.full(shape, 300, np.int16))
     cells, levels = random.integers(0, levels.size, 30), random.integers(0, 3, 30, np.uint8)
     attempts = program_on_both(pair, settings, lambda array: array.program(region, cells, levels))
-    assert engine.last_came - engine.last_taken <= 7 * attempts + 30 + 12
+    assert engine.last_came - engine.last_taken <= clocks * attempts + 30 + 12
     pair.state()
 
 
 @pytest.mark.parametrize("policy", [Policy.DIRECT, Policy.RESET_ONLY])
-def test_programming_a_list_takes_four_clocks_a_cell(policy):
-    engine = SimulatedEngine(tiny(4))
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_programming_a_list_takes_four_or_six_clocks_a_cell(memory, policy):
+    config = tiny(4, memory=memory)
+    engine = SimulatedEngine(config)
     pair = Pair(engine)
     random, region = np.random.default_rng(7), Region(0, 5, 7)
     for array in (pair.golden, pair.array):
@@ -114,7 +121,7 @@ def test_programming_a_list_takes_four_clocks_a_cell(policy):
         cells, levels = random.integers(0, 35, length), random.integers(0, 3, length, np.uint8)
         for array in (pair.golden, pair.array):
             array.program(region, cells, levels)
-        assert engine.last_came - engine.last_taken <= 4 * length + 12
+        assert engine.last_came - engine.last_taken <= (4 + 2 * config.registered) * length + 12
     pair.state()
 
 
@@ -129,8 +136,9 @@ def program_on_both(pair, settings, act):
 
 # -- clocks of what is neither programming nor a product -------------------------------------------
 
-#: What :class:`Engine` promises: clocks besides one for each byte, and those for a cell and for a counter.
-OVERHEAD, CELL, COUNTER = 60, 2, 1
+#: What :class:`Engine` promises: clocks besides one for each byte, and those for a cell and for a counter,
+#: without and with registers around the memories.
+OVERHEAD, CELL, COUNTER = 60, {False: 2, True: 4}, {False: 1, True: 4}
 
 
 def timed(engine, request):
@@ -151,31 +159,33 @@ def prepared(config):
     return engine
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 16])
-def test_info_and_counters_take_few_clocks_besides_their_bytes(lanes):
-    engine = prepared(tiny(lanes))
+@pytest.mark.parametrize(("lanes", "memory"), KINDS)
+def test_info_and_counters_take_few_clocks_besides_their_bytes(lanes, memory):
+    config = tiny(lanes, memory=memory)
+    engine = prepared(config)
     *_, clocks = timed(engine, operations.request(Operation.INFO))
     assert clocks <= OVERHEAD
     *_, clocks = timed(engine, operations.request(Operation.COUNTERS))
-    assert clocks <= OVERHEAD + COUNTER * operations.COUNTERS
+    assert clocks <= OVERHEAD + COUNTER[config.registered] * operations.COUNTERS
 
 
+@pytest.mark.parametrize("memory", MemoryKind)
 @pytest.mark.parametrize("states", [2, 3, 64])
-def test_configure_takes_its_operands_twice(states):
-    config = tiny(4)
+def test_configure_takes_its_operands_twice(states, memory):
+    config = tiny(4, memory=memory)
     engine = prepared(config)
     settings = replace(SETTINGS, mean=(5,) * states, spread=(6,) * states)
     request = operations.configure_request(settings, Positions(), config.lanes)
     status, _, clocks = timed(engine, request)
     assert status == Status.OK
-    # Once when they come, and once more when all of them are found good.
-    assert clocks <= OVERHEAD + len(request)
+    # Once when they come, and once more, or four clocks each, when all of them are found good.
+    assert clocks <= OVERHEAD + (1 + 3 * config.registered) * len(request)
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 16])
+@pytest.mark.parametrize(("lanes", "memory"), KINDS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 32), (8, 1), (7, 13)])
-def test_load_and_read_take_two_clocks_a_cell_besides_their_bytes(shape, lanes):
-    config = tiny(lanes)
+def test_load_and_read_take_two_or_four_clocks_a_cell_besides_their_bytes(shape, lanes, memory):
+    config = tiny(lanes, memory=memory)
     engine = prepared(config)
     region, cells = Region(0, *shape), shape[0] * shape[1]
     levels = np.arange(cells, dtype=np.uint8).reshape(shape) % 64
@@ -183,11 +193,11 @@ def test_load_and_read_take_two_clocks_a_cell_besides_their_bytes(shape, lanes):
     (request,) = operations.load_requests(region, levels, codes, lanes)
     status, _, clocks = timed(engine, request)
     assert status == Status.OK
-    assert clocks <= OVERHEAD + CELL * cells
+    assert clocks <= OVERHEAD + CELL[config.registered] * cells
     (request,) = operations.read_requests(region, lanes)
     status, results, clocks = timed(engine, request)
     assert status == Status.OK
-    assert clocks <= OVERHEAD + CELL * cells
+    assert clocks <= OVERHEAD + CELL[config.registered] * cells
     np.testing.assert_array_equal(operations.decode_cells(results, region), (levels, codes))
 
 

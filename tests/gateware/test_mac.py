@@ -18,7 +18,7 @@ from qcloop.formats import CODE_MAX, SPREAD_MAX
 from qcloop.grng import Grng16
 from qcloop_hdl.adc import Adc
 from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.mac import LATENCY, Mac, Product
+from qcloop_hdl.mac import Mac, Product, latency
 
 FORWARD1, FORWARD8, BACKWARD = Product
 #: The largest samples of the generator.
@@ -266,7 +266,7 @@ def test_shapes_come_out_right_and_in_time(config, shapes, play):
             assert busy == job.words(config.lanes)
         if job.product is not BACKWARD:
             # The vector comes while the first column block is read.
-            limit = busy + 2 * config.lanes + LATENCY
+            limit = busy + 2 * config.lanes + latency(config)
             assert record.offer_clock - record.first_byte_clock < limit
 
 
@@ -281,7 +281,7 @@ def test_latency_of_one_word(play):
     rng = np.random.default_rng(6)
     jobs = [job_for(rng, FORWARD8, 1, 1, adc=AdcStage(8, 3)), job_for(rng, FORWARD8, 1, 1)]
     records = play(SMALL, codes_for(SMALL, rng), jobs)
-    assert [r.offer_clock - r.last_byte_clock for r in records] == [LATENCY, LATENCY - 2]
+    assert [r.offer_clock - r.last_byte_clock for r in records] == [latency(SMALL), latency(SMALL) - 2]
 
 
 def corners():

@@ -29,6 +29,7 @@ from qcloop.grng import Z_MAX, Grng16, Stream
 from qcloop.operations import COUNTERS, Counter
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.draw import Draw
+from qcloop_hdl.memory import MemoryKind
 from qcloop_hdl.programmer import Cell, Programmer
 from qcloop_hdl.tally import AMOUNT_BITS, Tally
 
@@ -36,8 +37,8 @@ SEED = 11
 ONE_ATTEMPT = [Policy.DIRECT, Policy.RESET_ONLY]
 
 
-def engine(lanes, cells=256, side=32):
-    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side))
+def engine(lanes, cells=256, side=32, memory=MemoryKind.BLOCK):
+    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side), memory)
 
 
 def settings_for(policy, states, **others):
@@ -57,7 +58,7 @@ class ProgrammerWithMemory(Elaboratable):
 
     def __init__(self, config):
         self.config = config
-        self.programmer, self.tally = Programmer(config), Tally()
+        self.programmer, self.tally = Programmer(config), Tally(registered=config.registered)
         self.memory = Memory(shape=ArrayLayout(CELL_BITS, config.lanes), depth=config.words, init=[])
         self.peek, self.clear, self.index = Signal(), Signal(), Signal(range(COUNTERS))
 
@@ -69,9 +70,19 @@ class ProgrammerWithMemory(Elaboratable):
         m.submodules.memory = memory = self.memory
         read, write = memory.read_port(), memory.write_port(granularity=1)
         spoiled, cell = Signal(), Signal(Cell)
-        with m.If(programmer.read | programmer.write):
-            m.d.sync += spoiled.eq(programmer.write)
-        m.d.sync += programmer.cell.eq(cell.as_value() ^ spoiled.replicate(CELL_BITS))
+        reads, writes, address, written, lane = (
+            self._late(m, value)
+            for value in (
+                programmer.read,
+                programmer.write,
+                programmer.address,
+                programmer.written.as_value(),
+                programmer.lane,
+            )
+        )
+        with m.If(reads | writes):
+            m.d.sync += spoiled.eq(writes)
+        m.d.sync += programmer.cell.eq(self._late(m, cell.as_value() ^ spoiled.replicate(CELL_BITS)))
         m.d.comb += [
             draw.advance.eq(1),
             draw.z.eq(programmer.draw.z),
@@ -79,21 +90,29 @@ class ProgrammerWithMemory(Elaboratable):
             draw.base.eq(programmer.draw.base),
             programmer.drawn.code.eq(draw.code),
             programmer.drawn.clipped.eq(draw.clipped),
-            read.addr.eq(programmer.address),
-            read.en.eq(programmer.read),
-            write.addr.eq(programmer.address),
+            read.addr.eq(address),
+            read.en.eq(reads),
+            write.addr.eq(address),
             cell.eq(read.data[programmer.lane] if self.config.lanes > 1 else read.data[0]),
             tally.event.eq(programmer.event),
             tally.clear.eq(self.clear),
         ]
-        for lane in range(self.config.lanes):
+        for number in range(self.config.lanes):
             m.d.comb += [
-                write.data[lane].eq(programmer.written),
-                write.en[lane].eq(programmer.write & (programmer.lane == lane)),
+                write.data[number].eq(written),
+                write.en[number].eq(writes & (lane == number)),
             ]
         with m.If(self.peek):
             m.d.comb += [tally.event.enable.eq(0), tally.event.index.eq(self.index)]
         return m
+
+    def _late(self, m, value):
+        """Return a register where there are registers around the memory."""
+        if not self.config.registered:
+            return value
+        register = Signal.like(value)
+        m.d.sync += register.eq(value)
+        return register
 
 
 @dataclass
@@ -211,8 +230,8 @@ class Player:
         self.seen = Seen()
         await self.bench.send(ctx, self.dut.programmer.request, step.requests, pauses)
         await ctx.tick().until(~self.dut.programmer.busy)
-        # The last event comes in the clock after, and is added in the next.
-        await ctx.tick().repeat(2)
+        # The last event comes in the clock after, and is added in the next, or three clocks later.
+        await ctx.tick().repeat(4)
         self.record.append(self.seen)
         after = [ctx.get(row[lane]) for row in self.rows() for lane in range(self.dut.config.lanes)]
         np.testing.assert_array_equal(after, step.after, where)
@@ -256,7 +275,7 @@ class Player:
         ctx.set(self.dut.peek, 1)
         for index in range(COUNTERS):
             ctx.set(self.dut.index, index)
-            await ctx.tick()
+            await ctx.tick().repeat(1 + self.dut.config.registered)
             counted += ctx.get(self.dut.tally.count).to_bytes(operations.COUNTER_BYTES, "little")
         ctx.set(self.dut.peek, 0)
         return operations.decode_counters(counted)
@@ -268,7 +287,8 @@ class Player:
 
     async def watch(self, ctx):
         """Collect what happens in each clock, and check what holds in every one."""
-        programmer, clock, half = self.dut.programmer, 0, None
+        programmer, clock, gap = self.dut.programmer, 0, gap_of(self.dut.tally)
+        counted = [None] * gap
         event, request, z = programmer.event, programmer.request, programmer.z
         tick = ctx.tick().sample(
             programmer.busy,
@@ -288,15 +308,25 @@ class Player:
             seen.waits += waits
             seen.last_busy = clock if busy else seen.last_busy
             seen.first_taken = clock if taken and seen.first_taken is None else seen.first_taken
-            last, half = half, half_of(index) if enable else None
             if enable:
                 seen.events.append((index, amount))
-                assert half != last, f"counter {index} is in the half of the memory of the one before"
+                assert allowed(index, counted), f"counter {index} after {counted}"
+            counted = [*counted[1:], index if enable else None]
 
 
 def half_of(index):
     """Return the half of the counters' memory, as :class:`Counter` lays it out."""
     return index < Counter.SET or index % 2
+
+
+def gap_of(tally):
+    """Return after how many clocks a counter is written."""
+    return 3 if tally.registered else 1
+
+
+def allowed(index, counted):
+    """Return whether a counter may be next, with those of the clocks in which it is not written yet."""
+    return index not in counted and (counted[0] is None or half_of(counted[0]) != half_of(index))
 
 
 @pytest.fixture
@@ -310,16 +340,17 @@ def play(simulate, bench):
         clocks = 10 * len(story.samples) + 10 * requests + 300 * len(story.steps)
         simulate(dut, player.play, player.send_samples, limit=2 * clocks, background=[player.watch])
         for step, seen in zip(story.steps, player.record, strict=True):
-            check_clocks(step, seen, freely=seed is None)
+            check_clocks(story.config, step, seen, freely=seed is None)
         return player.record
 
     return run
 
 
-def check_clocks(step, seen, freely):
+def check_clocks(config, step, seen, freely):
     attempts, cells = sum(step.counters.attempts), len(step.requests)
     verify = step.settings.policy is Policy.VERIFY
-    limit = 7 * attempts if verify else 4 * cells
+    late = config.registered
+    limit = (7 + 4 * late) * attempts if verify else (4 + 2 * late) * cells
     assert seen.busy - seen.waits <= limit, step.settings
     if freely:
         assert seen.waits == 0
@@ -373,10 +404,10 @@ def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
     simulate(dut, testbench, limit=2000)
 
 
-def test_counters_alone_add_an_event_a_clock(simulate):
-    random, dut = Random(4), Tally()
-    halves = [[index for index in range(COUNTERS) if half_of(index) == half] for half in (0, 1)]
-    counts = [0] * COUNTERS
+@pytest.mark.parametrize("registered", [False, True])
+def test_counters_alone_add_an_event_a_clock(registered, simulate):
+    random, dut = Random(4), Tally(registered=registered)
+    counts, counted = [0] * COUNTERS, [None] * gap_of(dut)
 
     async def present(ctx, index, enable=0, amount=0, clear=0):
         ctx.set(dut.clear, clear)
@@ -386,19 +417,27 @@ def test_counters_alone_add_an_event_a_clock(simulate):
     async def testbench(ctx):
         for index in range(COUNTERS):
             await present(ctx, index, clear=1)
-        half = 0
+        await present(ctx, 0)
+        await present(ctx, 0)
+        await present(ctx, 0)
         for _ in range(2000):
-            enable, half = random.random() < 0.8, 1 - half
-            index = random.choice(halves[half])
+            enable = random.random() < 0.8
+            index = random.choice([index for index in range(COUNTERS) if allowed(index, counted)])
+            counted[:] = [*counted[1:], index if enable else None]
             amount = random.choice((0, 1, (1 << AMOUNT_BITS) - 1, random.getrandbits(AMOUNT_BITS)))
             counts[index] += enable * amount
             await present(ctx, index, enable, amount)
         cleared = Counter.RESET
-        await present(ctx, halves[1 - half][0])
+        for _ in counted:
+            await present(ctx, 0)
         await present(ctx, cleared, clear=1)
         counts[cleared] = 0
-        for number, index in enumerate([*halves[0], *halves[1]]):
+        for _ in counted:
+            await present(ctx, 0)
+        for number, index in enumerate(sorted(range(COUNTERS), key=half_of)):
             await present(ctx, index)
+            if registered:
+                await present(ctx, index)
             assert ctx.get(dut.count) == counts[index], f"counter {index}, read as number {number}"
 
     simulate(dut, testbench, limit=2500)
@@ -432,8 +471,9 @@ def story_for(config, policy, states, seed=0, **others):
 )
 @pytest.mark.parametrize("states", [2, 5, MAX_STATES])
 @pytest.mark.parametrize("policy", Policy)
-def test_cells_counters_and_clocks_equal_the_golden_model(policy, states, seed, play):
-    play(story_for(engine(4), policy, states, seed=10 * states + policy), seed)
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_cells_counters_and_clocks_equal_the_golden_model(memory, policy, states, seed, play):
+    play(story_for(engine(4, memory=memory), policy, states, seed=10 * states + policy), seed)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 16])
@@ -519,12 +559,13 @@ def test_verify_compares_a_stuck_cell_with_the_mean(distance, attempts, play):
     assert (counters.attempts[1], counters.unverified) == (attempts, attempts == 3)
 
 
-def test_requests_are_taken_back_to_back_and_samples_only_for_them(play):
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_requests_are_taken_back_to_back_and_samples_only_for_them(memory, play):
     for policy in ONE_ATTEMPT:
-        story = Story(engine(4))
+        story = Story(engine(4, memory=memory))
         story.block(settings_for(policy, 4), Region(0, 16, 10))
         (seen,) = play(story)
-        assert seen.last_busy - seen.first_taken == seen.busy <= 4 * 160
+        assert seen.last_busy - seen.first_taken == seen.busy <= (4 + 2 * story.config.registered) * 160
 
 
 @pytest.mark.parametrize("policy", Policy)
