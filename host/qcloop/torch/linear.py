@@ -211,9 +211,13 @@ class QCLinear(nn.Module):
                     f"the state is of a device or scheme with {len(values['means'])} weight levels, and this "
                     f"crossbar's {len(self.crossbar.weights.means)} are others: make the crossbar as it was"
                 )
-            for name, ours in self.get_extra_state().items():
-                if values[name].shape != ours.shape:
-                    raise CheckpointError(f"{name} must be {tuple(ours.shape)}, not {values[name].shape}")
+            layer = self.on_array
+            cells = (layer.region.rows, layer.region.cols)
+            shapes = {"cell_levels": cells, "cell_codes": cells}
+            shapes |= {"levels": layer.levels.shape, "offsets": layer.offsets.shape}
+            for name, shape in shapes.items():  # known here: the devices are not read for it
+                if values[name].shape != shape:
+                    raise CheckpointError(f"{name} must be {shape}, not {values[name].shape}")
             self.crossbar.restore_layer(self.on_array, {**values, "bias": self._no_bias})
         except (KeyError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a QCLinear: {error!r}") from error
