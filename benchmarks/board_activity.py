@@ -1,0 +1,74 @@
+"""Count how often each signal of a board changes while it trains, for the compiled simulation.
+
+    python benchmarks/board_activity.py
+
+Writes sim/qcloop_sim/activity.tsv from the waveform of a virtual board of size small that trains on 64
+images; takes some minutes. To be run again when the gateware has changed much: see bench_link.py for what
+it brings.
+"""
+
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+from bench_link import train, trainer_on
+
+from qcloop.data import load_dataset
+from qcloop.link.ports import BAUD
+from qcloop.link.remote import RemoteArray
+from qcloop.link.stream import LinkStream
+from qcloop.link.transport import SerialTransport
+from qcloop_sim.activity import TABLE, alike
+from qcloop_sim.spawn import SpawnedBoard
+
+IMAGES, UPDATE = 64, "nearest"
+#: Shares below are left out.
+LEAST = 0.1
+
+
+def paths(waveform: IO[str]) -> dict[str, list[str]]:
+    """Read the head of a VCD file; return the paths of the signals that each of its codes stands for."""
+    scopes, found = list[str](), dict[str, list[str]]()
+    while (word := waveform.readline().split())[:1] != ["$enddefinitions"]:
+        if word[:1] == ["$scope"]:
+            scopes.append(word[2])
+        elif word[:1] == ["$upscope"]:
+            scopes.pop()
+        elif word[:1] == ["$var"]:
+            found.setdefault(word[3], []).append(".".join((*scopes, word[4])))
+    return found
+
+
+def shares(waveform: IO[str], start: int) -> dict[str, float]:
+    """Return the share of clocks, from a place of a VCD file on, in which each signal changes."""
+    signals = paths(waveform)
+    waveform.seek(start)
+    waveform.readline()
+    counts = Counter(line.split()[1] if line[0] == "b" else line[1:].strip() for line in waveform)
+    clocks = sum(count for code, count in counts.items() if code not in signals)  # lines with a time
+    found: dict[str, float] = {}
+    for code, names in signals.items():
+        for name in map(alike, names):
+            found[name] = max(found.get(name, 0.0), counts[code] / clocks)
+    return found
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        waveform = Path(folder, "board.vcd")
+        board = SpawnedBoard("small", ["--vcd", str(waveform)])
+        array = RemoteArray(LinkStream(SerialTransport(board.url, BAUD)))
+        trainer = trainer_on(array, load_dataset(), IMAGES, UPDATE)
+        start = waveform.stat().st_size
+        train(trainer)
+        array.close()
+        board.close()
+        with waveform.open() as lines:
+            found = shares(lines, start)
+    rows = sorted((name, value) for name, value in found.items() if value >= LEAST)
+    TABLE.write_text("".join(f"{name}\t{value:.2f}\n" for name, value in rows))
+
+
+if __name__ == "__main__":
+    main()
