@@ -130,6 +130,7 @@ def build(
     library = folder / f"{key}.so"
     if not library.exists():
         text = _convert(design, package, waveform)
+        # A waveform wants all values in each clock.
         parts = [text if waveform else gate.gated(text, activity.share)]
         parts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
         _compile("\n".join(parts), driver, [*compiler, *flags], package, library)
