@@ -12,7 +12,7 @@ from link_bench import SETTINGS, BoardLine, remote_array
 from qcloop.array import ArraySettings, GoldenArray, Policy, Region
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
-from qcloop.errors import ArrayResetError, LinkError
+from qcloop.errors import ArrayError, ArrayResetError, LinkError
 from qcloop.link.frames import MAX_PAYLOAD, Frame, Identity, Kind
 from qcloop.link.stream import LinkStream
 from qcloop.training.settings import Update, resolve
@@ -274,6 +274,7 @@ def assert_same(ours, theirs):
 
 
 def test_a_training_step_costs_a_round_trip_for_each_product():
+    """And one or two while programs and the next images leave: more than the board's buffer takes."""
     array, line = remote_array(board())
     settings = resolve(None, {"network": "784-16-16-10", "images": 320, "epochs": 1, "batch": 32})
     settings = replace(settings, lanes=array.config.lanes, cells=array.config.cells)
@@ -285,7 +286,7 @@ def test_a_training_step_costs_a_round_trip_for_each_product():
         steps += 1
         if steps == 8:
             break
-    assert (line.round_trips - before) / steps <= 6
+    assert (line.round_trips - before) / steps <= 7
 
 
 def test_framing_is_at_most_a_twentieth_of_the_bytes():
@@ -295,6 +296,45 @@ def test_framing_is_at_most_a_twentieth_of_the_bytes():
     framing = counts.bytes_out + counts.bytes_in - counts.stream_out - counts.stream_in
     assert framing <= 0.05 * (counts.bytes_out + counts.bytes_in), counts
     assert MAX_PAYLOAD == 480
+
+
+@pytest.mark.parametrize("faults", [None, BAD])
+def test_products_are_those_of_the_cells_when_they_were_asked_for(faults):
+    """Fetched late, in any order, or not at all; what is asked for in between comes out right, too."""
+    array, golden = both(remote_array(board(), faults)[0])
+    x = np.random.default_rng(1).integers(0, 256, (40, 64), np.uint8)
+    d = np.random.default_rng(2).integers(-128, 128, (40, 64)).astype(np.int8)
+    fetched = []
+    for one in (array, golden):
+        one.configure(SETTINGS)
+        one.program_block(REGION, block(1))
+        first = one.start_forward(REGION, x, 8)
+        one.start_forward(REGION, x[:3], 8)
+        one.program(REGION, np.arange(4096), block(2).reshape(-1))
+        second, third = one.start_backward(REGION, d), one.start_forward(REGION, x[::-1], 8)
+        cells = one.read(REGION)
+        one.start_backward(REGION, d[:1])
+        fetched.append([third(), first(), second(), *cells, first(), one.counters().cycles])
+    for ours, theirs in zip(*fetched, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_products_that_a_reset_has_taken_are_an_error():
+    array, line = remote_array(board())
+    array.configure(SETTINGS)
+    array.program_block(REGION, block(1))
+    array.read(REGION)
+    lost = array.start_forward(REGION, np.ones((2, 64), np.uint8), 1)
+    line.board.reset()
+    with pytest.raises(ArrayResetError):
+        lost()
+    with pytest.raises(ArrayError, match="asked for before the array was reset: ask again"):
+        lost()
+    array.configure(SETTINGS)
+    array.program_block(REGION, block(1))
+    array.start_forward(REGION, np.ones((2, 64), np.uint8), 1)
+    with pytest.raises(ArrayError, match="ask again"):
+        lost()
 
 
 def test_settings_and_states_travel_unchanged():

@@ -68,6 +68,27 @@ def test_list_programming_is_in_the_order_of_the_list_even_for_one_cell_twice():
     assert array.counters().attempts[4] == 1
 
 
+@pytest.mark.parametrize(
+    ("n", "size", "noise", "lengths"),
+    [
+        (32, 16, 0, [16, 16]),
+        (33, 16, 0, [11, 11, 11]),
+        (3, 1, 0, [1, 1, 1]),
+        (5, 16, 0, [5]),
+        (0, 16, 0, [0]),
+        (32, 0, 0, [32]),
+        (32, 16, 1, [32]),
+    ],
+)
+def test_a_batch_is_cut_where_that_pays_and_read_noise_allows_it(n, size, noise, lengths):
+    array = make(read_spread=noise)
+    assert [len(range(n)[part]) for part in array.parts(n)] == [n], "the golden model computes at once"
+    array.part_size = size
+    parts = array.parts(n)
+    assert [len(range(n)[part]) for part in parts] == lengths
+    assert [k for part in parts for k in range(n)[part]] == list(range(n))
+
+
 def test_products_are_exact_and_leave_the_generators_alone():
     array, region = make(), Region(3, 17, 5)
     array.program_block(Region(0, 3, 4), levels_of((3, 4)))

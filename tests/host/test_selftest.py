@@ -318,13 +318,13 @@ def the_most_negative_input(right, codes, start, stride, reference, d, e):
 
 
 def a_converter_for_backward(board):
-    product = board._backward
+    product = board._start_backward
 
     def wrong(region, d):
-        e, adc = product(region, d), board.settings.adc
-        return e if adc is None else np.clip(e, -adc.top, adc.top)
+        e, adc = product(region, d)(), board.settings.adc
+        return lambda: e if adc is None else np.clip(e, -adc.top, adc.top)
 
-    board._backward = wrong
+    board._start_backward = wrong
 
 
 @kernel("forward_noisy")
@@ -344,14 +344,14 @@ def rows_and_blocks_exchanged(right, codes, start, lanes, reference, spread, d, 
 
 
 def cycles_of_whole_words_only(board):
-    product = board._backward
+    product = board._start_backward
 
     def wrong(region, d):
         e = product(region, d)
         board._cycles -= len(d) * (region.cols % board.config.lanes != 0)
         return e
 
-    board._backward = wrong
+    board._start_backward = wrong
 
 
 # -- whatever asks ----------------------------------------------------------------------------------
@@ -582,14 +582,14 @@ def test_the_rate_is_a_share_of_the_baud_where_there_is_one():
 
 def test_a_refusal_fails_its_check_and_no_other():
     board = Board()
-    backward = board._backward
+    backward = board._start_backward
 
     def refuse(region, d):
         if region.rows == 1 and region.cols == 1:
             operations.check_status(Status.REGION, Operation.BACKWARD)
         return backward(region, d)
 
-    board._backward = refuse
+    board._start_backward = refuse
     found = results(board)
     assert {name for name, result in found.items() if result.verdict is not Verdict.OK} == {"backward"}
     assert "refused a region that does not fit" in found["backward"].notes[0]
@@ -623,7 +623,7 @@ def lose_at_backward(board):
     def lost(region, d):
         raise LinkError("unplugged")
 
-    board._backward = lost
+    board._start_backward = lost
 
 
 def test_the_same_seed_asks_for_the_same():

@@ -86,11 +86,11 @@ def test_the_training_code_knows_only_the_array_interface(make_settings, mnist):
         def _load(self, *arguments):
             self.inner.load(*arguments)
 
-        def _forward(self, *arguments):
-            return self.inner.forward(*arguments)
+        def _start_forward(self, *arguments):
+            return self.inner.start_forward(*arguments)
 
-        def _backward(self, *arguments):
-            return self.inner.backward(*arguments)
+        def _start_backward(self, *arguments):
+            return self.inner.start_backward(*arguments)
 
         def _read(self, region):
             return self.inner.read(region)
@@ -104,6 +104,63 @@ def test_the_training_code_knows_only_the_array_interface(make_settings, mnist):
     settings = make_settings(images=300)
     there = train(settings, mnist, Stranger(GoldenArray(settings.array_config)))
     assert there.progress.history == train(settings, mnist).progress.history
+
+
+class CutArray(GoldenArray):
+    """Cuts batches as an array behind a link does, and notes how many products were asked for and fetched."""
+
+    part_size = 5
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.under_way, self.most, self.sizes = 0, 0, []
+
+    def _noted(self, products, n):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        self.sizes.append(n)
+
+        def fetch():
+            self.under_way -= 1
+            return products()
+
+        return fetch
+
+    def _start_forward(self, region, x, bits):
+        return self._noted(super()._start_forward(region, x, bits), len(x))
+
+    def _start_backward(self, region, d):
+        return self._noted(super()._start_backward(region, d), len(d))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"update": "mixed"},
+        {"update": "nearest", "scheme": "differential", "network": "784-10"},
+        {"update": "stochastic", "input_bits": 8, "activation": "relu", "adc_bits": 6},
+    ],
+    ids=["mixed", "nearest", "stochastic"],
+)
+def test_a_batch_that_is_cut_trains_to_the_same_trace(options, make_settings, mnist):
+    settings = make_settings(images=299, batch=13, **options)
+    few = replace(mnist, test_images=mnist.test_images[:100], test_labels=mnist.test_labels[:100])
+    array = CutArray(settings.array_config)
+    cut, whole = train(settings, few, array), train(settings, few)
+    assert cut.progress.history == whole.progress.history
+    assert cut.counters() == whole.counters()
+    assert cut.array.positions() == whole.array.positions()
+    assert set(array.sizes) == {4, 5}, "13 images are 4, 4 and 5"
+    assert array.most > 1 and array.under_way == 0
+
+
+def test_a_batch_with_read_noise_is_not_cut(make_settings, mnist):
+    """Its samples go by the order of the vectors, which must be that of the golden model."""
+    settings = make_settings(images=60, batch=13, read_noise=0.1)
+    few = replace(mnist, test_images=mnist.test_images[:100], test_labels=mnist.test_labels[:100])
+    array = CutArray(settings.array_config)
+    assert train(settings, few, array).progress.history == train(settings, few).progress.history
+    assert set(array.sizes) == {13, 60 % 13, 100} and array.most == 1
 
 
 def test_another_seed_is_another_run(make_settings, mnist):

@@ -7,7 +7,7 @@ return the same integers. ``docs/array.md`` states the contract in prose, for pe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from hashlib import sha256
@@ -24,6 +24,9 @@ U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
+
+#: Fetches products that were asked for.
+Products = Callable[[], I32]
 
 #: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
 #: 8192 * 255 * 1023 and 8192 * 128 * 1023 are below 2^31.
@@ -267,6 +270,9 @@ class Array(ABC):
     an error. A lane that was never programmed inside a programmed word is level 0, code 0.
     """
 
+    #: Most vectors of a part of a batch (see :meth:`parts`); 0 where nothing is won by cutting.
+    part_size = 0
+
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
         self._settings: ArraySettings | None = None
@@ -366,6 +372,14 @@ class Array(ABC):
         0, 1023)``. One sample of stream 1 is consumed for each lane of each word read, unused lanes
         included: vector by vector, then column block by column block, then row by row.
         """
+        return self.start_forward(region, x, bits)()
+
+    def start_forward(self, region: Region, x: U8, bits: int) -> Products:
+        """As :meth:`forward`, but the products are only asked for: calling what is returned fetches them.
+
+        They are those of the cells as they are now, whatever is programmed before they are fetched; they need
+        not be fetched, nor in the order in which they were asked for.
+        """
         self._check_programmed(region)
         if bits not in (1, 8):
             raise ArrayError(f"inputs must have 1 or 8 bits, not {bits}")
@@ -375,7 +389,7 @@ class Array(ABC):
             )
         if bits == 1 and x.size and x.max() > 1:
             raise ArrayError(f"1-bit inputs must be 0 or 1, not {x.max()}")
-        return self._forward(region, np.ascontiguousarray(x), bits)
+        return self._start_forward(region, np.ascontiguousarray(x), bits)
 
     def backward(self, region: Region, d: I8) -> I32:
         """Return ``e[b, i] = sum_j d[b, j] * (g[i, j] - reference)``.
@@ -384,12 +398,26 @@ class Array(ABC):
         acts as in :meth:`forward`, but the words are read vector by vector, then row by row, then column
         block by column block.
         """
+        return self.start_backward(region, d)()
+
+    def start_backward(self, region: Region, d: I8) -> Products:
+        """As :meth:`backward`, but the products are only asked for (see :meth:`start_forward`)."""
         self._check_programmed(region)
         if d.ndim != 2 or d.shape[1] != region.cols or d.dtype != np.int8:
             raise ArrayError(
                 f"backward needs int8 vectors of {region.cols} columns, not {d.dtype} of shape {d.shape}"
             )
-        return self._backward(region, np.ascontiguousarray(d))
+        return self._start_backward(region, np.ascontiguousarray(d))
+
+    def parts(self, n: int) -> list[slice]:
+        """Return how a batch of ``n`` vectors is best cut: one part's products come as another's are used.
+
+        However it is cut, the products are the same; but not with read noise, whose samples go by the order
+        of the vectors: it is one part then.
+        """
+        whole = self.part_size == 0 or self.settings.read_spread > 0
+        count = 1 if whole else max(1, -(-n // self.part_size))
+        return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
     def read(self, region: Region) -> tuple[U8, I16]:
         """Return the (rows, cols) levels (uint8) and codes (int16) of a region; draws no noise."""
@@ -419,10 +447,10 @@ class Array(ABC):
     def _load(self, region: Region, levels: U8, codes: I16) -> None: ...
 
     @abstractmethod
-    def _forward(self, region: Region, x: U8, bits: int) -> I32: ...
+    def _start_forward(self, region: Region, x: U8, bits: int) -> Products: ...
 
     @abstractmethod
-    def _backward(self, region: Region, d: I8) -> I32: ...
+    def _start_backward(self, region: Region, d: I8) -> Products: ...
 
     @abstractmethod
     def _read(self, region: Region) -> tuple[U8, I16]: ...

@@ -19,6 +19,7 @@ from qcloop.array.contract import (
     Counters,
     Policy,
     Positions,
+    Products,
     Region,
 )
 from qcloop.formats import MAX_STATES
@@ -111,7 +112,7 @@ class GoldenArray(Array):
         self._view(self._levels, region)[:] = levels
         self._view(self._codes, region)[:] = codes
 
-    def _forward(self, region: Region, x: U8, bits: int) -> I32:
+    def _start_forward(self, region: Region, x: U8, bits: int) -> Products:
         settings = self.settings
         y = np.empty((len(x), region.cols), np.int32)
         if settings.read_spread:
@@ -122,9 +123,9 @@ class GoldenArray(Array):
         if settings.adc is not None:
             self._kernels.convert(y, settings.adc.total_shift(bits), settings.adc.top, self._tally)
         self._cycles += len(x) * region.rows * self.config.row_words(region.cols)
-        return y
+        return lambda: y
 
-    def _backward(self, region: Region, d: I8) -> I32:
+    def _start_backward(self, region: Region, d: I8) -> Products:
         settings = self.settings
         e = np.empty((len(d), region.rows), np.int32)
         if settings.read_spread:
@@ -132,7 +133,7 @@ class GoldenArray(Array):
         else:
             self._kernels.backward(self._codes, *self._place(region), settings.reference, d, e)
         self._cycles += len(d) * region.rows * self.config.row_words(region.cols)
-        return e
+        return lambda: e
 
     def _noisy(self, product: Callable[..., None], region: Region, vectors: U8 | I8, results: I32) -> None:
         """Do a product with read noise: each vector has its own samples, one for each lane read."""

@@ -2,22 +2,32 @@
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from qcloop import operations
-from qcloop.array.contract import I8, I16, I32, U8, Array, ArraySettings, Counters, Positions, Region
-from qcloop.errors import ArrayResetError
+from qcloop.array.contract import I8, I16, U8, Array, ArraySettings, Counters, Positions, Products, Region
+from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
 from qcloop.operations import HEADER, Operation
+
+
+@dataclass(slots=True)
+class Answers:
+    """Results of requests that belong together: those that have come, and how many are missing."""
+
+    missing: int = 0
+    results: list[bytes] = field(default_factory=list)
 
 
 class RemoteArray(Array):
     """The array contract on a link.
 
-    Requests are sent at once and their answers awaited only when a result is asked for, so that programming
-    costs no round trip, and a product one. What the board might refuse is refused by the contract before.
+    Requests are sent at once and their answers awaited only when a result is fetched, so that programming
+    costs no round trip, and products one where they are asked for together. What the board might refuse is
+    refused by the contract before.
 
     Parameters
     ----------
@@ -32,11 +42,14 @@ class RemoteArray(Array):
         From any operation: the board was reset. Everything must be configured and loaded again.
     """
 
+    #: Little is lost to the headers of frames, and a batch of 32 keeps both directions at work.
+    part_size = 16
+
     def __init__(self, link: LinkStream) -> None:
         info = link.identity.info
         super().__init__(info.array)
         self._link, self._buffer = link, info.buffer
-        self._awaited: deque[Operation] = deque()
+        self._awaited: deque[tuple[Operation, Answers]] = deque()
         self._start = Positions()
 
     @property
@@ -63,18 +76,24 @@ class RemoteArray(Array):
 
     # -- the link -------------------------------------------------------------------------------
 
-    def _submit(self, requests: Iterable[bytes]) -> None:
-        """Send requests whose answers have no results."""
+    def _send_all(self, requests: Iterable[bytes]) -> Answers:
+        """Send requests; whoever wants their results fetches them later."""
+        answers = Answers()
         for request in requests:
-            self._awaited.append(Operation(request[0]))
+            self._awaited.append((Operation(request[0]), answers))
+            answers.missing += 1
             self._send(request)
+        return answers
+
+    def _fetch(self, answers: Answers) -> bytes:
+        """Return results, joined, once they and all that was asked for before have come."""
+        while answers.missing:
+            self._take_answer()
+        return b"".join(answers.results)
 
     def _ask(self, requests: Iterable[bytes]) -> bytes:
-        """Send requests and return their results, joined, when all that was sent before is answered."""
-        before = len(self._awaited)
-        self._submit(requests)
-        results = [self._answer() for _ in range(len(self._awaited))]
-        return b"".join(results[before:])
+        """Send requests and return their results, joined."""
+        return self._fetch(self._send_all(requests))
 
     def _send(self, request: bytes) -> None:
         try:
@@ -83,16 +102,20 @@ class RemoteArray(Array):
             self._forget()
             raise
 
-    def _answer(self) -> bytes:
-        """Return the results of the oldest request; ArrayError if it was refused."""
+    def _take_answer(self) -> None:
+        """Take the answer to the oldest request; ArrayError if it was refused."""
+        if not self._awaited:
+            raise ArrayError("these products were asked for before the array was reset: ask again")
         try:
             status, length = HEADER.unpack(self._link.receive(HEADER.size))
             results = self._link.receive(length)
         except ArrayResetError:
             self._forget()
             raise
-        operations.check_status(status, self._awaited.popleft())
-        return results
+        operation, answers = self._awaited.popleft()
+        answers.missing -= 1
+        answers.results.append(results)
+        operations.check_status(status, operation)
 
     def _forget(self) -> None:
         """Know that nothing is programmed any more."""
@@ -108,20 +131,23 @@ class RemoteArray(Array):
 
     def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
         lanes = self.config.lanes
-        self._submit(operations.program_requests(region, cells, levels, lanes, self._buffer))
+        self._send_all(operations.program_requests(region, cells, levels, lanes, self._buffer))
 
     def _program_block(self, region: Region, levels: U8) -> None:
-        self._submit(operations.block_requests(region, levels, self.config.lanes, self._buffer))
+        self._send_all(operations.block_requests(region, levels, self.config.lanes, self._buffer))
 
     def _load(self, region: Region, levels: U8, codes: I16) -> None:
-        self._submit(operations.load_requests(region, levels, codes, self.config.lanes))
+        self._send_all(operations.load_requests(region, levels, codes, self.config.lanes))
 
-    def _forward(self, region: Region, x: U8, bits: int) -> I32:
-        results = self._ask(operations.forward_requests(region, x, bits))
-        return operations.decode_products(results, region.cols)
+    def _start_forward(self, region: Region, x: U8, bits: int) -> Products:
+        return self._products(operations.forward_requests(region, x, bits), region.cols)
 
-    def _backward(self, region: Region, d: I8) -> I32:
-        return operations.decode_products(self._ask(operations.backward_requests(region, d)), region.rows)
+    def _start_backward(self, region: Region, d: I8) -> Products:
+        return self._products(operations.backward_requests(region, d), region.rows)
+
+    def _products(self, requests: Iterable[bytes], length: int) -> Products:
+        answers = self._send_all(requests)
+        return lambda: operations.decode_products(self._fetch(answers), length)
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         return operations.decode_cells(self._ask(operations.read_requests(region, self.config.lanes)), region)

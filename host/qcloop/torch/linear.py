@@ -190,7 +190,7 @@ class QCLinear(nn.Module):
 
     def _input_error(self, delta: F64, like: torch.Tensor) -> torch.Tensor:
         """Return the error on the inputs, from the devices as they are."""
-        e, e_scale = self.crossbar.backward(self.on_array, delta)
+        e, e_scale = self.crossbar.start_backward(self.on_array, delta)()
         x_grad = empty_like(e.shape, like.dtype)
         _to_inputs(e, e_scale, self.on_array.weight_per_code, x_grad)
         return to_torch(x_grad, like.dtype, like.device)
@@ -245,7 +245,7 @@ class _Product(Function):
         ctx: Any, x: torch.Tensor, devices: DeviceWeights, bias: torch.Tensor | None, layer: QCLinear
     ) -> torch.Tensor:
         x8, x_scale = layer._encode(x)
-        y, scale = layer.crossbar.forward(layer.on_array, x8, x_scale)
+        y, scale = layer.crossbar.start_forward(layer.on_array, x8, x_scale)()
         z = empty_like(y.shape, layer.dtype)
         _affine(y, scale, layer._no_bias if bias is None else to_numpy(bias), z)
         ctx.layer, ctx.x, ctx.x_scale, ctx.programmed = layer, x8, x_scale, layer._programmed

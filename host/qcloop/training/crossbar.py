@@ -1,5 +1,6 @@
 """Matrices of weights held by the devices of one array: their products, their programming, their state."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array import Array, Region, stuck_cells
-from qcloop.array.contract import I8, I32, U8
+from qcloop.array.contract import I32, U8
 from qcloop.errors import ConfigError
 from qcloop.grng import Grng16, Stream
 from qcloop.training.ledger import WriteLedger
@@ -17,6 +18,9 @@ from qcloop.training.weights import WeightMap
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+
+#: Fetches products that were asked for, and the scale of each vector's.
+Scaled = Callable[[], tuple[I32, F64]]
 
 #: Largest integer error of a batch; less where a sum of products would leave 32 bits.
 _ERROR_TOP = 32767
@@ -145,22 +149,27 @@ class Crossbar:
 
     # -- operations -----------------------------------------------------------------------------
 
-    def forward(self, layer: Layer, x: U8, x_scale: F64) -> tuple[I32, F64]:
-        """Return the (n, cols) products of (n, rows) inputs, and the (n,) weights' unit of one of them."""
-        y = self.weights.collapse(self.array.forward(layer.region, x, layer.bits))
+    def start_forward(self, layer: Layer, x: U8, x_scale: F64) -> Scaled:
+        """Ask for the products of (n, rows) inputs.
+
+        What comes back fetches them, (n, cols), and the (n,) weights' unit of one of them.
+        """
+        products = self.array.start_forward(layer.region, x, layer.bits)
         adc = self.array.settings.adc
         step = 1.0 if adc is None else float(1 << adc.total_shift(layer.bits))
-        return y, x_scale * (layer.weight_per_code * step)
+        scale = x_scale * (layer.weight_per_code * step)
+        return lambda: (self.weights.collapse(products()), scale)
 
-    def backward(self, layer: Layer, delta: F64) -> tuple[I32, F64]:
-        """Return the (n, rows) products of (n, cols) errors, and the (n,) scales of the errors' 8 bits.
+    def start_backward(self, layer: Layer, delta: F64) -> Scaled:
+        """Ask for the products of (n, cols) errors.
 
-        An error on the inputs is ``product * (scale * layer.weight_per_code)``.
+        What comes back fetches them, (n, rows), and the (n,) scales of the errors' 8 bits. An error on
+        the inputs is ``product * (scale * layer.weight_per_code)``.
         """
         d, d_scale = np.empty(delta.shape, np.int8), np.empty(len(delta))
         self.kernels.quantise_vectors(delta, d, d_scale)
-        spread: I8 = self.weights.spread(d)
-        return self.array.backward(layer.region, spread), d_scale
+        products = self.array.start_backward(layer.region, self.weights.spread(d))
+        return lambda: (products(), d_scale)
 
     def errors(self, layer: Layer, delta: F64, x_scale: F64) -> tuple[I32, float, float]:
         """Return the errors of a batch as integers, with ``largest`` and ``top``.
