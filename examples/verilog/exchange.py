@@ -58,7 +58,11 @@ def check(content: bytes) -> None:
     golden.program_block(REGION, LEVELS)
     for what, came, expected in (
         ("codes", operations.decode_cells(cells, REGION)[1], golden.read(REGION)[1]),
-        ("products", operations.decode_products(products, REGION.cols), golden.forward(REGION, X, bits=8)),
+        (
+            "products",
+            operations.decode_products(products, Operation.FORWARD8, REGION),
+            golden.forward(REGION, X, bits=8),
+        ),
     ):
         if not np.array_equal(came, expected):
             sys.exit(f"{what} differ: expected\n{expected}\ncame\n{came}")

@@ -19,6 +19,9 @@ from qcloop.operations import (
     COUNTERS,
     ENTRY_BYTES,
     INFO_BYTES,
+    NARROW_BYTES,
+    NARROW_COLS,
+    NARROW_ROWS,
     PLACE_BITS,
     PRODUCT_BYTES,
     REGION_BYTES,
@@ -67,13 +70,15 @@ def _above(value: Any, limit: int) -> Any:
 class _Multiplier(wiring.Component):
     """Multiplies counts, a bit a clock: ``product`` is good when not ``busy``, 16 clocks after ``start``.
 
-    ``bits`` is the highest bit of one factor in the clock after ``start``, then the next lower one, ...
+    ``bit`` is the highest bit of one factor in the clock after ``start``, then the next lower one, ... In a
+    clock with ``again`` the product is doubled, or with ``bit`` tripled.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__(
             {
                 "start": In(1),
+                "again": In(1),
                 "bit": In(1),
                 "factor": In(width),
                 "busy": Out(1),
@@ -86,14 +91,16 @@ class _Multiplier(wiring.Component):
         m = Module()
         step = Signal(range(_WORD))
         total = Signal(_WORD + 2)
-        m.d.comb += total.eq((self.product << 1) + Mux(self.bit, self.factor, 0))
-        with m.If(self.busy):
+        m.d.comb += total.eq(
+            (self.product << 1) + Mux(self.bit, Mux(self.again, self.product, self.factor), 0)
+        )
+        with m.If(self.busy | self.again):
             m.d.sync += [
                 self.product.eq(total),
                 self.overflow.eq(self.overflow | total[_WORD:].any()),
-                step.eq(step + 1),
-                self.busy.eq(step != _WORD - 1),
             ]
+        with m.If(self.busy):
+            m.d.sync += [step.eq(step + 1), self.busy.eq(step != _WORD - 1)]
         with m.If(self.start):
             m.d.sync += [self.product.eq(0), self.overflow.eq(0), self.busy.eq(1)]
         return m
@@ -204,6 +211,8 @@ class _Elaboration:
         self.shift_length, self.count_down = Signal(), Signal()
         #: `remaining` becomes the length of the results, `cols` the words of the region.
         self.keep_results, self.keep_words = Signal(), Signal()
+        #: A product has three bytes (see ``operations.product_bytes``).
+        self.narrow = Signal()
         #: The byte is the last in the operand buffer.
         self.full = Signal()
         self.replaying = Signal()
@@ -428,7 +437,7 @@ class _Elaboration:
         reads = self._is(Operation.READ)
         too_long = self._is(Operation.PROGRAM_BLOCK) & _above(product, self.config.buffer)
         differs = self._late((product != self.remaining) | overflow | too_long)
-        # A product has four bytes.
+        # As if each product had four bytes.
         too_many = self._late(overflow | product[-2:].any() & ~reads)
         known = multiplied & self._late(multiplied)
         with m.State("LENGTHS"), m.If(known):
@@ -437,8 +446,14 @@ class _Elaboration:
             with m.If(too_many):
                 self._refuse(Status.LENGTH)
             with m.Else():
-                m.next = "STATUS"
+                m.next = "BYTES"
                 m.d.comb += self.keep_results.eq(reads)
+        with m.State("BYTES"):
+            # Three times the number of products, or twice its double; of READ, `remaining` has the bytes.
+            m.d.comb += self.multiplier.again.eq(1)
+            m.d.sync += self.part.eq(1)
+            with m.If(self.narrow | self.part[0]):
+                m.next = "STATUS"
 
     def _check_words(self) -> None:
         m, config = self.m, self.config
@@ -490,7 +505,9 @@ class _Elaboration:
         count = Mux(of_rows, self.rows, self.stage)
         # A cell of LOAD and READ has two bytes: rows begin with the next lower bit, as the highest is 0.
         doubled = (turn == 2) & self._is(Operation.LOAD, Operation.READ)
-        m.d.comb += multiplier.bit.eq(Mux(doubled, self.rows[-2], count[-1]))
+        m.d.comb += multiplier.bit.eq(
+            Mux(multiplier.again, self.narrow, Mux(doubled, self.rows[-2], count[-1]))
+        )
         m.d.comb += [
             self.turn_rows.eq(multiplier.busy & of_rows),
             self.turn_stage.eq(multiplier.busy & ~of_rows),
@@ -501,6 +518,12 @@ class _Elaboration:
         # Words of a row, or after them bytes of a vector of single bits.
         packs = turn != 1
         groups = Mux(packs, whole[3:], whole[shift:]) + Mux(packs, whole[:3].any(), whole[:shift].any())
+        # FORWARD8 and BACKWARD are told by one bit: it matters for products only.
+        many_rows, many_cols = (
+            _above(count[: self.config.side_bits], most)
+            for count, most in ((self.rows, NARROW_ROWS), (self.cols, NARROW_COLS))
+        )
+        m.d.comb += self.narrow.eq(~(self.operation[0] & many_rows | self.operation[1] & many_cols))
         m.d.comb += multiplier.factor.eq(Mux((turn == 1) | (turn == 2) & forward1, groups, whole))
 
     # -- operands that are checked as a whole ----------------------------------------------------
@@ -659,9 +682,10 @@ class _Elaboration:
         good = self.status == Status.OK
         products, reads = (self._late(self._is(*some)) for some in (_PRODUCTS, (Operation.READ,)))
         sizes = Mux(self._is(Operation.READ), CELL_BYTES, COUNTER_BYTES)
-        final = self.part == self._late(Mux(self._is(*_PRODUCTS), PRODUCT_BYTES, sizes)[:3] - 1)[:3]
+        size = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
+        final = self.part == self._late(Mux(self._is(*_PRODUCTS), size, sizes)[:3] - 1)[:3]
         results = good & self._is(Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
-        length = Mux(products, self.multiplier.product << 2, self.remaining) & results.replicate(_WORD)
+        length = Mux(products, self.multiplier.product, self.remaining) & results.replicate(_WORD)
         with m.State("STATUS"):
             m.d.comb += [self.put.eq(1), self.answer.eq(self.status), self.running.eq(good)]
             with m.If(self.room):

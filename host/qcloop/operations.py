@@ -62,7 +62,7 @@ from qcloop.seeding import SEED_BYTES, seed_bytes
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
 #: Changes whenever the bytes of an operation change.
-VERSION = 1
+VERSION = 2
 
 
 class Operation(IntEnum):
@@ -132,6 +132,9 @@ REGION_BYTES, COUNT_BYTES = _REGION.size, _COUNT.size
 TABLES_START = _SETTINGS.size + 2 * SEED_BYTES
 #: Bytes of a cell in a list, of a table entry, of a cell word, of a product and of INFO's results.
 LISTED_BYTES, ENTRY_BYTES, CELL_BYTES, PRODUCT_BYTES, INFO_BYTES = 3, 3, 2, 4, _INFO.size
+#: Bytes of a narrow product (see :func:`product_bytes`), most rows of a region whose FORWARD8 products are
+#: narrow, and most columns of one whose BACKWARD products are.
+NARROW_BYTES, NARROW_ROWS, NARROW_COLS = 3, 31, 63
 #: Bits of a place in a list of cells, and so the most cells of an array.
 PLACE_BITS = 18
 #: Bytes of a counter; it wraps around.
@@ -339,11 +342,15 @@ def read_requests(region: Region, lanes: int) -> Iterator[bytes]:
         yield request(Operation.READ, encode_region(part))
 
 
+def forward_operation(bits: int) -> Operation:
+    """Return the operation of a forward product with inputs of 1 or 8 bits."""
+    return Operation.FORWARD1 if bits == 1 else Operation.FORWARD8
+
+
 def forward_requests(region: Region, x: U8, bits: int) -> Iterator[bytes]:
     """Yield the requests of a forward product; ``x`` is (n, rows), ``bits`` 1 or 8."""
-    operation = Operation.FORWARD1 if bits == 1 else Operation.FORWARD8
     vectors = np.packbits(x, axis=1, bitorder="little") if bits == 1 else x
-    yield from _product_requests(operation, region, vectors, region.cols)
+    yield from _product_requests(forward_operation(bits), region, vectors, region.cols)
 
 
 def backward_requests(region: Region, d: I8) -> Iterator[bytes]:
@@ -359,16 +366,33 @@ def _product_requests(operation: Operation, region: Region, vectors: U8, results
         yield request(operation, encode_region(region) + _COUNT.pack(len(part)) + part.tobytes())
 
 
-def decode_products(results: bytes, length: int) -> I32:
-    """Return the (n, length) int32 products that forward or backward requests answered, joined.
+def product_bytes(operation: Operation, region: Region) -> int:
+    """Return the bytes of a product: :data:`NARROW_BYTES` where no sum can need more.
+
+    8192 * 1023, 31 * 255 * 1023 and 63 * 128 * 1023 are below 2^23.
+    """
+    narrow = {
+        Operation.FORWARD1: True,
+        Operation.FORWARD8: region.rows <= NARROW_ROWS,
+        Operation.BACKWARD: region.cols <= NARROW_COLS,
+    }
+    return NARROW_BYTES if narrow[operation] else PRODUCT_BYTES
+
+
+def decode_products(results: bytes, operation: Operation, region: Region) -> I32:
+    """Return what requests of one operation answered, joined: (n, cols) int32 or, backward, (n, rows) int32.
 
     Raises ArrayError where the results are no whole number of vectors.
     """
-    if len(results) % (PRODUCT_BYTES * length):
-        raise ArrayError(
-            f"products must come as vectors of {PRODUCT_BYTES * length} bytes, not {len(results)} bytes"
-        )
-    return np.frombuffer(results, "<i4").astype(np.int32).reshape(-1, length)
+    length = region.rows if operation is Operation.BACKWARD else region.cols
+    size = product_bytes(operation, region)
+    if len(results) % (size * length):
+        raise ArrayError(f"products must come as vectors of {size * length} bytes, not {len(results)} bytes")
+    # In the high bytes of a word; the shift brings the sign along.
+    words = np.zeros((len(results) // size, PRODUCT_BYTES), np.uint8)
+    words[:, PRODUCT_BYTES - size :] = np.frombuffer(results, np.uint8).reshape(-1, size)
+    products: I32 = (words.view("<i4") >> 8 * (PRODUCT_BYTES - size)).astype(np.int32)
+    return products.reshape(-1, length)
 
 
 def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:

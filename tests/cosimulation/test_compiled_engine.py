@@ -1,14 +1,18 @@
 """The engine compiled with CXXRTL: thousands of random programs beside the golden model."""
 
 from functools import cache, partial
+from itertools import product
 from random import Random
 
+import numpy as np
 import pytest
 from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
 
 from qcloop import operations
+from qcloop.array import ArraySettings, Region
+from qcloop.formats import CODE_MAX
 from qcloop.operations import Operation, Status
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import SIZES, MemoryKind
 from qcloop_sim.engine import CompiledEngine, StalledError
 
 LANES = [1, 2, 4, 8, 16]
@@ -36,6 +40,33 @@ def test_small_as_it_is_built_equals_the_golden_model():
 @pytest.mark.parametrize("size", SIZES)
 def test_each_size_equals_the_golden_model(size):
     check(partial(compiled, SIZES[size]), range(1000), length=16)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "memory"), [(4, MemoryKind.SPRAM), (1, MemoryKind.BLOCK), (16, MemoryKind.BLOCK)]
+)
+def test_narrow_and_wide_products_equal_the_golden_model(lanes, memory):
+    """Where they change over, with the largest sums; the answers have no byte more than they need."""
+    engine = compiled(tiny(lanes, cells=1 << 13, side=128, memory=memory))
+    for rows, cols in product((1, 31, 32, 33, 128), (1, 62, 63, 64)):
+        pair, region = Pair(engine), Region(0, rows, cols)
+        engine.reset()
+        top = ArraySettings(seed=1, mean=(CODE_MAX, CODE_MAX), spread=(0, 0), reference=0)
+        for one in (pair.array, pair.golden):
+            one.configure(top)
+            one.program_block(region, np.ones((rows, cols), np.uint8))
+        x = np.full((3, rows), 255, np.uint8)
+        d = np.full((3, cols), -128, np.int8)
+        for operation, (request,), answered in (
+            (Operation.FORWARD1, operations.forward_requests(region, x // 255, 1), cols),
+            (Operation.FORWARD8, operations.forward_requests(region, x, 8), cols),
+            (Operation.BACKWARD, operations.backward_requests(region, d), rows),
+        ):
+            status, results = engine.exchange(request)
+            assert (status, len(results)) == (0, 3 * answered * operations.product_bytes(operation, region))
+        for name, arguments in (("forward", (x // 255, 1)), ("forward", (x, 8)), ("backward", (d,))):
+            ours, theirs = (getattr(one, name)(region, *arguments) for one in (pair.array, pair.golden))
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_clocks_are_those_of_the_interpreted_simulation():

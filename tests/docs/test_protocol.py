@@ -108,6 +108,9 @@ def test_the_parts_of_operands():
     assert int(size["count"]) == operations.COUNT_BYTES
     assert int(size["cell word"]) == operations.CELL_BYTES
     assert int(size["cell of a list"]) == operations.LISTED_BYTES
+    assert size["product"] == f"{operations.NARROW_BYTES} or {operations.PRODUCT_BYTES}"
+    assert f"with up to {operations.NARROW_ROWS} rows" in PAGE
+    assert f"with up to {operations.NARROW_COLS} columns" in PAGE
     assert size["table"] == f"{operations.ENTRY_BYTES} for each level"
     assert int(size["generator seed"]) == operations.SEED_BYTES
     assert int(size["settings"]) == operations.TABLES_START - 2 * operations.SEED_BYTES

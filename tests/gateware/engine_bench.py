@@ -139,9 +139,13 @@ class ExchangedLink:
         self.identity = Identity(config.info, boots=0, request_buffer=0, answer_buffer=0)
         self._exchange, self._answers = exchange, b""
 
-    def send(self, request: bytes) -> None:
-        status, results = self._exchange(request)
-        self._answers += operations.HEADER.pack(status, len(results)) + results
+    def send(self, requests: bytes) -> None:
+        header = operations.HEADER
+        while requests:
+            end = header.size + header.unpack_from(requests)[1]
+            status, results = self._exchange(requests[:end])
+            self._answers += header.pack(status, len(results)) + results
+            requests = requests[end:]
 
     def receive(self, count: int) -> bytes:
         data, self._answers = self._answers[:count], self._answers[count:]

@@ -26,7 +26,7 @@ from qcloop.seeding import SEED_BYTES, seed_bytes
 
 ARRAY = ArrayConfig(lanes=4, cells=256, side=32)
 INFO = Info(ARRAY, buffer=512)
-DIGEST = sha256(b"qcloop 1 lanes=4 cells=256 side=32 buffer=512").digest()
+DIGEST = sha256(b"qcloop 2 lanes=4 cells=256 side=32 buffer=512").digest()
 SETTINGS = ArraySettings(seed=9, mean=(0x155, 0x3FF), spread=(0xABC, 0x001), reference=0x234)
 
 
@@ -316,16 +316,40 @@ def assert_products(parts, place, counts, results):
 
 def test_products_are_signed_words_of_32_bits():
     answers = hexadecimal("01000000 ffffffff 00000080 ffffff7f 00010000 02000000")
-    products = operations.decode_products(answers, 3)
+    products = operations.decode_products(answers, Operation.FORWARD8, Region(0, 32, 3))
     assert products.dtype == np.int32
     assert products.tolist() == [[1, -1, -(1 << 31)], [(1 << 31) - 1, 256, 2]]
-    assert operations.decode_products(b"", 3).shape == (0, 3)
+    assert operations.decode_products(b"", Operation.BACKWARD, Region(0, 5, 64)).shape == (0, 5)
+
+
+def test_narrow_products_are_signed_words_of_24_bits():
+    answers = hexadecimal("010000 ffffff 000080 ffff7f 000100 020000")
+    products = operations.decode_products(answers, Operation.BACKWARD, Region(0, 3, 63))
+    assert products.dtype == np.int32
+    assert products.tolist() == [[1, -1, -(1 << 23)], [(1 << 23) - 1, 256, 2]]
+    assert operations.decode_products(b"", Operation.FORWARD1, Region(0, 5, 64)).shape == (0, 64)
+
+
+@pytest.mark.parametrize(
+    ("operation", "largest", "narrow"),
+    [(Operation.FORWARD1, 1, 8192), (Operation.FORWARD8, 255, 31), (Operation.BACKWARD, 128, 63)],
+)
+def test_products_are_narrow_where_no_sum_needs_more(operation, largest, narrow):
+    for terms in (1, narrow, narrow + 1, 8192):
+        if terms > 8192:
+            continue
+        region = Region(0, 7, terms) if operation is Operation.BACKWARD else Region(0, terms, 8192)
+        bits = 8 * operations.product_bytes(operation, region)
+        assert terms * largest * CODE_MAX < 1 << bits - 1
+        assert bits == (24 if terms <= narrow else 32)
 
 
 @pytest.mark.parametrize("length", [1, 11, 13, 16])
 def test_products_of_a_wrong_length_are_an_error(length):
     with pytest.raises(ArrayError, match=rf"vectors of 12 bytes, not {length} bytes"):
-        operations.decode_products(bytes(length), 3)
+        operations.decode_products(bytes(length), Operation.FORWARD8, Region(0, 99, 3))
+    with pytest.raises(ArrayError, match=rf"vectors of 9 bytes, not {length} bytes"):
+        operations.decode_products(bytes(length), Operation.FORWARD1, Region(0, 99, 3))
 
 
 def test_cells_are_levels_and_codes():
@@ -358,7 +382,7 @@ def test_a_listed_cell_beyond_its_bits_is_an_error():
 
 def test_an_impossible_array_is_an_error_of_the_engine():
     with pytest.raises(ArrayError, match=r"INFO must describe an array that can be, but .* not 3"):
-        operations.Info.decode(b"QCLP\1\3" + bytes(24))
+        operations.Info.decode(b"QCLP\2\3" + bytes(24))
 
 
 def test_counters_have_the_places_that_both_sides_use():
@@ -388,7 +412,7 @@ def test_counters_of_a_wrong_length_are_an_error(length):
 
 
 def test_info_is_written_out():
-    expected = b"QCLP" + hexadecimal("01 04 2000 00010000 0002") + DIGEST[:16]
+    expected = b"QCLP" + hexadecimal("02 04 2000 00010000 0002") + DIGEST[:16]
     assert INFO.encode() == expected
     assert len(expected) == operations.INFO_BYTES
     assert operations.configuration_digest(ARRAY, 512) == DIGEST
@@ -423,9 +447,9 @@ def test_another_magic_word_is_shown_beside_ours():
         Info.decode(changed(0, *b"abcd"))
 
 
-@pytest.mark.parametrize("version", [0, 2, 255])
+@pytest.mark.parametrize("version", [0, 1, 255])
 def test_another_version_is_shown_beside_ours(version):
-    with pytest.raises(ArrayError, match=f"speaks version 1 .* gateware version {version}: build both"):
+    with pytest.raises(ArrayError, match=f"speaks version 2 .* gateware version {version}: build both"):
         Info.decode(changed(4, version))
 
 

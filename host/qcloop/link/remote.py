@@ -18,7 +18,7 @@ from qcloop.operations import HEADER, Operation
 class Answers:
     """Results of requests that belong together: those that have come, and how many are missing."""
 
-    missing: int = 0
+    missing: int
     results: list[bytes] = field(default_factory=list)
 
 
@@ -77,12 +77,11 @@ class RemoteArray(Array):
     # -- the link -------------------------------------------------------------------------------
 
     def _send_all(self, requests: Iterable[bytes]) -> Answers:
-        """Send requests; whoever wants their results fetches them later."""
-        answers = Answers()
-        for request in requests:
-            self._awaited.append((Operation(request[0]), answers))
-            answers.missing += 1
-            self._send(request)
+        """Send requests, in as few frames as they take; whoever wants their results fetches them later."""
+        together = list(requests)
+        answers = Answers(len(together))
+        self._awaited.extend((Operation(request[0]), answers) for request in together)
+        self._send(b"".join(together))
         return answers
 
     def _fetch(self, answers: Answers) -> bytes:
@@ -140,14 +139,15 @@ class RemoteArray(Array):
         self._send_all(operations.load_requests(region, levels, codes, self.config.lanes))
 
     def _start_forward(self, region: Region, x: U8, bits: int) -> Products:
-        return self._products(operations.forward_requests(region, x, bits), region.cols)
+        operation = operations.forward_operation(bits)
+        return self._products(operations.forward_requests(region, x, bits), operation, region)
 
     def _start_backward(self, region: Region, d: I8) -> Products:
-        return self._products(operations.backward_requests(region, d), region.rows)
+        return self._products(operations.backward_requests(region, d), Operation.BACKWARD, region)
 
-    def _products(self, requests: Iterable[bytes], length: int) -> Products:
+    def _products(self, requests: Iterable[bytes], operation: Operation, region: Region) -> Products:
         answers = self._send_all(requests)
-        return lambda: operations.decode_products(self._fetch(answers), length)
+        return lambda: operations.decode_products(self._fetch(answers), operation, region)
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         return operations.decode_cells(self._ask(operations.read_requests(region, self.config.lanes)), region)
