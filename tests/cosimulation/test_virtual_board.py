@@ -126,6 +126,13 @@ def test_ports_says_who_is_there(qcloop, started):
     assert "qcloop: 4 lanes, 65,536 cells" in output and "boot 1; faults: none" in output
 
 
+def test_ports_knows_the_board_that_is_started_by_its_name(qcloop):
+    status, output, _ = qcloop("ports", "sim")
+    assert status == 0 and "sim  qcloop: 4 lanes, 65,536 cells" in output
+    status, _, errors = qcloop("ports", "sim:huge")
+    assert status == 2 and "small, medium, large, not 'huge'" in errors
+
+
 def test_ports_fails_where_no_board_is(qcloop):
     status, output, errors = qcloop("ports", "/dev/no-such-port")
     assert status == 3 and "there is no port /dev/no-such-port" in output and "no board" in errors

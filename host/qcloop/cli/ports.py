@@ -12,7 +12,10 @@ from qcloop.link.ports import BAUD, found_ports, probe
 @click.option("--probe", "ask", is_flag=True, help="Ask each port whether a board is there. Changes nothing.")
 @click.option("--baud", default=BAUD, show_default=True, help="Bits a second, with --probe")
 def ports(urls: tuple[str, ...], ask: bool, baud: int) -> None:
-    """List the serial ports, or say what is on those named; exits 3 if there is no board on any of them."""
+    """List the serial ports, or say what is on those named, ``sim`` included.
+
+    Exits with 3 if there is no board on any of them.
+    """
     described = dict.fromkeys(urls, "") or {port.device: port.description for port in found_ports()}
     if not described:
         click.echo("no serial ports; `--port sim` is a virtual board, and is always there", err=True)

@@ -37,16 +37,21 @@ def found_ports() -> list[FoundPort]:
 
 
 def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
-    """Ask who is on a port; changes nothing there.
+    """Ask who is on a port (see :func:`open_array`); changes nothing there.
 
     Raises LinkError if the port cannot be opened, or no board answers within ``wait`` seconds.
     """
-    transport = SerialTransport(url, baud)
+    board = _start(url)
     try:
-        question = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
-        return ask_identity(transport, FrameReader(transport, LinkCounts()), question, wait)
+        transport = SerialTransport(url if board is None else board.url, baud)
+        try:
+            question = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
+            return ask_identity(transport, FrameReader(transport, LinkCounts()), question, wait)
+        finally:
+            transport.close()
     finally:
-        transport.close()
+        if board is not None:
+            board.close()
 
 
 class OpenedArray(RemoteArray):
@@ -75,23 +80,30 @@ def open_array(port: str, baud: int = BAUD) -> OpenedArray:
     QcloopError
         If a virtual board is asked for and its packages are not installed.
     """
-    name, _, argument = port.partition(":")
-    starters = entry_points(group=_STARTERS, name=name)
-    if not starters:
+    board = _start(port)
+    if board is None:
         return _open(port, baud)
-    try:
-        start = next(iter(starters)).load()
-    except ModuleNotFoundError as error:
-        raise QcloopError(
-            f"`--port {name}` needs {error.name}, which is not installed: pip install 'qcloop[{name}]'"
-        ) from None
-    board = start(argument)
     try:
         return _open(board.url, baud, board)
     except BaseException:
         with suppress(LinkError):
             board.close()
         raise
+
+
+def _start(port: str) -> Any:
+    """Start the board that a port's name stands for; None where it is a port of this machine or a URL."""
+    name, _, argument = port.partition(":")
+    starters = entry_points(group=_STARTERS, name=name)
+    if not starters:
+        return None
+    try:
+        start = next(iter(starters)).load()
+    except ModuleNotFoundError as error:
+        raise QcloopError(
+            f"`--port {name}` needs {error.name}, which is not installed: pip install 'qcloop[{name}]'"
+        ) from None
+    return start(argument)
 
 
 def _open(url: str, baud: int, board: Any = None) -> OpenedArray:
