@@ -7,14 +7,14 @@ from amaranth.lib import wiring
 
 from qcloop.array import ArrayConfig
 from qcloop.errors import ConfigError
-from qcloop.operations import MAX_LENGTH, PLACE_BITS, Info, configuration_digest
+from qcloop.operations import MAX_LENGTH, Info, configuration_digest
 from qcloop.seeding import GENERATOR_LANES
 from qcloop_hdl.memory import MemoryKind
 
 #: Largest number of memory words: addresses on the command port have 16 bits.
 MAX_WORDS = 1 << 16
 #: Largest number of cells: places in a list of cells have so many bits.
-MAX_CELLS = 1 << PLACE_BITS
+MAX_CELLS = 1 << 18
 #: Smallest operand buffer: settings with 64 states take 256 bytes.
 MIN_BUFFER = 256
 #: Largest operand buffer: an operation's length has 16 bits.

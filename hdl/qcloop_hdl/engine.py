@@ -19,6 +19,7 @@ from qcloop.operations import (
     COUNTERS,
     ENTRY_BYTES,
     INFO_BYTES,
+    LISTED_BYTES,
     NARROW_BYTES,
     NARROW_COLS,
     NARROW_ROWS,
@@ -194,8 +195,8 @@ class _Elaboration:
         self.next_index = Signal(range(config.buffer + 1))
         #: Byte of a header or an item.
         self.part = Signal(3)
-        #: Byte of three.
-        self.third = Signal(2)
+        #: Byte of an entry of the table, three, or of a listed cell, two; whether it is the last.
+        self.third, self.last_third = Signal(2), Signal()
         #: Column of the cell, from 1, and its lane.
         self.col = Signal(config.side_bits, init=1)
         self.lane = Signal(config.lane_bits)
@@ -284,12 +285,14 @@ class _Elaboration:
         with m.If(~write.en):
             m.d.sync += operand.eq(read.data)
 
+        listed = self._is(Operation.PROGRAM)
+        m.d.comb += self.last_third.eq(self.third == Mux(listed, LISTED_BYTES, ENTRY_BYTES) - 1)
         tx = self.engine.tx
         m.d.comb += [self.engine.ready.eq(~self.sweeping), self.room.eq(~tx.valid | tx.ready)]
         with m.If(self.room):
             m.d.sync += [tx.valid.eq(self.put), tx.payload.eq(self.answer)]
         with m.If(self.count_thirds):
-            m.d.sync += self.third.eq(Mux(self.third == ENTRY_BYTES - 1, 0, self.third + 1))
+            m.d.sync += self.third.eq(Mux(self.last_third, 0, self.third + 1))
 
     def _move_counts(self) -> None:
         """Shift, step and turn what a request counts with.
@@ -564,7 +567,7 @@ class _Elaboration:
 
     def _check_byte(self) -> None:
         m, byte = self.m, self.engine.rx.payload
-        last = self.third == ENTRY_BYTES - 1
+        last = self.last_third
         with m.If(self._is(Operation.CONFIGURE)):
             wrong = Signal()
             with m.Switch(self.index):
@@ -586,8 +589,8 @@ class _Elaboration:
                 m.d.sync += self.status.eq(Status.CELL)
 
     def _place(self, byte: Any) -> Any:
-        """Return the place of a listed cell whose third byte is there."""
-        return Cat(self.stage, byte)[:PLACE_BITS]
+        """Return the place of a listed cell whose second byte is there."""
+        return Cat(self.stage[8:], byte)[:PLACE_BITS]
 
     def _word(self, byte: Any) -> Any:
         return self._place(byte)[self.config.lane_bits :]
@@ -599,7 +602,7 @@ class _Elaboration:
             advance = Signal()
             m.d.comb += self.replaying.eq(1)
             self._settle(advance)
-            with m.If(listed & (self.third != ENTRY_BYTES - 1)):
+            with m.If(listed & ~self.last_third):
                 m.d.comb += [advance.eq(1), self.shift_operand.eq(1), self.count_thirds.eq(1)]
             with m.Elif(~self.settled):
                 pass
@@ -656,7 +659,7 @@ class _Elaboration:
         m.d.comb += [
             self.programming_noise.seed.valid.eq(seeding & ~second),
             self.read_noise.seed.valid.eq(seeding & second),
-            self.programmer.table_write.eq(self.third == ENTRY_BYTES - 1),
+            self.programmer.table_write.eq(self.last_third),
         ]
         with m.If(self.programmer.table_write):
             m.d.sync += programmer.states.eq(programmer.states + 1)

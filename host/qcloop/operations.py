@@ -37,7 +37,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -131,12 +133,12 @@ REGION_BYTES, COUNT_BYTES = _REGION.size, _COUNT.size
 #: Operand bytes of CONFIGURE before the tables.
 TABLES_START = _SETTINGS.size + 2 * SEED_BYTES
 #: Bytes of a cell in a list, of a table entry, of a cell word, of a product and of INFO's results.
-LISTED_BYTES, ENTRY_BYTES, CELL_BYTES, PRODUCT_BYTES, INFO_BYTES = 3, 3, 2, 4, _INFO.size
+LISTED_BYTES, ENTRY_BYTES, CELL_BYTES, PRODUCT_BYTES, INFO_BYTES = 2, 3, 2, 4, _INFO.size
 #: Bytes of a narrow product (see :func:`product_bytes`), most rows of a region whose FORWARD8 products are
 #: narrow, and most columns of one whose BACKWARD products are.
 NARROW_BYTES, NARROW_ROWS, NARROW_COLS = 3, 31, 63
-#: Bits of a place in a list of cells, and so the most cells of an array.
-PLACE_BITS = 18
+#: Bits of a place in a list of cells.
+PLACE_BITS = 10
 #: Bytes of a counter; it wraps around.
 COUNTER_BYTES = 6
 
@@ -306,20 +308,30 @@ def program_requests(
 ) -> Iterator[bytes]:
     """Yield the requests that program a list of cells (see ``Array.program``); none for no cells.
 
-    Raises ArrayError for a cell whose place has more than :data:`PLACE_BITS` bits.
+    A place has :data:`PLACE_BITS` bits: a larger region is cut into windows, and a request has cells of one.
+    So a list in the order of the cells takes the fewest.
     """
-    padding = -region.cols % lanes
-    places = cells + cells // region.cols * padding
-    if places.size and places.max() >> PLACE_BITS:
-        raise ArrayError(
-            f"listed cells must be in the first {1 << PLACE_BITS} of a region, padding included, not "
-            f"{places.max()}: use smaller regions"
-        )
-    listed = _three_bytes(places.astype("<u4") | levels.astype("<u4") << PLACE_BITS)
-    head = encode_region(region)
+    windows, first = _windows(region, lanes)
+    window = np.searchsorted(first, cells, "right") - 1
+    inside = cells - first[window]
+    cols = windows[0].cols  # where windows differ in that, they have one row
+    places = inside + inside // cols * (-cols % lanes)
+    listed = places.astype("<u2") | levels.astype("<u2") << PLACE_BITS
+    turns = [0, *(np.flatnonzero(np.diff(window)) + 1), len(cells)] if len(cells) else []
     step = buffer // LISTED_BYTES
-    for start in range(0, len(cells), step):
-        yield request(Operation.PROGRAM, head + listed[start : start + step].tobytes())
+    for start, end in pairwise(turns):
+        head = encode_region(windows[window[start]])
+        for cut in range(start, end, step):
+            yield request(Operation.PROGRAM, head + listed[cut : min(cut + step, end)].tobytes())
+
+
+@lru_cache
+def _windows(region: Region, lanes: int) -> tuple[list[Region], npt.NDArray[np.int64]]:
+    """Cut a region into regions in which a place has :data:`PLACE_BITS` bits; also the first cell of each."""
+    places, stride = 1 << PLACE_BITS, -(-region.cols // lanes) * lanes
+    most = places // stride * region.cols if stride <= places else places
+    parts = list(pieces(region, lanes, most))
+    return [part for part, _ in parts], np.array([cells.start for _, cells in parts])
 
 
 def block_requests(region: Region, levels: U8, lanes: int, buffer: int) -> Iterator[bytes]:

@@ -103,7 +103,7 @@ _SHOW = {
     "self.operands_write = write.en": "self.operands_write, self.read_operand = write.en, operand",
     "second = self._late(first)": "second = self._late(first)\n        self.shifts = first, second",
     "self.operation = Signal(4)": "self.operation = Signal(4)\n"
-    "        self.probes = [self.operands.read_port(domain='comb') for _ in range(3)]",
+    "        self.probes = [self.operands.read_port(domain='comb') for _ in range(2)]",
 }
 
 
@@ -416,10 +416,10 @@ class ListProof(EngineProof):
         number, item, mine = AnyConst(7), Signal(8), Signal()
         cell = [probe.data for probe in parts.probes]
         for place, probe in enumerate(parts.probes):
-            m.d.comb += probe.addr.eq(number * 3 + place)
+            m.d.comb += probe.addr.eq(number * 2 + place)
         with m.If(state("OPERATION", "VERDICT")):
             m.d.sync += item.eq(0)
-        with m.Elif(parts.count_thirds & (parts.third == 2)):
+        with m.Elif(parts.count_thirds & (parts.third == 1)):
             m.d.sync += item.eq(item + 1)
         with m.If(request.valid & request.ready):
             m.d.sync += mine.eq(item == number)
@@ -434,20 +434,18 @@ class ListProof(EngineProof):
             m.d.comb += Assert(parts.base + product <= mark)
         with m.If(lists & state("FILL", "REPLAY")):
             m.d.comb += [
-                Assert(parts.third <= 2),
-                Assert(parts.index == item * 3 + parts.third),
+                Assert(parts.third <= 1),
+                Assert(parts.index == item * 2 + parts.third),
                 Assert(parts.index < parts.remaining),
             ]
         with m.If(lists & state("FILL") & (number < item)):
             m.d.comb += Assert(fits)
-        with m.If(lists & state("VERDICT", "REPLAY") & (number * 3 + 2 < parts.remaining)):
+        with m.If(lists & state("VERDICT", "REPLAY") & (number * 2 + 1 < parts.remaining)):
             m.d.comb += Assert(fits)
         followed = lists & (item == number)
-        with m.If(followed & (state("FILL") if self.registered else state("FILL", "REPLAY"))):
-            with m.If(parts.third == 1):
-                m.d.comb += Assert(parts.stage[8:] == cell[0])
-            with m.If(parts.third == 2):
-                m.d.comb += Assert(parts.stage == Cat(cell[:2]))
+        staged = state("FILL") if self.registered else state("FILL", "REPLAY")
+        with m.If(followed & staged & (parts.third == 1)):
+            m.d.comb += Assert(parts.stage[8:] == cell[0])
         with m.If(followed & state("REPLAY")):
             if self.registered:
                 self._replayed(m, cell)
@@ -458,7 +456,7 @@ class ListProof(EngineProof):
             with m.If(lists & (state("FILL", "VERDICT") | state("REPLAY") & (parts.third == 0))):
                 m.d.comb += Assert(~Cat(parts.shifts).any())
             m.d.comb += Assert(state("REPLAY") | ~waited.any())
-            with m.If(lists & state("REPLAY") & (parts.third != 2)):
+            with m.If(lists & state("REPLAY") & (parts.third != 1)):
                 m.d.comb += Assert(~waited.any())
         with m.If(lists & mine & parts.programmer.busy):
             m.d.comb += Assert(parts.programmer.address < mark)
@@ -468,18 +466,15 @@ class ListProof(EngineProof):
         parts, waited = self.parts, self.engine["waited"]
         first, second = parts.shifts
         with m.If(parts.third == 1):
-            m.d.comb += [Assert(parts.read_operand == cell[0]), Assert(first & ~second)]
-        with m.If(parts.third == 2):
             with m.Switch(waited):
                 with m.Case(0):
-                    m.d.comb += [Assert(parts.read_operand == cell[1]), Assert(parts.operand == cell[0])]
-                    m.d.comb += Assert(first & second)
+                    m.d.comb += [Assert(parts.read_operand == cell[0]), Assert(first & ~second)]
                 with m.Case(1):
-                    m.d.comb += [Assert(parts.read_operand == cell[2]), Assert(parts.operand == cell[1])]
-                    m.d.comb += [Assert(parts.stage[8:] == cell[0]), Assert(~first & second)]
+                    m.d.comb += [Assert(parts.read_operand == cell[1]), Assert(parts.operand == cell[0])]
+                    m.d.comb += Assert(~first & second)
                 with m.Default():
-                    m.d.comb += [Assert(parts.read_operand == cell[2]), Assert(parts.operand == cell[2])]
-                    m.d.comb += [Assert(parts.stage == Cat(cell[:2])), Assert(~first & ~second)]
+                    m.d.comb += [Assert(parts.read_operand == cell[1]), Assert(parts.operand == cell[1])]
+                    m.d.comb += [Assert(parts.stage[8:] == cell[0]), Assert(~first & ~second)]
             m.d.comb += Assert((waited[1:] & ~waited[:2]) == 0)
             with m.If(waited.all()):
                 word = Cat(cell)[:PLACE_BITS][parts.config.lane_bits :]

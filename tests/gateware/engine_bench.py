@@ -31,7 +31,7 @@ from qcloop.errors import QcloopError
 from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.link.frames import Identity
 from qcloop.link.remote import RemoteArray
-from qcloop.operations import Operation, Status
+from qcloop.operations import LISTED_BYTES, PLACE_BITS, Operation, Status
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
 from qcloop_hdl.memory import MemoryKind
@@ -332,7 +332,7 @@ class Pair:
         wrong = draw.choice(tuple({0, 1, good - 1, good + 1, 2 * good, 300} - {good, -1}))
         programmed = region.end(self.config.array) <= self.golden._programmed_words
         if operation is Operation.PROGRAM:
-            body = head + bytes(draw.choice((1, 2, 28, 3 * (self.config.buffer // 3 + 1))))
+            body = head + bytes(draw.choice((1, 3, 29, 2 * (self.config.buffer // 2 + 1))))
         elif operation is Operation.CONFIGURE:
             body = bytes(64) + bytes(draw.choice((0, 3, 5, 195)))
             if len(body) == 69:
@@ -404,10 +404,15 @@ class Pair:
         region = self._programmed(draw)
         if region is None:
             return
-        end = region.rows * self.config.array.row_words(region.cols) * self.config.lanes
+        end, most = (
+            region.rows * self.config.array.row_words(region.cols) * self.config.lanes,
+            1 << PLACE_BITS,
+        )
+        if end >= most:
+            return
         places = [draw.randrange(end) for _ in range(5)]
-        places[draw.randrange(5)] = draw.choice((end, end + draw.randint(0, 99), (1 << 18) - 1))
-        body = b"".join(place.to_bytes(3, "little") for place in places)
+        places[draw.randrange(5)] = draw.choice((end, min(end + draw.randint(0, 99), most - 1), most - 1))
+        body = b"".join(place.to_bytes(LISTED_BYTES, "little") for place in places)
         self.refused(
             operations.request(Operation.PROGRAM, operations.encode_region(region) + body), Status.CELL
         )

@@ -204,7 +204,7 @@ def test_load_and_read_take_two_or_four_clocks_a_cell_besides_their_bytes(shape,
 def body_of(operation):
     """Return what an operation may carry behind a region of 4 x 5."""
     return {
-        Operation.PROGRAM: bytes(3),
+        Operation.PROGRAM: bytes(2),
         Operation.PROGRAM_BLOCK: bytes(20),
         Operation.LOAD: bytes(40),
         Operation.READ: b"",
@@ -254,7 +254,7 @@ def refused_settings():
 
 def refused_operands(good):
     """Yield what is found wrong in the operands behind a good region."""
-    for length in (1, 4, 257, 258, 3000):
+    for length in (1, 3, 257, 258, 3000):
         yield Operation.PROGRAM, good + bytes(length), Status.LENGTH
     for operation in PRODUCTS:
         yield operation, good + bytes([0, 255, *bytes(30)]), Status.LENGTH
@@ -265,10 +265,10 @@ def refused_operands(good):
         levels = bytearray(20)
         levels[place] = 3
         yield Operation.PROGRAM_BLOCK, good + levels, Status.LEVEL
-    for cells in ([3 << 18, 0, 0], [0, 0, 3 << 18]):
-        yield Operation.PROGRAM, good + b"".join(cell.to_bytes(3, "little") for cell in cells), Status.LEVEL
-    for cells in ([32, 0, 0], [0, 0, (1 << 18) - 1]):
-        yield Operation.PROGRAM, good + b"".join(cell.to_bytes(3, "little") for cell in cells), Status.CELL
+    for cells in ([3 << 10, 0, 0], [0, 0, 3 << 10]):
+        yield Operation.PROGRAM, good + b"".join(cell.to_bytes(2, "little") for cell in cells), Status.LEVEL
+    for cells in ([32, 0, 0], [0, 0, (1 << 10) - 1]):
+        yield Operation.PROGRAM, good + b"".join(cell.to_bytes(2, "little") for cell in cells), Status.CELL
 
 
 def test_every_refusal_takes_few_clocks_besides_its_bytes():
