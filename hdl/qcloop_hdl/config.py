@@ -13,7 +13,7 @@ from qcloop_hdl.memory import MemoryKind
 
 #: Largest number of memory words: addresses on the command port have 16 bits.
 MAX_WORDS = 1 << 16
-#: Largest number of cells: places in a list of cells have so many bits.
+#: Largest number of cells: more than the memory of any board here holds.
 MAX_CELLS = 1 << 18
 #: Smallest operand buffer: settings with 64 states take 256 bytes.
 MIN_BUFFER = 256

@@ -145,11 +145,12 @@ def golden_answers(functions):
     array = GoldenArray(config)
     array.configure(functions["SETTINGS"])
     array.program_block(region, functions["LEVELS"])
+    products = array.forward(region, functions["X"], bits=8)
     results = [
         Info(config, functions["BUFFER"]).encode(),
         b"",
         b"",
-        array.forward(region, functions["X"], bits=8).astype("<i4").tobytes(),
+        b"".join(int(y).to_bytes(3, "little", signed=True) for y in products.flat),
         cell_words(*array.read(region)).tobytes(),
     ]
     return b"".join(HEADER.pack(0, len(part)) + part for part in results)
