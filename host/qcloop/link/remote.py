@@ -91,8 +91,11 @@ class RemoteArray(Array):
         return b"".join(answers.results)
 
     def _ask(self, requests: Iterable[bytes]) -> bytes:
-        """Send requests and return their results, joined."""
-        return self._fetch(self._send_all(requests))
+        """Send requests and return their results, joined, when all that was ever sent is answered."""
+        answers = self._send_all(requests)
+        while self._awaited:
+            self._take_answer()
+        return self._fetch(answers)
 
     def _send(self, request: bytes) -> None:
         try:
