@@ -43,29 +43,27 @@ def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
     """
     board = _start(url)
     try:
-        transport = SerialTransport(url if board is None else board.url, baud)
+        transport = SerialTransport(board.url, baud)
         try:
             question = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
             return ask_identity(transport, FrameReader(transport, LinkCounts()), question, wait)
         finally:
             transport.close()
     finally:
-        if board is not None:
-            board.close()
+        board.close()
 
 
 class OpenedArray(RemoteArray):
     """An array on a port, and the board that was started for it, if one was."""
 
-    def __init__(self, link: LinkStream, board: Any = None) -> None:
+    def __init__(self, link: LinkStream, board: Any) -> None:
         super().__init__(link)
         self._board = board
 
     def close(self) -> None:
         """Let others have the port, and end the board that was started."""
         super().close()
-        if self._board is not None:
-            self._board.close()
+        self._board.close()
 
 
 def open_array(port: str, baud: int = BAUD) -> OpenedArray:
@@ -81,22 +79,30 @@ def open_array(port: str, baud: int = BAUD) -> OpenedArray:
         If a virtual board is asked for and its packages are not installed.
     """
     board = _start(port)
-    if board is None:
-        return _open(port, baud)
     try:
-        return _open(board.url, baud, board)
+        return _open(board, baud)
     except BaseException:
         with suppress(LinkError):
             board.close()
         raise
 
 
+@dataclass(frozen=True)
+class _Plain:
+    """A port of this machine or a URL, for which no board is started."""
+
+    url: str
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def _start(port: str) -> Any:
-    """Start the board that a port's name stands for; None where it is a port of this machine or a URL."""
+    """Start the board that a port's name stands for, if any; return what has its ``url`` and ``close``."""
     name, _, argument = port.partition(":")
     starters = entry_points(group=_STARTERS, name=name)
     if not starters:
-        return None
+        return _Plain(port)
     try:
         start = next(iter(starters)).load()
     except ModuleNotFoundError as error:
@@ -106,8 +112,8 @@ def _start(port: str) -> Any:
     return start(argument)
 
 
-def _open(url: str, baud: int, board: Any = None) -> OpenedArray:
-    transport = SerialTransport(url, baud)
+def _open(board: Any, baud: int) -> OpenedArray:
+    transport = SerialTransport(board.url, baud)
     try:
         return OpenedArray(LinkStream(transport), board)
     except BaseException:
