@@ -130,6 +130,19 @@ class SimulatedEngine:
         return status, results
 
 
+def answers_to(requests: bytearray, exchange: Callable[[bytes], tuple[int, bytes]]) -> bytes:
+    """Take the requests that are there whole, and return their answers as the engine sends them."""
+    header, answers = operations.HEADER, b""
+    while len(requests) >= header.size:
+        size = header.size + header.unpack_from(requests)[1]
+        if len(requests) < size:
+            break
+        status, results = exchange(bytes(requests[:size]))
+        answers += header.pack(status, len(results)) + results
+        del requests[:size]
+    return answers
+
+
 class ExchangedLink:
     """A link whose other end is an engine's two streams: each request is executed when it is sent."""
 
@@ -140,12 +153,7 @@ class ExchangedLink:
         self._exchange, self._answers = exchange, b""
 
     def send(self, requests: bytes) -> None:
-        header = operations.HEADER
-        while requests:
-            end = header.size + header.unpack_from(requests)[1]
-            status, results = self._exchange(requests[:end])
-            self._answers += header.pack(status, len(results)) + results
-            requests = requests[end:]
+        self._answers += answers_to(bytearray(requests), self._exchange)
 
     def receive(self, count: int) -> bytes:
         data, self._answers = self._answers[:count], self._answers[count:]

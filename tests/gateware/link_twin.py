@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cache
 
-from engine_bench import tiny
+from engine_bench import answers_to, tiny
 
 from qcloop import operations
 from qcloop.errors import LinkError
@@ -37,15 +37,7 @@ class Engine:
     def take(self, data: bytes) -> bytes:
         """Return the answers to the requests that end in ``data``."""
         self.partial += data
-        answers = b""
-        while len(self.partial) >= operations.HEADER.size:
-            size = operations.HEADER.size + operations.HEADER.unpack_from(self.partial)[1]
-            if len(self.partial) < size:
-                break
-            status, results = compiled_engine(self.config).exchange(bytes(self.partial[:size]))
-            answers += operations.HEADER.pack(status, len(results)) + results
-            del self.partial[:size]
-        return answers
+        return answers_to(self.partial, compiled_engine(self.config).exchange)
 
 
 class Twin:
