@@ -1,10 +1,11 @@
-"""QCLinear in a PyTorch loop beside ``qcloop train`` on the same golden model, and beside plain nn.Linear.
+"""QCLinear in PyTorch beside ``qcloop train`` on the same golden model, and beside plain nn.Linear.
 
     python benchmarks/bench_torch.py [--images 12000] [--rounds 3]
 
-All three train the same network on the same 1-bit MNIST images, with the same batches, in one process and
-in turn; each has as many images a round. Trainer and QCLinear program 32 states of device A with
-fluctuation, by rule mixed, and do the same integer work. Evaluation and checkpoints are not timed.
+All train the same network on the same 1-bit MNIST images, with the same batches, in one process and in
+turn; each has as many images a round. Trainer and QCLinear program 32 states of device A with fluctuation,
+by rule mixed, and do the same integer work; "step" trains by FusedStep, "loop" by backward() and an
+optimizer. Evaluation and checkpoints are not timed.
 """
 
 import os
@@ -22,9 +23,12 @@ from torch import nn
 from qcloop.array import GoldenArray
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import builtin
-from qcloop.torch import QCSGD, Crossbar, QCLinear, Sigmoid, cross_entropy
+from qcloop.torch import QCSGD, Crossbar, FusedStep, QCLinear, Sigmoid, cross_entropy
 from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import Trainer
+
+#: Images and labels.
+Data = tuple[torch.Tensor, torch.Tensor]
 
 #: Network and batch.
 POINTS = [
@@ -36,23 +40,26 @@ POINTS = [
 ]
 
 
-def loop(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    loss: Callable,
-    batch: int,
-) -> Callable[[], None]:
+def epochs(step: Callable[[torch.Tensor, torch.Tensor], None], data: Data, batch: int) -> Callable[[], None]:
     """Return a function that trains one epoch."""
+    x, y = data
 
     def epoch() -> None:
         for chosen in torch.arange(len(x)).split(batch):
-            optimizer.zero_grad()
-            loss(net(x[chosen]), y[chosen]).backward()
-            optimizer.step()
+            step(x.index_select(0, chosen), y.index_select(0, chosen))  # x[chosen] takes ten times as long
 
     return epoch
+
+
+def loop(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable) -> Callable:
+    """Return a training step as PyTorch has it."""
+
+    def step(x: torch.Tensor, y: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss(net(x), y).backward()
+        optimizer.step()
+
+    return step
 
 
 def chain(layers: list[nn.Module], activation: type[nn.Module]) -> nn.Sequential:
@@ -60,8 +67,19 @@ def chain(layers: list[nn.Module], activation: type[nn.Module]) -> nn.Sequential
     return nn.Sequential(*[module for layer in layers for module in (layer, activation())][:-1])
 
 
+def on_devices(settings: RunSettings) -> tuple[nn.Sequential, QCSGD]:
+    """Return the network of a run's settings in PyTorch, and its optimizer."""
+    crossbar, relu = Crossbar("A", weight_range=settings.weight_range), settings.activation == "relu"
+    layers = [
+        QCLinear(*shape, crossbar, ("scaled" if relu else "unit") if index else "binary", dtype=torch.float64)
+        for index, shape in enumerate(pairwise(settings.layer_sizes()))
+    ]
+    net = chain(layers, nn.ReLU if relu else Sigmoid)
+    return net, QCSGD(net.parameters(), lr=settings.rate)
+
+
 def contestants(settings: RunSettings, data: Dataset) -> list[Callable[[], None]]:
-    """Return an epoch each of the trainer, of QCLinear, and of nn.Linear in float32."""
+    """Return an epoch each of the trainer, of QCLinear by step and by loop, and of nn.Linear in float32."""
     trainer = Trainer(settings, builtin("A"), data, GoldenArray())
     trainer.initialise()
     trainer.evaluate = lambda: 0.0  # not timed, here as there
@@ -70,25 +88,15 @@ def contestants(settings: RunSettings, data: Dataset) -> list[Callable[[], None]
         for _ in trainer.run_epoch():
             pass
 
-    shapes, relu = list(pairwise(settings.layer_sizes())), settings.activation == "relu"
     x = torch.from_numpy((data.train_images[: settings.images] > 127).view("uint8"))
     y = torch.tensor(data.train_labels[: settings.images]).long()
-    crossbar = Crossbar("A", weight_range=settings.weight_range)
-    hidden = "scaled" if relu else "unit"
-    codings = ["binary"] + [hidden] * (len(shapes) - 1)
-    layers = [QCLinear(*shape, crossbar, coding) for shape, coding in zip(shapes, codings, strict=True)]
-    ours, plain = chain(layers, nn.ReLU if relu else Sigmoid), chain([nn.Linear(*s) for s in shapes], nn.ReLU)
+    plain = chain([nn.Linear(*shape) for shape in pairwise(settings.layer_sizes())], nn.ReLU)
+    sgd = torch.optim.SGD(plain.parameters(), lr=0.1)
     return [
         epoch,
-        loop(ours, QCSGD(ours.parameters(), lr=settings.rate), x, y, cross_entropy, settings.batch),
-        loop(
-            plain,
-            torch.optim.SGD(plain.parameters(), lr=0.1),
-            x.float(),
-            y,
-            nn.CrossEntropyLoss(),
-            settings.batch,
-        ),
+        epochs(FusedStep(*on_devices(settings)), (x, y), settings.batch),
+        epochs(loop(*on_devices(settings), cross_entropy), (x, y), settings.batch),
+        epochs(loop(plain, sgd, nn.CrossEntropyLoss()), (x.float(), y), settings.batch),
     ]
 
 
@@ -102,7 +110,8 @@ def main() -> None:
     torch.set_num_threads(1)
     data = load_dataset()
     print("training images a second on one core, update mixed, device A, 32 states, fluctuation on")
-    print("network       batch  qcloop train  QCLinear  of train  nn.Linear  of train")
+    print("                                  QCLinear: step            loop        nn.Linear")
+    print("network       batch  qcloop train  images/s  ratio  images/s  ratio  images/s  ratio")
     for network, batch in POINTS:
         given = {"network": network, "batch": batch, "images": options.images, "shift": 0, "epochs": 10**6}
         given["decay"] = 1.0  # the other loops keep their rate, and with it what there is to program
@@ -113,9 +122,9 @@ def main() -> None:
                 start = perf_counter()
                 run()
                 spent[index] += (perf_counter() - start) * (turn > 0)  # the first compiles and warms up
-        train, ours, plain = (options.images * options.rounds / seconds for seconds in spent)
-        beside = f"{plain:11,.0f}{plain / train:10.2f}"
-        print(f"{network:14s}{batch:5d}{train:14,.0f}{ours:10,.0f}{ours / train:10.2f}{beside}", flush=True)
+        train, *others = (options.images * options.rounds / seconds for seconds in spent)
+        beside = "".join(f"{other:10,.0f}{other / train:7.2f}" for other in others)
+        print(f"{network:14s}{batch:5d}{train:14,.0f}{beside}", flush=True)
 
 
 if __name__ == "__main__":

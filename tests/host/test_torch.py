@@ -312,7 +312,7 @@ def test_a_loss_says_what_it_does_not_take():
     assert cross_entropy(logits, labels).item() == pytest.approx(np.log(3))
     for arguments, message in (
         ((logits, labels, "none"), "reduction must be mean or sum, not 'none'"),
-        ((logits, labels[:1]), r"labels of shape \(n,\), not \(2, 3\) and \(1,\)"),
+        ((logits, labels[:1]), r"one for each vector, and at least one, not \(1,\) for 2 vectors"),
         ((logits, labels + 1), r"integers 0\.\.2, not torch.int64 1\.\.3"),
         ((logits, labels.float()), r"integers 0\.\.2, not torch.float32"),
     ):

@@ -7,6 +7,7 @@ except ImportError as error:
 
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.functions import Sigmoid, cross_entropy, sigmoid
+from qcloop.torch.fused import FusedStep
 from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
 from qcloop.torch.optimizer import QCSGD
 
@@ -14,6 +15,7 @@ __all__ = [
     "QCSGD",
     "Crossbar",
     "DeviceWeights",
+    "FusedStep",
     "Inputs",
     "QCLinear",
     "Sigmoid",

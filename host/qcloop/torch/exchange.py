@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from numba import njit
 
 from qcloop.errors import ConfigError
 
@@ -34,3 +35,12 @@ def forbid_second_derivative() -> None:
     """Raise ConfigError in a backward pass that is itself to be differentiated."""
     if torch.is_grad_enabled():
         raise ConfigError("devices have no second derivative: use backward() without create_graph=True")
+
+
+@njit(cache=True)
+def first_outside(values: Any, high: Any) -> int:
+    """Return the place of the first value that is not in 0..high, NaN included, or -1."""
+    for k in range(len(values)):
+        if not (values[k] >= 0.0 and values[k] <= high):
+            return k
+    return -1

@@ -3,6 +3,7 @@
 PyTorch's own differ from them, and between processors, in the last place.
 """
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,13 @@ from torch import nn
 from torch.autograd.function import Function
 
 from qcloop.errors import ConfigError
-from qcloop.torch.exchange import empty_like, forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import (
+    empty_like,
+    first_outside,
+    forbid_second_derivative,
+    to_numpy,
+    to_torch,
+)
 from qcloop.training import compiled
 
 
@@ -76,8 +83,7 @@ class _CrossEntropy(Function):
         v, picked = to_numpy(logits), np.empty(len(logits))
         ctx.delta, ctx.divisor = np.empty(v.shape), divisor
         compiled.softmax(v, np.ones(len(v)), np.zeros(v.shape[1]), labels, ctx.delta, picked)
-        loss = -np.log(np.maximum(picked, 1e-300)).sum() / divisor
-        return torch.tensor(loss, dtype=logits.dtype, device=logits.device)
+        return torch.tensor(cross_entropy_of(picked, divisor), dtype=logits.dtype, device=logits.device)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
@@ -107,18 +113,38 @@ def cross_entropy(
     ConfigError
         If shapes, labels or reduction are not as above.
     """
-    if reduction not in ("mean", "sum"):
-        raise ConfigError(f"reduction must be mean or sum, not '{reduction}'")
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ConfigError(
-            f"cross_entropy needs logits of shape (n, classes) and labels of shape (n,), not "
-            f"{tuple(logits.shape)} and {tuple(labels.shape)}"
-        )
-    places = labels.detach().cpu().numpy()
-    if places.dtype.kind not in "iu" or places.min() < 0 or places.max() >= logits.shape[1]:
-        raise ConfigError(
-            f"labels must be integers 0..{logits.shape[1] - 1}, not {labels.dtype} "
-            f"{places.min()}..{places.max()}"
-        )
+    check_reduction(reduction)
+    if logits.ndim != 2:
+        raise ConfigError(f"cross_entropy needs logits of shape (n, classes), not {tuple(logits.shape)}")
+    places = check_labels(labels, *logits.shape)
     result: torch.Tensor = _CrossEntropy.apply(logits, places, len(places) if reduction == "mean" else 1)
     return result
+
+
+@njit(cache=True)
+def cross_entropy_of(picked: Any, divisor: int) -> Any:
+    """Return the cross-entropy of the (n,) probabilities given to the labels, divided by ``divisor``."""
+    total = 0.0
+    for k in range(len(picked)):
+        total -= math.log(max(picked[k], 1e-300))
+    return total / divisor
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise ConfigError unless a loss is reduced to the mean or the sum."""
+    if reduction not in ("mean", "sum"):
+        raise ConfigError(f"reduction must be mean or sum, not '{reduction}'")
+
+
+def check_labels(labels: torch.Tensor, n: int, classes: int) -> npt.NDArray[np.integer]:
+    """Return ``n`` labels on the host; ConfigError unless they are integers 0..classes-1."""
+    if labels.shape != (n,) or n == 0:
+        raise ConfigError(
+            f"labels must be one for each vector, and at least one, not {tuple(labels.shape)} for {n} vectors"
+        )
+    places: npt.NDArray[Any] = (labels.detach() if labels.requires_grad else labels).cpu().numpy()
+    if places.dtype.kind not in "iu" or first_outside(places, classes - 1) >= 0:
+        raise ConfigError(
+            f"labels must be integers 0..{classes - 1}, not {labels.dtype} {places.min()}..{places.max()}"
+        )
+    return places

@@ -14,7 +14,7 @@ from torch.autograd.function import Function
 from qcloop.array.contract import U8
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.torch.crossbar import Crossbar
-from qcloop.torch.exchange import empty_like, forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import empty_like, first_outside, forbid_second_derivative, to_numpy, to_torch
 from qcloop.training import compiled
 from qcloop.training.crossbar import F64
 
@@ -99,6 +99,7 @@ class QCLinear(nn.Module):
         crossbar.initialise(self.on_array)
         self._no_bias, self._batches = np.zeros(out_features), list[_Batch]()
         self._programmed = 0
+        self._lent = -1  # address of the bias that the layer on the array has
         self.devices = DeviceWeights(torch.zeros(0))
         self.devices.layer = self
         self._seen = self.devices._version
@@ -151,11 +152,7 @@ class QCLinear(nn.Module):
         """
         if x.shape[-1:] != (self.in_features,):
             raise ConfigError(f"inputs must be (..., {self.in_features}), not {tuple(x.shape)}")
-        if self.devices._version != self._seen:
-            raise ConfigError(
-                "an optimizer that cannot program devices has stepped on a QCLinear: give its parameters "
-                "to qcloop.torch.QCSGD, and the others to what you like"
-            )
+        self._check_steps()
         flat = x if x.ndim == 2 else x.reshape(-1, self.in_features)
         z: torch.Tensor = _Product.apply(flat, self.devices, self.bias, self)
         return z if x.ndim == 2 else z.reshape(*x.shape[:-1], self.out_features)
@@ -163,8 +160,36 @@ class QCLinear(nn.Module):
     def program(self, rate: float) -> None:
         """Descend by ``rate`` times :attr:`gradient` and program the devices that change."""
         if self._batches:
-            self.crossbar.update(self.on_array, *self._gathered(), rate)
-            self._programmed += 1
+            self._descend(*self._gathered(), rate)
+
+    def _descend(self, x: U8, x_scale: F64, delta: F64, rate: float) -> None:
+        """Program the devices that a batch changes."""
+        self.crossbar.update(self.on_array, x, x_scale, delta, rate)
+        self._programmed += 1
+
+    def _lend_bias(self) -> None:
+        """Let the layer on the array have the bias itself, to be read and moved; for a :class:`FusedStep`."""
+        self._check_steps()
+        bias = self._parameters["bias"]
+        place = 0 if bias is None else bias.data_ptr()
+        if place == self._lent:
+            return
+        if self.dtype is not torch.float64 or (bias is not None and bias.device.type != "cpu"):
+            raise ConfigError(
+                f"a FusedStep computes in float64 on the host: make the layers with dtype=torch.float64 and "
+                f"leave them on the cpu, not {self.dtype} on {'cpu' if bias is None else bias.device}"
+            )
+        self.on_array.bias = self._no_bias if bias is None else bias.detach().numpy()
+        self._lent = place
+
+    def _check_steps(self) -> None:
+        """Raise ConfigError where another optimizer than QCSGD stepped on the devices."""
+        devices: Any = self._parameters["devices"]  # as an attribute it takes time
+        if devices._version != self._seen:
+            raise ConfigError(
+                "an optimizer that cannot program devices has stepped on a QCLinear: give its parameters "
+                "to qcloop.torch.QCSGD, and the others to what you like"
+            )
 
     def _gathered(self) -> _Batch:
         """Return all backward passes since the gradient was None as one."""
@@ -173,12 +198,11 @@ class QCLinear(nn.Module):
         return _Batch(*(np.concatenate(parts) for parts in zip(*self._batches, strict=True)))
 
     def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
-        """Return inputs as integers, and what one step of each vector is worth."""
-        top, x_scale = self.on_array.input_top, np.empty(len(x))
-        if x.dtype is torch.uint8 and self.inputs is not Inputs.SCALED:
-            x_scale[:] = 1.0 / top
-            return x.to("cpu", copy=True).numpy(), x_scale
-        v, x8, scaled = to_numpy(x), np.empty(x.shape, np.uint8), self.inputs is Inputs.SCALED
+        """Return inputs as integers, a view of them where they are, and what one step of each is worth."""
+        top, scaled = self.on_array.input_top, self.inputs is Inputs.SCALED
+        if x.dtype is torch.uint8 and not scaled:
+            return x.cpu().numpy(), np.full(len(x), 1.0 / top)
+        v, x8, x_scale = to_numpy(x), np.empty(x.shape, np.uint8), np.empty(len(x))
         bad = _encode_scaled(v, x8, x_scale) if scaled else _encode_unit(v, float(top), x8, x_scale)
         if bad >= 0:
             expected, before = ("0 or more", "ReLU") if scaled else ("0..1", "sigmoid")
@@ -221,7 +245,7 @@ class QCLinear(nn.Module):
             self.crossbar.restore_layer(self.on_array, {**values, "bias": self._no_bias})
         except (KeyError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a QCLinear: {error!r}") from error
-        self._batches, self._seen = [], self.devices._version
+        self._batches, self._seen, self._lent = [], self.devices._version, -1
         self._programmed += 1
 
     def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> "QCLinear":
@@ -229,7 +253,7 @@ class QCLinear(nn.Module):
         devices = self._parameters.pop("devices")
         super()._apply(fn, recurse)
         self._parameters = {"devices": devices, **self._parameters}
-        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        self.dtype, self._lent = fn(torch.empty(0, dtype=self.dtype)).dtype, -1
         return self
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -245,6 +269,8 @@ class _Product(Function):
         ctx: Any, x: torch.Tensor, devices: DeviceWeights, bias: torch.Tensor | None, layer: QCLinear
     ) -> torch.Tensor:
         x8, x_scale = layer._encode(x)
+        if x.dtype is torch.uint8:  # may be filled anew before the backward pass
+            x8 = x8.copy()
         y, scale = layer.crossbar.start_forward(layer.on_array, x8, x_scale)()
         z = empty_like(y.shape, layer.dtype)
         _affine(y, scale, layer._no_bias if bias is None else to_numpy(bias), z)
@@ -282,18 +308,9 @@ _MOST = float(np.finfo(np.float64).max)
 
 
 @njit(cache=True)
-def _first_outside(values: Any, high: float) -> int:
-    """Return the place of the first value that is not in 0..high, NaN included, or -1."""
-    for k in range(len(values)):
-        if not (values[k] >= 0.0 and values[k] <= high):
-            return k
-    return -1
-
-
-@njit(cache=True)
 def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
     """Fill ``x`` with v of 0..1 on ``top`` steps; return the place of a value that is not, or -1."""
-    bad = _first_outside(v.reshape(-1), 1.0)
+    bad = first_outside(v.reshape(-1), 1.0)
     if bad < 0:
         for b in range(v.shape[0]):
             for i in range(v.shape[1]):
@@ -305,7 +322,7 @@ def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
 @njit(cache=True)
 def _encode_scaled(v: Any, x: Any, x_scale: Any) -> int:
     """Fill ``x`` with v, each vector's largest being 255; return the place of a value that is none, or -1."""
-    bad = _first_outside(v.reshape(-1), _MOST)
+    bad = first_outside(v.reshape(-1), _MOST)
     if bad < 0:
         for b in range(v.shape[0]):
             x_scale[b] = compiled.scale_vector(v[b], x[b])

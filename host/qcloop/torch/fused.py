@@ -1,0 +1,143 @@
+"""A training step of a plain network in one piece: the bits of the loop, without what autograd takes."""
+
+from itertools import pairwise
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from qcloop.errors import ConfigError
+from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
+from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
+from qcloop.torch.optimizer import QCSGD
+from qcloop.training import compiled
+from qcloop.training.chain import Batch, Chain
+from qcloop.training.settings import Activation
+
+#: What may stand between two layers: its name in a run's settings, and how the layer behind it takes it.
+_BETWEEN: dict[type[nn.Module], tuple[Activation, Inputs]] = {
+    Sigmoid: (Activation.SIGMOID, Inputs.UNIT),
+    nn.ReLU: (Activation.RELU, Inputs.SCALED),
+}
+
+
+class FusedStep:
+    """Trains a chain of :class:`QCLinear` layers: one call is one step on one batch.
+
+    It does what ``zero_grad``, ``net(x)``, :func:`cross_entropy`, ``backward`` and ``optimizer.step`` do, to
+    the last bit, in the time of ``qcloop train``; gradients are neither left nor looked at. On a board, parts
+    of a batch are under way together.
+
+    Parameters
+    ----------
+    net : nn.Sequential
+        Layers of dtype float64 on one crossbar, between each two of them :class:`Sigmoid` and inputs
+        ``unit``, or nn.ReLU and inputs ``scaled``.
+    optimizer : QCSGD
+        Has every parameter of the network that is to be trained, and no other. Its rates may change from step
+        to step, its groups not.
+    reduction : {"mean", "sum"}
+        Of the cross-entropy.
+
+    Raises
+    ------
+    ConfigError
+        If network, optimizer or reduction are others.
+    """
+
+    def __init__(
+        self, net: nn.Sequential, optimizer: QCSGD, reduction: Literal["mean", "sum"] = "mean"
+    ) -> None:
+        check_reduction(reduction)
+        self._linears, activation = _take_apart(net)
+        self._layers = [linear.on_array for linear in self._linears]
+        self._chain = Chain(self._linears[0].crossbar, self._layers, activation)
+        self._reduction = reduction
+        place = {p: place for place, linear in enumerate(self._linears) for p in linear.parameters()}
+        _check_optimizer(optimizer, set(place))
+        #: Group, parameter, whether it is devices, and place of its layer, in the order of `QCSGD.step`.
+        self._order = [
+            (group, parameter, isinstance(parameter, DeviceWeights), place[parameter])
+            for group in reversed(optimizer.param_groups)
+            for parameter in reversed(group["params"])
+        ]
+
+    def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:
+        """Train on a batch; return its loss before that.
+
+        Parameters
+        ----------
+        x : (n, in_features) Tensor
+            As :meth:`QCLinear.forward` takes it.
+        labels : (n,) Tensor of integers
+            As :func:`cross_entropy` takes them.
+
+        Raises
+        ------
+        ConfigError
+            If either is not so, the loss is not a finite number, or layers are of another dtype by now;
+            nothing is programmed then.
+        """
+        first, n = self._linears[0], len(x)
+        if x.shape != (n, first.in_features):
+            raise ConfigError(f"inputs must be (n, {first.in_features}), not {tuple(x.shape)}")
+        places = check_labels(labels, n, self._linears[-1].out_features)
+        for linear in self._linears:
+            linear._lend_bias()
+        batch, picked = Batch(self._layers, *first._encode(x)), np.empty(n)
+        divisor = n if self._reduction == "mean" else 1
+        self._chain.propagate(batch, places, picked, 1.0 / divisor)
+        loss: float = cross_entropy_of(picked, divisor)
+        if not isfinite(loss):
+            raise ConfigError("the loss of a FusedStep is not a finite number: use a smaller rate")
+        self._descend(batch)
+        return loss
+
+    def _descend(self, batch: Batch) -> None:
+        """Program devices and move biases."""
+        for group, parameter, devices, place in self._order:
+            if not parameter.requires_grad:
+                continue
+            delta, rate = batch.deltas[place], float(group["lr"])
+            if devices:
+                self._linears[place]._descend(batch.inputs[place], batch.input_scales[place], delta, rate)
+            else:
+                compiled.descend_bias(self._layers[place].bias, delta, rate)
+
+
+def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
+    """Raise ConfigError unless an optimizer programs devices and has the parameters of a network."""
+    if not isinstance(optimizer, QCSGD):
+        raise ConfigError(f"a FusedStep programs devices by QCSGD, not {type(optimizer).__name__}")
+    given = {p for group in optimizer.param_groups for p in group["params"]}
+    if not {p for p in parameters if p.requires_grad} <= given <= parameters:
+        raise ConfigError(
+            "the optimizer of a FusedStep has the parameters of its network that are trained, and no "
+            "others: make it by QCSGD(net.parameters(), lr)"
+        )
+
+
+def _take_apart(net: nn.Sequential) -> tuple[list[QCLinear], Activation]:
+    """Return the layers of a network and the activation between them; ConfigError unless it is a chain."""
+    modules = list(net.children())
+    linears = [module for module in modules[::2] if isinstance(module, QCLinear)]
+    kinds = {type(module) for module in modules[1::2]}
+    activation, inputs = _BETWEEN.get(next(iter(kinds), Sigmoid), (None, None))
+    fits = (
+        isinstance(net, nn.Sequential)
+        and len(kinds) <= 1
+        and len(linears) == len(modules) // 2 + 1
+        and len({id(linear.crossbar) for linear in linears}) == 1
+        and all(linear.inputs is inputs for linear in linears[1:])
+        and all(a.out_features == b.in_features for a, b in pairwise(linears))
+    )
+    if activation is None or not fits:
+        names = (m.extra_repr() if isinstance(m, QCLinear) else type(m).__name__ for m in modules)
+        raise ConfigError(
+            "a FusedStep takes an nn.Sequential of QCLinear layers on one crossbar, between each two of them "
+            f"qcloop.torch.Sigmoid (inputs unit) or nn.ReLU (scaled), not {type(net).__name__} of "
+            f"{'; '.join(names)}: train others by a loop with backward()"
+        )
+    return linears, activation
