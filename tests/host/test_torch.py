@@ -13,7 +13,7 @@ from qcloop.array import ArrayConfig, GoldenArray
 from qcloop.array.contract import Counters
 from qcloop.device import builtin
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
-from qcloop.torch import QCSGD, Crossbar, QCLinear, Sigmoid, cross_entropy
+from qcloop.torch import QCSGD, Crossbar, FusedStep, QCLinear, Sigmoid, cross_entropy
 from qcloop.training.trainer import Trainer
 
 
@@ -51,17 +51,28 @@ def build(settings, array=None):
     return nn.Sequential(*modules[:-1]), crossbar
 
 
-def train(net, settings, data):
+def loop(net, optimizer, reduction="mean"):
+    """Return a training step as PyTorch has it."""
+
+    def step(x, labels):
+        optimizer.zero_grad()
+        loss = cross_entropy(net(x), labels, reduction)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def train(net, settings, data, make_step=loop):
     """Train a network as the trainer does for one epoch of batches in its order."""
     trainer = Trainer(settings, builtin(settings.device, settings.states or 32), data, GoldenArray())
     order, optimizer = trainer._order(0), QCSGD(net.parameters(), lr=1.0)
+    step = make_step(net, optimizer, "sum")
     for start in range(0, settings.images, settings.batch):
         chosen = order[start : start + settings.batch]
         optimizer.param_groups[0]["lr"] = settings.rate / len(chosen)
-        optimizer.zero_grad()
-        x, labels = torch.from_numpy(trainer._train_x[chosen]), torch.from_numpy(data.train_labels[chosen])
-        cross_entropy(net(x), labels, reduction="sum").backward()
-        optimizer.step()
+        step(torch.from_numpy(trainer._train_x[chosen]), torch.from_numpy(data.train_labels[chosen]))
 
 
 def layers(net):
@@ -79,8 +90,9 @@ RUNS = {
 }
 
 
+@pytest.mark.parametrize("make_step", [loop, FusedStep])
 @pytest.mark.parametrize("run", RUNS)
-def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, mnist, make_settings):
+def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, make_step, mnist, make_settings):
     settings = make_settings(**{**RUNS[run], "images": 330})
     trainer = Trainer(settings, builtin(settings.device, settings.states or 32), mnist, GoldenArray())
     trainer.initialise()
@@ -88,7 +100,7 @@ def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, mnist,
         if trainer.progress.image >= 330:
             break
     net, crossbar = build(settings)
-    train(net, settings, mnist)
+    train(net, settings, mnist, make_step)
     for layer, mine in zip(trainer.network.layers, layers(net), strict=True):
         assert (layer.levels == mine.on_array.levels).all()
         assert layer.offsets.tobytes() == mine.on_array.offsets.tobytes()
@@ -100,6 +112,155 @@ def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, mnist,
             assert layer.bias.tobytes() == mine.bias.detach().numpy().tobytes()
     assert trainer.network.rounding_position == crossbar.rounding_position
     assert trainer.array.positions().programming == crossbar.array.positions().programming
+
+
+def ideal(seed=1, **settings):
+    return Crossbar("ideal", states=64, seed=seed, weight_range=3.0, **settings)
+
+
+def small_chain(activation=Sigmoid, inputs="unit", seed=1, **options):
+    crossbar = ideal(seed, update="stochastic")
+    return nn.Sequential(
+        QCLinear(12, 6, crossbar, "unit", dtype=torch.float64, **options),
+        activation(),
+        QCLinear(6, 4, crossbar, inputs, dtype=torch.float64),
+    )
+
+
+def tensors(net):
+    """Return what a network was trained to: biases, levels and codes."""
+    biases = [layer.bias.detach() for layer in layers(net) if layer.bias is not None]
+    return biases + [value for layer in layers(net) for value in layer.get_extra_state().values()]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+def batches(count, n=7, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        yield torch.rand(n, 12, generator=generator), torch.randint(0, 4, (n,), generator=generator)
+
+
+def grouped(net):
+    """Return an optimizer whose groups are not in the order of the layers, with a rate each."""
+    first, last = layers(net)
+    return QCSGD(
+        [
+            {"params": [last.devices, first.bias], "lr": 2.0},
+            {"params": [first.devices]},
+            {"params": [last.bias], "lr": 0.1},
+        ],
+        lr=4.0,
+    )
+
+
+def frozen(net):
+    layers(net)[0].devices.requires_grad_(False)
+    layers(net)[1].bias.requires_grad_(False)
+    return QCSGD([p for p in net.parameters() if p.requires_grad], lr=3.0)
+
+
+@pytest.mark.parametrize("chain", [small_chain, lambda: small_chain(nn.ReLU, "scaled")])
+@pytest.mark.parametrize("optimizer", [lambda net: QCSGD(net.parameters(), lr=3.0), grouped, frozen])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_fused_step_is_a_step_of_the_loop(chain, optimizer, reduction):
+    one, other, untrained = chain(), chain(), chain()
+    step, looped = FusedStep(one, optimizer(one), reduction), loop(other, optimizer(other), reduction)
+    for x, labels in batches(5):
+        assert step(x, labels) == looped(x, labels)
+    assert same(one, other) and not same(one, untrained)
+
+
+def test_fused_steps_go_on_when_a_network_was_loaded_converted_or_trained_in_a_loop():
+    one, other = small_chain(), small_chain()
+    optimizers = [QCSGD(net.parameters(), lr=3.0) for net in (one, other)]
+    step, looped = FusedStep(one, optimizers[0]), loop(other, optimizers[1])
+    (x, labels), *rest = batches(4)
+    step(x, labels), looped(x, labels)
+    saved = small_chain(seed=2).state_dict()
+    for net in (one, other):
+        net.load_state_dict(saved)
+        nn.utils.vector_to_parameters(torch.ones(10, dtype=torch.float64), [p.bias for p in layers(net)])
+    step(*rest[0]), looped(*rest[0])
+    one.float()
+    with pytest.raises(ConfigError, match=r"float64 on the host: .*, not torch.float32 on cpu"):
+        step(x, labels)
+    for net in (one.double(), other.float().double()):
+        net(x)
+    step(*rest[1]), looped(*rest[1])
+    loop(one, optimizers[0])(*rest[2]), looped(*rest[2])
+    assert same(one, other)
+
+
+def test_a_backward_pass_from_before_a_fused_step_is_refused():
+    net = small_chain(bias=False)
+    step, ((x, labels),) = FusedStep(net, QCSGD(net.parameters(), lr=3.0)), batches(1)
+    loss = cross_entropy(net(x), labels)
+    step(x, labels)
+    with pytest.raises(ArrayError, match="programmed between forward and backward"):
+        loss.backward()
+
+
+def test_a_fused_step_says_what_it_does_not_take():
+    crossbar = ideal()
+    chain, ours = r"between each two of them qcloop\.torch\.Sigmoid", small_chain()
+
+    def layer(rows, cols, inputs="unit", on=crossbar):
+        return QCLinear(rows, cols, on, inputs)
+
+    for net, message in (
+        (nn.Sequential(layer(4, 3), nn.Tanh(), layer(3, 2)), rf"{chain}.* not Sequential of .*; Tanh; "),
+        (nn.Sequential(layer(4, 3), nn.Sigmoid(), layer(3, 2)), chain),
+        (nn.Sequential(layer(4, 3), nn.ReLU(), layer(3, 2)), chain),
+        (nn.Sequential(layer(4, 3), Sigmoid(), layer(3, 2, "binary")), chain),
+        (nn.Sequential(layer(4, 3), Sigmoid(), layer(3, 2), nn.ReLU(), layer(2, 2, "scaled")), chain),
+        (nn.Sequential(layer(4, 3), Sigmoid(), layer(3, 2, on=ideal())), chain),
+        (nn.Sequential(layer(4, 3), Sigmoid(), layer(2, 2)), chain),
+        (nn.Sequential(layer(4, 3), Sigmoid()), chain),
+        (nn.Sequential(nn.Linear(4, 3), Sigmoid(), layer(3, 2)), chain),
+        (nn.Sequential(), rf"{chain}.* not Sequential of nothing"),
+        (layer(4, 3), chain),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            FusedStep(net, QCSGD([nn.Parameter(torch.zeros(1))], lr=1.0))
+    everything = [*ours.parameters(), nn.Parameter(torch.zeros(1))]
+    for parameters in (layers(ours)[0].parameters(), everything):
+        with pytest.raises(ConfigError, match=r"make it by QCSGD\(net.parameters\(\), lr\)"):
+            FusedStep(ours, QCSGD(parameters, lr=1.0))
+    with pytest.raises(ConfigError, match="by QCSGD, not SGD"):
+        FusedStep(ours, torch.optim.SGD(ours.parameters(), lr=1.0))
+    with pytest.raises(ConfigError, match="mean or sum, not 'none'"):
+        FusedStep(ours, QCSGD(ours.parameters(), lr=1.0), "none")
+
+
+def test_a_fused_step_that_cannot_be_done_changes_nothing():
+    net, untrained = small_chain(), small_chain()
+    step, ((x, labels),) = FusedStep(net, QCSGD(net.parameters(), lr=3.0)), batches(1)
+    for arguments, message in (
+        ((x[:, :5], labels), r"inputs must be \(n, 12\), not \(7, 5\)"),
+        ((x[0], labels), r"inputs must be \(n, 12\), not \(12,\)"),
+        ((2 * x, labels), r"inputs must be 0\.\.1 \(unit\)"),
+        ((x, labels[:3]), r"one for each vector, and at least one, not \(3,\) for 7 vectors"),
+        ((x[:0], labels[:0]), r"at least one, not \(0,\) for 0 vectors"),
+        ((x, labels + 3), r"labels must be integers 0\.\.3, not torch\.int64 3\.\."),
+        ((x, labels - 1), r"labels must be integers 0\.\.3, not torch\.int64 -1\.\."),
+        ((x, labels.double().requires_grad_()), r"labels must be integers 0\.\.3, not torch\.float64"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            step(*arguments)
+    assert same(net, untrained)
+    with torch.no_grad():
+        layers(net)[1].bias.fill_(float("nan"))
+    with pytest.raises(ConfigError, match="the loss of a FusedStep is not a finite number"):
+        step(x, labels)
+    layers(net)[1].bias.data.zero_()
+    assert same(net, untrained)
+    torch.optim.SGD(net.parameters(), lr=1.0).step()  # of nothing
+    loop(net, torch.optim.SGD(net.parameters(), lr=1.0))(x, labels)
+    with pytest.raises(ConfigError, match=r"give its parameters to qcloop\.torch\.QCSGD"):
+        step(x, labels)
 
 
 @pytest.mark.parametrize("update", ["nearest", "stochastic", "mixed"])
@@ -123,10 +284,6 @@ def test_the_gradient_is_the_hosts_to_the_last_bit(update, mnist, make_settings)
         assert np.abs(gradient).max() > 0
         assert layer.gradient.numpy().tobytes() == np.ascontiguousarray(gradient).tobytes()
         assert layer.bias.grad.numpy() == pytest.approx(total, rel=1e-12)
-
-
-def ideal(seed=1, **settings):
-    return Crossbar("ideal", states=64, seed=seed, weight_range=3.0, **settings)
 
 
 def test_gradients_of_a_mixed_network_are_those_of_a_float_network():

@@ -138,6 +138,6 @@ def _take_apart(net: nn.Sequential) -> tuple[list[QCLinear], Activation]:
         raise ConfigError(
             "a FusedStep takes an nn.Sequential of QCLinear layers on one crossbar, between each two of them "
             f"qcloop.torch.Sigmoid (inputs unit) or nn.ReLU (scaled), not {type(net).__name__} of "
-            f"{'; '.join(names)}: train others by a loop with backward()"
+            f"{'; '.join(names) or 'nothing'}: train others by a loop with backward()"
         )
     return linears, activation

@@ -170,7 +170,7 @@ class QCLinear(nn.Module):
     def _lend_bias(self) -> None:
         """Let the layer on the array have the bias itself, to be read and moved; for a :class:`FusedStep`."""
         self._check_steps()
-        bias = self._parameters["bias"]
+        bias = self._parameters.get("bias")
         place = 0 if bias is None else bias.data_ptr()
         if place == self._lent:
             return
