@@ -6,14 +6,15 @@
 the golden model does the same before. The peer, MLP+NeuroSim V3.0, trains 96 to 125 images a second of a
 smaller network in pure software (measured apart, one core).
 
-*Line*: the same on a board whose UART is simulated bit by bit, 3 Mbaud at 24 MHz. Bytes and clocks are
-counted; the clock stands while the host computes. "one way" is the share of all clocks in which the busier
-direction carries bits, "either way" that in which at least one does.
+*Line*: the same, and larger batches, on a board whose UART is simulated bit by bit, 3 Mbaud at 24 MHz. Bytes
+and clocks are counted; the clock stands while the host computes. "one way" is the share of all clocks in
+which the busier direction carries bits, "either way" that in which at least one does.
 """
 
 import argparse
 import sys
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 
@@ -33,13 +34,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
 NETWORK, BATCH = "784-16-16-10", 32
+#: Batches on the line.
+BATCHES = (BATCH, 256)
 CLOCK_HZ, BAUD = 24e6, 3_000_000
 PEER = 125
 
 
-def trainer_on(array: Array, data: Dataset, images: int, update: str) -> Trainer:
+def trainer_on(array: Array, data: Dataset, images: int, update: str, batch: int = BATCH) -> Trainer:
     """Return a trainer whose weights are programmed."""
-    given = {"network": NETWORK, "batch": BATCH, "images": images, "epochs": 1, "update": update}
+    given = {"network": NETWORK, "batch": batch, "images": images, "epochs": 1, "update": update}
     settings = replace(resolve(None, given), lanes=array.config.lanes, cells=array.config.cells)
     trainer = Trainer(settings, builtin("A"), data, array)
     trainer.initialise()
@@ -95,10 +98,12 @@ class LineUse:
         return self.images * clock_hz / self.clocks
 
 
-def measure_line(board: CompiledBoard, bit: int, data: Dataset, images: int, update: str) -> LineUse:
+def measure_line(
+    board: CompiledBoard, bit: int, data: Dataset, images: int, update: str, batch: int = BATCH
+) -> LineUse:
     """Train an epoch through a board with so many clocks a bit."""
     array = RemoteArray(LinkStream(BoardLine(board, eager=True)))
-    trainer = trainer_on(array, data, images, update)
+    trainer = trainer_on(array, data, images, update, batch)
     counts = array.link.counts
     before = counted(board, counts)
     train(trainer)
@@ -113,12 +118,13 @@ def line(data: Dataset, images: int) -> None:
     """Print how busy the UART of a board is."""
     bit = divisor(CLOCK_HZ, BAUD)
     print(f"\nUART at {BAUD:,} baud, {CLOCK_HZ / 1e6:g} MHz: share of the line rate")
-    print("update      bytes to board  from board      clocks  one way  either way  images/s  framing")
-    for update in Update:
-        use = measure_line(CompiledBoard(SIZES["small"], bit_clocks=bit), bit, data, images, update)
+    print("batch  update      bytes to board  from board      clocks  one way  either way  images/s  framing")
+    for batch, update in product(BATCHES, Update):
+        use = measure_line(CompiledBoard(SIZES["small"], bit_clocks=bit), bit, data, images, update, batch)
         print(
-            f"{update:10s}{use.taken:16,d}{use.came:12,d}{use.clocks:12,d}{use.one_way:9.1%}"
-            f"{use.either_way:12.1%}{use.speed(CLOCK_HZ):10,.0f}{use.framing:9.1%}"
+            f"{batch:5d}  {update:10s}{use.taken:16,d}{use.came:12,d}{use.clocks:12,d}{use.one_way:9.1%}"
+            f"{use.either_way:12.1%}{use.speed(CLOCK_HZ):10,.0f}{use.framing:9.1%}",
+            flush=True,
         )
 
 

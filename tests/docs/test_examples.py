@@ -100,7 +100,7 @@ def test_pytorch(run):
 def test_the_blocks_of_the_page_on_pytorch(run, tmp_path):
     need("g++")
     blocks = blocks_of((ROOT / "docs" / "pytorch.md").read_text())
-    assert [block.language for block in blocks] == ["python"] * 3
+    assert [block.language for block in blocks] == ["python"] * 4
     (tmp_path / "blocks.py").write_text("\n".join(block.code for block in blocks))
     status, printed = run("python", "-W", "error", tmp_path / "blocks.py")
     assert (status, printed) == (0, "")

@@ -334,7 +334,7 @@ def test_two_backward_passes_are_one_of_both_batches():
     apart.zero_grad()
     assert apart.gradient is None
     (apart(x) * w).sum().backward()
-    assert len(apart._batches) == 1
+    assert len(apart._record.batches) == 1
 
 
 def test_shapes_types_and_codings_of_inputs():

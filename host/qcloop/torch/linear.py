@@ -1,6 +1,7 @@
 """QCLinear: a linear layer whose weights are devices of an array."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn
@@ -46,6 +47,20 @@ class _Batch(NamedTuple):
     x: U8
     x_scale: F64
     delta: F64
+
+
+@dataclass(slots=True)
+class _Record:
+    """What a layer remembers from call to call; to set an attribute of a module takes microseconds."""
+
+    #: Version of the devices' parameter: a step of another optimizer makes it another.
+    version: int
+    #: How often the devices were programmed or loaded.
+    programmed: int = 0
+    #: Address of the bias that the layer on the array has.
+    lent: int = -1
+    #: Backward passes since the gradient was None.
+    batches: list[_Batch] = field(default_factory=list)
 
 
 class QCLinear(nn.Module):
@@ -97,12 +112,10 @@ class QCLinear(nn.Module):
         self.inputs, self.dtype = Inputs(inputs), dtype or torch.get_default_dtype()
         self.on_array = crossbar.add_layer(in_features, out_features, 1 if inputs == Inputs.BINARY else 8)
         crossbar.initialise(self.on_array)
-        self._no_bias, self._batches = np.zeros(out_features), list[_Batch]()
-        self._programmed = 0
-        self._lent = -1  # address of the bias that the layer on the array has
+        self._no_bias = np.zeros(out_features)
         self.devices = DeviceWeights(torch.zeros(0))
         self.devices.layer = self
-        self._seen = self.devices._version
+        self._record = _Record(self.devices._version)
         self.bias = nn.Parameter(torch.zeros(out_features, dtype=self.dtype)) if bias else None
 
     # -- what a user looks at -------------------------------------------------------------------
@@ -116,7 +129,7 @@ class QCLinear(nn.Module):
     @property
     def gradient(self) -> torch.Tensor | None:
         """The (out_features, in_features) float64 gradient by the weights, or None if there is none."""
-        if self.devices.grad is None or not self._batches:
+        if self.devices.grad is None or not self._record.batches:
             return None
         x, x_scale, delta = self._gathered()
         d, largest, top = self.crossbar.errors(self.on_array, delta, x_scale)
@@ -159,20 +172,20 @@ class QCLinear(nn.Module):
 
     def program(self, rate: float) -> None:
         """Descend by ``rate`` times :attr:`gradient` and program the devices that change."""
-        if self._batches:
+        if self._record.batches:
             self._descend(*self._gathered(), rate)
 
     def _descend(self, x: U8, x_scale: F64, delta: F64, rate: float) -> None:
         """Program the devices that a batch changes."""
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
-        self._programmed += 1
+        self._record.programmed += 1
 
     def _lend_bias(self) -> None:
         """Let the layer on the array have the bias itself, to be read and moved; for a :class:`FusedStep`."""
         self._check_steps()
         bias = self._parameters.get("bias")
         place = 0 if bias is None else bias.data_ptr()
-        if place == self._lent:
+        if place == self._record.lent:
             return
         if self.dtype is not torch.float64 or (bias is not None and bias.device.type != "cpu"):
             raise ConfigError(
@@ -180,12 +193,12 @@ class QCLinear(nn.Module):
                 f"leave them on the cpu, not {self.dtype} on {'cpu' if bias is None else bias.device}"
             )
         self.on_array.bias = self._no_bias if bias is None else bias.detach().numpy()
-        self._lent = place
+        self._record.lent = place
 
     def _check_steps(self) -> None:
         """Raise ConfigError where another optimizer than QCSGD stepped on the devices."""
         devices: Any = self._parameters["devices"]  # as an attribute it takes time
-        if devices._version != self._seen:
+        if devices._version != self._record.version:
             raise ConfigError(
                 "an optimizer that cannot program devices has stepped on a QCLinear: give its parameters "
                 "to qcloop.torch.QCSGD, and the others to what you like"
@@ -193,9 +206,9 @@ class QCLinear(nn.Module):
 
     def _gathered(self) -> _Batch:
         """Return all backward passes since the gradient was None as one."""
-        if len(self._batches) == 1:
-            return self._batches[0]
-        return _Batch(*(np.concatenate(parts) for parts in zip(*self._batches, strict=True)))
+        if len(self._record.batches) == 1:
+            return self._record.batches[0]
+        return _Batch(*(np.concatenate(parts) for parts in zip(*self._record.batches, strict=True)))
 
     def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
         """Return inputs as integers, a view of them where they are, and what one step of each is worth."""
@@ -245,15 +258,15 @@ class QCLinear(nn.Module):
             self.crossbar.restore_layer(self.on_array, {**values, "bias": self._no_bias})
         except (KeyError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a QCLinear: {error!r}") from error
-        self._batches, self._seen, self._lent = [], self.devices._version, -1
-        self._programmed += 1
+        self._record = _Record(self.devices._version, self._record.programmed + 1)
 
     def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> "QCLinear":
         """Move or convert the bias; the devices stay where they are."""
         devices = self._parameters.pop("devices")
         super()._apply(fn, recurse)
         self._parameters = {"devices": devices, **self._parameters}
-        self.dtype, self._lent = fn(torch.empty(0, dtype=self.dtype)).dtype, -1
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        self._record.lent = -1
         return self
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -274,7 +287,7 @@ class _Product(Function):
         y, scale = layer.crossbar.start_forward(layer.on_array, x8, x_scale)()
         z = empty_like(y.shape, layer.dtype)
         _affine(y, scale, layer._no_bias if bias is None else to_numpy(bias), z)
-        ctx.layer, ctx.x, ctx.x_scale, ctx.programmed = layer, x8, x_scale, layer._programmed
+        ctx.layer, ctx.x, ctx.x_scale, ctx.programmed = layer, x8, x_scale, layer._record.programmed
         ctx.like = x[:0]
         return to_torch(z, layer.dtype, x.device)
 
@@ -288,13 +301,13 @@ class _Product(Function):
         compiled.descend_bias(total, delta, -1.0)  # the sum over the batch, in order
         if not isfinite(total.sum()):
             raise ConfigError("the error of a QCLinear is not a finite number: use a smaller rate")
-        if ctx.programmed != layer._programmed:
+        if ctx.programmed != layer._record.programmed:
             raise ArrayError("the devices were programmed between forward and backward: run forward again")
         for_x, for_devices, for_bias, _ = ctx.needs_input_grad
         if for_devices:
             if layer.devices.grad is None:
-                layer._batches.clear()
-            layer._batches.append(_Batch(ctx.x, ctx.x_scale, delta.copy()))
+                layer._record.batches.clear()
+            layer._record.batches.append(_Batch(ctx.x, ctx.x_scale, delta.copy()))
         return (
             layer._input_error(delta, ctx.like) if for_x else None,
             _NO_NUMBERS if for_devices else None,
