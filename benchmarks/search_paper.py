@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from qcloop.reproduce import paper
-from qcloop.sweep.points import Outcome, Point, run_points
+from qcloop.sweep.parallel import run_points
+from qcloop.sweep.points import Outcome, Point
 
 #: Reading, boxes of rate, decay and weight range (least, largest), batches, and how many candidates are
 #: drawn. The second was chosen by what the first had shown: a rate that falls faster serves 64 states. The

@@ -6,7 +6,8 @@ import pytest
 
 from qcloop.array import GoldenArray
 from qcloop.errors import ConfigError, DeviceError, RunError
-from qcloop.sweep.points import Outcome, Point, built_in_data, run_point, run_points
+from qcloop.sweep.parallel import run_point, run_points
+from qcloop.sweep.points import Outcome, Point, built_in_data
 from qcloop.training.trainer import Trainer
 
 

@@ -13,7 +13,8 @@ from qcloop.reproduce.beyond import BEYOND, PARTS_OF_MAP
 from qcloop.reproduce.devices import FIG3, FIG4
 from qcloop.reproduce.part import Part
 from qcloop.run.files import write_atomic
-from qcloop.sweep.points import Outcome, Point, run_points
+from qcloop.sweep.parallel import run_points
+from qcloop.sweep.points import Outcome, Point
 from qcloop.training.settings import RECIPES
 
 PARTS: dict[str, Part] = {

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -158,65 +158,9 @@ def compute(
     return Outcome(tuple(trainer.progress.history), trainer.cost(), perf_counter() - start, worker)
 
 
-def run_point(point: Point, folder: Path) -> Outcome:
-    """Return the outcome of a point: from its file, or by running it and writing the file as a whole."""
-    path = point.path(folder)
-    if path.exists():
-        return Outcome.load(path)
-    outcome = compute(point)
-    outcome.save(point, path)
-    return outcome
-
-
 def make_folder(folder: Path) -> None:
     """Make a folder if it is not there; raises RunError if that cannot be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def run_points(
-    points: Sequence[Point], folder: Path, jobs: int, done: Callable[[Point, Outcome], None]
-) -> dict[Point, Outcome]:
-    """Run points in parallel; what is finished is kept in ``folder`` whatever happens to the rest.
-
-    Parameters
-    ----------
-    points : sequence of Point
-        A point that stands in it twice is run once.
-    jobs : int
-        Processes, 1 or more; each takes about 400 MB.
-    done : callable
-        Told of each point as it is finished or found.
-
-    Raises
-    ------
-    RunError
-        If a point fails, or a file cannot be read or written.
-    """
-    make_folder(folder)
-    outcomes: dict[Point, Outcome] = {}
-    for point, outcome in _run(list(dict.fromkeys(points)), folder, jobs):
-        outcomes[point] = outcome
-        done(point, outcome)
-    return outcomes
-
-
-def _run(points: list[Point], folder: Path, jobs: int) -> Iterator[tuple[Point, Outcome]]:
-    missing = []
-    for point in points:
-        if point.path(folder).exists():
-            yield point, Outcome.load(point.path(folder))
-        else:
-            missing.append(point)
-    if jobs == 1 or len(missing) < 2:
-        yield from ((point, run_point(point, folder)) for point in missing)
-        return
-    from qcloop.sweep.workers import Failure, Worker, run_on  # heavy: only where processes are started
-
-    for point, result in run_on([Worker() for _ in range(min(jobs, len(missing)))], missing):
-        if isinstance(result, Failure):
-            raise RunError(f"a training run failed: {result.error}")
-        result.save(point, point.path(folder))
-        yield point, result
