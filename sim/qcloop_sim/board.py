@@ -2,6 +2,7 @@
 
 import ctypes
 import weakref
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
@@ -54,8 +55,8 @@ class CompiledBoard:
         Simulate the UART, too: clocks of a bit. Without, the line takes and gives a byte a clock.
     waveform : bool
         Record a waveform: see :meth:`take_waveform`.
-    cache : Path, optional
-        Folder of compiled designs, see :func:`qcloop_sim.cxxrtl.build`.
+    cache, compiling
+        See :func:`qcloop_sim.cxxrtl.build`.
 
     Raises
     ------
@@ -71,6 +72,7 @@ class CompiledBoard:
         bit_clocks: int | None = None,
         waveform: bool = False,
         cache: Path | None = None,
+        compiling: Callable[[], None] = lambda: None,
     ) -> None:
         self._config, self._link, self._waveform = config, link or LinkConfig(), waveform
         top = (
@@ -79,7 +81,7 @@ class CompiledBoard:
             else UartBoard(config.as_model(), self._link, bit_clocks)
         )
         defines = () if bit_clocks is None else (f"UART_CLOCKS={bit_clocks}",)
-        library = build(top, _DRIVER, defines=defines, waveform=waveform, cache=cache)
+        library = build(top, _DRIVER, defines=defines, waveform=waveform, cache=cache, compiling=compiling)
         self._library = library
         _declare(library, waveform)
         self._board = library.board_make()

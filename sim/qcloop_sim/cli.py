@@ -13,6 +13,7 @@ from qcloop_hdl.uart import divisor
 from qcloop_sim.board import CompiledBoard
 from qcloop_sim.faults import Faults
 from qcloop_sim.server import PtyPort, Server, TcpPort
+from qcloop_sim.spawn import REMARK
 
 
 @click.command()
@@ -44,7 +45,7 @@ def sim(
 ) -> None:
     """Run the gateware as a virtual board, and print the port to open.
 
-    The first board of a size is compiled, which takes some seconds and a C++ compiler. End it with Ctrl-C.
+    The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
     """
     wrong = Faults(**faults)
     if vcd is not None:
@@ -52,8 +53,16 @@ def sim(
             vcd.write_bytes(b"")
         except OSError as error:
             raise ConfigError(f"cannot write {vcd}: {error.strerror}; give a file you can write") from error
+
+    def compiling() -> None:
+        remark = f"compiling the {size} board: once for this version, some 20 seconds"
+        click.echo(f"{REMARK}{remark}" if while_input else remark, err=not while_input)
+
     board = CompiledBoard(
-        SIZES[size], bit_clocks=divisor(clock * 1e6, baud) if uart else None, waveform=vcd is not None
+        SIZES[size],
+        bit_clocks=divisor(clock * 1e6, baud) if uart else None,
+        waveform=vcd is not None,
+        compiling=compiling,
     )
     port = PtyPort() if tcp is None else TcpPort(tcp)
     click.echo(port.url)

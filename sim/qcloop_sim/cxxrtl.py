@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -72,6 +73,7 @@ def build(
     defines: tuple[str, ...] = (),
     waveform: bool = False,
     cache: Path | None = None,
+    compiling: Callable[[], None] = lambda: None,
 ) -> ctypes.CDLL:
     """Compile a component with a driver, or take what was compiled before, and load it.
 
@@ -91,6 +93,8 @@ def build(
         Folder of the libraries; :func:`cache_folder` if not given. It may be deleted at any time, and
         shared by processes. What does not depend on the design, the driver, the compiler, Yosys and the
         flags exactly as they are now is not used.
+    compiling : callable
+        Called where it is not there yet: compiling takes some time.
 
     Returns
     -------
@@ -129,6 +133,7 @@ def build(
     key = sha256(b"".join(sha256(part.encode()).digest() for part in identity)).hexdigest()
     library = folder / f"{key}.so"
     if not library.exists():
+        compiling()
         text = _convert(design, package, waveform)
         # A waveform wants all values in each clock.
         parts = [text if waveform else gate.gated(text, activity.share)]

@@ -11,6 +11,8 @@ from qcloop_hdl.config import SIZES
 #: Seconds a board may take to come up; the first of its kind is compiled before.
 _START = 180.0
 _STOP = 5.0
+#: Begins what a board says before the port to open, for the user to read.
+REMARK = "# "
 
 
 class SpawnedBoard:
@@ -41,10 +43,19 @@ class SpawnedBoard:
         )
         self._input, self._output = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         #: What to open.
-        self.url = self._output.readline().strip()
+        self.url = self._come_up()
         if not self.url:
             _, message = self._process.communicate(timeout=_START)
             raise LinkError(f"the virtual board did not come up: {message.strip() or 'it said nothing'}")
+
+    def _come_up(self) -> str:
+        """Return the port, or nothing if the board ends before; who sits and waits is told for what."""
+        for line in self._output:
+            if not line.startswith(REMARK):
+                return line.strip()
+            if sys.stderr.isatty():
+                print(line.removeprefix(REMARK), end="", file=sys.stderr, flush=True)
+        return ""
 
     def close(self) -> None:
         """End the board."""

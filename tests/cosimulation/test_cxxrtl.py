@@ -170,12 +170,14 @@ def libraries(folder):
 
 
 def test_a_design_is_compiled_once(tmp_path, monkeypatch):
-    assert build(Doubler(), DRIVER, cache=tmp_path).doubled(21) == 42
+    told = []
+    assert build(Doubler(), DRIVER, cache=tmp_path, compiling=lambda: told.append(1)).doubled(21) == 42
     (library,) = libraries(tmp_path)
     assert list(tmp_path.iterdir()) == [library]
     # A second compilation would fail.
     monkeypatch.setattr(cxxrtl, "_compile", None)
-    assert build(Doubler(), DRIVER, cache=tmp_path).doubled(4) == 8
+    assert build(Doubler(), DRIVER, cache=tmp_path, compiling=lambda: told.append(2)).doubled(4) == 8
+    assert told == [1]
 
 
 def test_another_design_or_driver_is_not_taken_for_the_first(tmp_path):

@@ -17,6 +17,7 @@ from qcloop.errors import ConfigError, LinkError
 from qcloop.link.ports import open_array, probe
 from qcloop.link.transport import SerialTransport
 from qcloop_sim.board import CompiledBoard
+from qcloop_sim.cxxrtl import CompileError
 from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.spawn import SpawnedBoard
 
@@ -153,6 +154,37 @@ def test_a_tcp_address_in_use_is_an_error(started):
     url = started("--tcp", "127.0.0.1:0")
     with pytest.raises(LinkError, match="cannot listen on"):
         SpawnedBoard("small", ("--tcp", url.removeprefix("socket://")))
+
+
+class NotCompiled:
+    """In the place of a board that is not compiled yet, and cannot be."""
+
+    def __init__(self, *_, compiling, **__):
+        compiling()
+        raise CompileError("no such flag")
+
+
+def test_a_board_says_that_it_is_compiled(monkeypatch, qcloop):
+    monkeypatch.setattr("qcloop_sim.cli.CompiledBoard", NotCompiled)
+    remark, error = (
+        "compiling the medium board: once for this version, some 20 seconds",
+        "qcloop: error: no such flag",
+    )
+    assert qcloop("sim", "--size", "medium") == (2, "", f"{remark}\n{error}\n")
+    assert qcloop("sim", "--size", "medium", "--while-input") == (2, f"# {remark}\n", f"{error}\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_waits_for_a_board_to_be_compiled_is_told(monkeypatch, capsys, tmp_path, terminal):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho '# compiling'; echo /dev/pts/1; cat\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    board = SpawnedBoard("medium")
+    board.close()
+    assert board.url == "/dev/pts/1"
+    assert capsys.readouterr() == ("", "compiling\n" if terminal else "")
 
 
 # -- the self-test ------------------------------------------------------------------------------------

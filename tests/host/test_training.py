@@ -12,6 +12,7 @@ from qcloop.device import builtin
 from qcloop.errors import ConfigError
 from qcloop.grng import Grng16, Stream
 from qcloop.training import reference
+from qcloop.training.chain import in_turn
 from qcloop.training.physics import array_settings, pulse_energies
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings, resolve
 from qcloop.training.trainer import Trainer
@@ -104,6 +105,18 @@ def test_the_training_code_knows_only_the_array_interface(make_settings, mnist):
     settings = make_settings(images=300)
     there = train(settings, mnist, Stranger(GoldenArray(settings.array_config)))
     assert there.progress.history == train(settings, mnist).progress.history
+
+
+def test_two_steps_of_the_parts_under_way_go_before_each_that_begins():
+    steps = []
+
+    def course(name):
+        steps.append(name)
+        for number in "123":
+            yield lambda number=number: steps.append(name.lower() + number)
+
+    in_turn(map(course, "ABC"))
+    assert " ".join(steps) == "A B a1 b1 C a2 b2 c1 a3 b3 c2 c3"
 
 
 class CutArray(GoldenArray):
