@@ -14,6 +14,17 @@ _DIRECT, _VERIFY = 0, 2
 
 
 @njit(cache=True)
+def largest(values):
+    """Return the largest of (n,) unsigned integers, 0 where there are none."""
+    if len(values) == 0:
+        return 0
+    top = values[0]
+    for k in range(1, len(values)):
+        top = max(top, values[k])
+    return top
+
+
+@njit(cache=True)
 def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
     return mean + ((spread * z + 256) >> 9)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Generator, Iterable
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +32,27 @@ class Batch:
         Slopes of the activations, of all layers but the last.
     deltas : list of (n, cols) float64
         Errors.
-    hits : int
-        Vectors that were classified correctly.
     """
 
     def __init__(self, layers: list[Layer], x: U8, x_scale: F64 | None = None) -> None:
         n = len(x)
         self.inputs = [x, *(np.empty((n, layer.rows), np.uint8) for layer in layers[1:])]
-        self.input_scales = [np.full(n, 1.0 / layer.input_top) for layer in layers]
+        self.input_scales = [np.empty(n) for _ in layers]
+        for layer, scale in zip(layers, self.input_scales, strict=True):
+            scale.fill(1.0 / layer.input_top)
         if x_scale is not None:
             self.input_scales[0] = x_scale
         self.slopes = [np.empty((n, layer.cols)) for layer in layers[:-1]]
         self.deltas = [np.empty((n, layer.cols)) for layer in layers]
-        self.hits = 0
+
+    def part(self, part: slice) -> "Batch":
+        """Return some of the vectors: what is filled there is filled here."""
+        if part == slice(0, len(self.inputs[0])):
+            return self
+        some = copy(self)
+        for name, arrays in vars(self).items():
+            setattr(some, name, [array[part] for array in arrays])
+        return some
 
 
 #: A part of a batch on its way: it yields what fetches its next products, and is sent them.
@@ -101,7 +110,7 @@ class Chain:
         batch, classes = Batch(self._layers, x), np.empty(len(x), np.uint8)
 
         def classify(part: slice) -> Course:
-            y, scale = yield from self._forward(batch, part)
+            y, scale = yield from self._forward(batch.part(part))
             logits: F64 = y * scale[:, None] + self._layers[-1].bias
             classes[part] = logits.argmax(axis=1)
 
@@ -110,7 +119,7 @@ class Chain:
 
     def propagate(
         self, batch: Batch, labels: npt.NDArray[np.integer], picked: F64, share: float = 1.0
-    ) -> None:
+    ) -> int:
         """Take a batch forward and its errors back; fills what the batch leaves.
 
         Parameters
@@ -122,32 +131,38 @@ class Chain:
             Filled with the probability given to each label.
         share : float
             Factor of each vector's cross-entropy in the loss.
+
+        Returns
+        -------
+        int
+            Vectors that were classified correctly.
         """
-        kernels = self._crossbar.kernels
+        kernels, hits = self._crossbar.kernels, 0
 
         def course(part: slice) -> Course:
-            y, scale = yield from self._forward(batch, part)
-            last, delta = self._layers[-1], batch.deltas[-1][part]
-            batch.hits += kernels.softmax(y, scale, last.bias, labels[part], delta, picked[part])
+            nonlocal hits
+            some = batch.part(part)
+            y, scale = yield from self._forward(some)
+            delta = some.deltas[-1]
+            hits += kernels.softmax(y, scale, self._layers[-1].bias, labels[part], delta, picked[part])
             if share != 1.0:
                 delta *= share
             for place in range(len(self._layers) - 1, 0, -1):
-                layer = self._layers[place]
+                layer, slope = self._layers[place], some.slopes[place - 1]
                 e, e_scale = yield self._crossbar.start_backward(layer, delta)
-                slope, delta = batch.slopes[place - 1][part], batch.deltas[place - 1][part]
+                delta = some.deltas[place - 1]
                 kernels.propagate(e, e_scale, layer.weight_per_code, slope, delta)
 
         in_turn(map(course, self._crossbar.array.parts(len(labels))))
+        return hits
 
-    def _forward(self, batch: Batch, part: slice) -> Generator[Scaled, tuple[I32, F64], tuple[I32, F64]]:
-        """Take a part of a batch through the layers; return the last one's products and their scales."""
+    def _forward(self, some: Batch) -> Generator[Scaled, tuple[I32, F64], tuple[I32, F64]]:
+        """Take vectors through the layers; return the last one's products and their scales."""
         kernels = self._crossbar.kernels
         for place, layer in enumerate(self._layers):
-            x, x_scale = batch.inputs[place][part], batch.input_scales[place][part]
-            y, scale = yield self._crossbar.start_forward(layer, x, x_scale)
+            y, scale = yield self._crossbar.start_forward(layer, some.inputs[place], some.input_scales[place])
             if layer is not self._layers[-1]:
-                a, a_scale = batch.inputs[place + 1][part], batch.input_scales[place + 1][part]
-                slope = batch.slopes[place][part]
+                a, a_scale, slope = some.inputs[place + 1], some.input_scales[place + 1], some.slopes[place]
                 if self._activation is Activation.SIGMOID:
                     kernels.sigmoid(y, scale, layer.bias, a, slope)
                 else:

@@ -66,13 +66,13 @@ class Network(Crossbar):
             Images that were classified correctly before the step.
         """
         batch, n = Batch(self.layers, x), len(x)
-        self._chain.propagate(batch, labels, picked)
+        hits = self._chain.propagate(batch, labels, picked)
         for layer in reversed(self.layers):  # only now: all errors came from the cells of the forward pass
             delta = batch.deltas[layer.index]
             self.update(layer, batch.inputs[layer.index], batch.input_scales[layer.index], delta, rate / n)
             if self.settings.bias is Bias.FLOAT:
                 self.kernels.descend_bias(layer.bias, delta, rate / n)
-        return batch.hits
+        return hits
 
     # -- state ----------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class WeightMap:
         Half the smallest gap between two weight levels, in codes.
     half_range : float
         Code of the largest weight.
+    devices : int
+        Cells of one weight.
     """
 
     def __init__(self, settings: ArraySettings, scheme: Scheme) -> None:
@@ -54,11 +56,7 @@ class WeightMap:
             minus = np.concatenate([ladder[:0:-1], [ladder[0]], rest])
             self._cells = np.stack([plus, minus], axis=1).astype(np.uint8)
         self.reach = np.float32(np.diff(self.means).min() / 2)
-
-    @property
-    def devices(self) -> int:
-        """Cells of one weight."""
-        return int(self._cells.shape[1])
+        self.devices = self._cells.shape[1]
 
     def block(self, levels: U8) -> U8:
         """Return the (rows, cols * devices) cell levels of (rows, cols) weight levels."""
