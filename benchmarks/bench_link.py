@@ -136,7 +136,8 @@ def main() -> None:
     options = parser.parse_args()
     data = load_dataset()
     small = ArrayConfig(4, 65536, 1024)
-    train(trainer_on(GoldenArray(small), data, 64, "mixed"))  # compiles what is not compiled yet
+    for update in Update:
+        train(trainer_on(GoldenArray(small), data, 64, update))  # compiles what is not compiled yet
     speed(data, options.images)
     line(data, options.images)
 
