@@ -194,6 +194,26 @@ def test_fused_steps_go_on_when_a_network_was_loaded_converted_or_trained_in_a_l
     assert same(one, other)
 
 
+def test_fused_steps_go_by_a_scheduler():
+    one, other = (
+        nn.Sequential(
+            net[0],
+            net[1],
+            QCLinear(6, 6, net[0].crossbar, dtype=torch.float64),
+            net[1],
+            QCLinear(6, 4, net[0].crossbar, dtype=torch.float64),
+        )
+        for net in (small_chain(), small_chain())
+    )
+    for net, make_step in ((one, FusedStep), (other, loop)):
+        optimizer = QCSGD(net.parameters(), lr=3.0)
+        scheduler, step = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5), make_step(net, optimizer)
+        for x, labels in batches(4):
+            step(x, labels)
+            scheduler.step()  # warns where no step went before
+    assert same(one, other)
+
+
 def test_a_backward_pass_from_before_a_fused_step_is_refused():
     net = small_chain(bias=False)
     step, ((x, labels),) = FusedStep(net, QCSGD(net.parameters(), lr=3.0)), batches(1)
@@ -210,6 +230,11 @@ def test_a_fused_step_says_what_it_does_not_take():
     def layer(rows, cols, inputs="unit", on=crossbar):
         return QCLinear(rows, cols, on, inputs)
 
+    class Own(QCLinear):
+        """A layer that may do what a fused step does not know of."""
+
+    twice = layer(3, 3)
+
     for net, message in (
         (nn.Sequential(layer(4, 3), nn.Tanh(), layer(3, 2)), rf"{chain}.* not Sequential of .*; Tanh; "),
         (nn.Sequential(layer(4, 3), nn.Sigmoid(), layer(3, 2)), chain),
@@ -219,6 +244,8 @@ def test_a_fused_step_says_what_it_does_not_take():
         (nn.Sequential(layer(4, 3), Sigmoid(), layer(3, 2, on=ideal())), chain),
         (nn.Sequential(layer(4, 3), Sigmoid(), layer(2, 2)), chain),
         (nn.Sequential(layer(4, 3), Sigmoid()), chain),
+        (nn.Sequential(twice, Sigmoid(), twice), chain),
+        (nn.Sequential(Own(3, 3, crossbar)), rf"{chain}.* not Sequential of Own"),
         (nn.Sequential(nn.Linear(4, 3), Sigmoid(), layer(3, 2)), chain),
         (nn.Sequential(), rf"{chain}.* not Sequential of nothing"),
         (layer(4, 3), chain),

@@ -16,10 +16,8 @@ _DIRECT, _VERIFY = 0, 2
 @njit(cache=True)
 def largest(values):
     """Return the largest of (n,) unsigned integers, 0 where there are none."""
-    if len(values) == 0:
-        return 0
-    top = values[0]
-    for k in range(1, len(values)):
+    top = values.dtype.type(0)
+    for k in range(len(values)):
         top = max(top, values[k])
     return top
 

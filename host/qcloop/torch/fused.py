@@ -27,8 +27,8 @@ class FusedStep:
     """Trains a chain of :class:`QCLinear` layers: one call is one step on one batch.
 
     It does what ``zero_grad``, ``net(x)``, :func:`cross_entropy`, ``backward`` and ``optimizer.step`` do, to
-    the last bit, in the time of ``qcloop train``; gradients are neither left nor looked at. On a board, parts
-    of a batch are under way together.
+    the last bit, in the time of ``qcloop train``; gradients are neither left nor looked at, and hooks are not
+    called. On a board, parts of a batch are under way together.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class FusedStep:
         self._linears, activation = _take_apart(net)
         self._layers = [linear.on_array for linear in self._linears]
         self._chain = Chain(self._linears[0].crossbar, self._layers, activation)
-        self._reduction = reduction
+        self._optimizer, self._reduction = optimizer, reduction
         place = {p: place for place, linear in enumerate(self._linears) for p in linear.parameters()}
         _check_optimizer(optimizer, set(place))
         #: Group, parameter, whether it is devices, and place of its layer, in the order of `QCSGD.step`.
@@ -105,6 +105,7 @@ class FusedStep:
                 self._linears[place]._descend(batch.inputs[place], batch.input_scales[place], delta, rate)
             else:
                 compiled.descend_bias(self._layers[place].bias, delta, rate)
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]  # a scheduler warns otherwise
 
 
 def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
@@ -121,20 +122,19 @@ def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
 
 def _take_apart(net: nn.Sequential) -> tuple[list[QCLinear], Activation]:
     """Return the layers of a network and the activation between them; ConfigError unless it is a chain."""
-    modules = list(net.children())
-    linears = [module for module in modules[::2] if isinstance(module, QCLinear)]
+    modules = list(net) if isinstance(net, nn.Sequential) else []
+    linears = [module for module in modules[::2] if type(module) is QCLinear]
     kinds = {type(module) for module in modules[1::2]}
     activation, inputs = _BETWEEN.get(next(iter(kinds), Sigmoid), (None, None))
     fits = (
-        isinstance(net, nn.Sequential)
-        and len(kinds) <= 1
-        and len(linears) == len(modules) // 2 + 1
+        len(kinds) <= 1
+        and len(set(linears)) == len(modules) // 2 + 1
         and len({id(linear.crossbar) for linear in linears}) == 1
         and all(linear.inputs is inputs for linear in linears[1:])
         and all(a.out_features == b.in_features for a, b in pairwise(linears))
     )
     if activation is None or not fits:
-        names = (m.extra_repr() if isinstance(m, QCLinear) else type(m).__name__ for m in modules)
+        names = (m.extra_repr() if type(m) is QCLinear else type(m).__name__ for m in modules)
         raise ConfigError(
             "a FusedStep takes an nn.Sequential of QCLinear layers on one crossbar, between each two of them "
             f"qcloop.torch.Sigmoid (inputs unit) or nn.ReLU (scaled), not {type(net).__name__} of "
