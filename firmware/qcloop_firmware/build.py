@@ -3,7 +3,8 @@
 import json
 import subprocess
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -84,6 +85,20 @@ def design_files(board: Board, baud: int) -> dict[str, str]:
     return {name: prepared.files[name] for name in (flow.DESIGN, flow.FLOWS[board.family].constraints)}
 
 
+def write_design(board: Board, folder: Path, baud: int) -> list[Path]:
+    """Write a board's design and constraints into a folder, and return the files; no tool is needed.
+
+    Raises ConfigError for a baud rate that the board's clock does not make, BuildError if they cannot be
+    written.
+    """
+    board.bit_clocks(baud)
+    files = design_files(board, baud)
+    with _writing(folder):
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    return [folder / name for name in files]
+
+
 def make_plan(board: Board, baud: int) -> Plan:
     """Return what is to be done for a board; ToolError if a tool is missing."""
     board.bit_clocks(baud)  # an error now rather than in the midst of elaboration
@@ -158,12 +173,19 @@ def _up_to_date(plan: Plan, folder: Path) -> Built | None:
 
 def _make_folder(plan: Plan, folder: Path) -> None:
     """Lay out the inputs; nothing of an older build may be taken for this one's."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
         for name in (MANIFEST, flow.bitstream_name(plan.board), flow.NETLIST, flow.STATISTICS, flow.REPORT):
             (folder / name).unlink(missing_ok=True)
         for name, text in plan.files.items():
             (folder / name).write_text(text)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make a folder to write into; raises BuildError where something cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise BuildError(
             f"cannot write to {folder}: {error.strerror}; choose a folder with --output"

@@ -9,7 +9,7 @@ from qcloop.errors import QcloopError
 from qcloop_firmware.board import NETWORKS, Board, fits
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.bringup import walk
-from qcloop_firmware.build import Built
+from qcloop_firmware.build import Built, write_design
 from qcloop_firmware.build import build as build_board
 from qcloop_firmware.figures import BuildError, table
 from qcloop_firmware.flash import load
@@ -59,18 +59,25 @@ def _row(board: Board) -> tuple[str, ...]:
 @_output
 @_baud
 @click.option("--force", is_flag=True, help="Build even if nothing has changed.")
+@click.option("--design-only", is_flag=True, help="Write design and constraints, and stop: look at the pins.")
 @click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
-def build(name: str | None, output: Path | None, baud: int | None, force: bool, every: bool) -> None:
-    """Build the bitstream of a board; `qcloop boards` lists them.
+def build(
+    name: str | None, output: Path | None, baud: int | None, force: bool, design_only: bool, every: bool
+) -> None:
+    """Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another.
 
     Fails, with the figures, where the clock is not met with 5 % to spare.
     """
     if every:
-        if name or output or baud:
-            raise click.UsageError("--all takes no BOARD, no --output and no --baud")
+        if name or output or baud or design_only:
+            raise click.UsageError("--all takes no BOARD, no --output, no --baud and no --design-only")
         _build_all(force)
     elif name is None:
         raise click.UsageError("name a BOARD, or all with --all; `qcloop boards` lists them")
+    elif design_only:
+        board = find_board(name)
+        for path in write_design(board, output or _FOLDER / board.name, baud or board.bauds[0]):
+            click.echo(path)
     else:
         _show(build_with_progress(find_board(name), output, baud, force=force))
 
@@ -121,7 +128,7 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @click.option("--permanent", is_flag=True, help="Into the board's flash memory, where there is a choice.")
 @click.option("--bring-up", is_flag=True, help="Then walk through what is to be seen on a board's first use.")
 def flash(name: str, output: Path | None, baud: int | None, permanent: bool, bring_up: bool) -> int:
-    """Load the bitstream of a board, and build it before if need be.
+    """Load the bitstream of a board (a name, or FILE.py), and build it before if need be.
 
     Uses openFPGALoader, or the board's own tool.
     """

@@ -4,6 +4,7 @@ import re
 import runpy
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from tutorial_blocks import ROOT, blocks_of, difference, environment, run_command
@@ -157,9 +158,10 @@ def golden_answers(functions):
 
 
 def test_a_board_from_outside_the_tree(run, tmp_path):
-    status, printed = run("python", EXAMPLES / "add-a-board" / "icepi_zero.py")
-    assert status == 0, printed
-    folder = tmp_path / "work" / "build" / "icepi-zero"
+    status, printed = run("qcloop", "build", EXAMPLES / "add-a-board" / "icepi_zero.py", "--design-only")
+    folder = Path("build", "icepi-zero")
+    assert (status, printed.split()) == (0, [str(folder / "top.il"), str(folder / "top.lpf")])
+    folder = tmp_path / "work" / folder
     assert re.findall(r'SITE "(\w+)"', (folder / "top.lpf").read_text()) == "M1 K16 K15 E13 D14 E12".split()
     assert "EHXPLLL" in (folder / "top.il").read_text()
 

@@ -4,14 +4,17 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from qcloop.cli import main
+from qcloop.errors import QcloopError
 from qcloop_firmware import tools
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.bringup import STEPS, texts
-from qcloop_firmware.cli import boards, flash
+from qcloop_firmware.build import design_files
+from qcloop_firmware.cli import boards, build, flash
 from qcloop_firmware.doctor import doctor
 from qcloop_firmware.flash import load, load_command
 from qcloop_firmware.tools import Tool, ToolError
@@ -153,6 +156,31 @@ def test_the_table_of_boards():
     assert "784-128-10" in rows["ulx3s-85f"]
     untested = {name for name in rows if "pins untested" in rows[name]}
     assert untested == {"colorlight-i5", "colorlight-i9", "tang-nano-20k"}
+
+
+def test_a_design_is_written_without_a_tool_and_without_touching_what_was_built(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "manifest.toml").write_text("kept")
+    arguments = ["icebreaker", "--design-only", "--baud", "115200", "-o", str(tmp_path)]
+    result = CliRunner().invoke(build, arguments)
+    wanted = design_files(find_board("icebreaker"), 115_200)
+    assert result.output.split() == [str(tmp_path / name) for name in wanted]
+    for name, text in (wanted | {"manifest.toml": "kept"}).items():
+        assert (tmp_path / name).read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--all", "--design-only"], "--all takes no BOARD, no --output, no --baud and no --design-only"),
+        (["icebreaker", "--design-only", "--baud", "7000000"], "choose at most 6000000 baud"),
+        (["icebreaker", "--design-only", "-o", "/proc/none"], "cannot write to /proc/none: .* with --output"),
+        ([], "name a BOARD, or all with --all"),
+    ],
+)
+def test_a_build_that_is_asked_for_wrongly_says_so(arguments, message):
+    with pytest.raises((QcloopError, click.UsageError), match=message):
+        CliRunner().invoke(build, arguments, standalone_mode=False, catch_exceptions=False)
 
 
 @pytest.mark.parametrize("command", ["boards", "build", "flash"])

@@ -102,6 +102,54 @@ def test_a_board_that_cannot_be_is_refused():
         replace(board, lights={"hartbeat": ("led_g", 0)})
 
 
+@pytest.fixture
+def described(tmp_path):
+    """Return a writer of a file that describes boards."""
+
+    def write(text):
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+ICESUGAR = Path(icesugar.__file__).read_text()
+TWO = f"""{ICESUGAR}
+from dataclasses import replace
+BOARDS += (replace(BOARDS[0], name="other", clock=12e6),)
+"""
+
+
+def test_a_board_is_found_in_a_file_of_its_own(described):
+    assert find_board(described(ICESUGAR)) == find_board("icesugar")
+    path = described(TWO)
+    assert find_board(f"{path}:other").clock == 12e6
+    assert find_board(f"{path}:icesugar").clock == 18e6
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "message"),
+    [
+        (TWO, "", r"which board of \S*mine\.py\? expected one of \S*py:icesugar, \S*py:other, not ''"),
+        (ICESUGAR, ":third", r"expected one of \S*py:icesugar, not 'third'"),
+        (ICESUGAR.replace("18e6", "280e6"), "", r"mine\.py describes no board: ConfigError: the PLL of"),
+        ("BOARDS = (", "", r"mine\.py describes no board: SyntaxError: .*line 1"),
+        ("import no_such", "", "describes no board: ModuleNotFoundError: No module named 'no_such'"),
+        ("x = 1", "", r"must have BOARDS, a tuple of qcloop_firmware\.board\.Board: see docs/boards\.md"),
+        ("BOARDS = ('icesugar',)", "", "must have BOARDS, a tuple"),
+    ],
+)
+def test_a_file_that_describes_no_board_or_several_says_so(described, text, variant, message):
+    with pytest.raises(ConfigError, match=message):
+        find_board(described(text) + variant)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.py: No such file"):
+        find_board(str(tmp_path / "none.py"))
+
+
 def test_the_cells_of_every_board_have_a_least_number_of_memory_blocks():
     blocks = {name: board.cell_blocks for name, board in BOARDS.items()}
     assert blocks["icebreaker"] == 4
