@@ -9,10 +9,13 @@ smaller network in pure software (measured apart, one core).
 *Line*: the same, and larger batches, on a board whose UART is simulated bit by bit, 3 Mbaud at 24 MHz. Bytes
 and clocks are counted; the clock stands while the host computes. "one way" is the share of all clocks in
 which the busier direction carries bits, "either way" that in which at least one does.
+
+*Delay*: the same line behind an adapter that keeps each byte for a while, as those of USB do.
 """
 
 import argparse
 import sys
+from collections import deque
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -28,7 +31,7 @@ from qcloop.training.settings import Update, resolve
 from qcloop.training.trainer import Trainer
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.uart import divisor
-from qcloop_sim.board import CompiledBoard
+from qcloop_sim.board import CompiledBoard, Ended
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
@@ -36,6 +39,10 @@ from link_bench import BoardLine
 NETWORK, BATCH = "784-16-16-10", 32
 #: Batches on the line.
 BATCHES = (BATCH, 256)
+#: Milliseconds that a byte is under way between host and line.
+DELAYS = (0.0, 0.125, 0.5, 1.0, 2.0)
+#: Clocks of a delayed line in one go: how exactly it is known when a byte came, a sixth of a millisecond.
+STRIDE = 4000
 CLOCK_HZ, BAUD = 24e6, 3_000_000
 PEER = 125
 
@@ -128,6 +135,70 @@ def line(data: Dataset, images: int) -> None:
         )
 
 
+class DelayedLine:
+    """A transport whose bytes are under way for so many clocks, either way; the clock runs while all wait."""
+
+    name = "board"
+
+    def __init__(self, board: CompiledBoard, delay: int) -> None:
+        self._board, self._delay = board, delay
+        #: Clocks in which the board had nothing to do; what is under way, with the clock when it is there.
+        self._idle, self._out, self._in = 0, deque[tuple[int, bytes]](), deque[tuple[int, bytes]]()
+        self._waiting = b""
+
+    @property
+    def now(self) -> int:
+        """Clocks so far."""
+        return self._board.clocks + self._idle
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the board."""
+        self._out.append((self.now + self._delay, data))
+
+    def read(self, timeout: float) -> bytes:
+        """Return what has come, or comes within so many seconds of the board's clock."""
+        end = self.now + round(timeout * CLOCK_HZ)
+        while not (data := self._arrived(self._in)) and self.now < end:
+            self._run(end)
+        return data
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _arrived(self, way: deque[tuple[int, bytes]]) -> bytes:
+        data = b""
+        while way and way[0][0] <= self.now:
+            data += way.popleft()[1]
+        return data
+
+    def _run(self, end: int) -> None:
+        """Let the board run until something arrives somewhere."""
+        self._waiting += self._arrived(self._out)
+        then = min([end, self.now + STRIDE, *(way[0][0] for way in (self._out, self._in) if way)])
+        start = self.now
+        came, self._waiting, ended = self._board.run(self._waiting, then - start)
+        if came:
+            self._in.append((self.now + self._delay, came))
+        if ended is Ended.IDLE:
+            self._idle += max(0, then - self.now)
+
+
+def delayed(data: Dataset, images: int) -> None:
+    """Print images a second through adapters of different delay."""
+    print(f"\nthe same behind an adapter, update nearest, {images} images: images a second")
+    print("delay each way" + "".join(f"{f'batch {batch}':>12s}" for batch in BATCHES))
+    for delay in DELAYS:
+        speeds = []
+        for batch in BATCHES:
+            board = CompiledBoard(SIZES["small"], bit_clocks=divisor(CLOCK_HZ, BAUD))
+            line = DelayedLine(board, round(delay / 1000 * CLOCK_HZ))
+            trainer = trainer_on(RemoteArray(LinkStream(line)), data, images, "nearest", batch)
+            before = line.now
+            train(trainer)
+            speeds.append(images * CLOCK_HZ / (line.now - before))
+        print(f"{delay:11g} ms" + "".join(f"{speed:12,.0f}" for speed in speeds), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -140,6 +211,7 @@ def main() -> None:
         train(trainer_on(GoldenArray(small), data, 64, update))  # compiles what is not compiled yet
     speed(data, options.images)
     line(data, options.images)
+    delayed(data, options.images // 2)
 
 
 if __name__ == "__main__":
