@@ -3,8 +3,7 @@
 import json
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -93,9 +92,7 @@ def write_design(board: Board, folder: Path, baud: int) -> list[Path]:
     """
     board.bit_clocks(baud)
     files = design_files(board, baud)
-    with _writing(folder):
-        for name, text in files.items():
-            (folder / name).write_text(text)
+    _lay_out(files, folder)
     return [folder / name for name in files]
 
 
@@ -141,7 +138,9 @@ def build(board: Board, folder: Path, baud: int, *, tell: Tell, force: bool = Fa
     built = None if force else _up_to_date(plan, folder)
     if built is not None:
         return built
-    _make_folder(plan, folder)
+    # Nothing of an older build may be taken for this one's.
+    stale = (MANIFEST, flow.bitstream_name(board), flow.NETLIST, flow.STATISTICS, flow.REPORT)
+    _lay_out(plan.files, folder, stale)
     older = _synthesise(plan, folder, tell)
     figures = _place(plan, folder, tell)
     with _phase(tell, "pack") as say:
@@ -171,21 +170,14 @@ def _up_to_date(plan: Plan, folder: Path) -> Built | None:
     return Built(folder, folder / manifest["bitstream"]["file"], manifest, True)
 
 
-def _make_folder(plan: Plan, folder: Path) -> None:
-    """Lay out the inputs; nothing of an older build may be taken for this one's."""
-    with _writing(folder):
-        for name in (MANIFEST, flow.bitstream_name(plan.board), flow.NETLIST, flow.STATISTICS, flow.REPORT):
-            (folder / name).unlink(missing_ok=True)
-        for name, text in plan.files.items():
-            (folder / name).write_text(text)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Make a folder to write into; raises BuildError where something cannot be written."""
+def _lay_out(files: dict[str, str], folder: Path, stale: tuple[str, ...] = ()) -> None:
+    """Write files into a folder that is made if need be, without those that are stale by now."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
     except OSError as error:
         raise BuildError(
             f"cannot write to {folder}: {error.strerror}; choose a folder with --output"
