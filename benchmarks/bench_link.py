@@ -175,8 +175,7 @@ class DelayedLine:
         """Let the board run until something arrives somewhere."""
         self._waiting += self._arrived(self._out)
         then = min([end, self.now + STRIDE, *(way[0][0] for way in (self._out, self._in) if way)])
-        start = self.now
-        came, self._waiting, ended = self._board.run(self._waiting, then - start)
+        came, self._waiting, ended = self._board.run(self._waiting, then - self.now)
         if came:
             self._in.append((self.now + self._delay, came))
         if ended is Ended.IDLE:

@@ -284,7 +284,6 @@ def test_a_fused_step_that_cannot_be_done_changes_nothing():
         step(x, labels)
     layers(net)[1].bias.data.zero_()
     assert same(net, untrained)
-    torch.optim.SGD(net.parameters(), lr=1.0).step()  # of nothing
     loop(net, torch.optim.SGD(net.parameters(), lr=1.0))(x, labels)
     with pytest.raises(ConfigError, match=r"give its parameters to qcloop\.torch\.QCSGD"):
         step(x, labels)

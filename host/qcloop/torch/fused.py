@@ -57,11 +57,10 @@ class FusedStep:
         self._optimizer, self._reduction = optimizer, reduction
         place = {p: place for place, linear in enumerate(self._linears) for p in linear.parameters()}
         _check_optimizer(optimizer, set(place))
-        #: Group, parameter, whether it is devices, and place of its layer, in the order of `QCSGD.step`.
+        #: Group, parameter, whether it is devices, and place of its layer.
         self._order = [
             (group, parameter, isinstance(parameter, DeviceWeights), place[parameter])
-            for group in reversed(optimizer.param_groups)
-            for parameter in reversed(group["params"])
+            for group, parameter in optimizer.in_order()
         ]
 
     def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:
@@ -112,7 +111,7 @@ def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
     """Raise ConfigError unless an optimizer programs devices and has the parameters of a network."""
     if not isinstance(optimizer, QCSGD):
         raise ConfigError(f"a FusedStep programs devices by QCSGD, not {type(optimizer).__name__}")
-    given = {p for group in optimizer.param_groups for p in group["params"]}
+    given = {parameter for _, parameter in optimizer.in_order()}
     if not {p for p in parameters if p.requires_grad} <= given <= parameters:
         raise ConfigError(
             "the optimizer of a FusedStep has the parameters of its network that are trained, and no "

@@ -1,10 +1,11 @@
 """Gradient descent that programs devices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import isfinite
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from qcloop.errors import ConfigError
@@ -40,13 +41,18 @@ class QCSGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in reversed(self.param_groups):
+        for group, parameter in self.in_order():
+            if parameter.grad is None:
+                continue
             rate = float(group["lr"])
-            for parameter in reversed(group["params"]):
-                if parameter.grad is None:
-                    continue
-                if isinstance(parameter, DeviceWeights):
-                    parameter.layer.program(rate)
-                else:  # a product and a difference: fused, they would round once, on some machines
-                    parameter.sub_(parameter.grad * rate)
+            if isinstance(parameter, DeviceWeights):
+                parameter.layer.program(rate)
+            else:  # a product and a difference: fused, they would round once, on some machines
+                parameter.sub_(parameter.grad * rate)
         return loss
+
+    def in_order(self) -> Iterator[tuple[dict[str, Any], nn.Parameter]]:
+        """Yield the parameters, each with its group, in the order of a step: from the last to the first."""
+        for group in reversed(self.param_groups):
+            for parameter in reversed(group["params"]):
+                yield group, parameter
