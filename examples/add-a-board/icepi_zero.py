@@ -1,7 +1,7 @@
 """A board from outside the tree: the Icepi Zero v1.3 of amaranth-boards. Never loaded on one.
 
 qcloop build icepi_zero.py --design-only   writes design and constraints into build/icepi-zero
-qcloop build icepi_zero.py                 goes on to the bitstream, about a minute
+qcloop build icepi_zero.py                 goes on to the bitstream, in one to two minutes
 qcloop flash icepi_zero.py                 loads it
 """
 
