@@ -11,7 +11,8 @@ from time import perf_counter
 
 import numpy as np
 
-from qcloop.grng import POSITION_MAX, Grng16
+from qcloop.array.generator import Grng16
+from qcloop.contract.generator import POSITION_MAX
 
 COUNT = 1 << 20
 REPETITIONS = 31

@@ -30,7 +30,7 @@ from qcloop.link.stream import LinkCounts, LinkStream
 from qcloop.training.settings import Update, resolve
 from qcloop.training.trainer import Trainer
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.uart import divisor
+from qcloop_hdl.link.uart import divisor
 from qcloop_sim.board import CompiledBoard, Ended
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))

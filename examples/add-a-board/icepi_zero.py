@@ -9,7 +9,7 @@ from amaranth_boards.icepi_zero import IcepiZero1_3Platform
 
 from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 BOARDS = (
     Board(

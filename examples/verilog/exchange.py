@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from qcloop import operations
-from qcloop.array import ArrayConfig, ArraySettings, GoldenArray, Positions, Region
+from qcloop.array import ArrayConfig, GoldenArray, Positions, Region
+from qcloop.contract import operations
+from qcloop.contract.operations import HEADER, Operation
 from qcloop.device import builtin
 from qcloop.errors import QcloopError
-from qcloop.operations import HEADER, Operation
 
 #: What `qcloop hdl verilog --size small` says of itself.
 CONFIG, BUFFER = ArrayConfig(lanes=4, cells=1 << 16, side=1024), 1024
 REGION = Region(base=0, rows=8, cols=6)
-SETTINGS = ArraySettings.from_profile(builtin("A"), seed=1)
+SETTINGS = builtin("A").array_settings(seed=1)
 
 values = np.random.default_rng(1)
 LEVELS = values.integers(0, 32, (REGION.rows, REGION.cols), np.uint8)

@@ -8,11 +8,11 @@ from typing import Any
 from qcloop.array import ArrayConfig
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
-from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.link import LinkConfig
-from qcloop_hdl.memory import SPRAM_WORDS, MemoryKind
-from qcloop_hdl.synthesis import Family
-from qcloop_hdl.uart import divisor
+from qcloop_hdl.array.memory import SPRAM_WORDS
+from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.link.link import LinkConfig
+from qcloop_hdl.link.uart import divisor
+from qcloop_hdl.tools.synthesis import Family
 
 #: Networks by which users judge a size: the paper's, two between, and that of the recipe ``best``.
 NETWORKS = ("784-16-16-10", "784-32-10", "784-128-10", "784-256-10")

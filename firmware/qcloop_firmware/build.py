@@ -14,7 +14,7 @@ import amaranth
 import tomli_w
 
 from qcloop import __version__
-from qcloop.run.files import write_atomic
+from qcloop.files import write_atomic
 from qcloop_firmware import flow
 from qcloop_firmware.board import Board
 from qcloop_firmware.figures import (
@@ -29,7 +29,7 @@ from qcloop_firmware.figures import (
 )
 from qcloop_firmware.tools import YOSYS, Found
 from qcloop_firmware.top import Top
-from qcloop_hdl.synthesis import abc9_died
+from qcloop_hdl.tools.synthesis import abc9_died
 
 MANIFEST = "manifest.toml"
 #: Called with a phase before it begins, and with what it came to after.

@@ -11,7 +11,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from qcloop.errors import ConfigError
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 #: Seconds that the reset is held. Block RAM of iCE40 reads zero for some 3 us after configuration, by its own
 #: oscillator; five times that is what Amaranth takes, too, but only for a clock that comes from no PLL.

@@ -10,7 +10,7 @@ from typing import Any
 from qcloop.errors import QcloopError
 from qcloop_firmware.board import Board
 from qcloop_firmware.flow import REPORT, SYNTHESIS_LOG
-from qcloop_hdl.memory import MemoryKind
+from qcloop_hdl.config import MemoryKind
 
 #: How much faster than its clock a design must be.
 SPARE = 0.05

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from qcloop_firmware import tools
 from qcloop_firmware.board import Board
 from qcloop_firmware.tools import Tool
-from qcloop_hdl.synthesis import Family, synthesis_scripts
+from qcloop_hdl.tools.synthesis import Family, synthesis_scripts
 
 #: Names in a build's folder, the same for each board. What stands before the dot is the top module.
 DESIGN, NETLIST, STATISTICS, REPORT = "top.il", "top.json", "stat.json", "report.json"

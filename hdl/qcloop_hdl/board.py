@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.link import Link, LinkConfig
-from qcloop_hdl.uart import UartReceiver, UartTransmitter
+from qcloop_hdl.link.link import Link, LinkConfig
+from qcloop_hdl.link.uart import UartReceiver, UartTransmitter
 
 #: For a board's lights. A session is open; strobes: a good frame came, something was wrong.
 _LIGHTS = {"open": Out(1), "seen": Out(1), "wrong": Out(1)}
@@ -68,7 +68,7 @@ class UartBoard(wiring.Component):
     config : EngineConfig
     link : LinkConfig
     clocks : int
-        Clocks of a bit, see :func:`qcloop_hdl.uart.divisor`.
+        Clocks of a bit, see :func:`qcloop_hdl.link.uart.divisor`.
     """
 
     def __init__(self, config: EngineConfig, link: LinkConfig, clocks: int) -> None:

@@ -1,15 +1,15 @@
 """What is fixed when the gateware is built: one configuration for each target size, and its digest."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from amaranth.lib import wiring
 
-from qcloop.array import ArrayConfig
+from qcloop.contract.operations import MAX_LENGTH, Info, configuration_digest
+from qcloop.contract.seeding import GENERATOR_LANES
+from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError
-from qcloop.operations import MAX_LENGTH, Info, configuration_digest
-from qcloop.seeding import GENERATOR_LANES
-from qcloop_hdl.memory import MemoryKind
 
 #: Largest number of memory words: addresses on the command port have 16 bits.
 MAX_WORDS = 1 << 16
@@ -21,6 +21,15 @@ MIN_BUFFER = 256
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Most lanes: that of the read noise generator.
 MAX_LANES = max(GENERATOR_LANES)
+
+
+class MemoryKind(Enum):
+    """What the cell memory is made of."""
+
+    #: Block RAM by inference (ECP5: DP16KD, Gowin: SDPB, iCE40: SB_RAM40_4K).
+    BLOCK = "block"
+    #: ``SB_SPRAM256KA`` of iCE40 UltraPlus, one for each lane and 16,384 words.
+    SPRAM = "spram"
 
 
 @dataclass(frozen=True)

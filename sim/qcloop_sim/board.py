@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qcloop_hdl.board import ByteBoard, UartBoard
 from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.link import LinkConfig
+from qcloop_hdl.link.link import LinkConfig
 from qcloop_sim.cxxrtl import build
 
 _DRIVER = Path(__file__).with_name("board.cpp")

@@ -9,7 +9,7 @@ import click
 
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.uart import divisor
+from qcloop_hdl.link.uart import divisor
 from qcloop_sim.board import CompiledBoard
 from qcloop_sim.faults import Faults
 from qcloop_sim.server import PtyPort, Server, TcpPort

@@ -5,8 +5,8 @@ import weakref
 from pathlib import Path
 from random import Random
 
+from qcloop.contract.operations import HEADER, MAX_LENGTH
 from qcloop.errors import QcloopError
-from qcloop.operations import HEADER, MAX_LENGTH
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
 from qcloop_sim.cxxrtl import build

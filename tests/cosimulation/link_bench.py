@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from os import close, pipe, write
 from time import monotonic, sleep
 
-from qcloop.array import ArraySettings
 from qcloop.device import resolve_device
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
@@ -13,7 +12,7 @@ from qcloop_sim.board import Ended
 from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.server import PtyPort, Server
 
-SETTINGS = ArraySettings.from_profile(resolve_device("A", 32, None), seed=5)
+SETTINGS = resolve_device("A", 32, None).array_settings(seed=5)
 #: Clocks after which a board that does not come to rest is taken to wait for more.
 _REST = 60_000
 _TURN = 2000

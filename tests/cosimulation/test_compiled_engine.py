@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
 
-from qcloop import operations
 from qcloop.array import ArraySettings, Region
-from qcloop.formats import CODE_MAX
-from qcloop.operations import Operation, Status
+from qcloop.contract import operations
+from qcloop.contract.formats import CODE_MAX
+from qcloop.contract.operations import Operation, Status
 from qcloop_hdl.config import SIZES, MemoryKind
 from qcloop_sim.engine import CompiledEngine, StalledError
 

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.board import ByteBoard
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.link import LinkConfig
+from qcloop_hdl.link.link import LinkConfig
 from qcloop_sim import activity, cxxrtl, gate
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, build
 

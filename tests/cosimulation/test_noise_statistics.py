@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qcloop import grng
-from qcloop.grng import Stream, z_distribution
-from qcloop.seeding import seed_bytes
-from qcloop_hdl.grng import Grng16
+from qcloop.array.generator import Grng16 as GoldenGenerator
+from qcloop.contract import generator
+from qcloop.contract.generator import Stream, z_distribution
+from qcloop.contract.seeding import seed_bytes
+from qcloop_hdl.array.generator import Grng16
 from qcloop_sim.cxxrtl import build
 
 SAMPLES = 10_485_760
@@ -32,7 +33,7 @@ def samples(lanes, stream=Stream.PROGRAMMING):
     """Return what the gateware offers, lane after lane."""
     library = build(Grng16(lanes), Path(__file__).with_name("noise.cpp"))
     z = np.empty(SAMPLES, np.int16)
-    seed = seed_bytes(*grng.seed_state(SEED, stream), lanes)
+    seed = seed_bytes(*generator.seed_state(SEED, stream), lanes)
     library.noise.restype = None
     library.noise(
         seed,
@@ -97,7 +98,7 @@ def within(errors, limit=LIMIT):
 @pytest.mark.parametrize("lanes", LANES)
 def test_the_sequence_is_the_golden_models(lanes):
     np.testing.assert_array_equal(
-        samples(lanes), grng.Grng16(SEED, Stream.PROGRAMMING).take(SAMPLES), f"{lanes} lanes"
+        samples(lanes), GoldenGenerator(SEED, Stream.PROGRAMMING).take(SAMPLES), f"{lanes} lanes"
     )
 
 

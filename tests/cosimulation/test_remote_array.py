@@ -10,10 +10,10 @@ from engine_bench import Pair, tiny
 from link_bench import SETTINGS, BoardLine, remote_array
 
 from qcloop.array import ArraySettings, GoldenArray, Policy, Region
+from qcloop.contract.frames import MAX_PAYLOAD, Frame, Identity, Kind
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
 from qcloop.errors import ArrayError, ArrayResetError, LinkError
-from qcloop.link.frames import MAX_PAYLOAD, Frame, Identity, Kind
 from qcloop.link.stream import LinkStream
 from qcloop.training.settings import Update, resolve
 from qcloop.training.trainer import Trainer

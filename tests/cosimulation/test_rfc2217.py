@@ -9,7 +9,7 @@ import pytest
 import serial
 import serial.rfc2217
 
-from qcloop.array import ArraySettings, GoldenArray, Region
+from qcloop.array import GoldenArray, Region
 from qcloop.device import builtin
 from qcloop.errors import LinkError
 from qcloop.link.ports import open_array
@@ -63,7 +63,7 @@ def test_an_array_behind_a_serial_server_has_the_integers_of_the_golden_model(st
         array = open_array(url, 3_000_000)
         golden = GoldenArray(array.config)
         for each in (array, golden):
-            each.configure(ArraySettings.from_profile(builtin("B"), seed=3))
+            each.configure(builtin("B").array_settings(seed=3))
             each.program_block(region, levels)
         for _ in range(3):
             np.testing.assert_array_equal(array.forward(region, x, 8), golden.forward(region, x, 8))

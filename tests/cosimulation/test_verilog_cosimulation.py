@@ -7,7 +7,7 @@ from engine_bench import tiny
 from verilog_bench import SIMULATORS, recording, replayer
 
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.verilog import engine_verilog
+from qcloop_hdl.tools.verilog import engine_verilog
 
 #: Configuration and number of programs: Icarus is slow, and `small` clears 16,384 words each time.
 CASES = {"tiny": (tiny(2), 12), "small": (SIZES["small"], 4)}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from engine_bench import Pair, random_program
 
-from qcloop import operations
-from qcloop_hdl.verilog import TOP
+from qcloop.contract import operations
+from qcloop_hdl.tools.verilog import TOP
 from qcloop_sim.engine import CompiledEngine
 
 #: Arguments that make Amaranth's Verilog work, and the tools each simulator needs besides cocotb.

@@ -6,7 +6,7 @@ import re
 import pytest
 from tutorial_blocks import ROOT
 
-from qcloop.grng import Stream
+from qcloop.contract.generator import Stream
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 #: Folder, name of the package, and those of ours that it may import.

@@ -139,8 +139,8 @@ def test_a_wrong_or_missing_answer_of_the_verilog_is_noticed(run, tmp_path):
 def golden_answers(functions):
     """Return the answers that the golden model gives to the example's requests."""
     from qcloop.array import GoldenArray
-    from qcloop.array.contract import cell_words
-    from qcloop.operations import HEADER, Info
+    from qcloop.contract.operations import HEADER, Info
+    from qcloop.contract.types import cell_words
 
     config, region = functions["CONFIG"], functions["REGION"]
     array = GoldenArray(config)

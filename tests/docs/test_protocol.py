@@ -5,12 +5,11 @@ import re
 import pytest
 from tutorial_blocks import ROOT, blocks_of, difference, environment, run_block
 
-from qcloop import operations
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Positions, Region
-from qcloop.formats import CODE_BITS, LEVEL_MAX, MAX_STATES
-from qcloop.link import frames
-from qcloop.link.frames import Fault, Frame, Identity, Kind
-from qcloop.operations import Counter, Info, Operation, Status
+from qcloop.contract import frames, operations
+from qcloop.contract.formats import CODE_BITS, LEVEL_MAX, MAX_STATES
+from qcloop.contract.frames import Fault, Frame, Identity, Kind
+from qcloop.contract.operations import Counter, Info, Operation, Status
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
 INFO = Info(ArrayConfig(lanes=4, cells=1 << 16, side=1024), 2048)

@@ -14,7 +14,7 @@ from qcloop_firmware.bringup import STEPS
 from qcloop_firmware.build import make_plan
 from qcloop_firmware.flow import FLOWS, bitstream_name
 from qcloop_firmware.tools import Found, Tool
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 BOARDS = all_boards()
 DOCUMENT = Path(__file__).parents[2] / "docs" / "boards.md"

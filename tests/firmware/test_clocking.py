@@ -11,7 +11,7 @@ from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.build import design_files
 from qcloop_firmware.clocking import ResetHold, pll_setting
 from qcloop_firmware.top import Lights
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 CLOCKS = 360
 #: A slow clock: the lights' times are shares of a second.

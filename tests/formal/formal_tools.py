@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 from amaranth import Cat, Signal, Value
 from amaranth.hdl import Assert, Assume, Elaboratable, Fragment
 
-from qcloop_hdl.tally import bank
+from qcloop_hdl.array.counters import bank
 
 
 class Inside:

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from formal_tools import Opened, altered, assert_contract, assume_contract, assume_stable
 
-import qcloop_hdl.adc
+import qcloop_hdl.array.adc
 
 WIDTH = 17
 
@@ -17,7 +17,7 @@ class AdcProof(wiring.Component):
     """
 
     def __init__(self, changes=None):
-        self.dut = altered(qcloop_hdl.adc, changes).Adc(WIDTH)
+        self.dut = altered(qcloop_hdl.array.adc, changes).Adc(WIDTH)
         super().__init__(
             {
                 "off": In(1),

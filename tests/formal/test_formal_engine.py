@@ -7,14 +7,14 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 from formal_tools import Opened, altered, assert_contract, assert_counted
 
-import qcloop_hdl.engine
+import qcloop_hdl.engine.engine
 from qcloop.array import ArrayConfig
-from qcloop.grng import Z_BITS
-from qcloop.operations import PLACE_BITS, Counter, Operation, Status
-from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.mac import Mac
-from qcloop_hdl.memory import CellMemory, MemoryKind
-from qcloop_hdl.tally import Tally
+from qcloop.contract.generator import Z_BITS
+from qcloop.contract.operations import PLACE_BITS, Counter, Operation, Status
+from qcloop_hdl.array.counters import Tally
+from qcloop_hdl.array.mac import Mac
+from qcloop_hdl.array.memory import CellMemory
+from qcloop_hdl.config import EngineConfig, MemoryKind
 
 
 def configured(cells, kind):
@@ -101,7 +101,7 @@ _ABSTRACT = {"Mac": AnyMac, "Grng16": AnyGrng16, "CellMemory": AnyCellMemory, "T
 _SHOW = {
     "return _Elaboration(self).m": "self.parts = _Elaboration(self)\n        return self.parts.m",
     "self.operands_write = write.en": "self.operands_write, self.read_operand = write.en, operand",
-    "second = self._late(first)": "second = self._late(first)\n        self.shifts = first, second",
+    "second = self._delayed(first)": "second = self._late(first)\n        self.shifts = first, second",
     "self.operation = Signal(4)": "self.operation = Signal(4)\n"
     "        self.probes = [self.operands.read_port(domain='comb') for _ in range(2)]",
 }
@@ -122,7 +122,7 @@ class EngineProof(wiring.Component):
     """
 
     def __init__(self, changes=None, *, request=None, config=CONFIG):
-        module = altered(qcloop_hdl.engine, _SHOW | (changes or {}), **_ABSTRACT)
+        module = altered(qcloop_hdl.engine.engine, _SHOW | (changes or {}), **_ABSTRACT)
         self.dut, self.request = module.Engine(config), request
         super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), "ready": Out(1)})
 

@@ -4,8 +4,8 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.seeding import SEED_BYTES
-from qcloop_hdl.grng import LATENCY, Grng16
+from qcloop.contract.seeding import SEED_BYTES
+from qcloop_hdl.array.generator import LATENCY, Grng16
 
 
 class GeneratorProof(wiring.Component):

@@ -6,16 +6,15 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from formal_tools import Opened, altered, assert_contract, assume_stable
 
-import qcloop_hdl.mac
-import qcloop_hdl.walk
+import qcloop_hdl.array.mac
+import qcloop_hdl.array.walk
 from qcloop.array import ArrayConfig
-from qcloop.array.contract import MAX_SIDE
-from qcloop.formats import CODE_BITS, CODE_MAX, SPREAD_BITS
-from qcloop.grng import Z_BITS
-from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.mac import Product, sum_bits
-from qcloop_hdl.memory import MemoryKind
-from qcloop_hdl.walk import Item
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, SPREAD_BITS
+from qcloop.contract.generator import Z_BITS
+from qcloop.contract.types import MAX_SIDE
+from qcloop_hdl.array.mac import Product, sum_bits
+from qcloop_hdl.array.walk import Item
+from qcloop_hdl.config import EngineConfig, MemoryKind
 
 #: Largest size of a product forward and backward.
 FORWARD, BACKWARD = 255 * CODE_MAX, 128 * CODE_MAX
@@ -40,7 +39,7 @@ class LaneProof(wiring.Component):
     advance: In(1)
 
     def __init__(self, changes=None, *, lowest=-128):
-        self.dut, self.lowest = altered(qcloop_hdl.mac, changes)._Lane(), lowest
+        self.dut, self.lowest = altered(qcloop_hdl.array.mac, changes)._Lane(), lowest
         super().__init__()
 
     def elaborate(self, platform):
@@ -80,7 +79,7 @@ class SumsProof(wiring.Component):
 
     def __init__(self, config, *, backward, changes=None, longer=0):
         self.config, self.backward = config, backward
-        self.dut = altered(qcloop_hdl.mac, changes)._Sums(config)
+        self.dut = altered(qcloop_hdl.array.mac, changes)._Sums(config)
         self.most = (config.row_words if backward else config.side) + longer
         ports = self.dut.signature.members
         super().__init__({name: ports[name] for name in ("used", "item", "more", "products", "sums")})
@@ -169,7 +168,7 @@ class WalkProof(wiring.Component):
     """A walk over any region, and the number of words in each of its sums."""
 
     def __init__(self, config, changes=None):
-        self.config, self.dut = config, altered(qcloop_hdl.walk, changes).Walk(config)
+        self.config, self.dut = config, altered(qcloop_hdl.array.walk, changes).Walk(config)
         ports = self.dut.signature.members
         names = ("command", "drained", "advance", "may_read", "vector", "item")
         super().__init__({name: ports[name] for name in names})
@@ -223,7 +222,7 @@ class WalkProof(wiring.Component):
                 m.d.comb += Assert((inside["lane"] != 0) & (inside["lane"] <= dut.tail))
 
 
-class AnyLane(qcloop_hdl.mac._Lane):
+class AnyLane(qcloop_hdl.array.mac._Lane):
     """Products of any kind."""
 
     def elaborate(self, platform):
@@ -237,7 +236,7 @@ class MacProof(wiring.Component):
     """Products of anything: their streams, and that nothing goes on without a command."""
 
     def __init__(self, config, changes=None):
-        self.dut = altered(qcloop_hdl.mac, changes, _Lane=AnyLane).Mac(config)
+        self.dut = altered(qcloop_hdl.array.mac, changes, _Lane=AnyLane).Mac(config)
         ports = self.dut.signature.members
         names = ("command", "settings", "vector", "result", "noise")
         super().__init__({name: ports[name] for name in names})

@@ -4,12 +4,11 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 from formal_tools import Opened, altered, assert_counted, assume_stable
 
-import qcloop_hdl.programmer
+import qcloop_hdl.array.programmer
 from qcloop.array import ArrayConfig, Policy
-from qcloop.operations import Counter
-from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.memory import MemoryKind
-from qcloop_hdl.programmer import _State
+from qcloop.contract.operations import Counter
+from qcloop_hdl.array.programmer import _State
+from qcloop_hdl.config import EngineConfig, MemoryKind
 
 CONFIGS = {
     kind: EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4), kind, model=True)
@@ -24,7 +23,7 @@ class ProgrammerProof(wiring.Component):
     """
 
     def __init__(self, changes=None, *, kind=MemoryKind.BLOCK):
-        self.dut = altered(qcloop_hdl.programmer, changes).Programmer(CONFIGS[kind])
+        self.dut = altered(qcloop_hdl.array.programmer, changes).Programmer(CONFIGS[kind])
         super().__init__(self._inputs())
 
     def _inputs(self):

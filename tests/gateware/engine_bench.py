@@ -15,7 +15,6 @@ import pytest
 from amaranth import ClockDomain, Module
 from amaranth.sim import Simulator
 
-from qcloop import operations
 from qcloop.array import (
     STUCK_LEVEL,
     AdcStage,
@@ -26,15 +25,15 @@ from qcloop.array import (
     Positions,
     Region,
 )
-from qcloop.array.contract import I32, U8
+from qcloop.contract import operations
+from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.contract.frames import Identity
+from qcloop.contract.operations import LISTED_BYTES, PLACE_BITS, Operation, Status
+from qcloop.contract.types import I32, U8
 from qcloop.errors import QcloopError
-from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
-from qcloop.link.frames import Identity
 from qcloop.link.remote import RemoteArray
-from qcloop.operations import LISTED_BYTES, PLACE_BITS, Operation, Status
-from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.memory import MemoryKind
 
 CLOCK_PERIOD = 1e-6
 #: Clocks after which an exchange has failed.

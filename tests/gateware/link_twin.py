@@ -1,15 +1,15 @@
-"""What a board must do at its line, frame by frame: the protocol of :mod:`qcloop.link.frames` in Python."""
+"""What a board must do at its line, frame by frame: the protocol of `qcloop.contract.frames` in Python."""
 
 from dataclasses import dataclass, field
 from functools import cache
 
 from engine_bench import answers_to, tiny
 
-from qcloop import operations
+from qcloop.contract import operations
+from qcloop.contract.frames import MAX_PAYLOAD, OFFSETS, Fault, Frame, Identity, Kind
+from qcloop.contract.operations import Operation
 from qcloop.errors import LinkError
-from qcloop.link.frames import MAX_PAYLOAD, OFFSETS, Fault, Frame, Identity, Kind
-from qcloop.operations import Operation
-from qcloop_hdl.link import LinkConfig
+from qcloop_hdl.link.link import LinkConfig
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.engine import CompiledEngine
 

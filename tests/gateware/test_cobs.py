@@ -2,9 +2,9 @@ from random import Random
 
 import pytest
 
+from qcloop.contract.frames import cobs_decode, cobs_encode
 from qcloop.errors import LinkError
-from qcloop.link.frames import cobs_decode, cobs_encode
-from qcloop_hdl.cobs import BUFFER, CobsDecoder, CobsEncoder
+from qcloop_hdl.link.cobs import BUFFER, CobsDecoder, CobsEncoder
 
 LENGTHS = (1, 2, 13, 253, 254, 255, 493, 508)
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from engine_bench import Pair, SimulatedEngine, check, engine_array, failure, random_program, shrink, tiny
 
-from qcloop import operations
 from qcloop.array import (
     ArrayConfig,
     ArraySettings,
@@ -17,10 +16,10 @@ from qcloop.array import (
     Region,
     stuck_cells,
 )
+from qcloop.contract import operations
+from qcloop.contract.operations import Operation, Status
 from qcloop.errors import ArrayError, ConfigError
-from qcloop.operations import Operation, Status
-from qcloop_hdl.config import SIZES, EngineConfig
-from qcloop_hdl.memory import MemoryKind
+from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
 
 KINDS = [(1, MemoryKind.BLOCK), (4, MemoryKind.BLOCK), (16, MemoryKind.BLOCK), (4, MemoryKind.SPRAM)]
 SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)

@@ -5,16 +5,17 @@ from random import Random
 
 import pytest
 
-from qcloop import grng
+from qcloop.array.generator import Grng16 as GoldenGenerator
+from qcloop.contract import generator
+from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.errors import ConfigError
-from qcloop.seeding import SEED_BYTES, seed_bytes
-from qcloop_hdl.grng import LATENCY, Grng16
+from qcloop_hdl.array.generator import LATENCY, Grng16
 
 
 def places(seed, count):
     """Random (seed, stream, position), with the corners first."""
     random = Random(seed)
-    corners = [(1, 0, 0), (0, 1, grng.POSITION_MAX - 10**6)]
+    corners = [(1, 0, 0), (0, 1, generator.POSITION_MAX - 10**6)]
     return [
         corners[i]
         if i < len(corners)
@@ -34,7 +35,7 @@ async def restart(ctx, dut):
 
 
 def message(lanes, place):
-    return seed_bytes(*grng.seed_state(*place), lanes)
+    return seed_bytes(*generator.seed_state(*place), lanes)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
@@ -51,7 +52,7 @@ def test_equals_the_golden_model_under_stalls_and_reloads(lanes, bench, simulate
             await bench.send(ctx, dut.seed, message(lanes, place), random)
             count = random.randrange(40, 80)
             vectors = await bench.receive(ctx, dut.z, count, random)
-            golden = grng.Grng16(*place).take(count * lanes)
+            golden = GoldenGenerator(*place).take(count * lanes)
             assert lanes_of(vectors, lanes) == golden.tolist(), (
                 f"lanes {lanes}, (seed, stream, position) {place}"
             )
@@ -76,7 +77,7 @@ def test_first_vector_comes_after_the_latency_and_then_one_each_clock(lanes, ben
             await ctx.tick()
         # The send returned in the first clock after the transfer of the last byte.
         assert offered == [0] * (LATENCY - 1) + [1] * (101 - LATENCY)
-        golden = grng.Grng16(7, 1, 1234).take((101 - LATENCY) * lanes)
+        golden = GoldenGenerator(7, 1, 1234).take((101 - LATENCY) * lanes)
         assert lanes_of(vectors[LATENCY - 1 :], lanes) == golden.tolist()
 
     simulate(dut, testbench, limit=200)
@@ -99,7 +100,7 @@ def test_one_lane_serves_single_samples(bench, simulate):
 
     async def testbench(ctx):
         await bench.send(ctx, dut.seed, message(1, (11, 0, 77)))
-        model = grng.Grng16(11, 0, 77)
+        model = GoldenGenerator(11, 0, 77)
         for _ in range(60):
             count = random.randrange(4)
             samples = await bench.receive(ctx, dut.z, count)
@@ -150,7 +151,7 @@ def test_long_run_at_full_rate(bench, simulate):
     async def testbench(ctx):
         await bench.send(ctx, dut.seed, message(16, (21, 1, 0)))
         vectors = await bench.receive(ctx, dut.z, 250)
-        golden = grng.Grng16(21, 1, 0).take(4000)
+        golden = GoldenGenerator(21, 1, 0).take(4000)
         assert lanes_of(vectors, 16) == golden.tolist()
 
     simulate(dut, testbench, limit=400)

@@ -7,9 +7,9 @@ import pytest
 from engine_bench import tiny
 from link_twin import LINK, Twin
 
-from qcloop import operations
 from qcloop.array import ArraySettings, GoldenArray, Positions, Region
-from qcloop.link.frames import (
+from qcloop.contract import operations
+from qcloop.contract.frames import (
     HEADER_BYTES,
     MAX_FRAME,
     MAX_PAYLOAD,
@@ -20,8 +20,8 @@ from qcloop.link.frames import (
     Kind,
     cobs_encode,
 )
-from qcloop.operations import HEADER, INFO_BYTES, Operation, Status
-from qcloop_hdl.link import Link, LinkConfig
+from qcloop.contract.operations import HEADER, INFO_BYTES, Operation, Status
+from qcloop_hdl.link.link import Link, LinkConfig
 from qcloop_sim.board import Ended
 
 INFO = operations.request(Operation.INFO)

@@ -13,12 +13,12 @@ from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
 from qcloop.array import AdcStage, ArrayConfig, reference, tally
+from qcloop.array.generator import Grng16
+from qcloop.contract.formats import CODE_MAX, SPREAD_MAX
 from qcloop.errors import ConfigError
-from qcloop.formats import CODE_MAX, SPREAD_MAX
-from qcloop.grng import Grng16
-from qcloop_hdl.adc import Adc
+from qcloop_hdl.array.adc import Adc
+from qcloop_hdl.array.mac import Mac, Product, latency
 from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.mac import Mac, Product, latency
 
 FORWARD1, FORWARD8, BACKWARD = Product
 #: The largest samples of the generator.

@@ -10,8 +10,9 @@ import pytest
 from amaranth.back import verilog
 
 from qcloop.errors import ConfigError
-from qcloop_hdl.memory import CELL_BITS, CellMemory, MemoryKind
-from qcloop_hdl.synthesis import find_tool
+from qcloop_hdl.array.memory import CELL_BITS, CellMemory
+from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.tools.synthesis import find_tool
 
 FULL = (1 << CELL_BITS) - 1
 

@@ -10,7 +10,6 @@ from amaranth import Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 
-from qcloop import operations
 from qcloop.array import (
     STUCK_LEVEL,
     ArrayConfig,
@@ -23,15 +22,16 @@ from qcloop.array import (
     reference,
     stuck_cells,
 )
-from qcloop.array.contract import cell_words
-from qcloop.formats import CELL_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
-from qcloop.grng import Z_MAX, Grng16, Stream
-from qcloop.operations import COUNTERS, Counter
-from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.draw import Draw
-from qcloop_hdl.memory import MemoryKind
-from qcloop_hdl.programmer import Cell, Programmer
-from qcloop_hdl.tally import AMOUNT_BITS, Tally
+from qcloop.array.generator import Grng16
+from qcloop.contract import operations
+from qcloop.contract.formats import CELL_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.contract.generator import Z_MAX, Stream
+from qcloop.contract.operations import COUNTERS, Counter
+from qcloop.contract.types import cell_words
+from qcloop_hdl.array.counters import AMOUNT_BITS, Tally
+from qcloop_hdl.array.draw import Draw
+from qcloop_hdl.array.programmer import Cell, Programmer
+from qcloop_hdl.config import EngineConfig, MemoryKind
 
 SEED = 11
 ONE_ATTEMPT = [Policy.DIRECT, Policy.RESET_ONLY]

@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.errors import ConfigError
-from qcloop_hdl.uart import UartReceiver, UartTransmitter, divisor
+from qcloop_hdl.link.uart import UartReceiver, UartTransmitter, divisor
 
 #: Clocks of the boards and their baud rates, and the clocks of a bit.
 BIT_CLOCKS = [

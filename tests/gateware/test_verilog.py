@@ -7,7 +7,7 @@ import pytest
 
 from qcloop.cli import main
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.verilog import engine_verilog
+from qcloop_hdl.tools.verilog import engine_verilog
 
 
 def run(*arguments):
@@ -46,8 +46,8 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys):
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "qcloop_hdl.cli", None)
-    monkeypatch.delitem(sys.modules, "qcloop_hdl.verilog", raising=False)
+    monkeypatch.setitem(sys.modules, "qcloop_hdl.tools.cli", None)
+    monkeypatch.delitem(sys.modules, "qcloop_hdl.tools.verilog", raising=False)
     assert run("hdl", "verilog", "--size", "small") == 2
     assert "pip install 'qcloop[hdl]'" in capsys.readouterr().err
 

@@ -21,16 +21,17 @@ from qcloop.array import (
     reference,
     stuck_cells,
 )
+from qcloop.array.generator import Grng16
+from qcloop.contract.generator import Stream
 from qcloop.device import builtin
 from qcloop.errors import ArrayError, ConfigError
-from qcloop.grng import Grng16, Stream
 
 CONFIG = ArrayConfig(lanes=4, cells=4096)
 
 
 def make(states=32, device="A", config=CONFIG, kernels=compiled, **settings):
     array = GoldenArray(config, kernels)
-    array.configure(ArraySettings.from_profile(builtin(device, states=states), 7, **settings))
+    array.configure(builtin(device, states=states).array_settings(7, **settings))
     return array
 
 
@@ -239,7 +240,7 @@ def test_counters_follow_the_pulse_rule_cell_by_cell():
 def test_clipped_draws_are_counted_and_never_negative():
     profile = builtin("B", reading="spread")
     array = GoldenArray(CONFIG)
-    array.configure(ArraySettings.from_profile(profile, 3))
+    array.configure(profile.array_settings(3))
     region = Region(0, 64, 32)
     array.program_block(region, np.zeros((64, 32), np.uint8))
     codes = array.read(region)[1]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qcloop.contract.formats import CELL_BITS, CODE_MAX, LEVEL_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
 from qcloop.device import (
     BUILTIN_NAMES,
     DEFAULT_READING,
@@ -27,7 +28,6 @@ from qcloop.device import (
     save_profile,
 )
 from qcloop.errors import DeviceError
-from qcloop.formats import CELL_BITS, CODE_MAX, LEVEL_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
 
 FWHM = 2.354820045  # of a normal distribution of standard deviation 1: 2 sqrt(2 ln 2)
 PULSES = PulseTrain(

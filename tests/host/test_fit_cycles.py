@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qcloop.array import ArrayConfig, ArraySettings, GoldenArray, Region
+from qcloop.array import ArrayConfig, GoldenArray, Region
 from qcloop.device import builtin, simulate_cycles
 from qcloop.errors import ConfigError, DeviceError
 
@@ -12,7 +12,7 @@ from qcloop.errors import ConfigError, DeviceError
 def test_cycles_are_the_codes_of_the_golden_model(name, states, reading):
     profile, cycles, seed = builtin(name, states, reading), 5, 77
     array = GoldenArray(ArrayConfig())
-    array.configure(ArraySettings.from_profile(profile, seed))
+    array.configure(profile.array_settings(seed))
     region = Region(0, cycles, states)
     array.program_block(region, np.tile(np.arange(states - 1, -1, -1, dtype=np.uint8), (cycles, 1)))
     measured = simulate_cycles(profile, cycles, seed)

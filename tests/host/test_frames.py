@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcloop.errors import LinkError
-from qcloop.link.frames import (
+from qcloop.contract.frames import (
     CRC_BYTES,
     HEADER_BYTES,
     MAX_FRAME,
@@ -16,6 +15,7 @@ from qcloop.link.frames import (
     cobs_decode,
     cobs_encode,
 )
+from qcloop.errors import LinkError
 
 repeatable = settings(max_examples=300, deadline=None, derandomize=True)
 contents = st.lists(st.sampled_from([0, 1, 254, 255]) | st.integers(0, 255), max_size=MAX_FRAME).map(bytes)

@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from qcloop import grng
+from qcloop.array import generator as block_generator
+from qcloop.array.generator import Grng16
+from qcloop.contract import generator
+from qcloop.contract.generator import LFSR_A, LFSR_B, POSITION_MAX, ROMS, Stream, seed_state
 from qcloop.errors import ConfigError
-from qcloop.grng import LFSR_A, LFSR_B, POSITION_MAX, ROMS, Grng16, Stream, seed_state
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "grng16-vectors.json").read_text())
 SHA256_OF_MILLION = "82eed19a4885bc50897ee4057148ce5853610c947670d775012edc87efcc82f5"
 
-seeds = st.integers(0, grng.SEED_MAX)
+seeds = st.integers(0, generator.SEED_MAX)
 streams = st.sampled_from(Stream)
 positions = st.integers(0, 1 << 59)
 
@@ -51,7 +53,7 @@ def slow_z(word):
     z = 0
     for t in range(4):
         nibble = word >> 4 * t & 15
-        magnitude = grng.HALF_TABLES[t][nibble & 7]
+        magnitude = generator.HALF_TABLES[t][nibble & 7]
         z += -magnitude if nibble & 8 else magnitude
     return z
 
@@ -83,7 +85,7 @@ def test_digest_of_the_first_million_samples(compiled):
 
 def test_splitmix64_reproduces_its_published_sequence():
     # The sequence for seed 1234567 that is commonly quoted to check an implementation.
-    assert grng.splitmix64(1234567, 3) == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert generator.splitmix64(1234567, 3) == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
 # Registers
@@ -105,12 +107,12 @@ def test_polynomials_are_primitive(lfsr, polynomial):
 
 
 def test_zero_registers_become_one():
-    assert grng.registers_from_words([0, 0, 0, 0]) == (1, 1)
-    assert grng.registers_from_words([0, 0, 5, 0]) == (1, 5)
-    assert grng.registers_from_words([5, 0, 0, 0]) == (5, 1)
+    assert generator.registers_from_words([0, 0, 0, 0]) == (1, 1)
+    assert generator.registers_from_words([0, 0, 5, 0]) == (1, 5)
+    assert generator.registers_from_words([5, 0, 0, 0]) == (5, 1)
     # Only bits beyond the register are set: it is zero all the same.
-    assert grng.registers_from_words([0, 1 << 63, 0, 1 << 25]) == (1, 1)
-    assert grng.registers_from_words([1, 2, 3, 4]) == (1 | 2 << 64, 3 | 4 << 64)
+    assert generator.registers_from_words([0, 1 << 63, 0, 1 << 25]) == (1, 1)
+    assert generator.registers_from_words([1, 2, 3, 4]) == (1 | 2 << 64, 3 | 4 << 64)
 
 
 def test_seed_zero_is_a_seed_like_others():
@@ -144,7 +146,7 @@ def test_jump_equals_single_steps(seed, stream, position, distance):
 
 
 def test_streams_are_two_to_the_sixty_samples_apart():
-    assert grng.STREAM_STRIDE == 1 << 64
+    assert generator.STREAM_STRIDE == 1 << 64
     last = SlowModel(*seed_state(7, 0, POSITION_MAX))
     last.word()
     assert last.state() == seed_state(7, 1)
@@ -182,16 +184,16 @@ def test_compiled_equals_numpy(seed, stream, position, counts):
 
 def test_gaussian_stage_of_every_word():
     words = np.arange(1 << 16, dtype=np.uint16)
-    z = grng.gaussian(words)
+    z = generator.gaussian(words)
     assert z.dtype == np.int16
     assert z.tolist() == [slow_z(word) for word in range(1 << 16)]
-    assert z.max() == grng.Z_MAX < 1 << (grng.Z_BITS - 1)
-    assert z.min() == -grng.Z_MAX
+    assert z.max() == generator.Z_MAX < 1 << (generator.Z_BITS - 1)
+    assert z.min() == -generator.Z_MAX
 
 
 def test_roms_are_antisymmetric_halves():
     assert len(ROMS) == 4
-    for half, rom in zip(grng.HALF_TABLES, ROMS, strict=True):
+    for half, rom in zip(generator.HALF_TABLES, ROMS, strict=True):
         assert rom[:8] == half
         assert [-entry for entry in rom[8:]] == list(half)
 
@@ -201,7 +203,7 @@ def test_roms_are_antisymmetric_halves():
 LENGTH = 30_000
 START = 10**15 + 3
 LONG_WORDS = Grng16(5, Stream.PROGRAMMING, START).take_words(LENGTH)
-LONG_Z = grng.gaussian(LONG_WORDS)
+LONG_Z = generator.gaussian(LONG_WORDS)
 
 # Small counts mostly stay in a block, the next few cross one, the large ones span several.
 counts = st.one_of(st.integers(0, 70), st.integers(3000, 5000), st.integers(8000, 13_000))
@@ -394,7 +396,7 @@ def test_end_of_the_stream(request_name):
 
 
 def test_exact_distribution():
-    values, probabilities = grng.z_distribution()
+    values, probabilities = generator.z_distribution()
     assert values.dtype == np.int16
     assert probabilities.dtype == np.float64
     assert all(low < high for low, high in pairwise(values.tolist()))
@@ -405,7 +407,7 @@ def test_exact_distribution():
 
 
 def test_exact_moments():
-    values, probabilities = grng.z_distribution()
+    values, probabilities = generator.z_distribution()
     moment = [float((probabilities * (values / 32.0) ** k).sum()) for k in range(7)]
     assert moment[1] == moment[3] == moment[5] == 0.0
     # The sum of all squares in integers: sd 0.99994.
@@ -415,7 +417,7 @@ def test_exact_moments():
 
 
 def test_distance_to_the_normal_and_tail():
-    values, probabilities = grng.z_distribution()
+    values, probabilities = generator.z_distribution()
     # A normal rounded to the same grid has its steps half way between the values.
     distance = np.abs(probabilities.cumsum() - stats.norm.cdf((values + 0.5) / 32)).max()
     assert distance == pytest.approx(3.2e-4, abs=0.05e-4)
@@ -445,11 +447,11 @@ def correlation(x, y):
 
 @pytest.mark.parametrize("stream", list(Stream))
 def test_samples_fit_their_exact_distribution(stream):
-    values, probabilities = grng.z_distribution()
+    values, probabilities = generator.z_distribution()
     z = Grng16(2024, stream).take(COUNT)
-    observed = np.bincount(z + grng.Z_MAX, minlength=2 * grng.Z_MAX + 1)
-    assert observed.sum() == observed[values + grng.Z_MAX].sum()
-    result = stats.chisquare(observed[values + grng.Z_MAX], probabilities * COUNT)
+    observed = np.bincount(z + generator.Z_MAX, minlength=2 * generator.Z_MAX + 1)
+    assert observed.sum() == observed[values + generator.Z_MAX].sum()
+    result = stats.chisquare(observed[values + generator.Z_MAX], probabilities * COUNT)
     assert 1e-4 < result.pvalue < 1 - 1e-4
 
 
@@ -486,9 +488,9 @@ def test_recurrences_leave_no_third_moment(samples):
     assert abs(third_moment(x, 51, 89)) < 4.5
     # The test has the power to see it: the words of register A alone.
     a = np.empty(127 + (1 << 14), np.uint64)
-    grng._load_words(LFSR_A, seed_state(2024)[0], a)
-    words = grng._expand_words(LFSR_A, a[:127], len(a)).view(np.uint16)
-    assert abs(third_moment(standard(grng.gaussian(words)), 64, 127)) > 20
+    block_generator._load_words(LFSR_A, seed_state(2024)[0], a)
+    words = block_generator._expand_words(LFSR_A, a[:127], len(a)).view(np.uint16)
+    assert abs(third_moment(standard(generator.gaussian(words)), 64, 127)) > 20
 
 
 @pytest.mark.parametrize("lag", [-1, 0, 1, 2])

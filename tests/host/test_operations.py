@@ -5,7 +5,6 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from qcloop import operations
 from qcloop.array import (
     STUCK_LEVEL,
     AdcStage,
@@ -17,12 +16,13 @@ from qcloop.array import (
     Positions,
     Region,
 )
-from qcloop.array.contract import cell_words
+from qcloop.contract import operations
+from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.contract.generator import POSITION_MAX, Stream, seed_state
+from qcloop.contract.operations import HEADER, MAX_LENGTH, Counter, Info, Operation, Status
+from qcloop.contract.seeding import SEED_BYTES, seed_bytes
+from qcloop.contract.types import cell_words
 from qcloop.errors import ArrayError, ConfigError
-from qcloop.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
-from qcloop.grng import POSITION_MAX, Stream, seed_state
-from qcloop.operations import HEADER, MAX_LENGTH, Counter, Info, Operation, Status
-from qcloop.seeding import SEED_BYTES, seed_bytes
 
 ARRAY = ArrayConfig(lanes=4, cells=256, side=32)
 INFO = Info(ARRAY, buffer=512)

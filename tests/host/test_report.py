@@ -21,7 +21,7 @@ from qcloop.figure import new_figure, to_png, to_svg
 from qcloop.report.page import Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
 from qcloop.report.run import _duration, _quantity, _shell, command_line, run_report
 from qcloop.run import plots
-from qcloop.run.files import read_checkpoint, write_checkpoint
+from qcloop.run.checkpoint import read_checkpoint, write_checkpoint
 from qcloop.run.folder import Run
 from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import EpochMetrics

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qcloop.crossbar.physics import Cost
 from qcloop.device import DEFAULT_READING, builtin
 from qcloop.device.builtin import FWHM_PER_SIGMA
 from qcloop.errors import ConfigError
@@ -15,7 +16,6 @@ from qcloop.report.page import Verdict
 from qcloop.reproduce import accuracy, beyond, devices, paper
 from qcloop.reproduce.study import ALL, PARTS, Study
 from qcloop.sweep.points import Outcome, Point
-from qcloop.training.physics import Cost
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings
 from qcloop.training.trainer import EpochMetrics
 

@@ -14,7 +14,8 @@ import pytest
 from qcloop.data import load_dataset
 from qcloop.device import builtin
 from qcloop.errors import CheckpointError, ConfigError, DataError, RunError
-from qcloop.run.files import read_checkpoint, write_atomic, write_checkpoint
+from qcloop.files import write_atomic
+from qcloop.run.checkpoint import read_checkpoint, write_checkpoint
 from qcloop.run.folder import Run
 
 SOURCE = {"transpose": False}

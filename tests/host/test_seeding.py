@@ -2,8 +2,8 @@ from random import Random
 
 import pytest
 
+from qcloop.contract.seeding import STATE_BITS, _windows, seed_bytes
 from qcloop.errors import ConfigError
-from qcloop.seeding import STATE_BITS, _windows, seed_bytes
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])

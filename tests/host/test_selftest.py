@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qcloop import operations
 from qcloop.array import ArrayConfig, GoldenArray, Region, compiled, tally
+from qcloop.array.generator import Grng16
 from qcloop.cli import main, selftest
+from qcloop.contract import operations
+from qcloop.contract.formats import CODE_BITS
+from qcloop.contract.frames import Fault, Identity
+from qcloop.contract.generator import Stream
+from qcloop.contract.operations import HEADER, Info, Operation, Status
 from qcloop.errors import ArrayError, LinkError
-from qcloop.formats import CODE_BITS
-from qcloop.grng import Grng16, Stream
-from qcloop.link.frames import Fault, Identity
 from qcloop.link.stream import LinkCounts
-from qcloop.operations import HEADER, Info, Operation, Status
 from qcloop.selftest import CHECKS, Verdict, memory, run_checks
 from qcloop.selftest.compute import KNOWN_SAMPLES
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from qcloop.array import ArrayConfig, GoldenArray
-from qcloop.array.contract import Counters
+from qcloop.contract.types import Counters
 from qcloop.device import builtin
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.torch import QCSGD, Crossbar, FusedStep, QCLinear, Sigmoid, cross_entropy

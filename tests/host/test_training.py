@@ -7,13 +7,14 @@ import pytest
 
 from qcloop.array import Array, ArrayConfig, GoldenArray, Policy, compiled, pulse_cost
 from qcloop.array import reference as array_reference
+from qcloop.array.generator import Grng16
+from qcloop.contract.generator import Stream
+from qcloop.crossbar.physics import array_settings, pulse_energies
 from qcloop.data import Dataset
 from qcloop.device import builtin
 from qcloop.errors import ConfigError
-from qcloop.grng import Grng16, Stream
 from qcloop.training import reference
 from qcloop.training.chain import in_turn
-from qcloop.training.physics import array_settings, pulse_energies
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings, resolve
 from qcloop.training.trainer import Trainer
 

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcloop.array import ArrayConfig, ArraySettings, GoldenArray, Region
+from qcloop.array import ArrayConfig, GoldenArray, Region
+from qcloop.crossbar.weights import Scheme, WeightMap
 from qcloop.device import DeviceProfile, builtin
-from qcloop.training.weights import Scheme, WeightMap
 
 SCHEMES = pytest.mark.parametrize("scheme", list(Scheme))
 
 
 def weights_of(scheme, profile):
-    return WeightMap(ArraySettings.from_profile(profile, 1), scheme)
+    return WeightMap(profile.array_settings(1), scheme)
 
 
 def test_a_single_device_has_as_many_weights_as_states_a_pair_nearly_twice_as_many():
@@ -37,7 +37,7 @@ def test_cells_make_the_weight_that_was_asked_for(scheme):
     weights = weights_of(scheme, profile)
     levels = np.random.default_rng(0).integers(0, len(weights.means), (7, 5)).astype(np.uint8)
     array = GoldenArray(ArrayConfig(4, 1024))
-    array.configure(ArraySettings.from_profile(profile, 1))
+    array.configure(profile.array_settings(1))
     region = Region(0, 7, 5 * weights.devices)
     array.program_block(region, weights.block(levels))
     x = np.random.default_rng(1).integers(0, 256, (3, 7)).astype(np.uint8)

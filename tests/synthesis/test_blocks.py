@@ -1,9 +1,10 @@
 import pytest
 
-from qcloop_hdl import synthesis
-from qcloop_hdl.grng import Grng16
-from qcloop_hdl.memory import CellMemory, MemoryKind
-from qcloop_hdl.synthesis import Family, Statistics, SynthesisError, synthesise, yosys_command
+from qcloop_hdl.array.generator import Grng16
+from qcloop_hdl.array.memory import CellMemory
+from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.tools import synthesis
+from qcloop_hdl.tools.synthesis import Family, Statistics, SynthesisError, synthesise, yosys_command
 
 pytestmark = pytest.mark.synthesis
 

@@ -12,8 +12,8 @@ from verilog_bench import recording, replayer
 
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.synthesis import Family, abc9_died, synthesis_scripts, yosys_command
-from qcloop_hdl.verilog import TOP
+from qcloop_hdl.tools.synthesis import Family, abc9_died, synthesis_scripts, yosys_command
+from qcloop_hdl.tools.verilog import TOP
 
 pytestmark = pytest.mark.synthesis
 

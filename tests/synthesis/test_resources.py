@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from qcloop.errors import ConfigError
-from qcloop_hdl import resources
-from qcloop_hdl.resources import COMMAND, END, START, measure, replace_table, table
-from qcloop_hdl.synthesis import Statistics, count_unshared, yosys_command
+from qcloop_hdl.tools import resources
+from qcloop_hdl.tools.resources import COMMAND, END, START, measure, replace_table, table
+from qcloop_hdl.tools.synthesis import Statistics, count_unshared, yosys_command
 
 pytestmark = pytest.mark.synthesis
 

@@ -6,7 +6,7 @@ from amaranth_boards.resources import UARTResource
 
 from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 
 class _Colorlight(LatticeECP5Platform):

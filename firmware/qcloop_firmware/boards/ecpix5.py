@@ -4,7 +4,7 @@ from amaranth_boards.ecpix5 import ECPIX585Platform
 
 from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 BOARDS = (
     Board(

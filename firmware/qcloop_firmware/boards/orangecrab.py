@@ -6,7 +6,7 @@ from amaranth_boards.resources import UARTResource
 
 from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES, EngineConfig
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 #: The Feather's places for a serial line: its RX and TX, as the FPGA sees them.
 _UART = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"))

@@ -10,7 +10,7 @@ from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform
 
 from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 
 class _TangNano20k(GowinPlatform):

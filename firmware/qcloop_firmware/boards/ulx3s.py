@@ -5,7 +5,7 @@ from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
 from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES, EngineConfig
-from qcloop_hdl.synthesis import Family
+from qcloop_hdl.tools.synthesis import Family
 
 #: Low, it would have the ESP32 of the board take the FPGA's place at the next reset.
 _GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"))

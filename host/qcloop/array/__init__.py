@@ -1,21 +1,19 @@
 """The array of emulated devices: its contract and its golden model."""
 
-from qcloop.array.contract import (
+from qcloop.array.golden import GoldenArray
+from qcloop.array.interface import Array, array_digest, stuck_cells
+from qcloop.contract.types import (
     MAX_SIDE,
     STUCK_LEVEL,
     AdcStage,
-    Array,
     ArrayConfig,
     ArraySettings,
     Counters,
     Policy,
     Positions,
     Region,
-    array_digest,
     pulse_cost,
-    stuck_cells,
 )
-from qcloop.array.golden import GoldenArray
 
 __all__ = [
     "MAX_SIDE",

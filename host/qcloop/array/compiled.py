@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from qcloop.array.tally import CLIPPED, PROGRAMMED, RESET, SATURATED, SET, UNVERIFIED
-from qcloop.formats import CODE_MAX
+from qcloop.contract.formats import CODE_MAX
 
 _DIRECT, _VERIFY = 0, 2
 

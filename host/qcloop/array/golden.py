@@ -8,22 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array import compiled, tally
-from qcloop.array.contract import (
+from qcloop.array.generator import Grng16
+from qcloop.array.interface import Array, Products
+from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.generator import Stream
+from qcloop.contract.types import (
     I8,
     I16,
     I32,
     U8,
-    Array,
     ArrayConfig,
     ArraySettings,
     Counters,
     Policy,
     Positions,
-    Products,
     Region,
 )
-from qcloop.formats import MAX_STATES
-from qcloop.grng import Grng16, Stream
 
 _Cell = TypeVar("_Cell", np.uint8, np.int16)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.contract import Policy, pulse_cost
 from qcloop.array.tally import CLIPPED, PROGRAMMED, RESET, SATURATED, SET, UNVERIFIED
-from qcloop.formats import CODE_MAX
+from qcloop.contract.formats import CODE_MAX
+from qcloop.contract.types import Policy, pulse_cost
 
 Ints = npt.NDArray[Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from qcloop import __version__
-from qcloop.array import ArrayConfig
+from qcloop.contract.types import ArrayConfig
 from qcloop.device import BUILTIN_NAMES, READINGS
 from qcloop.run.folder import CHECKPOINT, METRICS, read_config
 from qcloop.training.settings import RECIPES

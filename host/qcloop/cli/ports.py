@@ -2,8 +2,8 @@
 
 import click
 
+from qcloop.contract.frames import Identity, describe_faults
 from qcloop.errors import ArrayError, LinkError
-from qcloop.link.frames import Identity, describe_faults
 from qcloop.link.ports import BAUD, found_ports, probe
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from qcloop.errors import RunError
-from qcloop.run.files import write_atomic
+from qcloop.files import write_atomic
 from qcloop.sweep.results import RESULTS
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from qcloop import __version__
+from qcloop.contract.generator import SEED_MAX
 from qcloop.errors import ConfigError, SelfTestError
-from qcloop.grng import SEED_MAX
 from qcloop.link.ports import BAUD, open_array
 from qcloop.selftest import Verdict, run_checks
 

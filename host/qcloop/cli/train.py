@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from qcloop.array import Array, Policy
+from qcloop.array import Array
 from qcloop.cli.progress import TrainingDisplay, print_epoch
+from qcloop.contract.types import Policy
 from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, LinkError

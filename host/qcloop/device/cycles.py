@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from qcloop.array.generator import Grng16
+from qcloop.contract.formats import CODE_MAX, SPREAD_FRACTION_BITS
+from qcloop.contract.generator import Z_FRACTION_BITS, Stream
 from qcloop.device.profile import F64, DeviceProfile
 from qcloop.errors import DeviceError
-from qcloop.formats import CODE_MAX, SPREAD_FRACTION_BITS
-from qcloop.grng import Z_FRACTION_BITS, Grng16, Stream
 
 
 def simulate_cycles(profile: DeviceProfile, cycles: int, seed: int) -> F64:

@@ -3,14 +3,16 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qcloop.contract.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
+from qcloop.contract.types import ArraySettings
 from qcloop.errors import DeviceError
-from qcloop.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
 
 F64 = npt.NDArray[np.float64]
 U16 = npt.NDArray[np.uint16]
@@ -178,6 +180,17 @@ class DeviceProfile:
     def mean_siemens(self) -> F64:
         """Return the mean conductance of each level in siemens, (states,) float64."""
         return np.array(self.mean) * self.siemens_per_unit
+
+    def array_settings(self, seed: int, **others: Any) -> ArraySettings:
+        """Return settings of an array of such devices; the reference is the middle of the range of codes.
+
+        ``others`` are further fields of :class:`qcloop.contract.types.ArraySettings`; ConfigError where one
+        is out of range.
+        """
+        mean = tuple(int(code) for code in self.mean_codes)
+        spread = tuple(int(code) for code in self.spread_codes)
+        settings = ArraySettings(seed, mean, spread, reference=(min(mean) + max(mean)) // 2)
+        return replace(settings, **others)
 
     def stage(self, level: int) -> int:
         """Return the pulse stage n = 1..states of a level: RESET pulses from ON down to it.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from qcloop.contract.formats import CODE_MAX, MAX_STATES
 from qcloop.device import DeviceProfile
 from qcloop.device.profile import F64, UNITS, check_states
 from qcloop.errors import MeasurementError
 from qcloop.fit.equation import EquationFit
 from qcloop.fit.states import TableFit
 from qcloop.fit.units import readable_unit
-from qcloop.formats import CODE_MAX, MAX_STATES
 
 Fit = EquationFit | TableFit
 

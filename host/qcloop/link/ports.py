@@ -7,8 +7,8 @@ from typing import Any
 
 from serial.tools import list_ports
 
+from qcloop.contract.frames import Frame, Identity, Kind
 from qcloop.errors import LinkError, QcloopError
-from qcloop.link.frames import Frame, Identity, Kind
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import FrameReader, LinkCounts, LinkStream, ask_identity
 from qcloop.link.transport import SerialTransport

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from qcloop import operations
-from qcloop.array.contract import I8, I16, U8, Array, ArraySettings, Counters, Positions, Products, Region
+from qcloop.array.interface import Array, Products
+from qcloop.contract import operations
+from qcloop.contract.operations import HEADER, Operation
+from qcloop.contract.types import I8, I16, U8, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
-from qcloop.operations import HEADER, Operation
 
 
 @dataclass(slots=True)

@@ -4,8 +4,8 @@ import secrets
 from dataclasses import dataclass
 from time import monotonic
 
+from qcloop.contract.frames import MAX_FRAME, MAX_PAYLOAD, OFFSETS, Frame, Identity, Kind
 from qcloop.errors import ArrayResetError, LinkError
-from qcloop.link.frames import MAX_FRAME, MAX_PAYLOAD, OFFSETS, Frame, Identity, Kind
 from qcloop.link.transport import Transport
 
 #: Seconds without a frame after which the board is given up, and without a byte of either stream.

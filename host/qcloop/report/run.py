@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop import __version__
-from qcloop.array import STUCK_LEVEL, Counters, Policy, Region
+from qcloop.contract.types import STUCK_LEVEL, Counters, Policy, Region
+from qcloop.crossbar.ledger import WriteLedger
+from qcloop.crossbar.physics import Cost, cost
 from qcloop.data import Dataset
 from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
 from qcloop.device.draw import profile_title
@@ -32,10 +34,8 @@ from qcloop.report.page import (
     render_page,
 )
 from qcloop.run import plots
-from qcloop.run.files import Arrays
+from qcloop.run.checkpoint import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
-from qcloop.training.ledger import WriteLedger
-from qcloop.training.physics import Cost, cost
 from qcloop.training.settings import RunSettings, resolve, spell
 from qcloop.training.trainer import EpochMetrics
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import Policy
+from qcloop.contract.types import Policy
 from qcloop.figure import to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text

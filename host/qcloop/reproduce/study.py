@@ -7,12 +7,12 @@ from pathlib import Path
 
 from qcloop import __version__
 from qcloop.errors import ConfigError, RunError
+from qcloop.files import write_atomic
 from qcloop.report.page import Section, Table, Verdict, render_page
 from qcloop.reproduce.accuracy import FIG5C, FIG5D
 from qcloop.reproduce.beyond import BEYOND, PARTS_OF_MAP
 from qcloop.reproduce.devices import FIG3, FIG4
 from qcloop.reproduce.part import Part
-from qcloop.run.files import write_atomic
 from qcloop.sweep.parallel import run_points
 from qcloop.sweep.points import Outcome, Point
 from qcloop.training.settings import RECIPES

@@ -35,8 +35,9 @@ from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
 from qcloop.figure import to_png
+from qcloop.files import write_atomic
 from qcloop.run import plots
-from qcloop.run.files import Arrays, read_checkpoint, write_atomic, write_checkpoint
+from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from qcloop.training.settings import RunSettings
 from qcloop.training.trainer import EpochMetrics, Trainer
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.contract import I16, U8
+from qcloop.contract.types import I16, U8
 from qcloop.device import DeviceProfile
 from qcloop.device.plot import draw_conductance, draw_spread
 from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, RED, new_figure

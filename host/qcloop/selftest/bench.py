@@ -8,13 +8,13 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from qcloop import operations
-from qcloop.array import Array, ArraySettings, Counters, GoldenArray, Positions, Region
-from qcloop.array.contract import I8, U8, cell_words
-from qcloop.formats import CODE_BITS, CODE_MAX
-from qcloop.link.frames import Identity
+from qcloop.array import Array, GoldenArray
+from qcloop.contract import operations
+from qcloop.contract.formats import CODE_BITS, CODE_MAX
+from qcloop.contract.frames import Identity
+from qcloop.contract.operations import HEADER
+from qcloop.contract.types import I8, U8, ArraySettings, Counters, Positions, Region, cell_words
 from qcloop.link.remote import RemoteArray
-from qcloop.operations import HEADER
 
 U16 = npt.NDArray[np.uint16]
 

@@ -5,11 +5,10 @@ from time import perf_counter
 
 import numpy as np
 
-from qcloop import operations
-from qcloop.array import Region
-from qcloop.link import frames
-from qcloop.link.frames import Fault, Identity, describe_faults
-from qcloop.operations import Info, Operation, Status
+from qcloop.contract import frames, operations
+from qcloop.contract.frames import Fault, Identity, describe_faults
+from qcloop.contract.operations import Info, Operation, Status
+from qcloop.contract.types import Region
 from qcloop.selftest.bench import Bench, Findings, settings_of
 
 #: Where a fault counter of a board stays.

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qcloop import operations
-from qcloop.array import Region
-from qcloop.formats import CELL_BITS, CODE_BITS, CODE_MAX
-from qcloop.operations import Operation
+from qcloop.contract import operations
+from qcloop.contract.formats import CELL_BITS, CODE_BITS, CODE_MAX
+from qcloop.contract.operations import Operation
+from qcloop.contract.types import Region
 from qcloop.selftest.bench import U16, Bench, Findings, hexadecimal, settings_of
 
 Addresses = npt.NDArray[np.int64]

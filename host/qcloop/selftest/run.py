@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
 
-from qcloop.array import Policy
+from qcloop.contract.types import Policy
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.remote import RemoteArray
 from qcloop.selftest import board, compute, memory

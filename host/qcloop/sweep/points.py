@@ -10,15 +10,16 @@ from time import perf_counter
 from typing import Any
 
 from qcloop import __version__
-from qcloop.array import Array, ArrayConfig, GoldenArray
+from qcloop.array import Array, GoldenArray
+from qcloop.contract.types import ArrayConfig
+from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
-from qcloop.run.files import write_atomic
+from qcloop.files import write_atomic
 from qcloop.run.folder import golden_array
 from qcloop.training import compiled
 from qcloop.training.network import Network
-from qcloop.training.physics import Cost, array_settings
 from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import EpochMetrics, Trainer, check_run
 

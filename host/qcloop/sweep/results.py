@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qcloop import __version__
+from qcloop.crossbar.physics import Cost
 from qcloop.errors import RunError
-from qcloop.run.files import write_atomic
+from qcloop.files import write_atomic
 from qcloop.sweep.plan import EXTRAS, Entry, Plan
 from qcloop.sweep.points import Outcome, Point
-from qcloop.training.physics import Cost
 from qcloop.training.settings import TYPES
 
 if TYPE_CHECKING:

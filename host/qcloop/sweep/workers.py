@@ -17,7 +17,7 @@ from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
 
-from qcloop.array import ArrayConfig
+from qcloop.contract.types import ArrayConfig
 from qcloop.errors import LinkError, QcloopError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.sweep.points import Outcome, Point, compute

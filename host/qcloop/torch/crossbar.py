@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 
-from qcloop.array import Array, Counters, GoldenArray, Positions
+from qcloop.array import Array, GoldenArray
+from qcloop.contract.types import Counters, Positions
+from qcloop.crossbar import crossbar
+from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.device import resolve_device
 from qcloop.errors import CheckpointError, ConfigError
-from qcloop.training import compiled, crossbar
-from qcloop.training.physics import Cost, array_settings, cost
+from qcloop.training import compiled
 from qcloop.training.settings import RunSettings, resolve
 
 #: Settings of a run that are the script's own business here.

@@ -12,12 +12,12 @@ from numba import njit
 from torch import nn
 from torch.autograd.function import Function
 
-from qcloop.array.contract import U8
+from qcloop.contract.types import U8
+from qcloop.crossbar.crossbar import F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.exchange import empty_like, first_outside, forbid_second_derivative, to_numpy, to_torch
 from qcloop.training import compiled
-from qcloop.training.crossbar import F64
 
 
 class Inputs(StrEnum):

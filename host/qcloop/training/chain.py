@@ -7,8 +7,8 @@ from copy import copy
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.contract import I32, U8
-from qcloop.training.crossbar import F64, Crossbar, Layer, Scaled
+from qcloop.contract.types import I32, U8
+from qcloop.crossbar.crossbar import F64, Crossbar, Layer, Scaled
 from qcloop.training.settings import Activation
 
 

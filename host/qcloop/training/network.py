@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from qcloop.array import Array, Region
-from qcloop.array.contract import U8
+from qcloop.array import Array
+from qcloop.contract.types import U8, Region
+from qcloop.crossbar.crossbar import F64, Crossbar
 from qcloop.errors import ConfigError
 from qcloop.training.chain import Batch, Chain
-from qcloop.training.crossbar import F64, Crossbar
 from qcloop.training.settings import Bias, RunSettings
 
 

@@ -5,11 +5,11 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any
 
-from qcloop.array import ArrayConfig, Policy
+from qcloop.contract.types import ArrayConfig, Policy
+from qcloop.crossbar.weights import Scheme
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES
 from qcloop.errors import ConfigError
-from qcloop.training.weights import Scheme
 
 
 class Update(StrEnum):

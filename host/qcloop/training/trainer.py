@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import STUCK_LEVEL, Array, Counters, Positions, array_digest
-from qcloop.array.contract import U8
+from qcloop.array import Array, array_digest
+from qcloop.array.generator import Grng16
+from qcloop.contract.generator import Stream
+from qcloop.contract.types import STUCK_LEVEL, U8, Counters, Positions
+from qcloop.crossbar.crossbar import F64
+from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError
-from qcloop.grng import Grng16, Stream
 from qcloop.training import compiled
-from qcloop.training.crossbar import F64
 from qcloop.training.network import Network
-from qcloop.training.physics import Cost, array_settings, cost
 from qcloop.training.settings import RunSettings
 
 #: Test images in one call of the array.

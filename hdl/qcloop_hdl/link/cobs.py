@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.memory import read_register
+from qcloop_hdl.registers import read_register
 
 #: Bytes of the encoder's buffer: a run and what is being written behind it.
 BUFFER = 512
@@ -84,7 +84,7 @@ class Piece(data.Struct):
 
 
 class CobsDecoder(wiring.Component):
-    """Turns bytes of a line into the content of frames, see :func:`qcloop.link.frames.cobs_decode`.
+    """Turns bytes of a line into the content of frames, see :func:`qcloop.contract.frames.cobs_decode`.
 
     Each byte makes at most one piece, in the clock in which it is there, so nothing is ever held back:
     there is no back-pressure. Zero bytes without a frame before them make no piece.
@@ -132,7 +132,7 @@ class Content(data.Struct):
 
 
 class CobsEncoder(wiring.Component):
-    """Turns the content of frames into bytes of a line, see :func:`qcloop.link.frames.cobs_encode`.
+    """Turns the content of frames into bytes of a line, see :func:`qcloop.contract.frames.cobs_encode`.
 
     A frame has at least one byte of content. A run is offered when it has ended, so that while one run
     leaves, the next is taken. Throughput: a byte a clock, and one or two clocks for the end of a long run

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import Array, Region, stuck_cells
-from qcloop.array.contract import I32, U8
+from qcloop.array import Array, stuck_cells
+from qcloop.array.generator import Grng16
+from qcloop.contract.generator import Stream
+from qcloop.contract.types import I32, U8, Region
+from qcloop.crossbar.ledger import WriteLedger
+from qcloop.crossbar.weights import WeightMap
 from qcloop.errors import ConfigError
-from qcloop.grng import Grng16, Stream
-from qcloop.training.ledger import WriteLedger
 from qcloop.training.settings import RunSettings, Update
-from qcloop.training.weights import WeightMap
 
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]

@@ -1,6 +1,5 @@
 """Cell memory: one contract for block RAM and for the single-port SPRAM of iCE40 UltraPlus."""
 
-from enum import Enum
 from typing import Any
 
 from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal
@@ -9,30 +8,14 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.formats import CELL_BITS
 from qcloop.errors import ConfigError
-from qcloop.formats import CELL_BITS
+from qcloop_hdl.config import MemoryKind
 
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
 #: SPRAM blocks of an iCE40UP5K.
 SPRAM_BLOCKS = 4
-
-
-def read_register(shape: Any) -> Any:
-    """Return a register for what a memory's read port in domain ``comb`` reads: a block RAM's own register.
-
-    It has no value at power-up, as a block RAM's has none. Synthesis would make one up, a gate for each bit.
-    """
-    return Signal(shape, reset_less=True, attrs={"init": ""})
-
-
-class MemoryKind(Enum):
-    """What a :class:`CellMemory` is made of."""
-
-    #: Block RAM by inference (ECP5: DP16KD, Gowin: SDPB, iCE40: SB_RAM40_4K).
-    BLOCK = "block"
-    #: ``SB_SPRAM256KA`` of iCE40 UltraPlus, one for each lane and 16,384 words.
-    SPRAM = "spram"
 
 
 class CellMemory(wiring.Component):

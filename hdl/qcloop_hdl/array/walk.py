@@ -10,7 +10,7 @@ from qcloop_hdl.config import Configured, EngineConfig
 
 
 class Product(enum.Enum, shape=2):
-    """Products of :class:`qcloop_hdl.mac.Mac`."""
+    """Products of :class:`qcloop_hdl.array.mac.Mac`."""
 
     #: Inputs 0 and 1.
     FORWARD1 = 0

@@ -1,4 +1,4 @@
-"""The board's end of the serial link: frames of :mod:`qcloop.link.frames` outside, the engine inside."""
+"""The board's end of the serial link: frames of :mod:`qcloop.contract.frames` outside, the engine inside."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc import Algorithm, Processor
 from amaranth.lib.wiring import In, Out
 
-from qcloop.errors import ConfigError
-from qcloop.link.frames import (
+from qcloop.contract.frames import (
     CRC_BYTES,
     HEADER_BYTES,
     IDENTITY_BYTES,
@@ -19,8 +18,9 @@ from qcloop.link.frames import (
     Identity,
     Kind,
 )
-from qcloop.operations import Info
-from qcloop_hdl.cobs import ByteMemory, CobsDecoder, CobsEncoder
+from qcloop.contract.operations import Info
+from qcloop.errors import ConfigError
+from qcloop_hdl.link.cobs import ByteMemory, CobsDecoder, CobsEncoder
 
 #: Bits of an offset in a stream.
 OFFSET_BITS = 16
@@ -67,7 +67,7 @@ class LinkConfig:
 
 
 class Header(data.Struct):
-    """Header of a frame without the limit; the layout of :mod:`qcloop.link.frames`."""
+    """Header of a frame without the limit; the layout of :mod:`qcloop.contract.frames`."""
 
     kind: 8
     session: 8
@@ -454,7 +454,7 @@ class Link(wiring.Component):
     """The board's end of the link.
 
     Delivers each byte of the host's stream to the engine once and in order, and each byte of the engine's
-    to the host, over a line that loses, repeats and alters bytes; see :mod:`qcloop.link.frames`. A frame
+    to the host, over a line that loses, repeats and alters bytes; see :mod:`qcloop.contract.frames`. A frame
     that is not of the open session, or whose CRC is wrong, changes nothing.
 
     Reset: no session is open.

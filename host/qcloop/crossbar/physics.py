@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import AdcStage, ArraySettings, Counters, Policy, pulse_cost
+from qcloop.contract.formats import CODE_MAX, SPREAD_FRACTION_BITS, SPREAD_MAX
+from qcloop.contract.types import AdcStage, ArraySettings, Counters, Policy, pulse_cost
+from qcloop.crossbar.ledger import UNKNOWN, WriteLedger
 from qcloop.device import DeviceProfile, PulseTrain
 from qcloop.errors import ConfigError
-from qcloop.formats import CODE_MAX, SPREAD_FRACTION_BITS, SPREAD_MAX
-from qcloop.training.ledger import UNKNOWN, WriteLedger
 from qcloop.training.settings import RunSettings
 
 F64 = npt.NDArray[np.float64]
@@ -35,8 +35,7 @@ def array_settings(settings: RunSettings, profile: DeviceProfile) -> ArraySettin
     if settings.adc_bits:
         codes = settings.adc_range / profile.lsb
         adc = AdcStage(settings.adc_bits, max(0, ceil(log2(codes / 2 ** (settings.adc_bits - 1)))))
-    return ArraySettings.from_profile(
-        profile,
+    return profile.array_settings(
         settings.seed,
         policy=Policy.from_label(settings.policy),
         adc=adc,
@@ -87,7 +86,7 @@ def write_energy(
 ) -> float | None:
     """Return the write energy of all pulses in joules, None where the profile states no pulses.
 
-    Sum over all (old level, new level) of the ledger of what :func:`qcloop.array.pulse_cost` counts;
+    Sum over all (old level, new level) of the ledger of what :func:`qcloop.contract.types.pulse_cost` counts;
     an upward pulse of the idealised ``direct`` device is taken to cost what the RESET pulse over the
     same stages costs. Attempts beyond the first (``verify``) are a SET and RESET sequence each.
     """

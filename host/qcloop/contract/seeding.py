@@ -1,13 +1,13 @@
 """How a generator in gateware is brought to a state: host and gateware agree on it here.
 
 The gateware holds GRNG16's state as a window of the bit stream u and of a companion sequence w
-(``qcloop_hdl.grng``), and takes it as bytes, eight bits a step, that flip new bits of w.
+(``qcloop_hdl.array.generator``), and takes it as bytes, eight bits a step, that flip new bits of w.
 """
 
 from functools import lru_cache
 
+from qcloop.contract.generator import LFSR_A, LFSR_B, SAMPLE_BITS
 from qcloop.errors import ConfigError
-from qcloop.grng import LFSR_A, LFSR_B, SAMPLE_BITS
 
 #: Bits of a generator's state.
 STATE_BITS = LFSR_A.degree + LFSR_B.degree
@@ -24,12 +24,12 @@ _STATE_MASK = (1 << STATE_BITS) - 1
 
 
 def seed_bytes(a: int, b: int, lanes: int) -> bytes:
-    """Return what a :class:`qcloop_hdl.grng.Grng16` is sent to continue from registers A and B.
+    """Return what a :class:`qcloop_hdl.array.generator.Grng16` is sent to continue from registers A and B.
 
     Parameters
     ----------
     a, b
-        Registers of :func:`qcloop.grng.seed_state`, 127 and 89 bits, neither of them zero.
+        Registers of :func:`qcloop.contract.generator.seed_state`, 127 and 89 bits, neither of them zero.
     lanes
         Lanes of the generator: the bytes depend on them.
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from qcloop.errors import ConfigError
-from qcloop.run.files import write_atomic
+from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.resources import measure, replace_table, table
-from qcloop_hdl.verilog import engine_verilog
+from qcloop_hdl.tools.resources import measure, replace_table, table
+from qcloop_hdl.tools.verilog import engine_verilog
 
 
 @click.group()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.synthesis import Family, Statistics, synthesise, yosys_version
+from qcloop_hdl.tools.synthesis import Family, Statistics, synthesise, yosys_version
 
 #: Lines of a document between which the table stands.
 START, END = "<!-- resources -->", "<!-- end of resources -->"

@@ -44,7 +44,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.contract import (
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES
+from qcloop.contract.generator import Stream, seed_state
+from qcloop.contract.seeding import SEED_BYTES, seed_bytes
+from qcloop.contract.types import (
     I8,
     I16,
     I32,
@@ -57,9 +60,6 @@ from qcloop.array.contract import (
     cell_words,
 )
 from qcloop.errors import ArrayError, ConfigError
-from qcloop.formats import CODE_BITS, CODE_MAX, MAX_STATES
-from qcloop.grng import Stream, seed_state
-from qcloop.seeding import SEED_BYTES, seed_bytes
 
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire

@@ -6,7 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.array.contract import MAX_ADC_BITS
+from qcloop.contract.types import MAX_ADC_BITS
 from qcloop.errors import ConfigError
 
 #: Bits of a converter's magnitude: all but the sign.
@@ -15,7 +15,7 @@ _LEVELS = (16, 8, 4, 2, 1)
 
 
 class Adc(wiring.Component):
-    """Rounds, shifts and saturates a stream of products, as :class:`qcloop.array.AdcStage` defines it.
+    """Rounds, shifts and saturates a stream of products, see :class:`qcloop.contract.types.AdcStage`.
 
     With ``off`` low, ``y`` becomes ``clip(round(y / 2^shift), -top, top)``, where ``top`` is
     ``2^(bits-1) - 1`` and halves are rounded away from zero. With ``off`` high, ``y`` passes unchanged.

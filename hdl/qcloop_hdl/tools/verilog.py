@@ -6,11 +6,10 @@ import amaranth
 from amaranth.back import verilog
 
 from qcloop import __version__
-from qcloop.operations import VERSION
-from qcloop_hdl.config import EngineConfig
+from qcloop.contract.operations import VERSION
+from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.memory import MemoryKind
-from qcloop_hdl.synthesis import SynthesisError
+from qcloop_hdl.tools.synthesis import SynthesisError
 
 #: Name of the top module.
 TOP = "qcloop_engine"
@@ -24,7 +23,7 @@ operand buffer {config.buffer} bytes
 // configuration digest {digest}
 //
 // clk, rst        clock; reset, synchronous, active high
-// rx__*, tx__*    requests and answers, a byte whenever valid and ready are high; see qcloop.operations
+// rx__*, tx__*    requests and answers, a byte whenever valid and ready are high: docs/link.md
 // ready           the memory is cleared; before, no request is taken
 // idle            all is answered, and no byte of another request is there
 

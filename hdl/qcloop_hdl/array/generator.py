@@ -1,4 +1,4 @@
-"""GRNG16 in gateware: the Gaussian fluctuation generator of :mod:`qcloop.grng`, any number of lanes wide."""
+"""GRNG16 in gateware, any number of lanes wide; its definition is :mod:`qcloop.contract.generator`."""
 
 from functools import reduce
 from operator import xor
@@ -9,8 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.grng import LFSR_A, LFSR_B, ROMS, SAMPLE_BITS, Z_BITS, Lfsr
-from qcloop.seeding import SEED_BYTES, check_lanes, flip_positions, u_bits
+from qcloop.contract.generator import LFSR_A, LFSR_B, ROMS, SAMPLE_BITS, Z_BITS, Lfsr
+from qcloop.contract.seeding import SEED_BYTES, check_lanes, flip_positions, u_bits
 
 #: Clocks from the transfer of the last seed byte to the clock that offers the first vector.
 LATENCY = 3
@@ -134,10 +134,10 @@ def _count_state(distance: int) -> int:
 class Grng16(wiring.Component):
     """Gaussian fluctuation generator: vectors of consecutive samples of one GRNG16 stream.
 
-    Computes the sequence of :class:`qcloop.grng.Grng16`: with N lanes, lane i of vector c is sample
-    ``position + N c + i``. Each lane is 9-bit signed, one LSB = sigma/32, -132 to 132.
+    Computes the sequence of :class:`qcloop.array.generator.Grng16`: with N lanes, lane i of vector c is
+    sample ``position + N c + i``. Each lane is 9-bit signed, one LSB = sigma/32, -132 to 132.
 
-    Seeding: strobe ``restart``, then transfer the 27 bytes of :mod:`qcloop.seeding` in order, at any pace.
+    Seeding: strobe ``restart``, then transfer the bytes of :mod:`qcloop.contract.seeding` in order.
     ``z.valid`` rises :data:`LATENCY` (3) clocks after the last of them, whether ``z.ready`` is high or
     not; the first vector starts at exactly the position that was loaded. No registers that
     ``seed_state`` returns give bytes that are all zero. If such bytes come nevertheless, the registers,
@@ -166,7 +166,7 @@ class Grng16(wiring.Component):
             {
                 #: Strobe: discard everything and await a seed.
                 "restart": In(1),
-                #: Seed, 27 bytes of :func:`qcloop.seeding.seed_bytes` after each restart.
+                #: Seed, 27 bytes of :func:`qcloop.contract.seeding.seed_bytes` after each restart.
                 "seed": In(stream.Signature(8)),
                 #: Samples; lane i of a vector is the sample i after that of lane 0.
                 "z": Out(stream.Signature(ArrayLayout(signed(Z_BITS), lanes))),

@@ -5,7 +5,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.contract import I8, I32, U8, ArraySettings
+from qcloop.contract.types import I8, I32, U8, ArraySettings
 
 I64 = npt.NDArray[np.int64]
 

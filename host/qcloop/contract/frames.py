@@ -1,7 +1,7 @@
 """The frames of the serial link: one definition for host, gateware and tests.
 
-The link carries two streams of bytes, the requests and the answers of :mod:`qcloop.operations`, over a line
-that loses, repeats and alters bytes, and delivers each byte once and in order. A *frame* is a header, a
+The link carries two streams of bytes, the requests and the answers of :mod:`.operations`, over a line that
+loses, repeats and alters bytes, and delivers each byte once and in order. A *frame* is a header, a
 piece of a stream (its payload) and a CRC; on the line it is COBS-encoded and followed by a zero byte.
 
 =======  ====  ===========================================================================================
@@ -29,8 +29,8 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from qcloop.contract.operations import INFO_BYTES, Info
 from qcloop.errors import LinkError
-from qcloop.operations import INFO_BYTES, Info
 
 #: First bytes of an identity.
 MAGIC = 0x4B4C4351  # "QCLK" on the line

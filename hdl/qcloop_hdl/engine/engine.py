@@ -1,4 +1,4 @@
-"""The engine: executes the operations of :mod:`qcloop.operations`, byte stream in, byte stream out."""
+"""The engine: executes :mod:`qcloop.contract.operations`, byte stream in, byte stream out."""
 
 from functools import reduce
 from itertools import groupby
@@ -10,9 +10,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.array.contract import MAX_ADC_BITS, MAX_ADC_SHIFT, Policy
-from qcloop.formats import CODE_BITS, CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
-from qcloop.operations import (
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.contract.operations import (
     CELL_BYTES,
     COUNT_BYTES,
     COUNTER_BYTES,
@@ -31,13 +30,15 @@ from qcloop.operations import (
     Operation,
     Status,
 )
-from qcloop.seeding import SEED_BYTES
+from qcloop.contract.seeding import SEED_BYTES
+from qcloop.contract.types import MAX_ADC_BITS, MAX_ADC_SHIFT, Policy
+from qcloop_hdl.array.counters import Event, Tally
+from qcloop_hdl.array.generator import Grng16
+from qcloop_hdl.array.mac import Mac, MacSettings
+from qcloop_hdl.array.memory import CellMemory
+from qcloop_hdl.array.programmer import Cell, Programmer
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.grng import Grng16
-from qcloop_hdl.mac import Mac, MacSettings
-from qcloop_hdl.memory import CellMemory, read_register
-from qcloop_hdl.programmer import Cell, Programmer
-from qcloop_hdl.tally import Event, Tally
+from qcloop_hdl.registers import delayed, read_register
 
 _PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 _PROGRAMS = (Operation.PROGRAM, Operation.PROGRAM_BLOCK)
@@ -110,7 +111,7 @@ class _Multiplier(wiring.Component):
 class Engine(Configured):
     """The array behind a byte stream: decoder, cell memory, generators, programmer and products.
 
-    Takes requests and gives answers as :mod:`qcloop.operations` lays them out, one at a time and in order;
+    Takes requests and gives answers in the layout of :mod:`qcloop.contract.operations`, one at a time and in order;
     computes what :class:`qcloop.array.GoldenArray` does. The first reason to refuse a request, in the order
     unknown, not configured, length, region, level and cell as they come, is its status: its operands are
     taken and dropped, and nothing changes.
@@ -255,13 +256,9 @@ class _Elaboration:
         self.m.d.sync += self.status.eq(status)
         self.m.next = "SWALLOW"
 
-    def _late(self, value: Any) -> Any:
+    def _delayed(self, value: Any) -> Any:
         """Return a value, or, with registers around the memories, what it was a clock before."""
-        if not self.config.registered:
-            return value
-        register = Signal.like(value, reset_less=True)
-        self.m.d.sync += register.eq(value)
-        return register
+        return delayed(self.m, value, int(self.config.registered))
 
     # -- registers ------------------------------------------------------------------------------
 
@@ -270,7 +267,7 @@ class _Elaboration:
         read, write = self.operands.read_port(domain="comb"), self.operands.write_port()
         # With this register the read port becomes the synchronous one of a block RAM.
         operand = read_register(8)
-        self.operand = self._late(operand)
+        self.operand = self._delayed(operand)
         m.d.comb += [
             read.addr.eq(self.index if self.config.registered else self.next_index),
             write.addr.eq(self.index),
@@ -310,8 +307,8 @@ class _Elaboration:
             # As the complement, a comparison with it takes no inverters.
             m.d.sync += cols.eq(Mux(self.keep_words, ~product, region[2 * _WORD :]))
         # With registers around the buffer, the operand is in the last of them two clocks later.
-        first = self._late(self.shift_operand)
-        second = self._late(first)
+        first = self._delayed(self.shift_operand)
+        second = self._delayed(first)
         with m.If(self.shift_stage | second | self.turn_stage):
             m.d.sync += stage.eq(Mux(self.turn_stage, stage.rotate_left(1), Cat(stage[8:], self.byte)))
 
@@ -439,10 +436,10 @@ class _Elaboration:
         m, product, overflow = self.m, self.multiplier.product, self.multiplier.overflow
         reads = self._is(Operation.READ)
         too_long = self._is(Operation.PROGRAM_BLOCK) & _above(product, self.config.buffer)
-        differs = self._late((product != self.remaining) | overflow | too_long)
+        differs = self._delayed((product != self.remaining) | overflow | too_long)
         # As if each product had four bytes.
-        too_many = self._late(overflow | product[-2:].any() & ~reads)
-        known = multiplied & self._late(multiplied)
+        too_many = self._delayed(overflow | product[-2:].any() & ~reads)
+        known = multiplied & self._delayed(multiplied)
         with m.State("LENGTHS"), m.If(known):
             self._check_lengths(differs)
         with m.State("RESULTS"), m.If(known):
@@ -683,10 +680,10 @@ class _Elaboration:
     def _reply(self) -> None:
         m = self.m
         good = self.status == Status.OK
-        products, reads = (self._late(self._is(*some)) for some in (_PRODUCTS, (Operation.READ,)))
+        products, reads = (self._delayed(self._is(*some)) for some in (_PRODUCTS, (Operation.READ,)))
         sizes = Mux(self._is(Operation.READ), CELL_BYTES, COUNTER_BYTES)
         size = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
-        final = self.part == self._late(Mux(self._is(*_PRODUCTS), size, sizes)[:3] - 1)[:3]
+        final = self.part == self._delayed(Mux(self._is(*_PRODUCTS), size, sizes)[:3] - 1)[:3]
         results = good & self._is(Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
         length = Mux(products, self.multiplier.product, self.remaining) & results.replicate(_WORD)
         with m.State("STATUS"):
@@ -775,7 +772,7 @@ class _Elaboration:
             self.fresh.eq(self.reach == self.config.words),
         ]
         end = self.base + Mux(self.checking, product, Mux(listed, self._word(self.operand), 0))
-        m.d.comb += self.end.eq(self._late(end))
+        m.d.comb += self.end.eq(self._delayed(end))
         with m.If(self.first_col | self.step_cell):
             m.d.sync += self.col.eq(Mux(self.first_col | row_end, 1, self.col + 1))
         with m.If(self.step_cell & word_end & ~packed):
@@ -803,7 +800,7 @@ class _Elaboration:
             self.programmer.z.valid.eq(z.valid),
             self.programmer.z.payload.eq(z.payload[0]),
             z.ready.eq(self.programmer.z.ready),
-            self.mac.lent.eq(self._late(self._is(*_PROGRAMS))),
+            self.mac.lent.eq(self._delayed(self._is(*_PROGRAMS))),
             self.mac.draw.eq(self.programmer.draw),
             self.programmer.drawn.eq(self.mac.drawn),
         ]
@@ -835,10 +832,10 @@ class _Elaboration:
 
     def _memory(self) -> None:
         m, memory, programmer, mac = self.m, self.memory, self.programmer, self.mac
-        programs, products = (self._late(self._is(*some)) for some in (_PROGRAMS, _PRODUCTS))
+        programs, products = (self._delayed(self._is(*some)) for some in (_PROGRAMS, _PRODUCTS))
         address, lane = Signal(self.config.address_bits), Signal(self.config.lane_bits)
         # What is no product's comes a clock later where there is much memory, far apart, and is read at once.
-        own = self._late(Mux(programs, programmer.address, self.base))
+        own = self._delayed(Mux(programs, programmer.address, self.base))
         m.d.comb += [
             address.eq(Mux(products, mac.memory_address, own)),
             lane.eq(Mux(programs, programmer.lane, self.lane)),
@@ -861,12 +858,12 @@ class _Elaboration:
         if not self.config.registered:
             with m.If(programmer.read | self.fetching & self._is(Operation.READ)):
                 m.d.comb += memory.read_enable.eq(1)
-        written = self._late(written)
+        written = self._delayed(written)
         writing = programmer.write | self.loading
         for number in range(self.config.lanes):
             m.d.comb += [
                 memory.write_data[number].eq(written),
-                memory.write_enable[number].eq(self._late(self.sweeping | (lane == number) & writing)),
+                memory.write_enable[number].eq(self._delayed(self.sweeping | (lane == number) & writing)),
             ]
 
     def _count(self) -> None:
@@ -891,7 +888,7 @@ class _Elaboration:
             # CONFIGURE clears: at least 70 operands are replayed, and their number came before, in VERDICT.
             m.d.comb += [event.enable.eq(0), event.index.eq(self.index)]
         m.d.comb += [
-            self.tally.event.eq(self._late(event)),
-            self.tally.clear.eq(self._late(self.clear)),
-            self.tally.fixed.eq(self._late(self._is(Operation.INFO))),
+            self.tally.event.eq(self._delayed(event)),
+            self.tally.clear.eq(self._delayed(self.clear)),
+            self.tally.fixed.eq(self._delayed(self._is(Operation.INFO))),
         ]

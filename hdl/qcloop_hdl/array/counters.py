@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.formats import LEVEL_BITS
-from qcloop.operations import COUNTER_BYTES, COUNTERS
-from qcloop_hdl.memory import read_register
+from qcloop.contract.formats import LEVEL_BITS
+from qcloop.contract.operations import COUNTER_BYTES, COUNTERS
+from qcloop_hdl.registers import delayed, read_register
 
 #: Bits of a counter's number, of a counter, and of what can be added at a time.
 INDEX_BITS = (COUNTERS - 1).bit_length()
@@ -28,15 +28,6 @@ class Event(data.Struct):
     enable: 1
     index: INDEX_BITS
     amount: AMOUNT_BITS
-
-
-def _later(m: Module, value: Any, clocks: int) -> Any:
-    """Return what a value was so many clocks before."""
-    for _ in range(clocks):
-        register = Signal.like(value, reset_less=True)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
 
 
 class Tally(wiring.Component):
@@ -95,16 +86,16 @@ class Tally(wiring.Component):
         # With this register the read port becomes the synchronous one of a block RAM.
         count = read_register(COUNTER_BITS)
         m.d.sync += count.eq(read.data)
-        known = _later(m, count, late)
-        amount, cleared = (_later(m, value, 1 + late) for value in (self.event.amount, self.clear))
+        known = delayed(m, count, late)
+        amount, cleared = (delayed(m, value, 1 + late) for value in (self.event.amount, self.clear))
         half = bank(self.event.index) & ~self.fixed
         m.d.comb += [
-            write.en.eq(_later(m, self.event.enable | self.clear, 1 + 2 * late)),
-            write.addr.eq(_later(m, Cat(half, self.event.index), 1 + 2 * late)),
+            write.en.eq(delayed(m, self.event.enable | self.clear, 1 + 2 * late)),
+            write.addr.eq(delayed(m, Cat(half, self.event.index), 1 + 2 * late)),
             # The same as the index's, but synthesis can see that it is never the counter that is written, and
             # builds nothing for a collision.
             read.addr.eq(Cat(Mux(write.en, ~write.addr[0], half), self.event.index)),
-            write.data.eq(_later(m, Mux(cleared, 0, known + amount), late)),
+            write.data.eq(delayed(m, Mux(cleared, 0, known + amount), late)),
             self.count.eq(known),
         ]
         return m

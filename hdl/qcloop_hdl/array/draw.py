@@ -6,8 +6,8 @@ from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.formats import CODE_BITS, CODE_MAX, SPREAD_BITS, SPREAD_FRACTION_BITS
-from qcloop.grng import Z_BITS, Z_FRACTION_BITS
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, SPREAD_BITS, SPREAD_FRACTION_BITS
+from qcloop.contract.generator import Z_BITS, Z_FRACTION_BITS
 
 #: Fraction bits of spread * z, as a code.
 _FRACTION_BITS = SPREAD_FRACTION_BITS + Z_FRACTION_BITS

@@ -8,13 +8,13 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.formats import CELL_BITS, CODE_BITS, CODE_MAX, SPREAD_BITS
-from qcloop.grng import Z_BITS
-from qcloop_hdl.adc import Adc
+from qcloop.contract.formats import CELL_BITS, CODE_BITS, CODE_MAX, SPREAD_BITS
+from qcloop.contract.generator import Z_BITS
+from qcloop_hdl.array.adc import Adc
+from qcloop_hdl.array.draw import Draw, DrawRequest, DrawResult
+from qcloop_hdl.array.walk import Item, Product, Walk, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.draw import Draw, DrawRequest, DrawResult
-from qcloop_hdl.memory import read_register
-from qcloop_hdl.walk import Item, Product, Walk, mac_command
+from qcloop_hdl.registers import delayed, read_register
 
 __all__ = ["Mac", "MacSettings", "Product", "latency", "mac_command"]
 
@@ -31,7 +31,7 @@ def latency(config: EngineConfig) -> int:
 
 
 class MacSettings(data.Struct):
-    """The part of :class:`qcloop.array.ArraySettings` that acts on products; stable while busy."""
+    """The settings that act on products; stable while busy."""
 
     reference: CODE_BITS
     #: 0: no read noise.
@@ -40,16 +40,6 @@ class MacSettings(data.Struct):
     adc_bits: 5
     #: 0 to 22.
     adc_shift: 5
-
-
-def _later(m: Module, advance: Any, value: Any, clocks: int = 1) -> Any:
-    """Return what a value was so many clocks with ``advance`` before."""
-    for _ in range(clocks):
-        register = Signal.like(value, reset_less=True)
-        with m.If(advance):
-            m.d.sync += register.eq(value)
-        value = register
-    return value
 
 
 def sum_bits(side: int) -> int:
@@ -138,12 +128,12 @@ class _VectorBuffer(wiring.Component):
         advance, late = self.read_enable, int(self._registered)
         writes = Cat(self.write_enable & (self.write_select == select) for select in selects)
         write_place, write_data, loading, place = (
-            _later(m, advance, value, late)
+            delayed(m, value, late, enable=advance)
             for value in (self.write_place, self.write_data, self.loading, self.place)
         )
         m.d.comb += [
             write.addr.eq(write_place),
-            write.en.eq(_later(m, advance, writes, late)),
+            write.en.eq(delayed(m, writes, late, enable=advance)),
             # The same as place, but synthesis can see that it is never the place that is written, and builds
             # nothing for a collision.
             read.addr.eq(Cat(Mux(loading, ~write_place[0], place[0]), place[1:])),
@@ -152,7 +142,7 @@ class _VectorBuffer(wiring.Component):
         elements = read_register(ArrayLayout(8, self._lanes))
         with m.If(advance):
             m.d.sync += elements.eq(read.data)
-        elements = _later(m, advance, elements, late)
+        elements = delayed(m, elements, late, enable=advance)
         element = Signal(8)
         with m.Switch(self.select):
             for lane, select in enumerate(selects):
@@ -372,7 +362,7 @@ class Mac(Configured):
             walk.advance.eq(sums.advance),
             walk.drained.eq(~(in_flight | sums.busy | adc.busy)),
             self.busy.eq(walk.busy),
-            self.memory_address.eq(_later(m, sums.advance, walk.address, late // 2)),
+            self.memory_address.eq(delayed(m, walk.address, late // 2, enable=sums.advance)),
             self.word_read.eq(item[1].valid & sums.advance),
             self.memory_enable.eq(sums.advance if self.config.registered else self.word_read),
         ]
@@ -380,7 +370,7 @@ class Mac(Configured):
         m.d.sync += noisy.eq(self.settings.read_spread.any())
         m.d.comb += [walk.may_read.eq(~noisy | self.noise.valid), self.noise.ready.eq(walk.step & noisy)]
 
-        m.d.comb += self.word.eq(_later(m, sums.advance, self.memory_data, late // 2))
+        m.d.comb += self.word.eq(delayed(m, self.memory_data, late // 2, enable=sums.advance))
         used = self._used(m, walk.tail)
         self._buffer(m, walk, buffer, sums.advance, Mux(walk.backward & item[2 + late].last, used, ~0))
         for lane in range(self.config.lanes):
@@ -410,7 +400,7 @@ class Mac(Configured):
 
     def _buffer(self, m: Module, walk: Walk, buffer: _VectorBuffer, advance: Any, used: Any) -> None:
         m.d.comb += [
-            buffer.select.eq(_later(m, advance, walk.select, 1 + self._late)),
+            buffer.select.eq(delayed(m, walk.select, 1 + self._late, enable=advance)),
             buffer.write_enable.eq(self.vector.valid & self.vector.ready),
             buffer.write_place.eq(walk.write_place),
             buffer.write_select.eq(walk.write_select),
@@ -426,7 +416,7 @@ class Mac(Configured):
         m.submodules[f"lane{number}"] = lane = _Lane()
         m.d.comb += [
             lane.advance.eq(sums.advance),
-            lane.z.eq(_later(m, sums.advance, self.noise.payload[number], self._late)),
+            lane.z.eq(delayed(m, self.noise.payload[number], self._late, enable=sums.advance)),
             lane.spread.eq(self.settings.read_spread),
             lane.reference.eq(self.settings.reference),
             lane.code.eq(self.word[number]),

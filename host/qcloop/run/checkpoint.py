@@ -1,9 +1,8 @@
-"""Files that are whole or absent: written beside their place, flushed, then renamed."""
+"""Checkpoints: NPZ files with a digest over all they hold."""
 
 import hashlib
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.errors import CheckpointError
+from qcloop.files import write_atomic
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 #: Members of a checkpoint that are not arrays of the run.
 _VALUES, _DIGEST = "values", "sha256"
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace a file by new content; a reader, or a kill at any instant, sees the old or the new one."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    if os.name == "posix":  # the rename itself must reach the disk, too
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def write_checkpoint(path: Path, arrays: Arrays, values: dict[str, Any]) -> None:

@@ -7,18 +7,18 @@ from amaranth.lib import data, enum, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.array import Policy
-from qcloop.formats import CODE_BITS, LEVEL_BITS, MAX_STATES, SPREAD_BITS
-from qcloop.grng import Z_BITS
-from qcloop.operations import Counter
+from qcloop.contract.formats import CODE_BITS, LEVEL_BITS, MAX_STATES, SPREAD_BITS
+from qcloop.contract.generator import Z_BITS
+from qcloop.contract.operations import Counter
+from qcloop.contract.types import Policy
+from qcloop_hdl.array.counters import AMOUNT_BITS, Event
+from qcloop_hdl.array.draw import DrawRequest, DrawResult
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.draw import DrawRequest, DrawResult
-from qcloop_hdl.memory import read_register
-from qcloop_hdl.tally import AMOUNT_BITS, Event
+from qcloop_hdl.registers import read_register
 
 
 class ProgrammerSettings(data.Struct):
-    """The part of :class:`qcloop.array.ArraySettings` that acts on programming; stable while busy."""
+    """The settings that act on programming; stable while busy."""
 
     policy: 2
     #: Number of states.

@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from qcloop.array import Region
-from qcloop.array.contract import U8
-from qcloop.formats import MAX_STATES
+from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.types import U8, Region
 
 Ints = npt.NDArray[Any]
 

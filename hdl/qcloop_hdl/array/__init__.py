@@ -1,0 +1,1 @@
+"""The array in gateware: memory, generator, programmer, products, counters."""

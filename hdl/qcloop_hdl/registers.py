@@ -1,0 +1,27 @@
+"""Registers that many blocks need: a block RAM's own, and values of a few clocks ago."""
+
+from contextlib import nullcontext
+from typing import Any
+
+from amaranth import Module, Signal
+
+
+def read_register(shape: Any) -> Any:
+    """Return a register for what a memory's read port in domain ``comb`` reads: a block RAM's own register.
+
+    It has no value at power-up, as a block RAM's has none. Synthesis would make one up, a gate for each bit.
+    """
+    return Signal(shape, reset_less=True, attrs={"init": ""})
+
+
+def delayed(m: Module, value: Any, clocks: int = 1, *, enable: Any = None) -> Any:
+    """Return what a value was ``clocks`` clocks before; with 0 clocks, the value itself.
+
+    With ``enable``, only the clocks in which it was high count. The registers have no reset value.
+    """
+    for _ in range(clocks):
+        register = Signal.like(value, reset_less=True)
+        with m.If(enable) if enable is not None else nullcontext():
+            m.d.sync += register.eq(value)
+        value = register
+    return value

@@ -1,0 +1,1 @@
+"""Tools beside the gateware: Verilog, synthesis, resources, and their commands."""

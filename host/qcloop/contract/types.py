@@ -1,0 +1,243 @@
+"""The types of the array contract: what is configured, addressed and counted, for host and gateware."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, LEVEL_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.errors import ArrayError, ConfigError
+
+U8 = npt.NDArray[np.uint8]
+I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+
+#: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
+#: 8192 * 255 * 1023 and 8192 * 128 * 1023 are below 2^31.
+MAX_SIDE = 8192
+
+#: Narrowest and widest converter, and its largest shift.
+MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
+
+#: Level field of a cell that :func:`stuck_cells` made stuck: never below the number of states.
+STUCK_LEVEL = LEVEL_MAX
+
+
+class Policy(IntEnum):
+    """How a cell gets to its level, and what that costs (see :func:`pulse_cost`)."""
+
+    #: Idealised symmetric device: each pulse moves one level, up or down; one draw.
+    DIRECT = 0
+    #: Physical device: up only by SET to ON, then RESET pulses down to the level; one draw.
+    RESET_ONLY = 1
+    #: As ``RESET_ONLY``, then read and repeated until within a tolerance or out of tries.
+    VERIFY = 2
+
+    @property
+    def label(self) -> str:
+        """Spelling on the command line and in files, for example ``reset-only``."""
+        return self.name.lower().replace("_", "-")
+
+    @classmethod
+    def from_label(cls, label: str) -> "Policy":
+        """Return the policy spelled ``label``; raises ConfigError if there is none."""
+        for policy in cls:
+            if policy.label == label:
+                return policy
+        known = ", ".join(policy.label for policy in cls)
+        raise ConfigError(f"unknown policy '{label}': expected one of {known}")
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    """What is fixed when the array is built (in gateware: at synthesis).
+
+    Raises ConfigError for an impossible combination.
+    """
+
+    #: Cells of one memory word, read in one cycle.
+    lanes: int = 16
+    #: Capacity in cells, a multiple of ``lanes``.
+    cells: int = 1 << 19
+    #: Most rows and most columns of a region: the length of the vector buffer.
+    side: int = MAX_SIDE
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
+            raise ConfigError(f"lanes must be a power of two from 1 to 64, not {self.lanes}")
+        if self.cells < self.lanes or self.cells % self.lanes:
+            raise ConfigError(f"capacity must be a multiple of {self.lanes} lanes, not {self.cells} cells")
+        if not 1 <= self.side <= MAX_SIDE:
+            raise ConfigError(f"the side of a region must be 1..{MAX_SIDE}, not {self.side}")
+
+    @property
+    def words(self) -> int:
+        """Number of memory words."""
+        return self.cells // self.lanes
+
+    def row_words(self, cols: int) -> int:
+        """Return how many words one row of ``cols`` cells takes."""
+        return -(-cols // self.lanes)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of cells.
+
+    Cell (i, j) is lane ``j % lanes`` of word ``base + i * row_words + j // lanes``.
+    """
+
+    #: First memory word.
+    base: int
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.rows <= MAX_SIDE and 1 <= self.cols <= MAX_SIDE):
+            raise ArrayError(
+                f"a region must have 1..{MAX_SIDE} rows and columns, not {self.rows} x {self.cols}"
+            )
+        if self.base < 0:
+            raise ArrayError(f"a region must start at word 0 or above, not {self.base}")
+
+    def end(self, config: ArrayConfig) -> int:
+        """Return the first word after the region."""
+        return self.base + self.rows * config.row_words(self.cols)
+
+
+@dataclass(frozen=True)
+class AdcStage:
+    """Column converter behind a forward product.
+
+    ``y`` becomes ``clip(round(y / 2^shift), -top, top)`` with ``top = 2^(bits-1) - 1``; halves are
+    rounded away from zero, so the converter is unbiased about zero. With 8-bit inputs, whose full
+    scale is 256 steps of the input DAC, the shift is 8 more: the converter sees the same current.
+    """
+
+    bits: int
+    shift: int
+
+    def __post_init__(self) -> None:
+        if not MIN_ADC_BITS <= self.bits <= MAX_ADC_BITS:
+            raise ConfigError(f"the ADC must have {MIN_ADC_BITS}..{MAX_ADC_BITS} bits, not {self.bits}")
+        if not 0 <= self.shift <= MAX_ADC_SHIFT:
+            raise ConfigError(
+                f"the ADC shift must be 0..{MAX_ADC_SHIFT}, not {self.shift}: choose another range"
+            )
+
+    @property
+    def top(self) -> int:
+        """Largest output; the smallest is its negative."""
+        return (1 << (self.bits - 1)) - 1
+
+    def total_shift(self, input_bits: int) -> int:
+        """Return the shift for inputs of 1 or 8 bits."""
+        return self.shift + (8 if input_bits == 8 else 0)
+
+
+@dataclass(frozen=True)
+class ArraySettings:
+    """What :meth:`Array.configure` loads at run time. Raises ConfigError when out of range."""
+
+    seed: int
+    #: Mean conductance code of each level, lowest level first, 0..1023.
+    mean: tuple[int, ...]
+    #: Spread of each level, 12 bits of which 4 are fraction (LSB = 1/16 code), 0..4095.
+    spread: tuple[int, ...]
+    #: Code that is subtracted from every cell in a product, 0..1023.
+    reference: int
+    policy: Policy = Policy.DIRECT
+    adc: AdcStage | None = None
+    #: Spread of the noise added to a cell at each read of a product; format of ``spread``; 0 is off.
+    read_spread: int = 0
+    #: ``VERIFY``: accepted distance from the mean, in codes.
+    verify_tolerance: int = 8
+    #: ``VERIFY``: most attempts a cell.
+    verify_tries: int = 8
+
+    def __post_init__(self) -> None:
+        if not MIN_STATES <= len(self.mean) <= MAX_STATES:
+            raise ConfigError(f"conductance states must be {MIN_STATES}..{MAX_STATES}, not {len(self.mean)}")
+        if len(self.mean) != len(self.spread):
+            raise ConfigError(f"{len(self.mean)} means but {len(self.spread)} spreads")
+        _check_range("seed", self.seed, 0, (1 << 64) - 1)
+        for level, (mean, spread) in enumerate(zip(self.mean, self.spread, strict=True)):
+            _check_range(f"mean code of level {level}", mean, 0, CODE_MAX)
+            _check_range(f"spread of level {level}", spread, 0, SPREAD_MAX)
+        _check_range("reference code", self.reference, 0, CODE_MAX)
+        _check_range("read spread", self.read_spread, 0, SPREAD_MAX)
+        _check_range("verify tolerance (codes)", self.verify_tolerance, 0, CODE_MAX)
+        _check_range("verify tries", self.verify_tries, 1, 255)
+
+    @property
+    def states(self) -> int:
+        """Number of conductance states."""
+        return len(self.mean)
+
+
+def _check_range(what: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{what} must be {low}..{high}, not {value}")
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the array counted since it was configured."""
+
+    #: SET pulses and RESET pulses, as the policy needs them (see :func:`pulse_cost`).
+    set_pulses: int = 0
+    reset_pulses: int = 0
+    #: Cells programmed (requests), and those that ``VERIFY`` gave up on.
+    programmed: int = 0
+    unverified: int = 0
+    #: Draws below 0 or above the largest code.
+    clipped: int = 0
+    #: Products that the ADC stage saturated.
+    saturated: int = 0
+    #: Memory words read by forward and backward: rows * row_words for each vector.
+    cycles: int = 0
+    #: Attempts (draws) for each target level.
+    attempts: tuple[int, ...] = field(default=(0,) * MAX_STATES)
+
+    def __add__(self, other: "Counters") -> "Counters":
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        sums["attempts"] = tuple(a + b for a, b in zip(self.attempts, other.attempts, strict=True))
+        return Counters(**sums)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Counters":
+        """Return the counters in a mapping, as ``dataclasses.asdict`` or a file has them."""
+        return cls(**{**values, "attempts": tuple(values["attempts"])})
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Next sample of each generator of the array: with the cells, its whole state."""
+
+    programming: int = 0
+    read: int = 0
+
+
+def pulse_cost(old: int | None, new: int, states: int, policy: Policy) -> tuple[int, int]:
+    """Return the (SET, RESET) pulses of one attempt to bring a cell from level ``old`` to ``new``.
+
+    ``old`` is None where the state is unknown: never programmed, or a level field that is not below
+    the number of states (a stuck cell). Pulse stage n = states - level is reached from ON by n RESET
+    pulses (paper/facts: mu(n) = 16.5 - 0.5 n after n pulses). A rewrite of the same level costs one
+    RESET pulse in ``DIRECT`` and a whole SET and RESET sequence otherwise.
+    """
+    if old is None or old >= states:
+        return 1, states - new
+    if policy is Policy.DIRECT:
+        return (new - old, 0) if new > old else (0, max(1, old - new))
+    return (1, states - new) if new >= old else (0, old - new)
+
+
+def cell_words(levels: U8, codes: I16) -> npt.NDArray[np.uint16]:
+    """Return cells as they are stored: ``level << 10 | code``, little-endian, in the shape of both."""
+    words: npt.NDArray[np.uint16] = levels.astype("<u2") << CODE_BITS | codes.astype("<u2")
+    return words.astype("<u2", copy=False)  # an operation returns the machine's byte order

@@ -1,0 +1,1 @@
+"""Weights on the devices of an array: layers, update rules, the account of writes, physical units."""
