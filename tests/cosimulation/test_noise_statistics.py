@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qcloop.array.generator import Grng16 as GoldenGenerator
+from qcloop.array.generator import Grng16
 from qcloop.contract import generator
 from qcloop.contract.generator import Stream, z_distribution
 from qcloop.contract.seeding import seed_bytes
-from qcloop_hdl.array.generator import Grng16
+from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_sim.cxxrtl import build
 
 SAMPLES = 10_485_760
@@ -31,7 +31,7 @@ LANES = [1, 4, 16]
 @cache
 def samples(lanes, stream=Stream.PROGRAMMING):
     """Return what the gateware offers, lane after lane."""
-    library = build(Grng16(lanes), Path(__file__).with_name("noise.cpp"))
+    library = build(GaussianGenerator(lanes), Path(__file__).with_name("noise.cpp"))
     z = np.empty(SAMPLES, np.int16)
     seed = seed_bytes(*generator.seed_state(SEED, stream), lanes)
     library.noise.restype = None
@@ -98,7 +98,7 @@ def within(errors, limit=LIMIT):
 @pytest.mark.parametrize("lanes", LANES)
 def test_the_sequence_is_the_golden_models(lanes):
     np.testing.assert_array_equal(
-        samples(lanes), GoldenGenerator(SEED, Stream.PROGRAMMING).take(SAMPLES), f"{lanes} lanes"
+        samples(lanes), Grng16(SEED, Stream.PROGRAMMING).take(SAMPLES), f"{lanes} lanes"
     )
 
 

@@ -11,7 +11,7 @@ import qcloop_hdl.engine.engine
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.operations import PLACE_BITS, Counter, Operation, Status
-from qcloop_hdl.array.counters import Tally
+from qcloop_hdl.array.counters import EventCounters
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.config import EngineConfig, MemoryKind
@@ -60,7 +60,7 @@ class AnyMac(Mac):
         return m
 
 
-class AnyGrng16(wiring.Component):
+class AnyGaussianGenerator(wiring.Component):
     """Samples of any kind at any time."""
 
     def __init__(self, lanes):
@@ -86,7 +86,7 @@ class AnyCellMemory(CellMemory):
         return m
 
 
-class AnyTally(Tally):
+class AnyEventCounters(EventCounters):
     """Counts of any kind."""
 
     def elaborate(self, platform):
@@ -96,7 +96,12 @@ class AnyTally(Tally):
 
 
 #: What the proofs do not depend on.
-_ABSTRACT = {"Mac": AnyMac, "Grng16": AnyGrng16, "CellMemory": AnyCellMemory, "Tally": AnyTally}
+_ABSTRACT = {
+    "Mac": AnyMac,
+    "GaussianGenerator": AnyGaussianGenerator,
+    "CellMemory": AnyCellMemory,
+    "EventCounters": AnyEventCounters,
+}
 #: Leaves the engine's registers where a proof reaches them.
 _SHOW = {
     "return _Elaboration(self).m": "self.parts = _Elaboration(self)\n        return self.parts.m",

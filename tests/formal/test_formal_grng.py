@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.seeding import SEED_BYTES
-from qcloop_hdl.array.generator import LATENCY, Grng16
+from qcloop_hdl.array.generator import LATENCY, GaussianGenerator
 
 
 class GeneratorProof(wiring.Component):
@@ -15,7 +15,7 @@ class GeneratorProof(wiring.Component):
     """
 
     def __init__(self, lanes, *, without=None, seeded=False):
-        self.dut, self.without, self.seeded = Grng16(lanes), without, seeded
+        self.dut, self.without, self.seeded = GaussianGenerator(lanes), without, seeded
         payload = self.dut.z.payload.shape()
         super().__init__(
             {

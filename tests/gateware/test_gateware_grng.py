@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
-from qcloop.array.generator import Grng16 as GoldenGenerator
+from qcloop.array.generator import Grng16
 from qcloop.contract import generator
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.errors import ConfigError
-from qcloop_hdl.array.generator import LATENCY, Grng16
+from qcloop_hdl.array.generator import LATENCY, GaussianGenerator
 
 
 def places(seed, count):
@@ -40,7 +40,7 @@ def message(lanes, place):
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
 def test_equals_the_golden_model_under_stalls_and_reloads(lanes, bench, simulate):
-    dut, random = Grng16(lanes), Random(100 + lanes)
+    dut, random = GaussianGenerator(lanes), Random(100 + lanes)
 
     async def testbench(ctx):
         for place in places(lanes, 5):
@@ -52,7 +52,7 @@ def test_equals_the_golden_model_under_stalls_and_reloads(lanes, bench, simulate
             await bench.send(ctx, dut.seed, message(lanes, place), random)
             count = random.randrange(40, 80)
             vectors = await bench.receive(ctx, dut.z, count, random)
-            golden = GoldenGenerator(*place).take(count * lanes)
+            golden = Grng16(*place).take(count * lanes)
             assert lanes_of(vectors, lanes) == golden.tolist(), (
                 f"lanes {lanes}, (seed, stream, position) {place}"
             )
@@ -64,7 +64,7 @@ def test_equals_the_golden_model_under_stalls_and_reloads(lanes, bench, simulate
 
 @pytest.mark.parametrize("lanes", [1, 8])
 def test_first_vector_comes_after_the_latency_and_then_one_each_clock(lanes, bench, simulate):
-    dut = Grng16(lanes)
+    dut = GaussianGenerator(lanes)
 
     async def testbench(ctx):
         await restart(ctx, dut)
@@ -77,14 +77,14 @@ def test_first_vector_comes_after_the_latency_and_then_one_each_clock(lanes, ben
             await ctx.tick()
         # The send returned in the first clock after the transfer of the last byte.
         assert offered == [0] * (LATENCY - 1) + [1] * (101 - LATENCY)
-        golden = GoldenGenerator(7, 1, 1234).take((101 - LATENCY) * lanes)
+        golden = Grng16(7, 1, 1234).take((101 - LATENCY) * lanes)
         assert lanes_of(vectors[LATENCY - 1 :], lanes) == golden.tolist()
 
     simulate(dut, testbench, limit=200)
 
 
 def test_valid_does_not_wait_for_ready(bench, simulate):
-    dut = Grng16(4)
+    dut = GaussianGenerator(4)
 
     async def testbench(ctx):
         await restart(ctx, dut)
@@ -96,11 +96,11 @@ def test_valid_does_not_wait_for_ready(bench, simulate):
 
 
 def test_one_lane_serves_single_samples(bench, simulate):
-    dut, random = Grng16(1), Random(5)
+    dut, random = GaussianGenerator(1), Random(5)
 
     async def testbench(ctx):
         await bench.send(ctx, dut.seed, message(1, (11, 0, 77)))
-        model = GoldenGenerator(11, 0, 77)
+        model = Grng16(11, 0, 77)
         for _ in range(60):
             count = random.randrange(4)
             samples = await bench.receive(ctx, dut.z, count)
@@ -111,7 +111,7 @@ def test_one_lane_serves_single_samples(bench, simulate):
 
 
 def test_takes_as_many_bytes_as_the_state_has_and_offers_nothing_before(bench, simulate):
-    dut = Grng16(2)
+    dut = GaussianGenerator(2)
 
     async def testbench(ctx):
         sent = 0
@@ -127,7 +127,7 @@ def test_takes_as_many_bytes_as_the_state_has_and_offers_nothing_before(bench, s
 
 
 def test_bytes_of_zero_do_not_stick(bench, simulate):
-    dut = Grng16(1)
+    dut = GaussianGenerator(1)
 
     async def testbench(ctx):
         await bench.send(ctx, dut.seed, bytes(SEED_BYTES))
@@ -139,19 +139,19 @@ def test_bytes_of_zero_do_not_stick(bench, simulate):
 
 @pytest.mark.parametrize("lanes", [0, 3, 64])
 def test_lanes_that_are_not_built_are_refused(lanes):
-    for make in (lambda: Grng16(lanes), lambda: seed_bytes(1, 1, lanes)):
+    for make in (lambda: GaussianGenerator(lanes), lambda: seed_bytes(1, 1, lanes)):
         with pytest.raises(ConfigError, match=rf"1, 2, 4, 8, 16, 32, not {lanes}"):
             make()
 
 
 def test_long_run_at_full_rate(bench, simulate):
     # 4000 samples: each of the 64 table entries is drawn some 250 times.
-    dut = Grng16(16)
+    dut = GaussianGenerator(16)
 
     async def testbench(ctx):
         await bench.send(ctx, dut.seed, message(16, (21, 1, 0)))
         vectors = await bench.receive(ctx, dut.z, 250)
-        golden = GoldenGenerator(21, 1, 0).take(4000)
+        golden = Grng16(21, 1, 0).take(4000)
         assert lanes_of(vectors, 16) == golden.tolist()
 
     simulate(dut, testbench, limit=400)

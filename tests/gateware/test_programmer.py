@@ -28,7 +28,7 @@ from qcloop.contract.formats import CELL_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.contract.generator import Z_MAX, Stream
 from qcloop.contract.operations import COUNTERS, Counter
 from qcloop.contract.types import cell_words
-from qcloop_hdl.array.counters import AMOUNT_BITS, Tally
+from qcloop_hdl.array.counters import AMOUNT_BITS, EventCounters
 from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.array.programmer import Cell, Programmer
 from qcloop_hdl.config import EngineConfig, MemoryKind
@@ -58,7 +58,7 @@ class ProgrammerWithMemory(Elaboratable):
 
     def __init__(self, config):
         self.config = config
-        self.programmer, self.tally = Programmer(config), Tally(registered=config.registered)
+        self.programmer, self.tally = Programmer(config), EventCounters(registered=config.registered)
         self.memory = Memory(shape=ArrayLayout(CELL_BITS, config.lanes), depth=config.words, init=[])
         self.peek, self.clear, self.index = Signal(), Signal(), Signal(range(COUNTERS))
 
@@ -406,7 +406,7 @@ def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
 
 @pytest.mark.parametrize("registered", [False, True])
 def test_counters_alone_add_an_event_a_clock(registered, simulate):
-    random, dut = Random(4), Tally(registered=registered)
+    random, dut = Random(4), EventCounters(registered=registered)
     counts, counted = [0] * COUNTERS, [None] * gap_of(dut)
 
     async def present(ctx, index, enable=0, amount=0, clear=0):

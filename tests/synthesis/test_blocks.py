@@ -1,6 +1,6 @@
 import pytest
 
-from qcloop_hdl.array.generator import Grng16
+from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.tools import synthesis
@@ -28,7 +28,7 @@ GENERATOR_BUDGETS = [
 
 @pytest.mark.parametrize(("family", "lanes", "luts", "flip_flops", "carries"), GENERATOR_BUDGETS)
 def test_generator_stays_in_its_budget(family, lanes, luts, flip_flops, carries):
-    took = synthesise(Grng16(lanes), family)
+    took = synthesise(GaussianGenerator(lanes), family)
     print(f"{family.name} {lanes} lanes: {took}")
     assert took.luts <= luts, took
     assert took.flip_flops <= flip_flops, took

@@ -30,7 +30,7 @@ class Event(data.Struct):
     amount: AMOUNT_BITS
 
 
-class Tally(wiring.Component):
+class EventCounters(wiring.Component):
     """All counters of an engine, which wrap around, and a text in what they leave of their memory.
 
     One event a clock. The memory reads one counter while it writes the one before, so in the clock after an

@@ -131,7 +131,7 @@ def _count_state(distance: int) -> int:
     return state
 
 
-class Grng16(wiring.Component):
+class GaussianGenerator(wiring.Component):
     """Gaussian fluctuation generator: vectors of consecutive samples of one GRNG16 stream.
 
     Computes the sequence of :class:`qcloop.array.generator.Grng16`: with N lanes, lane i of vector c is

@@ -70,7 +70,7 @@ class Programmer(Configured):
 
     Each attempt writes ``clip(mean[l] + ((spread[l] * z + 2^8) >> 9), 0, 1023)`` with the next sample ``z``;
     a stuck cell is not written. Its pulses, clipped draws, retries and failures go out as events, one a
-    clock at most and as :class:`Tally` wants them.
+    clock at most and as :class:`EventCounters` wants them.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7), or with registers around the memories 6 (VERIFY: 11),
     when the sample is there; the next request is taken in the last clock of the one before, in VERIFY in the

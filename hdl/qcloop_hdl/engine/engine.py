@@ -32,8 +32,8 @@ from qcloop.contract.operations import (
 )
 from qcloop.contract.seeding import SEED_BYTES
 from qcloop.contract.types import MAX_ADC_BITS, MAX_ADC_SHIFT, Policy
-from qcloop_hdl.array.counters import Event, Tally
-from qcloop_hdl.array.generator import Grng16
+from qcloop_hdl.array.counters import Event, EventCounters
+from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac, MacSettings
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.array.programmer import Cell, Programmer
@@ -166,9 +166,9 @@ class _Elaboration:
         )
         m.submodules.programmer = self.programmer = Programmer(config)
         m.submodules.mac = self.mac = Mac(config)
-        m.submodules.programming_noise = self.programming_noise = Grng16(1)
-        m.submodules.read_noise = self.read_noise = Grng16(config.lanes)
-        m.submodules.tally = self.tally = Tally(config.info.encode(), registered=config.registered)
+        m.submodules.programming_noise = self.programming_noise = GaussianGenerator(1)
+        m.submodules.read_noise = self.read_noise = GaussianGenerator(config.lanes)
+        m.submodules.tally = self.tally = EventCounters(config.info.encode(), registered=config.registered)
         m.submodules.multiplier = self.multiplier = _Multiplier(config.side_bits)
         m.submodules.operands = self.operands = Memory(shape=8, depth=config.buffer, init=[])
 

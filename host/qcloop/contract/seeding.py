@@ -24,7 +24,9 @@ _STATE_MASK = (1 << STATE_BITS) - 1
 
 
 def seed_bytes(a: int, b: int, lanes: int) -> bytes:
-    """Return what a :class:`qcloop_hdl.array.generator.Grng16` is sent to continue from registers A and B.
+    """Return the seed bytes that let a gateware generator continue from registers A and B.
+
+    The generator is :class:`qcloop_hdl.array.generator.GaussianGenerator`.
 
     Parameters
     ----------
