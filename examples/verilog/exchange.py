@@ -42,7 +42,7 @@ def answers(content: bytes) -> list[bytes]:
     for request in requests():
         if len(content) < place + HEADER.size:
             sys.exit(f"{len(requests())} answers were expected, {len(results)} came: did the bench time out?")
-        status, length = HEADER.unpack_from(content, place)
+        status, length = HEADER.unpack(content, place)
         operations.check_status(status, Operation(request[0]))
         results.append(content[place + HEADER.size : place + HEADER.size + length])
         place += HEADER.size + length

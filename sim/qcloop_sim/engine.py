@@ -113,7 +113,7 @@ class CompiledEngine:
         transfer.request, transfer.length = request, len(request)
         transfer.taken = transfer.came = 0
         self._move(HEADER.size, whole=False)
-        status, length = HEADER.unpack_from(self._answer)
+        status, length = HEADER.unpack(ctypes.string_at(self._answer, HEADER.size))
         self._move(HEADER.size + length, whole=True)
         return status, ctypes.string_at(self._answer, HEADER.size + length)[HEADER.size :]
 

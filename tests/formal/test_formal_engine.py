@@ -10,7 +10,7 @@ from formal_tools import Opened, altered, assert_contract, assert_counted
 import qcloop_hdl.engine.engine
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
-from qcloop.contract.operations import PLACE_BITS, Counter, Operation, Status
+from qcloop.contract.operations import LISTED_CELL, Counter, Operation, Status
 from qcloop_hdl.array.counters import EventCounters
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
@@ -430,7 +430,7 @@ class ListProof(EngineProof):
             m.d.sync += mine.eq(item == number)
 
         busy = lists & state("FILL", "VERDICT", "REPLAY")
-        fits = Cat(cell)[:PLACE_BITS][parts.config.lane_bits :] < product
+        fits = Cat(cell)[: LISTED_CELL["offset"].bits][parts.config.lane_bits :] < product
         with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE") | lists & state(*_COUNTS)):
             m.d.comb += [Assert(item == 0), Assert(parts.third == 0), Assert(parts.index == 0)]
         with m.If(busy):
@@ -482,7 +482,7 @@ class ListProof(EngineProof):
                     m.d.comb += [Assert(parts.stage[8:] == cell[0]), Assert(~first & ~second)]
             m.d.comb += Assert((waited[1:] & ~waited[:2]) == 0)
             with m.If(waited.all()):
-                word = Cat(cell)[:PLACE_BITS][parts.config.lane_bits :]
+                word = Cat(cell)[: LISTED_CELL["offset"].bits][parts.config.lane_bits :]
                 m.d.comb += Assert(parts.end == parts.base + word)
 
 

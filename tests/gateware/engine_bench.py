@@ -26,9 +26,9 @@ from qcloop.array import (
     Region,
 )
 from qcloop.contract import operations
-from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX, TABLE_ENTRY
 from qcloop.contract.frames import Identity
-from qcloop.contract.operations import LISTED_BYTES, PLACE_BITS, Operation, Status
+from qcloop.contract.operations import LISTED_CELL, Operation, Status
 from qcloop.contract.types import I32, U8
 from qcloop.errors import QcloopError
 from qcloop.link.remote import RemoteArray
@@ -303,7 +303,7 @@ class Pair:
         settings = random_settings(draw)
         good = bytearray(operations.configure_request(settings, Positions(), self.config.lanes))
         start = operations.HEADER.size
-        tables = start + operations.TABLES_START + operations.ENTRY_BYTES * draw.randrange(settings.states)
+        tables = start + operations.TABLE_START + TABLE_ENTRY.size * draw.randrange(settings.states)
         place, value = draw.choice(
             (
                 (start, draw.randint(3, 255)),
@@ -413,13 +413,13 @@ class Pair:
             return
         end, most = (
             region.rows * self.config.array.row_words(region.cols) * self.config.lanes,
-            1 << PLACE_BITS,
+            LISTED_CELL["offset"].most + 1,
         )
         if end >= most:
             return
         places = [draw.randrange(end) for _ in range(5)]
         places[draw.randrange(5)] = draw.choice((end, min(end + draw.randint(0, 99), most - 1), most - 1))
-        body = b"".join(place.to_bytes(LISTED_BYTES, "little") for place in places)
+        body = b"".join(place.to_bytes(LISTED_CELL.size, "little") for place in places)
         self.refused(
             operations.request(Operation.PROGRAM, operations.encode_region(region) + body), Status.CELL
         )

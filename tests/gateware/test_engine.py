@@ -227,7 +227,7 @@ def refusals():
     yield from refused_settings()
     for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE, Operation.COUNTERS}:
         body = body_of(operation)
-        head_bytes = len(good) + operations.COUNT_BYTES * (operation in PRODUCTS)
+        head_bytes = len(good) + operations.COUNT.size * (operation in PRODUCTS)
         for length in range(head_bytes):
             yield operation, (good + body)[:length], Status.LENGTH
         if operation is not Operation.PROGRAM:

@@ -20,12 +20,12 @@ from qcloop.contract.frames import (
     Kind,
     cobs_encode,
 )
-from qcloop.contract.operations import HEADER, INFO_BYTES, Operation, Status
+from qcloop.contract.operations import HEADER, Operation, Status
 from qcloop_hdl.link.link import Link, LinkConfig
 from qcloop_sim.board import Ended
 
 INFO = operations.request(Operation.INFO)
-INFO_ANSWER = HEADER.size + INFO_BYTES
+INFO_ANSWER = HEADER.size + operations.INFO.size
 UNKNOWN = 99
 SETTINGS = ArraySettings(seed=5, mean=(100, 400, 900), spread=(16, 32, 80), reference=500)
 REGION = Region(0, 4, 5)
@@ -156,7 +156,7 @@ def test_boots_are_counted_once_each(closed):
 
 def test_requests_are_executed_and_answered(twin):
     (frame,) = twin.say(Kind.DATA, INFO)
-    assert frame.payload == HEADER.pack(Status.OK, INFO_BYTES) + twin.config.info.encode()
+    assert frame.payload == HEADER.pack(Status.OK, operations.INFO.size) + twin.config.info.encode()
     assert (frame.seq, frame.ack, frame.limit) == (0, 3, LINK.window + 3)
 
 
@@ -192,7 +192,7 @@ def test_every_frame_twice_executes_everything_once(twin):
         line = twin.frame(Kind.DATA, request).encode()
         for _ in range(3):
             twin.line(line)
-    status, size = HEADER.unpack_from(counted := twin.counters())
+    status, size = HEADER.unpack(counted := twin.counters())
     assert (status, size) == (Status.OK, len(counted) - HEADER.size)
     assert operations.decode_counters(counted[HEADER.size :]) == golden.counters()
     assert twin.faults[Fault.REPEATED] == 4 * len(requests)
@@ -233,7 +233,7 @@ def test_data_beyond_the_limit_is_dropped_and_answered_with_gap():
     assert identity.ack == expected == identity.limit
     # Acknowledged step by step, all answers come, each once.
     got = bytearray()
-    info = HEADER.pack(Status.OK, INFO_BYTES) + twin.config.info.encode()
+    info = HEADER.pack(Status.OK, operations.INFO.size) + twin.config.info.encode()
     rest = INFO[expected % 3 :] if expected % 3 else b""
     answers = (expected + len(rest)) // 3 * INFO_ANSWER
     for _ in range(100):
@@ -505,7 +505,7 @@ def requests(twin, random):
     if twin.engine.partial:
         size = HEADER.size - len(twin.engine.partial)
         if size <= 0:
-            size += HEADER.unpack_from(twin.engine.partial)[1]
+            size += HEADER.unpack(twin.engine.partial)[1]
         return bytes(min(size, MAX_PAYLOAD) if random.random() < 0.8 else random.randint(0, min(size, 480)))
     choice = random.random()
     if choice < 0.5:

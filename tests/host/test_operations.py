@@ -42,7 +42,7 @@ def opened(requests):
     """Return (opcode, operands) of each request, whose length field is checked."""
     parts = []
     for request in requests:
-        opcode, length = HEADER.unpack_from(request)
+        opcode, length = HEADER.unpack(request)
         operands = request[HEADER.size :]
         assert len(operands) == length <= MAX_LENGTH
         parts.append((opcode, operands))
@@ -173,7 +173,7 @@ def test_settings_are_fields_seeds_and_tables():
     # Level 0: 0xABC << 10 | 0x155; level 1: 0x001 << 10 | 0x3FF.
     tables = "55f12a ff0700"
     assert request == (hexadecimal("02 4600" + fields) + seeds(9, positions, lanes=4) + hexadecimal(tables))
-    assert operations.TABLES_START == 10 + 2 * 27
+    assert operations.TABLE_START == 10 + 2 * 27
 
 
 def test_settings_at_their_limits():
@@ -211,7 +211,7 @@ def test_lanes_that_no_generator_has_are_refused():
 def test_each_generator_follows_its_own_position_and_only_one_the_lanes():
     def sent(programming, read, lanes):
         request = operations.configure_request(SETTINGS, Positions(programming, read), lanes)
-        start = HEADER.size + operations.TABLES_START - 2 * SEED_BYTES
+        start = HEADER.size + operations.TABLE_START - 2 * SEED_BYTES
         return request[start : start + SEED_BYTES], request[start + SEED_BYTES : start + 2 * SEED_BYTES]
 
     base, later, noisier, wider = sent(0, 0, 2), sent(1, 0, 2), sent(0, 1, 2), sent(0, 0, 4)
@@ -289,7 +289,7 @@ def test_pieces_cover_the_cells_of_the_whole_in_order(rows, cols, lanes, most):
 
     whole = Region(6, rows, cols)
     covered, next_cell = [], 0
-    for part, cells in operations.pieces(whole, lanes, most):
+    for part, cells in operations.split_region(whole, lanes, most):
         assert part.rows * part.cols <= most
         assert (cells.start, cells.stop) == (next_cell, next_cell + part.rows * part.cols)
         next_cell = cells.stop
@@ -440,7 +440,7 @@ def test_counters_of_a_wrong_length_are_an_error(length):
 def test_info_is_written_out():
     expected = b"QCLP" + hexadecimal("02 04 2000 00010000 0002") + DIGEST[:16]
     assert INFO.encode() == expected
-    assert len(expected) == operations.INFO_BYTES
+    assert len(expected) == operations.INFO.size
     assert operations.configuration_digest(ARRAY, 512) == DIGEST
 
 

@@ -43,7 +43,7 @@ class FakeLink:
 
     def send(self, data):
         while data:
-            opcode, length = HEADER.unpack_from(data)
+            opcode, length = HEADER.unpack(data)
             operands, data = data[HEADER.size :][:length], data[HEADER.size + length :]
             status, results = self.answer(Operation(opcode), operands)
             self._answers += HEADER.pack(status, len(results)) + results

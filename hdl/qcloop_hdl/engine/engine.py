@@ -10,28 +10,25 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.contract.formats import CELL, CODE_BITS, CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX, TABLE_ENTRY
 from qcloop.contract.operations import (
-    CELL_BYTES,
-    COUNT_BYTES,
+    COUNT,
     COUNTER_BYTES,
     COUNTERS,
-    ENTRY_BYTES,
-    INFO_BYTES,
-    LISTED_BYTES,
+    INFO,
+    LISTED_CELL,
     NARROW_BYTES,
     NARROW_COLS,
     NARROW_ROWS,
-    PLACE_BITS,
     PRODUCT_BYTES,
-    REGION_BYTES,
-    TABLES_START,
+    REGION,
+    TABLE_START,
     Counter,
     Operation,
     Status,
 )
 from qcloop.contract.seeding import SEED_BYTES
-from qcloop.contract.types import MAX_ADC_BITS, MAX_ADC_SHIFT, Policy
+from qcloop.contract.types import SETTINGS
 from qcloop_hdl.array.counters import Event, EventCounters
 from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac, MacSettings
@@ -47,16 +44,8 @@ _REGIONS = (*_PRODUCTS, *_PROGRAMS, Operation.LOAD, Operation.READ)
 
 #: Bits of the fields of a region and of all other counts on the command port.
 _WORD = 16
-#: Highest value of the bytes of the settings that may not have any; see ``operations._SETTINGS``.
-_LIMITS = {
-    0: max(Policy),
-    2: MAX_ADC_BITS,
-    3: MAX_ADC_SHIFT,
-    5: CODE_MAX >> 8,
-    7: CODE_MAX >> 8,
-    9: SPREAD_MAX >> 8,
-}
-_SEEDS_START = TABLES_START - 2 * SEED_BYTES
+_LIMITS = {k: f.most for k, f in SETTINGS.byte_limits().items() if f.most < 255}
+_SEEDS_START = TABLE_START - 2 * SEED_BYTES
 
 
 def _above(value: Any, limit: int) -> Any:
@@ -111,7 +100,7 @@ class _Multiplier(wiring.Component):
 class Engine(Configured):
     """The array behind a byte stream: decoder, cell memory, generators, programmer and products.
 
-    Takes requests and gives answers in the layout of :mod:`qcloop.contract.operations`, one at a time and in order;
+    Takes requests and gives answers, see :mod:`qcloop.contract.operations`, one at a time and in order;
     computes what :class:`qcloop.array.GoldenArray` does. The first reason to refuse a request, in the order
     unknown, not configured, length, region, level and cell as they come, is its status: its operands are
     taken and dropped, and nothing changes.
@@ -283,7 +272,7 @@ class _Elaboration:
             m.d.sync += operand.eq(read.data)
 
         listed = self._is(Operation.PROGRAM)
-        m.d.comb += self.last_third.eq(self.third == Mux(listed, LISTED_BYTES, ENTRY_BYTES) - 1)
+        m.d.comb += self.last_third.eq(self.third == Mux(listed, LISTED_CELL.size, TABLE_ENTRY.size) - 1)
         tx = self.engine.tx
         m.d.comb += [self.engine.ready.eq(~self.sweeping), self.room.eq(~tx.valid | tx.ready)]
         with m.If(self.room):
@@ -313,7 +302,7 @@ class _Elaboration:
             m.d.sync += stage.eq(Mux(self.turn_stage, stage.rotate_left(1), Cat(stage[8:], self.byte)))
 
         counters = Mux(self._is(Operation.COUNTERS), COUNTERS * COUNTER_BYTES, product)
-        results = Mux(self._is(Operation.INFO), INFO_BYTES, counters)
+        results = Mux(self._is(Operation.INFO), INFO.size, counters)
         length = Mux(self.shift_length, Cat(self.remaining[8:], rx), results)
         with m.If(self.shift_length | self.keep_results | self.count_down):
             m.d.sync += self.remaining.eq(Mux(self.count_down, self.remaining - 1, length))
@@ -359,13 +348,13 @@ class _Elaboration:
         with m.State("DISPATCH"):
             self._dispatch()
         with m.State("HEADER"):
-            last = Mux(self._is(*_PRODUCTS), REGION_BYTES + COUNT_BYTES - 1, REGION_BYTES - 1)
+            last = Mux(self._is(*_PRODUCTS), REGION.size + COUNT.size - 1, REGION.size - 1)
             with m.If(self.remaining == 0):
                 self._refuse(Status.LENGTH)
             with m.Else():
                 self._take_operand()
                 m.d.comb += [
-                    self.shift_region.eq(self.take & (self.part < REGION_BYTES)),
+                    self.shift_region.eq(self.take & (self.part < REGION.size)),
                     self.shift_stage.eq(self.take),
                 ]
                 with m.If(self.take):
@@ -381,7 +370,7 @@ class _Elaboration:
 
     def _dispatch(self) -> None:
         m = self.m
-        shortest, longest = (TABLES_START + ENTRY_BYTES * states for states in (MIN_STATES, MAX_STATES))
+        shortest, longest = (TABLE_START + TABLE_ENTRY.size * states for states in (MIN_STATES, MAX_STATES))
         with m.If(self.status != Status.OK):
             m.next = "SWALLOW"
         with m.Elif(self._is(Operation.CONFIGURE)):
@@ -560,7 +549,7 @@ class _Elaboration:
                 m.d.sync += self.programmer.settings.states.eq(0)
 
     def _in_tables(self) -> Any:
-        return self._is(Operation.CONFIGURE) & (self.index >= TABLES_START)
+        return self._is(Operation.CONFIGURE) & (self.index >= TABLE_START)
 
     def _check_byte(self) -> None:
         m, byte = self.m, self.engine.rx.payload
@@ -587,7 +576,7 @@ class _Elaboration:
 
     def _place(self, byte: Any) -> Any:
         """Return the place of a listed cell whose second byte is there."""
-        return Cat(self.stage[8:], byte)[:PLACE_BITS]
+        return Cat(self.stage[8:], byte)[: LISTED_CELL["offset"].bits]
 
     def _word(self, byte: Any) -> Any:
         return self._place(byte)[self.config.lane_bits :]
@@ -651,7 +640,7 @@ class _Elaboration:
             for index, load in fields.items():
                 with m.Case(index):
                     m.d.sync += load
-        seeding = _above(self.index, _SEEDS_START - 1) & (self.index < TABLES_START)
+        seeding = _above(self.index, _SEEDS_START - 1) & (self.index < TABLE_START)
         second = _above(self.index, _SEEDS_START + SEED_BYTES - 1)
         m.d.comb += [
             self.programming_noise.seed.valid.eq(seeding & ~second),
@@ -681,7 +670,7 @@ class _Elaboration:
         m = self.m
         good = self.status == Status.OK
         products, reads = (self._delayed(self._is(*some)) for some in (_PRODUCTS, (Operation.READ,)))
-        sizes = Mux(self._is(Operation.READ), CELL_BYTES, COUNTER_BYTES)
+        sizes = Mux(self._is(Operation.READ), CELL.size, COUNTER_BYTES)
         size = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
         final = self.part == self._delayed(Mux(self._is(*_PRODUCTS), size, sizes)[:3] - 1)[:3]
         results = good & self._is(Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)

@@ -2,9 +2,8 @@
 
 from qcloop.array.golden import GoldenArray
 from qcloop.array.interface import Array, array_digest, stuck_cells
+from qcloop.contract.formats import MAX_SIDE, STUCK_LEVEL
 from qcloop.contract.types import (
-    MAX_SIDE,
-    STUCK_LEVEL,
     AdcStage,
     ArrayConfig,
     ArraySettings,

@@ -1,8 +1,8 @@
 """The array contract: what every backend computes, to the last integer.
 
 An *array* is a memory of emulated devices. Each cell holds a level (the state it was programmed to)
-and a conductance code ``g`` (what it really became). The golden model, the simulated gateware and a
-board implement :class:`Array`; for one configuration, one seed and one sequence of operations they
+and a conductance code ``g`` (the conductance that it got). The golden model, the simulated gateware and a
+board implement :class:`Array`. For one configuration, one seed and one sequence of operations they all
 return the same integers. ``docs/array.md`` states the contract in prose, for people who implement it.
 """
 
@@ -13,13 +13,12 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.compiled import largest  # many times as fast as NumPy for the few cells of a step
-from qcloop.contract.formats import CODE_MAX, LEVEL_MAX
+from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
+from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, STUCK_LEVEL
 from qcloop.contract.types import (
     I8,
     I16,
     I32,
-    STUCK_LEVEL,
     U8,
     ArrayConfig,
     ArraySettings,
@@ -30,21 +29,22 @@ from qcloop.contract.types import (
 )
 from qcloop.errors import ArrayError
 
-#: Fetches products that were asked for.
+#: Waits for products that were asked for, and returns them.
 Products = Callable[[], I32]
 
 
 class Array(ABC):
-    """A crossbar of emulated devices.
+    """A memory of emulated devices that multiplies vectors by their conductances.
 
-    The public methods check their arguments, raise ArrayError and change nothing where they are
-    wrong, and hand over to one protected method each; a backend implements only those. Words are
-    programmed contiguously from word 0; a product or a read of a word that was never programmed is
-    an error. A lane that was never programmed inside a programmed word is level 0, code 0.
+    Each public method checks its arguments and then calls one protected method; a backend implements only
+    the protected ones. Where an argument is wrong, ArrayError is raised and nothing is changed.
+
+    Words are programmed contiguously from word 0, and a product or a read of a word that was never
+    programmed is an error. A lane that was never programmed inside a programmed word has level 0 and code 0.
     """
 
-    #: Most vectors of a part of a batch (see :meth:`parts`); 0 where nothing is won by cutting.
-    part_size = 0
+    #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
+    micro_batch_size = 0
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
@@ -62,9 +62,9 @@ class Array(ABC):
         return self._settings
 
     def configure(self, settings: ArraySettings, positions: Positions | None = None) -> None:
-        """Load settings, put both generators at ``positions`` (default: the start), zero the counters.
+        """Load settings, put both generators at ``positions`` and set the counters to zero.
 
-        The cells keep their levels and codes.
+        The cells keep their levels and codes. Without ``positions`` the generators start at sample 0.
         """
         self._configure(settings, positions or Positions())
         self._settings = settings
@@ -74,7 +74,7 @@ class Array(ABC):
 
         Each attempt draws ``g = clip(mean[l] + ((spread[l] * z + 2^8) >> 9), 0, 1023)`` with the
         next sample ``z`` of stream 0. A cell whose level field is not below the number of states is
-        stuck: it keeps level and code; its samples are consumed, its attempts and pulses counted.
+        stuck: it keeps its level and code, but consumes samples, and its attempts and pulses are counted.
 
         Parameters
         ----------
@@ -90,15 +90,16 @@ class Array(ABC):
             raise ArrayError(f"a list of cells needs as many levels: {cells.shape} and {levels.shape} came")
         if len(cells) == 0:
             return
-        places: npt.NDArray[np.int64] = cells.astype(np.int64, copy=False)
-        if largest(places.view(np.uint64)) >= region.rows * region.cols:  # below zero is huge there
-            low = int(places.min())
+        indices: npt.NDArray[np.int64] = cells.astype(np.int64, copy=False)
+        # One test for both ends: an index below zero is a huge unsigned number.
+        if largest(indices.view(np.uint64)) >= region.rows * region.cols:
+            low = int(indices.min())
             raise ArrayError(
                 f"cells must be 0..{region.rows * region.cols - 1} in a region of {region.rows} x "
-                f"{region.cols}, not {low if low < 0 else int(places.max())}"
+                f"{region.cols}, not {low if low < 0 else int(indices.max())}"
             )
         self._check_levels(levels)
-        self._program(region, places, levels)
+        self._program(region, indices, levels)
 
     def program_block(self, region: Region, levels: U8) -> None:
         """Program every cell of a region, row by row; ``levels`` is (rows, cols) uint8."""
@@ -109,9 +110,9 @@ class Array(ABC):
         self._programmed_words = max(self._programmed_words, region.end(self.config))
 
     def load(self, region: Region, levels: U8, codes: I16) -> None:
-        """Write raw cells: no sample is drawn, nothing is counted.
+        """Write cells as they are: no sample is drawn and nothing is counted.
 
-        For restoring a checkpoint, and for making cells stuck (a level field of ``STUCK_LEVEL``).
+        This restores a checkpoint, and makes cells stuck (a level field of ``STUCK_LEVEL``).
         ``levels`` and ``codes`` are (rows, cols), uint8 and int16.
         """
         self._check_writable(region)
@@ -126,7 +127,7 @@ class Array(ABC):
         self._programmed_words = max(self._programmed_words, region.end(self.config))
 
     def forward(self, region: Region, x: U8, bits: int) -> I32:
-        """Return ``y[b, j] = sum_i x[b, i] * (g[i, j] - reference)``, through the ADC stage if set.
+        """Return ``y[b, j] = sum_i x[b, i] * (g[i, j] - reference)``, through the ADC stage if there is one.
 
         Parameters
         ----------
@@ -142,16 +143,17 @@ class Array(ABC):
         Notes
         -----
         With read noise, ``g`` is replaced for each vector by ``clip(g + ((read_spread * z + 2^8) >> 9),
-        0, 1023)``. One sample of stream 1 is consumed for each lane of each word read, unused lanes
-        included: vector by vector, then column block by column block, then row by row.
+        0, 1023)``. One sample of stream 1 is consumed for each lane of each word that is read, also for lanes
+        behind the last column. The order is: vector by vector, then column block by column block, then row by
+        row.
         """
         return self.start_forward(region, x, bits)()
 
     def start_forward(self, region: Region, x: U8, bits: int) -> Products:
-        """As :meth:`forward`, but the products are only asked for: calling what is returned fetches them.
+        """Ask for the products of :meth:`forward`; calling what is returned waits for them.
 
-        They are those of the cells as they are now, whatever is programmed before they are fetched; they need
-        not be fetched, nor in the order in which they were asked for.
+        They are the products of the cells as they are now, whatever is programmed before they are fetched.
+        Products may be fetched in any order, or never.
         """
         self._check_programmed(region)
         if bits not in (1, 8):
@@ -169,13 +171,13 @@ class Array(ABC):
         """Return ``e[b, i] = sum_j d[b, j] * (g[i, j] - reference)``.
 
         ``d`` is (n, cols) int8, the result (n, rows) int32. The ADC stage does not act here. Read noise
-        acts as in :meth:`forward`, but the words are read vector by vector, then row by row, then column
-        block by column block.
+        acts as in :meth:`forward`, but the order is: vector by vector, then row by row, then column block by
+        column block.
         """
         return self.start_backward(region, d)()
 
     def start_backward(self, region: Region, d: I8) -> Products:
-        """As :meth:`backward`, but the products are only asked for (see :meth:`start_forward`)."""
+        """Ask for the products of :meth:`backward`; calling what is returned waits for them."""
         self._check_programmed(region)
         if d.ndim != 2 or d.shape[1] != region.cols or d.dtype != np.int8:
             raise ArrayError(
@@ -183,18 +185,19 @@ class Array(ABC):
             )
         return self._start_backward(region, np.ascontiguousarray(d))
 
-    def parts(self, n: int) -> list[slice]:
-        """Return how a batch of ``n`` vectors is best cut: one part's products come as another's are used.
+    def micro_batches(self, n: int) -> list[slice]:
+        """Return the micro-batches into which a batch of ``n`` vectors is best cut.
 
-        However it is cut, the products are the same; but not with read noise, whose samples go by the order
-        of the vectors: it is one part then.
+        An array behind a link multiplies one micro-batch while the host works on another. The products do
+        not depend on the cut. With read noise they would, since its samples follow the order in which vectors
+        are multiplied; the batch is then one micro-batch.
         """
-        whole = self.part_size == 0 or self.settings.read_spread > 0
-        count = 1 if whole else max(1, -(-n // self.part_size))
+        whole = self.micro_batch_size == 0 or self.settings.read_spread > 0
+        count = 1 if whole else max(1, -(-n // self.micro_batch_size))
         return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
     def read(self, region: Region) -> tuple[U8, I16]:
-        """Return the (rows, cols) levels (uint8) and codes (int16) of a region; draws no noise."""
+        """Return the (rows, cols) levels (uint8) and codes (int16) of a region, without read noise."""
         self._check_programmed(region)
         return self._read(region)
 
@@ -204,9 +207,9 @@ class Array(ABC):
 
     @abstractmethod
     def positions(self) -> Positions:
-        """Return the next sample of each generator."""
+        """Return the position of each generator: the index of its next sample."""
 
-    # -- what a backend implements; arguments are checked ---------------------------------------
+    # -- what a backend implements; the arguments have been checked -----------------------------
 
     @abstractmethod
     def _configure(self, settings: ArraySettings, positions: Positions) -> None: ...
@@ -254,7 +257,8 @@ class Array(ABC):
             )
 
     def _check_programmed(self, region: Region) -> None:
-        if region in self._readable:  # once readable it stays so, and this is called for every product
+        # Each product comes here, and a region that was programmed once stays so: remembering them is faster.
+        if region in self._readable:
             return
         self._check_inside(region)
         if region.end(self.config) > self._programmed_words:

@@ -1,7 +1,6 @@
-"""Number formats of the array contract, for host and gateware alike.
+"""Number formats of the array contract, for host and gateware alike."""
 
-A cell is one 16-bit word: the level in the high 6 bits, the conductance code in the low 10.
-"""
+from qcloop.contract.fields import Field, Layout
 
 #: Level: unsigned; rises with conductance, level 0 is the lowest state.
 LEVEL_BITS = 6
@@ -9,10 +8,25 @@ LEVEL_MAX = (1 << LEVEL_BITS) - 1
 #: Conductance code: unsigned; one LSB is the profile's ``lsb``, 1/32 G0 for the built-in devices.
 CODE_BITS = 10
 CODE_MAX = (1 << CODE_BITS) - 1
-CELL_BITS = LEVEL_BITS + CODE_BITS
 #: Spread of a level, one standard deviation: unsigned, the low 4 bits are fractions of a code.
 SPREAD_BITS = 12
 SPREAD_FRACTION_BITS = 4
 SPREAD_MAX = (1 << SPREAD_BITS) - 1
 #: Number of conductance states.
 MIN_STATES, MAX_STATES = 2, 1 << LEVEL_BITS
+
+#: A cell as the memory holds it, one word of 16 bits.
+CELL = Layout(Field("code", CODE_BITS), Field("level", LEVEL_BITS))
+CELL_BITS = CELL.bits
+#: What a level is programmed to; 3 bytes in a table.
+TABLE_ENTRY = Layout(Field("mean", CODE_BITS), Field("spread", SPREAD_BITS))
+
+#: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
+#: 8192 * 255 * 1023 and 8192 * 128 * 1023 are below 2^31.
+MAX_SIDE = 8192
+#: Narrowest and widest converter, and its largest shift.
+MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
+#: Most attempts of a cell with policy ``VERIFY``.
+MAX_TRIES = 255
+#: Level field of a cell that was made stuck: never below the number of states.
+STUCK_LEVEL = LEVEL_MAX

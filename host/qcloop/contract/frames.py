@@ -24,12 +24,12 @@ last repetition are told by their ``attempt`` and ignored. So each request is ex
 its bytes are sent.
 """
 
-import struct
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
-from qcloop.contract.operations import INFO_BYTES, Info
+from qcloop.contract.fields import ByteLayout, Field
+from qcloop.contract.operations import INFO, Info
 from qcloop.errors import LinkError
 
 #: First bytes of an identity.
@@ -39,14 +39,23 @@ VERSION = 1
 #: Most payload bytes of a frame.
 MAX_PAYLOAD = 480
 
-_HEADER = struct.Struct("<BBBHHH")
-_CRC = struct.Struct("<I")
+#: Header of a frame.
+HEADER = ByteLayout(
+    Field("kind", 8),
+    Field("session", 8),
+    Field("attempt", 8),
+    Field("seq", 16),
+    Field("ack", 16),
+    Field("limit", 16),
+)
+#: What follows the payload.
+CRC = ByteLayout(Field("crc", 32))
 #: Bytes of a header and of a CRC.
-HEADER_BYTES, CRC_BYTES = _HEADER.size, _CRC.size
+HEADER_BYTES, CRC_BYTES = HEADER.size, CRC.size
 #: Most bytes of a frame before it is encoded.
 MAX_FRAME = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES
 #: Offsets count modulo this.
-OFFSETS = 1 << 16
+OFFSETS = HEADER["seq"].most + 1
 
 
 class Kind(IntEnum):
@@ -73,7 +82,7 @@ class Kind(IntEnum):
 
 
 class Fault(IntEnum):
-    """Places of the board's fault counters, 8 bits each; they stay at 255."""
+    """Indices of the board's fault counters, 8 bits each; they stay at 255."""
 
     #: Frames with a wrong CRC, too short or too long, or that no COBS encoder makes.
     DAMAGED = 0
@@ -94,9 +103,19 @@ def describe_faults(counts: tuple[int, ...]) -> str:
     return ", ".join(f"{count} {fault.name.lower()}" for fault, count in named if count) or "none"
 
 
-_IDENTITY = struct.Struct(f"<IBBHHHH{len(Fault)}B")
+#: What a board says of its link; the engine's INFO follows.
+IDENTITY = ByteLayout(
+    Field("magic", 32),
+    Field("version", 8),
+    Field("session", 8),
+    Field("boots", 16),
+    Field("request_buffer", 16),
+    Field("answer_buffer", 16),
+    Field("max_payload", 16),
+    *(Field(fault.name.lower(), 8) for fault in Fault),
+)
 #: Payload bytes of an identity.
-IDENTITY_BYTES = _IDENTITY.size + INFO_BYTES
+IDENTITY_BYTES = IDENTITY.size + INFO.size
 
 
 @dataclass(frozen=True)
@@ -118,7 +137,7 @@ class Identity:
     def encode(self) -> bytes:
         """Return the payload of an IDENTITY frame."""
         return (
-            _IDENTITY.pack(
+            IDENTITY.pack(
                 MAGIC,
                 VERSION,
                 self.session,
@@ -140,7 +159,7 @@ class Identity:
         """
         if len(payload) != IDENTITY_BYTES:
             raise LinkError(f"an identity must have {IDENTITY_BYTES} bytes, not {len(payload)}")
-        magic, version, session, boots, requests, answers, most, *faults = _IDENTITY.unpack_from(payload)
+        magic, version, session, boots, requests, answers, most, *faults = IDENTITY.unpack(payload)
         if magic != MAGIC:
             raise LinkError(f"the link's magic word must be {MAGIC:#010x}, not {magic:#010x}")
         if (version, most) != (VERSION, MAX_PAYLOAD):
@@ -148,7 +167,7 @@ class Identity:
                 f"this host speaks version {VERSION} of the link with {MAX_PAYLOAD} bytes a frame, the board "
                 f"version {version} with {most}: build both from one release"
             )
-        return cls(Info.decode(payload[_IDENTITY.size :]), boots, requests, answers, tuple(faults), session)
+        return cls(Info.decode(payload[IDENTITY.size :]), boots, requests, answers, tuple(faults), session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +184,9 @@ class Frame:
 
     def encode(self) -> bytes:
         """Return the bytes on the line, with the zero byte at their end."""
-        head = _HEADER.pack(self.kind, self.session, self.attempt, self.seq, self.ack, self.limit)
+        head = HEADER.pack(self.kind, self.session, self.attempt, self.seq, self.ack, self.limit)
         content = head + self.payload
-        return cobs_encode(content + _CRC.pack(zlib.crc32(content))) + b"\0"
+        return cobs_encode(content + CRC.pack(zlib.crc32(content))) + b"\0"
 
     @classmethod
     def decode(cls, encoded: bytes) -> "Frame":
@@ -178,10 +197,10 @@ class Frame:
             raise LinkError(
                 f"a frame must have {HEADER_BYTES + CRC_BYTES}..{MAX_FRAME} bytes, not {len(content)}"
             )
-        expected, found = zlib.crc32(content[:size]), _CRC.unpack_from(content, size)[0]
+        expected, found = zlib.crc32(content[:size]), CRC.unpack(content, size)[0]
         if found != expected:
             raise LinkError(f"the CRC of a frame must be {expected:#010x}, not {found:#010x}")
-        kind, session, attempt, seq, ack, limit = _HEADER.unpack_from(content)
+        kind, session, attempt, seq, ack, limit = HEADER.unpack(content)
         return cls(kind, session, attempt, seq, ack, limit, content[HEADER_BYTES:size])
 
 
@@ -205,14 +224,14 @@ def cobs_encode(content: bytes) -> bytes:
 def cobs_decode(encoded: bytes) -> bytes:
     """Return the content of encoded bytes; raises LinkError if no encoder makes them."""
     content = bytearray()
-    place, size = 0, len(encoded)
-    while place < size:
-        code = encoded[place]
-        end = place + code
+    start, size = 0, len(encoded)
+    while start < size:
+        code = encoded[start]
+        end = start + code
         if code == 0 or end > size:
             raise LinkError(f"a COBS run of {code} bytes must end within the frame's {size} bytes")
-        content += encoded[place + 1 : end]
+        content += encoded[start + 1 : end]
         if code != 255 and end < size:
             content.append(0)
-        place = end
+        start = end
     return bytes(content)

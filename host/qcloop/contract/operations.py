@@ -8,32 +8,30 @@ changes nothing and its answer has no results.
 operation       operands                                    results
 ==============  ==========================================  ======================================
 INFO            none                                        :class:`Info`
-CONFIGURE       settings, two generator seeds, tables       none
-PROGRAM         region, 3 bytes for each cell               none
+CONFIGURE       settings, two generator seeds, table        none
+PROGRAM         region, 2 bytes for each listed cell        none
 PROGRAM_BLOCK   region, a level for each cell, row by row   none
 LOAD            region, a cell word for each cell           none
-FORWARD1        region, count n, n packed 1-bit vectors     n * cols int32
-FORWARD8        region, count n, n * rows uint8             n * cols int32
-BACKWARD        region, count n, n * cols int8              n * rows int32
+FORWARD1        region, count n, n packed 1-bit vectors     n * cols products
+FORWARD8        region, count n, n * rows uint8             n * cols products
+BACKWARD        region, count n, n * cols int8              n * rows products
 READ            region                                      a cell word for each cell, row by row
 COUNTERS        none                                        all counters, 6 bytes each
 ==============  ==========================================  ======================================
 
-*Region*: base word, rows and columns, 16 bits each. *Cell word*: 16 bits, the level in the high 6 bits and
-the code in the low 10. *Cell of a list*: 24 bits, the level in the high 6 and in the low 18 its place,
-``word * lanes + lane`` counted from the region's first word; the lanes behind the last column are cells
-of their word like any other. *1-bit vector*: the first row in the least significant bit of the first
-byte, and as many bytes as that takes; the bits left over are ignored. *Settings*: policy, tries, ADC bits
-(0: no ADC) and ADC shift, 8 bits each; tolerance, reference and read spread, 16 bits each; then what the
-two generators are seeded with, 27 bytes each; then 24 bits for each level, the mean in the low 10 bits and
-the spread in the 12 above.
+The layouts are :data:`REGION`, :data:`qcloop.contract.formats.CELL` (a *cell word*), :data:`LISTED_CELL`,
+:data:`qcloop.contract.types.SETTINGS` and :data:`qcloop.contract.formats.TABLE_ENTRY`, one for each level. A
+*listed cell* is told by its offset from the region's first word, ``word * lanes + lane``; the lanes behind
+the last column are cells of their word like any other. A *1-bit vector* has the first row in the least
+significant bit of the first byte, and as many bytes as its rows take; the bits left over are ignored. A
+*product* is a signed integer of 3 or 4 bytes (see :func:`product_bytes`). A *generator seed* is what
+:func:`qcloop.contract.seeding.seed_bytes` returns.
 
 What CONFIGURE, PROGRAM and PROGRAM_BLOCK carry after the region is checked as a whole before it is
 executed, so it must fit into the engine's operand buffer. The functions here cut what is longer into
 several requests, which together do exactly what one would do.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -44,13 +42,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES
+from qcloop.contract.fields import ByteLayout, Field, Layout
+from qcloop.contract.formats import CELL, LEVEL_BITS, MAX_STATES, TABLE_ENTRY
 from qcloop.contract.generator import Stream, seed_state
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.contract.types import (
     I8,
     I16,
     I32,
+    SETTINGS,
     U8,
     ArrayConfig,
     ArraySettings,
@@ -83,7 +83,7 @@ class Operation(IntEnum):
 
 
 class Status(IntEnum):
-    """First byte of an answer: done, or the first reason found to refuse the request."""
+    """First byte of an answer: OK, or the first reason that was found to refuse the request."""
 
     OK = 0
     #: No such opcode.
@@ -102,7 +102,7 @@ class Status(IntEnum):
     PROGRAMMED = 7
     #: A level is not below the number of states.
     LEVEL = 8
-    #: A place is not in the words of the region.
+    #: The offset of a listed cell is not in the words of the region.
     CELL = 9
 
 
@@ -119,35 +119,40 @@ _REASONS = {
 }
 
 #: Opcode or status, and number of bytes that follow.
-HEADER = struct.Struct("<BH")
+HEADER = ByteLayout(Field("code", 8), Field("length", 16))
 #: Largest number of operand or result bytes.
-MAX_LENGTH = (1 << 16) - 1
-
-_REGION = struct.Struct("<HHH")
-_COUNT = struct.Struct("<H")
-_SETTINGS = struct.Struct("<BBBBHHH")
-_INFO = struct.Struct("<IBBHIH16s")
-
-#: Bytes of a region, and of the count of vectors that follows it in a product.
-REGION_BYTES, COUNT_BYTES = _REGION.size, _COUNT.size
-#: Operand bytes of CONFIGURE before the tables.
-TABLES_START = _SETTINGS.size + 2 * SEED_BYTES
-#: Bytes of a cell in a list, of a table entry, of a cell word, of a product and of INFO's results.
-LISTED_BYTES, ENTRY_BYTES, CELL_BYTES, PRODUCT_BYTES, INFO_BYTES = 2, 3, 2, 4, _INFO.size
-#: Bytes of a narrow product (see :func:`product_bytes`), most rows of a region whose FORWARD8 products are
-#: narrow, and most columns of one whose BACKWARD products are.
-NARROW_BYTES, NARROW_ROWS, NARROW_COLS = 3, 31, 63
-#: Bits of a place in a list of cells.
-PLACE_BITS = 10
+MAX_LENGTH = HEADER["length"].most
+#: First memory word, rows and columns.
+REGION = ByteLayout(Field("base", 16), Field("rows", 16), Field("cols", 16))
+#: What follows the region of a product: the number of vectors.
+COUNT = ByteLayout(Field("count", 16))
+#: A cell of PROGRAM's list.
+LISTED_CELL = Layout(Field("offset", 10), Field("level", LEVEL_BITS))
+#: What INFO answers.
+INFO = ByteLayout(
+    Field("magic", 32),
+    Field("version", 8),
+    Field("lanes", 8),
+    Field("side", 16),
+    Field("cells", 32),
+    Field("buffer", 16),
+    Field("digest", 128),
+)
+#: Operand bytes of CONFIGURE before the table.
+TABLE_START = SETTINGS.size + 2 * SEED_BYTES
+#: Bytes of a product, and of one that fits fewer (see :func:`product_bytes`).
+PRODUCT_BYTES, NARROW_BYTES = 4, 3
+#: Most rows of a region whose FORWARD8 products are narrow, and most columns of one whose BACKWARD ones are.
+NARROW_ROWS, NARROW_COLS = 31, 63
 #: Bytes of a counter; it wraps around.
 COUNTER_BYTES = 6
 
 
 class Counter(IntEnum):
-    """Places of the counters; those below ``SET`` are the attempts for each target level.
+    """Indices of the counters; those below ``SET`` are the attempts for each target level.
 
-    The gateware counts attempts and odd places in one half of a memory and even places in the other, and
-    each event in the other half than the one a clock before.
+    The gateware keeps the attempts and the odd events in one half of a memory, the even events in the other.
+    Of two events in successive clocks, one is in each half.
     """
 
     SET = MAX_STATES
@@ -196,7 +201,7 @@ class Info:
     def encode(self) -> bytes:
         """Return the results of an INFO operation."""
         array = self.array
-        return _INFO.pack(MAGIC, self.version, array.lanes, array.side, array.cells, self.buffer, self.digest)
+        return INFO.pack(MAGIC, self.version, array.lanes, array.side, array.cells, self.buffer, self.digest)
 
     @classmethod
     def decode(cls, results: bytes) -> "Info":
@@ -204,9 +209,9 @@ class Info:
 
         Raises ArrayError, which shows both values, where magic, version or digest are not ours.
         """
-        if len(results) != _INFO.size:
-            raise ArrayError(f"INFO must answer {_INFO.size} bytes, not {len(results)}: not a qcloop engine?")
-        magic, version, lanes, side, cells, buffer, digest = _INFO.unpack(results)
+        if len(results) != INFO.size:
+            raise ArrayError(f"INFO must answer {INFO.size} bytes, not {len(results)}: not a qcloop engine?")
+        magic, version, lanes, side, cells, buffer, digest = INFO.unpack(results)
         if magic != MAGIC:
             raise ArrayError(f"the magic word must be {MAGIC:#010x}, not {magic:#010x}: not a qcloop engine")
         if version != VERSION:
@@ -247,9 +252,9 @@ def check_status(status: int, operation: Operation) -> None:
 
 def encode_region(region: Region) -> bytes:
     """Return the bytes of a region; ArrayError when it starts beyond word 65535."""
-    if region.base >= 1 << 16:
-        raise ArrayError(f"a region must start below word {1 << 16}, not at {region.base}")
-    return _REGION.pack(region.base, region.rows, region.cols)
+    if region.base > REGION["base"].most:
+        raise ArrayError(f"a region must start below word {REGION['base'].most + 1}, not at {region.base}")
+    return REGION.pack(region.base, region.rows, region.cols)
 
 
 def configure_request(settings: ArraySettings, positions: Positions, lanes: int) -> bytes:
@@ -261,20 +266,13 @@ def configure_request(settings: ArraySettings, positions: Positions, lanes: int)
             (Stream.READ, positions.read, lanes),
         )
     )
-    operands = _SETTINGS.pack(
-        settings.policy,
-        settings.verify_tries,
-        settings.adc.bits if settings.adc else 0,
-        settings.adc.shift if settings.adc else 0,
-        settings.verify_tolerance,
-        settings.reference,
-        settings.read_spread,
-    )
-    entries = np.array(settings.mean, "<u4") | np.array(settings.spread, "<u4") << CODE_BITS
-    return request(Operation.CONFIGURE, operands + programming + read + _three_bytes(entries).tobytes())
+    mean, spread = np.array(settings.mean, "<u4"), np.array(settings.spread, "<u4")
+    table = _low_bytes(TABLE_ENTRY.join(mean=mean, spread=spread), TABLE_ENTRY.size)
+    settings_bytes = SETTINGS.pack_named(**settings.fields())
+    return request(Operation.CONFIGURE, settings_bytes + programming + read + table)
 
 
-def pieces(region: Region, lanes: int, most: int) -> Iterator[tuple[Region, slice]]:
+def split_region(region: Region, lanes: int, most: int) -> Iterator[tuple[Region, slice]]:
     """Cut a region into regions of at most ``most`` cells, in the order of its cells, row by row.
 
     Programming, loading or reading them one after the other is the same as doing the whole.
@@ -291,16 +289,17 @@ def pieces(region: Region, lanes: int, most: int) -> Iterator[tuple[Region, slic
         for row in range(0, region.rows, step):
             rows = min(step, region.rows - row)
             start = row * region.cols
-            part = Region(region.base + row * words, rows, region.cols)
-            yield part, slice(start, start + rows * region.cols)
+            yield (
+                Region(region.base + row * words, rows, region.cols),
+                slice(start, start + rows * region.cols),
+            )
         return
     step = most // lanes * lanes
     for row in range(region.rows):
         for col in range(0, region.cols, step):
             cols = min(step, region.cols - col)
             start = row * region.cols + col
-            part = Region(region.base + row * words + col // lanes, 1, cols)
-            yield part, slice(start, start + cols)
+            yield Region(region.base + row * words + col // lanes, 1, cols), slice(start, start + cols)
 
 
 def program_requests(
@@ -308,18 +307,18 @@ def program_requests(
 ) -> Iterator[bytes]:
     """Yield the requests that program a list of cells (see ``Array.program``); none for no cells.
 
-    A place has :data:`PLACE_BITS` bits: a larger region is cut into windows, and a request has cells of one.
-    So a list in the order of the cells takes the fewest.
+    An offset has few bits, so a larger region is cut into windows, and a request lists cells of one window. A
+    list in the order of the cells therefore takes the fewest requests.
     """
     windows, first = _windows(region, lanes)
     window = np.searchsorted(first, cells, "right") - 1
     inside = cells - first[window]
     cols = windows[0].cols  # where windows differ in that, they have one row
-    places = inside + inside // cols * (-cols % lanes)
-    listed = places.astype("<u2") | levels.astype("<u2") << PLACE_BITS
-    turns = [0, *(np.flatnonzero(np.diff(window)) + 1), len(cells)] if len(cells) else []
-    step = buffer // LISTED_BYTES
-    for start, end in pairwise(turns):
+    offsets = inside + inside // cols * (-cols % lanes)
+    listed = LISTED_CELL.join(offset=offsets.astype("<u2"), level=levels.astype("<u2"))
+    bounds = [0, *(np.flatnonzero(np.diff(window)) + 1), len(cells)] if len(cells) else []
+    step = buffer // LISTED_CELL.size
+    for start, end in pairwise(bounds):
         head = encode_region(windows[window[start]])
         for cut in range(start, end, step):
             yield request(Operation.PROGRAM, head + listed[cut : min(cut + step, end)].tobytes())
@@ -327,30 +326,30 @@ def program_requests(
 
 @lru_cache
 def _windows(region: Region, lanes: int) -> tuple[list[Region], npt.NDArray[np.int64]]:
-    """Cut a region into regions in which a place has :data:`PLACE_BITS` bits; also the first cell of each."""
-    places, stride = 1 << PLACE_BITS, -(-region.cols // lanes) * lanes
-    most = places // stride * region.cols if stride <= places else places
-    parts = list(pieces(region, lanes, most))
-    return [part for part, _ in parts], np.array([cells.start for _, cells in parts])
+    """Cut a region into regions whose cells all have an offset; also return the first cell of each."""
+    reach, stride = LISTED_CELL["offset"].most + 1, -(-region.cols // lanes) * lanes
+    most = reach // stride * region.cols if stride <= reach else reach
+    windows = list(split_region(region, lanes, most))
+    return [window for window, _ in windows], np.array([cells.start for _, cells in windows])
 
 
 def block_requests(region: Region, levels: U8, lanes: int, buffer: int) -> Iterator[bytes]:
     """Yield the requests that program a block; ``levels`` is (rows, cols)."""
     flat = levels.reshape(-1)
-    for part, cells in pieces(region, lanes, buffer):
+    for part, cells in split_region(region, lanes, buffer):
         yield request(Operation.PROGRAM_BLOCK, encode_region(part) + flat[cells].tobytes())
 
 
 def load_requests(region: Region, levels: U8, codes: I16, lanes: int) -> Iterator[bytes]:
     """Yield the requests that write raw cells; ``levels`` and ``codes`` are (rows, cols)."""
     flat = cell_words(levels, codes).reshape(-1)
-    for part, cells in pieces(region, lanes, (MAX_LENGTH - REGION_BYTES) // CELL_BYTES):
+    for part, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // CELL.size):
         yield request(Operation.LOAD, encode_region(part) + flat[cells].tobytes())
 
 
 def read_requests(region: Region, lanes: int) -> Iterator[bytes]:
     """Yield the requests that read cells, to be put together by :func:`decode_cells`."""
-    for part, _ in pieces(region, lanes, MAX_LENGTH // CELL_BYTES):
+    for part, _ in split_region(region, lanes, MAX_LENGTH // CELL.size):
         yield request(Operation.READ, encode_region(part))
 
 
@@ -371,11 +370,11 @@ def backward_requests(region: Region, d: I8) -> Iterator[bytes]:
 
 
 def _product_requests(operation: Operation, region: Region, vectors: U8, results: int) -> Iterator[bytes]:
-    operand_room = (MAX_LENGTH - REGION_BYTES - COUNT_BYTES) // vectors.shape[1]
+    operand_room = (MAX_LENGTH - REGION.size - COUNT.size) // vectors.shape[1]
     step = min(operand_room, MAX_LENGTH // (PRODUCT_BYTES * results))
     for start in range(0, len(vectors), step):
-        part = vectors[start : start + step]
-        yield request(operation, encode_region(region) + _COUNT.pack(len(part)) + part.tobytes())
+        some = vectors[start : start + step]
+        yield request(operation, encode_region(region) + COUNT.pack(len(some)) + some.tobytes())
 
 
 def product_bytes(operation: Operation, region: Region) -> int:
@@ -412,13 +411,13 @@ def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
 
     Raises ArrayError where there are more or fewer.
     """
-    if len(results) != CELL_BYTES * region.rows * region.cols:
+    if len(results) != CELL.size * region.rows * region.cols:
         raise ArrayError(
-            f"READ must answer {CELL_BYTES * region.rows * region.cols} bytes for {region.rows} x "
+            f"READ must answer {CELL.size * region.rows * region.cols} bytes for {region.rows} x "
             f"{region.cols} cells, not {len(results)}"
         )
     words = np.frombuffer(results, "<u2").reshape(region.rows, region.cols)
-    return (words >> CODE_BITS).astype(np.uint8), (words & CODE_MAX).astype(np.int16)
+    return CELL.part_of("level", words).astype(np.uint8), CELL.part_of("code", words).astype(np.int16)
 
 
 def decode_counters(results: bytes) -> Counters:
@@ -448,6 +447,6 @@ def positions_after(start: Positions, counters: Counters, settings: ArraySetting
     return Positions(start.programming + sum(counters.attempts), start.read + read)
 
 
-def _three_bytes(values: npt.NDArray[np.uint32]) -> U8:
-    """Return the low three bytes of little-endian values, (n, 3)."""
-    return np.ascontiguousarray(values.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3])
+def _low_bytes(values: npt.NDArray[np.uint32], size: int) -> bytes:
+    """Return the low bytes of little-endian values, so many of each."""
+    return values.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :size].tobytes()

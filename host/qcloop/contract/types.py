@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.formats import CODE_BITS, CODE_MAX, LEVEL_MAX, MAX_STATES, MIN_STATES, SPREAD_MAX
+from qcloop.contract.fields import ByteLayout, Field
+from qcloop.contract.formats import (
+    CELL,
+    CODE_MAX,
+    MAX_ADC_BITS,
+    MAX_ADC_SHIFT,
+    MAX_SIDE,
+    MAX_STATES,
+    MAX_TRIES,
+    MIN_ADC_BITS,
+    MIN_STATES,
+    SPREAD_MAX,
+)
 from qcloop.errors import ArrayError, ConfigError
 
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
-
-#: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
-#: 8192 * 255 * 1023 and 8192 * 128 * 1023 are below 2^31.
-MAX_SIDE = 8192
-
-#: Narrowest and widest converter, and its largest shift.
-MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
-
-#: Level field of a cell that :func:`stuck_cells` made stuck: never below the number of states.
-STUCK_LEVEL = LEVEL_MAX
 
 
 class Policy(IntEnum):
@@ -65,6 +67,8 @@ class ArrayConfig:
     cells: int = 1 << 19
     #: Most rows and most columns of a region: the length of the vector buffer.
     side: int = MAX_SIDE
+    #: Words that the memory holds for each cell: 1 is the cell alone, 2 is a second plane beside the cells.
+    planes: int = 1
 
     def __post_init__(self) -> None:
         if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
@@ -73,6 +77,8 @@ class ArrayConfig:
             raise ConfigError(f"capacity must be a multiple of {self.lanes} lanes, not {self.cells} cells")
         if not 1 <= self.side <= MAX_SIDE:
             raise ConfigError(f"the side of a region must be 1..{MAX_SIDE}, not {self.side}")
+        if self.planes not in (1, 2):
+            raise ConfigError(f"planes of the memory must be 1 or 2, not {self.planes}")
 
     @property
     def words(self) -> int:
@@ -139,6 +145,18 @@ class AdcStage:
         return self.shift + (8 if input_bits == 8 else 0)
 
 
+#: The settings as CONFIGURE carries them; the tables of the levels follow them.
+SETTINGS = ByteLayout(
+    Field("policy", 8, limit=max(Policy)),
+    Field("tries", 8, least=1, limit=MAX_TRIES),
+    Field("adc_bits", 8, least=MIN_ADC_BITS, limit=MAX_ADC_BITS, zero_is_off=True),
+    Field("adc_shift", 8, limit=MAX_ADC_SHIFT),
+    Field("tolerance", 16, limit=CODE_MAX),
+    Field("reference", 16, limit=CODE_MAX),
+    Field("read_spread", 16, limit=SPREAD_MAX),
+)
+
+
 @dataclass(frozen=True)
 class ArraySettings:
     """What :meth:`Array.configure` loads at run time. Raises ConfigError when out of range."""
@@ -168,15 +186,30 @@ class ArraySettings:
         for level, (mean, spread) in enumerate(zip(self.mean, self.spread, strict=True)):
             _check_range(f"mean code of level {level}", mean, 0, CODE_MAX)
             _check_range(f"spread of level {level}", spread, 0, SPREAD_MAX)
-        _check_range("reference code", self.reference, 0, CODE_MAX)
-        _check_range("read spread", self.read_spread, 0, SPREAD_MAX)
-        _check_range("verify tolerance (codes)", self.verify_tolerance, 0, CODE_MAX)
-        _check_range("verify tries", self.verify_tries, 1, 255)
+        for what, name, value in (
+            ("reference code", "reference", self.reference),
+            ("read spread", "read_spread", self.read_spread),
+            ("verify tolerance (codes)", "tolerance", self.verify_tolerance),
+            ("verify tries", "tries", self.verify_tries),
+        ):
+            _check_range(what, value, SETTINGS[name].least, SETTINGS[name].most)
 
     @property
     def states(self) -> int:
         """Number of conductance states."""
         return len(self.mean)
+
+    def fields(self) -> dict[str, int]:
+        """Return the values of :data:`SETTINGS`."""
+        return {
+            "policy": self.policy,
+            "tries": self.verify_tries,
+            "adc_bits": self.adc.bits if self.adc else 0,
+            "adc_shift": self.adc.shift if self.adc else 0,
+            "tolerance": self.verify_tolerance,
+            "reference": self.reference,
+            "read_spread": self.read_spread,
+        }
 
 
 def _check_range(what: str, value: int, low: int, high: int) -> None:
@@ -238,6 +271,6 @@ def pulse_cost(old: int | None, new: int, states: int, policy: Policy) -> tuple[
 
 
 def cell_words(levels: U8, codes: I16) -> npt.NDArray[np.uint16]:
-    """Return cells as they are stored: ``level << 10 | code``, little-endian, in the shape of both."""
-    words: npt.NDArray[np.uint16] = levels.astype("<u2") << CODE_BITS | codes.astype("<u2")
+    """Return cells as they are stored, see :data:`CELL`, little-endian, in the shape of both."""
+    words: npt.NDArray[np.uint16] = CELL.join(code=codes.astype("<u2"), level=levels.astype("<u2"))
     return words.astype("<u2", copy=False)  # an operation returns the machine's byte order

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop import __version__
-from qcloop.contract.types import STUCK_LEVEL, Counters, Policy, Region
+from qcloop.contract.formats import STUCK_LEVEL
+from qcloop.contract.types import Counters, Policy, Region
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.physics import Cost, cost
 from qcloop.data import Dataset

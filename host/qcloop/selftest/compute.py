@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from qcloop.array.generator import Grng16
-from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX, STUCK_LEVEL
 from qcloop.contract.generator import POSITION_MAX, SEED_MAX, Stream
-from qcloop.contract.types import I8, I16, STUCK_LEVEL, U8, AdcStage, ArraySettings, Policy, Positions, Region
+from qcloop.contract.types import I8, I16, U8, AdcStage, ArraySettings, Policy, Positions, Region
 from qcloop.selftest.bench import Bench, Findings, described, settings_of
 
 #: Samples z from (seed, stream, position), computed apart from this package when GRNG16 was defined;

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from qcloop.array import Array, array_digest
 from qcloop.array.generator import Grng16
+from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.contract.generator import Stream
-from qcloop.contract.types import STUCK_LEVEL, U8, Counters, Positions
+from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar.crossbar import F64
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.data import Dataset, encode_inputs, shift_images

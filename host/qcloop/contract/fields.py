@@ -1,0 +1,142 @@
+"""Layouts of what host and board exchange: the name, width, offset and limits of each field, stated once.
+
+The encoder and the decoder on the host, the gateware and the tests of the documentation all read them. A
+further field is a further row of its layout.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from qcloop.errors import ConfigError
+
+_CODES = {8: "B", 16: "H", 32: "I"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """An unsigned integer of so many bits. ConfigError for limits that do not fit them."""
+
+    name: str
+    bits: int
+    #: Smallest value.
+    least: int = 0
+    #: Largest value; None is all that the bits hold.
+    limit: int | None = None
+    #: 0 is allowed below ``least``, too: it switches off what the field sets.
+    zero_is_off: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits < 1 or not 0 <= self.least <= self.most < 1 << self.bits:
+            raise ConfigError(
+                f"field {self.name} must have limits within its {self.bits} bits, not "
+                f"{self.least}..{self.most}"
+            )
+
+    @property
+    def most(self) -> int:
+        """Largest value."""
+        return (1 << self.bits) - 1 if self.limit is None else self.limit
+
+    def holds(self, value: int) -> bool:
+        """Return whether a value is within the limits."""
+        return self.least <= value <= self.most or (value == 0 and self.zero_is_off)
+
+
+class Layout:
+    """Fields one after the other from the least significant bit on, without gaps; bytes are little-endian.
+
+    Parameters
+    ----------
+    *fields : Field
+        In their order. ConfigError where two have one name.
+    """
+
+    def __init__(self, *fields: Field) -> None:
+        self._fields = {field.name: field for field in fields}
+        if len(self._fields) != len(fields):
+            raise ConfigError(f"fields must have different names, not {[field.name for field in fields]}")
+        ends = list(accumulate(field.bits for field in fields))
+        self._shifts = dict(zip(self._fields, [0, *ends], strict=False))
+        #: Bits of all fields.
+        self.bits = ends[-1]
+        #: Bytes that hold them; the bits left over are 0.
+        self.size = -(-self.bits // 8)
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self._fields.values())
+
+    def __getitem__(self, name: str) -> Field:
+        return self._fields[name]
+
+    def shift(self, name: str) -> int:
+        """Return the lowest bit of a field."""
+        return self._shifts[name]
+
+    def join(self, **values: Any) -> Any:
+        """Return one integer made of a value for each field; NumPy arrays of unsigned words do as well."""
+        if values.keys() != self._fields.keys():
+            raise KeyError(f"values are needed for {list(self._fields)}, not for {list(values)}")
+        joined: Any = 0
+        for name, value in values.items():
+            joined = joined | value << self._shifts[name]
+        return joined
+
+    def part_of(self, name: str, joined: Any) -> Any:
+        """Return a field of such an integer, or of an array of them."""
+        return joined >> self._shifts[name] & (1 << self._fields[name].bits) - 1
+
+
+class ByteLayout(Layout):
+    """A layout whose fields are whole bytes: integers of 8, 16 or 32 bits, and texts of any other length."""
+
+    def __init__(self, *fields: Field) -> None:
+        super().__init__(*fields)
+        if odd := [field.name for field in fields if field.bits % 8]:
+            raise ConfigError(f"fields must be whole bytes, but {', '.join(odd)} are not")
+        self._struct = struct.Struct("<" + "".join(_CODES.get(f.bits, f"{f.bits // 8}s") for f in fields))
+
+    def offset(self, name: str) -> int:
+        """Return the first byte of a field."""
+        return self.shift(name) // 8
+
+    def last(self, name: str) -> int:
+        """Return the last byte of a field."""
+        return self.offset(name) + self[name].bits // 8 - 1
+
+    def pack(self, *values: int | bytes) -> bytes:
+        """Return the bytes of values, one for each field, in the order of the fields."""
+        return self._struct.pack(*values)
+
+    def pack_named(self, **values: int | bytes) -> bytes:
+        """Return the bytes of a value for each field; KeyError unless exactly these are given."""
+        if values.keys() != self._fields.keys():
+            raise KeyError(f"values are needed for {list(self._fields)}, not for {list(values)}")
+        return self._struct.pack(*(values[name] for name in self._fields))
+
+    def unpack(self, content: bytes, start: int = 0) -> tuple[Any, ...]:
+        """Return the values in the order of the fields, of the bytes from ``start`` on."""
+        return self._struct.unpack_from(content, start)
+
+    def byte_limits(self) -> dict[int, Field]:
+        """Return the limits of each byte that has any, by its offset: values are within limits if these are.
+
+        So the gateware checks bytes as they come. ConfigError for a field of several bytes that its high byte
+        does not decide about: its limits must be 0 and a multiple of 256 less one.
+        """
+        found = {}
+        for field in self:
+            unit = 1 << (field.bits - 8)
+            if (field.least, field.most) == (0, (1 << field.bits) - 1):
+                continue
+            if unit > 1 and (field.least or (field.most + 1) % unit):
+                raise ConfigError(
+                    f"field {field.name} is checked by its high byte: its limits must be 0 and a multiple of "
+                    f"{unit} less one, not {field.least} and {field.most}"
+                )
+            found[self.last(field.name)] = Field(
+                field.name, 8, field.least, field.most // unit, field.zero_is_off
+            )
+        return found
