@@ -1,4 +1,4 @@
-"""Proofs with sby and z3, both installed by pip."""
+"""Proofs with sby and Yices, both installed by pip."""
 
 import os
 import subprocess
@@ -23,14 +23,14 @@ def sby(tmp_path: Path) -> Callable[..., str]:
     ``mode`` is prove (by k-induction), bmc or cover, ``depth`` the number of clocks. The inputs of the
     component are free. The log of a run that does not pass is printed.
     """
-    missing = [name for name in ("yowasp-sby", *_YOWASP.values(), "z3") if find_tool(name) is None]
+    missing = [name for name in ("yowasp-sby", *_YOWASP.values(), "yices-smt2") if find_tool(name) is None]
     if missing:
         pytest.skip(f"missing: {', '.join(missing)}")
 
     def run(component: Any, *, mode: str = "prove", depth: int = 2) -> str:
         (tmp_path / "top.il").write_text(rtlil.convert(component, name="top"))
         (tmp_path / "top.sby").write_text(
-            f"[options]\nmode {mode}\ndepth {depth}\n[engines]\nsmtbmc z3\n"
+            f"[options]\nmode {mode}\ndepth {depth}\n[engines]\nsmtbmc yices\n"
             "[script]\nread_rtlil top.il\nprep -top top\n[files]\ntop.il\n"
         )
         command = [find_tool("yowasp-sby"), "-f", "top.sby"]
