@@ -2,8 +2,8 @@
 
 Micromachines 2020, 11, 427: Pt/HfOx/Pt devices with 32 half-integer conductance states, 16 G0 down to
 0.5 G0; G = (1 - k n) f(mu, sigma^2) at pulse stage n with mu = 16.5 - 0.5 n, k = 0.03, and sigma = 1
-(sample A, pre-treated) or 4 (sample B, untreated). The equation can be read in several ways, and
-measured figures contradict some; ``docs/physics.md`` weighs them.
+(sample A, pre-treated) or 4 (sample B, untreated). The equation can be understood in four ways, called its
+readings; three of them contradict some of the paper's measurements. ``docs/physics.md`` compares them.
 """
 
 from math import isfinite, log, sqrt
@@ -15,7 +15,7 @@ from qcloop.device.profile import DeviceProfile, PulseTrain, check_states
 from qcloop.errors import DeviceError
 
 PAPER = "Micromachines 2020, 11, 427"
-VARIATION_RANGE = 0.03  # k
+VARIATION_RANGE = 0.03  # k of Equation (1)
 SIGMA = {"ideal": 0.0, "A": 1.0, "B": 4.0}
 #: Full width at half maximum at stages 5 and 29, in G0 (Figure 3c to 3f).
 FWHM = {"ideal": (0.0, 0.0), "A": (4.4, 1.2), "B": (5.5, 2.3)}
@@ -23,13 +23,13 @@ FWHM_STAGES = (5, 29)
 FWHM_PER_SIGMA = 2 * sqrt(2 * log(2))
 
 BUILTIN_NAMES = tuple(SIGMA)
-#: ``spread-variance`` first: the default, and the reading that gives the paper's Figure 5d.
+#: The first one, ``spread-variance``, is the default.
 READINGS = ("spread-variance", "spread", "literal", "measured")
 DEFAULT_READING = READINGS[0]
 
 PAPER_STATES = 32
 _TREATMENT = {"ideal": "no fluctuation", "A": "sample A, pre-treated", "B": "sample B, untreated"}
-#: 13 amplitudes in steps of 20 mV, then 19 in steps of 40 mV.
+#: Amplitudes of the 32 RESET pulses: 13 in steps of 20 mV, then 19 in steps of 40 mV.
 _RESET_MILLIVOLTS = tuple(range(600, 841, 20)) + tuple(range(880, 1601, 40))
 
 
@@ -42,20 +42,21 @@ def builtin(
     ----------
     name : {"ideal", "A", "B"}
     states : int
-        2..64. With other numbers than 32, mu is evenly spaced from 16 G0 to 0.5 G0 (to 0.25 G0 for 64),
+        2..64. For other numbers than 32, mu is evenly spaced from 16 G0 to 0.5 G0 (to 0.25 G0 for 64),
         and k n becomes k n * 32 / states, so that 1 - k n stays positive.
     reading : str
-        One of ``READINGS``, as mean and standard deviation at stage n:
-        ``spread-variance`` mu and (1 - k n) sqrt(sigma); ``spread`` mu and (1 - k n) sigma;
-        ``literal`` (1 - k n) mu and (1 - k n) sigma; ``measured`` mu, and the spread from the measured
-        FWHM at stages 5 and 29, linear over the stage.
+        One of ``READINGS``. Mean and standard deviation at stage n are: mu and (1 - k n) sqrt(sigma) for
+        ``spread-variance``; mu and (1 - k n) sigma for ``spread``; (1 - k n) mu and (1 - k n) sigma for
+        ``literal``; for ``measured``, mu and the spread that follows from the measured full width at half
+        maximum at stages 5 and 29, linear over the stage.
     sigma : float, optional
-        In place of the device's own sigma in Equation (1), in G0 (``spread-variance``: in G0^2).
+        Sigma of Equation (1), instead of the device's own, in G0 (for ``spread-variance`` in G0^2).
 
     Raises
     ------
     DeviceError
-        If name, states or reading is unknown, or sigma is negative, not finite or without meaning.
+        If name, states or reading is unknown, or if sigma is negative, not finite, or given together with
+        the reading ``measured``, which does not use it.
     """
     if name not in SIGMA:
         raise DeviceError(f"unknown device '{name}': expected one of {', '.join(BUILTIN_NAMES)}")
@@ -100,7 +101,7 @@ def _check_sigma(sigma: float, reading: str) -> None:
 
 
 def _pulses(states: int) -> PulseTrain:
-    """Return the paper's pulses; for other numbers of states the ramp is interpolated over the stage."""
+    """Return the paper's pulses; for other numbers than 32 states the amplitudes are interpolated."""
     stage = np.arange(1, states + 1) * (PAPER_STATES / states)
     millivolts = np.interp(stage, np.arange(1, PAPER_STATES + 1), _RESET_MILLIVOLTS)
     return PulseTrain(

@@ -1,4 +1,4 @@
-"""Cycles of a device as it would be measured: one conductance at each pulse stage."""
+"""Simulated measurements of a device: cycles with one conductance at each pulse stage."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from qcloop.errors import DeviceError
 
 
 def simulate_cycles(profile: DeviceProfile, cycles: int, seed: int) -> F64:
-    """Return what an array of this device gives when a cell is taken through its stages again and again.
+    """Return the conductances of a cell that is programmed to all its levels, cycle after cycle.
 
-    A cycle goes from the highest level (stage 1) down to level 0. The codes are those of the array
-    contract, ``clip(mean + ((spread * z + 2^8) >> 9), 0, 1023)``, with the samples z of the programming
-    stream in order of time.
+    A cycle goes from the highest level (stage 1) down to level 0. The codes are drawn as the array
+    contract defines, ``clip(mean + ((spread * z + 2^8) >> 9), 0, 1023)``. The samples z are those of the
+    programming stream, in their order.
 
     Parameters
     ----------

@@ -5,17 +5,17 @@ import math
 from qcloop.device.profile import DeviceProfile
 from qcloop.errors import DeviceError
 
-#: Least columns of a drawing.
+#: Fewest columns of a drawing.
 MIN_WIDTH = 40
 
 _MEAN, _SPREAD = "█", "▒"
 _MARGIN = "level stage "
-#: Columns of the axis between two ticks, at least.
+#: Fewest columns of the axis between two ticks.
 _TICK_COLUMNS = 8
 
 
 def profile_title(profile: DeviceProfile) -> str:
-    """Return one line on what a profile is: name, number of states, reading."""
+    """Return one line that describes a profile: name, number of states, reading."""
     distinct = profile.distinct_states
     parts = [f"{profile.states} states" + ("" if distinct == profile.states else f" ({distinct} distinct)")]
     if profile.reading:
@@ -71,7 +71,7 @@ def _fixed(value: float, lsb: float) -> str:
 
 
 def draw_profile(profile: DeviceProfile, width: int = 72) -> str:
-    """Return a drawing of a device: a row a level, the highest conductance first.
+    """Return a drawing of a device with a row for each level, the highest conductance first.
 
     Each row marks the mean (a full block) and the range of one standard deviation on either side of
     it (shaded; cut off at 0) on a common axis of conductance.
@@ -111,7 +111,7 @@ def _bar(mean: float, spread: float, scale: float, columns: int) -> str:
 
 
 def _axis(ticks: list[float], scale: float, columns: int) -> list[str]:
-    """Return the axis and its labels, each label centred below its tick where there is room."""
+    """Return the axis and its labels, each label centred below its tick if there is room."""
     line = ["─"] * columns
     labels = [" "] * (len(_MARGIN) + 1 + columns)
     for tick in ticks:
@@ -125,6 +125,6 @@ def _axis(ticks: list[float], scale: float, columns: int) -> list[str]:
 
 
 def _tick_step(top: float, most: int) -> float:
-    """Return the smallest step of 1, 2 or 5 times a power of ten that needs at most ``most`` of them."""
+    """Return the smallest step of 1, 2 or 5 times a power of ten with which ``most`` steps reach ``top``."""
     power = 10.0 ** math.floor(math.log10(top / most))
     return next(factor * power for factor in (1, 2, 5, 10) if math.ceil(top / (factor * power)) <= most)

@@ -63,18 +63,18 @@ def load_profile(path: str | os.PathLike[str]) -> DeviceProfile:
 
 
 def profile_to_dict(profile: DeviceProfile) -> dict[str, Any]:
-    """Return a profile as plain values for TOML; what is None is left out."""
+    """Return a profile as plain values for TOML; fields that are None are left out."""
     plain: dict[str, Any] = _plain(asdict(profile))
     return plain
 
 
 def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
-    """Return the profile that :func:`profile_to_dict` made ``values`` of.
+    """Return the profile of which :func:`profile_to_dict` made ``values``.
 
     Raises
     ------
     DeviceError
-        For a key that is unknown, missing or of the wrong type, and as :class:`DeviceProfile` does.
+        If a key is unknown, missing or of the wrong type, or if :class:`DeviceProfile` refuses the values.
     """
     _check_keys(values, _PROFILE_KEYS, "")
     pulses = values.get("pulses")
@@ -94,13 +94,14 @@ def resolve_device(
     Parameters
     ----------
     device : str
-        One of :data:`BUILTIN_NAMES`, else the path of a file.
+        One of :data:`BUILTIN_NAMES`, or the path of a file.
     states : int, optional
-        Number of states: 32 if left out for a built-in device; a file states its own.
+        Number of states of a built-in device, 32 if left out. A file states its own number, which must be
+        the same.
     reading : str, optional
-        One of :data:`READINGS`, for a built-in device only; a file may only be given its own.
+        One of :data:`READINGS`, for a built-in device. For a file it must be the file's own.
     sigma : float, optional
-        Sigma of Equation (1) in place of the device's own, for a built-in device only.
+        Sigma of Equation (1), instead of the device's own; for a built-in device only.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def resolve_device(
     return profile
 
 
-#: Keys of a file; all but the optional ones are required, so that no figure comes from another device.
+#: Keys of a file. All but the optional ones are required: a default would be a figure of another device.
 _PROFILE_KEYS = tuple(field.name for field in fields(DeviceProfile))
 _PULSE_KEYS = tuple(field.name for field in fields(PulseTrain))
 _OPTIONAL_KEYS = ("reading", "pulses")

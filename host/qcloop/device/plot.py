@@ -14,16 +14,16 @@ from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_png
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Most half-integer states that are drawn as a grid; beyond, the lines would run together.
+#: Most half-integer states that are drawn as a grid; with more, the lines would run together.
 _MOST_GRID_LINES = 80
 
 
 def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
     """Draw a device into a PNG file, whatever the suffix of its name.
 
-    On the left the conductance against the pulse stage, with a band of one standard deviation on either
-    side and the nominal half-integer conductances (multiples of G0 / 2) as a grid; on the right the
-    spread of each stage.
+    The left panel shows the conductance against the pulse stage, with a band of one standard deviation on
+    either side, and the nominal half-integer conductances (multiples of G0 / 2) as a grid. The right panel
+    shows the spread of each stage.
 
     Raises
     ------

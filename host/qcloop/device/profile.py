@@ -23,7 +23,7 @@ G0_SIEMENS = 77.5e-6
 #: Units of conductance that a profile may state, in siemens.
 UNITS = {"G0": G0_SIEMENS, "S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 
-#: A name goes into titles and names of files.
+#: What a name may be: it becomes a piece of titles and of names of files.
 _NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
 
 
@@ -31,8 +31,8 @@ _NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
 class PulseTrain:
     """The programming pulses of a device that goes up by SET and down by a ramp of RESET pulses.
 
-    The defaults are those of Micromachines 2020, 11, 427, section 3. Raises DeviceError for values
-    that are not positive and finite.
+    The defaults come from Micromachines 2020, 11, 427, section 3. Raises DeviceError if a value is not
+    positive and finite.
     """
 
     #: Magnitude of RESET pulse n = 1..states, in volts (the pulses themselves are negative).
@@ -65,14 +65,15 @@ class PulseTrain:
 class DeviceProfile:
     """Mean and spread of the conductance of each state of a device.
 
-    Programming level ``l`` draws a conductance from a normal distribution of mean ``mean[l]`` and
-    standard deviation ``spread[l]``, clipped to the range of the conductance codes. The table need
-    not be monotone. Any sequence of numbers is accepted for the tables and kept as floats.
+    Programming a cell to level ``l`` draws a conductance from a normal distribution of mean ``mean[l]`` and
+    standard deviation ``spread[l]``, clipped to the range of the conductance codes. The means
+    need not rise from level to level. The tables may be given as any sequences of numbers.
 
     Raises
     ------
     DeviceError
-        If a value is out of range, does not fit its code at this ``lsb``, or the parts do not match.
+        If a value is out of range or does not fit its code at this ``lsb``, or if the lengths of the tables
+        differ.
     """
 
     #: Short name: 1..64 letters, digits, spaces or ``_ . + -``.
@@ -87,9 +88,9 @@ class DeviceProfile:
     mean: tuple[float, ...]
     #: Programming fluctuation of each level in ``unit``: one standard deviation.
     spread: tuple[float, ...]
-    #: How the paper's Equation (1) was read; None for a device that does not come from it.
+    #: The reading of the paper's Equation (1); None for a device that does not come from it.
     reading: str | None = None
-    #: For counting time and energy; None where they are not known.
+    #: The pulses, from which time and energy are computed; None if they are not known.
     pulses: PulseTrain | None = None
 
     def __post_init__(self) -> None:
@@ -142,11 +143,11 @@ class DeviceProfile:
             )
 
     def _codes(self, table: tuple[float, ...], steps: int) -> F64:
-        with np.errstate(over="ignore"):  # infinity is too large as well
+        with np.errstate(over="ignore"):  # infinity is then refused as too large
             return np.rint(np.array(table) / self.lsb * steps)
 
     def _fitting_lsb(self) -> float:
-        """Return the smallest lsb of three digits at which both tables fit their codes."""
+        """Return the smallest lsb, rounded up to three digits, with which both tables fit their codes."""
         least = max(max(self.mean) / CODE_MAX, max(self.spread) / SPREAD_MAX * 2**SPREAD_FRACTION_BITS)
         digit = 10.0 ** (math.floor(math.log10(least)) - 2)
         lsb: float = math.ceil(least / digit) * digit
@@ -169,7 +170,7 @@ class DeviceProfile:
 
     @property
     def distinct_states(self) -> int:
-        """Number of states that a noiseless array can tell apart: the distinct mean codes."""
+        """Number of distinct mean codes: the states that an array without fluctuation can tell apart."""
         return len(np.unique(self.mean_codes))
 
     @property
@@ -182,10 +183,10 @@ class DeviceProfile:
         return np.array(self.mean) * self.siemens_per_unit
 
     def array_settings(self, seed: int, **others: Any) -> ArraySettings:
-        """Return settings of an array of such devices; the reference is the middle of the range of codes.
+        """Return settings of an array of such devices.
 
-        ``others`` are further fields of :class:`qcloop.contract.types.ArraySettings`; ConfigError where one
-        is out of range.
+        The reference is the middle between the smallest and the largest mean code. ``others`` are further
+        fields of :class:`qcloop.contract.types.ArraySettings`. Raises ConfigError if one is out of range.
         """
         mean = tuple(int(code) for code in self.mean_codes)
         spread = tuple(int(code) for code in self.spread_codes)
@@ -193,7 +194,7 @@ class DeviceProfile:
         return replace(settings, **others)
 
     def stage(self, level: int) -> int:
-        """Return the pulse stage n = 1..states of a level: RESET pulses from ON down to it.
+        """Return the pulse stage n = 1..states of a level: the number of RESET pulses from ON down to it.
 
         Raises DeviceError if there is no such level.
         """

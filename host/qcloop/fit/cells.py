@@ -1,4 +1,4 @@
-"""Files of measurements as rows of cells, whatever their kind: text, Excel, MATLAB."""
+"""Files of measurements (text, Excel, MATLAB) as rows of cells. A cell here is one field of a table."""
 
 import csv
 import io
@@ -13,21 +13,21 @@ from typing import Any
 
 from qcloop.errors import MeasurementError
 
-#: A number, a text that is none, or nothing.
+#: A number, a text that is not a number, or nothing.
 Cell = float | str | None
 
-#: What stands for a value that was not taken.
+#: Texts that stand for a value that is missing.
 _MISSING = frozenset(("", "-", "--", "n/a", "na", "nan", "none", "null", "#n/a"))
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
 _SHEET_ERRORS = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!")
 _COMMENTS = ("#", "%", "//", "!")
-#: In order of preference; None is any run of blanks.
+#: Delimiters in order of preference. None stands for any run of blanks.
 _DELIMITERS = ("\t", ";", "|", ",", None)
 _DELIMITER_NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", None: "blanks"}
 _DECIMAL_NAMES = {".": "decimal points", ",": "decimal commas"}
-#: Blanks that part cells: not those before a unit in brackets.
+#: Blanks that separate cells. A blank before a unit in brackets does not: ``G (uS)`` is one cell.
 _BLANKS = re.compile(r"\s+(?![(\[{])")
-#: Lines that decide on the delimiter.
+#: The delimiter is chosen by this many lines.
 _SNIFFED = 200
 
 
@@ -35,14 +35,14 @@ _SNIFFED = 200
 class Grid:
     """The cells of a file."""
 
-    #: How it was read, for the user.
+    #: How the file was read, in words for the user.
     kind: str
     rows: tuple[tuple[Cell, ...], ...]
-    #: Row of the file that each of ``rows`` stands in, from 1.
+    #: Number of each of ``rows`` in the file, from 1.
     numbers: tuple[int, ...]
-    #: What a comment before the first row says, if it has as many cells as that row.
+    #: Cells of the last comment before the first row, if they are as many as those of the rows.
     comment: tuple[Cell, ...] = ()
-    #: Name of the variable, for a file that names its arrays.
+    #: Name of the array, if the file names its arrays (MATLAB).
     variable: str = ""
 
 
@@ -54,22 +54,23 @@ def read_grid(
     delimiter: str | None = None,
     decimal: str | None = None,
 ) -> Grid:
-    """Read the cells of a file, whose kind is told by its content.
+    """Read the cells of a file. Its content, not its name, decides of which kind it is.
 
     Parameters
     ----------
     path
     sheet : str, optional
-        Sheet of an Excel file; needed if several hold something.
+        Sheet of an Excel file; needed if several sheets hold something.
     variable : str, optional
-        Array of a MATLAB file; needed if several are numeric.
+        Array of a MATLAB file; needed if several arrays are numeric.
     delimiter, decimal : str, optional
-        Of a text file; recognised if left out. A delimiter of one blank is any run of blanks.
+        Delimiter and decimal sign of a text file; recognised if left out. One blank as the delimiter stands
+        for any run of blanks.
 
     Raises
     ------
     MeasurementError
-        If the file cannot be read or has no cells, or an option does not go with its kind.
+        If the file cannot be read or has no cells, or an option is not for files of its kind.
     """
     try:
         content = Path(path).read_bytes()
@@ -88,7 +89,7 @@ def read_grid(
 
 
 def _kind(content: bytes, path: object) -> tuple[str, Callable[..., Grid]]:
-    """Return the name of the file's kind and what reads it."""
+    """Return the name of the file's kind, and the function that reads it."""
     if content.startswith(b"PK\3\4"):
         return "Excel", _read_excel
     if content.startswith(b"\xd0\xcf\x11\xe0"):
@@ -97,7 +98,7 @@ def _kind(content: bytes, path: object) -> tuple[str, Callable[..., Grid]]:
         raise MeasurementError(
             f"{path} is a MATLAB file of version 7.3 (HDF5): save it by `save('file.mat', '-v7')`"
         )
-    # Version 4 has no mark of its own.
+    # Files of MATLAB version 4 have no mark at their beginning: their suffix must do.
     if content.startswith(b"MATLAB 5.0 MAT") or Path(str(path)).suffix.lower() == ".mat":
         return "MATLAB", _read_matlab
     return "text", _read_text
@@ -153,16 +154,17 @@ def _decode(content: bytes, path: object) -> str:
         )
     try:
         return content.decode("utf-8-sig")
-    except UnicodeDecodeError:  # a spreadsheet's CSV on Windows: µ and Ω of the code page
+    except UnicodeDecodeError:  # CSV from a spreadsheet on Windows, whose code page has µ and Ω
         return content.decode("cp1252", errors="replace")
 
 
 def _sniff(
     lines: list[str], delimiters: tuple[str | None, ...], decimals: tuple[str, ...]
 ) -> tuple[str | None, str]:
-    """Return the delimiter and decimal sign under which most cells are numbers, and lines are alike.
+    """Return the delimiter and decimal sign with which most cells are numbers and the lines are alike.
 
-    Of equals the first delimiter that parts anything wins, and the decimal point before the comma.
+    If several are equally good, the first delimiter that separates anything is taken, and the decimal point
+    before the decimal comma.
     """
     sample = lines[:_SNIFFED]
 
@@ -175,7 +177,7 @@ def _sniff(
         heading_suits = widths[:1] == [usual]
         return round(readable, 2), heading_suits, usual > 1, widths.count(usual) / max(1, len(rows))
 
-    # `max` keeps the first of equals.
+    # Of equal scores `max` returns the first.
     return max(((delimiter, sign) for delimiter in delimiters for sign in decimals), key=score)
 
 
@@ -184,7 +186,7 @@ def _split(line: str, delimiter: str | None) -> list[str]:
         return _BLANKS.split(line.strip())
     try:
         return [text.strip() for text in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
-    except csv.Error:  # a cell of more than 128 KiB
+    except csv.Error:  # the csv module refuses cells of more than 128 KiB
         return line.split(delimiter)
 
 
@@ -205,11 +207,11 @@ def _cell(text: str, decimal: str) -> Cell:
 
 
 def _read_excel(content: bytes, path: object, sheet: str | None) -> Grid:
-    import openpyxl  # heavy: only where a file of this kind is read
+    import openpyxl  # takes long to import: only if there is a file of this kind
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl's, on styles and extensions that are of no concern
+            warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that do not matter here
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
             tables = {page.title: [tuple(row) for row in page.values] for page in book.worksheets}
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile, OSError, SyntaxError) as error:
@@ -243,7 +245,7 @@ def _sheet_cell(value: Any) -> Cell:
         if value is None:
             return None
         text = str(value).strip()
-        point = _cell(text, ".")  # numbers that were typed as text
+        point = _cell(text, ".")  # a number may have been typed as text
         return _cell(text, ",") if isinstance(point, str) else point
     return float(value) if value == value else None
 
@@ -253,11 +255,11 @@ def _sheet_cell(value: Any) -> Cell:
 
 def _read_matlab(content: bytes, path: object, variable: str | None) -> Grid:
     import numpy as np
-    import scipy.io  # heavy: only where a file of this kind is read
+    import scipy.io  # takes long to import: only if there is a file of this kind
 
     try:
         loaded = scipy.io.loadmat(io.BytesIO(content))
-    except Exception as error:  # scipy raises many kinds for damaged files
+    except Exception as error:  # scipy raises exceptions of many classes for damaged files
         raise MeasurementError(
             f"{path} cannot be read as a MATLAB file ({_first_line(error)}): save it by "
             "`save('file.mat', '-v7')`, or as CSV"
@@ -287,7 +289,7 @@ def _read_matlab(content: bytes, path: object, variable: str | None) -> Grid:
 
 
 def _choose(name: str | None, all_of: dict[str, Any], useful: list[str], path: object, what: str) -> str:
-    """Return the table that is named, or the only useful one."""
+    """Return the name of the table that the user chose, or of the only useful one."""
     shown = {key: value if isinstance(value, str) else f"'{key}'" for key, value in all_of.items()}
     if name is not None:
         if name not in all_of:

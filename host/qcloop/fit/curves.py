@@ -1,4 +1,4 @@
-"""Curves of conductance against pulse number: which go up, which down, and what does not fit in."""
+"""Curves of conductance against pulse number: which go up, which go down, and which values are odd."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from qcloop.fit.findings import Finding
 
 Direction = Literal["down", "up"]
 
-#: A curve turns if the best monotone one leaves more than this share of all squares.
+#: A curve turns if the best monotone curve through it leaves more than this share of the sum of squares.
 _LEFT_BY_MONOTONE = 0.05
-#: A curve that swings by more than this share of its range three times is a train of several cycles.
+#: A curve that swings by more than this share of its range three times holds several cycles.
 _SWING = 0.5
-#: Least values of a pulse number for a search for outliers, and their distance from the median in
-#: robust standard deviations for many values.
+#: Fewest values of a pulse number among which outliers are looked for; and for many values, the distance
+#: from the median, in robust standard deviations, from which on a value is an outlier.
 _OUTLIER_VALUES, _OUTLIER = 5, 5.0
-#: With n values the distance is larger by 1 + 12 / n: the deviation that few values give is itself
-#: uncertain, and 3 of 100 values would be beyond 5 of 5 if all were normal; so it is 3 of 1000.
+#: For n values that distance is multiplied by 1 + 12 / n, because the robust deviation of few values is
+#: itself uncertain. With 5 normal values, 3 of 100 would be beyond 5 deviations; with the factor, 3 of 1000.
 _FEW_VALUES = 12
 
 
@@ -31,7 +31,7 @@ class Curve:
     label: str
     pulses: F64
     values: F64
-    #: Row of the file each value stands in.
+    #: Row of the file in which each value stands.
     rows: tuple[int, ...]
     #: Column of the file, from 1.
     column: int
@@ -47,18 +47,18 @@ class Branch:
     unit: str
     #: Pulse numbers, (states,), rising.
     pulses: F64
-    #: Conductances, (curves, states); NaN where a curve has none.
+    #: Conductances, (curves, states); NaN if a curve has none at a pulse number.
     values: F64
     curves: tuple[Curve, ...]
 
     @property
     def states(self) -> int:
-        """Number of pulse numbers."""
+        """Number of different pulse numbers, each of which is taken as a state."""
         return len(self.pulses)
 
     @property
     def by_stage(self) -> F64:
-        """Conductances, (curves, states), with pulse stage 1, the high end of the curve, first."""
+        """Conductances, (curves, states), by stage: the high end of a curve is stage 1."""
         return self.values if self.direction == "down" else self.values[:, ::-1]
 
     @property
@@ -76,12 +76,12 @@ def branches(curves: Iterable[Curve], unit: str) -> dict[Direction, Branch]:
 
 
 def branch_of(values: F64, unit: str, direction: Direction = "down", pulses: F64 | None = None) -> Branch:
-    """Return a branch of conductances from another source than a file.
+    """Return a branch of conductances that do not come from a file.
 
     Parameters
     ----------
     values : (cycles, pulses) float64
-        NaN where there is none.
+        Conductances; NaN for a missing one.
     unit : str
         A key of :data:`qcloop.device.UNITS`.
     direction : {"down", "up"}
@@ -116,12 +116,13 @@ def _branch(direction: Direction, unit: str, curves: Sequence[Curve]) -> Branch:
 def directed(
     curves: Iterable[Curve], last_pulse: float | None = None
 ) -> tuple[tuple[Curve, ...], list[Finding]]:
-    """Tell curves that go up from those that go down, and split those that do both.
+    """Give each curve its direction, and split those that go both up and down.
 
-    Curves with the same pulse numbers that turn alike are split at the same pulse: where the squares
-    that two monotone parts leave are least in all of them together. That pulse belongs to the first
-    part, and the second part counts its pulses from it. Where a curve is flat about its extremum this may
-    be some pulses off; ``last_pulse``, the last one of the first part, takes its place.
+    A curve that turns is split into two legs. Curves with the same pulse numbers that turn in the same
+    direction are split at the same pulse: the one for which two monotone legs leave the least sum of squares
+    over all these curves. That pulse belongs to the first leg, and the second leg counts its pulses from it.
+    If a curve is flat about its extremum, this may be some pulses off; ``last_pulse`` then gives the last
+    pulse of the first leg.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def directed(
         if len(curve.values) < 2 or np.ptp(curve.values) == 0:
             what = f"{len(curve.values)} value" + ("s" if len(curve.values) != 1 else "")
             findings.append(
-                Finding("no curve", f"{_place(curve)} has {what}, all alike: left out", column=curve.column)
+                Finding("no curve", f"{_named(curve)} has {what}, all alike: left out", column=curve.column)
             )
             continue
         _check_one_turn(curve)
@@ -147,25 +148,26 @@ def directed(
     for (pulses, direction), alike in turning.items():
         if last_pulse is not None and not pulses[0] < last_pulse < pulses[-1]:
             raise MeasurementError(
-                f"{_place(alike[0])} turns, but pulse {last_pulse:g} is not between its ends, "
-                f"{pulses[0]:g} and {pulses[-1]:g}: give the last pulse of the first part"
+                f"{_named(alike[0])} turns, but pulse {last_pulse:g} is not between its ends, "
+                f"{pulses[0]:g} and {pulses[-1]:g}: give the last pulse before the turn"
             )
         costs = [_turn_costs(curve.values if direction == "up" else -curve.values) for curve in alike]
         turn = _best_turn(np.sum(costs, axis=0))
         if last_pulse is not None:
             turn = int(np.searchsorted(pulses, last_pulse, side="right")) - 1
-        many = f"{len(alike)} curves go" if len(alike) > 1 else f"{_place(alike[0])} goes"
+        many = f"{len(alike)} curves go" if len(alike) > 1 else f"{_named(alike[0])} goes"
         text = f"{many} {direction} and back: split after pulse {pulses[turn]:g}"
         findings.append(Finding("turning curve", text))
-        done += [part for curve in alike for part in _parts(curve, turn, direction)]
+        done += [leg for curve in alike for leg in _legs(curve, turn, direction)]
     return tuple(done), findings
 
 
-def _place(curve: Curve) -> str:
+def _named(curve: Curve) -> str:
+    """Return what a curve is called in a message."""
     return f"{curve.label} (row {curve.rows[0]} on)" if curve.rows else curve.label
 
 
-def _parts(curve: Curve, turn: int, direction: Direction) -> tuple[Curve, Curve]:
+def _legs(curve: Curve, turn: int, direction: Direction) -> tuple[Curve, Curve]:
     first, second = slice(None, turn + 1), slice(turn + 1, None)
     other: Direction = "down" if direction == "up" else "up"
     return (
@@ -187,16 +189,16 @@ def _parts(curve: Curve, turn: int, direction: Direction) -> tuple[Curve, Curve]
 
 
 def _shape(values: F64) -> tuple[Direction, bool]:
-    """Return where a curve goes first, and whether it turns.
+    """Return the direction in which a curve begins, and whether it turns.
 
-    Single values that are off are smoothed away first, or they would make parts of their own.
+    The curve is smoothed before, so that a single odd value does not count as a leg.
     """
     values = _smooth(values)
     up, down = _monotone_squares(values)[-1], _monotone_squares(-values)[-1]
     direction: Direction = "up" if up < down else "down"
     monotone = min(up, down)
     total = float(np.sum((values - values.mean()) ** 2))
-    least = _least_part(len(values))
+    least = _shortest_leg(len(values))
     if monotone <= _LEFT_BY_MONOTONE * total or len(values) < 2 * least:
         return direction, False
     rising, falling = _turn_costs(values).min(), _turn_costs(-values).min()
@@ -205,33 +207,39 @@ def _shape(values: F64) -> tuple[Direction, bool]:
     return ("up" if rising < falling else "down"), True
 
 
-def _least_part(count: int) -> int:
-    """Return the least values of a part: a first value that is off does not make a part."""
+def _shortest_leg(count: int) -> int:
+    """Return how many values a leg has at least: an odd first value must not count as one."""
     return 2 if count < 12 else max(3, count // 8)
 
 
 def _turn_costs(values: F64) -> F64:
-    """Return the squares left by going up to each value and down from the next; infinite for short parts."""
+    """Return for each value the sum of squares that is left if the curve turns there, from up to down.
+
+    It is infinite if one of the legs would be too short.
+    """
     rising = _monotone_squares(values)
     falling = _monotone_squares(values[::-1])[::-1]
     costs = np.full(len(values), np.inf)
     costs[:-1] = rising[:-1] + falling[1:]
-    least = _least_part(len(values))
+    least = _shortest_leg(len(values))
     costs[: least - 1] = costs[len(values) - least :] = np.inf
     return costs
 
 
 def _best_turn(costs: F64) -> int:
-    """Return the last of the places with the least cost: the extremum belongs to the first part."""
+    """Return the last index with the least cost: the extremum belongs to the first leg."""
     best = float(costs.min())
     return int(np.flatnonzero(costs <= best * (1 + 1e-9) + 1e-300)[-1])
 
 
 def _monotone_squares(values: F64) -> F64:
-    """Return for each prefix the squares that the best rising curve leaves (pool adjacent violators)."""
+    """Return the sum of squares that the best rising curve leaves, for each prefix of the values.
+
+    The method is "pool adjacent violators".
+    """
     blocks: list[tuple[int, float, float]] = []  # count, mean, squares
     left, squares = np.empty(len(values)), 0.0
-    for place, value in enumerate(values.tolist()):
+    for index, value in enumerate(values.tolist()):
         count, mean, own = 1, value, 0.0
         while blocks and blocks[-1][1] > mean:
             before, level, others = blocks.pop()
@@ -241,7 +249,7 @@ def _monotone_squares(values: F64) -> F64:
             count += before
         blocks.append((count, mean, own))
         squares += own
-        left[place] = squares
+        left[index] = squares
     return left
 
 
@@ -258,7 +266,7 @@ def _check_one_turn(curve: Curve) -> None:
             turns, heading, low = turns + abs(heading), -1, value
     if turns > 1:
         raise MeasurementError(
-            f"{_place(curve)} turns {turns} times: it holds several cycles one after the other; give each "
+            f"{_named(curve)} turns {turns} times: it holds several cycles one after the other; give each "
             "cycle its own column, or start the pulse number anew, or add a column 'cycle'"
         )
 
@@ -276,8 +284,9 @@ def _smooth(values: F64) -> F64:
 def outliers(branch: Branch) -> tuple[F64, list[Finding]]:
     """Return the branch's values without outliers, and the outliers.
 
-    A value is one if it lies further from the median of its pulse number than 5 (1 + 12 / n) robust
-    standard deviations, 1.4826 times the median distance from it, with n values, 5 or more of them.
+    A value is an outlier if it lies further from the median of its pulse number than 5 (1 + 12 / n) robust
+    standard deviations. A robust standard deviation is 1.4826 times the median distance from the median, and
+    n, the number of values, must be 5 or more.
     """
     values = branch.values.copy()
     findings = []
@@ -288,7 +297,7 @@ def outliers(branch: Branch) -> tuple[F64, list[Finding]]:
             continue
         centre = float(np.nanmedian(at))
         robust = 1.4826 * float(np.nanmedian(np.abs(at - centre)))
-        if robust == 0:  # more than half are equal: there is no scale
+        if robust == 0:  # more than half of the values are equal: they give no scale
             continue
         for index in np.flatnonzero(np.abs(at - centre) > _OUTLIER * (1 + _FEW_VALUES / count) * robust):
             curve = branch.curves[index]
@@ -309,14 +318,14 @@ def without_outliers(branch: Branch) -> Branch:
 
 
 def not_monotone(branch: Branch) -> list[Finding]:
-    """Return the neighbouring pulses whose mean conductances go the wrong way."""
+    """Return a finding for each pair of neighbouring pulses whose means go the wrong way."""
     means = np.nanmean(branch.values, axis=0)
     wrong = np.diff(means) > 0 if branch.direction == "down" else np.diff(means) < 0
     return [
         Finding(
             "not monotone",
-            f"{branch.direction}: the mean goes from {means[place]:.5g} {branch.unit} at pulse "
-            f"{branch.pulses[place]:g} to {means[place + 1]:.5g} at pulse {branch.pulses[place + 1]:g}; kept",
+            f"{branch.direction}: the mean goes from {means[index]:.5g} {branch.unit} at pulse "
+            f"{branch.pulses[index]:g} to {means[index + 1]:.5g} at pulse {branch.pulses[index + 1]:g}; kept",
         )
-        for place in np.flatnonzero(wrong)
+        for index in np.flatnonzero(wrong)
     ]

@@ -2,12 +2,12 @@
 
 Micromachines 2020, 11, 427, Equation (1): G = (1 - k n) f(mu, sigma^2) at pulse stage n. With N states,
 ``mu(n) = mu(1) - step (n - 1)`` and the relative factor is ``w(n) = 1 - k n 32 / N``, as in
-:mod:`qcloop.device.builtin`. All readings are normal distributions: of mean mu and standard deviation
-``w sigma`` (``spread``) or ``w sqrt(sigma)`` (``spread-variance``), or of mean ``w mu`` and standard
-deviation ``w sigma`` (``literal``).
+:mod:`qcloop.device.builtin`. Every reading of the equation is a normal distribution. Its mean and standard
+deviation are mu and ``w sigma`` (``spread``), mu and ``w sqrt(sigma)`` (``spread-variance``), or ``w mu`` and
+``w sigma`` (``literal``).
 
-Given k all of them are linear in mu(1) and step once conductances are divided by w, and the best sigma is
-a mean of squares; so the likelihood is maximised over k alone, exactly over the others.
+The search is over k alone. For a given k, conductances divided by w are linear in mu(1) and step, and the
+best sigma is a mean of squares, so the likelihood is maximised over the other parameters exactly.
 """
 
 import math
@@ -21,21 +21,22 @@ from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
 from qcloop.fit.curves import Branch
 
-#: The readings of the equation that have parameters.
+#: The readings that have parameters to fit. The fourth, ``measured``, has none.
 FITTED_READINGS = ("spread-variance", "spread", "literal")
 DEFAULT_CONFIDENCE = 0.99
-#: Significance of a misfit below which it is reported.
+#: A misfit is reported if its p value is below this one.
 MISFIT = 0.001
 
-#: The search is over log t, with t the spread of the last stage over that of the first, from here on.
+#: Instead of k the search uses log t, where t is the spread of the last stage over that of the first. This
+#: is the smallest log t.
 _LEAST_LOG_RATIO = math.log(1e-6)
 _GRID = 400
 _PROFILE_GRID = 10
-#: Below, the spread is all but proportional to the stage, and k and sigma are known as a product only.
+#: Smallest k. Below it the spread is nearly proportional to the stage, and only k times sigma can be known.
 _LEAST_K = -10.0
 #: First step from the best log ratio to an end of its interval.
 _FIRST_STEP = 0.02
-#: A deviation is rounding of numbers below this share of the numbers.
+#: A deviation below this share of the numbers is taken for rounding.
 _ROUNDING = 1e-12
 
 
@@ -47,7 +48,7 @@ class Parameter:
     value: float
     low: float
     high: float
-    #: Unit, or nothing.
+    #: Unit; empty if the parameter has none.
     unit: str
 
 
@@ -60,12 +61,12 @@ class EquationFit:
     #: mu(1), step, k, sigma.
     parameters: tuple[Parameter, ...]
     confidence: float
-    #: Of all values, natural logarithm, conductances in the branch's unit.
+    #: Natural logarithm of the likelihood of all values, with conductances in the branch's unit.
     log_likelihood: float
     #: Mean and standard deviation at each stage, (states,), stage 1 first.
     mean: F64
     spread: F64
-    #: Probability of means, and of spreads, as far from the equation as these; None if not to be told.
+    #: Probability of means (and of spreads) that are as far from the equation as these; None if unknown.
     p_means: float | None
     p_spreads: float | None
     #: Whether the best k is at the end of its range.
@@ -78,7 +79,7 @@ class EquationFit:
 
     @property
     def misfits(self) -> tuple[str, ...]:
-        """What does not follow the equation, one line each."""
+        """What in the data does not follow the equation, one line for each."""
         said = []
         if self.p_means is not None and self.p_means < MISFIT:
             said.append(f"the mean conductances do not follow the equation (F test, p = {self.p_means:.2g})")
@@ -106,7 +107,7 @@ def fit_equation(
         Every pulse number is one state.
     reading : {"spread-variance", "spread", "literal"}
     confidence : float
-        Of each interval, above 0 and below 1.
+        Confidence of each interval, above 0 and below 1.
 
     Returns
     -------
@@ -115,8 +116,8 @@ def fit_equation(
     Raises
     ------
     MeasurementError
-        If the reading or confidence is out of range, there are fewer than 5 values, all values are on
-        the line, or nothing keeps the spread of the last stage from 0.
+        If the reading or confidence is out of range, if there are fewer than 5 values, if all values lie on
+        the line, or if the likelihood grows without bound as the spread of the last stage goes to 0.
     """
     if reading not in FITTED_READINGS:
         raise MeasurementError(
@@ -157,17 +158,20 @@ def check_confidence(confidence: float) -> None:
 
 @dataclass(frozen=True)
 class _Point:
-    """The likelihood at a ratio, with the others at their best unless they were fixed."""
+    """The likelihood at one log ratio, with the other parameters at their best unless they were fixed."""
 
     value: float
     top: float
     step: float
-    #: Factor of w in the standard deviation: sigma or its root.
+    #: Standard deviation divided by w: sigma or its square root, by the reading.
     scale: float
 
 
 class _Likelihood:
-    """The log-likelihood of the values of a branch, from their counts, means and squares at each stage."""
+    """The log-likelihood of the values of a branch.
+
+    Counts, means and sums of squares at each stage are all it needs of the values.
+    """
 
     def __init__(self, branch: Branch, literal: bool) -> None:
         values = branch.by_stage
@@ -179,22 +183,22 @@ class _Likelihood:
         self.count = int(self.counts.sum())
         self.means: F64 = np.nanmean(values, axis=0)
         self.squares: F64 = np.nansum((values - self.means) ** 2, axis=0)
-        # Stages as the equation counts them, 32 at the last one.
+        # The equation counts stages so that the last one is 32, whatever their number.
         self.n: F64 = np.arange(1.0, self.states + 1) * (PAPER_STATES / self.states)
         self._design: F64 = np.stack([np.ones(self.states), -np.arange(self.states, dtype=np.float64)])
 
     @cached_property
     def most_log_ratio(self) -> float:
-        """The log ratio of the least k."""
+        """The largest log ratio, which belongs to the smallest k."""
         return math.log((1 - _LEAST_K * self.n[-1]) / (1 - _LEAST_K * self.n[0]))
 
     def k(self, log_ratio: float) -> float:
-        """Return k at a log ratio of the last to the first spread."""
+        """Return the k that belongs to a log ratio."""
         ratio = math.exp(log_ratio)
         return float((1 - ratio) / (self.n[-1] - ratio * self.n[0]))
 
     def factor(self, log_ratio: float) -> F64:
-        """Return w of each stage."""
+        """Return w of each stage at a log ratio."""
         return 1 - self.k(log_ratio) * self.n
 
     def at(
@@ -204,7 +208,7 @@ class _Likelihood:
         step: float | None = None,
         scale: float | None = None,
     ) -> _Point:
-        """Return the likelihood at a ratio and what is fixed, maximised over what is not."""
+        """Return the likelihood at a log ratio, maximised over the parameters that are not given."""
         w = self.factor(log_ratio)
         design = self._design if self.literal else self._design / w
         reduced = self.means / w
@@ -218,14 +222,14 @@ class _Likelihood:
         return _Point(value - squares / (2 * scale**2), top, step, scale)
 
     def widths(self, log_ratio: float) -> tuple[float, float]:
-        """Return the standard errors of mu(1) and step at a ratio that is known."""
+        """Return the standard errors of mu(1) and step if the log ratio were known."""
         design = self._design if self.literal else self._design / self.factor(log_ratio)
         information = (design * self.counts) @ design.T / self.at(log_ratio).scale ** 2
         top, step = np.sqrt(np.diag(np.linalg.inv(information)))
         return float(top), float(step)
 
     def curve(self, log_ratio: float) -> tuple[F64, F64]:
-        """Return mean and standard deviation of each stage at the best of the others."""
+        """Return mean and standard deviation of each stage at a log ratio."""
         point, w = self.at(log_ratio), self.factor(log_ratio)
         mu = point.top * self._design[0] + point.step * self._design[1]
         return (w * mu if self.literal else mu), w * point.scale
@@ -234,7 +238,7 @@ class _Likelihood:
 def _line(
     design: F64, values: F64, weights: np.typing.NDArray[np.int64], top: float | None, step: float | None
 ) -> tuple[float, float]:
-    """Return the weighted least squares for what is not fixed of two coefficients."""
+    """Return two coefficients: those that are given, and the others by weighted least squares."""
     first, second = design
     if top is not None:
         rest = values - top * first
@@ -249,7 +253,7 @@ def _line(
 
 
 def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
-    """Return the log ratio of the greatest likelihood, and whether it is the end of the range."""
+    """Return the log ratio of the greatest likelihood, and whether it lies at the end of the range."""
     from scipy.optimize import minimize_scalar
 
     grid = np.linspace(_LEAST_LOG_RATIO, likelihood.most_log_ratio, _GRID)
@@ -261,7 +265,7 @@ def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
             "has no likelihood; take --model table"
         )
     inner = 1 + np.flatnonzero((values[1:-1] >= values[:-2]) & (values[1:-1] >= values[2:]))
-    # Towards ratio 0 the likelihood is without bound if nothing scatters at the last stage.
+    # The likelihood grows without bound towards ratio 0 if the values of the last stage do not scatter.
     if len(inner) == 0 or values[-1] > values[inner].max():
         if values[-1] >= values[0]:
             return float(grid[-1]), True
@@ -270,10 +274,10 @@ def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
             f"{likelihood.counts[-1]} value{'s' if likelihood.counts[-1] > 1 else ''}) from 0 in the "
             "equation: measure more cycles, or take --model table"
         )
-    place = int(inner[np.argmax(values[inner])])
+    index = int(inner[np.argmax(values[inner])])
     found = minimize_scalar(
         lambda u: -likelihood.at(u).value,
-        bounds=(grid[place - 1], grid[place + 1]),
+        bounds=(grid[index - 1], grid[index + 1]),
         method="bounded",
         options={"xatol": 1e-10},
     )
@@ -300,7 +304,7 @@ def _parameters(
     scale = _interval(
         _Profile(likelihood, best, ratios, "log_scale"), math.log(point.scale), log_width, least
     )
-    # The standard deviation's factor is sigma, or its root: intervals of a likelihood carry over.
+    # The scale is sigma or its root. An interval of the one, squared if need be, is an interval of the other.
     power, unit = (2, f"{likelihood.unit}²") if reading == "spread-variance" else (1, likelihood.unit)
     return (
         Parameter("mu(1)", point.top, *top, likelihood.unit),
@@ -311,7 +315,7 @@ def _parameters(
 
 
 def _ratio_interval(likelihood: _Likelihood, best: float, least: float) -> tuple[float, float]:
-    """Return the log ratios around the best at which the likelihood is down to ``least``."""
+    """Return the log ratios below and above the best one at which the likelihood has fallen to ``least``."""
     from scipy.optimize import brentq
 
     ends = []
@@ -328,15 +332,15 @@ def _ratio_interval(likelihood: _Likelihood, best: float, least: float) -> tuple
 
 
 class _Profile:
-    """The likelihood as a function of one parameter, at the best of all the others.
+    """The likelihood as a function of one parameter, with all others at their best.
 
-    Where it is above what an interval leaves, so is the likelihood of the ratio, which therefore lies in
-    its own interval: the search is within that.
+    The search for the best log ratio stays within the interval of the log ratio itself. That suffices: where
+    this likelihood is large enough for an interval, that of the log ratio alone is as well.
     """
 
     def __init__(self, likelihood: _Likelihood, best: float, ratios: tuple[float, float], name: str) -> None:
         self._likelihood, self._name = likelihood, name
-        # Few and scattered values may leave several maxima: the search starts at the best of a grid.
+        # Few and scattered values may give several maxima, so the search starts at the best of a grid.
         self._grid = np.unique(np.append(np.linspace(*ratios, _PROFILE_GRID), best))
 
     def __call__(self, value: float) -> float:
@@ -344,19 +348,19 @@ class _Profile:
 
         fixed = {"scale": math.exp(value)} if self._name == "log_scale" else {self._name: value}
         values = [self._likelihood.at(u, **fixed).value for u in self._grid]
-        place = int(np.argmax(values))
-        bounds = self._grid[[max(place - 1, 0), min(place + 1, len(values) - 1)]]
+        index = int(np.argmax(values))
+        bounds = self._grid[[max(index - 1, 0), min(index + 1, len(values) - 1)]]
         found = minimize_scalar(
             lambda u: -self._likelihood.at(u, **fixed).value,
             bounds=bounds,
             method="bounded",
             options={"xatol": 1e-7},
         )
-        return max(-float(found.fun), values[place])
+        return max(-float(found.fun), values[index])
 
 
 def _interval(profile: _Profile, value: float, width: float, least: float) -> tuple[float, float]:
-    """Return where a profile on either side of its maximum is down to ``least``."""
+    """Return the values below and above the maximum at which a profile has fallen to ``least``."""
     from scipy.optimize import brentq
 
     ends = []
@@ -373,11 +377,11 @@ def _interval(profile: _Profile, value: float, width: float, least: float) -> tu
 
 
 def _misfit(likelihood: _Likelihood, best: float) -> tuple[float | None, float | None]:
-    """Return the probabilities of means, and of spreads, as far from the equation or further.
+    """Return the probabilities of means, and of spreads, at least as far from the equation as these.
 
-    Means: the F test of lack of fit, of the squares between the means of the stages and the equation
-    against those within the stages, each divided by w^2. Spreads: Bartlett's test for equal variances of
-    the values divided by w.
+    For the means it is the F test of lack of fit: the squares between the means of the stages and the
+    equation are compared with those within the stages, each divided by w^2. For the spreads it is Bartlett's
+    test for equal variances of the values divided by w.
     """
     from scipy.stats import chi2, f
 

@@ -1,4 +1,4 @@
-"""What is odd about measurements, one line each."""
+"""Findings: what is odd about measurements, with one line for each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ class Finding:
 
     #: What kind of trouble, such as ``negative`` or ``outlier``.
     kind: str
-    #: What, where, and what was done about it.
+    #: What it is, where it is, and what was done about it.
     text: str
-    #: Row and column of the file, from 1, where it has one.
+    #: Row and column of the file, from 1; None for a finding that concerns no single cell.
     row: int | None = None
     column: int | None = None
 

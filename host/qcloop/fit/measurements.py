@@ -1,4 +1,4 @@
-"""Cells of a file as curves: conductance against pulse number, one curve a cycle."""
+"""From the cells of a file to curves: conductance against pulse number, one curve for each cycle."""
 
 import math
 import os
@@ -66,26 +66,26 @@ _OTHER = frozenset(
         "width",
     )
 )
-#: Read voltages beyond are taken for millivolts that were given as volts.
+#: Largest read voltage. A larger one is an error: it was probably meant in millivolts.
 _MOST_VOLTS = 20.0
-#: Sizes of values in siemens, ohms or amperes that numbers have room for, turned round or squared.
+#: Smallest and largest value, in siemens, ohms or amperes, whose inverse and square still are numbers.
 _SIZES = (1e-30, 1e30)
 _MOST_PULSES = 1e12
-#: Medians outside, in siemens, are worth a word: 1 pS to 0.1 S.
+#: Plausible medians in siemens, 1 pS to 0.1 S. For another one the user is asked to check the unit.
 _PLAUSIBLE = (1e-12, 0.1)
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What a file holds, as curves in one unit of conductance."""
+    """The contents of a file: curves in one unit of conductance."""
 
     path: str
     #: Unit of all conductances: a key of :data:`qcloop.device.UNITS`.
     unit: str
     curves: tuple[Curve, ...]
-    #: What was left out, or is odd.
+    #: What was left out, and what is odd.
     findings: tuple[Finding, ...]
-    #: How the file was read: kind, layout, unit; one line each.
+    #: How the file was read: one line each for kind, layout and unit.
     notes: tuple[str, ...]
 
     def branches(self) -> dict[Direction, Branch]:
@@ -95,7 +95,7 @@ class Measurements:
 
 @dataclass
 class _Columns:
-    """Which column is what; indices into a row."""
+    """What each column holds: indices into a row."""
 
     names: list[str]
     values: list[int]
@@ -128,29 +128,30 @@ def read_measurements(
 ) -> Measurements:
     """Read conductance against pulse number from CSV, TSV, XLSX or MAT.
 
-    Two layouts are told apart by their headings: wide, a column each cycle or device beside an optional
-    column of pulse numbers (else the rows are counted); and long, a value a row beside columns of cycle
-    and/or device. The unit stands in the headings, ``G (uS)``, or is given.
+    There are two layouts, and the headings tell them apart. The wide one has a column for each cycle or
+    device, beside an optional column of pulse numbers; without that the rows are counted. The long one has a
+    value in each row, beside columns of cycle, device, or both. The unit stands in the headings, as in
+    ``G (uS)``, or it is given.
 
     Parameters
     ----------
     path
     unit : str, optional
-        A key of ``MEASURED_UNITS``; must not contradict a heading.
+        A key of ``MEASURED_UNITS``. It must not contradict a heading.
     read_voltage : float, optional
-        In volts; needed for currents, if no heading states it.
+        In volts. Needed for currents if no heading states it.
     quantity : {"conductance", "resistance", "current"}, optional
-        Which columns count, if there are several quantities.
+        Which columns are used, if the file has several quantities.
     sheet, variable, delimiter, decimal : str, optional
         See :func:`qcloop.fit.cells.read_grid`.
     last_pulse : float, optional
-        Last pulse of the first part of curves that turn; found if left out.
+        Last pulse before the turn of curves that go up and down; found if left out.
 
     Raises
     ------
     MeasurementError
-        If the file cannot be read, a unit is neither stated nor given or contradicts another, a read
-        voltage is missing, or no curve is left.
+        If the file cannot be read, if a unit is missing or contradicts another, if a read voltage is missing,
+        or if no curve is left.
     """
     grid = read_grid(path, sheet=sheet, variable=variable, delimiter=delimiter, decimal=decimal)
     names, rows, numbers, headed = _headings(grid)
@@ -187,7 +188,7 @@ def in_siemens(value: float) -> str:
 
 
 def _headings(grid: Grid) -> tuple[list[str], tuple[tuple[Cell, ...], ...], tuple[int, ...], str]:
-    """Return the columns' names, the rows of values, their row numbers, and what was taken as heading."""
+    """Return the columns' names, the rows of values, their numbers, and words on where the heading is."""
     count = 0
     while count < len(grid.rows) and _is_heading(grid.rows[count]):
         count += 1
@@ -215,7 +216,7 @@ def _text(cell: Cell) -> str:
 
 
 def _role(name: str) -> str:
-    """Return what a column is by its name: pulse, cycle, device, other, or value."""
+    """Return what a column's name says that it holds: pulse, cycle, device, other, or value."""
     words = re.findall(r"[a-z]+|#", name.lower())
     first = words[0] if words else ""
     if first in _PULSE:
@@ -264,7 +265,7 @@ def _column(rows: Iterable[tuple[Cell, ...]], index: int) -> list[Cell]:
 
 
 def _find_pulses(columns: _Columns, rows: tuple[tuple[Cell, ...], ...]) -> None:
-    """Take a first column of whole numbers at equal distances for the pulse number."""
+    """Take the first column as the pulse number if it holds whole numbers at equal distances."""
     first = columns.values[0]
     cells = _column(rows, first)
     name = columns.names[first]
@@ -295,7 +296,7 @@ def _choose_quantity(columns: _Columns, variable: str, quantity: Quantity | None
         if len(kinds) > 1:
             listed = ", ".join(f"{columns.label(index)} ({kind or '?'})" for index, kind in found.items())
             raise MeasurementError(f"the columns are of several quantities: {listed}: name one by --quantity")
-        if columns.long and kinds:  # unnamed columns beside a value that is named are something else
+        if columns.long and kinds:  # beside a named column of values, unnamed columns hold something else
             columns.values = [index for index in columns.values if found[index]]
         return
     columns.values = [index for index in columns.values if found[index] in (quantity, None)]
@@ -309,9 +310,9 @@ def _report_same_names(columns: _Columns) -> None:
     for name, count in counts.items():
         if name and count > 1:
             same = [index for index in columns.values if columns.names[index] == name]
-            places = ", ".join(str(index + 1) for index in same)
+            numbers = ", ".join(str(index + 1) for index in same)
             columns.findings.append(
-                Finding("duplicate", f"columns {places} are all named '{name}': taken as {count} curves")
+                Finding("duplicate", f"columns {numbers} are all named '{name}': taken as {count} curves")
             )
 
 
@@ -336,7 +337,7 @@ def _layout(columns: _Columns) -> str:
 def _units(
     columns: _Columns, rows: tuple[tuple[Cell, ...], ...], variable: str, given: Unit | None
 ) -> dict[int, Unit]:
-    """Return the unit of each column of values: stated or given, never guessed."""
+    """Return the unit of each column of values. It is stated in the file or given, never guessed."""
     units = {}
     for index in columns.values:
         name = columns.names[index] or variable
@@ -378,7 +379,7 @@ def _no_unit(
 
 
 def _read_voltage(columns: _Columns, units: dict[int, Unit], given: float | None) -> float | None:
-    """Return the read voltage, given or stated in a heading; None where nothing is a current."""
+    """Return the read voltage, given or stated in a heading; None if no column is a current."""
     if all(unit.quantity != "current" for unit in units.values()):
         if given is not None:
             unit = units[columns.values[0]].name
@@ -414,20 +415,20 @@ def _convert(
     units: dict[int, Unit],
     volts: float | None,
 ) -> tuple[str, dict[int, F64], list[Finding]]:
-    """Return the profile's unit, the columns in it with NaN for what was left out, and what that was."""
+    """Return the profile's unit, the columns in that unit, and what was left out (NaN in the columns)."""
     findings: list[Finding] = []
     siemens = {}
     for index in columns.values:
         cells = _column(rows, index)
-        last = max(place for place, cell in enumerate(cells) if cell is not None)
+        last = max(row for row, cell in enumerate(cells) if cell is not None)
         figures = np.full(len(cells), np.nan)
-        for place, cell in enumerate(cells):
+        for row, cell in enumerate(cells):
             kind, text = _trouble(cell, units[index], volts)
             if not kind:
-                figures[place] = cast(float, cell)
-            elif kind != "empty" or (place < last and not columns.long):
-                at = f"row {numbers[place]}, {columns.label(index)}: {text}"
-                findings.append(Finding(kind, at, numbers[place], index + 1))
+                figures[row] = cast(float, cell)
+            elif kind != "empty" or (row < last and not columns.long):
+                at = f"row {numbers[row]}, {columns.label(index)}: {text}"
+                findings.append(Finding(kind, at, numbers[row], index + 1))
         siemens[index] = figures
     if all(unit.name == "G0" for unit in units.values()):
         target = "G0"
@@ -439,7 +440,7 @@ def _convert(
 
 
 def _trouble(cell: Cell, unit: Unit, volts: float | None) -> tuple[str, str]:
-    """Return kind and text of why a cell gives no conductance; empty where it does."""
+    """Return the kind of trouble with a cell, and a text; both are empty if it gives a conductance."""
     if cell is None:
         return "empty", "empty"
     if isinstance(cell, str):
@@ -460,7 +461,7 @@ def _trouble(cell: Cell, unit: Unit, volts: float | None) -> tuple[str, str]:
 
 
 def _siemens(figures: F64, unit: Unit, volts: float | None, scale: float) -> F64:
-    """Return figures as conductances in a unit of ``scale`` siemens."""
+    """Return measured figures as conductances, in a unit of ``scale`` siemens."""
     if unit.quantity == "resistance":
         return 1 / (figures * (unit.factor * scale))
     factor = unit.factor / scale
@@ -478,14 +479,14 @@ def _curves(
     numbers: tuple[int, ...],
     converted: dict[int, F64],
 ) -> list[Curve]:
-    """Return the curves as they stand in the file, not yet told up from down."""
+    """Return the curves as they stand in the file; their directions are found later."""
     curves = []
     for index, values in converted.items():
         pulses = _pulse_numbers(columns, rows)
-        for key, places in _groups(columns, rows).items():
+        for key, members in _groups(columns, rows).items():
             label = ", ".join(key) or columns.label(index)
-            for run in _runs(pulses[places]):
-                at = np.array(places)[run]
+            for run in _runs(pulses[members]):
+                at = np.array(members)[run]
                 keep = at[~np.isnan(values[at])]
                 pulse = pulses[keep] if columns.pulse is not None else run[~np.isnan(values[at])] + 1.0
                 curves.append(Curve(label, pulse, values[keep], tuple(numbers[i] for i in keep), index + 1))
@@ -493,7 +494,7 @@ def _curves(
 
 
 def _pulse_numbers(columns: _Columns, rows: tuple[tuple[Cell, ...], ...]) -> F64:
-    """Return the pulse number of each row; NaN where it is no number."""
+    """Return the pulse number of each row; NaN if it is not a number."""
     if columns.pulse is None:
         return np.arange(1.0, len(rows) + 1)
     cells = _column(rows, columns.pulse)
@@ -506,39 +507,39 @@ def _lost_pulses(
 ) -> list[Finding]:
     lost = np.flatnonzero(np.isnan(_pulse_numbers(columns, rows)))
     return [
-        Finding("no pulse number", f"row {numbers[place]}: no pulse number: left out", numbers[place])
-        for place in lost
+        Finding("no pulse number", f"row {numbers[row]}: no pulse number: left out", numbers[row])
+        for row in lost
     ]
 
 
 def _groups(columns: _Columns, rows: tuple[tuple[Cell, ...], ...]) -> dict[tuple[str, ...], list[int]]:
-    """Return the rows of each cycle of each device; all of them in the wide layout."""
+    """Return the rows of each cycle of each device. In the wide layout that is one group of all rows."""
     keys = [(what, i) for what, i in (("device", columns.device), ("cycle", columns.cycle)) if i is not None]
     groups: dict[tuple[str, ...], list[int]] = {}
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         key = tuple(f"{what} {_text(row[i] if i < len(row) else None)}" for what, i in keys)
-        groups.setdefault(key, []).append(place)
+        groups.setdefault(key, []).append(number)
     return groups
 
 
 def _runs(pulses: F64) -> list[np.typing.NDArray[np.int64]]:
-    """Return the parts of a series in which each pulse number comes once.
+    """Divide a series of pulse numbers into runs in which each number occurs once, as indices.
 
-    A series that starts again (1, 2, 3, 1, 2, 3) is cut where the number does not rise; one that is
-    sorted by pulse (1, 1, 2, 2) is dealt out.
+    A series that starts again (1, 2, 3, 1, 2, 3) is cut where the number does not rise. From a series that is
+    sorted by pulse (1, 1, 2, 2) the first of each number form one run, the second ones another.
     """
-    places = np.flatnonzero(~np.isnan(pulses))
-    if len(places) == 0:
+    rows = np.flatnonzero(~np.isnan(pulses))
+    if len(rows) == 0:
         return []
-    figures = pulses[places]
+    figures = pulses[rows]
     if len(np.unique(figures)) == len(figures):
-        return [places[np.argsort(figures)]]
-    runs = np.split(places, np.flatnonzero(np.diff(figures) <= 0) + 1)
+        return [rows[np.argsort(figures)]]
+    runs = np.split(rows, np.flatnonzero(np.diff(figures) <= 0) + 1)
     if median(len(run) for run in runs) > 2:
         return runs
     seen: Counter[float] = Counter()
     dealt: dict[int, list[int]] = {}
-    for place in places[np.argsort(figures, kind="stable")].tolist():
-        dealt.setdefault(seen[pulses[place]], []).append(place)
-        seen[pulses[place]] += 1
+    for row in rows[np.argsort(figures, kind="stable")].tolist():
+        dealt.setdefault(seen[pulses[row]], []).append(row)
+        seen[pulses[row]] += 1
     return [np.array(run) for run in dealt.values()]

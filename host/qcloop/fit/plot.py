@@ -1,4 +1,4 @@
-"""A picture of measurements, fit and residuals."""
+"""The picture of a fit: measured values, fitted mean and residuals."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 _COLOURS = {"down": BLUE, "up": ORANGE}
 _MARKERS = {"down": "o", "up": "^"}
 _DARK = "#22262b"
-#: Half of the height of the residuals, in spreads; what lies beyond is drawn at the edge.
+#: Half of the height of the panel of residuals, in spreads. What lies beyond is drawn at its edge.
 _MOST_SPREADS = 5.0
 _UNIT_SIGNS = {"uS": "µS", "G0": "G$_0$"}
 
 
 def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
-    """Draw data, fitted mean with a band of one spread, and residuals in spreads below; a PNG.
+    """Return a PNG of measured values, the fitted mean with a band of one spread, and the residuals below.
 
-    Each fit (down, up) has its own column, over the same scale of conductance. Means as measured stand
-    beside the fitted ones.
+    Residuals are drawn in units of the spread. Each fit (down, up) has a column of its own, and all columns
+    have the same scale of conductance. The measured means are drawn beside the fitted ones.
     """
     figure = new_figure(7.6 if len(fits) == 1 else 11.6, 6.6)
     rows = figure.subplots(
@@ -42,7 +42,7 @@ def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
 
 
 def _points(branch: Branch, values: F64) -> tuple[F64, F64]:
-    """Return pulse numbers and figures of all values, moved a little sideways curve by curve."""
+    """Return pulse numbers and figures of all values; each curve is moved a little sideways."""
     step = float(np.diff(branch.pulses).min())
     aside = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
     pulses = branch.pulses + step * aside[:, None]

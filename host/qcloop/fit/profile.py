@@ -1,4 +1,4 @@
-"""From a fit to a device that trains."""
+"""From a fit to a device profile that one can train on."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ from qcloop.fit.units import readable_unit
 
 Fit = EquationFit | TableFit
 
-#: The highest state keeps room for its fluctuation: the generator's draws end at 4.125 spreads.
+#: Room above the highest state for its fluctuation, in spreads: the generator's samples end at 4.125.
 _ROOM = 4
 _FRIENDLY = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
@@ -31,22 +31,22 @@ def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> D
     name, source : str
         See :class:`qcloop.device.DeviceProfile`.
     states : int, optional
-        Number of states, evenly spaced in conductance between the ends of the fit, the spread
-        interpolated; one for each pulse if left out.
+        Number of states. They are evenly spaced in conductance between the ends of the fit, with
+        interpolated spreads. If left out, there is a state for each pulse.
 
     Returns
     -------
     DeviceProfile
-        In G0 for conductances in G0, else in the branch's unit, microsiemens or the one in which the largest
-        mean is 1 to 1000: the first that gives readable numbers (up to 10000). A mean that
-        the equation puts below 0 is 0. The lsb leaves room for 4 spreads above the highest state.
+        Its unit is G0 if the conductances are in G0; otherwise as :func:`qcloop.fit.units.readable_unit`
+        chooses it. A mean that the equation puts below 0 becomes 0. The lsb leaves room for 4 spreads above
+        the highest state.
 
     Raises
     ------
     MeasurementError
-        If there are more pulse numbers than states can be and ``states`` is left out.
+        If there are more pulse numbers than a device can have states, and ``states`` is left out.
     DeviceError
-        As :class:`DeviceProfile` does.
+        If :class:`DeviceProfile` refuses the tables.
     """
     mean, spread = fit.mean[::-1], fit.spread[::-1]
     if states is not None:
@@ -72,20 +72,20 @@ def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> D
 
 
 def friendly(least: float) -> float:
-    """Return the least of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 and 8 times a power of ten that is not below."""
+    """Return the smallest of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten, ``least`` or above."""
     power = math.floor(math.log10(least))
     factor = next(factor for factor in _FRIENDLY if factor >= least / 10.0**power * (1 - 1e-12))
     return float(f"{factor}e{power}")
 
 
 def profile_name(path: Path) -> str:
-    """Return a device's name made of a file's."""
+    """Return a name for the device that was measured in a file, made from the file's name."""
     name = re.sub(r"[^\w .+-]", "_", path.stem).strip(" .-")[:60].rstrip(" .-")
     return name if re.match(r"\w", name) else "device"
 
 
 def source_of(path: Path, fit: Fit) -> str:
-    """Return where a device's figures come from: file, digest, curves, model."""
+    """Return words on where a device's figures come from: file, digest, curves, model."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     curves = len(fit.branch.curves)
     return (

@@ -21,11 +21,12 @@ class TableFit:
     mean: F64
     mean_low: F64
     mean_high: F64
-    #: Estimated with n - 1.
+    #: Standard deviation, estimated with n - 1.
     spread: F64
     spread_low: F64
     spread_high: F64
-    #: Greatest likelihood of a normal distribution of its own at each stage; infinite where all are alike.
+    #: Log-likelihood of the best normal distribution for each stage; infinite if all values of a stage are
+    #: alike.
     log_likelihood: float
 
     @property
@@ -35,31 +36,31 @@ class TableFit:
 
     @property
     def reading(self) -> None:
-        """A table does not come from the paper's equation."""
+        """None: a table does not come from the paper's equation."""
         return None
 
     @property
     def misfits(self) -> tuple[str, ...]:
-        """A table follows whatever was measured."""
+        """Nothing: a table follows whatever was measured."""
         return ()
 
 
 def fit_table(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> TableFit:
-    """Take mean and standard deviation (n - 1) of each pulse number as they are.
+    """Take the mean and the standard deviation (with n - 1) of each pulse number as they were measured.
 
-    Intervals: Student's t for means, chi-square for standard deviations, for normal values.
+    The intervals assume normal values: Student's t for means, chi-square for standard deviations.
 
     Parameters
     ----------
     branch : Branch
         Two values or more at each pulse number.
     confidence : float
-        Of each interval, above 0 and below 1.
+        Confidence of each interval, above 0 and below 1.
 
     Raises
     ------
     MeasurementError
-        If a pulse number has one value, or the confidence is out of range.
+        If a pulse number has only one value, or the confidence is out of range.
     """
     from scipy.stats import chi2, t
 
@@ -79,7 +80,7 @@ def fit_table(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> TableFi
     tail = (1 - confidence) / 2
     reach = t.isf(tail, counts - 1) * spread / np.sqrt(counts)
     squares = (counts - 1) * spread**2
-    variance = squares / counts  # the most likely one
+    variance = squares / counts  # of greatest likelihood: divided by n, not by n - 1
     with np.errstate(divide="ignore"):
         log_likelihood = -float(np.sum(counts * (np.log(2 * np.pi * variance) + 1))) / 2
     return TableFit(

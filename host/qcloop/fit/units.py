@@ -1,4 +1,4 @@
-"""Units of measured values, and how they stand in the headings of columns."""
+"""Units of measured values, and how headings of columns state them."""
 
 import re
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ class Unit:
 
     name: str
     quantity: Quantity
-    #: What one of it is in siemens, ohms or amperes.
+    #: One of this unit in siemens, ohms or amperes.
     factor: float
 
 
-#: All units that values may be in, by name.
+#: All units in which values may be given, by name.
 MEASURED_UNITS = {
     **{name: Unit(name, "conductance", factor) for name, factor in UNITS.items()},
     **{name: Unit(name, "resistance", factor) for name, factor in _RESISTANCE.items()},
     **{name: Unit(name, "current", factor) for name, factor in _CURRENT.items()},
 }
 
-#: Other spellings, after :func:`_plain`.
+#: Other spellings of the units, as :func:`_plain` returns them.
 _SPELLINGS = {
     **{name: name for name in MEASURED_UNITS},
     **{f"{prefix}{word}": f"{prefix}S" for prefix in ("", "m", "u", "n") for word in ("siemens", "Siemens")},
@@ -51,14 +51,14 @@ _QUANTITIES: dict[str, Quantity] = {
     **dict.fromkeys(("i", "current", "strom", "currents", "id"), "current"),
 }
 
-#: Units that may be names of columns as well.
+#: Units that could also be the name of a column.
 _NAMES = frozenset(("S", "A", "G0", "g0"))
 _BRACKETED = re.compile(r"[(\[{]([^)\]}]*)[)\]}]")
 _VOLTAGE = re.compile(r"(?:\bat|@|\bV\w*\s*=)\s*([-+]?\d+(?:[.,]\d+)?)\s*(m?)V\b")
 
 
 def find_unit(spelling: str) -> Unit | None:
-    """Return the unit with this name or another spelling of it (micro, ohm as signs), or None."""
+    """Return the unit with this name or another spelling (the signs for micro and ohm), or None."""
     name = _SPELLINGS.get(_plain(spelling))
     return MEASURED_UNITS[name] if name else None
 
@@ -74,8 +74,8 @@ def named_unit(spelling: str) -> Unit:
 def unit_in_heading(heading: str) -> Unit | None:
     """Return the unit that a heading states: ``G (uS)``, ``R [kΩ]``, ``I / A``, ``G_uS``, ``G, µS``; or None.
 
-    What may be a name is no unit: ``S``, ``A`` or ``G0`` alone, and ``device A``, where the letter does not
-    go with a quantity that is named.
+    What may be a name is not taken for a unit: ``S``, ``A`` or ``G0`` alone, and ``device A``, because the
+    heading names no quantity to which the letter could belong.
     """
     inside = _BRACKETED.search(heading)
     if inside:
@@ -93,7 +93,7 @@ def unit_in_heading(heading: str) -> Unit | None:
 
 
 def quantity_in_heading(heading: str) -> Quantity | None:
-    """Return the quantity that a heading names, by its first word, or None."""
+    """Return the quantity that the first word of a heading names, or None."""
     word = re.split(r"[^a-zA-Z]", heading.strip(), maxsplit=1)[0].lower()
     return _QUANTITIES.get(word)
 
@@ -107,7 +107,8 @@ def voltage_in_heading(heading: str) -> float | None:
 def readable_unit(siemens: float, stated: str) -> str:
     """Return the unit of conductance for a device whose largest conductance is this many siemens.
 
-    The stated one, or else microsiemens, if the largest is 1 to 10000 of it; else where it is 1 to 1000.
+    It is the stated unit, or else microsiemens, if the largest conductance is 1 to 10000 of it; otherwise the
+    unit (nS, uS, mS or S) in which it is 1 to 1000.
     """
     for name in (stated, "uS"):
         if UNITS[name] <= siemens < 10_000 * UNITS[name]:
@@ -116,7 +117,7 @@ def readable_unit(siemens: float, stated: str) -> str:
 
 
 def _plain(spelling: str) -> str:
-    """Return a spelling without blanks and signs that a keyboard lacks."""
+    """Return a spelling without blanks, with letters for the signs that a keyboard lacks."""
     plain = "".join(spelling.split())
     for sign, letter in (
         ("µ", "u"),
