@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from amaranth import Module
 from amaranth.lib import wiring
 
 from qcloop.contract.operations import MAX_LENGTH, Info, configuration_digest
 from qcloop.contract.seeding import GENERATOR_LANES
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError
+from qcloop_hdl.registers import delayed
 
 #: Largest number of memory words: addresses on the command port have 16 bits.
 MAX_WORDS = 1 << 16
@@ -143,6 +145,10 @@ class Configured(wiring.Component):
     def config(self) -> EngineConfig:
         """What is fixed when the gateware is built."""
         return self._config
+
+    def delayed(self, m: Module, value: Any) -> Any:
+        """Return a value, or, with registers around the memories, what it was a clock before."""
+        return delayed(m, value, int(self.config.registered))
 
 
 #: The sizes that boards are built in. ``medium`` is what both a GW1NR-9 and an ECP5 25F hold.

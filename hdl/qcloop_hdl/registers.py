@@ -3,7 +3,9 @@
 from contextlib import nullcontext
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 
 def read_register(shape: Any) -> Any:
@@ -25,3 +27,24 @@ def delayed(m: Module, value: Any, clocks: int = 1, *, enable: Any = None) -> An
             m.d.sync += register.eq(value)
         value = register
     return value
+
+
+class LastTwo(wiring.Component):
+    """The last two bytes of what passes by, as a word; the later byte is the high one.
+
+    ``rotate`` rotates the word left by a bit instead.
+    """
+
+    shift: In(1)
+    byte: In(8)
+    rotate: In(1)
+    word: Out(16)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        with m.If(self.shift | self.rotate):
+            m.d.sync += self.word.eq(
+                Mux(self.rotate, self.word.rotate_left(1), Cat(self.word[8:], self.byte))
+            )
+        return m

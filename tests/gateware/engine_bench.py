@@ -133,7 +133,7 @@ def answers_to(requests: bytearray, exchange: Callable[[bytes], tuple[int, bytes
     """Take the requests that are there whole, and return their answers as the engine sends them."""
     header, answers = operations.HEADER, b""
     while len(requests) >= header.size:
-        size = header.size + header.unpack_from(requests)[1]
+        size = header.size + header.unpack(requests)[1]
         if len(requests) < size:
             break
         status, results = exchange(bytes(requests[:size]))

@@ -84,7 +84,7 @@ class Layout:
             joined = joined | value << self._shifts[name]
         return joined
 
-    def part_of(self, name: str, joined: Any) -> Any:
+    def extract(self, name: str, joined: Any) -> Any:
         """Return a field of such an integer, or of an array of them."""
         return joined >> self._shifts[name] & (1 << self._fields[name].bits) - 1
 

@@ -417,7 +417,7 @@ def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
             f"{region.cols} cells, not {len(results)}"
         )
     words = np.frombuffer(results, "<u2").reshape(region.rows, region.cols)
-    return CELL.part_of("level", words).astype(np.uint8), CELL.part_of("code", words).astype(np.int16)
+    return CELL.extract("level", words).astype(np.uint8), CELL.extract("code", words).astype(np.int16)
 
 
 def decode_counters(results: bytes) -> Counters:

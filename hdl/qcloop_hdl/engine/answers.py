@@ -1,0 +1,151 @@
+"""Answers: status, length and results of a request."""
+
+from itertools import pairwise
+from typing import Any
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import CELL
+from qcloop.contract.operations import COUNTER_BYTES, NARROW_BYTES, PRODUCT_BYTES, Operation, Status
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, WORD_BITS, is_one_of
+
+_READS = (Operation.READ,)
+_WITH_RESULTS = (Operation.INFO, Operation.READ, Operation.COUNTERS, *PRODUCTS)
+
+
+class Answers(Configured):
+    """Sends the answer of a request: after ``start`` its status, the length of the results, and the results.
+
+    Results are the products that ``product`` delivers, in ``product_length`` bytes, or ``remaining`` bytes of
+    counters or cells: ``fetch`` is high in the clock before the first byte of each is waited for,
+    ``next_item`` or ``step_cell`` after its last byte. A counter or a word of INFO must be there one clock
+    after ``fetch``, a cell two clocks; with registers around the memories both must be there four clocks
+    after it. ``done`` is high for a clock at the end.
+
+    Back-pressure: on ``tx``, a register.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                "start": In(1),
+                "done": Out(1),
+                #: The request.
+                "operation": In(OPERATION_BITS),
+                "status": In(Status),
+                "remaining": In(WORD_BITS),
+                "product_length": In(WORD_BITS),
+                #: Products have three bytes.
+                "narrow": In(1),
+                #: What is sent.
+                "product": In(stream.Signature(signed(32))),
+                "count": In(8 * COUNTER_BYTES),
+                "cell": In(CELL.bits),
+                #: Products are still to come.
+                "product_busy": In(1),
+                #: The answer has begun, and it is no refusal: vectors may be taken.
+                "running": Out(1),
+                "fetch": Out(1),
+                #: Strobes: a byte of the results was sent, no product's; the last one of a counter; of a
+                #: cell.
+                "count_down": Out(1),
+                "next_item": Out(1),
+                "step_cell": Out(1),
+                "tx": Out(stream.Signature(8)),
+            },
+        )
+
+        #: Number of the byte of a product, a counter or a cell; whether it is the last; whether there is one.
+        self.number, self._final, self._put = Signal(3), Signal(), Signal()
+        #: A byte is taken by the register of ``tx``.
+        self.room = Signal()
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        byte, good = Signal(8), self.status == Status.OK
+        products, reads = (self.delayed(m, is_one_of(self.operation, *some)) for some in (PRODUCTS, _READS))
+        results = good & is_one_of(self.operation, *_WITH_RESULTS)
+        length = Mux(products, self.product_length, self.remaining) & results.replicate(WORD_BITS)
+        m.d.comb += [self.room.eq(~self.tx.valid | self.tx.ready), self._final.eq(self._is_final(m))]
+        with m.If(self.room):
+            m.d.sync += [self.tx.valid.eq(self._put), self.tx.payload.eq(byte)]
+        with m.FSM():
+            with m.State("IDLE"), m.If(self.start):
+                m.next = "STATUS"
+            head = {"STATUS": self.status, "LENGTH_LOW": length[:8], "LENGTH_HIGH": length[8:]}
+            for (state, value), following in zip(head.items(), (*list(head)[1:], "FETCH"), strict=True):
+                with m.State(state):
+                    m.d.comb += [self._put.eq(1), byte.eq(value), self.running.eq(good)]
+                    with m.If(self.room):
+                        m.next = following
+                        if following == "FETCH":
+                            with m.If(~results):
+                                self._finish(m)
+            with m.State("FETCH"):
+                m.d.comb += [self.fetch.eq(1), self.running.eq(1)]
+                m.next = "SEND"
+                with m.If(~products if self.config.registered else reads):
+                    m.next = "CELL"
+            # A memory and the registers behind it answer meanwhile.
+            waits = ("CELL", "WORD", "WAIT", "SEND") if self.config.registered else ("CELL", "SEND")
+            for state, following in pairwise(waits):
+                with m.State(state):
+                    m.next = following
+            with m.State("SEND"):
+                m.d.comb += [self.running.eq(1), byte.eq(self._result_byte(m))]
+                self._send(m, products, reads)
+        return m
+
+    def _finish(self, m: Module) -> None:
+        m.d.comb += self.done.eq(1)
+        m.next = "IDLE"
+
+    def _is_final(self, m: Module) -> Any:
+        """Return whether the byte is the last of its product, counter or cell."""
+        size = Mux(self.operation == Operation.READ, CELL.size, COUNTER_BYTES)
+        product = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
+        last = Mux(is_one_of(self.operation, *PRODUCTS), product, size)[:3] - 1
+        return self.number == self.delayed(m, last[:3])[:3]
+
+    def _send(self, m: Module, products: Any, reads: Any) -> None:
+        m.d.comb += self._put.eq(~products | self.product.valid)
+        with m.If(products & ~self.product.valid & ~self.product_busy & (self.remaining == 0)):
+            self._finish(m)
+        with m.If(self._put & self.room):
+            m.d.sync += self.number.eq(Mux(self._final, 0, self.number + 1))
+            m.d.comb += self.product.ready.eq(products & self._final)
+            with m.If(~products):
+                m.d.comb += self.count_down.eq(1)
+                with m.If(self._final):
+                    m.d.comb += [self.step_cell.eq(reads), self.next_item.eq(1)]
+                    m.next = "FETCH"
+                with m.If(self.remaining == 1):
+                    self._finish(m)
+
+    def _result_byte(self, m: Module) -> Any:
+        """Return the byte of the product, or of the counter or cell, that is sent."""
+        byte = Signal(8)
+        m.d.comb += byte.eq(self._byte_of(m, self.product.payload))
+        with m.Switch(self.operation):
+            with m.Case(Operation.READ):
+                m.d.comb += byte.eq(self._byte_of(m, self.cell))
+            with m.Case(Operation.INFO, Operation.COUNTERS):
+                m.d.comb += byte.eq(self._byte_of(m, self.count))
+        return byte
+
+    def _byte_of(self, m: Module, word: Any) -> Any:
+        byte = Signal(8)
+        with m.Switch(self.number):
+            for number in range(len(word) // 8):
+                with m.Case(number):
+                    m.d.comb += byte.eq(word.word_select(number, 8))
+        return byte

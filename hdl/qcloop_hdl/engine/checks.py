@@ -1,0 +1,209 @@
+"""Checks of a region and of the lengths that follow from it, before anything is executed."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.operations import NARROW_COLS, NARROW_ROWS, Operation, Status
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.multiplier import Multiplier
+
+_WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
+
+
+class RegionCheck(Configured):
+    """Finds the first reason to refuse an operation on a region, if there is one.
+
+    From ``start`` on it checks that rows and columns are allowed, that the region is inside the memory and
+    programmed, and that operands and results have the lengths that follow. In its last clock either
+    ``refuse`` is high, with the reason in ``status``, or ``accept``. It takes at most 58 clocks, most of them
+    for up to three multiplications of 16 clocks; ``product`` is then the number of result bytes of a product
+    operation, and for PROGRAM the words of the region.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                "start": In(1),
+                #: The request: stable while busy. ``rows`` must rotate left with ``rotate_rows``, what
+                #: ``count_bit`` is the highest bit of (the number of vectors) with ``rotate_count``.
+                "operation": In(OPERATION_BITS),
+                "remaining": In(WORD_BITS),
+                "rows": In(WORD_BITS),
+                "cols": In(WORD_BITS),
+                "count_bit": In(1),
+                "rotate_rows": Out(1),
+                "rotate_count": Out(1),
+                #: What the region ahead of ``base`` by ``product`` words is, while ``asks_end`` is high.
+                "asks_end": Out(1),
+                "past_memory": In(1),
+                "past_mark": In(1),
+                #: Strobes: keep ``product`` as the words of the region; as the number of result bytes.
+                "keep_words": Out(1),
+                "keep_results": Out(1),
+                #: The verdict.
+                "accept": Out(1),
+                "refuse": Out(1),
+                "status": Out(Status),
+                "product": Out(WORD_BITS),
+                #: Products have three bytes instead of four; good from ``accept`` on.
+                "narrow": Out(1),
+                #: Where it is: the words of the region, the bytes of operands, the results are multiplied (1
+                #: to 3).
+                "multiplication": Out(2),
+                "busy": Out(1),
+            },
+        )
+        self.multiplier = Multiplier(config.side_bits)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.multiplier = self.multiplier
+        m.d.comb += self.product.eq(self.multiplier.product)
+        with m.FSM() as states:
+            with m.State("IDLE"), m.If(self.start):
+                m.next = "SIDES"
+            with m.State("SIDES"):
+                wrong = [(count == 0) | above(count, self.config.side) for count in (self.rows, self.cols)]
+                with m.If(Cat(wrong).any()):
+                    self._refuse(m, Status.REGION)
+                with m.Else():
+                    m.d.comb += self.multiplier.start.eq(1)
+                    m.next = "START"
+            self._find_end(m)
+            self._compare_lengths(m)
+        m.d.comb += self.busy.eq(~states.ongoing("IDLE"))
+        self._feed(m)
+        self._choose_narrow(m)
+        return m
+
+    def _refuse(self, m: Module, status: Status) -> None:
+        m.d.comb += [self.refuse.eq(1), self.status.eq(status)]
+        m.next = "IDLE"
+
+    def _accept(self, m: Module) -> None:
+        m.d.comb += self.accept.eq(1)
+        m.next = "IDLE"
+
+    def _clocks(self, first: str, second: str, following: str) -> list[tuple[str, str]]:
+        """Return a state and what follows; two where ``end`` is delayed by a clock."""
+        return [(first, second), (second, following)] if self.config.registered else [(first, following)]
+
+    # -- the region in the memory ----------------------------------------------------------------
+
+    def _find_end(self, m: Module) -> None:
+        """Multiply rows by words of a row, and see where the region begins and where it ends."""
+        # Before the first word that was never programmed there is a gap; the region ends behind the memory,
+        # or behind that word.
+        gap, beyond, past = Signal(), Signal(), Signal()
+        # In START the product is still zero: `ahead` is the region's first word.
+        for state, following in self._clocks("START", "FIRST", "WORDS"):
+            with m.State(state):
+                m.d.comb += self.asks_end.eq(1)
+                m.d.sync += gap.eq(self.past_mark)
+                m.next = following
+        for state, following in self._clocks("WORDS", "END", "REGION"):
+            with m.State(state):
+                m.d.comb += self.asks_end.eq(1)
+                # Registers, since the path through the two adders is timing-critical.
+                m.d.sync += beyond.eq(self.multiplier.overflow | self.past_memory)
+                m.d.sync += past.eq(self.past_mark)
+                with m.If(~self.multiplier.busy):
+                    m.next = following
+        with m.State("REGION"):
+            self._check_region(m, gap, beyond, past)
+
+    def _check_region(self, m: Module, gap: Any, beyond: Any, past: Any) -> None:
+        listed, writes = self.operation == Operation.PROGRAM, is_one_of(self.operation, *_WRITES)
+        # PROGRAM does not need its columns any more.
+        m.d.comb += self.keep_words.eq(listed)
+        with m.If(beyond):
+            self._refuse(m, Status.REGION)
+        with m.Elif(Mux(writes, gap, past)):
+            self._refuse(m, Status.PROGRAMMED)
+            with m.If(writes):
+                self._refuse(m, Status.CONTIGUOUS)
+        with m.Elif(~listed):
+            m.d.comb += self.multiplier.start.eq(1)
+            m.next = "LENGTHS"
+        with m.Elif(above(self.remaining, self.config.buffer)):
+            self._refuse(m, Status.LENGTH)
+        with m.Else():
+            self._accept(m)
+
+    # -- lengths -------------------------------------------------------------------------------------
+
+    def _compare_lengths(self, m: Module) -> None:
+        """Compare the length of the operands, and see whether the results are not too long."""
+        product, overflow, reads = self.product, self.multiplier.overflow, self.operation == Operation.READ
+        too_long = (self.operation == Operation.PROGRAM_BLOCK) & above(product, self.config.buffer)
+        differs = self.delayed(m, (product != self.remaining) | overflow | too_long)
+        # As if each product had four bytes.
+        too_many = self.delayed(m, overflow | product[-2:].any() & ~reads)
+        ready = ~self.multiplier.busy
+        known = ready & self.delayed(m, ready)
+        with m.State("LENGTHS"), m.If(known):
+            with m.If(Mux(reads, self.remaining != 0, differs)):
+                self._refuse(m, Status.LENGTH)
+            with m.Elif(reads):
+                m.next = "RESULTS"
+            with m.Elif(is_one_of(self.operation, *_WRITES)):
+                self._accept(m)
+            with m.Else():
+                m.d.comb += self.multiplier.start.eq(1)
+                m.next = "RESULTS"
+        with m.State("RESULTS"), m.If(known):
+            m.d.comb += self.keep_results.eq(reads)
+            m.next = "BYTES"
+            with m.If(too_many):
+                self._refuse(m, Status.LENGTH)
+        with m.State("BYTES"):
+            # Three times the number of products, or twice its double. READ kept its bytes before.
+            m.d.comb += self.multiplier.again.eq(1)
+            m.d.sync += self.multiplication.eq(0)
+            with m.If(self.narrow | (self.multiplication == 0)):
+                self._accept(m)
+
+    # -- the multiplier --------------------------------------------------------------------------------
+
+    def _feed(self, m: Module) -> None:
+        """Multiply rows by words of a row, then what the operands and what the results must count."""
+        multiplier, number, operation = self.multiplier, self.multiplication, self.operation
+        with m.If(multiplier.start):
+            m.d.sync += number.eq(number + 1)
+        with m.If(self.start):
+            m.d.sync += number.eq(0)
+        of_rows = (number == 1) | ~is_one_of(operation, *PRODUCTS)
+        # A cell of LOAD and READ has two bytes: rows begin with the next lower bit, as the highest is 0.
+        doubled = (number == 2) & is_one_of(operation, Operation.LOAD, Operation.READ)
+        row_bit = Mux(doubled, self.rows[-2], self.rows[-1])
+        bit = Mux(of_rows, row_bit, self.count_bit)
+        m.d.comb += [
+            multiplier.bit.eq(Mux(multiplier.again, self.narrow, bit)),
+            self.rotate_rows.eq(multiplier.busy & of_rows),
+            self.rotate_count.eq(multiplier.busy & ~of_rows),
+        ]
+        packs, backward = operation == Operation.FORWARD1, operation == Operation.BACKWARD
+        by_rows = Mux(number == 2, packs | (operation == Operation.FORWARD8), (number == 3) & backward)
+        whole = Mux(by_rows, self.rows, self.cols)[: self.config.side_bits]
+        # Words of a row or, after them, bytes of a vector of single bits.
+        of_bytes, lanes = number != 1, self.config.lane_bits
+        groups = Mux(of_bytes, whole[3:], whole[lanes:]) + Mux(of_bytes, whole[:3].any(), whole[:lanes].any())
+        m.d.comb += multiplier.factor.eq(Mux((number == 1) | (number == 2) & packs, groups, whole))
+
+    def _choose_narrow(self, m: Module) -> None:
+        """See :func:`qcloop.contract.operations.product_bytes`; it matters for products only."""
+        many_rows, many_cols = (
+            above(count[: self.config.side_bits], most)
+            for count, most in ((self.rows, NARROW_ROWS), (self.cols, NARROW_COLS))
+        )
+        # FORWARD8 and BACKWARD each have a bit that no other product has: see `product_bits`.
+        m.d.comb += self.narrow.eq(~(self.operation[0] & many_rows | self.operation[1] & many_cols))

@@ -1,0 +1,103 @@
+"""The region of a request: where it lies in the memory, and the walk over its cells."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.engine.decoding import WORD_BITS, above
+
+
+class RegionWalk(Configured):
+    """Holds a region, walks over its cells row by row, and knows which words were programmed.
+
+    The region comes byte by byte (``shift``). ``base`` then is the word of the current cell and ``lane`` its
+    lane; ``step_cell`` goes on to the next cell. Words are programmed one after the other from word 0 on: a
+    step out of the first word that was never programmed marks it as programmed.
+
+    ``end`` is the word ``ahead`` words behind ``base``, ``past_memory``, ``past_mark`` and ``fresh`` say
+    where that is. With registers around the memories (``EngineConfig.registered``) these four are delayed by
+    a clock.
+
+    Reset: no word is programmed, ``base`` is 0.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                #: A byte of the region comes: base, rows and columns, low bytes first.
+                "shift": In(1),
+                "byte": In(8),
+                #: Go to the first column.
+                "first_cell": In(1),
+                #: Go on to the next cell, or to the next word.
+                "step_cell": In(1),
+                "step_word": In(1),
+                #: The cells are the bits of a packed vector: a row has ``rows`` of them, and words stay.
+                "packed": In(1),
+                #: Rotate ``rows`` left by a bit.
+                "rotate_rows": In(1),
+                #: Keep the complement of ``words`` in the place of the columns: a comparison with it takes no
+                #: inverters.
+                "keep_words": In(1),
+                "words": In(WORD_BITS),
+                "ahead": In(WORD_BITS),
+                #: The region; ``base`` and ``cols`` change as described above.
+                "base": Out(WORD_BITS),
+                "rows": Out(WORD_BITS),
+                "cols": Out(WORD_BITS),
+                #: Column of the current cell, counted from 1, and its lane.
+                "col": Out(config.side_bits, init=1),
+                "lane": Out(config.lane_bits),
+                #: The current cell is the last of its row.
+                "row_end": Out(1),
+                "end": Out(WORD_BITS + 1),
+                #: ``end`` is behind the memory's last word, behind the first word that was never programmed,
+                #: or is that word.
+                "past_memory": Out(1),
+                "past_mark": Out(1),
+                "fresh": Out(1),
+                #: Words at the end of the memory that were never programmed.
+                "unprogrammed": Out(range(config.words + 1), init=config.words),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        words, bits = self.config.words, self.config.lane_bits
+        word_end, step_word, reach = Signal(), Signal(), Signal(WORD_BITS + 2)
+        m.d.comb += [
+            self.lane.eq(self.col - 1),
+            self.row_end.eq(self.col == Mux(self.packed, self.rows, self.cols)),
+            word_end.eq(self.row_end | ~self.col[:bits].any()),
+            step_word.eq(self.step_word | (self.step_cell & word_end & ~self.packed)),
+            self.end.eq(self.delayed(m, self.base + self.ahead)),
+            reach.eq(self.end + self.unprogrammed),
+            self.fresh.eq(reach == words),
+            self.past_mark.eq(above(reach, words)),
+            self.past_memory.eq(above(self.end, words)),
+        ]
+        with m.If(self.first_cell | self.step_cell):
+            m.d.sync += self.col.eq(Mux(self.first_cell | self.row_end, 1, self.col + 1))
+        with m.If(self.step_cell & word_end & ~self.packed & self.fresh):
+            m.d.sync += self.unprogrammed.eq(self.unprogrammed - 1)
+        self._move(m, step_word)
+        return m
+
+    def _move(self, m: Module, step_word: Any) -> None:
+        """Shift, step and rotate: one condition and one choice for each register take the least logic."""
+        region = Cat(self.base, self.rows, self.cols, self.byte)[8:]
+        base, rows, cols = (region[start : start + WORD_BITS] for start in (0, WORD_BITS, 2 * WORD_BITS))
+        with m.If(self.shift | step_word):
+            m.d.sync += self.base.eq(Mux(step_word, self.base + 1, base))
+        with m.If(self.shift | self.rotate_rows):
+            m.d.sync += self.rows.eq(Mux(self.rotate_rows, self.rows.rotate_left(1), rows))
+        with m.If(self.shift | self.keep_words):
+            m.d.sync += self.cols.eq(Mux(self.keep_words, ~self.words, cols))

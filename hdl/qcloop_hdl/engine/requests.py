@@ -1,0 +1,190 @@
+"""The decoder: takes a request's opcode, length and region, and says who executes it."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import MAX_STATES, MIN_STATES, TABLE_ENTRY
+from qcloop.contract.operations import (
+    COUNT,
+    COUNTER_BYTES,
+    COUNTERS,
+    HEADER,
+    INFO,
+    REGION,
+    TABLE_START,
+    Operation,
+    Status,
+)
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, REGIONS, WORD_BITS, above, is_one_of
+
+#: Shortest and longest operands of CONFIGURE.
+_SHORTEST, _LONGEST = (TABLE_START + TABLE_ENTRY.size * states for states in (MIN_STATES, MAX_STATES))
+
+
+class Requests(Configured):
+    """Takes requests one at a time, up to their operands, and keeps what the others need to know of one.
+
+    After opcode and length, and a region that ``check`` has accepted, one of ``fill``, ``load`` and
+    ``answer`` is high for a clock: the operands are to be kept and executed as a whole, to be written as they
+    come, or there is nothing to do but to answer. A request that is refused has its operands dropped and is
+    answered, with the reason in ``status``. The next one is taken after ``done``.
+
+    Reset: ``clearing`` is high until ``cleared``; then the first request is taken.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                "rx": In(stream.Signature(8)),
+                #: The memory is being cleared; it is, in the next clock.
+                "clearing": Out(1),
+                "cleared": In(1),
+                #: A request is awaited.
+                "waiting": Out(1),
+                #: An array that was configured.
+                "configured": In(1),
+                #: A byte of the region comes; a byte of the region or of the number of vectors.
+                "shift_region": Out(1),
+                "shift_word": Out(1),
+                #: A verdict on the region is wanted, and what it is (see ``RegionCheck``).
+                "check": Out(1),
+                "accept": In(1),
+                "refuse": In(1),
+                "refusal": In(Status),
+                #: Strobe: the operands are refused with ``operand_status``; they are taken nevertheless.
+                "operands_refused": In(1),
+                "operand_status": In(Status),
+                #: Strobe: results have ``results`` bytes.
+                "keep_results": In(1),
+                "results": In(WORD_BITS),
+                #: Strobe: a byte of the operands was taken, or one of the results sent.
+                "count_down": In(1),
+                #: The request. ``remaining`` is the number of bytes to come, and later of results to be sent.
+                "operation": Out(OPERATION_BITS),
+                "remaining": Out(WORD_BITS),
+                "status": Out(Status),
+                #: Strobes: who goes on.
+                "fill": Out(1),
+                "load": Out(1),
+                "answer": Out(1),
+                #: Strobe: the request is answered.
+                "done": In(1),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        # A byte of the request is taken. Behind the opcode, bytes 0 and 1 are the length and 2 to 7 the
+        # region; bytes 8 and 9, the number of vectors, are counted as 0 and 1 again.
+        take, number = Signal(), Signal(3)
+        self._keep_length, self._shift_length, self._drop = Signal(), Signal(), Signal()
+        m.d.comb += take.eq(self.rx.valid & self.rx.ready)
+        with m.FSM():
+            with m.State("CLEAR"):
+                m.d.comb += self.clearing.eq(1)
+                with m.If(self.cleared):
+                    m.next = "OPERATION"
+            with m.State("OPERATION"):
+                m.d.comb += [self.waiting.eq(1), self.rx.ready.eq(1)]
+                m.d.sync += number.eq(0)
+                with m.If(take):
+                    known = Cat(self.rx.payload == operation for operation in Operation).any()
+                    m.d.sync += self.operation.eq(self.rx.payload)
+                    m.d.sync += self.status.eq(Mux(known, Status.OK, Status.OPERATION))
+                    m.next = "LENGTH"
+            with m.State("LENGTH"):
+                m.d.comb += [self.rx.ready.eq(1), self._shift_length.eq(take)]
+                with m.If(take & number[0]):
+                    m.next = "DISPATCH"
+            with m.State("DISPATCH"):
+                self._dispatch(m)
+            with m.State("HEADER"):
+                self._take_header(m, take, number)
+            with m.State("CHECK"):
+                self._await_verdict(m)
+            with m.State("DISCARD"):
+                m.d.comb += [self.rx.ready.eq(self.remaining != 0), self._drop.eq(take)]
+                with m.If(self.remaining == 0):
+                    m.d.comb += self.answer.eq(1)
+                    m.next = "EXECUTE"
+            with m.State("EXECUTE"), m.If(self.done):
+                m.next = "OPERATION"
+        with m.If(take & ~self.waiting):
+            m.d.sync += number.eq(number + 1)
+        with m.If(self.operands_refused):
+            m.d.sync += self.status.eq(self.operand_status)
+        self._count(m)
+        return m
+
+    def _refuse(self, m: Module, status: Any) -> None:
+        m.d.sync += self.status.eq(status)
+        m.next = "DISCARD"
+
+    def _dispatch(self, m: Module) -> None:
+        """Go on with the region, with the operands or with the answer."""
+        with m.If(self.status != Status.OK):
+            m.next = "DISCARD"
+        with m.Elif(self.operation == Operation.CONFIGURE):
+            with m.If(~above(self.remaining, _SHORTEST - 1) | above(self.remaining, _LONGEST)):
+                self._refuse(m, Status.LENGTH)
+            with m.Else():
+                m.d.comb += self.fill.eq(1)
+                m.next = "EXECUTE"
+        with m.Elif(~self.configured & (self.operation != Operation.INFO)):
+            self._refuse(m, Status.CONFIGURED)
+        with m.Elif(is_one_of(self.operation, *REGIONS)):
+            m.next = "HEADER"
+        with m.Elif(self.remaining != 0):
+            self._refuse(m, Status.LENGTH)
+        with m.Else():
+            m.d.comb += [self._keep_length.eq(1), self.answer.eq(1)]
+            m.next = "EXECUTE"
+
+    def _take_header(self, m: Module, take: Any, number: Any) -> None:
+        """Take the region and, for products, the number of vectors."""
+        first = HEADER["length"].bits // 8
+        last = Mux(is_one_of(self.operation, *PRODUCTS), first + REGION.size + COUNT.size - 1 - 8, 7)
+        with m.If(self.remaining == 0):
+            self._refuse(m, Status.LENGTH)
+        with m.Else():
+            m.d.comb += [
+                self.rx.ready.eq(1),
+                self._drop.eq(take),
+                self.shift_word.eq(take),
+                self.shift_region.eq(take & (number >= first)),
+            ]
+            with m.If(take & (number == last)):
+                m.d.comb += self.check.eq(1)
+                m.next = "CHECK"
+
+    def _await_verdict(self, m: Module) -> None:
+        listed = self.operation == Operation.PROGRAM
+        with m.If(self.refuse):
+            self._refuse(m, self.refusal)
+        with m.Elif(self.accept):
+            m.next = "EXECUTE"
+            with m.If(self.operation == Operation.LOAD):
+                m.d.comb += self.load.eq(1)
+            with m.Elif((self.operation == Operation.PROGRAM_BLOCK) | listed & (self.remaining != 0)):
+                m.d.comb += self.fill.eq(1)
+            with m.Else():
+                m.d.comb += self.answer.eq(1)
+
+    def _count(self, m: Module) -> None:
+        """Keep the number of bytes to come or to be sent: one condition and one choice, the least logic."""
+        counters = Mux(self.operation == Operation.COUNTERS, COUNTERS * COUNTER_BYTES, self.results)
+        results = Mux(self.operation == Operation.INFO, INFO.size, counters)
+        length = Mux(self._shift_length, Cat(self.remaining[8:], self.rx.payload), results)
+        down = self._drop | self.count_down
+        with m.If(self._shift_length | self._keep_length | self.keep_results | down):
+            m.d.sync += self.remaining.eq(Mux(down, self.remaining - 1, length))

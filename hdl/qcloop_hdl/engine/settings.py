@@ -1,0 +1,111 @@
+"""The settings of the array: checked as they come, and kept when they are executed."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.fields import Field
+from qcloop.contract.formats import TABLE_ENTRY
+from qcloop.contract.operations import TABLE_START
+from qcloop.contract.seeding import SEED_BYTES
+from qcloop.contract.types import SETTINGS
+from qcloop.errors import ConfigError
+from qcloop_hdl.array.mac import MacSettings
+from qcloop_hdl.array.programmer import ProgrammerSettings, TableEntry
+from qcloop_hdl.engine.decoding import above
+
+_SEEDS = range(TABLE_START - 2 * SEED_BYTES, TABLE_START, SEED_BYTES)
+#: Limit of the last byte of a table entry: the bits above the entry are 0.
+_ENTRY_LIMIT = Field("table", 8, limit=((1 << TABLE_ENTRY.bits) - 1) >> 8 * (TABLE_ENTRY.size - 1))
+
+
+def _breaks(field: Field, byte: Any) -> Any:
+    """Return whether a byte is out of the limits of a field."""
+    wrong = above(byte, field.most)
+    for value in range(1 if field.zero_is_off else 0, field.least):
+        wrong = wrong | (byte == value)
+    return wrong
+
+
+class Settings(wiring.Component):
+    """Checks and keeps what CONFIGURE carries, as :data:`qcloop.contract.types.SETTINGS` lays it out.
+
+    ``out_of_range`` says in the same clock whether ``byte``, the byte ``index`` of the operands, breaks a
+    limit. With ``load``, ``operand``, the byte ``index``, is the last byte of a setting, a byte of a seed, or
+    a byte of the table, which is written at its ``entry_end``; the two bytes before it are in ``last_two``.
+    ``restart`` empties the table.
+
+    Reset: undefined until loaded.
+
+    Parameters
+    ----------
+    index_bits : int
+        Bits of ``index``.
+    """
+
+    def __init__(self, index_bits: int) -> None:
+        super().__init__(
+            {
+                "index": In(index_bits),
+                "entry_end": In(1),
+                "byte": In(8),
+                "out_of_range": Out(1),
+                "restart": In(1),
+                "load": In(1),
+                "operand": In(8),
+                "last_two": In(16),
+                "programming": Out(ProgrammerSettings),
+                #: The reference is kept as its complement, so that subtracting it takes no inverters.
+                "products": Out(MacSettings),
+                #: Strobes: ``operand`` is a byte of the seed of programming, or of read noise.
+                "seed_programming": Out(1),
+                "seed_read_noise": Out(1),
+                #: Write ``entry`` for the level ``programming.states``.
+                "table_write": Out(1),
+                "entry": Out(TableEntry),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        with m.Switch(self.index):
+            for offset, field in SETTINGS.byte_limits().items():
+                with m.Case(offset):
+                    m.d.comb += self.out_of_range.eq(_breaks(field, self.byte))
+        with m.If(self.entry_end):
+            m.d.comb += self.out_of_range.eq(_breaks(_ENTRY_LIMIT, self.byte))
+
+        kept_products = Signal(MacSettings)
+        with m.If(self.load), m.Switch(self.index):
+            for field in SETTINGS:
+                with m.Case(SETTINGS.last(field.name)):
+                    m.d.sync += self._register(field.name, kept_products).eq(self._value(field))
+        m.d.comb += [self.products.eq(kept_products), self.products.reference.eq(~kept_products.reference)]
+
+        after_programming, after_seeds = above(self.index, _SEEDS[1] - 1), above(self.index, TABLE_START - 1)
+        seeds = self.load & above(self.index, _SEEDS[0] - 1) & ~after_seeds
+        m.d.comb += [
+            self.seed_programming.eq(seeds & ~after_programming),
+            self.seed_read_noise.eq(seeds & after_programming),
+            self.table_write.eq(self.load & self.entry_end),
+            self.entry.eq(Cat(self.last_two, self.operand)),
+        ]
+        with m.If(self.restart):
+            m.d.sync += self.programming.states.eq(0)
+        with m.Elif(self.table_write):
+            m.d.sync += self.programming.states.eq(self.programming.states + 1)
+        return m
+
+    def _register(self, name: str, products: Any) -> Any:
+        """Return the register of a setting: a field of that name of one of the two structures."""
+        for registers in (self.programming, products):
+            if name in dict(data.Layout.cast(registers.shape())):
+                return registers[name]
+        raise ConfigError(f"setting {name} has no register: ProgrammerSettings or MacSettings must name it")
+
+    def _value(self, field: Field) -> Any:
+        value = self.operand if field.bits == 8 else Cat(self.last_two[8:], self.operand)
+        return ~value if field.name == "reference" else value
