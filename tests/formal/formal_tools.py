@@ -1,4 +1,4 @@
-"""What the proofs of the gateware share: a look at signals inside, altered copies, the stream contract."""
+"""What the proofs of the gateware share: registers inside a component, mutants, and rules of ports."""
 
 import inspect
 from types import ModuleType, SimpleNamespace
@@ -10,7 +10,7 @@ from qcloop_hdl.array.counters import bank
 
 
 class Inside:
-    """The signals inside a circuit, by name."""
+    """A circuit with the components in it, and its own signals by name, for registers that no port shows."""
 
     def __init__(self, fragment):
         self._fragment = fragment
@@ -25,8 +25,13 @@ class Inside:
         (signal,) = (one for one in self._signals[name] if width in (None, len(one)))
         return signal
 
+    @property
+    def component(self):
+        """The component that this is the circuit of: it has the ports."""
+        return self._fragment.origins[0]
+
     def inside(self, name):
-        """Return the submodule of that name."""
+        """Return the circuit of the submodule of that name."""
         ((fragment, *_),) = (entry for entry in self._fragment.subfragments if entry[1] == name)
         return Inside(fragment)
 
@@ -40,7 +45,7 @@ class Inside:
 
 
 class Opened(Inside, Elaboratable):
-    """A component whose inner signals can be had before it is made a submodule."""
+    """A component that can be looked into before it is made a submodule."""
 
     def __init__(self, component):
         super().__init__(Fragment.get(component, None))
@@ -49,11 +54,16 @@ class Opened(Inside, Elaboratable):
         return self._fragment
 
 
-def altered(module: ModuleType, changes: dict[str, str] | None = None, **names) -> SimpleNamespace:
-    """Return a copy of a module, its source changed, with other things in the place of some it imports.
+def mutant(module: ModuleType, faults: dict[str, str]) -> SimpleNamespace:
+    """Return a copy of a module with a deliberate fault, which the proof of what is in it must not pass.
 
-    Every text to change must occur exactly once.
+    ``faults`` maps texts of its source, each of which must occur exactly once, to what stands there instead.
     """
+    return altered(module, faults)
+
+
+def altered(module: ModuleType, changes: dict[str, str] | None = None, **names) -> SimpleNamespace:
+    """Return a copy of a module, its source changed, with other things in the place of some it imports."""
     source = inspect.getsource(module)
     for old, new in (changes or {}).items():
         if source.count(old) != 1:

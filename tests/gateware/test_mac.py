@@ -12,12 +12,13 @@ from amaranth import Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
-from qcloop.array import AdcStage, ArrayConfig, reference, tally
+from qcloop.array import AdcStage, ArrayConfig, reference
+from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import CODE_MAX, SPREAD_MAX
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.adc import Adc
-from qcloop_hdl.array.mac import Mac, Product, latency
+from qcloop_hdl.array.mac import Mac, Product
 from qcloop_hdl.config import EngineConfig
 
 FORWARD1, FORWARD8, BACKWARD = Product
@@ -96,11 +97,11 @@ class Job:
         else:
             kernel = reference.backward if backward else reference.forward_bytes
             kernel(codes, start, stride, self.reference, vector, out)
-        counts = np.zeros(tally.SIZE, np.int64)
+        counts = np.zeros(len(EventIndex), np.int64)
         if self.adc and not backward:
             bits = 8 if self.product is FORWARD8 else 1
             reference.convert(out, self.adc.total_shift(bits), self.adc.top, counts)
-        return out[0].tolist(), int(counts[tally.SATURATED])
+        return out[0].tolist(), int(counts[EventIndex.SATURATED])
 
 
 @dataclass
@@ -266,7 +267,7 @@ def test_shapes_come_out_right_and_in_time(config, shapes, play):
             assert busy == job.words(config.lanes)
         if job.product is not BACKWARD:
             # The vector comes while the first column block is read.
-            limit = busy + 2 * config.lanes + latency(config)
+            limit = busy + 2 * config.lanes + Mac(config).latency
             assert record.offer_clock - record.first_byte_clock < limit
 
 
@@ -278,10 +279,10 @@ def test_lanes_are_busy_95_percent_of_a_forward_pass(play):
 
 
 def test_latency_of_one_word(play):
-    rng = np.random.default_rng(6)
+    rng, latency = np.random.default_rng(6), Mac(SMALL).latency
     jobs = [job_for(rng, FORWARD8, 1, 1, adc=AdcStage(8, 3)), job_for(rng, FORWARD8, 1, 1)]
     records = play(SMALL, codes_for(SMALL, rng), jobs)
-    assert [r.offer_clock - r.last_byte_clock for r in records] == [latency(SMALL), latency(SMALL) - 2]
+    assert [r.offer_clock - r.last_byte_clock for r in records] == [latency, latency - 2]
 
 
 def corners():
@@ -432,7 +433,7 @@ def test_converter_alone(width, bench, simulate):
             await check(ctx, bits, shift, products)
 
     async def check(ctx, bits, shift, products):
-        golden, counts = products.copy(), np.zeros(tally.SIZE, np.int64)
+        golden, counts = products.copy(), np.zeros(len(EventIndex), np.int64)
         if bits:
             reference.convert(golden, shift, (1 << bits - 1) - 1, counts)
         sent, received, saturated, offered = 0, [], 0, False
@@ -450,7 +451,7 @@ def test_converter_alone(width, bench, simulate):
                 received.append(payload)
             saturated += pulse
         assert received == golden.tolist(), f"{bits} bits, shift {shift}"
-        assert saturated == counts[tally.SATURATED], f"{bits} bits, shift {shift}"
+        assert saturated == counts[EventIndex.SATURATED], f"{bits} bits, shift {shift}"
 
     simulate(dut, testbench, limit=5000, background=[bench.contract(dut.o)])
 

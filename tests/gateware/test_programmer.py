@@ -85,11 +85,8 @@ class ProgrammerWithMemory(Elaboratable):
         m.d.sync += programmer.cell.eq(self._late(m, cell.as_value() ^ spoiled.replicate(CELL_BITS)))
         m.d.comb += [
             draw.advance.eq(1),
-            draw.z.eq(programmer.draw.z),
-            draw.spread.eq(programmer.draw.spread),
-            draw.base.eq(programmer.draw.base),
-            programmer.drawn.code.eq(draw.code),
-            programmer.drawn.clipped.eq(draw.clipped),
+            draw.request.eq(programmer.draw),
+            programmer.drawn.eq(draw.result),
             read.addr.eq(address),
             read.en.eq(reads),
             write.addr.eq(address),
@@ -379,7 +376,7 @@ def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
     random = Random(3)
     cases = list(draws(random))
     dut = Draw()
-    ports = (dut.z, dut.spread, dut.base)
+    ports = (dut.request.z, dut.request.spread, dut.request.base)
     # Each port is a clock behind the one before.
     fed = [[*[0] * late, *column, *[0] * (3 - late)] for late, column in enumerate(zip(*cases, strict=True))]
 
@@ -388,11 +385,11 @@ def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
         for values in zip(*fed, strict=True):
             for port, value in zip(ports, values, strict=True):
                 ctx.set(port, value)
-            came.append((ctx.get(dut.code), ctx.get(dut.clipped)))
+            came.append((ctx.get(dut.result.code), ctx.get(dut.result.clipped)))
             ctx.set(dut.advance, 0)
             while random.random() > flow:
                 await ctx.tick()
-                assert (ctx.get(dut.code), ctx.get(dut.clipped)) == came[-1]
+                assert (ctx.get(dut.result.code), ctx.get(dut.result.clipped)) == came[-1]
             ctx.set(dut.advance, 1)
             await ctx.tick()
         for case, (code, clipped) in zip(cases, came[3:], strict=True):

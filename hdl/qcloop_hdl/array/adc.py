@@ -6,7 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.types import MAX_ADC_BITS
+from qcloop.contract.formats import MAX_ADC_BITS
 from qcloop.errors import ConfigError
 
 #: Bits of a converter's magnitude: all but the sign.

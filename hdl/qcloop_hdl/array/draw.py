@@ -14,37 +14,39 @@ _FRACTION_BITS = SPREAD_FRACTION_BITS + Z_FRACTION_BITS
 
 
 class DrawRequest(data.Struct):
-    """What a :class:`Draw` in three stages is fed with: ``z`` now, the others one and two clocks later."""
+    """The operands of a draw. They are wanted one after the other: each field has a clock of its own."""
 
+    #: Sample, one LSB = sigma/32; in the first clock.
     z: signed(Z_BITS)
+    #: Spread, one LSB = 1/16 code; one clock after ``z``.
     spread: SPREAD_BITS
+    #: What the fluctuation is added to; two clocks after ``z``.
     base: CODE_BITS
 
 
 class DrawResult(data.Struct):
-    """What comes out of it three clocks after ``z``."""
+    """The result of a draw, three clocks after ``z``."""
 
     code: CODE_BITS
+    #: The sum was below 0 or above the largest code.
     clipped: 1
 
 
 class Draw(wiring.Component):
-    """Computes ``clip(base + ((spread * z + 2^8) >> 9), 0, 1023)`` in three stages, moved by ``advance``.
+    """Computes ``clip(base + ((spread * z + 2^8) >> 9), 0, 1023)`` in three stages.
 
-    Throughput: one a clock, unless the stages stand still. Reset: the stages are undefined.
+    Latency: three clocks. Throughput: one draw a clock. The stages move in clocks with ``advance``; all
+    latencies count these clocks only.
+
+    Reset: the stages are undefined.
     """
 
     #: Move all stages.
     advance: In(1)
-    #: Sample, one LSB = sigma/32.
-    z: In(signed(Z_BITS))
-    #: Spread, one LSB = 1/16 code; one clock after ``z``.
-    spread: In(SPREAD_BITS)
-    #: What the fluctuation is added to, two clocks after ``z``.
-    base: In(CODE_BITS)
-    #: The code, three clocks after ``z``, and whether it was clipped.
-    code: Out(CODE_BITS)
-    clipped: Out(1)
+    #: The operands.
+    request: In(DrawRequest)
+    #: The result.
+    result: Out(DrawResult)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -52,16 +54,17 @@ class Draw(wiring.Component):
         z = Signal(signed(Z_BITS), reset_less=True)
         noise = Signal(signed(Z_BITS + SPREAD_BITS), reset_less=True)
         raw = Signal(signed(CODE_BITS + 3), reset_less=True)
+        base = self.request.base
         with m.If(self.advance):
             m.d.sync += [
-                z.eq(self.z),
-                noise.eq(z * self.spread),
-                # The half that rounds goes in as a carry.
-                raw.eq((Cat(1, self.base, 0).as_signed() + noise[_FRACTION_BITS - 1 :].as_signed()) >> 1),
+                z.eq(self.request.z),
+                noise.eq(z * self.request.spread),
+                # A lowest bit of 1 beside the base rounds: with the half of the noise it makes a carry.
+                raw.eq((Cat(1, base, 0).as_signed() + noise[_FRACTION_BITS - 1 :].as_signed()) >> 1),
             ]
-        m.d.comb += [self.code.eq(raw), self.clipped.eq(raw[CODE_BITS:].any())]
+        m.d.comb += [self.result.code.eq(raw), self.result.clipped.eq(raw[CODE_BITS:].any())]
         with m.If(raw < 0):
-            m.d.comb += self.code.eq(0)
+            m.d.comb += self.result.code.eq(0)
         with m.Elif(raw[CODE_BITS:-1].any()):
-            m.d.comb += self.code.eq(CODE_MAX)
+            m.d.comb += self.result.code.eq(CODE_MAX)
         return m

@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, enum, stream
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.config import Configured, EngineConfig
@@ -35,27 +35,77 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
     )
 
 
+def vector_bits(config: EngineConfig) -> int:
+    """Return the bits of a word's address in the vector buffer."""
+    return max(1, (config.row_words - 1).bit_length())
+
+
 class Item(data.Struct):
     """What goes along with a word through the stages."""
 
     #: There is a word. The others are low without one.
     valid: 1
-    #: The first word of a sum, or of as many sums as there are lanes.
+    #: The first word of a sum, or forward of as many sums as there are lanes.
     first: 1
     #: The last word of it.
     last: 1
 
 
+class WordAddress(wiring.Component):
+    """Steps through the addresses of a region: down a column block, or word after word.
+
+    Latency: the address of a word is there in the clock after its step. Reset: undefined.
+
+    Parameters
+    ----------
+    address_bits : int
+        Bits of an address.
+    side_bits : int
+        Bits of a count of column blocks.
+    """
+
+    def __init__(self, address_bits: int, side_bits: int) -> None:
+        super().__init__(
+            {
+                #: Begin a region at ``base``.
+                "start": In(1),
+                "base": In(address_bits),
+                #: Column blocks of the region: words from a row to the next.
+                "blocks": In(side_bits),
+                #: Step to a word: with ``at_head`` to the word behind the last one that was stepped to so,
+                #: or the region's first; otherwise to the one a row below.
+                "step": In(1),
+                "at_head": In(1),
+                "address": Out(address_bits),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        address = Signal.like(self.address, reset_less=True)
+        head = Signal.like(self.address, reset_less=True)
+        with m.If(self.start | (self.step & self.at_head)):
+            m.d.sync += head.eq(Mux(self.start, self.base, head + 1))
+        with m.If(self.step):
+            m.d.sync += address.eq(Mux(self.at_head, head, address + self.blocks))
+        m.d.comb += self.address.eq(address)
+        return m
+
+
 class Walk(Configured):
     """Walks over the words of a region and over the vector that goes with them.
 
-    Forward: column blocks outside, rows inside; the first block is walked at the pace at which the vector
-    comes, row i with byte i. Backward: the vector first, then rows outside, column blocks inside.
+    Forward: column by column block, and row by row in it. The first block is walked at the pace at which the
+    vector comes: row i with byte i. Backward: the vector comes first, then the region is walked row by row,
+    and by column blocks in a row.
 
-    An element of the vector has a place in a memory ``lanes`` bytes wide: a word, ``place``, and a lane,
-    ``select``, of which ``select == (lane + 1) % lanes``. The place of a transferred byte is there in the
-    clock of the transfer, and that of a word's element (forward) or elements (backward: a word of them) in
-    the clock after the step, with the address of the word. All stand still unless ``advance`` is high.
+    An element of the vector is found in :class:`qcloop_hdl.array.vector_buffer.VectorBuffer` by a word and a
+    select. For a byte that is transferred they are there in the clock of the transfer; for the element of a
+    word that is stepped over, or backward its word of elements, in the clock after the step, with the address
+    of the word. All stand still unless ``advance`` is high.
+
+    Reset: no command is in work.
 
     Parameters
     ----------
@@ -63,8 +113,7 @@ class Walk(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        #: Bits of a place.
-        self.place_bits = max(1, (config.row_words - 1).bit_length())
+        word_bits = vector_bits(config)
         super().__init__(
             config,
             {
@@ -78,24 +127,24 @@ class Walk(Configured):
                 "may_read": In(1),
                 #: The vector.
                 "vector": In(stream.Signature(8)),
-                #: The operation in work, and whether it is a backward one.
+                #: The product in work, and whether it is a backward one.
                 "product": Out(Product),
                 "backward": Out(1),
-                #: ``cols % lanes``, with 0 for all.
+                #: ``cols % lanes``: lanes in use in the last column block, with 0 for all.
                 "tail": Out(config.lane_bits),
-                #: The vector is not complete. The place of a word is then the one before ``write_place``.
+                #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
                 "loading": Out(1),
                 #: Where a byte goes that is transferred now.
-                "write_place": Out(self.place_bits),
+                "write_word": Out(word_bits),
                 "write_select": Out(config.lane_bits),
                 #: There are words left to step over.
                 "more": Out(1),
-                #: A word is stepped over now: the one in the next clock's outputs.
+                #: A word is stepped over now. The next clock's outputs are about it.
                 "step": Out(1),
                 "item": Out(Item),
                 "address": Out(config.address_bits),
-                "place": Out(self.place_bits),
-                "select": Out(config.lane_bits),
+                "read_word": Out(word_bits),
+                "read_select": Out(config.lane_bits),
                 #: A command is in work.
                 "busy": Out(1),
             },
@@ -104,87 +153,91 @@ class Walk(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        counts = self.config.side_bits
+        accept = Signal()
         starting = Signal()
         running = Signal()
-        fresh = Signal()
-        length = Signal(counts)
-        height = Signal(counts)
-        inner = Signal(counts, reset_less=True)
-        outer = Signal(counts, reset_less=True)
-        blocks = Signal(counts, reset_less=True)
-        lane = Signal(self.config.lane_bits, reset_less=True)
-        accept = self.command.valid & self.command.ready
-        command, shift = self.command.payload, self.config.lane_bits
-        rows, tail = command.rows, command.cols[:shift]
-
+        fresh = Signal()  # the next word is the first of a sum
+        blocks = Signal(self.config.side_bits, reset_less=True)
+        command, lane_bits = self.command.payload, self.config.lane_bits
         m.d.comb += [
+            accept.eq(self.command.valid & self.command.ready),
             self.product.eq(command.product),
-            self.tail.eq(tail),
+            self.tail.eq(command.cols[:lane_bits]),
             self.busy.eq(starting | running | ~self.drained),
             self.command.ready.eq(~self.busy),
             self.backward.eq(self.product == Product.BACKWARD),
+            self.more.eq(running),
         ]
-        loading = self.loading
         m.d.sync += starting.eq(accept)
         with m.If(starting):
-            m.d.sync += [running.eq(1), loading.eq(1), fresh.eq(1)]
+            m.d.sync += [running.eq(1), self.loading.eq(1), fresh.eq(1)]
         with m.If(accept):
-            m.d.sync += blocks.eq(command.cols[shift:] + tail.any())
-        m.d.comb += [length.eq(Mux(self.backward, blocks, rows)), height.eq(Mux(self.backward, rows, blocks))]
+            m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
-        # Counters run from 1 up to length and height. A place is the low bits of the inner one, so that it is
-        # the same function of it when a byte is written and when it is read, forward (element) and backward
-        # (word of elements).
-        # `advance` comes late, and is asked last.
-        filling, can_take, can_step = Signal(), Signal(), Signal()
-        turn = Signal()
+        inner, wrap, done = self._count(m, accept, starting, running, blocks)
+        with m.If(self.step):
+            m.d.sync += fresh.eq(wrap)
+            with m.If(done):
+                m.d.sync += running.eq(0)
+        m.submodules.words = words = WordAddress(self.config.address_bits, self.config.side_bits)
         m.d.comb += [
-            filling.eq(loading & self.backward),
+            words.start.eq(accept),
+            words.base.eq(command.base),
+            words.blocks.eq(blocks),
+            words.step.eq(self.step),
+            words.at_head.eq(fresh | self.backward),
+            self.address.eq(words.address),
+        ]
+        self._register_outputs(m, inner, fresh, wrap)
+        return m
+
+    def _count(self, m: Module, accept: Any, starting: Any, running: Any, blocks: Any) -> tuple[Any, ...]:
+        """Count rows and column blocks from 1 up, and take the vector or step over words as they allow.
+
+        Return the inner count, whether it is the last one, and whether the outer one is, too. The inner count
+        tells the element (forward) or the word of elements (backward) of the vector, written or read.
+        """
+        length, height, inner, outer = (
+            Signal(self.config.side_bits, name=name, reset_less=name in ("inner", "outer"))
+            for name in ("length", "height", "inner", "outer")
+        )
+        lane = Signal(self.config.lane_bits, reset_less=True)
+        filling, can_take, can_step, wrap = Signal(), Signal(), Signal(), Signal()
+        loading, backward, rows = self.loading, self.backward, self.command.payload.rows
+        m.d.comb += [
+            length.eq(Mux(backward, blocks, rows)),
+            height.eq(Mux(backward, rows, blocks)),
+            filling.eq(loading & backward),
             can_take.eq(running & (filling | self.may_read)),
             can_step.eq(running & ~filling & self.may_read & (~loading | self.vector.valid)),
+            # `advance` is timing-critical: it is the last input of these gates.
             self.vector.ready.eq(self.advance & can_take & loading),
-            self.more.eq(running),
             self.step.eq(self.advance & can_step),
-            turn.eq((inner == length) & (~filling | (lane == self.tail))),
-            self.write_place.eq(inner),
-            self.write_select.eq(Mux(self.backward, lane, inner >> self.place_bits)),
+            wrap.eq((inner == length) & (~filling | (lane == self.tail))),
+            self.write_word.eq(inner),
+            self.write_select.eq(Mux(backward, lane, inner >> len(self.write_word))),
         ]
         taken = self.advance & can_take & (~loading | self.vector.valid)
-        # Each counter has one condition and one choice: a cell of logic a bit.
-        with m.If(starting | (taken & (turn | ~filling | (lane == 0)))):
-            m.d.sync += inner.eq(Mux(starting | turn, 1, inner + 1))
+        # Each counter has one condition and one choice, which take a cell of logic a bit.
+        with m.If(starting | (taken & (wrap | ~filling | (lane == 0)))):
+            m.d.sync += inner.eq(Mux(starting | wrap, 1, inner + 1))
         with m.If(starting | taken):
             m.d.sync += lane.eq(Mux(starting, 1, lane + 1))
-        with m.If(accept | (self.step & turn)):
+        with m.If(accept | (self.step & wrap)):
             m.d.sync += outer.eq(Mux(accept, 1, outer + 1))
-        with m.If(taken & turn):
+        with m.If(taken & wrap):
             m.d.sync += loading.eq(0)
-        with m.If(self.step):
-            m.d.sync += fresh.eq(turn)
-            with m.If(turn & (outer == height)):
-                m.d.sync += running.eq(0)
+        return inner, wrap, wrap & (outer == height)
 
-        self._address(m, accept, fresh | self.backward, blocks)
-        place = Signal.like(self.place, reset_less=True)
-        select = Signal.like(self.select, reset_less=True)
-        m.d.comb += [self.place.eq(place), self.select.eq(select)]
+    def _register_outputs(self, m: Module, inner: Any, fresh: Any, wrap: Any) -> None:
+        word = Signal.like(self.read_word, name="word", reset_less=True)
+        select = Signal.like(self.read_select, name="select", reset_less=True)
+        m.d.comb += [self.read_word.eq(word), self.read_select.eq(select)]
         with m.If(self.advance):
             m.d.sync += [
                 self.item.valid.eq(self.step),
                 self.item.first.eq(self.step & fresh),
-                self.item.last.eq(self.step & turn),
-                place.eq(inner),
-                select.eq(inner >> self.place_bits),
+                self.item.last.eq(self.step & wrap),
+                word.eq(inner),
+                select.eq(inner >> len(word)),
             ]
-        return m
-
-    def _address(self, m: Module, accept: Any, at_head: Any, blocks: Any) -> None:
-        """Step through the words: by rows from the head of a column block, or one after the other."""
-        address = Signal(self.config.address_bits, reset_less=True)
-        head = Signal(self.config.address_bits, reset_less=True)
-        with m.If(accept | (self.step & at_head)):
-            m.d.sync += head.eq(Mux(accept, self.command.payload.base, head + 1))
-        with m.If(self.step):
-            m.d.sync += address.eq(Mux(at_head, head, address + blocks))
-        m.d.comb += self.address.eq(address)

@@ -1,0 +1,130 @@
+"""The lanes of a product: each cell's code with its read noise, less the reference, times an element."""
+
+from typing import Any
+
+from amaranth import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import CELL_BITS, CODE_BITS, CODE_MAX, SPREAD_BITS
+from qcloop.contract.generator import Z_BITS
+from qcloop_hdl.array.draw import Draw, DrawRequest, DrawResult
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.registers import delayed
+
+#: Bits of code less reference, signed, and of its product with an element of a vector.
+_DIFFERENCE_BITS = CODE_BITS + 1
+PRODUCT_BITS = (255 * CODE_MAX).bit_length() + 1
+#: Bits of a product with an element of a backward vector, -128 to 127.
+BACKWARD_PRODUCT_BITS = (128 * CODE_MAX).bit_length() + 1
+
+
+class Lane(wiring.Component):
+    """Computes ``x * (code with noise - reference)`` for one cell a clock.
+
+    Latency: each operand has a clock of its own, and the product is there five clocks after ``draw.z``.
+    All stages move in clocks with ``advance``; latencies count these clocks only. Reset: undefined.
+    """
+
+    #: Move all stages.
+    advance: In(1)
+    #: Sample, spread and code, as :class:`DrawRequest` wants them.
+    draw: In(DrawRequest)
+    #: Reference code, three clocks after the sample.
+    reference: In(CODE_BITS)
+    #: Element of the vector, three clocks after the sample.
+    x: In(signed(9))
+    #: The code with its noise, three clocks after the sample.
+    drawn: Out(DrawResult)
+    #: The product.
+    product: Out(signed(PRODUCT_BITS))
+
+    def new_draw(self) -> Draw:
+        """Return the draw; a proof that holds for any code overrides this."""
+        return Draw()
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.draw = draw = self.new_draw()
+        m.d.comb += [
+            draw.advance.eq(self.advance),
+            draw.request.eq(self.draw),
+            self.drawn.eq(draw.result),
+        ]
+        difference = Signal(signed(_DIFFERENCE_BITS), reset_less=True)
+        x = Signal.like(self.x, reset_less=True)
+        product = Signal.like(self.product, reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += [
+                difference.eq(draw.result.code - self.reference),
+                x.eq(self.x),
+                product.eq(x * difference),
+            ]
+        m.d.comb += self.product.eq(product)
+        return m
+
+
+class Lanes(Configured):
+    """All lanes, the word that they work on, and the loan of lane 0's draw to the programmer.
+
+    The words of a region pass one after the other. In the clock of a word's step its samples are taken; its
+    cells come two clocks later and its elements three, or with registers around the memories four and five.
+    The products come five clocks after the step, or seven. Latencies count clocks with ``advance`` only.
+
+    Reset: the stages are undefined.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                #: Move all stages.
+                "advance": In(1),
+                #: Samples of a word, in the clock of its step.
+                "noise": In(ArrayLayout(signed(Z_BITS), config.lanes)),
+                #: Spread of the read noise, the reference code; stable.
+                "spread": In(SPREAD_BITS),
+                "reference": In(CODE_BITS),
+                #: What the memory has read.
+                "memory_data": In(ArrayLayout(CELL_BITS, config.lanes)),
+                #: The same, or with registers around the memories what it was a clock before.
+                "word": Out(ArrayLayout(CELL_BITS, config.lanes)),
+                #: Elements of the vector.
+                "x": In(signed(9)).array(config.lanes),
+                #: Products.
+                "products": Out(signed(PRODUCT_BITS)).array(config.lanes),
+                #: Lane 0 draws what ``draw`` asks for.
+                "lent": In(1),
+                "draw": In(DrawRequest),
+                #: What lane 0 has drawn.
+                "drawn": Out(DrawResult),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        extra = int(self.config.registered)
+        m.d.comb += self.word.eq(delayed(m, self.memory_data, extra, enable=self.advance))
+        for number in range(self.config.lanes):
+            m.submodules[f"lane{number}"] = lane = Lane()
+            m.d.comb += [
+                lane.advance.eq(self.advance),
+                lane.draw.z.eq(delayed(m, self.noise[number], 2 * extra, enable=self.advance)),
+                lane.draw.spread.eq(self.spread),
+                lane.draw.base.eq(self.word[number]),
+                lane.reference.eq(self.reference),
+                lane.x.eq(self.x[number]),
+                self.products[number].eq(lane.product),
+            ]
+            if number == 0:
+                with m.If(self.lent):
+                    m.d.comb += lane.draw.eq(self.draw)
+                m.d.comb += self.drawn.eq(lane.drawn)
+        return m
