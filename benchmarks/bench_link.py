@@ -22,12 +22,13 @@ from pathlib import Path
 from time import perf_counter
 
 from qcloop.array import Array, ArrayConfig, GoldenArray
+from qcloop.crossbar.rules import Update
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import builtin
 from qcloop.link.ports import open_array
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkCounts, LinkStream
-from qcloop.training.settings import Update, resolve
+from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.uart import divisor

@@ -11,11 +11,12 @@ from link_bench import SETTINGS, BoardLine, remote_array
 
 from qcloop.array import ArraySettings, GoldenArray, Policy, Region
 from qcloop.contract.frames import MAX_PAYLOAD, Frame, Identity, Kind
+from qcloop.crossbar.rules import Update
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
 from qcloop.errors import ArrayError, ArrayResetError, LinkError
 from qcloop.link.stream import LinkStream
-from qcloop.training.settings import Update, resolve
+from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
 from qcloop_hdl.config import SIZES
 from qcloop_sim.board import CompiledBoard
@@ -244,7 +245,7 @@ def trained(array, **given):
     trainer.initialise()
     for _ in trainer.run_epoch():
         pass
-    levels_and_codes = [array.read(region) for region in trainer.network.regions]
+    levels_and_codes = [array.read(region) for region in trainer.network.crossbar.regions]
     return trainer.progress.history, levels_and_codes, trainer.counters()
 
 

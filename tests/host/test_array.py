@@ -21,6 +21,7 @@ from qcloop.array import (
     reference,
     stuck_cells,
 )
+from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
 from qcloop.device import builtin
@@ -83,11 +84,13 @@ def test_list_programming_is_in_the_order_of_the_list_even_for_one_cell_twice():
 )
 def test_a_batch_is_cut_where_that_pays_and_read_noise_allows_it(n, size, noise, lengths):
     array = make(read_spread=noise)
-    assert [len(range(n)[part]) for part in array.parts(n)] == [n], "the golden model computes at once"
-    array.part_size = size
-    parts = array.parts(n)
-    assert [len(range(n)[part]) for part in parts] == lengths
-    assert [k for part in parts for k in range(n)[part]] == list(range(n))
+    assert [len(range(n)[rows]) for rows in array.micro_batches(n)] == [n], (
+        "the golden model computes at once"
+    )
+    array.micro_batch_size = size
+    cut = array.micro_batches(n)
+    assert [len(range(n)[rows]) for rows in cut] == lengths
+    assert [k for rows in cut for k in range(n)[rows]] == list(range(n))
 
 
 def test_products_are_exact_and_leave_the_generators_alone():
@@ -134,11 +137,11 @@ def test_case_25_784_times_largest_times_largest_equals_pythons_integer():
 )
 def test_adc_rounds_halves_away_from_zero(y, shift, expected):
     for kernels in (compiled, reference):
-        tally = np.zeros(8, np.int64)
+        events = np.zeros(len(EventIndex), np.int64)
         out = np.array([[y]], np.int32)
-        kernels.convert(out, shift, 127, tally)
+        kernels.convert(out, shift, 127, events)
         assert out[0, 0] == expected
-        assert not tally.any()
+        assert not events.any()
 
 
 def test_adc_saturates_symmetrically_and_counts():

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qcloop.array import ArrayConfig, GoldenArray, Region, compiled, tally
+from qcloop.array import ArrayConfig, GoldenArray, Region, compiled
+from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.cli import main, selftest
 from qcloop.contract import operations
@@ -18,7 +19,7 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.operations import HEADER, Info, Operation, Status
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
-from qcloop.selftest import CHECKS, Verdict, memory, run_checks
+from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
 from qcloop.selftest.compute import KNOWN_SAMPLES
 
 CONFIG = ArrayConfig(lanes=4, cells=1024, side=48)
@@ -95,7 +96,9 @@ def results(board, **options):
 
 
 def failed(board, **options):
-    return {name for name, result in results(board, **options).items() if result.verdict is Verdict.FAILED}
+    return {
+        name for name, result in results(board, **options).items() if result.verdict is CheckVerdict.FAILED
+    }
 
 
 def kernel(name):
@@ -229,9 +232,9 @@ def wraps_instead_of_clips(right, levels, codes, places, targets, fresh, mean, s
 
 @kernel("program")
 def clips_without_counting(right, *given):
-    clipped = given[11][tally.CLIPPED]
+    clipped = given[11][EventIndex.CLIPPED]
     used = right(*given)
-    given[11][tally.CLIPPED] = clipped
+    given[11][EventIndex.CLIPPED] = clipped
     return used
 
 
@@ -280,7 +283,7 @@ def a_list_backwards(board):
 
 @kernel("convert")
 def halves_upwards(right, y, shift, top, count):
-    count[tally.SATURATED] += int((abs(y) > ((2 * top + 1) << shift >> 1)).sum())
+    count[EventIndex.SATURATED] += int((abs(y) > ((2 * top + 1) << shift >> 1)).sum())
     y[:] = np.clip((y + (1 << shift >> 1)) >> shift, -top, top)
 
 
@@ -443,7 +446,7 @@ def fault_name(value):
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_good_array_passes_every_check(config, quick):
     found = results(Board(config), quick=quick)
-    assert {result.verdict for result in found.values()} == {Verdict.OK}, found
+    assert {result.verdict for result in found.values()} == {CheckVerdict.OK}, found
     assert list(found) == [check.name for check in CHECKS if not (quick and check.slow)]
     assert all(result.what and not result.look for result in found.values())
 
@@ -558,7 +561,7 @@ def test_faults_of_the_line_warn_with_their_number():
     board.link.counts.damaged, board.link.counts.repeats = 12, 7
     found = results(board)
     result = found["link errors"]
-    assert result.verdict is Verdict.WARNING
+    assert result.verdict is CheckVerdict.WARNING
     assert result.notes == (
         "the board counted 3 gaps, 1 resent",
         "counters of the board that were full before: damaged",
@@ -573,7 +576,7 @@ def test_what_is_late_is_told_without_a_warning():
     board.link.after = replace(board.link.identity, faults=faults)
     board.link.counts.repeats = 1
     result = results(board)["link errors"]
-    assert result.verdict is Verdict.OK and "1 repeats" in result.what and "1 resent" in result.what
+    assert result.verdict is CheckVerdict.OK and "1 repeats" in result.what and "1 resent" in result.what
 
 
 def test_the_rate_is_a_share_of_the_baud_where_there_is_one():
@@ -592,7 +595,7 @@ def test_a_refusal_fails_its_check_and_no_other():
 
     board._start_backward = refuse
     found = results(board)
-    assert {name for name, result in found.items() if result.verdict is not Verdict.OK} == {"backward"}
+    assert {name for name, result in found.items() if result.verdict is not CheckVerdict.OK} == {"backward"}
     assert "refused a region that does not fit" in found["backward"].notes[0]
 
 
@@ -617,7 +620,7 @@ def test_a_lost_link_ends_the_test_and_keeps_what_was_found():
         for result in run_checks(board):
             found.append(result)
     assert [result.name for result in found][-1] == "backward" and len(found) == 13
-    assert found[-1].verdict is Verdict.LOST and found[-1].notes[-1] == "unplugged"
+    assert found[-1].verdict is CheckVerdict.LOST and found[-1].notes[-1] == "unplugged"
 
 
 def lose_at_backward(board):

@@ -103,14 +103,14 @@ def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, make_s
     train(net, settings, mnist, make_step)
     for layer, mine in zip(trainer.network.layers, layers(net), strict=True):
         assert (layer.levels == mine.on_array.levels).all()
-        assert layer.offsets.tobytes() == mine.on_array.offsets.tobytes()
+        assert layer.rule.memory.tobytes() == mine.on_array.rule.memory.tobytes()
         for wanted, got in zip(
             trainer.array.read(layer.region), crossbar.array.read(layer.region), strict=True
         ):
             assert (wanted == got).all()
         if mine.bias is not None:
             assert layer.bias.tobytes() == mine.bias.detach().numpy().tobytes()
-    assert trainer.network.rounding_position == crossbar.rounding_position
+    assert trainer.network.crossbar.rounding_position == crossbar.rounding_position
     assert trainer.array.positions().programming == crossbar.array.positions().programming
 
 
@@ -297,10 +297,10 @@ def test_the_gradient_is_the_hosts_to_the_last_bit(update, mnist, make_settings)
     wanted = {}
 
     def note(layer, x, x_scale, delta, rate):
-        d, largest, top = trainer.network.errors(layer, delta, x_scale)
+        d, largest, top = trainer.network.crossbar.errors(layer, delta, x_scale)
         wanted[layer.index] = (x.astype(np.int64).T @ d).T * (largest / top), delta.sum(axis=0)
 
-    trainer.network.update = note
+    trainer.network.crossbar.update = note
     x, labels = trainer._train_x, trainer._train_labels
     trainer.network.train_batch(x, labels, 0.1, np.zeros(32))
     net, _ = build(settings)
@@ -472,8 +472,8 @@ def test_what_cannot_be_done_says_so():
 def test_a_crossbar_says_what_it_does_not_take():
     array = GoldenArray(ArrayConfig(lanes=4, cells=64))
     for settings, message in (
-        ({"rate": 0.1}, "rate is not a setting of a crossbar: the script decides it"),
-        ({"lanes": 4}, "lanes is not a setting of a crossbar: the array decides it"),
+        ({"rate": 0.1}, "unknown setting 'rate': expected one of device, states, reading, sigma, scheme, "),
+        ({"lanes": 4}, "lanes is not a setting of this crossbar: the array decides it"),
         ({"stats": 4}, "unknown setting 'stats'"),
         ({"states": "many"}, "states must be of type int, not 'many'"),
     ):

@@ -9,12 +9,13 @@ from qcloop.array import Array, ArrayConfig, GoldenArray, Policy, compiled, puls
 from qcloop.array import reference as array_reference
 from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
+from qcloop.crossbar import reference as crossbar_reference
 from qcloop.crossbar.physics import array_settings, pulse_energies
 from qcloop.data import Dataset
 from qcloop.device import builtin
 from qcloop.errors import ConfigError
 from qcloop.training import reference
-from qcloop.training.chain import in_turn
+from qcloop.training.chain import interleave
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings, resolve
 from qcloop.training.trainer import Trainer
 
@@ -61,7 +62,8 @@ def test_compiled_and_plain_numpy_kernels_leave_the_same_trace(options, make_set
     settings = make_settings(images=96, **options)
     few = replace(mnist, test_images=mnist.test_images[:100], test_labels=mnist.test_labels[:100])
     fast = train(settings, few)
-    plain = train(settings, few, GoldenArray(settings.array_config, array_reference), kernels=reference)
+    kernels = {"kernels": reference, "crossbar_kernels": crossbar_reference}
+    plain = train(settings, few, GoldenArray(settings.array_config, array_reference), **kernels)
     assert fast.progress.history == plain.progress.history
     assert fast.counters() == plain.counters()
     assert fast.array.positions() == plain.array.positions()
@@ -108,34 +110,34 @@ def test_the_training_code_knows_only_the_array_interface(make_settings, mnist):
     assert there.progress.history == train(settings, mnist).progress.history
 
 
-def test_two_steps_of_the_parts_under_way_go_before_each_that_begins():
+def test_two_steps_of_running_passes_go_before_each_pass_that_begins():
     steps = []
 
-    def course(name):
+    def a_pass(name):
         steps.append(name)
         for number in "123":
             yield lambda number=number: steps.append(name.lower() + number)
 
-    in_turn(map(course, "ABC"))
+    interleave(map(a_pass, "ABC"))
     assert " ".join(steps) == "A B a1 b1 C a2 b2 c1 a3 b3 c2 c3"
 
 
 class CutArray(GoldenArray):
     """Cuts batches as an array behind a link does, and notes how many products were asked for and fetched."""
 
-    part_size = 5
+    micro_batch_size = 5
 
     def __init__(self, config):
         super().__init__(config)
-        self.under_way, self.most, self.sizes = 0, 0, []
+        self.in_flight, self.most, self.sizes = 0, 0, []
 
     def _noted(self, products, n):
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         self.sizes.append(n)
 
         def fetch():
-            self.under_way -= 1
+            self.in_flight -= 1
             return products()
 
         return fetch
@@ -165,7 +167,7 @@ def test_a_batch_that_is_cut_trains_to_the_same_trace(options, make_settings, mn
     assert cut.counters() == whole.counters()
     assert cut.array.positions() == whole.array.positions()
     assert set(array.sizes) == {4, 5}, "13 images are 4, 4 and 5"
-    assert array.most > 1 and array.under_way == 0
+    assert array.most > 1 and array.in_flight == 0
 
 
 def test_a_batch_with_read_noise_is_not_cut(make_settings, mnist):
@@ -190,7 +192,7 @@ def test_forward_and_backward_see_the_devices_not_a_float_copy(make_settings, mn
     settings = make_settings(images=600)
     trainer = train(settings, mnist)
     before = trainer.evaluate()
-    for region in trainer.network.regions:
+    for region in trainer.network.crossbar.regions:
         levels, codes = trainer.array.read(region)
         trainer.array.load(region, levels, np.full_like(codes, 264))
     assert trainer.evaluate() < 0.5 * before
@@ -235,7 +237,7 @@ def test_case_17_the_number_of_states_changes_the_result(make_settings, mnist):
 def test_the_ledger_and_the_array_count_the_same_pulses(policy, make_settings, mnist):
     settings = make_settings(policy=policy.label, images=300, stuck_on=0.01)
     trainer = train(settings, mnist)
-    ledger, counters = trainer.network.ledger, trainer.counters()
+    ledger, counters = trainer.network.crossbar.ledger, trainer.counters()
     sets = resets = 0
     for old, new in np.argwhere(ledger.transitions):
         pulses = pulse_cost(None if old == 64 else int(old), int(new), 32, policy)
@@ -262,7 +264,7 @@ def test_energy_of_a_pulse_is_that_of_the_papers_amplitudes():
 @pytest.mark.parametrize("policy", list(Policy))
 def test_energy_of_a_run_is_the_sum_over_its_pulses(policy, make_settings, mnist):
     trainer = train(make_settings(policy=policy.label, images=64), mnist)
-    ledger, counters = trainer.network.ledger, trainer.counters()
+    ledger, counters = trainer.network.crossbar.ledger, trainer.counters()
     set_energy, reset = pulse_energies(trainer.profile, trainer.profile.pulses)
 
     def sequence(new):  # SET to ON, then RESET pulses 1 .. stage
@@ -284,8 +286,8 @@ def test_energy_of_a_run_is_the_sum_over_its_pulses(policy, make_settings, mnist
     cost = trainer.cost()
     assert cost.write_energy_j == pytest.approx(total)
     assert cost.programming_time_s == pytest.approx(0.01 * (counters.set_pulses + counters.reset_pulses))
-    worst = trainer.network.ledger.writes[cost.most_written_layer].reshape(
-        trainer.network.ledger.shape(cost.most_written_layer)
+    worst = trainer.network.crossbar.ledger.writes[cost.most_written_layer].reshape(
+        trainer.network.crossbar.ledger.shape(cost.most_written_layer)
     )
     assert worst[cost.most_written_row, cost.most_written_column] == cost.most_writes == worst.max()
 
@@ -296,7 +298,8 @@ def test_initial_weights_and_order_come_from_their_own_streams(make_settings, mn
     trainer.initialise()
     layer = trainer.network.layers[0]
     normal = Grng16(1, Stream.INITIAL).take(784 * 16).reshape(784, 16) / 32
-    got = (trainer.network.weights.means[layer.levels] + layer.offsets) / trainer.network.weights.half_range
+    weights = trainer.network.crossbar.weights
+    got = (weights.means[layer.levels] + layer.rule.memory) / weights.half_range
     assert np.allclose(got, np.clip(normal / 3, -1, 1), atol=1e-4)
     order = trainer._order(0)
     assert sorted(order) == list(range(64))
@@ -341,7 +344,7 @@ def test_64_states_and_stuck_cells_exclude_each_other(make_settings, mnist):
 
 def test_stuck_cells_are_as_many_as_asked_for(make_settings, mnist):
     trainer = train(make_settings(stuck_off=0.1, stuck_on=0.05, images=10), mnist)
-    levels, codes = trainer.array.read(trainer.network.regions[0])
+    levels, codes = trainer.array.read(trainer.network.crossbar.regions[0])
     stuck = levels == 63
     assert stuck.mean() == pytest.approx(0.15, abs=0.02)
     assert (codes[stuck] == 16).sum() == pytest.approx(2 * (codes[stuck] == 512).sum(), rel=0.15)
@@ -432,6 +435,12 @@ def test_8_bit_gradients_of_a_large_batch_cannot_overflow(make_settings, mnist):
     )
     settings = make_settings(images=0, batch=2000, input_bits=8, network="784-10")
     fast = train(settings, white)
-    plain = train(settings, white, GoldenArray(ArrayConfig(), compiled), kernels=reference)
+    plain = train(
+        settings,
+        white,
+        GoldenArray(ArrayConfig(), compiled),
+        kernels=reference,
+        crossbar_kernels=crossbar_reference,
+    )
     assert fast.progress.history == plain.progress.history
     assert fast.progress.history[0].programmed > 7840

@@ -1,20 +1,23 @@
-"""The training's inner loops: compiled and plain NumPy give the same bits, and both do what they say."""
+"""The inner loops of layers and crossbar: compiled and plain NumPy give the same bits."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcloop.training import compiled, reference
+from qcloop.crossbar import compiled, reference
+from qcloop.training import compiled as layers_compiled
+from qcloop.training import reference as layers_reference
 from qcloop.training.exponential import exponential
 
-BOTH = pytest.mark.parametrize("kernels", [compiled, reference])
+LAYERS, CROSSBAR = (layers_compiled, layers_reference), (compiled, reference)
+BOTH = pytest.mark.parametrize("kernels", CROSSBAR)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def same(call):
-    """Run ``call(kernels)`` with both sets; it returns a tuple of arrays and numbers, equal to the bit."""
-    fast, plain = call(compiled), call(reference)
+def same(pair, call):
+    """Run ``call(kernels)`` with both of a pair: its arrays and numbers must be equal to the bit."""
+    fast, plain = map(call, pair)
     for a, b in zip(fast, plain, strict=True):
         a, b = np.asarray(a), np.asarray(b)
         assert a.shape == b.shape
@@ -26,7 +29,7 @@ def test_the_exponential_is_right_to_two_units_in_the_last_place_and_the_same_co
     x = np.concatenate([np.linspace(-700, 700, 20001), np.linspace(-1, 1, 2001), [0.0, -0.0]])
     got = exponential(x)
     assert np.max(np.abs(got / np.exp(x) - 1)) < 2 * 2.3e-16 + 1e-18
-    assert got.tobytes() == np.array([compiled.exponential(v) for v in x]).tobytes()
+    assert got.tobytes() == np.array([layers_compiled.exponential(v) for v in x]).tobytes()
     assert exponential(np.zeros(1))[0] == 1.0
 
 
@@ -50,7 +53,7 @@ def test_layers_are_equal_to_the_bit(seed, n, cols, step):
         kernels.descend_bias(moved, delta, 0.1)
         return x, slope, x2, slope2, x_scale, delta, picked, hits, ahead, moved
 
-    x, slope, x2, slope2, x_scale, delta, picked, hits, _, moved = same(layers)
+    x, slope, x2, slope2, x_scale, delta, picked, hits, _, moved = same(LAYERS, layers)
     v = y * scale[:, None] + bias
     a = 1 / (1 + np.exp(-np.clip(v, -40, 40)))
     assert np.abs(x / 255 - a).max() < 0.5001 / 255
@@ -78,7 +81,7 @@ def test_errors_become_integers_without_bias(seed, n, cols, zero):
         largest = kernels.quantise_batch(delta, x_scale, d, 32767.0)
         return d8, d8_scale, d, largest
 
-    d8, d8_scale, d, largest = same(quantise)
+    d8, d8_scale, d, largest = same(CROSSBAR, quantise)
     assert np.abs(d8).max() <= 127
     assert np.abs(d).max() <= 32767
     assert np.abs(d8 * d8_scale[:, None] - delta).max() <= 0.5001 * d8_scale.max() + 1e-300
@@ -118,7 +121,7 @@ def test_update_rules_are_equal_to_the_bit(seed, batch, rows, cols, count, one_b
             results += [new, changes, kept, counts]
         return results
 
-    mixed, changes, kept, n, nearest, *_ = same(rules)
+    mixed, changes, kept, n, nearest, *_ = same(CROSSBAR, rules)
     exact = x.T.astype(np.int64) @ d
     codes = means[levels] + offsets.astype(float) - float(factor) * exact
     limit = np.clip(codes, means[0] - reach, means[-1] + reach)

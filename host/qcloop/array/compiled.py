@@ -1,16 +1,15 @@
-"""The golden model's inner loops, compiled. ``reference.py`` holds their plain NumPy twins.
+"""The golden model's inner loops, compiled: :class:`qcloop.array.kernels.ArrayKernels` for speed.
 
-Cells live in two flat arrays: ``levels`` (uint8) and ``codes`` (int16); cell (i, j) of a region is at
-``start + i * stride + j``. Integers are exact; nothing here depends on the order of a sum.
+``reference.py`` holds their plain NumPy twins. All sums are sums of integers, so their order does not matter.
 """
 
 import numpy as np
 from numba import njit
 
-from qcloop.array.tally import CLIPPED, PROGRAMMED, RESET, SATURATED, SET, UNVERIFIED
+from qcloop.array.events import EventIndex
+from qcloop.array.kernels import DRAW_HALF, DRAW_SHIFT
 from qcloop.contract.formats import CODE_MAX
-
-_DIRECT, _VERIFY = 0, 2
+from qcloop.contract.types import Policy
 
 
 @njit(cache=True)
@@ -25,7 +24,7 @@ def largest(values):
 @njit(cache=True)
 def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
-    return mean + ((spread * z + 256) >> 9)
+    return mean + ((spread * z + DRAW_HALF) >> DRAW_SHIFT)
 
 
 @njit(cache=True)
@@ -36,30 +35,27 @@ def clip_code(code):
 
 @njit(cache=True)
 def pulses(old, new, states, policy):
-    """Return the SET and RESET pulses of one attempt, as ``contract.pulse_cost`` defines them."""
-    if old >= states or (policy != _DIRECT and new >= old):
+    """Return the SET and RESET pulses of one attempt, as ``pulse_cost`` of the contract defines them."""
+    if old >= states or (policy != Policy.DIRECT and new >= old):
         return 1, states - new
     return max(new - old, 0), max(old - new, 0) + (new == old)
 
 
 @njit(cache=True)
 def program(
-    levels, codes, places, targets, fresh, mean, spread, policy, tolerance, tries, z, tally, attempts
+    levels, codes, addresses, targets, fresh, mean, spread, policy, tolerance, tries, z, events, attempts
 ):
-    """Program cells one after the other; return how many samples of ``z`` were used.
-
-    ``places`` (int64) are flat cell addresses, those from ``fresh`` on were never programmed.
-    """
+    """Program cells one after the other; return how many samples of ``z`` were used."""
     states = len(mean)
     used = set_pulses = reset_pulses = clipped = 0
-    for k in range(len(places)):
-        place, level = places[k], targets[k]
-        old = states if place >= fresh else int(levels[place])
-        stuck = place < fresh and old >= states
+    for k in range(len(addresses)):
+        address, level = addresses[k], targets[k]
+        old = states if address >= fresh else int(levels[address])
+        stuck = address < fresh and old >= states
         centre, width = int(mean[level]), int(spread[level])
         done = False
         attempt = 0
-        while not done and attempt < (tries if policy == _VERIFY else 1):
+        while not done and attempt < (tries if policy == Policy.VERIFY else 1):
             raw = draw(centre, width, int(z[used]))
             used += 1
             code = clip_code(raw)
@@ -69,25 +65,25 @@ def program(
             set_pulses += sets
             reset_pulses += resets
             if stuck:
-                code = int(codes[place])
+                code = int(codes[address])
             else:
-                levels[place] = level
-                codes[place] = code
+                levels[address] = level
+                codes[address] = code
                 old = int(level)
             attempt += 1
             done = abs(code - centre) <= tolerance
-        if policy == _VERIFY and not done:
-            tally[UNVERIFIED] += 1
-    tally[PROGRAMMED] += len(places)
-    tally[SET] += set_pulses
-    tally[RESET] += reset_pulses
-    tally[CLIPPED] += clipped
+        if policy == Policy.VERIFY and not done:
+            events[EventIndex.UNVERIFIED] += 1
+    events[EventIndex.PROGRAMMED] += len(addresses)
+    events[EventIndex.SET] += set_pulses
+    events[EventIndex.RESET] += reset_pulses
+    events[EventIndex.CLIPPED] += clipped
     return used
 
 
 @njit(cache=True)
 def forward_binary(codes, start, stride, reference, x, y):
-    """Sum the rows whose 1-bit input is on: the inputs are sparse, so only those are walked."""
+    """Sum the rows whose input is 1. Inputs are sparse, so the other rows are not even looked at."""
     rows, cols = x.shape[1], y.shape[1]
     active = np.empty(rows, np.int64)
     for b in range(x.shape[0]):
@@ -99,7 +95,7 @@ def forward_binary(codes, start, stride, reference, x, y):
         for j in range(cols):
             total[j] = np.int32(-reference * n)
         k = 0
-        while k + 4 <= n:  # four rows at a time: a quarter of the traffic to the sums
+        while k + 4 <= n:  # four rows at a time, so that the sums are read and written a quarter as often
             r0 = codes[active[k] : active[k] + cols]
             r1 = codes[active[k + 1] : active[k + 1] + cols]
             r2 = codes[active[k + 2] : active[k + 2] + cols]
@@ -154,22 +150,22 @@ def backward(codes, start, stride, reference, d, e):
 
 @njit(cache=True)
 def forward_noisy(codes, start, lanes, reference, read_spread, x, z, y):
-    """Do one vector with a fresh sample for each cell read: column blocks outside, rows inside."""
+    """Multiply one vector, drawing a sample for each cell: for each column block, row by row."""
     rows, cols = len(x), len(y)
     blocks = -(-cols // lanes)
     y[:] = 0
     for block in range(blocks):
         for i in range(rows):
-            place = start + (i * blocks + block) * lanes
+            address = start + (i * blocks + block) * lanes
             sample = (block * rows + i) * lanes
             for lane in range(min(lanes, cols - block * lanes)):
-                code = clip_code(draw(int(codes[place + lane]), read_spread, int(z[sample + lane])))
+                code = clip_code(draw(int(codes[address + lane]), read_spread, int(z[sample + lane])))
                 y[block * lanes + lane] += np.int32(int(x[i]) * (code - reference))
 
 
 @njit(cache=True)
 def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
-    """Do one vector with a fresh sample for each cell read: rows outside, column blocks inside."""
+    """Multiply one vector, drawing a sample for each cell: for each row, column block by column block."""
     rows, cols = len(e), len(d)
     stride = -(-cols // lanes) * lanes
     for i in range(rows):
@@ -181,13 +177,13 @@ def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
 
 
 @njit(cache=True)
-def convert(y, shift, top, tally):
-    """Put products through the ADC in place: round halves away from zero, saturate, count."""
+def convert(y, shift, top, events):
+    """Put products through the converter in place: round halves away from zero, saturate, count."""
     half = (1 << shift) >> 1
     flat = y.reshape(-1)
     for k in range(len(flat)):
         value = int(flat[k])
         value = (value + half - (1 if value < 0 and shift > 0 else 0)) >> shift
         held = min(max(value, -top), top)
-        tally[SATURATED] += held != value
+        events[EventIndex.SATURATED] += held != value
         flat[k] = held

@@ -1,15 +1,16 @@
 """The golden model: the array contract in exact integers, and the reference for the gateware."""
 
 from collections.abc import Callable
-from types import ModuleType
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import compiled, tally
+from qcloop.array import compiled
+from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Array, Products
+from qcloop.array.kernels import ArrayKernels
+from qcloop.array.planes import Planes
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.generator import Stream
 from qcloop.contract.types import (
@@ -24,8 +25,7 @@ from qcloop.contract.types import (
     Positions,
     Region,
 )
-
-_Cell = TypeVar("_Cell", np.uint8, np.int16)
+from qcloop.errors import ArrayError
 
 
 class GoldenArray(Array):
@@ -34,33 +34,32 @@ class GoldenArray(Array):
     Parameters
     ----------
     config : ArrayConfig
-    kernels : module
-        ``qcloop.array.compiled`` (default) or ``qcloop.array.reference``, its plain NumPy twin; both
+    kernels : ArrayKernels
+        Module ``qcloop.array.compiled`` (default) or ``qcloop.array.reference``, its plain NumPy twin. Both
         return the same integers.
     """
 
-    def __init__(self, config: ArrayConfig | None = None, kernels: ModuleType = compiled) -> None:
+    def __init__(self, config: ArrayConfig | None = None, kernels: ArrayKernels = compiled) -> None:
         super().__init__(config or ArrayConfig())
         self._kernels = kernels
-        self._levels = np.zeros(self.config.cells, np.uint8)
-        self._codes = np.zeros(self.config.cells, np.int16)
+        self._planes = Planes(self.config)
 
     def counters(self) -> Counters:
         """Return what was counted since :meth:`configure`."""
-        count = [int(value) for value in self._tally]
+        count = [int(value) for value in self._events]
         return Counters(
-            set_pulses=count[tally.SET],
-            reset_pulses=count[tally.RESET],
-            programmed=count[tally.PROGRAMMED],
-            unverified=count[tally.UNVERIFIED],
-            clipped=count[tally.CLIPPED],
-            saturated=count[tally.SATURATED],
+            set_pulses=count[EventIndex.SET],
+            reset_pulses=count[EventIndex.RESET],
+            programmed=count[EventIndex.PROGRAMMED],
+            unverified=count[EventIndex.UNVERIFIED],
+            clipped=count[EventIndex.CLIPPED],
+            saturated=count[EventIndex.SATURATED],
             cycles=self._cycles,
             attempts=tuple(int(value) for value in self._attempts),
         )
 
     def positions(self) -> Positions:
-        """Return the next sample of each generator."""
+        """Return the position of each generator: the index of its next sample."""
         return Positions(self._programming.position, self._reading.position)
 
     def _configure(self, settings: ArraySettings, positions: Positions) -> None:
@@ -69,48 +68,48 @@ class GoldenArray(Array):
         self._policy = int(settings.policy)
         self._programming = Grng16(settings.seed, Stream.PROGRAMMING, positions.programming)
         self._reading = Grng16(settings.seed, Stream.READ, positions.read)
-        self._tally = np.zeros(tally.SIZE, np.int64)
+        self._events = np.zeros(len(EventIndex), np.int64)
         self._attempts = np.zeros(MAX_STATES, np.int64)
         self._cycles = 0
 
     def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
-        start, stride = self._place(region)
+        start, stride = self._planes.start_and_stride(region)
         padding = stride - region.cols
-        places = cells + start if padding == 0 else cells + cells // region.cols * padding + start
-        self._program_places(places, levels)
+        addresses = cells + start if padding == 0 else cells + cells // region.cols * padding + start
+        self._program_addresses(addresses, levels)
 
     def _program_block(self, region: Region, levels: U8) -> None:
-        start, stride = self._place(region)
-        places = start + np.arange(region.rows)[:, None] * stride + np.arange(region.cols)
-        self._program_places(places.reshape(-1), levels.reshape(-1))
+        start, stride = self._planes.start_and_stride(region)
+        addresses = start + np.arange(region.rows)[:, None] * stride + np.arange(region.cols)
+        self._program_addresses(addresses.reshape(-1), levels.reshape(-1))
 
-    def _program_places(self, places: npt.NDArray[np.int64], levels: U8) -> None:
+    def _program_addresses(self, addresses: npt.NDArray[np.int64], levels: U8) -> None:
         settings = self.settings
-        fresh = self._programmed_words * self.config.lanes
         verify = settings.policy is Policy.VERIFY
-        samples = self._programming
-        z = samples.peek(len(places) * settings.verify_tries) if verify else samples.take(len(places))
+        samples, n = self._programming, len(addresses)
+        # How many attempts VERIFY makes is known only afterwards: it looks ahead, and skips what it used.
+        z = samples.peek(n * settings.verify_tries) if verify else samples.take(n)
         used = self._kernels.program(
-            self._levels,
-            self._codes,
-            places,
+            self._planes.levels,
+            self._planes.codes,
+            addresses,
             levels,
-            fresh,
+            self._programmed_words * self.config.lanes,
             self._mean,
             self._spread,
             self._policy,
             settings.verify_tolerance,
             settings.verify_tries,
             z,
-            self._tally,
+            self._events,
             self._attempts,
         )
         if verify:
             samples.skip(used)
 
     def _load(self, region: Region, levels: U8, codes: I16) -> None:
-        self._view(self._levels, region)[:] = levels
-        self._view(self._codes, region)[:] = codes
+        self._planes.view(self._planes.levels, region)[:] = levels
+        self._planes.view(self._planes.codes, region)[:] = codes
 
     def _start_forward(self, region: Region, x: U8, bits: int) -> Products:
         settings = self.settings
@@ -119,9 +118,9 @@ class GoldenArray(Array):
             self._noisy(self._kernels.forward_noisy, region, x, y)
         else:
             product = self._kernels.forward_binary if bits == 1 else self._kernels.forward_bytes
-            product(self._codes, *self._place(region), settings.reference, x, y)
+            product(self._planes.codes, *self._planes.start_and_stride(region), settings.reference, x, y)
         if settings.adc is not None:
-            self._kernels.convert(y, settings.adc.total_shift(bits), settings.adc.top, self._tally)
+            self._kernels.convert(y, settings.adc.total_shift(bits), settings.adc.top, self._events)
         self._cycles += len(x) * region.rows * self.config.row_words(region.cols)
         return lambda: y
 
@@ -131,26 +130,57 @@ class GoldenArray(Array):
         if settings.read_spread:
             self._noisy(self._kernels.backward_noisy, region, d, e)
         else:
-            self._kernels.backward(self._codes, *self._place(region), settings.reference, d, e)
+            start, stride = self._planes.start_and_stride(region)
+            self._kernels.backward(self._planes.codes, start, stride, settings.reference, d, e)
         self._cycles += len(d) * region.rows * self.config.row_words(region.cols)
         return lambda: e
 
     def _noisy(self, product: Callable[..., None], region: Region, vectors: U8 | I8, results: I32) -> None:
-        """Do a product with read noise: each vector has its own samples, one for each lane read."""
-        start, stride = self._place(region)
-        lanes, settings = self.config.lanes, self.settings
+        """Multiply with read noise: each vector has its own samples, one for each lane that is read."""
+        start, stride = self._planes.start_and_stride(region)
+        lanes, settings, codes = self.config.lanes, self.settings, self._planes.codes
         for vector, result in zip(vectors, results, strict=True):
             z = self._reading.take(region.rows * stride)
-            product(self._codes, start, lanes, settings.reference, settings.read_spread, vector, z, result)
+            product(codes, start, lanes, settings.reference, settings.read_spread, vector, z, result)
 
     def _read(self, region: Region) -> tuple[U8, I16]:
-        return self._view(self._levels, region).copy(), self._view(self._codes, region).copy()
+        planes = self._planes
+        return planes.view(planes.levels, region).copy(), planes.view(planes.codes, region).copy()
 
-    def _place(self, region: Region) -> tuple[int, int]:
-        """Return the flat address of the first cell, and the distance of two rows."""
-        lanes = self.config.lanes
-        return region.base * lanes, self.config.row_words(region.cols) * lanes
+    # -- the second plane -----------------------------------------------------------------------
 
-    def _view(self, flat: npt.NDArray[_Cell], region: Region) -> npt.NDArray[_Cell]:
-        start, stride = self._place(region)
-        return flat[start : start + region.rows * stride].reshape(region.rows, stride)[:, : region.cols]
+    def read_plane(self, region: Region) -> I16:
+        """Return the (rows, cols) int16 words that the second plane has for the cells of a region.
+
+        A word is 0 until it is written; programming, loading and configuring leave it as it is.
+
+        Raises
+        ------
+        ArrayError
+            If the array has no second plane, or the region was never programmed.
+        """
+        plane = self._planes.second
+        self._check_programmed(region)
+        return self._planes.view(plane, region).copy()
+
+    def load_plane(self, region: Region, words: I16) -> None:
+        """Write the words of the second plane for the cells of a region, which keep levels and codes.
+
+        Parameters
+        ----------
+        region : Region
+            Must have been programmed as a block, or loaded, before.
+        words : (rows, cols) int16
+
+        Raises
+        ------
+        ArrayError
+            If the array has no second plane, the region was never programmed, or ``words`` has another shape
+            or dtype.
+        """
+        plane = self._planes.second
+        self._check_programmed(region)
+        self._check_block("words", words, region)
+        if words.dtype != np.int16:
+            raise ArrayError(f"words of the second plane must be int16, not {words.dtype}")
+        self._planes.view(plane, region)[:] = words

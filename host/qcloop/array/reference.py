@@ -1,6 +1,6 @@
-"""Plain NumPy twins of ``compiled.py``: the same signatures, written to be read and to check.
+"""Plain NumPy twins of ``compiled.py``, written to be read and to check it: the same integers, more slowly.
 
-The products are float64 matrix products, which are exact here: every sum is below 2^53.
+Products are float64 matrix products. They are exact, since every sum is below 2^53.
 """
 
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.tally import CLIPPED, PROGRAMMED, RESET, SATURATED, SET, UNVERIFIED
+from qcloop.array.events import EventIndex
+from qcloop.array.kernels import DRAW_HALF, DRAW_SHIFT
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.types import Policy, pulse_cost
 
@@ -17,13 +18,13 @@ Ints = npt.NDArray[Any]
 
 def draw(mean: Any, spread: Any, z: Any) -> Any:
     """Return the codes before clipping: mean + spread * z, rounded to the nearest (halves up)."""
-    return mean + np.floor_divide(spread * z + 256, 512)
+    return mean + np.floor_divide(spread * z + DRAW_HALF, 1 << DRAW_SHIFT)
 
 
 def program(
     levels: Ints,
     codes: Ints,
-    places: Ints,
+    addresses: Ints,
     targets: Ints,
     fresh: int,
     mean: Ints,
@@ -32,32 +33,32 @@ def program(
     tolerance: int,
     tries: int,
     z: Ints,
-    tally: Ints,
+    events: Ints,
     attempts: Ints,
 ) -> int:
     """Program cells one after the other; return how many samples of ``z`` were used."""
     states = len(mean)
     limit = tries if policy == Policy.VERIFY else 1
     used = 0
-    for place, target in zip(places.tolist(), targets.tolist(), strict=True):
-        old = None if place >= fresh else int(levels[place])
+    for address, target in zip(addresses.tolist(), targets.tolist(), strict=True):
+        old = None if address >= fresh else int(levels[address])
         stuck = old is not None and old >= states
-        tally[PROGRAMMED] += 1
+        events[EventIndex.PROGRAMMED] += 1
         for _ in range(limit):
             raw = int(draw(int(mean[target]), int(spread[target]), int(z[used])))
             used += 1
             code = min(max(raw, 0), CODE_MAX)
-            tally[CLIPPED] += code != raw
+            events[EventIndex.CLIPPED] += code != raw
             attempts[target] += 1
-            tally[[SET, RESET]] += pulse_cost(old, target, states, Policy(policy))
+            events[[EventIndex.SET, EventIndex.RESET]] += pulse_cost(old, target, states, Policy(policy))
             if stuck:
-                code = int(codes[place])
+                code = int(codes[address])
             else:
-                levels[place], codes[place], old = target, code, target
+                levels[address], codes[address], old = target, code, target
             if abs(code - int(mean[target])) <= tolerance:
                 break
         else:
-            tally[UNVERIFIED] += policy == Policy.VERIFY
+            events[EventIndex.UNVERIFIED] += policy == Policy.VERIFY
     return used
 
 
@@ -87,7 +88,7 @@ def _noisy(cells: Ints, reference: int, read_spread: int, z: Ints) -> Ints:
 def forward_noisy(
     codes: Ints, start: int, lanes: int, reference: int, read_spread: int, x: Ints, z: Ints, y: Ints
 ) -> None:
-    """Do one vector with a fresh sample for each cell read: column blocks outside, rows inside."""
+    """Multiply one vector, drawing a sample for each cell: for each column block, row by row."""
     rows, cols = len(x), len(y)
     blocks = -(-cols // lanes)
     cells = _region(codes, start, blocks * lanes, rows, cols)
@@ -98,16 +99,16 @@ def forward_noisy(
 def backward_noisy(
     codes: Ints, start: int, lanes: int, reference: int, read_spread: int, d: Ints, z: Ints, e: Ints
 ) -> None:
-    """Do one vector with a fresh sample for each cell read: rows outside, column blocks inside."""
+    """Multiply one vector, drawing a sample for each cell: for each row, column block by column block."""
     rows, cols = len(e), len(d)
     stride = -(-cols // lanes) * lanes
     cells = _region(codes, start, stride, rows, cols)
     e[:] = _noisy(cells, reference, read_spread, z.reshape(rows, stride)[:, :cols]) @ d.astype(np.int64)
 
 
-def convert(y: Ints, shift: int, top: int, tally: Ints) -> None:
-    """Put products through the ADC in place: round halves away from zero, saturate, count."""
+def convert(y: Ints, shift: int, top: int, events: Ints) -> None:
+    """Put products through the converter in place: round halves away from zero, saturate, count."""
     size = np.abs(y.astype(np.int64))
     rounded = np.sign(y) * ((size + ((1 << shift) >> 1)) >> shift)
-    tally[SATURATED] += np.count_nonzero(np.abs(rounded) > top)
+    events[EventIndex.SATURATED] += np.count_nonzero(np.abs(rounded) > top)
     y[:] = np.clip(rounded, -top, top)

@@ -12,7 +12,7 @@ from qcloop import __version__
 from qcloop.contract.generator import SEED_MAX
 from qcloop.errors import ConfigError, SelfTestError
 from qcloop.link.ports import BAUD, open_array
-from qcloop.selftest import Verdict, run_checks
+from qcloop.selftest import CheckVerdict, run_checks
 
 #: Beginnings of the names of ports that are no serial lines: sockets, pseudo-terminals of Linux and macOS.
 _NO_BAUD = ("socket://", "loop://", "/dev/pts/", "/dev/ttys")
@@ -46,7 +46,7 @@ def selftest(port: str, baud: int, seed: int, quick: bool, output: Path | None) 
             for line in _heading(array.link.name, baud, seed, quick):
                 say(line)
             line_baud = None if array.link.name.startswith(_NO_BAUD) else baud
-            verdicts: dict[str, Verdict] = {}
+            verdicts: dict[str, CheckVerdict] = {}
             for result in run_checks(array, seed=seed, quick=quick, baud=line_baud):
                 verdicts[result.name] = result.verdict
                 for line in result.lines():
@@ -54,7 +54,7 @@ def selftest(port: str, baud: int, seed: int, quick: bool, output: Path | None) 
             say(_summary(verdicts))
     finally:
         array.close()
-    failed = [name for name, verdict in verdicts.items() if verdict is Verdict.FAILED]
+    failed = [name for name, verdict in verdicts.items() if verdict is CheckVerdict.FAILED]
     if failed:
         raise SelfTestError(f"{len(failed)} of {len(verdicts)} checks failed: {', '.join(failed)}")
 
@@ -85,8 +85,10 @@ def _heading(port: str, baud: int, seed: int, quick: bool) -> list[str]:
     ]
 
 
-def _summary(verdicts: dict[str, Verdict]) -> str:
+def _summary(verdicts: dict[str, CheckVerdict]) -> str:
     counts = Counter(verdicts.values())
     return f"{len(verdicts)} checks: " + ", ".join(
-        f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict] or verdict is Verdict.OK
+        f"{counts[verdict]} {verdict}"
+        for verdict in CheckVerdict
+        if counts[verdict] or verdict is CheckVerdict.OK
     )

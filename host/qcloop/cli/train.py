@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, fields, replace
+from dataclasses import Field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -93,7 +93,7 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
 
 def setting_options(command: Any) -> Any:
     """Add an option for each setting of a run."""
-    for setting in reversed(fields(RunSettings)):
+    for setting in reversed(RunSettings.options()):
         command = _setting_option(setting)(command)
     return command
 

@@ -1,4 +1,4 @@
-"""Who was written how often, and from which level to which: the basis of the cost of a run."""
+"""How often each cell was written, and from which level to which: what the cost of a run is counted from."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from qcloop.contract.types import U8, Region
 
 Ints = npt.NDArray[Any]
 
-#: Row of :attr:`WriteLedger.transitions` for a level that is not known: never programmed, or stuck.
+#: Row of :attr:`WriteLedger.transitions` where the old level is unknown: never programmed, or stuck.
 UNKNOWN = MAX_STATES
 
 
@@ -29,7 +29,7 @@ def _record(shadow: U8, writes: Ints, transitions: Ints, cells: Ints, levels: U8
 
 
 class WriteLedger:
-    """Follows the levels of all cells on the host, so that any backend gives the same account.
+    """Follows the levels of all cells on the host, so that the account does not depend on the backend.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class WriteLedger:
         self.transitions = np.zeros((MAX_STATES + 1, MAX_STATES), np.int64)
 
     def add_region(self, region: Region) -> None:
-        """Follow a region; it is the next in order."""
+        """Follow a region from now on; its index is the number of regions before it."""
         size = region.rows * region.cols
         self._shapes.append((region.rows, region.cols))
         self._shadow.append(np.full(size, UNKNOWN, np.uint8))
@@ -68,7 +68,7 @@ class WriteLedger:
         self._shadow[index][:] = levels.reshape(-1)
 
     def forget(self, index: int, mask: npt.NDArray[np.bool_]) -> None:
-        """Mark cells of a region as stuck: their level is not known to a controller from now on."""
+        """Mark cells of a region as stuck: nobody who programs them knows their level any more."""
         self._shadow[index][mask.reshape(-1)] = UNKNOWN
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

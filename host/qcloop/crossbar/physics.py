@@ -1,4 +1,4 @@
-"""From physical settings to the array's integers, and from counted events to pulses, time and energy."""
+"""Physical units: settings become the array's integers, and counted events become pulses, time and energy."""
 
 from dataclasses import asdict, dataclass
 from math import ceil, log2
@@ -10,15 +10,15 @@ import numpy.typing as npt
 from qcloop.contract.formats import CODE_MAX, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import AdcStage, ArraySettings, Counters, Policy, pulse_cost
 from qcloop.crossbar.ledger import UNKNOWN, WriteLedger
+from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.device import DeviceProfile, PulseTrain
 from qcloop.errors import ConfigError
-from qcloop.training.settings import RunSettings
 
 F64 = npt.NDArray[np.float64]
 
 
-def array_settings(settings: RunSettings, profile: DeviceProfile) -> ArraySettings:
-    """Return the array settings of a run on a device.
+def array_settings(settings: CrossbarSettings, profile: DeviceProfile) -> ArraySettings:
+    """Return the settings of an array of such devices: physical values become codes.
 
     Raises
     ------
@@ -47,18 +47,21 @@ def array_settings(settings: RunSettings, profile: DeviceProfile) -> ArraySettin
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run cost in the device's own terms. None where the profile states no pulses."""
+    """What a run cost: writes, pulses, time and energy.
+
+    Time and energy are None where the profile states no pulses.
+    """
 
     #: Programming requests, initial programming included, and those of the most-written cell.
     writes: int
     most_writes: int
-    #: Region (layer) and cell of it.
+    #: Layer, row and column of the most-written cell.
     most_written_layer: int
     most_written_row: int
     most_written_column: int
     set_pulses: int
     reset_pulses: int
-    #: All pulses one after the other, in seconds.
+    #: Seconds that all pulses take one after another.
     programming_time_s: float | None
     write_energy_j: float | None
 
@@ -70,10 +73,10 @@ class Cost:
 def pulse_energies(profile: DeviceProfile, pulses: PulseTrain) -> tuple[float, F64]:
     """Return the energy of a SET pulse and of each RESET pulse n = 1..states, in joules.
 
-    A RESET pulse dissipates V(n)^2 G t, with G the mean conductance it meets: the ON conductance for
-    n = 1, the mean of stage n - 1 after that. SET is a sweep from 0 to V at compliance I:
-    V / 2 * I * t, an upper bound, since the current reaches compliance only when the filament forms.
-    Amplitudes: Micromachines 2020, 11, 427, section 3.
+    A RESET pulse dissipates V(n)^2 G t, where G is the mean conductance that the pulse meets: the ON
+    conductance for n = 1, and the mean of stage n - 1 otherwise. SET is a sweep from 0 to V at compliance I
+    and dissipates V / 2 * I * t. That is an upper bound, since the current reaches compliance only when the
+    filament forms. Amplitudes: Micromachines 2020, 11, 427, section 3.
     """
     volts = np.array(pulses.reset_volts)
     met = np.concatenate([[pulses.on_siemens], profile.mean_siemens()[::-1][:-1]])
@@ -86,9 +89,10 @@ def write_energy(
 ) -> float | None:
     """Return the write energy of all pulses in joules, None where the profile states no pulses.
 
-    Sum over all (old level, new level) of the ledger of what :func:`qcloop.contract.types.pulse_cost` counts;
-    an upward pulse of the idealised ``direct`` device is taken to cost what the RESET pulse over the
-    same stages costs. Attempts beyond the first (``verify``) are a SET and RESET sequence each.
+    The sum runs over all pairs (old level, new level) of the ledger, with the pulses that
+    :func:`qcloop.contract.types.pulse_cost` counts. An upward pulse of the idealised ``direct`` device is
+    taken to cost what the RESET pulse between the same stages costs. Each attempt beyond the first
+    (``verify``) is a whole sequence of SET and RESET pulses.
     """
     if profile.pulses is None:
         return None

@@ -22,9 +22,9 @@ class Scheme(StrEnum):
 class WeightMap:
     """Weight levels, and the cell levels that make them.
 
-    A weight of range wmax is ``wmax * code / half_range``, where ``code`` is the conductance code less
-    the reference (single) or the difference of the two codes (differential). Weight levels rise with
-    the weight and are distinct, whatever the order of the device's table.
+    A weight is ``wmax * code / half_range``, where wmax is the largest weight and ``code`` is the conductance
+    code less the reference (single), or the difference of two conductance codes (differential). Weight levels
+    rise with the weight and are distinct, also where the means in the device's table are not.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class WeightMap:
             self.means = (codes - settings.reference).astype(np.float32)
             self.half_range = (int(codes[-1]) - int(codes[0])) / 2
             self._cells = ladder[:, None]
-        else:  # up on the first device with the second at its lowest, then the other way round
+        else:  # a positive weight is on the first device, a negative one on the second; the other is lowest
             rise = codes - codes[0]
             self.means = np.concatenate([-rise[:0:-1], rise]).astype(np.float32)
             self.half_range = float(rise[-1])
@@ -68,23 +68,23 @@ class WeightMap:
         Parameters
         ----------
         changes : (3, n) int64
-            Weights ``i * cols + j``, their old weight levels, their new ones.
+            Weights ``i * cols + j``, their old weight levels and their new ones.
 
         Returns
         -------
         cells : (m,) int64
-            ``i * cols * devices + ...``: only those whose level changes.
+            Cells ``i * cols * devices + j`` whose level changes, ``j`` counting columns of cells.
         levels : (m,) uint8
         """
         weights, old, new = changes
         if self.devices == 1:
             return weights, self._cells[:, 0].take(new)
-        places = weights[:, None] * 2 + np.arange(2)
+        pairs = weights[:, None] * 2 + np.arange(2)
         moved = self._cells[old] != self._cells[new]
-        return places[moved], self._cells[new][moved]
+        return pairs[moved], self._cells[new][moved]
 
     def collapse(self, y: I32) -> I32:
-        """Return the (n, cols) products of the weights from the (n, cols * devices) of the cells."""
+        """Return the (n, cols) products of the weights for the (n, cols * devices) products of the cells."""
         return y if self.devices == 1 else y[:, 0::2] - y[:, 1::2]
 
     def spread(self, d: I8) -> I8:
@@ -92,7 +92,7 @@ class WeightMap:
         return d if self.devices == 1 else np.stack([d, -d], axis=2).reshape(len(d), -1)
 
     def quantise(self, weights: npt.NDArray[np.float64]) -> tuple[U8, npt.NDArray[np.float32]]:
-        """Return the nearest weight levels of weights in units of the range, and what is left in codes."""
+        """Return the weight levels nearest to weights of -1..1, and the codes by which they differ."""
         codes = np.clip(weights * self.half_range, self.means[0], self.means[-1]).astype(np.float32)
         middles = (self.means[1:] + self.means[:-1]) / 2
         levels = np.searchsorted(middles, codes, side="right").astype(np.uint8)

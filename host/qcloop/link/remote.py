@@ -44,7 +44,7 @@ class RemoteArray(Array):
     """
 
     #: Little is lost to the headers of frames, and a batch of 32 keeps both directions at work.
-    part_size = 16
+    micro_batch_size = 16
 
     def __init__(self, link: LinkStream) -> None:
         info = link.identity.info

@@ -1,8 +1,8 @@
-"""The report of a run: what its folder says, on one page."""
+"""The report of a run: the contents of its folder on one page."""
 
 import platform
 import shlex
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from math import floor, isfinite, log10
@@ -17,6 +17,7 @@ from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.contract.types import Counters, Policy, Region
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.physics import Cost, cost
+from qcloop.crossbar.settings import spell
 from qcloop.data import Dataset
 from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
 from qcloop.device.draw import profile_title
@@ -37,31 +38,31 @@ from qcloop.report.page import (
 from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
-from qcloop.training.settings import RunSettings, resolve, spell
+from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import EpochMetrics
 
 F64 = npt.NDArray[np.float64]
 
 _PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M"}
 _NONE = "–"
-#: Characters of a command after which a new line begins.
+#: A command is continued on a new line after so many characters.
 _LINE = 72
 
 
 @dataclass(frozen=True)
 class _State:
-    """What a run folder says, as far as a report needs it."""
+    """The contents of a run folder, as far as a report needs them."""
 
     config: dict[str, Any]
     settings: RunSettings
     profile: DeviceProfile
     arrays: Arrays
     history: list[EpochMetrics]
-    #: Images done in the epoch that is under way.
+    #: Images that are done in the present epoch.
     image: int
     counters: Counters
     ledger: WriteLedger
-    #: None, and why, if the data is not there any more.
+    #: None if the data is not there any more; ``data_error`` then says why.
     data: Dataset | None
     data_error: str
 
@@ -88,17 +89,17 @@ class _State:
 
     @property
     def images(self) -> int | None:
-        """Images of an epoch, None if that is not known."""
+        """Number of images in an epoch; None if it is not known."""
         return self.settings.images or (None if self.data is None else len(self.data.train_labels))
 
 
 def run_report(path: Path) -> str:
-    """Return a page on a run, finished or not; the run is only read, and may go on meanwhile.
+    """Return a page on a run, finished or not. The run is only read, and may go on meanwhile.
 
     Raises
     ------
     RunError
-        If there is no run, or it has not finished an epoch.
+        If there is no run, or if it has not finished an epoch.
     CheckpointError
         If its checkpoint is damaged or belongs to other settings.
     """
@@ -326,12 +327,12 @@ def _endurance(state: _State) -> list[Block]:
 
 def _most_written(state: _State) -> str:
     worst = state.cost
-    place = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
+    where = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
     side = plots.image_side(state.writes(0).shape[0]) if worst.most_written_layer == 0 else None
     if side is not None:
-        place += " (line {} and place {} of the image, from 0)".format(*divmod(worst.most_written_row, side))
+        where += " (line {} and column {} of the image, from 0)".format(*divmod(worst.most_written_row, side))
     return (
-        f"The most-written cell is that of {place}, column {worst.most_written_column}: "
+        f"The most-written cell is that of {where}, column {worst.most_written_column}: "
         f"{worst.most_writes:,} programming requests. A red ring marks the most-written cell of each layer."
     )
 
@@ -421,7 +422,7 @@ def _configuration(state: _State) -> list[Block]:
             _setting(getattr(usual, f.name)),
             f.metadata["help"].partition(" [default")[0],
         )
-        for f in fields(settings)
+        for f in settings.options()
     ]
     facts = [
         ("data", str(data.get("name", _NONE))),
@@ -457,19 +458,20 @@ def _versions(state: _State) -> list[Block]:
 
 
 def command_line(config: dict[str, Any]) -> list[str]:
-    """Return the words of the command that repeats a run: network, device and seed, and what is not default.
+    """Return the words of the command that repeats a run.
 
-    ``config`` is that of :func:`qcloop.run.folder.read_config`.
+    They name the network, the device and the seed, and every setting that is not the default. ``config`` is
+    what :func:`qcloop.run.folder.read_config` returns.
     """
     settings, data = RunSettings.from_dict(config["settings"]), config["data"]
     usual = resolve(None, {"update": settings.update})
     if settings.device in BUILTIN_NAMES:
         profile = resolve_device(settings.device)
         usual = replace(usual, states=profile.states, reading=profile.reading)
-    else:  # the file states both
+    else:  # a device file states both
         usual = replace(usual, states=settings.states, reading=settings.reading)
     words = ["qcloop", "train"]
-    for f in fields(settings):
+    for f in settings.options():
         value = getattr(settings, f.name)
         default = RunSettings().update if f.name == "update" else getattr(usual, f.name)
         if value != default or f.name in ("network", "device", "seed"):
@@ -482,7 +484,7 @@ def command_line(config: dict[str, Any]) -> list[str]:
 
 
 def _shell(words: list[str]) -> str:
-    """Return words as a shell reads them, on as many lines as they need."""
+    """Return words as a command for a shell, on as many lines as it needs."""
     lines = [""]
     for word in words:
         if len(lines[-1]) > _LINE and word.startswith("--"):
@@ -511,7 +513,7 @@ def _ratio(part: float | None, whole: int | None) -> float | None:
 
 
 def _quantity(value: float | None, unit: str) -> str:
-    """Return a quantity with a prefix of a thousand, in four digits."""
+    """Return a quantity with four digits and an SI prefix."""
     if value is None:
         return _NONE
     if value == 0:

@@ -1,4 +1,4 @@
-"""The report of a sweep: what its table says, on one page."""
+"""The report of a sweep: its table of results on one page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop import __version__
+from qcloop.crossbar.settings import spell
 from qcloop.errors import RunError
 from qcloop.figure import to_svg
 from qcloop.report.page import Block, Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
 from qcloop.sweep.plan import show
 from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines, draw_map
 from qcloop.sweep.results import FAILED, FINISHED, RESULTS, read_results
-from qcloop.training.settings import spell
 
 F64 = npt.NDArray[np.float64]
 Row = dict[str, Any]
 
 _NONE = "–"
-#: Most maps on a page, most rows of a table that is not folded, and most reasons that are listed.
+#: Most maps on a page, most rows of a table that is not folded away, and most failures that are listed.
 _MOST_MAPS, _MOST_ROWS, _MOST_REASONS = 12, 40, 200
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """Points of a sweep, and the settings in which they differ, each with its values in order."""
+    """Points of a sweep and its axes: the settings in which they differ, each with its values in order."""
 
     rows: Sequence[Row]
     axes: dict[str, Axis]
@@ -66,18 +66,18 @@ class _Runs:
 
 
 def sweep_report(path: Path) -> str:
-    """Return a page on a sweep, finished or not; the sweep is only read, and may go on meanwhile.
+    """Return a page on a sweep, finished or not. The sweep is only read, and may go on meanwhile.
 
     Raises
     ------
     RunError
-        If there are no results, or no point is finished.
+        If there are no results, or if no point is finished.
     """
     rows, about, file = read_results(path / RESULTS)
     runs = _Runs.of(rows, about["swept"])
     if not runs.finished:
         raise RunError(f"no point of {path} is finished: a report needs one; `qcloop sweep` goes on")
-    # Single points have settings of their own: they are in the tables, and only a grid is in pictures.
+    # Only the grid is drawn. Single points have settings of their own, so they appear in the tables alone.
     grid = _Runs.of(rows[: about["grid_points"]], about["grid"])
     sections = [Section("Summary", _summary(runs))]
     pictures = _accuracy(grid if about["grid_points"] else runs)
@@ -122,7 +122,7 @@ def _accuracy(runs: _Runs) -> list[Block]:
     blocks: list[Block] = []
     if not runs.finished:
         return blocks
-    # The two settings with the most values span a map; there is one for each combination of the others.
+    # The two settings with the most values span a map. There is one map for each combination of the others.
     names = sorted(runs.axes, key=lambda name: -len(runs.axes[name].values))
     pair = [name for name in runs.axes if name in names[:2]]
     rest = [name for name in runs.axes if name not in pair]
@@ -168,7 +168,7 @@ def _means(runs: _Runs, x: str, y: str, fixed: Mapping[str, Any]) -> F64:
 
 
 def _lines(runs: _Runs, names: Sequence[str]) -> list[Block]:
-    """Return accuracies over the setting with more values, a line for each value of the other."""
+    """Return a picture of the accuracy over the longer setting, with a line for each value of the other."""
     x, *others = sorted(
         names, key=lambda name: (runs.axes[name].numbers is None, -len(runs.axes[name].values))
     )
@@ -200,7 +200,7 @@ def _histories(runs: _Runs) -> list[Block]:
         ]
         for key, rows in runs.groups().items()
     }
-    # A mean over seeds needs runs of one length; they differ where the file was given another.
+    # A mean over the seeds needs runs with the same number of epochs.
     groups = {key: each for key, each in groups.items() if len(set(map(len, each))) == 1}
     if not 0 < len(groups) <= MOST_LINES or max(len(each[0]) for each in groups.values()) < 2:
         return []

@@ -11,7 +11,7 @@ from qcloop.device import READINGS
 from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
-from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
 from qcloop.sweep.points import Point
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LEARNT, _COLLAPSED = 50.0, 20.0
 
 
 @dataclass(frozen=True)
-class Curve:
+class AccuracyCurve:
     """One curve of a figure: a point for each seed, and the final accuracy of the paper in per cent."""
 
     label: str
@@ -39,37 +39,39 @@ class Curve:
         return np.array(rows)
 
 
-def curves_5c(seeds: Sequence[int]) -> list[Curve]:
+def curves_5c(seeds: Sequence[int]) -> list[AccuracyCurve]:
     """Return the curves of Figure 5c: sample A with 4, 16, 32 and 64 states."""
     return [
-        Curve(f"{states} states", value, tuple(Point.of("paper", states=states, seed=seed) for seed in seeds))
+        AccuracyCurve(
+            f"{states} states", value, tuple(Point.of("paper", states=states, seed=seed) for seed in seeds)
+        )
         for states, value in paper.ACCURACY_OF_STATES.items()
     ]
 
 
-def curves_5d(seeds: Sequence[int]) -> list[Curve]:
+def curves_5d(seeds: Sequence[int]) -> list[AccuracyCurve]:
     """Return the curves of Figure 5d: 32 states without fluctuation, as sample A and as sample B."""
     return [
-        Curve(device, value, tuple(Point.of("paper", device=device, seed=seed) for seed in seeds))
+        AccuracyCurve(device, value, tuple(Point.of("paper", device=device, seed=seed) for seed in seeds))
         for device, value in paper.ACCURACY_OF_DEVICE.items()
     ]
 
 
-def collapse_curves(seeds: Sequence[int]) -> list[Curve]:
+def collapse_curves(seeds: Sequence[int]) -> list[AccuracyCurve]:
     """Return 16 states at high learning rates that never fall: where the paper's collapse was looked for."""
     base, value = Point.of("paper").settings.rate, paper.ACCURACY_OF_STATES[16]
     curves = []
     for factor in (2.0, 4.0, 5.0, 6.0, 8.0):
         given = {"states": 16, "rate": factor * base, "decay": 1.0}
         points = tuple(Point.of("paper", seed=seed, **given) for seed in seeds)
-        curves.append(Curve(f"{factor:g} times the rate, not falling", value, points))
+        curves.append(AccuracyCurve(f"{factor:g} times the rate, not falling", value, points))
     return curves
 
 
-def reading_curves(seeds: Sequence[int]) -> list[Curve]:
+def reading_curves(seeds: Sequence[int]) -> list[AccuracyCurve]:
     """Return samples A and B under each reading of Equation (1), with the first three seeds."""
     return [
-        Curve(
+        AccuracyCurve(
             f"{device}, {reading}",
             paper.ACCURACY_OF_DEVICE[device],
             tuple(Point.of("paper", device=device, reading=reading, seed=seed) for seed in seeds[:3]),
@@ -79,7 +81,7 @@ def reading_curves(seeds: Sequence[int]) -> list[Curve]:
     ]
 
 
-def _all_points(curves: Sequence[Curve]) -> list[Point]:
+def _all_points(curves: Sequence[AccuracyCurve]) -> list[Point]:
     return [point for curve in curves for point in curve.points]
 
 
@@ -91,24 +93,24 @@ def _points_5d(seeds: Sequence[int]) -> list[Point]:
     return _all_points([*curves_5d(seeds), *reading_curves(seeds)])
 
 
-def _present_5c(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+def _present_5c(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     curves = curves_5c(seeds)
     figure = _draw("fig5c", curves, outcomes)
     blocks = [*_result("fig5c", figure, curves, outcomes), *_collapse(seeds, outcomes)]
-    return Finding(Section(FIG5C.title, tuple(blocks)), _files("fig5c", figure, curves, outcomes))
+    return Presentation(Section(FIG5C.title, tuple(blocks)), _files("fig5c", figure, curves, outcomes))
 
 
-def _present_5d(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+def _present_5d(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     curves = curves_5d(seeds)
     medians = {curve.label: float(np.median(curve.accuracies(outcomes)[:, -1])) for curve in curves}
     gap = medians["ideal"] - medians["B"]
     order = Verdict(f"ideal less B: {gap:+.1f} points in the median; the paper: about +2", good=gap > 0)
     figure = _draw("fig5d", curves, outcomes)
     blocks = [*_result("fig5d", figure, curves, outcomes), order, *_readings(seeds, outcomes)]
-    return Finding(Section(FIG5D.title, blocks), _files("fig5d", figure, curves, outcomes))
+    return Presentation(Section(FIG5D.title, blocks), _files("fig5d", figure, curves, outcomes))
 
 
-def _result(name: str, figure: "Figure", curves: Sequence[Curve], outcomes: Outcomes) -> list[Block]:
+def _result(name: str, figure: "Figure", curves: Sequence[AccuracyCurve], outcomes: Outcomes) -> list[Block]:
     """Return picture, table and verdicts of a figure."""
     rows, verdicts = [], []
     for curve in curves:
@@ -141,19 +143,19 @@ def _result(name: str, figure: "Figure", curves: Sequence[Curve], outcomes: Outc
     return [picture, Table(head, rows, caption), *verdicts]
 
 
-def _agrees(curve: Curve, median: float) -> bool:
+def _agrees(curve: AccuracyCurve, median: float) -> bool:
     if curve.paper == paper.ACCURACY_OF_STATES[4]:
         return median <= paper.FOUR_STATES_MOST
     return abs(median - curve.paper) <= paper.TOLERANCE
 
 
-def _judged(curve: Curve, median: float) -> str:
+def _judged(curve: AccuracyCurve, median: float) -> str:
     if curve.paper == paper.ACCURACY_OF_STATES[4]:
         return f"at most {paper.FOUR_STATES_MOST:g} % was asked for"
     return f"{median - curve.paper:+.1f} points ({paper.TOLERANCE:g} are accepted)"
 
 
-def _draw(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> "Figure":
+def _draw(name: str, curves: Sequence[AccuracyCurve], outcomes: Outcomes) -> "Figure":
     figure = new_figure(7.2, 4.4)
     axes = figure.subplots()
     for curve, colour in zip(curves, _COLOURS, strict=False):
@@ -165,7 +167,7 @@ def _draw(name: str, curves: Sequence[Curve], outcomes: Outcomes) -> "Figure":
     return figure
 
 
-def _draw_curve(axes: "Axes", curve: Curve, accuracies: F64, colour: str) -> None:
+def _draw_curve(axes: "Axes", curve: AccuracyCurve, accuracies: F64, colour: str) -> None:
     epochs = np.arange(1, accuracies.shape[1] + 1)
     axes.fill_between(
         epochs, accuracies.min(axis=0), accuracies.max(axis=0), color=colour, alpha=0.18, linewidth=0
@@ -175,7 +177,7 @@ def _draw_curve(axes: "Axes", curve: Curve, accuracies: F64, colour: str) -> Non
 
 
 def _files(
-    name: str, figure: "Figure", curves: Sequence[Curve], outcomes: Outcomes
+    name: str, figure: "Figure", curves: Sequence[AccuracyCurve], outcomes: Outcomes
 ) -> dict[str, str | bytes]:
     rows = [
         (curve.label, point.settings.seed, row.epoch, row.test_accuracy, row.train_accuracy, row.train_loss)

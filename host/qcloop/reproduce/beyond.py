@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qcloop.contract.types import Policy
 from qcloop.figure import to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
-from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
 from qcloop.sweep.plots import Axis, draw_map
 from qcloop.sweep.points import Point
 
@@ -64,7 +64,7 @@ def _points(seeds: Sequence[int]) -> list[Point]:
     return cases + list(_policy_points(seeds).values())
 
 
-def _present(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+def _present(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     rows, verdicts, files = [], [], []
     for case in CASES:
         points = case.points(seeds)
@@ -88,7 +88,7 @@ def _present(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
     caption = f"Test accuracy after the last epoch, {len(CASES[0].points(seeds))} seeds."
     policies, policy_csv = _policies(seeds, outcomes)
     blocks: list[Block] = [Text(_INTRODUCTION), Table(head, rows, caption), *verdicts, policies]
-    return Finding(
+    return Presentation(
         Section(BEYOND.title, blocks),
         {
             "beyond.csv": csv_text(("training", "seed", "test_accuracy"), files),
@@ -162,7 +162,7 @@ def _map_run(recipe: str | None, seeds: Sequence[int]) -> list[Point]:
     return [point for points in map_points(recipe, seeds).values() for point in points]
 
 
-def _map_present(name: str, recipe: str | None, seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+def _map_present(name: str, recipe: str | None, seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     cells = map_points(recipe, seeds)
     accuracy = np.array(
         [
@@ -188,7 +188,7 @@ def _map_present(name: str, recipe: str | None, seeds: Sequence[int], outcomes: 
     picture = Picture(
         to_svg(figure, name), alt="Heat map of the test accuracy by number of states and fluctuation"
     )
-    return Finding(
+    return Presentation(
         Section(PARTS_OF_MAP[name].title, (text, picture)),
         {
             f"{name}.png": to_png(figure),

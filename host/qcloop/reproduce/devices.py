@@ -13,7 +13,7 @@ from qcloop.device.cycles import simulate_cycles
 from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
-from qcloop.reproduce.part import Finding, Outcomes, Part, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +163,7 @@ def _csv(statistics: Sequence[Statistic]) -> str:
 # -- Figure 3 ------------------------------------------------------------------------------------
 
 
-def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     statistics: list[Statistic] = []
     figure = new_figure(9.6, 8.4)
     grid = figure.subplots(len(READINGS), 2 * len(SAMPLES), squeeze=False)
@@ -193,7 +193,9 @@ def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
         "Each is drawn as the array draws it: from tables of codes, by the generator GRNG16."
     )
     blocks: list[Block] = [text, picture, _table(statistics), *_verdicts(statistics)]
-    return Finding(Section(FIG3.title, blocks), {"fig3.png": to_png(figure), "fig3.csv": _csv(statistics)})
+    return Presentation(
+        Section(FIG3.title, blocks), {"fig3.png": to_png(figure), "fig3.csv": _csv(statistics)}
+    )
 
 
 def _draw_histogram(axes: "Axes", drawn: F64, stage: int, fwhm: float, colour: str) -> None:
@@ -216,7 +218,7 @@ def _draw_histogram(axes: "Axes", drawn: F64, stage: int, fwhm: float, colour: s
 # -- Figure 4 ------------------------------------------------------------------------------------
 
 
-def _present_4(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
+def _present_4(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     statistics: list[Statistic] = []
     rows: list[tuple[object, ...]] = []
     bends: list[Block] = []
@@ -244,7 +246,7 @@ def _present_4(seeds: Sequence[int], outcomes: Outcomes) -> Finding:
     )
     blocks = (picture, _table(statistics), *_verdicts(statistics), *bends)
     head = ("reading", "sample", "cycle", "stage", "conductance_g0")
-    return Finding(
+    return Presentation(
         Section(FIG4.title, blocks),
         {
             "fig4.png": to_png(figure),

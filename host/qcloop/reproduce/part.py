@@ -12,7 +12,7 @@ Outcomes = Mapping[Point, Outcome]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Presentation:
     """A section of the report, and the tables and pictures that are written beside it, by file name."""
 
     section: Section
@@ -28,7 +28,7 @@ class Part:
     #: Seeds to training runs; none for a part that trains nothing.
     points: Callable[[Sequence[int]], list[Point]]
     #: Seeds and the outcomes of all its points to what was found.
-    present: Callable[[Sequence[int], Outcomes], Finding]
+    present: Callable[[Sequence[int], Outcomes], Presentation]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

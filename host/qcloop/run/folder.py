@@ -1,16 +1,16 @@
-"""The run folder: everything to repeat a run or to go on with it, bit for bit.
+"""The run folder: everything that is needed to repeat a run, or to go on with it, bit for bit.
 
 =================== ====================================================================================
-``config.toml``     resolved settings, device profile, data and versions; written once, first
-``checkpoint.npz``  where the run stands; replaced as a whole, so it is never half written
-``metrics.csv``     a row an epoch
+``config.toml``     all settings, device profile, data and versions; written once, before anything else
+``checkpoint.npz``  the state of the run; replaced as a whole, so it is never half written
+``metrics.csv``     one row for each epoch
 ``counters.toml``   pulses, endurance, programming time and write energy
 ``confusion.csv``   true class by row, predicted class by column, after the last epoch
 ``*.png``           accuracy and loss, conductance histogram, confusion matrix
-``report.html``     all of it on one page, written by ``qcloop report`` alone
+``report.html``     all of this on one page; only ``qcloop report`` writes it
 =================== ====================================================================================
 
-The checkpoint is the truth; the other results are made from it and are made again by ``resume``.
+The checkpoint decides: the other results are made from it, and ``resume`` makes them again.
 """
 
 import csv
@@ -43,7 +43,7 @@ from qcloop.training.trainer import EpochMetrics, Trainer
 
 #: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
 CHECKPOINT_SECONDS = 30.0
-#: Resets of an array, in a row and without a checkpoint between, that a run bears.
+#: A run gives up after so many resets of its array without a checkpoint between them.
 MOST_RESETS = 5
 
 CONFIG, CHECKPOINT, METRICS = "config.toml", "checkpoint.npz", "metrics.csv"
@@ -52,15 +52,15 @@ ArrayFactory = Callable[[RunSettings], Array]
 
 
 def golden_array(settings: RunSettings) -> Array:
-    """Return the golden model for a run."""
+    """Return the array of a run without a board: the golden model."""
     return GoldenArray(settings.array_config)
 
 
 class Run:
-    """A training run in its folder, locked against a second process until :meth:`close`.
+    """A training run in its folder. The folder is locked against a second process until :meth:`close`.
 
-    Use :meth:`create` for a new run and :meth:`open` for one that exists; as a context manager it
-    closes itself.
+    Use :meth:`create` for a new run and :meth:`open` for one that exists. As a context manager a run closes
+    itself.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class Run:
         Parameters
         ----------
         data_source : dict
-            ``directory`` (absent for the data that is built in) and ``transpose``: how to load ``data``.
+            How to load ``data`` again: ``transpose``, and ``directory`` unless it is the built-in data.
 
         Raises
         ------
         RunError
-            If the folder holds a run or anything else, or cannot be made.
+            If the folder holds a run or anything else, or if it cannot be made.
         ConfigError
-            If settings, device, data and array do not fit one another; nothing is written then.
+            If settings, device, data and array do not fit together. Nothing is written in that case.
         """
         if (path / CONFIG).exists():
             raise RunError(
@@ -120,12 +120,12 @@ class Run:
 
     @classmethod
     def open(cls, path: Path, epochs: int | None = None, make_array: ArrayFactory = golden_array) -> "Run":
-        """Open a run where its checkpoint left it; ``epochs`` sets a new total.
+        """Open a run at its checkpoint; ``epochs`` sets a new total number of epochs.
 
         Raises
         ------
         RunError
-            If there is no run, it is in use, or its data has changed.
+            If there is no run, if another process uses it, or if its data has changed.
         CheckpointError
             If the checkpoint is damaged or belongs to other settings.
         """
@@ -155,7 +155,7 @@ class Run:
         run = cls(path, config, Trainer(settings, profile, load_run_data(config), make_array(settings)), lock)
         if (path / CHECKPOINT).exists():
             run._restore()
-        else:  # killed between the first two files: start from the beginning
+        else:  # the run was killed before its first checkpoint: it starts from the beginning
             run.trainer.initialise()
         if epochs is not None:
             if epochs < run.trainer.progress.epoch:
@@ -169,7 +169,7 @@ class Run:
         self.trainer.restore(*read_state(self.path, self._config))
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder for other processes."""
         self._lock.release()
 
     def __enter__(self) -> "Run":
@@ -187,9 +187,9 @@ class Run:
     ) -> None:
         """Train to the last epoch; ``report`` is called after each batch and each epoch.
 
-        An array that loses its cells is loaded again from the checkpoint, ``say`` is told why, and the trace
-        goes on as if nothing had been; an ArrayResetError is raised when that happens :data:`MOST_RESETS`
-        times in a row without a checkpoint between.
+        If the array loses its cells, because a board was reset, it is loaded again from the checkpoint.
+        ``say`` is told so, and the trace goes on as if nothing had happened. If this happens
+        :data:`MOST_RESETS` times without a checkpoint between, the ArrayResetError is raised.
         """
         resets, saved = 0, self._saves
         while True:
@@ -240,14 +240,14 @@ class Run:
         write_atomic(self.path / "counters.toml", tomli_w.dumps(counters))
 
     def write_results(self) -> None:
-        """Write tables and pictures of a run that has done an epoch."""
+        """Write tables and pictures of a run that has finished an epoch."""
         self.write_tables()
         trainer = self.trainer
         confusion = trainer.confusion()
         table = "\n".join(",".join(map(str, row)) for row in confusion) + "\n"
         write_atomic(self.path / "confusion.csv", table)
         title = f"{trainer.settings.network}, {trainer.profile.name}, {trainer.profile.states} states"
-        cells = [trainer.array.read(region) for region in trainer.network.regions]
+        cells = [trainer.array.read(region) for region in trainer.network.crossbar.regions]
         pictures = {
             "accuracy": plots.curves(trainer.progress.history, title),
             "conductance": plots.conductance(trainer.profile, cells, title),
@@ -258,7 +258,7 @@ class Run:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the configuration of a run folder; raises RunError if there is none or it is damaged."""
+    """Return the configuration of a run folder. Raises RunError if there is none, or if it is damaged."""
     try:
         config = tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -272,9 +272,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path, config: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
-    """Return the arrays and values of a run's checkpoint, whole also while the run goes on.
+    """Return the arrays and values of a run's checkpoint. It may be read while the run goes on.
 
-    Raises CheckpointError if it is damaged or belongs to other settings than ``config``.
+    Raises CheckpointError if the checkpoint is damaged or belongs to other settings than ``config``.
     """
     arrays, values = read_checkpoint(path / CHECKPOINT)
     if values.get("config") != _config_digest(config):
@@ -286,7 +286,7 @@ def read_state(path: Path, config: dict[str, Any]) -> tuple[Arrays, dict[str, An
 
 
 def load_run_data(config: dict[str, Any]) -> Dataset:
-    """Return the data of a run; raises DataError if it is not what the run was made with."""
+    """Return the data of a run. Raises DataError if it is not the data with which the run was made."""
     source = config["data"]
     directory = source.get("directory")
     data = load_dataset(Path(directory) if directory else None, transpose=bool(source.get("transpose")))
@@ -299,14 +299,14 @@ def load_run_data(config: dict[str, Any]) -> Dataset:
 
 
 def _config_digest(config: dict[str, Any]) -> str:
-    """Return a digest of all that decides a run; the number of epochs only says how far it goes."""
+    """Return a digest of all that decides a run. The number of epochs does not: a run may be prolonged."""
     settings = {**config["settings"], "epochs": None}
     decisive = [settings, config["profile"], config["data"]["sha256"]]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def lock_folder(path: Path) -> filelock.BaseFileLock:
-    """Keep other processes from a folder until the lock is released; RunError if one has it."""
+    """Lock a folder against other processes until the lock is released. Raises RunError if one has it."""
     lock = filelock.FileLock(path / ".lock")
     try:
         lock.acquire(blocking=False)

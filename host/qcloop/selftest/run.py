@@ -16,7 +16,7 @@ from qcloop.selftest.bench import Bench, Findings
 _LEFT_OVER = 256
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """What became of a check."""
 
     OK = "ok"
@@ -43,7 +43,7 @@ class Result:
     """What a check found."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckVerdict
     seconds: float
     #: What was compared, and how much.
     what: str
@@ -163,14 +163,14 @@ def _act(check: Check, bench: Bench, found: Findings) -> str:
 def _result(check: Check, found: Findings, what: str, seconds: float, lost: LinkError | None) -> Result:
     notes = ([f"first difference: {found.first}"] if found.first else []) + found.warnings
     if lost is not None:
-        verdict, notes = Verdict.LOST, [*notes, str(lost)]
+        verdict, notes = CheckVerdict.LOST, [*notes, str(lost)]
     elif found.different:
-        verdict = Verdict.FAILED
+        verdict = CheckVerdict.FAILED
     else:
-        verdict = Verdict.WARNING if found.warnings else Verdict.OK
+        verdict = CheckVerdict.WARNING if found.warnings else CheckVerdict.OK
     compared = f"{found.compared:,} compared" + (f": {what}" if what else "") if found.compared else what
     return Result(
-        check.name, verdict, seconds, compared, tuple(notes), "" if verdict is Verdict.OK else check.look
+        check.name, verdict, seconds, compared, tuple(notes), "" if verdict is CheckVerdict.OK else check.look
     )
 
 

@@ -9,11 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from qcloop.crossbar.settings import spell
 from qcloop.device import BUILTIN_NAMES, resolve_device
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.link.ports import BAUD
 from qcloop.sweep.points import Point, Source
-from qcloop.training.settings import TYPES, check_type, resolve, spell
+from qcloop.training.settings import TYPES, RunSettings, resolve
 
 #: What else a point may be given beside the settings of a run, and its type.
 EXTRAS: dict[str, type] = {"recipe": str, "data": str, "transpose": bool}
@@ -137,7 +138,7 @@ def _check(spelled: str, value: Any, place: str) -> None:
     name = spelled.replace("-", "_")
     try:
         if name not in EXTRAS:
-            check_type(name, value)
+            RunSettings.check_types({name: value})
         elif not isinstance(value, EXTRAS[name]):
             raise ConfigError(f"setting {name} must be of type {EXTRAS[name].__name__}, not {value!r}")
     except ConfigError as error:

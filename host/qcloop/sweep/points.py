@@ -12,13 +12,13 @@ from typing import Any
 from qcloop import __version__
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.types import ArrayConfig
+from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
 from qcloop.files import write_atomic
 from qcloop.run.folder import golden_array
-from qcloop.training import compiled
 from qcloop.training.network import Network
 from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import EpochMetrics, Trainer, check_run
@@ -87,7 +87,7 @@ class Point:
             )
         array = GoldenArray(settings.array_config if config is None else config)
         array.configure(array_settings(settings, self.profile))
-        Network(settings, array, compiled)
+        Network(settings, LayeredCrossbar(settings, array))
 
     def description(self) -> dict[str, Any]:
         """Return all that decides the outcome, as plain values."""

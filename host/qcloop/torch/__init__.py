@@ -1,4 +1,4 @@
-"""QCLinear and what belongs to it: layers of PyTorch networks whose weights are devices of an array."""
+"""PyTorch layers whose weights are devices of an array, and their optimizer, loss and training step."""
 
 try:
     import torch as _torch  # noqa: F401

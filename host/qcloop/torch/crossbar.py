@@ -1,38 +1,24 @@
 """The array that the layers of a PyTorch network share, and what belongs to all of them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
 
 from qcloop.array import Array, GoldenArray
-from qcloop.contract.types import Counters, Positions
-from qcloop.crossbar import crossbar
+from qcloop.contract.types import ArrayConfig, Counters, Positions
+from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings, cost
+from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.device import resolve_device
 from qcloop.errors import CheckpointError, ConfigError
-from qcloop.training import compiled
-from qcloop.training.settings import RunSettings, resolve
 
-#: Settings of a run that are the script's own business here.
-_SCRIPT = {
-    "network",
-    "batch",
-    "epochs",
-    "images",
-    "input_bits",
-    "shift",
-    "activation",
-    "bias",
-    "rate",
-    "decay",
-}
-#: Settings that an array brings with it.
-_ARRAY = {"lanes", "cells"}
+#: Settings that name the device. What decides how training goes on is the table that they stand for.
+_DEVICE = {"device", "states", "reading", "sigma"}
 
 
-class Crossbar(crossbar.Crossbar):
-    """An array of devices on which :class:`QCLinear` layers are laid out, one after the other.
+class Crossbar(LayeredCrossbar):
+    """An array of devices on which :class:`QCLinear` layers are laid out, one after another.
 
     Parameters
     ----------
@@ -42,34 +28,33 @@ class Crossbar(crossbar.Crossbar):
         Any backend: a golden model (the default), or what :func:`qcloop.link.ports.open_array` returns
         for a board or a virtual board. It is configured here, and the caller closes it.
     **settings
-        Settings of :class:`qcloop.training.settings.RunSettings` that concern devices and updates, with
-        their defaults: ``states``, ``reading``, ``sigma``, ``scheme``, ``update``, ``policy``, ``seed``,
-        ``weight_range``, ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``,
-        ``verify_tolerance``, ``verify_tries``; without ``array`` also ``lanes`` and ``cells``.
+        Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
+        ``reading``, ``sigma``, ``scheme``, ``update``, ``policy``, ``seed``, ``weight_range``,
+        ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``verify_tolerance``,
+        ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
 
     Raises
     ------
     ConfigError
-        For a setting that is unknown, out of range, or belongs to the script.
+        For a setting that is unknown or out of range, or that ``array`` brings with it.
     DeviceError
         If there is no such device.
     """
 
     def __init__(self, device: str = "A", *, array: Array | None = None, **settings: Any) -> None:
-        foreign = sorted((_SCRIPT if array is None else _SCRIPT | _ARRAY) & set(settings))
-        if foreign:
-            whose = "the array" if foreign[0] in _ARRAY else "the script"
-            raise ConfigError(f"{foreign[0]} is not a setting of a crossbar: {whose} decides it")
         given = {"device": device, **settings}
         if array is not None:
+            shape = [f.name for f in fields(ArrayConfig) if f.name in settings]
+            if shape:
+                raise ConfigError(f"{shape[0]} is not a setting of this crossbar: the array decides it")
             given |= {"lanes": array.config.lanes, "cells": array.config.cells}
-        RunSettings.from_dict(given)  # names and types; what is left out depends on the update rule
-        chosen = resolve(None, given)
+        CrossbarSettings.check_types(given)
+        chosen = CrossbarSettings.resolve(given)
         self.profile = resolve_device(device, chosen.states, chosen.reading, chosen.sigma)
         array = array or GoldenArray(chosen.array_config)
         array.configure(array_settings(chosen, self.profile))
         self._counted = Counters()
-        super().__init__(chosen, array, compiled)
+        super().__init__(chosen, array)
 
     def counters(self) -> Counters:
         """Return what the array counted since the crossbar was made, loaded states included."""
@@ -80,9 +65,10 @@ class Crossbar(crossbar.Crossbar):
         return cost(self.profile, self.array.settings.policy, self.ledger, self.counters())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return generators, counters and writes; with the state of the layers, training goes on bit for bit.
+        """Return the state of generators, counters and writes.
 
-        The devices themselves are in the ``state_dict`` of the layers.
+        The devices themselves are in the ``state_dict`` of the layers. With both, training goes on bit for
+        bit.
         """
         return {
             "settings": self._identity(),
@@ -93,12 +79,12 @@ class Crossbar(crossbar.Crossbar):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put generators, counters and writes to a :meth:`state_dict`.
+        """Put generators, counters and writes back to a :meth:`state_dict`.
 
         Raises
         ------
         CheckpointError
-            If it is of a crossbar with other settings or other layers; nothing is changed then.
+            If the state is of a crossbar with other settings or other layers. Nothing is changed then.
         """
         try:
             for name, ours in self._identity().items():
@@ -119,9 +105,9 @@ class Crossbar(crossbar.Crossbar):
         self._counted = counted
 
     def _identity(self) -> dict[str, Any]:
-        """Return the settings that decide how training goes on; the device is its table."""
-        noise = self.settings.read_noise > 0  # lanes order the read noise, nothing else
-        others = _SCRIPT | {"device", "states", "reading", "sigma", "cells"} | (set() if noise else {"lanes"})
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in others}
+        """Return the settings that decide how training goes on, with the device's table for its name."""
+        # Lanes order the samples of read noise and decide nothing else; capacity decides nothing.
+        without = _DEVICE | {"cells"} | (set() if self.settings.read_noise > 0 else {"lanes"})
+        settings = {name: value for name, value in self.settings.to_dict().items() if name not in without}
         array = self.array.settings
         return settings | {"mean codes": list(array.mean), "spread codes": list(array.spread)}

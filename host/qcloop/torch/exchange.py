@@ -1,4 +1,4 @@
-"""Tensors to arrays and back. Kernels take float32 and float64, and compute in float64."""
+"""Tensors become arrays, and arrays tensors. Kernels take float32 and float64, and compute in float64."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    """Return a tensor's values, contiguous; other dtypes as float64. A view of the tensor where possible."""
+    """Return a tensor's values as a contiguous array, a view if possible; other dtypes become float64."""
     values = tensor.detach()
     if values.device.type != "cpu" or values.dtype not in _DTYPES:
         values = values.to("cpu", values.dtype if values.dtype in _DTYPES else torch.float64)
@@ -21,25 +21,25 @@ def to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
 
 
 def empty_like(shape: tuple[int, ...], dtype: torch.dtype) -> npt.NDArray[Any]:
-    """Return an array to be filled, of a tensor's dtype if kernels know it, else float64."""
+    """Return an array to be filled: of a tensor's dtype, or float64 where kernels do not know that dtype."""
     return np.empty(shape, _DTYPES.get(dtype, np.float64))
 
 
 def to_torch(values: npt.NDArray[Any], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return a tensor of ``values``: a view of them where dtype and device are theirs."""
+    """Return ``values`` as a tensor: a view of them, unless dtype or device are others."""
     tensor = torch.from_numpy(values)
     return tensor if device.type == "cpu" and tensor.dtype is dtype else tensor.to(device, dtype)
 
 
 def forbid_second_derivative() -> None:
-    """Raise ConfigError in a backward pass that is itself to be differentiated."""
+    """Raise ConfigError in a backward pass that shall itself be differentiated."""
     if torch.is_grad_enabled():
         raise ConfigError("devices have no second derivative: use backward() without create_graph=True")
 
 
 @njit(cache=True)
 def first_outside(values: Any, high: Any) -> int:
-    """Return the place of the first value that is not in 0..high, NaN included, or -1."""
+    """Return the index of the first value outside 0..high, which NaN is too; -1 if there is none."""
     for k in range(len(values)):
         if not (values[k] >= 0.0 and values[k] <= high):
             return k

@@ -1,6 +1,6 @@
 """Sigmoid and cross-entropy that give the bits of ``qcloop train`` on every machine.
 
-PyTorch's own differ from them, and between processors, in the last place.
+Those of PyTorch differ from them in the last bit, and also between processors.
 """
 
 import math
@@ -101,7 +101,7 @@ def cross_entropy(
     logits : (n, classes) Tensor of floating dtype
     labels : (n,) Tensor of integers, 0..classes-1
     reduction : {"mean", "sum"}
-        ``qcloop train`` goes by the sum, with its rate divided by the images of the batch.
+        ``qcloop train`` uses the sum, and divides its rate by the number of images in the batch.
 
     Returns
     -------
@@ -111,13 +111,13 @@ def cross_entropy(
     Raises
     ------
     ConfigError
-        If shapes, labels or reduction are not as above.
+        If shape, labels or reduction are not as described above.
     """
     check_reduction(reduction)
     if logits.ndim != 2:
         raise ConfigError(f"cross_entropy needs logits of shape (n, classes), not {tuple(logits.shape)}")
-    places = check_labels(labels, *logits.shape)
-    result: torch.Tensor = _CrossEntropy.apply(logits, places, len(places) if reduction == "mean" else 1)
+    classes = check_labels(labels, *logits.shape)
+    result: torch.Tensor = _CrossEntropy.apply(logits, classes, len(classes) if reduction == "mean" else 1)
     return result
 
 
@@ -137,14 +137,14 @@ def check_reduction(reduction: str) -> None:
 
 
 def check_labels(labels: torch.Tensor, n: int, classes: int) -> npt.NDArray[np.integer]:
-    """Return ``n`` labels on the host; ConfigError unless they are integers 0..classes-1."""
+    """Return ``n`` labels as an array; raises ConfigError unless they are integers 0..classes-1."""
     if labels.shape != (n,) or n == 0:
         raise ConfigError(
             f"labels must be one for each vector, and at least one, not {tuple(labels.shape)} for {n} vectors"
         )
-    places: npt.NDArray[Any] = (labels.detach() if labels.requires_grad else labels).cpu().numpy()
-    if places.dtype.kind not in "iu" or first_outside(places, classes - 1) >= 0:
+    values: npt.NDArray[Any] = (labels.detach() if labels.requires_grad else labels).cpu().numpy()
+    if values.dtype.kind not in "iu" or first_outside(values, classes - 1) >= 0:
         raise ConfigError(
-            f"labels must be integers 0..{classes - 1}, not {labels.dtype} {places.min()}..{places.max()}"
+            f"labels must be integers 0..{classes - 1}, not {labels.dtype} {values.min()}..{values.max()}"
         )
-    return places
+    return values

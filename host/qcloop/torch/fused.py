@@ -1,4 +1,4 @@
-"""A training step of a plain network in one piece: the bits of the loop, without what autograd takes."""
+"""A training step of a plain network in one call: the bits of a loop, without the time of autograd."""
 
 from itertools import pairwise
 from math import isfinite
@@ -16,7 +16,7 @@ from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain
 from qcloop.training.settings import Activation
 
-#: What may stand between two layers: its name in a run's settings, and how the layer behind it takes it.
+#: Modules that may be between two layers: the activation that each is, and the inputs of the next layer.
 _BETWEEN: dict[type[nn.Module], tuple[Activation, Inputs]] = {
     Sigmoid: (Activation.SIGMOID, Inputs.UNIT),
     nn.ReLU: (Activation.RELU, Inputs.SCALED),
@@ -26,25 +26,25 @@ _BETWEEN: dict[type[nn.Module], tuple[Activation, Inputs]] = {
 class FusedStep:
     """Trains a chain of :class:`QCLinear` layers: one call is one step on one batch.
 
-    It does what ``zero_grad``, ``net(x)``, :func:`cross_entropy`, ``backward`` and ``optimizer.step`` do, to
-    the last bit, in the time of ``qcloop train``; gradients are neither left nor looked at, and hooks are not
-    called. On a board, parts of a batch are under way together.
+    A step does what ``zero_grad``, ``net(x)``, :func:`cross_entropy`, ``backward`` and ``optimizer.step`` do,
+    to the last bit, and takes as long as a step of ``qcloop train``. It neither uses nor leaves gradients,
+    and calls no hooks. On a board, several micro-batches of a batch are in flight together.
 
     Parameters
     ----------
     net : nn.Sequential
-        Layers of dtype float64 on one crossbar, between each two of them :class:`Sigmoid` and inputs
-        ``unit``, or nn.ReLU and inputs ``scaled``.
+        Layers of dtype float64 on one crossbar. Between each two of them is :class:`Sigmoid`, and the second
+        has inputs ``unit``; or nn.ReLU, and it has inputs ``scaled``.
     optimizer : QCSGD
         Has every parameter of the network that is to be trained, and no other. Its rates may change from step
-        to step, its groups not.
+        to step, but not its groups.
     reduction : {"mean", "sum"}
-        Of the cross-entropy.
+        Reduction of the cross-entropy.
 
     Raises
     ------
     ConfigError
-        If network, optimizer or reduction are others.
+        If network, optimizer or reduction are not as described above.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class FusedStep:
         self._layers = [linear.on_array for linear in self._linears]
         self._chain = Chain(self._linears[0].crossbar, self._layers, activation)
         self._optimizer, self._reduction = optimizer, reduction
-        place = {p: place for place, linear in enumerate(self._linears) for p in linear.parameters()}
-        _check_optimizer(optimizer, set(place))
-        #: Group, parameter, whether it is devices, and place of its layer.
+        index = {p: index for index, linear in enumerate(self._linears) for p in linear.parameters()}
+        _check_optimizer(optimizer, set(index))
+        #: Parameters in the order of a step: group, parameter, whether it is devices, and index of its layer.
         self._order = [
-            (group, parameter, isinstance(parameter, DeviceWeights), place[parameter])
+            (group, parameter, isinstance(parameter, DeviceWeights), index[parameter])
             for group, parameter in optimizer.in_order()
         ]
 
     def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:
-        """Train on a batch; return its loss before that.
+        """Train on a batch; return the loss that it had before.
 
         Parameters
         ----------
@@ -76,18 +76,18 @@ class FusedStep:
         Raises
         ------
         ConfigError
-            If either is not so, the loss is not a finite number, or layers are of another dtype by now;
-            nothing is programmed then.
+            If either is not as described, the loss is not a finite number, or a layer has another dtype by
+            now. Nothing is programmed then.
         """
         first, n = self._linears[0], len(x)
         if x.shape != (n, first.in_features):
             raise ConfigError(f"inputs must be (n, {first.in_features}), not {tuple(x.shape)}")
-        places = check_labels(labels, n, self._linears[-1].out_features)
+        classes = check_labels(labels, n, self._linears[-1].out_features)
         for linear in self._linears:
             linear._lend_bias()
         batch, picked = Batch(self._layers, *first._encode(x)), np.empty(n)
         divisor = n if self._reduction == "mean" else 1
-        self._chain.propagate(batch, places, picked, 1.0 / divisor)
+        self._chain.propagate(batch, classes, picked, 1.0 / divisor)
         loss: float = cross_entropy_of(picked, divisor)
         if not isfinite(loss):
             raise ConfigError("the loss of a FusedStep is not a finite number: use a smaller rate")
@@ -96,15 +96,15 @@ class FusedStep:
 
     def _descend(self, batch: Batch) -> None:
         """Program devices and move biases."""
-        for group, parameter, devices, place in self._order:
+        for group, parameter, devices, index in self._order:
             if not parameter.requires_grad:
                 continue
-            delta, rate = batch.deltas[place], float(group["lr"])
+            delta, rate = batch.deltas[index], float(group["lr"])
             if devices:
-                self._linears[place]._descend(batch.inputs[place], batch.input_scales[place], delta, rate)
+                self._linears[index]._descend(batch.inputs[index], batch.input_scales[index], delta, rate)
             else:
-                compiled.descend_bias(self._layers[place].bias, delta, rate)
-        self._optimizer._opt_called = True  # type: ignore[attr-defined]  # a scheduler warns otherwise
+                compiled.descend_bias(self._layers[index].bias, delta, rate)
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]  # otherwise a scheduler warns
 
 
 def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
@@ -120,7 +120,7 @@ def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
 
 
 def _take_apart(net: nn.Sequential) -> tuple[list[QCLinear], Activation]:
-    """Return the layers of a network and the activation between them; ConfigError unless it is a chain."""
+    """Return the layers of a network and their activation; raises ConfigError unless it is a chain."""
     modules = list(net) if isinstance(net, nn.Sequential) else []
     linears = [module for module in modules[::2] if type(module) is QCLinear]
     kinds = {type(module) for module in modules[1::2]}

@@ -13,7 +13,7 @@ from torch import nn
 from torch.autograd.function import Function
 
 from qcloop.contract.types import U8
-from qcloop.crossbar.crossbar import F64
+from qcloop.crossbar.kernels import F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.exchange import empty_like, first_outside, forbid_second_derivative, to_numpy, to_torch
@@ -23,19 +23,19 @@ from qcloop.training import compiled
 class Inputs(StrEnum):
     """How a layer's inputs become the integers that drive the rows."""
 
-    #: 1 bit: 0 or 1, inputs above one half being 1.
+    #: 1 bit: inputs from one half on are 1, smaller ones are 0.
     BINARY = "binary"
     #: 8 bits: 0..1 on 255 steps.
     UNIT = "unit"
-    #: 8 bits: each vector from 0 to its own largest value on 255 steps; for what a ReLU gives.
+    #: 8 bits: each vector from 0 to its own largest value on 255 steps, as a ReLU's outputs need it.
     SCALED = "scaled"
 
 
 class DeviceWeights(nn.Parameter):
     """Stands for a layer's devices among a network's parameters; it has no numbers of its own.
 
-    :class:`QCSGD` knows it. ``grad`` is None where there is no gradient, else an empty tensor: the
-    gradient is :attr:`QCLinear.gradient`.
+    :class:`QCSGD` recognises it and programs the devices. Its ``grad`` only tells whether there is a
+    gradient: it is None, or an empty tensor. The gradient itself is :attr:`QCLinear.gradient`.
     """
 
     layer: "QCLinear"
@@ -51,33 +51,34 @@ class _Batch(NamedTuple):
 
 @dataclass(slots=True)
 class _Record:
-    """What a layer remembers from call to call; to set an attribute of a module takes microseconds."""
+    """What a layer remembers from call to call. Attributes of a module itself take microseconds to set."""
 
-    #: Version of the devices' parameter: a step of another optimizer makes it another.
+    #: Version of the devices' parameter, which a step of another optimizer changes.
     version: int
     #: How often the devices were programmed or loaded.
     programmed: int = 0
-    #: Address of the bias that the layer on the array has.
+    #: Address of the bias that was lent to the layer on the array; -1 for none.
     lent: int = -1
     #: Backward passes since the gradient was None.
     batches: list[_Batch] = field(default_factory=list)
 
 
 class QCLinear(nn.Module):
-    """A linear layer ``x W^T + b`` on devices: both products and the updates are done by the array.
+    """A linear layer ``x W^T + b`` on devices: the array computes both products, updates program it.
 
     Parameters
     ----------
     in_features, out_features : int
         Rows and columns of weights.
     crossbar : Crossbar
-        Array to be laid out on; its devices are programmed here, with random weights from its seed.
+        The layer is laid out on it, and its devices are programmed with random weights from its seed.
     inputs : Inputs or str
         ``binary``, ``unit`` (default) or ``scaled``.
     bias : bool
         Whether there is a bias: a float parameter on the host.
     dtype : torch.dtype, optional
-        Of bias and outputs; products are computed in float64. ``torch.get_default_dtype()`` if left out.
+        Dtype of bias and outputs, ``torch.get_default_dtype()`` if it is left out. Sums are computed in
+        float64 in any case.
 
     Attributes
     ----------
@@ -91,9 +92,9 @@ class QCLinear(nn.Module):
 
     Notes
     -----
-    The gradient is that of the quantised network with the quantisation left out (straight through):
-    the error of a sum goes back through the devices in 8 bits, each vector scaled to its largest, and
-    the weights' gradient is a sum of integer products, errors in 16 bits.
+    The gradient is computed as if nothing were rounded (straight through). The errors of the sums go back
+    through the devices with 8 bits, each vector scaled to its largest error. The gradient by the weights is a
+    sum of integer products of inputs and 16-bit errors.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class QCLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The (out_features, in_features) weights that were asked for: the means of their levels."""
+        """The (out_features, in_features) weights that were asked for, each the mean of its level."""
         codes = self.crossbar.weights.means[self.on_array.levels].T
         return torch.from_numpy(codes * self.on_array.weight_per_code).to(self.dtype)
 
@@ -150,18 +151,19 @@ class QCLinear(nn.Module):
         Parameters
         ----------
         x : Tensor
-            Floating, in the range of :class:`Inputs`. uint8 is taken as it is: 0 or 1 for ``binary``,
-            0..255 for ``unit``.
+            Floating, in the range of :class:`Inputs`. uint8 drives the rows as it is: 0 or 1 for
+            ``binary``, 0..255 for ``unit``.
 
         Returns
         -------
         (..., out_features) Tensor
-            Of the layer's dtype, where ``x`` is.
+            It has the layer's dtype, and is on the device of ``x``.
 
         Raises
         ------
         ConfigError
-            If ``x`` has another size or leaves the range, or another optimizer stepped on the devices.
+            If ``x`` has another size or leaves the range, or if another optimizer than QCSGD stepped on the
+            devices.
         """
         if x.shape[-1:] != (self.in_features,):
             raise ConfigError(f"inputs must be (..., {self.in_features}), not {tuple(x.shape)}")
@@ -181,11 +183,11 @@ class QCLinear(nn.Module):
         self._record.programmed += 1
 
     def _lend_bias(self) -> None:
-        """Let the layer on the array have the bias itself, to be read and moved; for a :class:`FusedStep`."""
+        """Let the layer on the array read and change the bias itself, as a :class:`FusedStep` does."""
         self._check_steps()
         bias = self._parameters.get("bias")
-        place = 0 if bias is None else bias.data_ptr()
-        if place == self._record.lent:
+        address = 0 if bias is None else bias.data_ptr()
+        if address == self._record.lent:
             return
         if self.dtype is not torch.float64 or (bias is not None and bias.device.type != "cpu"):
             raise ConfigError(
@@ -193,11 +195,11 @@ class QCLinear(nn.Module):
                 f"leave them on the cpu, not {self.dtype} on {'cpu' if bias is None else bias.device}"
             )
         self.on_array.bias = self._no_bias if bias is None else bias.detach().numpy()
-        self._record.lent = place
+        self._record.lent = address
 
     def _check_steps(self) -> None:
-        """Raise ConfigError where another optimizer than QCSGD stepped on the devices."""
-        devices: Any = self._parameters["devices"]  # as an attribute it takes time
+        """Raise ConfigError if another optimizer than QCSGD stepped on the devices."""
+        devices: Any = self._parameters["devices"]  # as an attribute it would take longer
         if devices._version != self._record.version:
             raise ConfigError(
                 "an optimizer that cannot program devices has stepped on a QCLinear: give its parameters "
@@ -208,10 +210,10 @@ class QCLinear(nn.Module):
         """Return all backward passes since the gradient was None as one."""
         if len(self._record.batches) == 1:
             return self._record.batches[0]
-        return _Batch(*(np.concatenate(parts) for parts in zip(*self._record.batches, strict=True)))
+        return _Batch(*(np.concatenate(arrays) for arrays in zip(*self._record.batches, strict=True)))
 
     def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
-        """Return inputs as integers, a view of them where they are, and what one step of each is worth."""
+        """Return inputs as integers, which are a view of uint8 inputs, and what one step of each is worth."""
         top, scaled = self.on_array.input_top, self.inputs is Inputs.SCALED
         if x.dtype is torch.uint8 and not scaled:
             return x.cpu().numpy(), np.full(len(x), 1.0 / top)
@@ -235,7 +237,7 @@ class QCLinear(nn.Module):
     # -- state ----------------------------------------------------------------------------------
 
     def get_extra_state(self) -> dict[str, torch.Tensor]:
-        """Return the devices: levels, codes and accumulators, and the table that they belong to."""
+        """Return levels, codes and accumulators of the devices, and the table that they belong to."""
         state = self.crossbar.layer_state(self.on_array) | {"means": self.crossbar.weights.means}
         return {name: torch.from_numpy(value.copy()) for name, value in state.items() if name != "bias"}
 
@@ -251,8 +253,8 @@ class QCLinear(nn.Module):
             layer = self.on_array
             cells = (layer.region.rows, layer.region.cols)
             shapes = {"cell_levels": cells, "cell_codes": cells}
-            shapes |= {"levels": layer.levels.shape, "offsets": layer.offsets.shape}
-            for name, shape in shapes.items():  # known here: the devices are not read for it
+            shapes |= {"levels": layer.levels.shape, "offsets": layer.rule.memory.shape}
+            for name, shape in shapes.items():
                 if values[name].shape != shape:
                     raise CheckpointError(f"{name} must be {shape}, not {values[name].shape}")
             self.crossbar.restore_layer(self.on_array, {**values, "bias": self._no_bias})
@@ -261,7 +263,7 @@ class QCLinear(nn.Module):
         self._record = _Record(self.devices._version, self._record.programmed + 1)
 
     def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> "QCLinear":
-        """Move or convert the bias; the devices stay where they are."""
+        """Move or convert the bias. The devices stay on the array."""
         devices = self._parameters.pop("devices")
         super()._apply(fn, recurse)
         self._parameters = {"devices": devices, **self._parameters}
@@ -282,7 +284,7 @@ class _Product(Function):
         ctx: Any, x: torch.Tensor, devices: DeviceWeights, bias: torch.Tensor | None, layer: QCLinear
     ) -> torch.Tensor:
         x8, x_scale = layer._encode(x)
-        if x.dtype is torch.uint8:  # may be filled anew before the backward pass
+        if x.dtype is torch.uint8:  # x8 is a view, and the caller may fill x anew before the backward pass
             x8 = x8.copy()
         y, scale = layer.crossbar.start_forward(layer.on_array, x8, x_scale)()
         z = empty_like(y.shape, layer.dtype)
@@ -298,7 +300,7 @@ class _Product(Function):
         forbid_second_derivative()
         layer: QCLinear = ctx.layer
         delta, total = to_numpy(grad), np.zeros(layer.out_features)
-        compiled.descend_bias(total, delta, -1.0)  # the sum over the batch, in order
+        compiled.descend_bias(total, delta, -1.0)  # makes total the sum over the batch, added in order
         if not isfinite(total.sum()):
             raise ConfigError("the error of a QCLinear is not a finite number: use a smaller rate")
         if ctx.programmed != layer._record.programmed:
@@ -322,7 +324,7 @@ _MOST = float(np.finfo(np.float64).max)
 
 @njit(cache=True)
 def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
-    """Fill ``x`` with v of 0..1 on ``top`` steps; return the place of a value that is not, or -1."""
+    """Fill ``x`` with v of 0..1 on ``top`` steps; return the index of a value outside 0..1, or -1."""
     bad = first_outside(v.reshape(-1), 1.0)
     if bad < 0:
         for b in range(v.shape[0]):
@@ -334,7 +336,7 @@ def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
 
 @njit(cache=True)
 def _encode_scaled(v: Any, x: Any, x_scale: Any) -> int:
-    """Fill ``x`` with v, each vector's largest being 255; return the place of a value that is none, or -1."""
+    """Fill ``x`` with v, each vector scaled to a largest of 255; return the index of a wrong value, or -1."""
     bad = first_outside(v.reshape(-1), _MOST)
     if bad < 0:
         for b in range(v.shape[0]):

@@ -13,15 +13,15 @@ from qcloop.torch.linear import DeviceWeights
 
 
 class QCSGD(Optimizer):
-    """Plain gradient descent: device weights by their crossbar's update rule, all others as floats.
+    """Plain gradient descent. Devices follow their crossbar's update rule; other parameters are floats.
 
     Parameters
     ----------
     params : iterable of Parameter, or parameter groups
-        As of any optimizer: ``network.parameters()``. Devices are programmed from the last layer to the
+        ``network.parameters()``, as for any optimizer. Devices are programmed from the last layer to the
         first, as ``qcloop train`` does.
     lr : float
-        Learning rate, above 0; groups may have their own, and schedulers change it.
+        Learning rate, above 0. Groups may have rates of their own, and schedulers may change them.
 
     Raises
     ------
@@ -47,7 +47,7 @@ class QCSGD(Optimizer):
             rate = float(group["lr"])
             if isinstance(parameter, DeviceWeights):
                 parameter.layer.program(rate)
-            else:  # a product and a difference: fused, they would round once, on some machines
+            else:  # not sub_(..., alpha=rate), which on some machines rounds once, on others twice
                 parameter.sub_(parameter.grad * rate)
         return loss
 

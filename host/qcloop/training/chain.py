@@ -1,4 +1,8 @@
-"""Layers that feed one another: a batch on its way through them and back, in parts that take turns."""
+"""Layers that feed one another: a batch passes forward through them and its errors backward.
+
+An array behind a link multiplies a *micro-batch*, a piece of the batch, while the host works on another. The
+way of one micro-batch through the layers is a *pass*; several passes are interleaved.
+"""
 
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -8,30 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import I32, U8
-from qcloop.crossbar.crossbar import F64, Crossbar, Layer, Scaled
+from qcloop.crossbar.crossbar import Layer, LayeredCrossbar, Scaled
+from qcloop.training import compiled
+from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.settings import Activation
 
 
 class Batch:
-    """What a batch leaves in each layer of a chain: one row for each vector.
+    """The numbers of a batch in each layer of a chain, one row for each vector.
 
     Parameters
     ----------
     layers : list of Layer
     x : (n, rows) uint8
-        Inputs of the first.
+        Inputs of the first layer.
     x_scale : (n,) float64, optional
-        What one step of them is worth; the largest is 1 otherwise.
+        What one step of these inputs is worth. If it is left out, the largest input is worth 1.
 
     Attributes
     ----------
     inputs : list of (n, rows) uint8
+        Inputs of each layer.
     input_scales : list of (n,) float64
-        What one step of them is worth.
+        What one step of these inputs is worth.
     slopes : list of (n, cols) float64
-        Slopes of the activations, of all layers but the last.
+        Slopes of the activations behind each layer but the last.
     deltas : list of (n, cols) float64
-        Errors.
+        Errors of each layer: the derivative of the loss by its sums.
     """
 
     def __init__(self, layers: list[Layer], x: U8, x_scale: F64 | None = None) -> None:
@@ -45,82 +52,93 @@ class Batch:
         self.slopes = [np.empty((n, layer.cols)) for layer in layers[:-1]]
         self.deltas = [np.empty((n, layer.cols)) for layer in layers]
 
-    def part(self, part: slice) -> "Batch":
-        """Return some of the vectors: what is filled there is filled here."""
-        if part == slice(0, len(self.inputs[0])):
+    def view(self, rows: slice) -> "Batch":
+        """Return some of the vectors as a batch; what is written to it is written to this one."""
+        if rows == slice(0, len(self.inputs[0])):
             return self
         some = copy(self)
         for name, arrays in vars(self).items():
-            setattr(some, name, [array[part] for array in arrays])
+            setattr(some, name, [array[rows] for array in arrays])
         return some
 
 
-#: A part of a batch on its way: it yields what fetches its next products, and is sent them.
-Course = Generator[Scaled, tuple[I32, F64], None]
+#: The way of a micro-batch through the layers. It yields what waits for its next products, and is sent them.
+Pass = Generator[Scaled, tuple[I32, F64], None]
 
-#: Steps of those under way for each course that begins: one leaves the way back idle while vectors of the
-#: first layer go out, three the way out (``python benchmarks/bench_link.py``).
+#: Steps that running passes make before a further one begins. With one step, the line from the array is
+#: idle while vectors of the first layer are sent; with three, the line to the array is idle
+#: (``python benchmarks/bench_link.py``).
 _STEPS = 2
 
 
-def in_turn(courses: Iterable[Course]) -> None:
-    """Bring courses to their end, each going a step in its turn: the array is at one, the host at another.
+def interleave(passes: Iterable[Pass]) -> None:
+    """Run passes to their end, a step of each after another, so that array and host work at the same time.
 
-    They begin one after the other. So the vectors of the first layer, most of what goes to the array,
+    The passes begin one after another. So the vectors of the first layer, most of what is sent to the array,
     travel while the products of deeper layers come back.
     """
-    running = deque[tuple[Course, Scaled]]()
-    for course in courses:
-        running.append((course, next(course)))
+    running = deque[tuple[Pass, Scaled]]()
+    for begun in passes:
+        running.append((begun, next(begun)))
         for _ in range(_STEPS):
             if len(running) > 1:
-                _go_on(running)
+                _step(running)
     while running:
-        _go_on(running)
+        _step(running)
 
 
-def _go_on(running: deque[tuple[Course, Scaled]]) -> None:
-    """Bring the course that has waited longest a step further."""
-    course, fetch = running.popleft()
+def _step(running: deque[tuple[Pass, Scaled]]) -> None:
+    """Take the pass that has waited longest a step further; remove it when it has ended."""
+    oldest, products = running.popleft()
     try:
-        following = course.send(fetch())
+        following = oldest.send(products())
     except StopIteration:
-        return  # it has come to its end
-    running.append((course, following))
+        return
+    running.append((oldest, following))
 
 
 class Chain:
-    """Layers that feed one another: forward and backward passes of batches through the array's products.
+    """Layers that feed one another: forward and backward passes of batches, multiplied by the array.
 
     Parameters
     ----------
-    crossbar : Crossbar
-        Array of all layers.
+    crossbar : LayeredCrossbar
+        Has all of the layers.
     layers : list of Layer
-        In their order; filled before the first pass.
+        In their order. The list may be filled later, but before the first pass.
     activation : Activation
-        Between each two of them.
+        Function between each two of them.
+    kernels : LayerKernels
+        Module ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``. Both give the same
+        bits.
     """
 
-    def __init__(self, crossbar: Crossbar, layers: list[Layer], activation: Activation) -> None:
+    def __init__(
+        self,
+        crossbar: LayeredCrossbar,
+        layers: list[Layer],
+        activation: Activation,
+        kernels: LayerKernels = compiled,
+    ) -> None:
         self._crossbar, self._layers, self._activation = crossbar, layers, activation
+        self._kernels = kernels
 
     def predict(self, x: U8) -> U8:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
         batch, classes = Batch(self._layers, x), np.empty(len(x), np.uint8)
 
-        def classify(part: slice) -> Course:
-            y, scale = yield from self._forward(batch.part(part))
+        def classify(rows: slice) -> Pass:
+            y, scale = yield from self._forward(batch.view(rows))
             logits: F64 = y * scale[:, None] + self._layers[-1].bias
-            classes[part] = logits.argmax(axis=1)
+            classes[rows] = logits.argmax(axis=1)
 
-        in_turn(map(classify, self._crossbar.array.parts(len(x))))
+        interleave(map(classify, self._crossbar.array.micro_batches(len(x))))
         return classes
 
     def propagate(
         self, batch: Batch, labels: npt.NDArray[np.integer], picked: F64, share: float = 1.0
     ) -> int:
-        """Take a batch forward and its errors back; fills what the batch leaves.
+        """Take a batch forward and its errors backward; fills inputs, slopes and errors of the batch.
 
         Parameters
         ----------
@@ -137,32 +155,32 @@ class Chain:
         int
             Vectors that were classified correctly.
         """
-        kernels, hits = self._crossbar.kernels, 0
+        kernels, hits = self._kernels, 0
 
-        def course(part: slice) -> Course:
+        def forward_and_backward(rows: slice) -> Pass:
             nonlocal hits
-            some = batch.part(part)
+            some = batch.view(rows)
             y, scale = yield from self._forward(some)
             delta = some.deltas[-1]
-            hits += kernels.softmax(y, scale, self._layers[-1].bias, labels[part], delta, picked[part])
+            hits += kernels.softmax(y, scale, self._layers[-1].bias, labels[rows], delta, picked[rows])
             if share != 1.0:
                 delta *= share
-            for place in range(len(self._layers) - 1, 0, -1):
-                layer, slope = self._layers[place], some.slopes[place - 1]
+            for index in range(len(self._layers) - 1, 0, -1):
+                layer, slope = self._layers[index], some.slopes[index - 1]
                 e, e_scale = yield self._crossbar.start_backward(layer, delta)
-                delta = some.deltas[place - 1]
+                delta = some.deltas[index - 1]
                 kernels.propagate(e, e_scale, layer.weight_per_code, slope, delta)
 
-        in_turn(map(course, self._crossbar.array.parts(len(labels))))
+        interleave(map(forward_and_backward, self._crossbar.array.micro_batches(len(labels))))
         return hits
 
     def _forward(self, some: Batch) -> Generator[Scaled, tuple[I32, F64], tuple[I32, F64]]:
         """Take vectors through the layers; return the last one's products and their scales."""
-        kernels = self._crossbar.kernels
-        for place, layer in enumerate(self._layers):
-            y, scale = yield self._crossbar.start_forward(layer, some.inputs[place], some.input_scales[place])
+        kernels = self._kernels
+        for index, layer in enumerate(self._layers):
+            y, scale = yield self._crossbar.start_forward(layer, some.inputs[index], some.input_scales[index])
             if layer is not self._layers[-1]:
-                a, a_scale, slope = some.inputs[place + 1], some.input_scales[place + 1], some.slopes[place]
+                a, a_scale, slope = some.inputs[index + 1], some.input_scales[index + 1], some.slopes[index]
                 if self._activation is Activation.SIGMOID:
                     kernels.sigmoid(y, scale, layer.bias, a, slope)
                 else:

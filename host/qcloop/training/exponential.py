@@ -1,9 +1,9 @@
 """An exponential that gives the same bits on every machine.
 
-Library exponentials differ in the last place between processors and versions; one such bit can
-flip the rounding of an activation, and then a training run no longer repeats. This one uses only
+Exponentials of libraries differ in the last bit between processors and versions. One such bit can change
+how an activation is rounded, and then a training run cannot be repeated. This exponential uses only
 additions, multiplications and a table of powers of two, which IEEE 754 defines exactly:
-e^x = 2^k e^r with k = floor(x log2(e) + 1/2) and |r| <= ln(2)/2, e^r by its Taylor series.
+e^x = 2^k e^r with k = floor(x log2(e) + 1/2) and |r| <= ln(2)/2, and e^r is summed as its Taylor series.
 """
 
 from math import factorial
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 LOG2_E = 1.4426950408889634
-#: ln 2 in two parts; the high one has 21 trailing zero bits, so k * LN2_HIGH is exact.
+#: ln 2 as a sum of two numbers. The high one ends in 21 zero bits, so that k * LN2_HIGH is exact.
 LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 #: Coefficients 1/n!, highest first.

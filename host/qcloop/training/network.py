@@ -1,29 +1,30 @@
-"""A network whose weights are devices of an array: products from the array, the rest on the host."""
+"""A network whose weights are devices of an array: the array multiplies, the host does the rest."""
 
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import numpy.typing as npt
 
-from qcloop.array import Array
 from qcloop.contract.types import U8, Region
-from qcloop.crossbar.crossbar import F64, Crossbar
+from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.errors import ConfigError
+from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain
+from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.settings import Bias, RunSettings
 
 
-class Network(Crossbar):
+class Network:
     """Layers that feed one another, trained by back-propagation through the array's own products.
 
     Parameters
     ----------
     settings : RunSettings
-    array : Array
-        Configured; the layers are laid out from word 0 on.
-    kernels : module
-        ``qcloop.training.compiled`` or ``qcloop.training.reference``.
+    crossbar : LayeredCrossbar
+        Without layers yet; those of the network are laid out here.
+    kernels : LayerKernels
+        Module ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``. Both give the same
+        bits.
 
     Raises
     ------
@@ -31,19 +32,30 @@ class Network(Crossbar):
         If the layers do not fit the array.
     """
 
-    def __init__(self, settings: RunSettings, array: Array, kernels: ModuleType) -> None:
-        super().__init__(settings, array, kernels)
-        self._chain = Chain(self, self.layers, settings.activation)
-        shapes, config = list(pairwise(settings.layer_sizes())), array.config
-        words = sum(Region(0, rows, cols * self.weights.devices).end(config) for rows, cols in shapes)
+    def __init__(
+        self, settings: RunSettings, crossbar: LayeredCrossbar, kernels: LayerKernels = compiled
+    ) -> None:
+        self.crossbar, self._kernels = crossbar, kernels
+        self._biases = settings.bias is Bias.FLOAT
+        shapes, config = list(pairwise(settings.layer_sizes())), crossbar.array.config
+        devices = crossbar.weights.devices
+        words = sum(Region(0, rows, cols * devices).end(config) for rows, cols in shapes)
         if words > config.words:
             raise ConfigError(
                 f"network {settings.network} needs {words * config.lanes} cells ({settings.scheme}, "
                 f"{config.lanes} lanes), but the array has {config.cells}: "
                 "use a smaller network or more cells"
             )
-        for index, (rows, cols) in enumerate(shapes):
-            self.add_layer(rows, cols, settings.input_bits if index == 0 else 8)
+        self.layers = [
+            crossbar.add_layer(rows, cols, settings.input_bits if index == 0 else 8)
+            for index, (rows, cols) in enumerate(shapes)
+        ]
+        self._chain = Chain(crossbar, self.layers, settings.activation, kernels)
+
+    def initialise(self) -> None:
+        """Program random weights into all layers, and make the stuck cells stuck."""
+        for layer in self.layers:
+            self.crossbar.initialise(layer)
 
     def predict(self, x: U8) -> U8:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
@@ -67,26 +79,29 @@ class Network(Crossbar):
         """
         batch, n = Batch(self.layers, x), len(x)
         hits = self._chain.propagate(batch, labels, picked)
-        for layer in reversed(self.layers):  # only now: all errors came from the cells of the forward pass
-            delta = batch.deltas[layer.index]
-            self.update(layer, batch.inputs[layer.index], batch.input_scales[layer.index], delta, rate / n)
-            if self.settings.bias is Bias.FLOAT:
-                self.kernels.descend_bias(layer.bias, delta, rate / n)
+        # Devices are programmed only now: the errors had to go back through the cells of the forward pass.
+        for index in reversed(range(len(self.layers))):
+            layer, x, x_scale = self.layers[index], batch.inputs[index], batch.input_scales[index]
+            delta = batch.deltas[index]
+            self.crossbar.update(layer, x, x_scale, delta, rate / n)
+            if self._biases:
+                self._kernels.descend_bias(layer.bias, delta, rate / n)
         return hits
 
     # -- state ----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything a checkpoint needs about layers, cells and writes, by name."""
-        state = self.ledger.state()
+        """Return all that a checkpoint needs of layers, cells and writes, by name."""
+        state = self.crossbar.ledger.state()
         for layer in self.layers:
-            state |= {f"layer{layer.index}.{name}": v for name, v in self.layer_state(layer).items()}
+            own = self.crossbar.layer_state(layer)
+            state |= {f"layer{layer.index}.{name}": value for name, value in own.items()}
         return state
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put layers, cells and writes back to a :meth:`state`."""
-        self.ledger.restore(state)
+        self.crossbar.ledger.restore(state)
         for layer in self.layers:
             prefix = f"layer{layer.index}."
             own = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
-            self.restore_layer(layer, own)
+            self.crossbar.restore_layer(layer, own)

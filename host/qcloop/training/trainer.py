@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,15 @@ from qcloop.array.generator import Grng16
 from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.contract.generator import Stream
 from qcloop.contract.types import U8, Counters, Positions
-from qcloop.crossbar.crossbar import F64
+from qcloop.crossbar import compiled as crossbar_compiled
+from qcloop.crossbar.crossbar import LayeredCrossbar
+from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.training import compiled
+from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.network import Network
 from qcloop.training.settings import RunSettings
 
@@ -30,7 +32,7 @@ State = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One row of ``metrics.csv``; deterministic, so that two traces are compared at a glance."""
+    """One row of ``metrics.csv``: it depends on nothing but the settings, so two runs are compared by it."""
 
     epoch: int
     train_loss: float
@@ -46,7 +48,7 @@ class EpochMetrics:
 
 @dataclass
 class Progress:
-    """Where a run stands: whole epochs done, and images done in the current one."""
+    """How far a run is: whole epochs done, and images done in the current one."""
 
     epoch: int = 0
     image: int = 0
@@ -55,7 +57,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains a network on an array; the only code that does, whatever the array is.
+    """Trains a network on an array of any backend, epoch by epoch.
 
     Parameters
     ----------
@@ -63,9 +65,12 @@ class Trainer:
     profile : DeviceProfile
     data : Dataset
     array : Array
-        Any backend; it is configured here.
-    kernels : module
-        ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``: the same bits.
+        It is configured here.
+    kernels : LayerKernels
+        Module ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``. Both give the same
+        bits.
+    crossbar_kernels : CrossbarKernels
+        Module ``qcloop.crossbar.compiled`` (default) or ``qcloop.crossbar.reference``, likewise.
 
     Raises
     ------
@@ -79,7 +84,8 @@ class Trainer:
         profile: DeviceProfile,
         data: Dataset,
         array: Array,
-        kernels: ModuleType = compiled,
+        kernels: LayerKernels = compiled,
+        crossbar_kernels: CrossbarKernels = crossbar_compiled,
     ) -> None:
         self.settings, self.profile, self.array = settings, profile, array
         check_run(settings, profile, data)
@@ -95,7 +101,7 @@ class Trainer:
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
         array.configure(array_settings(settings, profile))
-        self.network = Network(settings, array, kernels)
+        self.network = Network(settings, LayeredCrossbar(settings, array, crossbar_kernels), kernels)
 
     @property
     def images(self) -> int:
@@ -115,16 +121,15 @@ class Trainer:
 
     def initialise(self) -> None:
         """Program the initial weights and make the stuck cells stuck."""
-        for layer in self.network.layers:
-            self.network.initialise(layer)
+        self.network.initialise()
 
     # -- running --------------------------------------------------------------------------------
 
     def run_epoch(self) -> Iterator[int]:
-        """Train to the end of the current epoch, yielding the images done after each batch.
+        """Train to the end of the current epoch; yields the number of images done after each batch.
 
-        Between two batches :meth:`state` may be taken. The last batch of an epoch may be smaller. At
-        the end the network is evaluated and the metrics are appended to the history.
+        The last batch of an epoch may be smaller than the others. Between two batches :meth:`state` may be
+        taken. At the end of the epoch the network is evaluated, and its metrics are appended to the history.
         """
         progress, batch = self.progress, self.settings.batch
         order = self._order(progress.epoch)
@@ -142,7 +147,7 @@ class Trainer:
         self._finish_epoch(rate)
 
     def _order(self, epoch: int) -> npt.NDArray[np.intp]:
-        """Return the order of the images: they are sorted by a 64-bit key of stream ``SHUFFLE``."""
+        """Return the order of the images: they are sorted by 64-bit keys from stream ``SHUFFLE``."""
         words = Grng16(self.settings.seed, Stream.SHUFFLE, epoch * self.images * 4).take_words(
             self.images * 4
         )
@@ -158,7 +163,7 @@ class Trainer:
 
     def _rate(self, epoch: int) -> float:
         rate = self.settings.rate
-        for _ in range(epoch):  # not a power: that differs in the last place between machines
+        for _ in range(epoch):  # a power would differ in the last bit between machines
             rate *= self.settings.decay
         return rate
 
@@ -171,7 +176,7 @@ class Trainer:
                 epoch=progress.epoch + 1,
                 train_loss=float(-np.log(np.maximum(self._picked, 1e-300)).mean()),
                 test_accuracy=accuracy,
-                array_sha256=array_digest(self.array, self.network.regions),
+                array_sha256=array_digest(self.array, self.network.crossbar.regions),
                 train_accuracy=progress.hits / self.images,
                 rate=rate,
                 programmed=counters.programmed,
@@ -184,20 +189,20 @@ class Trainer:
 
     def evaluate(self) -> float:
         """Classify the test images; fills :attr:`predictions` and returns the accuracy."""
-        parts = range(0, len(self._test_labels), EVALUATION_BATCH)
-        predicted = [self.network.predict(self._test_x[i : i + EVALUATION_BATCH]) for i in parts]
+        starts = range(0, len(self._test_labels), EVALUATION_BATCH)
+        predicted = [self.network.predict(self._test_x[i : i + EVALUATION_BATCH]) for i in starts]
         self.predictions = np.concatenate(predicted)
         return float(np.mean(self.predictions == self._test_labels))
 
     # -- results --------------------------------------------------------------------------------
 
     def counters(self) -> Counters:
-        """Return what the array counted over the whole run, resumed parts included."""
+        """Return what the array counted over the whole run, also before the run was resumed."""
         return self._counted + self.array.counters()
 
     def cost(self) -> Cost:
         """Return the cost of the run in the device's own terms."""
-        return cost(self.profile, self.array.settings.policy, self.network.ledger, self.counters())
+        return cost(self.profile, self.array.settings.policy, self.network.crossbar.ledger, self.counters())
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return the (classes, classes) counts of (true class, predicted class) of the last evaluation."""
@@ -216,18 +221,18 @@ class Trainer:
             "progress": asdict(self.progress),
             "positions": asdict(self.array.positions()),
             "counters": asdict(self.counters()),
-            "rounding": self.network.rounding_position,
+            "rounding": self.network.crossbar.rounding_position,
         }
         return arrays, values
 
     def restore(self, arrays: State, values: dict[str, Any]) -> None:
-        """Go on from a :meth:`state`; raises CheckpointError if it is not of this run."""
+        """Go on from a :meth:`state`; raises CheckpointError if it does not belong to this run."""
         try:
             progress = dict(values["progress"])
             history = [EpochMetrics(**row) for row in progress.pop("history")]
             self.array.configure(self.array.settings, Positions(**values["positions"]))
             self.network.restore(arrays)
-            self.network.rounding_position = values["rounding"]
+            self.network.crossbar.rounding_position = values["rounding"]
             self.progress = Progress(**progress, history=history)
             self._picked[: self.progress.image] = arrays["picked"]
             self.predictions = arrays["predictions"]

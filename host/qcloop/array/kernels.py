@@ -1,0 +1,89 @@
+"""The interface of the golden model's inner loops, which two modules have: ``compiled`` and ``reference``."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.contract.formats import SPREAD_FRACTION_BITS
+from qcloop.contract.generator import Z_FRACTION_BITS
+from qcloop.contract.types import I16, I32, U8
+
+I64 = npt.NDArray[np.int64]
+
+#: Fraction bits of the product of a spread and a sample, and half of one code in that format.
+DRAW_SHIFT = SPREAD_FRACTION_BITS + Z_FRACTION_BITS
+DRAW_HALF = 1 << (DRAW_SHIFT - 1)
+
+
+class ArrayKernels(Protocol):
+    """What :class:`qcloop.array.GoldenArray` computes with; a module of functions has it.
+
+    Cells live in two flat arrays, ``levels`` (uint8) and ``codes`` (int16). Cell (i, j) of a region is at
+    address ``start + i * stride + j``. ``events`` is int64, indexed by :class:`EventIndex`.
+    """
+
+    def program(
+        self,
+        levels: U8,
+        codes: I16,
+        addresses: I64,
+        targets: U8,
+        fresh: int,
+        mean: I64,
+        spread: I64,
+        policy: int,
+        tolerance: int,
+        tries: int,
+        z: I16,
+        events: I64,
+        attempts: I64,
+    ) -> int:
+        """Program cells one after the other; return how many samples of ``z`` were used.
+
+        Cells at the address ``fresh`` and above were never programmed before.
+        """
+
+    def forward_binary(self, codes: I16, start: int, stride: int, reference: int, x: U8, y: I32) -> None:
+        """Fill the (n, cols) products ``y`` of (n, rows) inputs of 1 bit."""
+
+    def forward_bytes(self, codes: I16, start: int, stride: int, reference: int, x: U8, y: I32) -> None:
+        """Fill the (n, cols) products ``y`` of (n, rows) inputs of 8 bits."""
+
+    def backward(self, codes: I16, start: int, stride: int, reference: int, d: Any, e: I32) -> None:
+        """Fill the (n, rows) products ``e`` of (n, cols) signed 8-bit vectors."""
+
+    def forward_noisy(
+        self,
+        codes: I16,
+        start: int,
+        lanes: int,
+        reference: int,
+        read_spread: int,
+        x: U8,
+        z: I16,
+        y: I32,
+    ) -> None:
+        """Fill the (cols,) products of one (rows,) input, with a fresh sample for each cell that is read."""
+
+    def backward_noisy(
+        self,
+        codes: I16,
+        start: int,
+        lanes: int,
+        reference: int,
+        read_spread: int,
+        d: Any,
+        z: I16,
+        e: I32,
+    ) -> None:
+        """Fill the (rows,) products of one (cols,) vector, with a fresh sample for each cell that is read."""
+
+    def convert(self, y: I32, shift: int, top: int, events: I64) -> None:
+        """Put products through the converter in place: round halves away from zero, saturate, count."""
+
+
+if TYPE_CHECKING:
+    from qcloop.array import compiled, reference
+
+    _IMPLEMENTATIONS: tuple[ArrayKernels, ...] = (compiled, reference)

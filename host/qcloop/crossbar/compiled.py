@@ -1,0 +1,196 @@
+"""The crossbar's inner loops, compiled: :class:`qcloop.crossbar.kernels.CrossbarKernels` for speed.
+
+``reference.py`` holds their plain NumPy twins. Both give the same bits on every machine: gradients are sums
+of integers, and the rest is elementwise IEEE arithmetic in a fixed order.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def largest_of(vector):
+    """Return the largest magnitude in a vector."""
+    peak = 0.0
+    for value in vector:
+        peak = max(peak, abs(value))
+    return peak
+
+
+@njit(cache=True)
+def quantise_vectors(delta, d, d_scale):
+    """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value."""
+    for b in range(delta.shape[0]):
+        peak = largest_of(delta[b])
+        gain = 127.0 / peak if peak > 0.0 else 0.0
+        for j in range(delta.shape[1]):
+            d[b, j] = np.int8(math.floor(delta[b, j] * gain + 0.5))
+        d_scale[b] = peak / 127.0
+
+
+@njit(cache=True)
+def quantise_batch(delta, x_scale, d, top):
+    """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return the largest."""
+    largest = 0.0
+    for b in range(delta.shape[0]):
+        largest = max(largest, largest_of(delta[b]) * x_scale[b])
+    gain = top / largest if largest > 0.0 else 0.0
+    for b in range(delta.shape[0]):
+        for j in range(delta.shape[1]):
+            d[b, j] = np.int32(math.floor(delta[b, j] * x_scale[b] * gain + 0.5))
+    return largest
+
+
+@njit(cache=True)
+def row_gradient(x, d, i, gradient):
+    """Fill gradient[j] = sum_b x[b, i] d[b, j]; return whether any input of the row is on."""
+    on = False
+    for b in range(x.shape[0]):
+        value = np.int32(x[b, i])
+        if value == 0:
+            continue
+        error = d[b]
+        if on:
+            for j in range(len(gradient)):
+                gradient[j] += np.int32(value * error[j])
+        else:
+            on = True
+            for j in range(len(gradient)):
+                gradient[j] = np.int32(value * error[j])
+    return on
+
+
+@njit(cache=True)
+def steepness(means):
+    """Return how many levels a code is worth, on the straight line through the table of means."""
+    return np.float32(len(means) - 1) / (means[len(means) - 1] - means[0])
+
+
+@njit(cache=True)
+def nearest(code, means, steep):
+    """Return the level whose mean is nearest to ``code``; halves go up.
+
+    The search starts where the straight line through the table points. For evenly spaced levels, the usual
+    case, that is the level already, and the processor mispredicts no branch.
+    """
+    top = len(means) - 1
+    guess = (code - means[0]) * steep + np.float32(0.5)
+    level = int(min(max(guess, np.float32(0.0)), np.float32(top)))
+    while level < top and means[level + 1] - code <= code - means[level]:
+        level += 1
+    while level > 0 and code - means[level - 1] < means[level] - code:
+        level -= 1
+    return level
+
+
+@njit(cache=True)
+def note(i, j, new, levels, changes, n):
+    """Set the level of weight (i, j) to ``new``; list the change, if it is one, and return their number."""
+    old = levels[i, j]
+    if new == old:
+        return n
+    changes[0, n] = i * levels.shape[1] + j
+    changes[1, n] = old
+    changes[2, n] = new
+    levels[i, j] = new
+    return n + 1
+
+
+@njit(cache=True)
+def list_flagged(flags, words, indices):
+    """Fill ``indices`` with those of the flags that are 1; return their number.
+
+    Few flags are 1, so eight of them are looked at together. ``flags`` (uint8) is padded with zeros to a
+    multiple of eight, ``words`` is its view as uint64, and ``indices`` has room for one more than there are.
+    """
+    n = 0
+    for group in range(len(words)):
+        if words[group] != 0:
+            for j in range(8 * group, 8 * group + 8):
+                indices[n] = j
+                n += flags[j]
+    return n
+
+
+@njit(cache=True)
+def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
+    """Descend an accumulator for each weight; list the weights that have crossed a level boundary.
+
+    Within ``reach`` of its level's mean, an accumulator cannot have crossed a boundary. That is the case for
+    most weights, and for them the table of means is not looked at.
+    """
+    rows, cols = levels.shape
+    gradient, indices = np.empty(cols, np.int32), np.empty(cols + 1, np.int64)
+    flags = np.zeros((cols + 7) // 8 * 8, np.uint8)
+    words, steep = flags.view(np.uint64), steepness(means)
+    n = 0
+    for i in range(rows):
+        if not row_gradient(x, d, i, gradient):
+            continue
+        row = offsets[i]
+        for j in range(cols):
+            row[j] -= factor * np.float32(gradient[j])
+            flags[j] = abs(row[j]) >= reach
+        for k in range(list_flagged(flags, words, indices)):
+            j = indices[k]
+            code = means[levels[i, j]] + row[j]
+            new = nearest(code, means, steep)
+            offset = code - means[new]
+            if new == 0:
+                offset = max(offset, -reach)
+            if new == len(means) - 1:
+                offset = min(offset, reach)
+            row[j] = offset
+            n = note(i, j, new, levels, changes, n)
+    return n
+
+
+@njit(cache=True)
+def update_nearest(x, d, factor, means, reach, levels, changes):
+    """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
+    rows, cols = levels.shape
+    gradient, indices = np.empty(cols, np.int32), np.empty(cols + 1, np.int64)
+    flags, step = np.zeros((cols + 7) // 8 * 8, np.uint8), np.empty(cols, np.float32)
+    words, steep = flags.view(np.uint64), steepness(means)
+    n = 0
+    for i in range(rows):
+        if not row_gradient(x, d, i, gradient):
+            continue
+        for j in range(cols):
+            step[j] = factor * np.float32(gradient[j])
+            flags[j] = abs(step[j]) >= reach
+        for k in range(list_flagged(flags, words, indices)):
+            j = indices[k]
+            n = note(i, j, nearest(means[levels[i, j]] - step[j], means, steep), levels, changes, n)
+    return n
+
+
+@njit(cache=True)
+def update_stochastic(x, d, factor, means, levels, changes, words):
+    """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random."""
+    rows, cols = levels.shape
+    gradient = np.empty(cols, np.int32)
+    top = len(means) - 1
+    n = used = 0
+    for i in range(rows):
+        if not row_gradient(x, d, i, gradient):
+            continue
+        for j in range(cols):
+            if gradient[j] == 0:
+                continue
+            below = int(levels[i, j])
+            code = means[below] - factor * np.float32(gradient[j])
+            code = min(max(code, means[0]), means[top])
+            while below > 0 and code < means[below]:
+                below -= 1
+            while below + 1 < top and code >= means[below + 1]:
+                below += 1
+            if below == top:
+                below -= 1
+            share = (code - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
+            up = np.float32(words[used]) + np.float32(0.5) < share
+            used += 1
+            n = note(i, j, below + (1 if up else 0), levels, changes, n)
+    return n, used

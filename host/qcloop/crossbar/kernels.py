@@ -1,0 +1,78 @@
+"""The interface of the crossbar's inner loops, which two modules have: ``compiled`` and ``reference``."""
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.contract.types import I8, I32, U8
+
+I64 = npt.NDArray[np.int64]
+U16 = npt.NDArray[np.uint16]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+
+class CrossbarKernels(Protocol):
+    """What a crossbar and its update rules compute with; a module of functions has it.
+
+    Notes
+    -----
+    The update kernels have these arguments in common:
+
+    x, d : (n, rows) uint8, (n, cols) int32
+        Inputs and integer errors of a batch. Their product ``x^T d`` is the gradient.
+    factor : float32
+        Codes for one unit of that gradient.
+    means : (weight levels,) float32
+        Code of each weight level, strictly rising.
+    reach : float32
+        Half the smallest gap between two means.
+    levels : (rows, cols) uint8
+        Level of each weight; brought up to date here.
+    changes : (3, rows * cols) int64
+        Filled with (weight, old level, new level) for each change. The number of changes is returned.
+    """
+
+    def quantise_vectors(self, delta: F64, d: I8, d_scale: F64) -> None:
+        """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value, and their scales."""
+
+    def quantise_batch(self, delta: F64, x_scale: F64, d: I32, top: float) -> float:
+        """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return the largest."""
+
+    def update_nearest(
+        self, x: U8, d: I32, factor: np.float32, means: F32, reach: np.float32, levels: U8, changes: I64
+    ) -> int:
+        """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
+
+    def update_stochastic(
+        self, x: U8, d: I32, factor: np.float32, means: F32, levels: U8, changes: I64, words: U16
+    ) -> tuple[int, int]:
+        """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random.
+
+        The expectation is exact. ``words`` (uint16) has a random number for each weight whose gradient is not
+        zero. The number of changes is returned, and that of the random numbers that were used.
+        """
+
+    def update_mixed(
+        self,
+        x: U8,
+        d: I32,
+        factor: np.float32,
+        means: F32,
+        reach: np.float32,
+        levels: U8,
+        changes: I64,
+        offsets: F32,
+    ) -> int:
+        """Descend an accumulator for each weight; list the weights that have crossed a level boundary.
+
+        ``offsets`` (rows, cols) float32 are the accumulators, each as its distance in codes from the mean of
+        its level. Beyond the first and the last level an accumulator is held at ``reach``.
+        """
+
+
+if TYPE_CHECKING:
+    from qcloop.crossbar import compiled, reference
+
+    _IMPLEMENTATIONS: tuple[CrossbarKernels, ...] = (compiled, reference)

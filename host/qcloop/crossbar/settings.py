@@ -1,0 +1,155 @@
+"""The settings that concern the devices and their array; a training run has these and more."""
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
+from math import isfinite
+from typing import Any, Self, TypeVar, get_args, get_type_hints
+
+from qcloop.contract.types import ArrayConfig, Policy
+from qcloop.crossbar.rules import Update
+from qcloop.crossbar.weights import Scheme
+from qcloop.errors import ConfigError
+
+_Kind = TypeVar("_Kind", bound=StrEnum)
+
+
+def option(default: Any, text: str, before: str | None = None) -> Any:
+    """Return a field with the help text that the command line shows.
+
+    Where ``before`` is given, the setting is shown before the one of that name (see
+    :meth:`CrossbarSettings.options`).
+    """
+    return field(default=default, metadata={"help": text, "before": before})
+
+
+@dataclass(frozen=True)
+class CrossbarSettings:
+    """What decides how the devices of a crossbar behave and how they are written.
+
+    The help texts are those of the command line. ConfigError is raised for a value that is out of range.
+    """
+
+    device: str = option("A", "Built-in device (ideal, A, B) or a TOML file")
+    states: int | None = option(None, "Conductance states, 2..64 [default: 32, or those of the file]")
+    reading: str | None = option(None, "Reading of the paper's Equation (1) for a built-in device")
+    sigma: float | None = option(None, "Sigma of Equation (1) in place of the built-in device's own")
+    scheme: Scheme = option(Scheme.SINGLE, "Devices for a weight")
+    update: Update = option(Update.MIXED, "Update rule")
+    policy: str = option(Policy.DIRECT.label, "Programming policy")
+    seed: int = option(1, "Seed of every random number of the run")
+    weight_range: float = option(8.0, "Largest weight, times the square root of the layer's inputs")
+    read_noise: float = option(0.0, "Read noise of a cell, one standard deviation in the device's unit")
+    adc_bits: int = option(0, "Bits of the ADC behind a forward product; 0 is none")
+    adc_range: float = option(256.0, "Full scale of the ADC in the device's unit; rounded up to 2^n codes")
+    stuck_off: float = option(0.0, "Share of cells stuck at the lowest state")
+    stuck_on: float = option(0.0, "Share of cells stuck at the highest state")
+    verify_tolerance: float = option(0.25, "Policy verify: accepted error in the device's unit")
+    verify_tries: int = option(8, "Policy verify: most attempts for a cell")
+    lanes: int = option(ArrayConfig.lanes, "Lanes of the array (they order the read noise, nothing else)")
+    cells: int = option(ArrayConfig.cells, "Cells of the array")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type is float:
+                object.__setattr__(self, f.name, float(value))
+                if not isfinite(value):
+                    raise ConfigError(f"{spell(f.name)} must be a finite number, not {value}")
+            elif isinstance(f.default, StrEnum):
+                object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
+        Policy.from_label(self.policy)
+        require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
+        require(self.weight_range > 0, "weight-range", "above 0", self.weight_range)
+        require(self.read_noise >= 0, "read-noise", "0 or more", self.read_noise)
+        require(
+            self.adc_bits == 0 or 2 <= self.adc_bits <= 16, "adc-bits", "0 (none) or 2..16", self.adc_bits
+        )
+        require(self.adc_range > 0, "adc-range", "above 0", self.adc_range)
+        require(self.verify_tolerance >= 0, "verify-tolerance", "0 or more", self.verify_tolerance)
+        require(1 <= self.verify_tries <= 255, "verify-tries", "1..255", self.verify_tries)
+        stuck = self.stuck_off + self.stuck_on
+        for name in ("stuck_off", "stuck_on"):
+            require(0 <= getattr(self, name) <= 1, spell(name), "a share of 0..1", getattr(self, name))
+        require(stuck <= 1, "stuck-off + stuck-on", "at most 1", stuck)
+        _ = self.array_config
+
+    @property
+    def array_config(self) -> ArrayConfig:
+        """Shape of the array."""
+        return ArrayConfig(self.lanes, self.cells)
+
+    @classmethod
+    def options(cls) -> tuple[Field[Any], ...]:
+        """Return the fields in the order of the command line, of files and of reports."""
+        every: list[Field[Any]] = [f for f in fields(cls) if f.metadata["before"] is None]
+        for f in fields(cls):
+            if f.metadata["before"] is not None:
+                every.insert([g.name for g in every].index(f.metadata["before"]), f)
+        return tuple(every)
+
+    @classmethod
+    def types(cls) -> dict[str, type]:
+        """Return what the value of each setting is, by name: int, float or str."""
+        hints = get_type_hints(cls)
+        kinds = {f.name: (get_args(hints[f.name]) or (hints[f.name],))[0] for f in cls.options()}
+        return {name: str if issubclass(kind, str) else kind for name, kind in kinds.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a file, without those that are None."""
+        values = {f.name: getattr(self, f.name) for f in self.options()}
+        return {
+            name: str(value) if isinstance(value, StrEnum) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings in a mapping; raises ConfigError for an unknown name or a wrong type."""
+        cls.check_types(values)
+        return cls(**values)
+
+    @classmethod
+    def check_types(cls, values: Mapping[str, object]) -> None:
+        """Raise ConfigError unless all names are those of settings, with values of their types.
+
+        An integer is a float, too.
+        """
+        types = cls.types()
+        for name, value in values.items():
+            if name not in types:
+                raise ConfigError(f"unknown setting '{name}': expected one of {', '.join(types)}")
+            wanted = types[name]
+            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+                raise ConfigError(f"setting {name} must be of type {wanted.__name__}, not {value!r}")
+
+    @classmethod
+    def resolve(cls, given: Mapping[str, Any]) -> Self:
+        """Return the settings for what is given; the others are what suits the update rule, or the defaults.
+
+        Raises ConfigError for a value that is out of range.
+        """
+        rule = choice("update", Update, given.get("update", cls.update)).rule
+        own = {f.name for f in fields(cls)}
+        suited = {name: value for name, value in rule.defaults.items() if name in own}
+        return cls(**{**suited, **given})
+
+
+def spell(name: str) -> str:
+    """Return the name of a setting as it is on the command line."""
+    return name.replace("_", "-")
+
+
+def require(good: bool, name: str, expected: str, came: object) -> None:
+    """Raise ConfigError, which tells what was expected and what came, unless a value is good."""
+    if not good:
+        raise ConfigError(f"{name} must be {expected}, not {came}")
+
+
+def choice(name: str, kind: type[_Kind], value: str) -> _Kind:
+    """Return the member of ``kind`` that a value names; raises ConfigError if there is none."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"{name} must be one of {', '.join(kind)}, not '{value}'") from None
