@@ -1,1 +1,1 @@
-"""Boards: the gateware on real FPGAs, from a board's definition to its bitstream."""
+"""Boards: the gateware on FPGAs, from the description of a board to its bitstream."""

@@ -1,4 +1,4 @@
-"""What a board is to a build: one frozen description."""
+"""The description of a board, from which everything about its build follows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from qcloop_hdl.link.link import LinkConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.synthesis import Family
 
-#: Networks by which users judge a size: the paper's, two between, and that of the recipe ``best``.
+#: Networks that show what an array can hold: the paper's, two larger ones, and that of the recipe ``best``.
 NETWORKS = ("784-16-16-10", "784-32-10", "784-128-10", "784-256-10")
-#: What a board's lights may show, see :class:`qcloop_firmware.top.Lights`.
+#: What a board's lights show; :class:`qcloop_firmware.top.Lights` defines it.
 LIGHTS = ("heartbeat", "activity", "error")
-#: A resource of a platform: its name and number, and which part of it if it has parts.
+#: A resource of a platform: its name and its number, and the name of one of its pins if it has several.
 ResourceName = tuple[str, int] | tuple[str, int, str]
 
 
@@ -26,43 +26,44 @@ ResourceName = tuple[str, int] | tuple[str, int, str]
 class Board:
     """A board that qcloop has a bitstream for.
 
-    Raises ConfigError where the clock or a baud rate cannot be made.
+    Raises ConfigError if the clock or a baud rate cannot be made.
     """
 
-    #: What the command line calls it, and what it is called.
+    #: Its name on the command line, and its name for people.
     name: str
     title: str
     #: Its chip.
     chip: str
     family: Family
-    #: Class of amaranth's; one without arguments. It has a default clock and a resource ``uart``.
+    #: Class of an Amaranth platform whose constructor takes no argument. The platform has a default clock and
+    #: a resource ``uart``.
     platform: Any
     #: Options of nextpnr that name the chip.
     device: tuple[str, ...]
     engine: EngineConfig
-    #: Clock, Hz.
+    #: Clock of the engine, Hz.
     clock: float
-    #: Bits a second that its adapter and clock can do; the first is what is built where nothing else is said.
+    #: Bits a second that its adapter and its clock allow. The first one is built unless another is asked for.
     bauds: tuple[int, ...]
     #: Where the serial line is.
     serial: str
-    #: Lights: those that share a resource are shown by exclusive or.
+    #: The light for each of :data:`LIGHTS`. If several share a light, it shows their exclusive or.
     lights: Mapping[str, ResourceName]
-    #: Options of openFPGALoader, and what else loads it: the program and its options before the file.
+    #: Options of openFPGALoader; and another program that loads the board, with its options before the file.
     loader: tuple[str, ...] = ()
     own_loader: tuple[str, ...] = ()
     link: LinkConfig = field(default_factory=LinkConfig)
-    #: Pins that the board wants high.
+    #: Pins that must be high.
     high: tuple[ResourceName, ...] = ()
     #: Options of the packer.
     pack: tuple[str, ...] = ()
-    #: Seeds of place and route, tried in this order until one closes timing.
+    #: Seeds of place and route. They are tried in this order until the clock is met.
     seeds: tuple[int, ...] = (1, 2, 3, 4)
-    #: How far it is tested.
+    #: How far it was tested.
     tested: str = "built by make bitstreams"
-    #: Where the pins come from, if not from amaranth-boards.
+    #: The source of the pins, if it is not amaranth-boards.
     pinout: str = ""
-    #: What to know before it is used for the first time.
+    #: What users must know before they use it for the first time.
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -75,19 +76,19 @@ class Board:
 
     @property
     def source_clock(self) -> float:
-        """Clock that comes with the board, Hz."""
+        """Clock of the board's oscillator, Hz."""
         platform = self.platform()
         return float(platform.default_clk_frequency)
 
     def bit_clocks(self, baud: int) -> int:
-        """Return the clocks of a bit; ConfigError where they are not near enough."""
+        """Return the clocks of a bit. Raises ConfigError if no whole number of clocks is near enough."""
         source = self.source_clock
         made = self.clock if source == self.clock else pll_setting(self.family, source, self.clock).hertz
         return divisor(made, baud)
 
     @property
     def cell_blocks(self) -> int:
-        """Fewest memory blocks, of the largest kind of the family, that the cells can take."""
+        """Fewest memory blocks, of the largest kind of the family, that can hold the cells."""
         if self.engine.memory is MemoryKind.SPRAM:
             return self.engine.lanes * -(-self.engine.words // SPRAM_WORDS)
         block = 4096 if self.family is Family.ICE40 else 16384
@@ -95,7 +96,7 @@ class Board:
 
 
 def fits(network: str, array: ArrayConfig) -> bool:
-    """Say whether a network's weights, one device each, fit into an array."""
+    """Tell whether an array holds the weights of a network, with one device for each."""
     sizes = [int(size) for size in network.split("-")]
     words = sum(rows * array.row_words(cols) for rows, cols in pairwise(sizes))
     return max(sizes) <= array.side and words <= array.words

@@ -1,4 +1,4 @@
-"""What only a board can show: the steps of its first use, for ``qcloop flash BOARD --bring-up``."""
+"""The first use of a board, step by step (``qcloop flash BOARD --bring-up``): what only a board can show."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from qcloop_firmware.board import Board
 
 @dataclass(frozen=True)
 class Step:
-    """Something to look at, and what is to be thought of where it is otherwise.
+    """What should be seen, and what to think of if it is not.
 
-    The texts are formats: ``{heartbeat}``, ``{activity}``, ``{error}`` are lights, ``{serial}`` is where the
-    line is, ``{baud}`` and ``{rates}`` are bits a second.
+    The texts are formats: ``{heartbeat}``, ``{activity}`` and ``{error}`` are names of lights, ``{serial}``
+    says where the serial line is, ``{baud}`` and ``{rates}`` are bits a second.
     """
 
     look: str
@@ -26,11 +26,11 @@ STEPS = (
     ),
     Step(
         "{error} is dark, or does not flicker where it is the same light",
-        "the line carries what is no frame: is RX where TX should be, or does another program use the port?",
+        "what comes over the line is no frame: are RX and TX exchanged, or is another program on the port?",
     ),
     Step(
         "`qcloop ports` shows a port when the board is plugged in and none when it is not ({serial})",
-        "the adapter is not seen: try another cable, one that carries data",
+        "the computer does not see the adapter: try another cable, one that carries data",
     ),
     Step(
         "`qcloop doctor PORT --baud {baud}` says that a board answers, with the configuration of the build",
@@ -38,31 +38,31 @@ STEPS = (
     ),
     Step(
         "{activity} flickers while it does",
-        "a light of another place: see the board's file in qcloop_firmware/boards",
+        "the light is on another pin: see the board's file in qcloop_firmware/boards",
     ),
     Step(
         "`qcloop train --network 784-16-16-10 --images 640 --epochs 1 --port PORT --baud {baud}`, and the "
         "same without --port and --baud: the digests of `array` in both are the same",
-        "gateware or timing: report it with manifest.toml; a bitstream for a lower clock tells which",
+        "gateware or timing is wrong: build for a lower clock to tell which; report it with manifest.toml",
     ),
     Step(
         "the same run says that no frames were sent again",
-        "the line loses bytes at this rate: a shorter cable, or a lower --baud of build and train",
+        "the line loses bytes at this rate: try a shorter cable, or a lower --baud of build and train",
     ),
     Step(
         "after `qcloop flash {name} --permanent`, and without power for a moment, {heartbeat} blinks again",
-        "the board starts from elsewhere: a jumper, or a boot loader",
+        "the board does not start from its flash memory: look for a jumper or a boot loader",
     ),
     Step(
         "it also works when built with each --baud of {rates}",
-        "tell us which do not: they will no longer be offered",
+        "tell us which rates do not work: they will no longer be offered",
     ),
 )
 
 
 def texts(board: Board, baud: int) -> list[tuple[str, str]]:
-    """Return the steps of a board: what to look at, and what otherwise."""
-    lights = {name: "the light " + "".join(map(str, place)) for name, place in board.lights.items()}
+    """Return the steps for a board: what should be seen, and what to think of if it is not."""
+    lights = {name: "the light " + "".join(map(str, light)) for name, light in board.lights.items()}
     words = {
         **lights,
         "name": board.name,
@@ -74,7 +74,7 @@ def texts(board: Board, baud: int) -> list[tuple[str, str]]:
 
 
 def walk(board: Board, baud: int, ask: Callable[[str], bool], say: Callable[[str], None]) -> bool:
-    """Go through the steps with a user, up to the first that is otherwise.
+    """Go through the steps with a user, up to the first that is not as it should be.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def walk(board: Board, baud: int, ask: Callable[[str], bool], say: Callable[[str
     baud : int
         Bits a second of the bitstream.
     ask : callable
-        Shows what to look at, and returns whether it is so.
+        Shows what should be seen, and returns whether it is so.
     say : callable
-        Shows what is to be done.
+        Shows what to do.
     """
     steps = texts(board, baud)
     for number, (look, otherwise) in enumerate(steps, 1):

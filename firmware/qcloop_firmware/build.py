@@ -32,20 +32,20 @@ from qcloop_firmware.top import Top
 from qcloop_hdl.tools.synthesis import abc9_died
 
 MANIFEST = "manifest.toml"
-#: Called with a phase before it begins, and with what it came to after.
+#: Called with (phase, "") before a phase begins, and with (phase, outcome) after it has ended.
 Tell = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a bitstream depends on.
+    """Everything on which a bitstream depends.
 
     Attributes
     ----------
     files : dict of str to str
-        Design and constraints.
+        Texts of the design and the constraints.
     commands : list of (str, list of str)
-        Tools and their arguments, as far as they are known before.
+        Names of tools and their arguments, in the order in which they may be run.
     tools : dict of str to Found
     """
 
@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over files, command lines and versions of the tools; the same on every machine."""
+        """SHA-256 over files, command lines and versions of tools. It is the same on every machine."""
         content = {
             "files": self.files,
             "commands": self.commands,
@@ -69,25 +69,25 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """A bitstream that is there."""
+    """A bitstream that was built."""
 
     folder: Path
     bitstream: Path
     manifest: dict[str, Any]
-    #: It was there before: nothing was run.
+    #: Whether it had been built before, so that nothing was run.
     up_to_date: bool
 
 
 def design_files(board: Board, baud: int) -> dict[str, str]:
-    """Return a board's design as RTLIL, and its constraints; the same text each time."""
+    """Return a board's design as RTLIL, and its constraints, by file name; the same texts each time."""
     prepared = board.platform().prepare(Top(board, baud), "top", emit_src=False)
     return {name: prepared.files[name] for name in (flow.DESIGN, flow.FLOWS[board.family].constraints)}
 
 
 def write_design(board: Board, folder: Path, baud: int) -> list[Path]:
-    """Write a board's design and constraints into a folder, and return the files; no tool is needed.
+    """Write a board's design and constraints into a folder, and return the files. No tool is needed.
 
-    Raises ConfigError for a baud rate that the board's clock does not make, BuildError if they cannot be
+    Raises ConfigError if the board's clock cannot make the baud rate, and BuildError if the files cannot be
     written.
     """
     board.bit_clocks(baud)
@@ -97,8 +97,8 @@ def write_design(board: Board, folder: Path, baud: int) -> list[Path]:
 
 
 def make_plan(board: Board, baud: int) -> Plan:
-    """Return what is to be done for a board; ToolError if a tool is missing."""
-    board.bit_clocks(baud)  # an error now rather than in the midst of elaboration
+    """Return the plan of a board's build. Raises ToolError if a tool is missing."""
+    board.bit_clocks(baud)  # raises now, rather than in the middle of elaboration
     particular = flow.FLOWS[board.family]
     found = {tool.name: tool.require() for tool in (YOSYS, particular.place, particular.pack)}
     commands = [
@@ -116,19 +116,19 @@ def build(board: Board, folder: Path, baud: int, *, tell: Tell, force: bool = Fa
     ----------
     board : Board
     folder : Path
-        Where everything is put.
+        Folder for all files of the build.
     baud : int
-        Bits a second.
+        Bits a second of the serial line.
     tell : callable
-        Told of each phase before and after.
+        Is told of each phase before and after it.
     force : bool
-        Build even if it is up to date.
+        Build even if the bitstream is up to date.
 
     Raises
     ------
     BuildError
-        If a tool fails, a memory was not mapped to memory blocks, place and route worked for another clock,
-        or the clock is not met. There is no bitstream then; the logs are kept.
+        If a tool fails, if a memory was not mapped to memory blocks, if place and route worked for another
+        clock, or if the clock is not met. Then there is no bitstream, and the logs are kept.
     ToolError
         If a tool is missing or too old.
     """
@@ -138,7 +138,7 @@ def build(board: Board, folder: Path, baud: int, *, tell: Tell, force: bool = Fa
     built = None if force else _up_to_date(plan, folder)
     if built is not None:
         return built
-    # Nothing of an older build may be taken for this one's.
+    # Files of an older build are removed, so that none is taken for this one's.
     stale = (MANIFEST, flow.bitstream_name(board), flow.NETLIST, flow.STATISTICS, flow.REPORT)
     _lay_out(plan.files, folder, stale)
     older = _synthesise(plan, folder, tell)
@@ -154,7 +154,7 @@ def build(board: Board, folder: Path, baud: int, *, tell: Tell, force: bool = Fa
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's manifest; None unless the bitstream is there, whole and as it was built."""
+    """Return a folder's manifest; None unless the bitstream beside it is the one that it describes."""
     try:
         manifest = tomllib.loads((folder / MANIFEST).read_text())
         there = sha256((folder / manifest["bitstream"]["file"]).read_bytes()).hexdigest()
@@ -171,7 +171,7 @@ def _up_to_date(plan: Plan, folder: Path) -> Built | None:
 
 
 def _lay_out(files: dict[str, str], folder: Path, stale: tuple[str, ...] = ()) -> None:
-    """Write files into a folder that is made if need be, without those that are stale by now."""
+    """Remove the stale files of a folder and write new ones. The folder is made if there is none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in stale:
@@ -185,7 +185,7 @@ def _lay_out(files: dict[str, str], folder: Path, stale: tuple[str, ...] = ()) -
 
 
 def _synthesise(plan: Plan, folder: Path, tell: Tell) -> bool:
-    """Run Yosys; say whether ABC took the place of ABC9."""
+    """Run Yosys, and return whether it had to map with ABC because ABC9 crashed."""
     with _phase(tell, "synthesise") as say:
         whole, *older = flow.synthesis_arguments(plan.board)
         done = _call(plan, YOSYS.name, whole, folder)
@@ -194,12 +194,12 @@ def _synthesise(plan: Plan, folder: Path, tell: Tell) -> bool:
             done = _call(plan, YOSYS.name, older[0], folder)
         _check(plan, YOSYS.name, done, folder, flow.SYNTHESIS_LOG)
         cells = json.loads((folder / flow.STATISTICS).read_text())["design"]["num_cells"]
-        say(f"{cells:,} cells{', mapped by ABC: ABC9 dies of this design' if died else ''}")
+        say(f"{cells:,} cells{', mapped by ABC: ABC9 crashes on this design' if died else ''}")
     return died
 
 
 def _place(plan: Plan, folder: Path, tell: Tell) -> Figures:
-    """Place and route with one seed after the other, until one closes timing or is too far from it."""
+    """Place and route with one seed after the other, until one meets the clock or is too far from it."""
     board, tried = plan.board, []
     for seed in board.seeds:
         with _phase(tell, f"place and route, seed {seed}") as say:
@@ -250,7 +250,7 @@ def _manifest(plan: Plan, figures: Figures, older: bool, bitstream: Path) -> dic
 
 
 class _phase:
-    """A phase of a build, and what is said about it when it is done."""
+    """A phase of a build, as a context that tells when it begins, and its outcome when it has ended."""
 
     def __init__(self, tell: Tell, name: str) -> None:
         self._tell, self._name, self._start, self._words = tell, name, monotonic(), ""
@@ -289,7 +289,7 @@ def _check(plan: Plan, tool: str, done: "subprocess.CompletedProcess[str]", fold
 
 
 def _reason(done: "subprocess.CompletedProcess[str]") -> str:
-    """Return the line that says what was wrong, as far as that can be told."""
+    """Return the line of a tool's output that most probably says what was wrong."""
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
     return (errors or lines[-1:] or ["no message"])[0]

@@ -14,7 +14,7 @@ from qcloop_firmware.build import build as build_board
 from qcloop_firmware.figures import BuildError, table
 from qcloop_firmware.flash import load
 
-#: Folder of the builds, a folder a board, where nothing else is said.
+#: Folder in which each build has a folder of its own, unless --output names another.
 _FOLDER = Path("build")
 
 _output = click.option(
@@ -28,14 +28,14 @@ _baud = click.option("--baud", type=int, help="Bits a second of the serial line.
 
 @click.command()
 def boards() -> None:
-    """List the boards: chip, engine, the largest network that fits, clock, baud rate, how tested."""
+    """List the boards: chip, engine, the largest network that fits, clock, baud rate, how it was tested."""
     heads = ("board", "chip", "lanes", "cells", "networks up to", "clock", "baud", "bitstream")
     rows = [heads, *map(_row, all_boards().values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     click.echo(
-        "\nNone of the bitstreams was loaded on a board yet: docs/boards.md says what to look at then."
+        "\nNo bitstream has been loaded on a board yet: docs/boards.md says what to check when you do."
     )
 
 
@@ -59,14 +59,14 @@ def _row(board: Board) -> tuple[str, ...]:
 @_output
 @_baud
 @click.option("--force", is_flag=True, help="Build even if nothing has changed.")
-@click.option("--design-only", is_flag=True, help="Write design and constraints, and stop: look at the pins.")
+@click.option("--design-only", is_flag=True, help="Write only design and constraints, to check the pins.")
 @click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
 def build(
     name: str | None, output: Path | None, baud: int | None, force: bool, design_only: bool, every: bool
 ) -> None:
     """Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another.
 
-    Fails, with the figures, where the clock is not met with 5 % to spare.
+    The build fails, and prints the figures, if the clock is not met with 5 % to spare.
     """
     if every:
         if name or output or baud or design_only:
@@ -83,7 +83,7 @@ def build(
 
 
 def _build_all(force: bool) -> None:
-    """Build every board; raise BuildError, with all that failed, at the end."""
+    """Build every board. Raises BuildError, which names all that failed, at the end."""
     failed = []
     for board in all_boards().values():
         try:
@@ -104,7 +104,7 @@ def _show(built: Built) -> None:
 
 
 def build_with_progress(board: Board, output: Path | None, baud: int | None, *, force: bool = False) -> Built:
-    """Build a board, and say what is being done."""
+    """Build a board, and show its progress."""
     console = Console(stderr=True)
     with console.status("") as status:
 
@@ -125,12 +125,12 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @click.argument("name", metavar="BOARD")
 @_output
 @_baud
-@click.option("--permanent", is_flag=True, help="Into the board's flash memory, where there is a choice.")
-@click.option("--bring-up", is_flag=True, help="Then walk through what is to be seen on a board's first use.")
+@click.option("--permanent", is_flag=True, help="Load into the board's flash memory, if there is a choice.")
+@click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
 def flash(name: str, output: Path | None, baud: int | None, permanent: bool, bring_up: bool) -> int:
-    """Load the bitstream of a board (a name, or FILE.py), and build it before if need be.
+    """Load the bitstream of a board (a name, or FILE.py). It is built before if there is none yet.
 
-    Uses openFPGALoader, or the board's own tool.
+    openFPGALoader loads it, or the board's own tool.
     """
     board = find_board(name)
     built = build_with_progress(board, output, baud)

@@ -1,4 +1,4 @@
-"""The clock of a board, by a PLL of its family, and the reset that is held until the memory is readable."""
+"""The clock of a board, made by a PLL of its family, and a reset that waits until memory can be read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,27 +13,28 @@ from amaranth.lib.wiring import In, Out
 from qcloop.errors import ConfigError
 from qcloop_hdl.tools.synthesis import Family
 
-#: Seconds that the reset is held. Block RAM of iCE40 reads zero for some 3 us after configuration, by its own
-#: oscillator; five times that is what Amaranth takes, too, but only for a clock that comes from no PLL.
+#: Seconds for which the reset is held. The block RAM of an iCE40 reads zero for some 3 us after
+#: configuration, by the chip's own oscillator. Five times that is what Amaranth waits, too, but Amaranth does
+#: so only if the clock comes from no PLL.
 RESET_SECONDS = 15e-6
-#: Largest error of a PLL's clock.
+#: Largest relative error of a PLL's clock.
 _MAX_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
 class PllSetting:
-    """Parameters of a PLL, and the clock they make."""
+    """Parameters of a PLL, and the clock that they make."""
 
     hertz: float
-    #: The family's own parameters.
+    #: Parameters of the family's primitive.
     parameters: dict[str, Any]
 
 
 def pll_setting(family: Family, source: float, hertz: float) -> PllSetting:
-    """Return the setting of a family's PLL that makes a clock, within 0.1 %, from another.
+    """Return the setting of a family's PLL that makes a clock of ``hertz``, within 0.1 %, from another.
 
-    Of those there are the one nearest is taken, and of these the first. Raises ConfigError, with what is
-    near, where there is none.
+    It is the setting with the smallest error; of several, the first. Raises ConfigError, which names the
+    nearest clock, if the error is larger.
     """
     settings = list(_SETTINGS[family](source))
     best = min(settings, key=lambda setting: abs(setting.hertz - hertz), default=None)
@@ -72,7 +73,7 @@ def _ice40(source: float) -> Iterator[PllSetting]:
 def _ecp5(source: float) -> Iterator[PllSetting]:
     """Lattice FPGA-DS-02012: detector 10 to 400 MHz, oscillator 400 to 800 MHz.
 
-    CLKOP closes the loop at the detector's frequency; CLKOS, with a divider of its own, is the clock.
+    CLKOP closes the loop at the detector's frequency. CLKOS is the clock: it has a divider of its own.
     """
     for reference in range(1, 129):
         detector = source / reference
@@ -96,7 +97,7 @@ def _ecp5(source: float) -> Iterator[PllSetting]:
 
 
 def _gowin(source: float) -> Iterator[PllSetting]:
-    """Gowin UG286, and the narrower of DS117 and DS226: detector 3 to 400 MHz, oscillator 500 to 1200 MHz."""
+    """Gowin UG286, DS117 and DS226, narrower limits: detector 3 to 400 MHz, oscillator 500 to 1200 MHz."""
     for reference in range(1, 65):
         detector = source / reference
         if not 3e6 <= detector <= 400e6:
@@ -125,14 +126,14 @@ _SETTINGS: dict[Family, Callable[[float], Iterator[PllSetting]]] = {
 class Clocking(wiring.Component):
     """The clock of a board, and a reset for it.
 
-    The reset is released, in step with the clock, :data:`RESET_SECONDS` after the PLL has locked, and held
-    again when it loses its lock. Without a PLL it is held so long after configuration.
+    The reset is released :data:`RESET_SECONDS` after the PLL has locked, synchronously to the clock, and held
+    again if the PLL loses its lock. Without a PLL it is released so long after configuration.
 
     Parameters
     ----------
     family : Family
     hertz : float
-        Clock to make.
+        The clock to make, Hz.
     """
 
     #: The clock.
@@ -146,12 +147,12 @@ class Clocking(wiring.Component):
 
     @property
     def family(self) -> Family:
-        """Whose PLL it is."""
+        """Family of the chip, which decides on the PLL."""
         return self._family
 
     @property
     def hertz(self) -> float:
-        """The clock."""
+        """The clock, Hz."""
         return self._hertz
 
     def elaborate(self, platform: Any) -> Module:
@@ -173,16 +174,17 @@ class Clocking(wiring.Component):
 
 
 class ResetHold(wiring.Component):
-    """A reset that is held for so many clocks of domain ``por`` after ``locked``, and whenever it is low.
+    """A reset that is held while ``locked`` is low, and for a number of clocks of domain ``por`` after that.
 
-    Works from configuration on: its registers start at 0. ``locked`` may change at any time.
+    It works from configuration on, because its registers start at 0. ``locked`` may change at any time.
 
     Parameters
     ----------
     clocks : int
+        Clocks for which the reset is held at least.
     """
 
-    #: The clock is good; synchronised here.
+    #: The clock is good. This input need not be synchronous: it is synchronised here.
     locked: In(1)
     #: Hold everything reset.
     rst: Out(1)
@@ -193,7 +195,7 @@ class ResetHold(wiring.Component):
 
     @property
     def clocks(self) -> int:
-        """Clocks that the reset is held at least."""
+        """Clocks for which the reset is held at least."""
         return self._clocks
 
     def elaborate(self, platform: Any) -> Module:
@@ -201,7 +203,7 @@ class ResetHold(wiring.Component):
         m = Module()
         locked, running = Signal(), Signal()
         m.submodules.synchronizer = FFSynchronizer(self.locked, locked, o_domain="por")
-        # A power of two: then the carry is all there is to compare.
+        # The count ends at a power of two, so that its highest bit alone tells that it has ended.
         count = Signal((self.clocks - 1).bit_length() + 1)
         m.d.comb += self.rst.eq(~running)
         with m.If(~locked):

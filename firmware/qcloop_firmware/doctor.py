@@ -1,6 +1,6 @@
-"""``qcloop doctor``: what is there for building and using boards, and what to do about the rest.
+"""``qcloop doctor``: which tools for boards are there, and how to get those that are missing.
 
-Imports nothing that an extra brings.
+This module imports nothing that an extra brings, so that the command works before any extra is installed.
 """
 
 import os
@@ -16,7 +16,7 @@ from qcloop.errors import QcloopError
 from qcloop.link.ports import BAUD, found_ports, probe
 from qcloop_firmware import tools
 
-#: Packages of the extra that are no programs.
+#: Packages of the extra that bring no program.
 _PACKAGES = ("amaranth", "amaranth-boards")
 _GOOD, _BAD, _NOTE = "ok", "missing", "-"
 
@@ -25,9 +25,9 @@ _GOOD, _BAD, _NOTE = "ok", "missing", "-"
 @click.argument("port", required=False)
 @click.option("--baud", default=BAUD, show_default=True, help="Bits a second, with PORT.")
 def doctor(port: str | None, baud: int) -> int:
-    """Say what is there for boards: every tool, its version, what is needed and how to get it.
+    """Say which tools for boards are there, with their versions, and how to get those that are missing.
 
-    With PORT, also whether a board answers there. Ends with status 1 where something is missing.
+    With PORT, say also whether a board answers there. The status is 1 if something is missing.
     """
     rows = [
         (_GOOD, "qcloop", f"{__version__}, Python {platform.python_version()} on {platform.system()}"),

@@ -1,4 +1,4 @@
-"""What a build came to, read from the tools' reports, and what of it is not good enough."""
+"""The figures of a build, read from the tools' reports, and the checks whether they are good enough."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from qcloop_firmware.board import Board
 from qcloop_firmware.flow import REPORT, SYNTHESIS_LOG
 from qcloop_hdl.config import MemoryKind
 
-#: How much faster than its clock a design must be.
+#: A design must be faster than its clock by this share.
 SPARE = 0.05
-#: How far, as a share, another seed may be hoped to take a design.
+#: Another seed is tried if a design misses what it must reach by no more than this share.
 _HOPE = 0.1
-#: nextpnr knows clocks to a picosecond.
+#: Largest relative error of the clock in nextpnr's report, which rounds periods to a picosecond.
 _CLOCK_ERROR = 1e-3
-#: Names of nextpnr, and those of the table; in its order.
+#: nextpnr's names of what is used, and the names in the table, in its order.
 _KINDS = {
     "logic cells": ("ICESTORM_LC", "TRELLIS_COMB", "LUT4"),
     "flip-flops": ("TRELLIS_FF", "DFF"),
@@ -32,33 +32,33 @@ _BLOCKS, _SPRAMS = "block RAM", "SPRAM"
 
 
 class BuildError(QcloopError):
-    """A bitstream cannot be built, or is not good enough; the message has the figures."""
+    """A bitstream cannot be built, or is not good enough. The message has the figures."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock, as nextpnr has routed it; MHz."""
+    """A clock as nextpnr has routed it, in MHz."""
 
     net: str
     reached: float
-    #: What it was to reach.
+    #: The clock that was asked for.
     target: float
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one run of place and route."""
+    """The figures of one run of place and route."""
 
     seed: int
     clock: Clock
-    #: Critical path: its first and its last register.
+    #: The first and the last register of the critical path.
     path: tuple[str, str]
-    #: What is taken and what there is, by kind.
+    #: For each kind of resource, how many are used and how many the chip has.
     used: dict[str, tuple[int, int]]
 
 
 def read_figures(folder: Path, seed: int) -> Figures:
-    """Read the report of place and route; BuildError unless it is about one clock."""
+    """Read the report of place and route. Raises BuildError unless it is about one clock."""
     report = json.loads((folder / REPORT).read_text())
     clocks = [Clock(net, each["achieved"], each["constraint"]) for net, each in report["fmax"].items()]
     if len(clocks) != 1:
@@ -78,7 +78,7 @@ def _path(paths: list[dict[str, Any]], net: str) -> tuple[str, str]:
 
 
 def _register(cell: str) -> str:
-    """Return the name of the register that a cell was made from."""
+    """Return the name of the register from which a cell was made."""
     return re.split(r"_(?:SB_|TRELLIS_FF|DFF|LUT4|CCU2C)", cell)[0]
 
 
@@ -107,7 +107,7 @@ def check_memories(board: Board, folder: Path, used: dict[str, tuple[int, int]])
 
 
 def check_clock(board: Board, figures: Iterable[Figures]) -> Figures:
-    """Return the first that closes timing with :data:`SPARE`; BuildError, with the best, if none does."""
+    """Return the first that meets the clock with :data:`SPARE`; raises BuildError if none does."""
     figures = list(figures)
     best = max(figures, key=lambda each: each.clock.reached)
     declared = board.clock / 1e6
@@ -128,17 +128,17 @@ def check_clock(board: Board, figures: Iterable[Figures]) -> Figures:
 
 
 def closes(board: Board, figures: Figures) -> bool:
-    """Say whether a board's clock is met with :data:`SPARE`."""
+    """Tell whether a board's clock is met with :data:`SPARE`."""
     return figures.clock.reached >= (1 + SPARE) * board.clock / 1e6
 
 
 def within_reach(board: Board, figures: Figures) -> bool:
-    """Say whether another seed may close timing."""
+    """Tell whether another seed may meet the clock."""
     return figures.clock.reached >= (1 + SPARE) * board.clock / 1e6 * (1 - _HOPE)
 
 
 def table(manifest: dict[str, Any]) -> str:
-    """Return the utilisation and the clock of a manifest as lines of text."""
+    """Return what a manifest says of the use of the chip and of the clock, as lines of text."""
     lines = [
         f"  {kind:12s}{taken:8,} / {there:7,}  {taken / there:5.0%}"
         for kind, (taken, there) in manifest["used"].items()

@@ -1,4 +1,4 @@
-"""From a bitstream to a board that runs it."""
+"""Loading a bitstream into a board."""
 
 import shutil
 import subprocess
@@ -9,9 +9,10 @@ from qcloop_firmware.tools import LOADER, OWN_LOADERS, ToolError
 
 
 def load_command(board: Board, bitstream: Path, permanent: bool) -> list[str]:
-    """Return the command that loads a board: openFPGALoader's where it knows the board, or its own tool's.
+    """Return the command that loads a board, with openFPGALoader or with the board's own tool.
 
-    Raises ToolError, with both and how to get them, where neither is there.
+    openFPGALoader comes first if it knows the board. Raises ToolError, which says how to get either tool, if
+    neither is there.
     """
     general = LOADER.find() if board.loader else None
     if general is not None and not LOADER.trouble(general):
@@ -38,7 +39,7 @@ def _missing(board: Board) -> list[str]:
 
 
 def load(board: Board, bitstream: Path, permanent: bool) -> None:
-    """Load a board; what the loader says goes to the terminal. Raises ToolError if it fails."""
+    """Load a board. The loader prints to the terminal. Raises ToolError if it fails."""
     command = load_command(board, bitstream, permanent)
     done = subprocess.run(command, check=False)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""The programs a build runs, family by family, and their command lines."""
+"""The programs that a build runs, family by family, and their command lines."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from qcloop_firmware.board import Board
 from qcloop_firmware.tools import Tool
 from qcloop_hdl.tools.synthesis import Family, synthesis_scripts
 
-#: Names in a build's folder, the same for each board. What stands before the dot is the top module.
+#: Names of files in a build's folder, the same for each board. ``top`` is also the name of the top module.
 DESIGN, NETLIST, STATISTICS, REPORT = "top.il", "top.json", "stat.json", "report.json"
 SYNTHESIS_LOG, PLACE_LOG, PACK_LOG = "synthesis.log", "place.log", "pack.log"
 
 
 @dataclass(frozen=True)
 class Flow:
-    """What is particular to a family."""
+    """What differs between the families."""
 
     place: Tool
     pack: Tool
-    #: Constraints: the file, and the options that name it.
+    #: File of the constraints, and the options of place and route that name it.
     constraints: str
     constrain: tuple[str, ...]
-    #: Options that name what place and route writes.
+    #: Options that name the files that place and route writes.
     placed: tuple[str, ...]
-    #: Arguments of the packer; ``{}`` is the bitstream's name.
+    #: Arguments of the packer; ``{}`` stands for the bitstream's name.
     packing: tuple[str, ...]
     #: Suffix of a bitstream.
     suffix: str
@@ -66,7 +66,7 @@ def bitstream_name(board: Board) -> str:
 
 
 def synthesis_arguments(board: Board) -> list[list[str]]:
-    """Return the arguments of Yosys: those to use, and those to use where ABC9 dies."""
+    """Return the arguments of Yosys; if ABC9 may crash, also those that use ABC instead."""
     return [
         [
             "-q",
@@ -80,14 +80,14 @@ def synthesis_arguments(board: Board) -> list[list[str]]:
 
 
 def place_arguments(board: Board, seed: int) -> list[str]:
-    """Return the arguments of nextpnr. Whether the clock is met is judged by its report."""
+    """Return the arguments of nextpnr. Its report, not its exit status, tells whether the clock is met."""
     flow = FLOWS[board.family]
     return [
         *board.device,
         *("--json", NETLIST),
         *flow.constrain,
         *flow.placed,
-        # Without, it would do with 12 MHz for what it knows no clock of.
+        # Without this option nextpnr would be content with 12 MHz for a clock without a constraint.
         *("--freq", f"{board.clock / 1e6:g}"),
         *("--seed", str(seed)),
         *("--report", REPORT),

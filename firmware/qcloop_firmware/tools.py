@@ -1,6 +1,6 @@
-"""The programs that builds and boards need: found, with their versions, without a variable being set.
+"""The programs that builds and boards need, and where they are found; no variable has to be set.
 
-Imports nothing that an extra brings: ``qcloop doctor`` works where none is installed.
+This module imports nothing that an extra brings, because ``qcloop doctor`` must work without any.
 """
 
 import os
@@ -30,38 +30,38 @@ class Found:
 
     #: Path of the program.
     command: str
-    #: Its version, or its digest where it says none; empty where neither is known.
+    #: Its version; its digest if it has no option that prints one; empty if neither is known.
     version: str
-    #: Where it was looked for: a variable, "native" or "pip".
+    #: Where it was found: a variable, "native" or "pip".
     origin: str
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A program: a native one is taken before the one that a package of the extra brings.
+    """A program. The native one is used, or else the one that a package of the extra brings.
 
-    A native one that is too old is passed over where there is the other.
+    A native one that is too old is passed over if there is the other.
     """
 
-    #: What its makers call it. The variable of that name, in capitals, names another one to use.
+    #: Its name. The environment variable of the same name in capitals may name the program to use.
     name: str
     purpose: str
-    #: The package that brings it, and what the program is called there.
+    #: The package that brings it, and the program's name in that package.
     package: str = ""
     program: str = ""
-    #: Option that makes it say its version; empty where there is none.
+    #: Option with which it prints its version; empty if it has none.
     option: str = "--version"
-    #: How else to get it.
+    #: How to get it.
     hint: str = INSTALL
 
     @property
     def variable(self) -> str:
-        """Environment variable that names the program to use."""
+        """Environment variable that may name the program to use."""
         return re.sub(r"\W", "_", self.name).upper()
 
     @property
     def needed(self) -> str:
-        """Oldest version that will do, as the extra has it; empty where any will."""
+        """Oldest version that the extra allows; empty if any version will do."""
         try:
             lines = requires("qcloop") or []
         except PackageNotFoundError:
@@ -73,7 +73,7 @@ class Tool:
         return ""
 
     def candidates(self) -> list[Found]:
-        """Return what there is, the preferred first; those too old are among them."""
+        """Return the programs that are there, the preferred one first, including those that are too old."""
         chosen = os.environ.get(self.variable)
         if chosen:
             path = shutil.which(chosen)
@@ -89,18 +89,18 @@ class Tool:
         return found
 
     def find(self) -> Found | None:
-        """Return the first that is new enough; None if there is none."""
+        """Return the first program that is new enough; None if there is none."""
         return next((found for found in self.candidates() if not self._too_old(found)), None)
 
     def require(self) -> Found:
-        """Return what :meth:`find` does; ToolError, with what to do, where that is nothing."""
+        """Return the program that :meth:`find` finds. Raises ToolError, which says what to do, if none."""
         found = self.find()
         if found is not None:
             return found
         raise ToolError(f"{self.purpose} needs {self.name}: {self.missing()}")
 
     def missing(self) -> str:
-        """Say why there is none, and what to do."""
+        """Return why there is no program to use, and what to do."""
         chosen = os.environ.get(self.variable)
         old = self.candidates()
         if old:
@@ -110,7 +110,7 @@ class Tool:
         return f"not found: {self.hint}"
 
     def trouble(self, found: Found) -> str:
-        """Run a program, and return what keeps it from running; WebAssembly ones are taken to run."""
+        """Return what keeps a program from running; empty if it runs. WebAssembly ones are not tried."""
         if not self.option or Path(found.command).name.startswith("yowasp-"):
             return ""
         try:
@@ -150,7 +150,7 @@ def _package_version(package: str) -> str:
         return ""
 
 
-#: Programs that boards' makers give for loading them.
+#: Programs with which the makers of boards load them, and where to get them.
 OWN_LOADERS = {
     "iceprog": "part of Project IceStorm (Debian and Ubuntu: fpga-icestorm)",
     "fujprog": "github.com/kost/fujprog",
@@ -180,5 +180,5 @@ LOADER = Tool(
     "--Version",
     f"{INSTALL}, and on Debian or Ubuntu `sudo apt install libusb-1.0-0 libftdi1-2`",
 )
-#: What builds and loading need.
+#: All programs that building and loading need.
 ALL = (YOSYS, NEXTPNR_ICE40, ICEPACK, NEXTPNR_ECP5, ECPPACK, NEXTPNR_GOWIN, GOWIN_PACK, LOADER)

@@ -1,4 +1,4 @@
-"""The top of every board's design: clock, reset, the gateware behind its serial line, and lights."""
+"""The top of every board's design: clock, reset, the gateware with its serial line, and lights."""
 
 from math import log2
 from typing import Any
@@ -14,21 +14,21 @@ from qcloop_hdl.board import UartBoard
 
 
 class Lights(wiring.Component):
-    """What lights show.
+    """The three lights of a board, driven from strobes of the link.
 
     Parameters
     ----------
     hertz : float
-        Clock.
+        Clock, Hz.
     """
 
-    #: Of the board: a session is open; strobes: a good frame came, something was wrong.
+    #: High while a session is open; strobes when a good frame came, and when something was wrong.
     open: In(1)
     seen: In(1)
     wrong: In(1)
-    #: Blinks, about once a second, and four times as fast while a session is open.
+    #: Blinks about once a second, and four times as fast while a session is open.
     heartbeat: Out(1)
-    #: On for a sixteenth of a second or more after a good frame, an eighth after what was wrong.
+    #: On after a good frame, for a sixteenth of a second or more; on after an error, for an eighth or more.
     activity: Out(1)
     error: Out(1)
 
@@ -38,7 +38,7 @@ class Lights(wiring.Component):
 
     @property
     def hertz(self) -> float:
-        """Clock."""
+        """Clock, Hz."""
         return self._hertz
 
     def elaborate(self, platform: Any) -> Module:
@@ -51,7 +51,8 @@ class Lights(wiring.Component):
         with m.Else():
             m.d.comb += self.heartbeat.eq(count[-1])
         for strobe, light, bit in ((self.seen, self.activity, -5), (self.wrong, self.error, -4)):
-            # A light goes out at the second edge of a bit of the counter that finds no strobe before it.
+            # A light goes out at a falling edge of one bit of the counter, but only if there was no strobe
+            # since the falling edge before. So it stays on for a whole period of that bit at least.
             recent, before, edge = Signal(name="recent"), Signal(name="before"), Signal(name="edge")
             m.d.sync += before.eq(count[bit])
             m.d.comb += edge.eq(before & ~count[bit])
@@ -63,13 +64,13 @@ class Lights(wiring.Component):
 
 
 class Top(Elaboratable):
-    """A board's whole design; its pins are requested from the platform.
+    """A board's whole design. It requests its pins from the platform.
 
     Parameters
     ----------
     board : Board
     baud : int
-        Bits a second.
+        Bits a second of the serial line.
     """
 
     def __init__(self, board: Board, baud: int) -> None:
@@ -100,14 +101,14 @@ class Top(Elaboratable):
 
     def _outputs(self, m: Module, platform: Any, lights: Lights) -> None:
         shown: dict[ResourceName, Any] = dict.fromkeys(self.board.high, 1)
-        for light, place in self.board.lights.items():
+        for light, resource in self.board.lights.items():
             value = getattr(lights, light)
-            shown[place] = shown[place] ^ value if place in shown else value
+            shown[resource] = shown[resource] ^ value if resource in shown else value
         requested: dict[tuple[str, int], Any] = {}
-        for (name, number, *part), value in shown.items():
+        for (name, number, *pin), value in shown.items():
             if (name, number) not in requested:
                 requested[name, number] = platform.request(name, number, dir="-")
-            port = getattr(requested[name, number], part[0]) if part else requested[name, number]
+            port = getattr(requested[name, number], pin[0]) if pin else requested[name, number]
             buffer = io.Buffer("o", port)
-            m.submodules["_".join((name, str(number), *part))] = buffer
+            m.submodules["_".join((name, str(number), *pin))] = buffer
             m.d.comb += buffer.o.eq(value)

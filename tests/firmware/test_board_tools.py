@@ -213,7 +213,7 @@ def test_flash_loads_says_how_to_train_and_walks_through_the_first_use(native, t
 def test_a_step_that_is_otherwise_ends_the_walk_with_what_to_do(native, tmp_path, monkeypatch):
     native("iceprog", "")
     result = flash_with_answers(monkeypatch, tmp_path, "y\ny\nn\n")
-    assert "then: the adapter is not seen" in result.output
+    assert "then: the computer does not see the adapter" in result.output
     assert f"4/{len(STEPS)}" not in result.output
     assert result.return_value == 1
 

@@ -1,4 +1,4 @@
-"""The boards: each module of this package describes one, or the variants of one, as ``BOARDS``."""
+"""The boards. Each module of this package describes one board, or the variants of one, as ``BOARDS``."""
 
 import runpy
 from importlib import import_module
@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from qcloop.errors import ConfigError
 from qcloop_firmware.board import Board
 
-#: How the name of a file that describes a board ends.
+#: Suffix of a file that describes a board.
 _FILE = ".py"
 
 
@@ -21,9 +21,9 @@ def all_boards() -> dict[str, Board]:
 
 
 def find_board(name: str) -> Board:
-    """Return a board by its name or, from outside the tree, that of a file: ``FILE.py`` or ``FILE.py:NAME``.
+    """Return a board by its name or, if it is not in the tree, by its file: ``FILE.py`` or ``FILE.py:NAME``.
 
-    Raises ConfigError, with what there is, where there is no such board.
+    Raises ConfigError, which names the boards there are, if there is no such board.
     """
     file, found, variant = name.rpartition(f"{_FILE}:")
     if name.endswith(_FILE):
@@ -37,7 +37,7 @@ def find_board(name: str) -> Board:
 
 
 def read_boards(path: Path) -> dict[str, Board]:
-    """Return the boards that a file describes as ``BOARDS``; ConfigError, with the place, if it cannot."""
+    """Return the boards that a file describes as ``BOARDS``. Raises ConfigError if it describes none."""
     try:
         boards = runpy.run_path(str(path)).get("BOARDS", ())
     except OSError as error:

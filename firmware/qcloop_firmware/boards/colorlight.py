@@ -45,10 +45,10 @@ def _colorlight(model: str, size: str, platform: type, page: str) -> Board:
         device=(f"--{size}k", "--package", "CABGA381", "--speed", "6"),
         engine=SIZES["medium"],
         clock=50e6,
-        # The extension board's adapter is a microcontroller; its maker names no limit.
+        # The serial adapter of the extension board is a microcontroller. Its maker names no largest rate.
         bauds=(115_200, 1_000_000, 2_000_000),
         serial="the extension board's USB",
-        # One light: it flickers with the link and with what is wrong.
+        # The board has one light. It also flickers with good frames and with errors.
         lights={"heartbeat": ("led", 0), "activity": ("led", 0), "error": ("led", 0)},
         loader=("-b", f"colorlight-{model}"),
         own_loader=("ecpdap", "program"),

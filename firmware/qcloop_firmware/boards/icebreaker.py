@@ -18,7 +18,7 @@ BOARDS = (
         clock=24e6,
         bauds=(3_000_000, 6_000_000, 1_000_000, 115_200),
         serial="the board's USB: the second of its two ports",
-        # Two lights: the green one also flickers with the link.
+        # The board has two lights. The green one is the heartbeat, and also flickers with good frames.
         lights={"heartbeat": ("led_g", 0), "activity": ("led_g", 0), "error": ("led_r", 0)},
         loader=("-b", "ice40_generic"),
         own_loader=("iceprog",),

@@ -16,7 +16,7 @@ BOARDS = (
         device=("--up5k", "--package", "sg48"),
         engine=SIZES["small"],
         clock=18e6,
-        # The adapter is a microcontroller; its maker names no limit.
+        # The board's serial adapter is a microcontroller. Its maker names no largest rate.
         bauds=(115_200, 1_000_000, 3_000_000),
         serial="the board's USB",
         lights={"heartbeat": ("led_g", 0), "activity": ("led_b", 0), "error": ("led_r", 0)},

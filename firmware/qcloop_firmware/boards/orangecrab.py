@@ -1,4 +1,4 @@
-"""OrangeCrab r0.2. It has no serial adapter: one is connected to two pins of its header."""
+"""OrangeCrab r0.2. The board has no serial adapter: the user connects one to two pins of its header."""
 
 from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
@@ -8,7 +8,7 @@ from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.tools.synthesis import Family
 
-#: The Feather's places for a serial line: its RX and TX, as the FPGA sees them.
+#: RX and TX of the FPGA, on the pins of the header that a Feather board has for a serial line.
 _UART = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"))
 
 

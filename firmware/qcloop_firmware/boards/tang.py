@@ -25,7 +25,7 @@ class _TangNano20k(GowinPlatform):
     connectors = ()
 
 
-#: Configuration pins that are pins like others once the bitstream is loaded, as in amaranth-boards.
+#: Configuration pins that become ordinary pins once the bitstream is loaded, as in amaranth-boards.
 _PINS_9K = ("--mspi_as_gpio", "--sspi_as_gpio")
 _PINS_20K = (*_PINS_9K, "--ready_as_gpio", "--done_as_gpio")
 
@@ -39,7 +39,7 @@ def _tang(name: str, title: str, platform: Any, die: str, pins: tuple[str, ...],
         platform=platform,
         device=("--device", platform.part, "--vopt", f"family={die}"),
         engine=SIZES["medium"],
-        # The adapter is a microcontroller; its maker names no limit.
+        # The board's serial adapter is a microcontroller. Its maker names no largest rate.
         bauds=(1_000_000, 2_000_000, 115_200),
         lights={"heartbeat": ("led", 0), "activity": ("led", 1), "error": ("led", 2)},
         loader=("-b", name.replace("-", "")),

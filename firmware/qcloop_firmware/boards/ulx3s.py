@@ -7,7 +7,7 @@ from qcloop_firmware.board import Board
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.tools.synthesis import Family
 
-#: Low, it would have the ESP32 of the board take the FPGA's place at the next reset.
+#: If this pin were low, the ESP32 of the board would take control of the FPGA at the next reset.
 _GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"))
 
 

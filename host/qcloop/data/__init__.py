@@ -1,4 +1,4 @@
-"""Data sets: the IDX files of MNIST and its relatives, and the coding of pixels for the array."""
+"""Data sets: the IDX files of MNIST and similar sets, and how their pixels become inputs of the array."""
 
 from qcloop.data.dataset import MNIST_FILES, Dataset, load_dataset
 from qcloop.data.encode import INPUT_BITS, encode_inputs, shift_images

@@ -1,4 +1,4 @@
-"""A labelled set of images, and how it is loaded."""
+"""A data set of labelled images, and how it is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,21 +29,21 @@ _IMAGES_AT_ONCE = 1024
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with labels, in a part to train on and a part to test on.
+    """Images with labels: a set to train on, and a set to test on.
 
-    The arrays are made read-only, because :attr:`sha256` vouches for them. An image is one row of pixels,
-    its lines one after the other. Raises DataError if the arrays do not fit together.
+    The arrays are made read-only, so that :attr:`sha256` stays true. An image is one row of pixels, its lines
+    one after the other. Raises DataError if the arrays do not fit together.
     """
 
-    #: Name for people, for example ``mnist``.
+    #: Name that users see, for example ``mnist``.
     name: str
     #: Pixels, shape (n, pixels), uint8, C-contiguous.
     train_images: U8 = field(repr=False)
     #: Classes, shape (n,), uint8.
     train_labels: U8 = field(repr=False)
-    #: As ``train_images``, of the test part.
+    #: As ``train_images``, for the test set.
     test_images: U8 = field(repr=False)
-    #: As ``train_labels``, of the test part.
+    #: As ``train_labels``, for the test set.
     test_labels: U8 = field(repr=False)
     #: Rows and columns of an image.
     image_shape: tuple[int, int]
@@ -64,9 +64,9 @@ class Dataset:
 
     @cached_property
     def classes(self) -> int:
-        """Number of classes: the largest label of both parts, plus one.
+        """Number of classes: the largest label of both sets, plus one.
 
-        Labels are not renumbered. In EMNIST letters, with labels 1 to 26, class 0 exists and is empty.
+        Labels are not renumbered: EMNIST letters has the labels 1 to 26, so its class 0 exists and is empty.
         """
         return int(max(self.train_labels.max(), self.test_labels.max())) + 1
 
@@ -74,7 +74,8 @@ class Dataset:
     def sha256(self) -> str:
         """SHA-256, in hexadecimal, over the shapes and contents of the four arrays.
 
-        It depends on the decoded data alone: not on the name, the files' names or their compression.
+        It depends on the decoded data alone, not on the name of the set, the names of its files or their
+        compression.
         """
         digest = sha256(f"image {self.image_shape}\n".encode())
         for part, kind in ROLES:
@@ -122,8 +123,8 @@ def load_dataset(directory: Path | None = None, *, transpose: bool = False) -> D
     Parameters
     ----------
     directory : Path, optional
-        Directory with the files, plain or compressed; for the names see
-        :func:`qcloop.data.files.find_files`. None: the MNIST set that comes with qcloop.
+        Directory with the files, plain or compressed; :func:`qcloop.data.files.find_files` says which names
+        they may have. If left out, the MNIST set that comes with qcloop is loaded.
     transpose : bool
         Swap the rows and columns of each image. Files whose names start with ``emnist`` are always
         swapped, as EMNIST stores its images transposed (G. Cohen et al., *EMNIST: an extension of MNIST to
@@ -132,7 +133,7 @@ def load_dataset(directory: Path | None = None, *, transpose: bool = False) -> D
     Returns
     -------
     Dataset
-        Named by the prefix of the files, else by the directory.
+        Its name is the prefix of the files or, if they have none, the name of the directory.
 
     Raises
     ------
@@ -190,9 +191,12 @@ def _assemble(name: str, arrays: Mapping[Role, U8], transpose: bool) -> Dataset:
 
 
 def _transpose_images(images: U8) -> None:
-    """Swap the rows and columns of each image, in place and a few at once: EMNIST has half a gigabyte."""
+    """Swap the rows and columns of each image within the array.
+
+    A few images are copied at a time, because EMNIST has half a gigabyte.
+    """
     pixels = images.shape[1] * images.shape[2]
     flat = images.reshape(len(images), pixels)
     for start in range(0, len(images), _IMAGES_AT_ONCE):
-        part = images[start : start + _IMAGES_AT_ONCE].copy()
-        flat[start : start + _IMAGES_AT_ONCE] = part.swapaxes(1, 2).reshape(len(part), pixels)
+        copied = images[start : start + _IMAGES_AT_ONCE].copy()
+        flat[start : start + _IMAGES_AT_ONCE] = copied.swapaxes(1, 2).reshape(len(copied), pixels)

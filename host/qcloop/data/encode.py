@@ -1,17 +1,17 @@
-"""Coding of pixels as the integers that the array takes on its rows."""
+"""How pixels become the integers that drive the rows of the array."""
 
 import numpy as np
 import numpy.typing as npt
 
 from qcloop.errors import ConfigError, DataError
 
-#: The widths in bits that an input can have.
+#: The numbers of bits that an input can have.
 INPUT_BITS = (1, 8)
 
-#: The brightest pixel that is still 0 in one bit: the middle of the range.
+#: The brightest pixel whose 1-bit input is still 0: the middle of the range.
 _DARK = 127
 
-#: Most pixels that an image is shifted by.
+#: Most pixels by which an image is shifted.
 MAX_SHIFT = 8
 
 
@@ -23,19 +23,19 @@ def encode_inputs(images: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.ui
     images : ndarray of uint8, shape (n, pixels)
         Pixels, 0 to 255.
     bits : int
-        1: an input is 1 where the pixel is above 127, else 0. 8: an input is the pixel.
+        For 1, an input is 1 if its pixel is above 127, and 0 otherwise. For 8, an input is the pixel itself.
 
     Returns
     -------
     ndarray of uint8, shape (n, pixels)
-        A new array for 1 bit; ``images`` itself, not a copy, for 8.
+        For 1 bit a new array; for 8 bits ``images`` itself, not a copy.
 
     Raises
     ------
     ConfigError
-        For another number of bits.
+        If ``bits`` is another number.
     DataError
-        If the images are not uint8: pixels scaled to 0 .. 1 would silently become all dark.
+        If the images are not uint8. Without this check, pixels scaled to 0 .. 1 would all become dark.
     """
     if bits not in INPUT_BITS:
         raise ConfigError(f"inputs must have 1 or 8 bits, not {bits}")
@@ -49,7 +49,7 @@ def encode_inputs(images: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.ui
 def shift_images(
     images: npt.NDArray[np.uint8], shape: tuple[int, int], offsets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint8]:
-    """Return images shifted by whole pixels; what comes in at the edges is 0.
+    """Return images shifted by whole pixels. The pixels that come in at the edges are 0.
 
     Parameters
     ----------

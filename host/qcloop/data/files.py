@@ -1,4 +1,4 @@
-"""Finds the four files of a data set in a directory, by the names they have in the wild."""
+"""The search for the four files of a data set in a directory, by the names that are in use."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import numpy as np
 from qcloop.data.idx import read_idx
 from qcloop.errors import DataError
 
-#: What a data set is made of: (part, kind).
+#: The files of a data set: (set, kind).
 ROLES = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
 
 _NAME = re.compile(
@@ -25,20 +25,20 @@ Role = tuple[str, str]
 def find_files(directory: Path) -> tuple[str, dict[Role, Path]]:
     """Find the files of the one data set in ``directory``.
 
-    Known are ``train-images-idx3-ubyte`` and ``train-images.idx3-ubyte``, ``t10k`` and ``test``, each with
-    or without ``.gz`` and a prefix such as ``emnist-letters-``. Of a plain and a compressed file of the
-    same name, the plain one is taken.
+    Their names are ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, with ``t10k`` or ``test``
+    instead of ``train`` for the test set, and with or without ``.gz`` and a prefix such as
+    ``emnist-letters-``. If there are a plain and a compressed file of the same name, the plain one is taken.
 
     Parameters
     ----------
     directory : Path
-        Where to look; not searched recursively.
+        Where to look. Its subdirectories are not searched.
 
     Returns
     -------
     prefix : str
-        What the four names start with, for example ``emnist-letters-``; mostly empty.
-    files : dict of (part, kind) to Path
+        What the four names begin with, for example ``emnist-letters-``; usually empty.
+    files : dict of (set, kind) to Path
         One file for each of :data:`ROLES`.
 
     Raises
@@ -55,7 +55,7 @@ def find_files(directory: Path) -> tuple[str, dict[Role, Path]]:
             "expected one: move the files of each to a directory of its own"
         )
     candidates: dict[Role, dict[str, Path]] = {}
-    for match in matches:  # sorted: the plain file comes before its '.gz'
+    for match in matches:  # the names are sorted, so that the plain file comes before its '.gz'
         part = "train" if match["part"] == "train" else "test"
         of_role = candidates.setdefault((part, match["kind"]), {})
         of_role.setdefault(match.string.removesuffix(".gz"), directory / match.string)

@@ -1,7 +1,7 @@
 """Reader of IDX, the file format of MNIST.
 
-The format: two zero bytes, a byte for the element type (0x08: unsigned byte), a byte for the number of
-dimensions, one big-endian 32-bit integer per dimension, then the elements with the last dimension
+A file has two zero bytes, a byte for the element type (0x08: unsigned byte), a byte for the number of
+dimensions, one big-endian 32-bit integer for each dimension, and then the elements, the last dimension
 running fastest (Y. LeCun, C. Cortes, C. J. C. Burges, *The MNIST database of handwritten digits*).
 """
 
@@ -20,7 +20,7 @@ from qcloop.errors import DataError
 MAX_BYTES = 1 << 31
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_MAX_GZIP_LAYERS = 2  # a server that compresses an already compressed file makes two
+_MAX_GZIP_LAYERS = 2  # two, if a server compresses a file that is compressed already
 _SNIFFED_BYTES = 512
 _CHUNK_BYTES = 1 << 20
 _UNSIGNED_BYTE = 0x08
@@ -50,8 +50,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file cannot be read, is empty, damaged, truncated, too long, or is something else. The
-        message names the file, what was expected and what came.
+        If the file cannot be read, is empty, damaged, truncated or too long, or is no IDX file. The message
+        names the file, what was expected and what came.
     """
     try:
         with path.open("rb") as file:
@@ -67,7 +67,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _unwrap(path: Path, file: BufferedIOBase) -> BufferedIOBase:
-    """Return a stream of what the file holds below its layers of gzip."""
+    """Return the contents of a file as a stream, unpacked as often as it was compressed with gzip."""
     stream = file
     for _ in range(_MAX_GZIP_LAYERS):
         if not _starts_compressed(stream):
@@ -94,7 +94,7 @@ def _read_stream(path: Path, stream: BufferedIOBase) -> npt.NDArray[np.uint8]:
 
 
 def _check_magic(path: Path, head: bytes) -> None:
-    """Raise DataError unless ``head`` starts as IDX data of unsigned bytes, in 1 to 3 dimensions."""
+    """Raise DataError unless ``head`` begins as IDX data of unsigned bytes in 1 to 3 dimensions does."""
     if not head:
         raise DataError(f"{path}: is empty; expected IDX data: download the file again")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -127,7 +127,7 @@ def _read_shape(path: Path, head: bytes) -> tuple[tuple[int, ...], int]:
             "download the file again"
         )
     shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, header_bytes, 4))
-    # Zeros count as ones: NumPy refuses an empty array whose other dimensions are absurd.
+    # A dimension of 0 counts as 1 here, because NumPy refuses an empty array whose other dimensions are huge.
     if math.prod(max(size, 1) for size in shape) > MAX_BYTES:
         raise DataError(
             f"{path}: declares {_times(shape)} elements; expected at most {MAX_BYTES}: the header is damaged"
@@ -138,8 +138,8 @@ def _read_shape(path: Path, head: bytes) -> tuple[tuple[int, ...], int]:
 def _read_body(path: Path, stream: BufferedIOBase, shape: tuple[int, ...], header_bytes: int) -> bytearray:
     """Read exactly the declared elements.
 
-    The buffer grows with what comes, so that a wrong header cannot allocate more than the file holds.
-    The end of the stream is always read: only there does gzip check its sum.
+    The buffer grows with the bytes that are read, so that a wrong header cannot allocate more memory than the
+    file holds. The stream is always read to its end, because gzip checks its sum only there.
     """
     expected = math.prod(shape)
     body = bytearray()

@@ -1,1 +1,1 @@
-"""Pages that hold everything themselves: a page of sections, and the report of a run."""
+"""HTML pages that need no other file: a page made of sections, and the reports of a run and of a sweep."""

@@ -1,4 +1,4 @@
-"""A page of sections as one HTML file that needs nothing else: no network, no script, no other file."""
+"""A page of sections as one HTML file that needs no network, no script and no other file."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class Picture:
     kind: ClassVar[str] = "picture"
     #: An ``svg`` element as :func:`qcloop.figure.to_svg` makes it; it is not escaped.
     svg: str
-    #: What is to be seen, for who does not see it.
+    #: What the picture shows, for readers who cannot see it.
     alt: str
     caption: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts below a head. Raises ValueError for a row that is not as long as the head."""
+    """Rows of texts below a head. Raises ValueError if a row is not as long as the head."""
 
     kind: ClassVar[str] = "table"
     head: Sequence[str]
@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Figures that are to be read first, large: pairs of what it is and its value."""
+    """Figures in large type that are to be read first, as pairs of name and value."""
 
     kind: ClassVar[str] = "facts"
     items: Sequence[tuple[str, str]]
@@ -48,7 +48,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Text:
-    """Plain text; a blank line starts a paragraph."""
+    """Plain text. A blank line begins a new paragraph."""
 
     kind: ClassVar[str] = "text"
     text: str
@@ -61,7 +61,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One line on whether something holds, or, for None, a note."""
+    """One line that says whether something holds; if ``good`` is None, it is a note."""
 
     kind: ClassVar[str] = "verdict"
     text: str
@@ -69,13 +69,13 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """What it comes to, for who does not see colours."""
+        """The verdict in a word, for readers who cannot see colours."""
         return {True: "holds", False: "does not hold", None: "note"}[self.good]
 
 
 @dataclass(frozen=True)
 class Pre:
-    """Text with its lines and spaces as they are."""
+    """Text that keeps its lines and spaces."""
 
     kind: ClassVar[str] = "pre"
     text: str
@@ -83,7 +83,7 @@ class Pre:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks behind a line that unfolds them; in print they are unfolded."""
+    """Blocks that are folded away behind a line; in print they are unfolded."""
 
     kind: ClassVar[str] = "details"
     summary: str
@@ -104,8 +104,8 @@ class Section:
 def render_page(title: str, subtitle: str, sections: Sequence[Section], footer: str) -> str:
     """Return an HTML page; the same arguments give the same text.
 
-    It has a table of contents where there are more than three sections, is light or dark as the reader
-    has it, and is made for a screen, a phone and A4. Every text is escaped.
+    The page has a table of contents if there are more than three sections. It is light or dark as the reader
+    prefers, and made for a screen, a phone and A4. Every text is escaped.
     """
     template = _environment().get_template("page.html.j2")
     return template.render(title=title, subtitle=subtitle, sections=sections, footer=footer)
@@ -126,6 +126,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _groups(blocks: Iterable[Block]) -> Iterator[tuple[bool, list[Block]]]:
-    """Gather the pictures that follow one another: (whether pictures, blocks)."""
+    """Yield (whether these are pictures, blocks): pictures that follow one another form a group."""
     for pictures, group in groupby(blocks, lambda block: block.kind == "picture"):
         yield pictures, list(group)

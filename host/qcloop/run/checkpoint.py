@@ -1,4 +1,4 @@
-"""Checkpoints: NPZ files with a digest over all they hold."""
+"""Checkpoints: NPZ files with a digest over all that they hold."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from qcloop.files import write_atomic
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-#: Members of a checkpoint that are not arrays of the run.
+#: Members of the file that are not arrays of the run.
 _VALUES, _DIGEST = "values", "sha256"
 
 
@@ -29,7 +29,7 @@ def write_checkpoint(path: Path, arrays: Arrays, values: dict[str, Any]) -> None
 
 
 def read_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """Return what :func:`write_checkpoint` wrote; raises CheckpointError if it is damaged."""
+    """Return what :func:`write_checkpoint` wrote. Raises CheckpointError if the file is damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}

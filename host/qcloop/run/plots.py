@@ -1,4 +1,4 @@
-"""Pictures of a run, as figures: PNG files of its folder, and SVG of its report."""
+"""Figures of a run: they become the PNG files of its folder, and the pictures of its report."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,11 @@ Counts = npt.NDArray[np.integer[Any]]
 
 #: Most columns of a layer that are shown as images of its inputs.
 MOST_IMAGES = 16
-#: Most cells along a side of a picture; beyond, a point stands for the largest of several.
+#: Most points along a side of a picture. If there are more cells, a point shows the largest of several.
 _MOST_POINTS = 256
 #: Most bins of a histogram.
 _MOST_BINS = 256
-#: Most classes that have room for their numbers in a confusion matrix.
+#: Most classes for whose numbers there is room in a confusion matrix.
 _MOST_NUMBERED = 30
 
 
@@ -108,14 +108,14 @@ def conductance(profile: DeviceProfile, cells: list[tuple[U8, I16]], title: str 
         high = axes.get_xaxis_transform()
         axes.vlines(means, 0, 1, color=GREY, alpha=0.25, linewidth=0.8, transform=high)
         axes.hist(codes.reshape(-1) * profile.lsb, bins=list(bins), color=BLUE, histtype="stepfilled")
-        axes.set(ylabel="cells", yscale="log", ylim=(0.5, None))  # a single cell is seen, too
+        axes.set(ylabel="cells", yscale="log", ylim=(0.5, None))  # so that one cell can be seen
         _name_layer(axes, index, codes)
     layers[-1].set_xlabel(f"conductance ({profile.unit}); grey lines: mean of each state")
     return figure
 
 
 def occupation(states: int, cells: list[tuple[U8, I16]]) -> "Figure":
-    """Draw how many cells of each layer are at each level; stuck cells have none."""
+    """Draw how many cells of each layer are at each level. Stuck cells have no level and are left out."""
     figure, layers = _layer_axes(len(cells), "")
     for index, (axes, (levels, _)) in enumerate(zip(layers, cells, strict=True)):
         counts = np.bincount(levels.reshape(-1), minlength=states)[:states]
@@ -151,7 +151,7 @@ def confusion(counts: npt.NDArray[np.int64], title: str = "") -> "Figure":
 
 
 def rates(recall: npt.NDArray[np.float64], precision: npt.NDArray[np.float64]) -> "Figure":
-    """Draw recall and precision of each class, (classes,) each; nan where there is none."""
+    """Draw recall and precision of each class, (classes,) each; nan if a class has none."""
     classes = np.arange(len(recall))
     figure = new_figure(height=min(max(0.95 * COLUMN, 0.16 * len(classes)), 2 * COLUMN))
     axes = figure.subplots()
@@ -176,13 +176,13 @@ def device(profile: DeviceProfile) -> "tuple[Figure, Figure]":
 
 
 def image_side(rows: int) -> int | None:
-    """Return the side of the square images that a layer of ``rows`` inputs may see, if any."""
+    """Return the side of the square images whose pixels ``rows`` inputs may be; None if there are none."""
     side = int(rows**0.5)
     return side if side * side == rows and side >= 8 else None
 
 
 def shown_columns(writes: Counts) -> list[int]:
-    """Return the columns that :func:`endurance` shows as images: those that are written most."""
+    """Return the columns that :func:`endurance` shows as images: those that were written most often."""
     order = np.argsort(-writes.sum(axis=0), kind="stable")[:MOST_IMAGES]
     peak = int(writes.argmax()) % writes.shape[1]
     if peak not in order:
@@ -205,7 +205,7 @@ def endurance(writes: Counts, images: bool) -> "Figure":
 
 
 def _scale_of(writes: Counts) -> "Normalize":
-    """Return a logarithmic scale where a few cells are written far more often than most."""
+    """Return a scale of colours, logarithmic if a few cells are written far more often than most."""
     from matplotlib.colors import LogNorm, Normalize
 
     top = max(int(writes.max()), 2)
@@ -221,8 +221,8 @@ def _endurance_images(writes: Counts, norm: "Normalize", side: int) -> "Figure":
     mosaic = np.full((down * (head + side), across * (side + gap) - gap), np.nan)
     figure = new_figure(height=0.3 + 4.6 * down / across)
     axes = figure.subplots()
-    for place, column in enumerate(columns):
-        top, left = place // across * (head + side) + head, place % across * (side + gap)
+    for index, column in enumerate(columns):
+        top, left = index // across * (head + side) + head, index % across * (side + gap)
         mosaic[top : top + side, left : left + side] = writes[:, column].reshape(side, side)
         axes.text(left + side / 2, top - 1, f"column {column}", fontsize=8, ha="center", va="bottom")
         if column == peak_column:
