@@ -1,0 +1,125 @@
+"""A crossbar without a training run: its settings, its update rules and a further one, its state."""
+
+from enum import StrEnum
+
+import numpy as np
+import pytest
+
+from qcloop.array import ArrayConfig, GoldenArray
+from qcloop.crossbar import compiled, reference
+from qcloop.crossbar.crossbar import LayeredCrossbar
+from qcloop.crossbar.physics import array_settings
+from qcloop.crossbar.rules import MixedRule, StochasticRule, Update, UpdateRule
+from qcloop.crossbar.settings import CrossbarSettings
+from qcloop.device import builtin
+from qcloop.errors import ConfigError
+from qcloop.training.settings import RunSettings
+
+RULES = pytest.mark.parametrize("update", list(Update))
+
+
+def make(kernels=compiled, **given):
+    """Return a crossbar with two layers of random weights."""
+    settings = CrossbarSettings.resolve(given)
+    array = GoldenArray(ArrayConfig(4, 4096))
+    array.configure(array_settings(settings, builtin("A")))
+    crossbar = LayeredCrossbar(settings, array, kernels)
+    for rows, cols in ((12, 5), (5, 3)):
+        crossbar.initialise(crossbar.add_layer(rows, cols, 8))
+    return crossbar
+
+
+def descend(crossbar, steps=4, seed=1):
+    """Let the layers descend along random gradients, the last layer first."""
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        for layer in reversed(crossbar.layers):
+            x = rng.integers(0, 256, (6, layer.rows)).astype(np.uint8)
+            crossbar.update(layer, x, np.full(6, 1 / 255), rng.normal(size=(6, layer.cols)), 0.5)
+
+
+def state_of(crossbar):
+    """Return all arrays of a crossbar as bytes."""
+    states = [crossbar.layer_state(layer) for layer in crossbar.layers]
+    return [{name: value.tobytes() for name, value in state.items()} for state in states]
+
+
+@RULES
+def test_compiled_and_plain_numpy_kernels_leave_the_same_state(update):
+    fast, plain = make(update=update), make(reference, update=update)
+    before = state_of(fast)
+    for crossbar in (fast, plain):
+        descend(crossbar)
+    assert state_of(fast) == state_of(plain) != before
+    assert fast.rounding_position == plain.rounding_position
+
+
+@RULES
+def test_a_rule_goes_on_from_the_state_of_its_layers_and_the_position_of_its_words(update):
+    whole, first, second = (make(update=update, seed=seed) for seed in (1, 1, 1))
+    descend(whole, seed=2), descend(whole, seed=3), descend(first, seed=2)
+    second.array.configure(second.array.settings, first.array.positions())
+    for layer, saved in zip(second.layers, first.layers, strict=True):
+        second.restore_layer(layer, first.layer_state(saved))
+    second.rounding_position = first.rounding_position
+    descend(second, seed=3)
+    assert state_of(second) == state_of(whole)
+    assert second.rounding_position == whole.rounding_position
+
+
+def test_only_the_rules_that_remember_or_draw_have_something_to_keep():
+    for update in Update:
+        crossbar = make(update=update)
+        descend(crossbar)
+        assert [layer.rule.memory.size > 0 for layer in crossbar.layers] == [update.rule is MixedRule] * 2
+        assert (crossbar.rounding_position > 0) == (update.rule is StochasticRule)
+
+
+def test_a_further_rule_is_a_class_and_its_line_in_the_list():
+    class OneLevel(UpdateRule):
+        """Each weight with a gradient goes one level down or up."""
+
+        def descend(self, x, d, factor, levels, changes):
+            gradient = x.T.astype(np.int64) @ d
+            new = np.clip(levels - np.sign(gradient), 0, len(self.weights.means) - 1).astype(np.uint8)
+            moved = np.flatnonzero(new != levels)
+            changes[:, : len(moved)] = moved, levels.flat[moved], new.flat[moved]
+            levels[:] = new
+            return len(moved)
+
+    class MoreRules(StrEnum):
+        ONE_LEVEL = "one-level"
+
+    MoreRules.ONE_LEVEL.rule = OneLevel
+    settings = CrossbarSettings()
+    object.__setattr__(settings, "update", MoreRules.ONE_LEVEL)
+    array = GoldenArray(ArrayConfig(4, 4096))
+    array.configure(array_settings(settings, builtin("A")))
+    crossbar = LayeredCrossbar(settings, array)
+    layer = crossbar.add_layer(2, 1, 8)
+    crossbar.initialise(layer)
+    before = layer.levels.astype(int)
+    crossbar.update(layer, np.array([[1, 1]], np.uint8), np.ones(1), np.array([[-1.0]]), 1.0)
+    assert (layer.levels == np.minimum(before + 1, 31)).all()
+    assert (array.read(layer.region)[0] == layer.levels).all()
+
+
+def test_the_settings_of_a_crossbar_are_among_those_of_a_run_in_the_same_order():
+    names = [f.name for f in CrossbarSettings.options()]
+    every = [f.name for f in RunSettings.options()]
+    assert [name for name in every if name in names] == names
+    assert every[:2] == ["network", "device"] and every[-2:] == ["lanes", "cells"]
+    assert list(RunSettings().to_dict()) == [n for n in every if n not in ("states", "reading", "sigma")]
+    assert CrossbarSettings.types() == {name: RunSettings.types()[name] for name in names}
+
+
+def test_a_crossbar_takes_what_suits_its_rule_and_knows_no_setting_of_a_run():
+    assert CrossbarSettings.resolve({"update": "nearest"}).weight_range == 9.29
+    assert CrossbarSettings.resolve({"update": "nearest", "weight_range": 5}).weight_range == 5.0
+    assert CrossbarSettings.resolve({}) == CrossbarSettings()
+    with pytest.raises(ConfigError, match="unknown setting 'epochs': expected one of device, states, "):
+        CrossbarSettings.from_dict({"epochs": 3})
+    with pytest.raises(ConfigError, match="update must be one of nearest, stochastic, mixed, not 'best'"):
+        CrossbarSettings.resolve({"update": "best"})
+    saved = CrossbarSettings(device="B", update="stochastic", read_noise=0.1)
+    assert CrossbarSettings.from_dict(saved.to_dict()) == saved
