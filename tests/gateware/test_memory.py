@@ -17,8 +17,16 @@ from qcloop_hdl.tools.synthesis import find_tool
 FULL = (1 << CELL_BITS) - 1
 
 
+#: Lanes, words of a plane, planes: words that are a power of two and that are not, in one block and in several.
+IN_BLOCK_RAM = [(1, 2, 1), (3, 100, 1), (8, 1024, 1), (1, 2, 2), (3, 100, 2), (2, 64, 3)]
+IN_SPRAM = [(4, 1 << 14, 1), (2, 20_000, 1), (1, 1000, 1), (2, 1 << 14, 2), (2, 10_000, 3)]
+
+
 def operations(lanes, words, count, seed):
-    """Random (read_enable, read_address, write_enable, write_address, write_data), words written first."""
+    """Random (read_enable, read_address, write_enable, write_address, write_data), words written first.
+
+    The words are those of all planes, one plane after the other.
+    """
     random = Random(seed)
     used = sorted([*random.sample(range(words), min(words, 12)), 0, words - 1])
     everywhere = (1 << lanes) - 1
@@ -51,25 +59,26 @@ def expected(lanes, program):
 def drive(ctx, dut, operation):
     read, read_address, enable, write_address, data = operation
     ctx.set(dut.read_enable, read)
-    ctx.set(dut.read_address, read_address)
     ctx.set(dut.write_enable, enable)
-    ctx.set(dut.write_address, write_address)
     ctx.set(dut.write_data.as_value(), data)
+    for (plane, address), word in (
+        ((dut.read_plane, dut.read_address), read_address),
+        ((dut.write_plane, dut.write_address), write_address),
+    ):
+        ctx.set(plane, word // dut.words)
+        ctx.set(address, word % dut.words)
 
 
 @pytest.mark.parametrize(
-    ("lanes", "words", "kind"),
+    ("kind", "lanes", "words", "planes"),
     [
-        (1, 2, MemoryKind.BLOCK),
-        (3, 100, MemoryKind.BLOCK),
-        (8, 1024, MemoryKind.BLOCK),
-        (4, 1 << 14, MemoryKind.SPRAM),
-        (2, 20_000, MemoryKind.SPRAM),
+        *((MemoryKind.BLOCK, *sizes) for sizes in IN_BLOCK_RAM),
+        *((MemoryKind.SPRAM, *sizes) for sizes in IN_SPRAM),
     ],
 )
-def test_equals_a_list_of_words(lanes, words, kind, simulate):
-    dut = CellMemory(lanes, words, kind, model=True)
-    program = list(operations(lanes, words, 500, seed=words + lanes))
+def test_equals_a_list_of_words(kind, lanes, words, planes, simulate):
+    dut = CellMemory(lanes, words, kind, planes=planes, model=True)
+    program = list(operations(lanes, words * planes, 500, seed=words * planes + lanes))
 
     async def testbench(ctx):
         for step, (operation, word) in enumerate(zip(program, expected(lanes, program), strict=True)):
@@ -98,20 +107,16 @@ def test_model_spoils_what_the_contract_leaves_open(simulate):
 
 BENCH = """
 module bench;
-    reg clk = 0, read_enable;
+    reg clk = 0;
     reg [{width}-1:0] script [0:{steps}-1];
-    reg [{address}-1:0] read_address, write_address;
-    reg [{lanes}-1:0] write_enable;
-    reg [{data}-1:0] write_data;
+{registers}
     wire [{data}-1:0] read_data;
     integer step;
-    cells dut(.clk(clk), .rst(1'b0), .read_enable(read_enable), .read_address(read_address),
-        .read_data(read_data), .write_enable(write_enable), .write_address(write_address),
-        .write_data(write_data));
+    cells dut(.clk(clk), .rst(1'b0), .read_data(read_data){connections});
     initial begin
         $readmemb("program.txt", script);
         for (step = 0; step < {steps}; step = step + 1) begin
-            {{read_enable, read_address, write_enable, write_address, write_data}} = script[step];
+            {{{names}}} = script[step];
             #1 clk = 1;
             #1 clk = 0;
             $display("%h", read_data);
@@ -121,19 +126,53 @@ endmodule
 """
 
 
-@pytest.mark.parametrize(("lanes", "words"), [(4, 1 << 14), (2, 20_000), (1, 1000)])
-def test_spram_primitives_equal_the_model(lanes, words, tmp_path):
+def bench_of(dut, program):
+    """Return a bench in Verilog that plays a program, and what it reads it from."""
+    address, data = (dut.words - 1).bit_length(), CELL_BITS * dut.lanes
+    plane = (dut.planes - 1).bit_length()
+    widths = {
+        "read_enable": 1,
+        "read_plane": plane,
+        "read_address": address,
+        "write_enable": dut.lanes,
+        "write_plane": plane,
+        "write_address": address,
+        "write_data": data,
+    }
+    widths = {name: width for name, width in widths.items() if width}
+    lines = []
+    for read, read_word, enable, write_word, word in program:
+        fields = {
+            "read_enable": read,
+            "read_plane": read_word // dut.words,
+            "read_address": read_word % dut.words,
+            "write_enable": enable,
+            "write_plane": write_word // dut.words,
+            "write_address": write_word % dut.words,
+            "write_data": word,
+        }
+        lines.append("".join(f"{fields[name]:0{width}b}" for name, width in widths.items()))
+    text = BENCH.format(
+        width=sum(widths.values()),
+        steps=len(program),
+        data=data,
+        registers="\n".join(f"    reg [{width}-1:0] {name};" for name, width in widths.items()),
+        connections="".join(f", .{name}({name})" for name in widths),
+        names=", ".join(widths),
+    )
+    return text, "\n".join(lines)
+
+
+@pytest.mark.parametrize(("lanes", "words", "planes"), IN_SPRAM)
+def test_spram_primitives_equal_the_model(lanes, words, planes, tmp_path):
     icarus, primitives = shutil.which("iverilog"), spram_primitives()
     if icarus is None or primitives is None:
         pytest.skip("iverilog is missing" if icarus is None else "no Yosys with ice40/cells_sim.v")
-    program = list(operations(lanes, words, 500, seed=words + lanes))
-    address, data = (words - 1).bit_length(), CELL_BITS * lanes
-    widths = (1, address, lanes, address, data)
-    lines = ("".join(f"{v:0{w}b}" for v, w in zip(op, widths, strict=True)) for op in program)
-    (tmp_path / "program.txt").write_text("\n".join(lines))
-    sizes = {"width": sum(widths), "steps": len(program), "address": address, "lanes": lanes, "data": data}
-    (tmp_path / "bench.v").write_text(BENCH.format(**sizes))
-    dut = CellMemory(lanes, words, MemoryKind.SPRAM)
+    program = list(operations(lanes, words * planes, 500, seed=words * planes + lanes))
+    dut = CellMemory(lanes, words, MemoryKind.SPRAM, planes=planes)
+    bench, script = bench_of(dut, program)
+    (tmp_path / "program.txt").write_text(script)
+    (tmp_path / "bench.v").write_text(bench)
     (tmp_path / "cells.v").write_text(verilog.convert(dut, name="cells", strip_internal_attrs=True))
     run(
         [
@@ -173,10 +212,21 @@ def spram_primitives():
 
 
 @pytest.mark.parametrize(
-    ("lanes", "words", "parts"),
-    [(5, 16_384, ("16384 words of 5 lanes", "5 SPRAM blocks", "device has 4")), (0, 16, ("not 0 and 16",))],
+    ("lanes", "words", "planes", "texts"),
+    [
+        (5, 16_384, 1, ("16384 words of 5 lanes", "5 SPRAM blocks", "device has 4")),
+        (4, 16_384, 2, ("16384 words of 4 lanes in 2 planes", "8 SPRAM blocks", "device has 4")),
+        (2, 10_000, 4, ("10000 words of 2 lanes in 4 planes", "6 SPRAM blocks")),
+        (0, 16, 1, ("not 0, 16 and 1",)),
+        (1, 16, 0, ("not 1, 16 and 0",)),
+    ],
 )
-def test_sizes_that_do_not_fit_are_refused(lanes, words, parts):
+def test_sizes_that_do_not_fit_are_refused(lanes, words, planes, texts):
     with pytest.raises(ConfigError) as error:
-        CellMemory(lanes, words, MemoryKind.SPRAM)
-    assert all(part in str(error.value) for part in parts), error.value
+        CellMemory(lanes, words, MemoryKind.SPRAM, planes=planes)
+    assert all(text in str(error.value) for text in texts), error.value
+
+
+def test_one_plane_has_no_bits_for_it():
+    dut = CellMemory(2, 16, MemoryKind.BLOCK)
+    assert len(dut.read_plane) == len(dut.write_plane) == 0

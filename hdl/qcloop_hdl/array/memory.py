@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal
+from amaranth import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
@@ -18,8 +18,84 @@ SPRAM_WORDS = 1 << 14
 SPRAM_BLOCKS = 4
 
 
+class SpramWords(wiring.Component):
+    """Words of ``lanes`` cells in SPRAM blocks, one access a clock.
+
+    ``read_data`` is the word at ``address`` from the clock after ``read_enable`` on, until the next access.
+    In a clock with a bit of ``write_enable`` nothing is read: the lanes with a bit take ``write_data``.
+
+    Parameters
+    ----------
+    lanes : int
+        Cells of a word: blocks side by side.
+    words : int
+        Number of words.
+    """
+
+    def __init__(self, lanes: int, words: int) -> None:
+        self._lanes, self._words = lanes, words
+        word = ArrayLayout(CELL_BITS, lanes)
+        super().__init__(
+            {
+                "address": In(range(words)),
+                "read_enable": In(1),
+                "read_data": Out(word),
+                "write_enable": In(lanes),
+                "write_data": In(word),
+            }
+        )
+
+    @property
+    def lanes(self) -> int:
+        """Cells of a word."""
+        return self._lanes
+
+    @property
+    def words(self) -> int:
+        """Number of words."""
+        return self._words
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        within, bank = Signal(range(SPRAM_WORDS)), self.address[14:]
+        m.d.comb += within.eq(self.address)
+        banks = []
+        for number in range(-(-self.words // SPRAM_WORDS)):
+            data = Signal(ArrayLayout(CELL_BITS, self.lanes), name=f"bank{number}")
+            banks.append(data)
+            for lane in range(self.lanes):
+                m.submodules[f"spram{number}_{lane}"] = Instance(
+                    "SB_SPRAM256KA",
+                    i_ADDRESS=within,
+                    i_DATAIN=self.write_data[lane],
+                    i_MASKWREN=Const(0b1111, 4),
+                    i_WREN=self.write_enable[lane],
+                    i_CHIPSELECT=(self.write_enable.any() | self.read_enable) & (bank == number),
+                    i_CLOCK=ClockSignal(),
+                    i_STANDBY=Const(0),
+                    i_SLEEP=Const(0),
+                    i_POWEROFF=Const(1),  # active low
+                    o_DATAOUT=data[lane],
+                )
+        if len(banks) == 1:
+            m.d.comb += self.read_data.eq(banks[0])
+            return m
+        read_bank = Signal.like(bank, reset_less=True)
+        with m.If(self.read_enable):
+            m.d.sync += read_bank.eq(bank)
+        with m.Switch(read_bank):
+            for number, data in enumerate(banks):
+                with m.Case(number):
+                    m.d.comb += self.read_data.eq(data)
+        return m
+
+
 class CellMemory(wiring.Component):
-    """Words of ``lanes`` cells of 16 bits, read and written one word at a time.
+    """Words of ``lanes`` cells of 16 bits, read and written one word at a time, in one plane or more.
+
+    Plane 0 holds the cells. A further plane holds another word for each word of plane 0, under the same
+    address: what an operation must know or keep about each cell beside its level and code.
 
     Read: ``read_data`` is the word at ``read_address`` from the clock after ``read_enable`` until the next
     clock after a read or a write. One read a clock.
@@ -29,16 +105,18 @@ class CellMemory(wiring.Component):
 
     There is one port in effect, whatever the kind: in a clock with a write (any bit of ``write_enable``) a
     read is not done, and after it ``read_data`` is undefined until the next read. Addresses must be below
-    ``words``. Contents are undefined at power-up and survive a reset.
+    ``words``, planes below ``planes``. Contents are undefined at power-up and survive a reset.
 
     Parameters
     ----------
     lanes : int
         Cells of a word.
     words : int
-        Number of words.
+        Number of words of a plane.
     kind : MemoryKind
         What the memory is made of.
+    planes : int
+        Number of planes. Word ``a`` of plane p is word ``p * words + a`` of the blocks.
     model : bool
         Build the simulation model, which shows inverted data where the contract says undefined, instead
         of the primitives of the kind, which no Amaranth simulation knows.
@@ -49,27 +127,34 @@ class CellMemory(wiring.Component):
         If a size is not positive, or takes more than the four SPRAM blocks there are.
     """
 
-    def __init__(self, lanes: int, words: int, kind: MemoryKind, *, model: bool = False) -> None:
-        if lanes < 1 or words < 2:
-            raise ConfigError(f"a cell memory needs 1 lane and 2 words or more, not {lanes} and {words}")
-        blocks = lanes * -(-words // SPRAM_WORDS)
-        if kind is MemoryKind.SPRAM and blocks > SPRAM_BLOCKS:
+    def __init__(
+        self, lanes: int, words: int, kind: MemoryKind, *, planes: int = 1, model: bool = False
+    ) -> None:
+        if lanes < 1 or words < 2 or planes < 1:
             raise ConfigError(
-                f"{words} words of {lanes} lanes take {blocks} SPRAM blocks of {SPRAM_WORDS} words, "
+                f"a cell memory needs 1 lane, 2 words and 1 plane or more, not {lanes}, {words} and {planes}"
+            )
+        blocks = lanes * -(-planes * words // SPRAM_WORDS)
+        if kind is MemoryKind.SPRAM and blocks > SPRAM_BLOCKS:
+            size = f"{words} words of {lanes} lanes" + (f" in {planes} planes" if planes > 1 else "")
+            raise ConfigError(
+                f"{size} take {blocks} SPRAM blocks of {SPRAM_WORDS} words, "
                 f"but the device has {SPRAM_BLOCKS}: use fewer lanes or words"
             )
-        self._lanes, self._words, self._kind, self._model = lanes, words, kind, model
+        self._lanes, self._words, self._kind, self._planes, self._model = lanes, words, kind, planes, model
         word = ArrayLayout(CELL_BITS, lanes)
         super().__init__(
             {
-                #: Word to read.
+                #: Word to read, and its plane; 0 bits for one plane.
                 "read_address": In(range(words)),
+                "read_plane": In(range(planes)),
                 #: Read in this clock.
                 "read_enable": In(1),
                 #: The word read last.
                 "read_data": Out(word),
-                #: Word to write.
+                #: Word to write, and its plane; 0 bits for one plane.
                 "write_address": In(range(words)),
+                "write_plane": In(range(planes)),
                 #: The cells to write.
                 "write_data": In(word),
                 #: Lanes to write in this clock.
@@ -84,13 +169,18 @@ class CellMemory(wiring.Component):
 
     @property
     def words(self) -> int:
-        """Number of words."""
+        """Number of words of a plane."""
         return self._words
 
     @property
     def kind(self) -> MemoryKind:
         """What the memory is made of."""
         return self._kind
+
+    @property
+    def planes(self) -> int:
+        """Number of planes."""
+        return self._planes
 
     @property
     def model(self) -> bool:
@@ -101,17 +191,29 @@ class CellMemory(wiring.Component):
         """Return the circuit."""
         m = Module()
         writing = self.write_enable.any()
-        address = Signal(range(self.words))
-        m.d.comb += address.eq(Mux(writing, self.write_address, self.read_address))
+        address = Signal(range(self.words * self.planes))
+        m.d.comb += address.eq(
+            Mux(
+                writing,
+                self._flat(self.write_plane, self.write_address),
+                self._flat(self.read_plane, self.read_address),
+            )
+        )
         if self.kind is MemoryKind.SPRAM and not self.model:
-            self._sprams(m, address, writing)
+            self._sprams(m, address)
         else:
             self._block(m, address, writing)
         return m
 
+    def _flat(self, plane: Value, address: Value) -> Value:
+        """Return the address in the blocks: ``plane * words + address``."""
+        if self.words & (self.words - 1) == 0 or self.planes == 1:
+            return Cat(address, plane)
+        return address + plane * self.words
+
     def _block(self, m: Module, address: Signal, writing: Any) -> None:
         word = ArrayLayout(CELL_BITS, self.lanes)
-        m.submodules.memory = memory = Memory(shape=word, depth=self.words, init=[])
+        m.submodules.memory = memory = Memory(shape=word, depth=self.words * self.planes, init=[])
         write = memory.write_port(granularity=1)
         read = memory.read_port()
         # Both ports see one address: with two, Yosys adds flip-flops for a read of the word being written.
@@ -130,31 +232,12 @@ class CellMemory(wiring.Component):
             with m.If(undefined):
                 m.d.comb += self.read_data.as_value().eq(~read.data.as_value())
 
-    def _sprams(self, m: Module, address: Signal, writing: Any) -> None:
-        within, bank = Signal(range(SPRAM_WORDS)), address[14:]
-        m.d.comb += within.eq(address)
-        banks = []
-        for number in range(-(-self.words // SPRAM_WORDS)):
-            data = Signal(ArrayLayout(CELL_BITS, self.lanes), name=f"bank{number}")
-            banks.append(data)
-            for lane in range(self.lanes):
-                m.submodules[f"spram{number}_{lane}"] = Instance(
-                    "SB_SPRAM256KA",
-                    i_ADDRESS=within,
-                    i_DATAIN=self.write_data[lane],
-                    i_MASKWREN=Const(0b1111, 4),
-                    i_WREN=self.write_enable[lane],
-                    i_CHIPSELECT=(writing | self.read_enable) & (bank == number),
-                    i_CLOCK=ClockSignal(),
-                    i_STANDBY=Const(0),
-                    i_SLEEP=Const(0),
-                    i_POWEROFF=Const(1),  # active low
-                    o_DATAOUT=data[lane],
-                )
-        read_bank = Signal.like(bank, reset_less=True)
-        with m.If(self.read_enable):
-            m.d.sync += read_bank.eq(bank)
-        with m.Switch(read_bank):
-            for number, data in enumerate(banks):
-                with m.Case(number):
-                    m.d.comb += self.read_data.eq(data)
+    def _sprams(self, m: Module, address: Signal) -> None:
+        m.submodules.sprams = sprams = SpramWords(self.lanes, self.words * self.planes)
+        m.d.comb += [
+            sprams.address.eq(address),
+            sprams.read_enable.eq(self.read_enable),
+            sprams.write_enable.eq(self.write_enable),
+            sprams.write_data.eq(self.write_data),
+            self.read_data.eq(sprams.read_data),
+        ]
