@@ -16,7 +16,7 @@ from qcloop.link.stream import LinkStream
 
 
 @dataclass(slots=True)
-class Answers:
+class PendingResults:
     """Results of requests that belong together: those that have come, and how many are missing."""
 
     missing: int
@@ -50,7 +50,7 @@ class RemoteArray(Array):
         info = link.identity.info
         super().__init__(info.array)
         self._link, self._buffer = link, info.buffer
-        self._awaited: deque[tuple[Operation, Answers]] = deque()
+        self._awaited: deque[tuple[Operation, PendingResults]] = deque()
         self._start = Positions()
 
     @property
@@ -77,15 +77,15 @@ class RemoteArray(Array):
 
     # -- the link -------------------------------------------------------------------------------
 
-    def _send_all(self, requests: Iterable[bytes]) -> Answers:
+    def _send_all(self, requests: Iterable[bytes]) -> PendingResults:
         """Send requests, in as few frames as they take; whoever wants their results fetches them later."""
         together = list(requests)
-        answers = Answers(len(together))
+        answers = PendingResults(len(together))
         self._awaited.extend((Operation(request[0]), answers) for request in together)
         self._send(b"".join(together))
         return answers
 
-    def _fetch(self, answers: Answers) -> bytes:
+    def _fetch(self, answers: PendingResults) -> bytes:
         """Return results, joined, once they and all that was asked for before have come."""
         while answers.missing:
             self._take_answer()
