@@ -1,1 +1,1 @@
-"""The paper's figures anew, and what the same devices can do beyond them."""
+"""The paper's figures made again, and what the same devices can do beyond them."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 F64 = npt.NDArray[np.float64]
 
 _COLOURS = (BLUE, ORANGE, "#2e8b57", "#9b3d8f")
-#: A network that answers one class for all images is right in a tenth of them; above this it has learnt.
+#: Accuracies in per cent: above the first a network has learnt; below the second it has collapsed. One that
+#: gives the same class for all images is right for a tenth of them.
 _LEARNT, _COLLAPSED = 50.0, 20.0
 
 
@@ -58,7 +59,7 @@ def curves_5d(seeds: Sequence[int]) -> list[AccuracyCurve]:
 
 
 def collapse_curves(seeds: Sequence[int]) -> list[AccuracyCurve]:
-    """Return 16 states at high learning rates that never fall: where the paper's collapse was looked for."""
+    """Return the search for the paper's collapse: 16 states at high learning rates that never fall."""
     base, value = Point.of("paper").settings.rate, paper.ACCURACY_OF_STATES[16]
     curves = []
     for factor in (2.0, 4.0, 5.0, 6.0, 8.0):
@@ -190,7 +191,7 @@ def _files(
 
 
 def _collapse(seeds: Sequence[int], outcomes: Outcomes) -> list[Block]:
-    """Return what came of the search for the paper's collapse of 16 states."""
+    """Return the result of the search for the paper's collapse of 16 states."""
     tried = [curves_5c(seeds)[1], *collapse_curves(seeds)]
     rows, collapsed = [], 0
     for curve in tried:
@@ -217,7 +218,7 @@ def _collapse(seeds: Sequence[int], outcomes: Outcomes) -> list[Block]:
 
 
 def _readings(seeds: Sequence[int], outcomes: Outcomes) -> list[Block]:
-    """Return which readings of Equation (1) give a B that is a little worse than A."""
+    """Return a comparison of the readings of Equation (1), to see which makes B a little worse than A."""
     rows, medians = [], {}
     for curve in reading_curves(seeds):
         final = curve.accuracies(outcomes)[:, -1]

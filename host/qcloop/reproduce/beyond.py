@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 F64 = npt.NDArray[np.float64]
 
-#: Seeds of these parts: the first three of those given.
+#: Number of seeds that are used here: the first three of those given.
 _SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """A way to train, and the accuracy in per cent that was set as its aim, if any."""
+    """A way to train, and its aim if it has one: an accuracy in per cent that was set before the runs."""
 
     label: str
     recipe: str | None
@@ -51,7 +51,7 @@ CASES = (
     Case(f"{_SMALL}, A, rule stochastic", None, {**_LONG, "update": "stochastic"}),
     Case(f"{_SMALL}, A, rule nearest", None, {"network": _SMALL, "update": "nearest"}),
 )
-#: The same training under each policy: the levels are the same, what it takes to reach them is not.
+#: The same training under each policy. The levels are the same, but the pulses that lead to them differ.
 POLICIES = {policy.label: {"network": _SMALL, "policy": policy.label} for policy in Policy}
 
 
@@ -142,12 +142,12 @@ BEYOND = Part("Beyond the paper: better training on the same devices", _points, 
 # -- states against fluctuation ------------------------------------------------------------------
 
 MAP_STATES = (2, 4, 8, 16, 32, 48, 64)
-#: Standard deviation at stage 0 in G0 (sigma under the reading ``spread``).
+#: Standard deviations at stage 0, in G0: sigma of Equation (1) in the reading ``spread``.
 MAP_SIGMA = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 
 def map_points(recipe: str | None, seeds: Sequence[int]) -> dict[tuple[int, float], list[Point]]:
-    """Return the points of the map by (states, sigma)."""
+    """Return the points of the map, one for each seed, by (states, sigma)."""
     return {
         (states, sigma): [
             Point.of(recipe, network=_SMALL, states=states, sigma=sigma, reading="spread", seed=seed)

@@ -22,49 +22,50 @@ F64 = npt.NDArray[np.float64]
 
 SAMPLES = ("A", "B")
 _COLOURS = {"A": BLUE, "B": ORANGE}
-#: Conductance of a code of the built-in devices, in G0.
+#: Conductance of one code of the built-in devices, in G0.
 _LSB = 1 / 32
-#: Groups of 12 cycles from which the range of a statistic of 12 cycles is taken.
+#: Number of groups of 12 cycles. They show in which range a statistic of 12 cycles lies.
 _GROUPS = 2000
-#: A figure of the paper agrees with a reading if it is within the central 95 % of what 12 cycles give.
+#: Percentiles: a measured value of the paper agrees with a reading if it lies within the central 95 % of the
+#: groups.
 _CENTRAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A figure of the paper beside what the array gives under a reading."""
+    """A measured value of the paper beside what the array gives under a reading."""
 
     what: str
     sample: str
     reading: str
     paper: float
-    #: Over all cycles, and the central 95 % of groups of 12 cycles.
+    #: The value over all cycles, and the ends of the central 95 % of the groups of 12 cycles.
     value: float
     low: float
     high: float
 
     @property
     def agrees(self) -> bool:
-        """Whether 12 cycles of this reading would give the paper's figure."""
+        """Whether 12 cycles of this reading would give the paper's value."""
         return self.low <= self.paper <= self.high
 
 
 def cycles_of(profile: DeviceProfile, seed: int) -> F64:
-    """Return the (groups, 12, 32) conductances in G0 that the array gives, stage by stage."""
+    """Return conductances in G0 that the array gives, (groups, 12, 32): groups, cycles and stages."""
     cycles = simulate_cycles(profile, _GROUPS * paper.CYCLES, seed)
     return cycles.reshape(_GROUPS, paper.CYCLES, profile.states)
 
 
 def fit_gaussian(conductances: F64) -> tuple[float, float]:
     """Return mean and standard deviation of the normal distribution of greatest likelihood."""
-    from scipy.stats import norm  # heavy: only where a distribution is fitted
+    from scipy.stats import norm  # takes long to import: only if a distribution is fitted
 
     mean, deviation = norm.fit(conductances.reshape(-1))
     return float(mean), float(deviation)
 
 
 def _readings(seed: int) -> Iterator[tuple[str, str, F64]]:
-    """Yield reading, sample and cycles; each sample has its own seed."""
+    """Yield reading, sample and cycles. Each sample has a seed of its own."""
     for reading in READINGS:
         for index, sample in enumerate(SAMPLES):
             yield reading, sample, cycles_of(builtin(sample, reading=reading), seed + index)
@@ -98,7 +99,7 @@ def width_ratio(reading: str, a: F64, b: F64) -> Statistic:
 
 
 def spread_at_on(reading: str, sample: str, cycles: F64) -> Statistic:
-    """Return largest less least conductance of 12 cycles at stage 1, in per cent of 16 G0."""
+    """Return the paper's spread, largest less smallest conductance at stage 1, in per cent of 16 G0."""
     spans = 100 * np.ptp(cycles[:, :, 0], axis=1) / 16.0
     low, high = np.percentile(spans, _CENTRAL)
     measured = paper.SPREAD_AT_ON[sample]
@@ -131,7 +132,7 @@ def _yes(statistic: Statistic) -> str:
 
 
 def _verdicts(statistics: Sequence[Statistic]) -> list[Verdict]:
-    """Say for each reading what it agrees with."""
+    """Return a verdict for each reading: with which values of the paper it agrees."""
     verdicts = []
     for reading in READINGS:
         mine = [s for s in statistics if s.reading == reading]
@@ -199,13 +200,13 @@ def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
 
 
 def _draw_histogram(axes: "Axes", drawn: F64, stage: int, fwhm: float, colour: str) -> None:
-    from scipy.stats import norm  # heavy: only where a distribution is drawn
+    from scipy.stats import norm  # takes long to import: only if a distribution is drawn
 
     mean, deviation = fit_gaussian(drawn)
     nominal, width = paper.nominal(stage), fwhm / FWHM_PER_SIGMA
     reach = 3.2 * max(deviation, width)
     x = np.linspace(max(0.0, nominal - reach), nominal + reach, 300)
-    step = _LSB * max(1, round((x[-1] - x[0]) / 40 / _LSB))  # whole codes, or bars would alternate
+    step = _LSB * max(1, round((x[-1] - x[0]) / 40 / _LSB))  # whole codes, or bars would alternate in height
     bins = np.arange(x[0] // _LSB * _LSB - _LSB / 2, x[-1] + step, step)
     axes.hist(drawn.reshape(-1), bins=bins.tolist(), density=True, color=colour, alpha=0.35)
     axes.set_xlim(x[0], x[-1])
@@ -266,7 +267,7 @@ def _draw_cycles(axes: "Axes", cycles: F64, colour: str) -> None:
 
 
 def _linearity(reading: str, cycles: F64) -> Verdict:
-    """Say how far the mean curve is from the nominal line; the paper calls its curves linear."""
+    """Return a verdict on the distance of the mean curve from the nominal line; the paper's are linear."""
     mean = cycles.mean(axis=(0, 1))
     nominal = np.array([paper.nominal(n) for n in range(1, len(mean) + 1)])
     stage = int(np.abs(mean - nominal).argmax())

@@ -1,4 +1,4 @@
-"""What a part of the reproduction is: points to run, then a section of the report and files beside it."""
+"""The parts of a reproduction: each has points to run, and makes a section of the report of them."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Outcomes = Mapping[Point, Outcome]
 
 @dataclass(frozen=True)
 class Presentation:
-    """A section of the report, and the tables and pictures that are written beside it, by file name."""
+    """A section of the report, and by file name the tables and pictures that are written beside it."""
 
     section: Section
     files: dict[str, str | bytes] = field(default_factory=dict)
@@ -21,18 +21,18 @@ class Presentation:
 
 @dataclass(frozen=True)
 class Part:
-    """A part that can be asked for by name."""
+    """A part of the reproduction, which users ask for by its name."""
 
-    #: What it shows, in a line.
+    #: One line on what it shows.
     title: str
-    #: Seeds to training runs; none for a part that trains nothing.
+    #: Returns the training runs for these seeds; an empty list for a part that trains nothing.
     points: Callable[[Sequence[int]], list[Point]]
-    #: Seeds and the outcomes of all its points to what was found.
+    #: Returns the presentation of the outcomes of all its points for these seeds.
     present: Callable[[Sequence[int], Outcomes], Presentation]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV; floats are rounded to six digits."""
+    """Return a table as CSV. Floats are rounded to six digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)

@@ -1,4 +1,4 @@
-"""All parts of the reproduction by name, and the report made of those asked for."""
+"""All parts of the reproduction by name, and the report of those that were asked for."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ PARTS: dict[str, Part] = {
     "beyond": BEYOND,
     **PARTS_OF_MAP,
 }
-#: What ``all`` stands for; ``map-nearest`` is left out, it is a second map.
+#: Parts for which ``all`` stands. ``map-nearest`` is left out, because it is a second map.
 ALL = tuple(name for name in PARTS if name != "map-nearest")
 
 REPORT = "report.html"
@@ -40,7 +40,7 @@ class Study:
 
     @classmethod
     def of(cls, names: Sequence[str], seeds: int) -> "Study":
-        """Return a study of parts by name with seeds 1..``seeds``; raises ConfigError for another name."""
+        """Return a study of named parts with seeds 1..``seeds``. Raises ConfigError for an unknown name."""
         if seeds < 1:
             raise ConfigError(f"seeds must be 1 or more, not {seeds}")
         chosen: dict[str, None] = {}
@@ -51,15 +51,15 @@ class Study:
         return cls(tuple(chosen), tuple(range(1, seeds + 1)))
 
     def points(self) -> list[Point]:
-        """Return the training runs of all parts, each once."""
+        """Return the training runs of all parts. A run that several parts need is there once."""
         return list(dict.fromkeys(p for name in self.names for p in PARTS[name].points(self.seeds)))
 
     def run(
         self, folder: Path, jobs: int, done: Callable[[Point, Outcome], None] = lambda *_: None
     ) -> list[tuple[str, Section]]:
-        """Run what is missing in ``folder``, write all files and the report, and return the sections.
+        """Run the points that ``folder`` lacks, write all files and the report, and return the sections.
 
-        Raises RunError if the folder cannot be written; what was finished is kept and not run again.
+        Raises RunError if the folder cannot be written. Finished points are kept and not run again.
         """
         outcomes = run_points(self.points(), folder / "points", jobs, done)
         sections = []

@@ -1,1 +1,1 @@
-"""Many training runs: points of a sweep or of a study, run once each on cores, a cluster or boards."""
+"""Many training runs, called points: each is run once, on the cores of a machine, a cluster or boards."""

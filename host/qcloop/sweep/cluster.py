@@ -1,4 +1,4 @@
-"""Points on the workers of a Dask cluster; what they come to returns to this process."""
+"""Points run on the workers of a Dask cluster. The results return to this process."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for the scheduler, and then for a first worker.
 _PATIENCE = 5.0
-#: Seconds to wait for another worker when all are gone, and between two looks.
+#: Seconds to wait for a worker when all are gone, and seconds between two looks for one.
 LONGEST_WAIT, _LOOK = 60.0, 2.0
 
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://\S+:\d{1,5}")
@@ -31,7 +31,10 @@ _EXPECTED = "expected what `dask scheduler` prints, such as tcp://HOST:8786"
 
 
 def _run(point: Point, data_sha256: str, version: str, starts: str) -> Result:
-    """Run a point, unless it has lost its worker too often; each start is noted in the queue ``starts``."""
+    """Run a point, unless its worker died too often.
+
+    Each start is noted in the queue ``starts``, because a worker that dies can report nothing.
+    """
     from distributed import Queue, get_client, get_worker
 
     address = get_worker().address
@@ -70,7 +73,8 @@ def connected(address: str) -> "Iterator[Client]":
     Raises
     ------
     ClusterError
-        If nobody answers there within seconds, it has no workers, or a worker has another qcloop or none.
+        If nobody answers there within some seconds, if the cluster has no workers, or if a worker has no
+        qcloop or another version of it.
     QcloopError
         If Dask is not installed.
     """
@@ -82,7 +86,7 @@ def connected(address: str) -> "Iterator[Client]":
         ) from None
     if not _ADDRESS.fullmatch(address):
         raise ClusterError(f"no address of a cluster: '{address}'; {_EXPECTED}")
-    for name in list(logging.root.manager.loggerDict):  # what matters is raised
+    for name in list(logging.root.manager.loggerDict):  # errors are raised, not logged
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -105,7 +109,7 @@ def _check_workers(client: "Client", address: str) -> None:
             f"the cluster at {address} has no workers: start some by `dask worker {address} --nthreads 1`"
         ) from None
 
-    def version() -> str | None:  # a function of a function travels as it is: a worker may have no qcloop
+    def version() -> str | None:  # sent by value, because it is local: a worker may have no qcloop to import
         try:
             from qcloop import __version__ as there
         except ImportError:
@@ -121,19 +125,19 @@ def _check_workers(client: "Client", address: str) -> None:
 
 
 def run_on_cluster(client: "Client", points: Sequence[Point]) -> Generator[tuple[Point, Result], None, None]:
-    """Run points on a cluster, and give each result as it comes.
+    """Run points on a cluster, and yield each result as it comes.
 
-    A point whose worker dies is tried once more, on another if there is one.
+    A point whose worker dies is tried once more, on another worker if there is one.
 
     Parameters
     ----------
     points : sequence of Point
-        None twice. A data directory must be there on every worker.
+        No point twice. If points name a data directory, it must exist on every worker.
 
     Raises
     ------
     ClusterError
-        If the scheduler is gone, or all workers are for :data:`LONGEST_WAIT` seconds.
+        If the scheduler is gone, or if all workers are gone for :data:`LONGEST_WAIT` seconds.
     """
     token, done = uuid4().hex, SimpleQueue[Any]()
     flying = {}
@@ -151,7 +155,7 @@ def run_on_cluster(client: "Client", points: Sequence[Point]) -> Generator[tuple
 
 
 def _next_done(client: "Client", done: "SimpleQueue[Any]") -> str:
-    """Return the name of the next future that is done."""
+    """Wait for the next future that is done, and return its name."""
     address = client.scheduler.address if client.scheduler else "?"
     last_seen = monotonic()
     while True:

@@ -1,4 +1,4 @@
-"""Points run on all cores into a folder of outcomes; what is there already is not run again."""
+"""Points run on all cores. Outcomes are kept in a folder, and points that have one are not run again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from qcloop.sweep.workers import Failure, Worker, run_on
 
 
 def run_point(point: Point, folder: Path) -> Outcome:
-    """Return the outcome of a point: from its file, or by running it and writing the file as a whole."""
+    """Return the outcome of a point: read from its file, or else by running it and writing the file."""
     path = point.path(folder)
     if path.exists():
         return Outcome.load(path)
@@ -21,16 +21,16 @@ def run_point(point: Point, folder: Path) -> Outcome:
 def run_points(
     points: Sequence[Point], folder: Path, jobs: int, done: Callable[[Point, Outcome], None]
 ) -> dict[Point, Outcome]:
-    """Run points in parallel; what is finished is kept in ``folder`` whatever happens to the rest.
+    """Run points in parallel. Finished ones are kept in ``folder``, whatever happens to the others.
 
     Parameters
     ----------
     points : sequence of Point
-        A point that stands in it twice is run once.
+        A point that occurs twice is run once.
     jobs : int
         Processes, 1 or more; each takes about 400 MB.
     done : callable
-        Told of each point as it is finished or found.
+        Is told of each point when it is finished, or found in the folder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A sweep file, and the points that it stands for."""
+"""A sweep file, and the points that it describes."""
 
 import difflib
 import math
@@ -16,10 +16,10 @@ from qcloop.link.ports import BAUD
 from qcloop.sweep.points import Point, Source
 from qcloop.training.settings import TYPES, RunSettings, resolve
 
-#: What else a point may be given beside the settings of a run, and its type.
+#: What a sweep file may give a point besides the settings of a run, with its type.
 EXTRAS: dict[str, type] = {"recipe": str, "data": str, "transpose": bool}
 _SECTIONS = ("settings", "grid", "seeds", "point", "ports", "baud")
-#: Most points of a sweep: a longer list is a slip of the keyboard.
+#: Most points of a sweep: a greater number must be a mistake in the file.
 MOST_POINTS = 1_000_000
 
 Given = Mapping[str, Any]
@@ -27,10 +27,10 @@ Given = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A point as the file gives it: what it was given, and the point, or why there is none."""
+    """A point as the file describes it: what it was given, and the point, or why it cannot run."""
 
     given: Given
-    #: Such as ``states 16, sigma 2, seed 1``.
+    #: Its name for people, such as ``states 16, sigma 2, seed 1``.
     label: str
     point: Point | None
     error: str = ""
@@ -38,14 +38,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep file that was read and found to be right."""
+    """A sweep file that was read and checked."""
 
     path: Path
     text: str
     entries: tuple[Entry, ...]
-    #: What differs between the points, the seed left aside, in the order of the file.
+    #: Settings in which the points differ, without the seed, in the order of the file.
     swept: tuple[str, ...]
-    #: Those of them that stand in ``[grid]``, and how many of the entries come from there: the first ones.
+    #: Those of them that stand in ``[grid]``; and how many of the entries, the first ones, come from it.
     grid: tuple[str, ...]
     grid_entries: int
     ports: tuple[str, ...]
@@ -55,13 +55,13 @@ class Plan:
     def load(cls, path: Path) -> "Plan":
         """Read a sweep file.
 
-        A point that cannot run is an entry with an error.
+        A point that cannot run becomes an entry with an error.
 
         Raises
         ------
         ConfigError
-            If the file cannot be read, or has anything that is unknown or contradicts itself. The message
-            names file and place.
+            If the file cannot be read, or if something in it is unknown or contradicts something else. The
+            message names the file and the table.
         """
         text, values = _read(path)
         try:
@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def points(self) -> list[Point]:
-        """The points that can run, each once."""
+        """The points that can run. A point that occurs twice is there once."""
         return list(dict.fromkeys(entry.point for entry in self.entries if entry.point is not None))
 
 
@@ -107,34 +107,34 @@ def _plan(path: Path, text: str, values: dict[str, Any]) -> Plan:
     return Plan(path, text, tuple(entries), swept, names, from_grid, ports, baud)
 
 
-# -- the parts of the file ------------------------------------------------------------------------
+# -- the tables of the file -----------------------------------------------------------------------
 
 
-def _settings(values: dict[str, Any], name: str, place: str) -> dict[str, Any]:
-    """Return a table of settings in Python's spelling, checked by name and type."""
+def _settings(values: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """Return a table of settings in Python's spelling. Names and types are checked."""
     table = values.get(name, {})
     if not isinstance(table, dict):
-        raise ConfigError(f"{place} must be a table of settings, not {table!r}")
+        raise ConfigError(f"{where} must be a table of settings, not {table!r}")
     checked: dict[str, Any] = {}
     for spelled, value in table.items():
         if isinstance(value, list):
-            raise ConfigError(f"{place} {spelled}: a list of values belongs in [grid]")
-        _add(checked, spelled, value, place)
-        _check(spelled, value, place)
+            raise ConfigError(f"{where} {spelled}: a list of values belongs in [grid]")
+        _add(checked, spelled, value, where)
+        _check(spelled, value, where)
     return checked
 
 
-def _add(table: dict[str, Any], spelled: str, value: Any, place: str) -> None:
+def _add(table: dict[str, Any], spelled: str, value: Any, where: str) -> None:
     known = (*TYPES, *EXTRAS)
     name = spelled.replace("-", "_")
     if name not in known:
-        raise ConfigError(f"unknown setting '{spelled}' in {place}{_hint(name, known, 'the settings are')}")
+        raise ConfigError(f"unknown setting '{spelled}' in {where}{_hint(name, known, 'the settings are')}")
     if name in table:
-        raise ConfigError(f"{place} has {name} twice, with - and with _: leave one out")
+        raise ConfigError(f"{where} has {name} twice, with - and with _: leave one out")
     table[name] = value
 
 
-def _check(spelled: str, value: Any, place: str) -> None:
+def _check(spelled: str, value: Any, where: str) -> None:
     name = spelled.replace("-", "_")
     try:
         if name not in EXTRAS:
@@ -142,7 +142,7 @@ def _check(spelled: str, value: Any, place: str) -> None:
         elif not isinstance(value, EXTRAS[name]):
             raise ConfigError(f"setting {name} must be of type {EXTRAS[name].__name__}, not {value!r}")
     except ConfigError as error:
-        raise ConfigError(f"{place} {error}") from error
+        raise ConfigError(f"{where} {error}") from error
 
 
 def _hint(name: str, known: Sequence[str], listing: str) -> str:
@@ -220,7 +220,7 @@ def _ports(values: dict[str, Any]) -> tuple[tuple[str, ...], int]:
 def _given(
     fixed: Given, grid: Mapping[str, list[Any]], extra: Sequence[Given], seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what each point is given; there is no grid point where only extra points are asked for."""
+    """Yield what each point is given. Without a ``[grid]``, extra points are the only ones."""
     if grid or not extra:
         for values in product(*grid.values()):
             chosen = {**fixed, **dict(zip(grid, values, strict=True))}
@@ -246,7 +246,7 @@ def _entry(given: dict[str, Any], swept: Sequence[str], folder: Path) -> Entry:
 
 
 def _distinct(entries: Iterable[Entry]) -> list[Entry]:
-    """Return entries without those of ``[[point]]`` that the grid has, too."""
+    """Return the entries without those of ``[[point]]`` that the grid has as well."""
     kept: dict[Any, Entry] = {}
     for entry in entries:
         key = entry.label if entry.point is None else (entry.point, entry.given.get("recipe"))
@@ -255,7 +255,7 @@ def _distinct(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _point(given: dict[str, Any], folder: Path) -> Point:
-    """Return a checked point; paths in the file are as from the file's folder."""
+    """Return a checked point. Paths in the file are relative to the file's folder."""
     settings = resolve(
         given.get("recipe"), {name: value for name, value in given.items() if name not in EXTRAS}
     )
@@ -274,5 +274,5 @@ def _point(given: dict[str, Any], folder: Path) -> Point:
 
 
 def show(value: object) -> str:
-    """Return a value as a person writes it."""
+    """Return a value as a person would write it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 F64 = npt.NDArray[np.float64]
 
 _COLOURS = (BLUE, ORANGE, GREEN, RED, "#9b3d8f", GREY, "#2aa3a3", "#7a5c3e")
-#: Most lines that are told apart in one picture.
+#: Most lines that can be told apart in one picture.
 MOST_LINES = len(_COLOURS)
-#: From this ratio of the largest to the least value on, an axis is logarithmic.
+#: An axis is logarithmic if its largest value is at least so many times its smallest.
 _WIDE = 16.0
-#: Most values that are all written at an axis.
+#: Most values of an axis that are all labelled.
 _MOST_TICKS = 12
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting along an axis: its label, its values in order, and how they are written."""
+    """A setting along an axis: its label, its values in order, and the texts for these values."""
 
     label: str
     values: tuple[object, ...]
@@ -34,18 +34,18 @@ class Axis:
 
     @property
     def numbers(self) -> list[float] | None:
-        """The values as numbers, None if they are not."""
+        """The values as numbers; None if one of them is not a number."""
         numbers = [value for value in self.values if isinstance(value, (int, float))]
         return [float(n) for n in numbers] if len(numbers) == len(self.values) else None
 
 
 def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figure":
-    """Draw a heat map of accuracies in per cent, (y, x); nan where there is none.
+    """Draw a heat map of accuracies in per cent, (y, x); nan for a combination without a run.
 
     Parameters
     ----------
     low, high : float
-        Ends of the scale of colours.
+        Lower and upper end of the scale of colours.
     """
     figure = new_figure(max(COLUMN, 2.2 + 0.6 * len(x.values)), max(3.5, 1.45 + 0.45 * len(y.values)))
     axes = figure.subplots()
@@ -67,19 +67,19 @@ def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: 
     Parameters
     ----------
     lines : mapping of label to accuracies
-        For each value of ``x`` the accuracies of all seeds; there may be none.
+        The accuracies of all seeds for each value of ``x``; there may be none.
     legend : str
-        What the labels are; there is no legend without it.
+        Title of the legend. Without it there is no legend.
     """
     figure = new_figure()
     axes = figure.subplots()
-    places = x.numbers or [float(place) for place in range(len(x.values))]
+    ticks = x.numbers or [float(index) for index in range(len(x.values))]
     for colour, (label, runs) in zip(_COLOURS, lines.items(), strict=False):
-        there = [(place, values) for place, values in zip(places, runs, strict=True) if values]
+        there = [(at, values) for at, values in zip(ticks, runs, strict=True) if values]
         means = [float(np.mean(values)) for _, values in there]
         spreads = [float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for _, values in there]
         axes.errorbar(
-            [place for place, _ in there],
+            [at for at, _ in there],
             means,
             spreads,
             fmt="o-" if x.numbers else "o",
@@ -89,9 +89,9 @@ def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: 
             linewidth=1.4,
             label=label,
         )
-        dots = [(place, value) for place, values in there for value in values]
+        dots = [(at, value) for at, values in there for value in values]
         axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=3, alpha=0.45) if dots else None
-    _set_x(axes, x, places)
+    _set_x(axes, x, ticks)
     axes.set(ylabel="test accuracy (%)")
     if legend:
         axes.legend(title=legend, fontsize=9, title_fontsize=9)
@@ -113,15 +113,15 @@ def draw_histories(histories: Mapping[str, Sequence[Sequence[float]]], legend: s
     return figure
 
 
-def _set_x(axes: "Axes", x: Axis, places: list[float]) -> None:
+def _set_x(axes: "Axes", x: Axis, ticks: list[float]) -> None:
     axes.set_xlabel(x.label)
-    if x.numbers and min(places) > 0 and max(places) / min(places) >= _WIDE:
+    if x.numbers and min(ticks) > 0 and max(ticks) / min(ticks) >= _WIDE:
         axes.set_xscale("log")
         axes.minorticks_off()
     if not x.numbers:
-        axes.set_xlim(-0.5, len(places) - 0.5)
-    if not x.numbers or len(places) <= _MOST_TICKS:
-        axes.set_xticks(places, x.texts)
+        axes.set_xlim(-0.5, len(ticks) - 0.5)
+    if not x.numbers or len(ticks) <= _MOST_TICKS:
+        axes.set_xticks(ticks, x.texts)
 
 
 def _plain(axes: "Axes") -> None:

@@ -1,4 +1,4 @@
-"""Training runs as points of a sweep or study: each is run once, kept as a file, and read back later."""
+"""Points: training runs of a sweep or a study. Each is run once, kept as a file, and read back later."""
 
 import hashlib
 import json
@@ -32,13 +32,13 @@ class Source:
     transpose: bool = False
 
     def load(self) -> Dataset:
-        """Return the data, kept for the next time; errors as those of :func:`qcloop.data.load_dataset`."""
+        """Return the data, which is kept in memory. Raises what :func:`qcloop.data.load_dataset` raises."""
         return built_in_data() if self == Source() else _load(self)
 
 
 @cache
 def built_in_data() -> Dataset:
-    """Return the built-in MNIST, loaded once a process."""
+    """Return the built-in MNIST. A process loads it once."""
     return load_dataset(None)
 
 
@@ -58,25 +58,25 @@ class Point:
 
     @classmethod
     def of(cls, recipe: str | None = None, **given: Any) -> "Point":
-        """Return the point of a recipe and settings on the built-in data; errors as of `qcloop train`."""
+        """Return a point on the built-in data, by recipe and settings. Raises what `qcloop train` reports."""
         settings = resolve(recipe, given)
         profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
         return cls(replace(settings, states=profile.states, reading=profile.reading), profile)
 
     def check(self, config: ArrayConfig | None = None) -> None:
-        """Raise what a run would raise at its start.
+        """Raise the error that a run would raise at its start, if any.
 
         Parameters
         ----------
         config : ArrayConfig, optional
-            Shape of the board that is to run it; that of the settings if left out.
+            Shape of the array of the board that is to run the point. If left out, the settings decide.
 
         Raises
         ------
         DataError
             If the data cannot be loaded.
         ConfigError
-            If settings, device, data and array do not fit one another.
+            If settings, device, data and array do not fit together.
         """
         settings = self.settings
         check_run(settings, self.profile, self.source.load())
@@ -90,7 +90,7 @@ class Point:
         Network(settings, LayeredCrossbar(settings, array))
 
     def description(self) -> dict[str, Any]:
-        """Return all that decides the outcome, as plain values."""
+        """Return everything that decides the outcome, as plain values."""
         return {
             "qcloop": __version__,
             "data_sha256": self.source.load().sha256,
@@ -99,18 +99,18 @@ class Point:
         }
 
     def path(self, folder: Path) -> Path:
-        """Return the file of the point's outcome in a folder; its name is a digest of the description."""
+        """Return the file for the point's outcome in a folder. Its name is a digest of the description."""
         text = json.dumps(self.description(), sort_keys=True)
         return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a point came to."""
+    """The result of a point."""
 
     history: tuple[EpochMetrics, ...]
     cost: Cost
-    #: Seconds that the run took, and who ran it: the only figures that differ from time to time.
+    #: How many seconds the run took, and which worker ran it. Only these two differ when a point is repeated.
     seconds: float | None = field(default=None, compare=False)
     worker: str | None = field(default=None, compare=False)
 
@@ -121,12 +121,12 @@ class Outcome:
 
     @property
     def best(self) -> EpochMetrics:
-        """The epoch of the best test accuracy, the first of them."""
+        """The epoch with the best test accuracy; of several, the first."""
         return max(self.history, key=lambda row: row.test_accuracy)
 
     @classmethod
     def load(cls, path: Path) -> "Outcome":
-        """Read the outcome in a file; raises RunError if it is damaged."""
+        """Read the outcome in a file. Raises RunError if the file is damaged."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             history = tuple(EpochMetrics(**row) for row in values["history"])
@@ -139,7 +139,7 @@ class Outcome:
             ) from error
 
     def save(self, point: Point, path: Path) -> None:
-        """Write the outcome of a point as a whole; raises RunError if that cannot be done."""
+        """Write the outcome of a point, as a whole. Raises RunError if the file cannot be written."""
         try:
             write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n")
         except OSError as error:
@@ -149,7 +149,7 @@ class Outcome:
 def compute(
     point: Point, worker: str | None = None, make_array: Callable[[RunSettings], Array] = golden_array
 ) -> Outcome:
-    """Run a point; nothing is written."""
+    """Run a point and return its outcome. Nothing is written."""
     start = perf_counter()
     trainer = Trainer(point.settings, point.profile, point.source.load(), make_array(point.settings))
     trainer.initialise()
@@ -160,7 +160,7 @@ def compute(
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder if it is not there; raises RunError if that cannot be done."""
+    """Make a folder unless it is there. Raises RunError if it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The results of a sweep as one Parquet file: a row a point, with all its settings and what it came to."""
+"""The results of a sweep as one Parquet file. Each point has a row with its settings and its outcome."""
 
 import io
 import json
@@ -29,7 +29,7 @@ _ABOUT, _FILE = b"qcloop", b"qcloop_sweep_file"
 def write_results(
     path: Path, plan: Plan, outcomes: Mapping[Point, Outcome], failures: Mapping[Entry, str]
 ) -> None:
-    """Write the results so far as a whole; raises RunError if that cannot be done."""
+    """Write the results so far, as a whole. Raises RunError if the file cannot be written."""
     import pyarrow
     from pyarrow import parquet
 
@@ -108,7 +108,7 @@ def _row(
 
 
 def read_results(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
-    """Return rows, metadata and sweep file of results; raises RunError if they are not those of a sweep."""
+    """Return rows, metadata and sweep file. Raises RunError if these are not the results of a sweep."""
     import pyarrow
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""A sweep in its folder: what is finished is found, the rest is run, and all of it kept as it comes."""
+"""A sweep in its folder: finished points are found there, the others are run, and each result is kept."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,19 +12,19 @@ from qcloop.sweep.points import Outcome, Point, make_folder
 from qcloop.sweep.results import RESULTS, write_results
 from qcloop.sweep.workers import Failure, Result, Worker
 
-#: Seconds between two writes of the table, and the most of the time that goes into them.
+#: Fewest seconds between two writes of the table, and the largest share of the time that writing may take.
 _PAUSE, _SHARE = 5.0, 0.05
 
 
 class Sweep:
-    """The points of a plan and what they came to, in a folder that is locked against a second process.
+    """The points of a plan and their outcomes, in a folder that is locked against a second process.
 
     ==================== =================================================================================
     ``points/``          a file for each finished point, named by a digest of all that decides it
-    ``results.parquet``  a row a point, made from those files; replaced as a whole every few seconds
+    ``results.parquet``  one row for each point, made from those files; replaced every few seconds
     ==================== =================================================================================
 
-    Raises RunError if the folder cannot be used, or a file in it is damaged.
+    Raises RunError if the folder cannot be used, or if a file in it is damaged.
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
@@ -52,14 +52,14 @@ class Sweep:
 
     def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | BaseException | None) -> None:
         try:
-            self._find()  # an interruption may have come between a file and its notice
+            self._find()  # an interruption may have come after a file was written, before it was noted
             self.write()
         finally:
             self._lock.release()
 
     @property
     def waiting(self) -> list[Point]:
-        """The points that are neither finished nor known to fail, in the order of the plan."""
+        """The points that are to be run: neither finished nor known to fail, in the order of the plan."""
         return [
             point
             for point, entries in self._entries.items()
@@ -72,15 +72,15 @@ class Sweep:
         return sum(entry.point in self.outcomes for entry in self.plan.entries)
 
     def label(self, point: Point) -> str:
-        """Return what a person calls a point."""
+        """Return the name of a point for people."""
         return self._entries[point][0].label
 
     def refuse(self, point: Point, error: str) -> None:
-        """Know why a point failed or cannot run."""
+        """Note why a point failed or cannot run."""
         self.failures.update(dict.fromkeys(self._entries[point], error))
 
     def run(self, results: Iterable[tuple[Point, Result]], done: Callable[[Point, Result], None]) -> None:
-        """Keep results as they come; ``done`` is told of each."""
+        """Keep each result when it comes, and tell ``done`` of it."""
         for point, result in results:
             if isinstance(result, Failure):
                 self.refuse(point, result.error)
@@ -100,7 +100,9 @@ class Sweep:
 
 
 def open_boards(sweep: Sweep) -> list[Worker]:
-    """Return a worker for each port of a sweep, its board open; points that do not fit a board are refused.
+    """Return a worker for each port of a sweep, with its board open.
+
+    Points that do not fit one of the boards are refused.
 
     Raises
     ------

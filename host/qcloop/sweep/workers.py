@@ -1,4 +1,4 @@
-"""Worker processes that take one point after the other, on the golden model or a board of their own."""
+"""Worker processes. Each runs one point after another, on the golden model or on a board of its own."""
 
 import os
 import signal
@@ -22,9 +22,9 @@ from qcloop.errors import LinkError, QcloopError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.sweep.points import Outcome, Point, compute
 
-#: A point that loses its worker so often has failed.
+#: A point has failed if its workers died so many times.
 MOST_LOSSES = 2
-#: One core a worker: what would start threads of its own is told not to.
+#: Each worker uses one core: these variables keep libraries from starting threads of their own.
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -32,7 +32,7 @@ _ONE_THREAD = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a point has no outcome, in a line."""
+    """One line on why a point has no outcome."""
 
     error: str
 
@@ -41,7 +41,10 @@ Result = Outcome | Failure
 
 
 def run_safely(run: Callable[[], Outcome]) -> Result:
-    """Return what a run came to, or why it failed; a LinkError is raised: it is not the point's fault."""
+    """Return the outcome of a run, or why it failed.
+
+    A LinkError is raised, because it is a fault of the board and not of the point.
+    """
     try:
         return run()
     except LinkError:
@@ -49,9 +52,9 @@ def run_safely(run: Callable[[], Outcome]) -> Result:
     except QcloopError as error:
         return Failure(str(error))
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())
-        return Failure(f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})")
+        return Failure(f"{type(error).__name__}: {text} ({Path(frame.filename).name}, line {frame.lineno})")
 
 
 # -- in the worker's process ----------------------------------------------------------------------
@@ -60,12 +63,12 @@ _board: OpenedArray | None = None
 
 
 def _begin(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after its parent, however that ended."""
+    """End this process soon after its parent has ended, in whatever way."""
     while os.getppid() == parent:
         sleep(0.5)
     os._exit(1)
@@ -95,10 +98,10 @@ def _run(point: Point, port: str | None, baud: int) -> Result:
         return run_safely(lambda: compute(point, f"{socket.gethostname()}, process {os.getpid()}"))
     try:
         board = _open_board(port, baud)
-        board.restart()  # pulses of the first writes depend on what the cells held before
+        board.restart()  # counts of the first writes' pulses depend on what the cells held before
         return run_safely(lambda: compute(point, port, lambda _: board))
     except LinkError:
-        _close_board()  # it is opened anew for the next point
+        _close_board()  # it is opened again for the next point
         raise
 
 
@@ -106,15 +109,15 @@ def _run(point: Point, port: str | None, baud: int) -> Result:
 
 
 class Worker:
-    """A process of its own that runs one point at a time.
+    """A process that runs one point at a time.
 
-    One process to an executor, so that one that dies takes only its own point with it, and it is known whose
-    fault it was.
+    Each worker is an executor with a single process. If that process dies, no other point is lost, and it is
+    known which point it ran.
 
     Parameters
     ----------
     port : str, optional
-        Use the board on it, as ``--port`` of `qcloop train`; the golden model if left out.
+        Port of the board to use, as for ``--port`` of `qcloop train`. If left out, the golden model is used.
     """
 
     def __init__(self, port: str | None = None, baud: int = BAUD) -> None:
@@ -128,11 +131,11 @@ class Worker:
         )
 
     def submit(self, point: Point) -> "Future[Result]":
-        """Run a point."""
+        """Begin to run a point, and return the future of its result."""
         return self._submit(_run, point, self.port, self._baud)
 
     def shape(self) -> "Future[ArrayConfig]":
-        """Open the board, if it is not open, and ask for its shape."""
+        """Open the board, unless it is open, and return the future of its array's shape."""
         return self._submit(_shape, self.port, self._baud)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
@@ -141,13 +144,13 @@ class Worker:
         return future
 
     def restart(self) -> None:
-        """Go on in a new process."""
+        """End the process and start a new one."""
         self.kill()
         self._start()
 
     def kill(self) -> None:
         """End the process at once."""
-        # The executor's own thread stumbles over a task that it has not yet taken from its list.
+        # Wait until the executor's thread has taken the last task: it would fail on one that is still listed.
         while not (self._last is None or self._last.running() or self._last.done()):
             sleep(0.001)
         self._executor.shutdown(wait=True, kill_workers=True)
@@ -163,17 +166,17 @@ class Worker:
 def run_on(
     workers: Sequence[Worker], points: Sequence[Point], say: Callable[[str], None] = lambda _: None
 ) -> Generator[tuple[Point, Result], None, None]:
-    """Run points on workers, and give each result as it comes.
+    """Run points on workers, and yield each result as it comes.
 
     A point whose worker dies, or loses its board, is tried once more. A worker whose board does not come
-    back is not used any more; when none is left the iteration ends early. The workers are closed at the end.
+    back is not used any more. If none is left, the iteration ends early. The workers are closed at the end.
 
     Parameters
     ----------
     points : sequence of Point
-        None twice.
+        No point twice.
     say : callable
-        Told of workers that died.
+        Is told of workers that died and of boards that were lost.
     """
     try:
         yield from _run_on(workers, points, say)
@@ -194,7 +197,7 @@ def _run_on(
         while idle and todo:
             worker, point = idle.popleft(), todo.popleft()
             flying[worker.submit(point)] = worker, point
-        yield from results  # while the workers have work again
+        yield from results  # the workers have work again meanwhile
         if not flying:
             return
         results = []
@@ -223,7 +226,7 @@ def _reason(worker: Worker, error: Exception) -> str:
 
 
 def _revive(worker: Worker, error: Exception, say: Callable[[str], None]) -> bool:
-    """Make a worker fit for the next point; False if its board does not come back."""
+    """Prepare a worker for its next point. Return False if its board does not come back."""
     if not isinstance(error, LinkError):
         worker.restart()
     if worker.port is None:
