@@ -2,12 +2,12 @@ import pytest
 from amaranth import Cat, Module, Signal
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
-from formal_tools import Opened, altered, assert_counted, assume_stable
+from formal_tools import Opened, assert_counted, assume_stable, mutant
 
-import qcloop_hdl.array.programmer
 from qcloop.array import ArrayConfig, Policy
 from qcloop.contract.operations import Counter
-from qcloop_hdl.array.programmer import _State
+from qcloop_hdl.array import programmer, programming_events, verdict
+from qcloop_hdl.array.programmer import Programmer, State
 from qcloop_hdl.config import EngineConfig, MemoryKind
 
 CONFIGS = {
@@ -17,13 +17,10 @@ CONFIGS = {
 
 
 class ProgrammerProof(wiring.Component):
-    """A programmer with a memory of any kind, and what holds of every attempt.
+    """A programmer with cells and draws of any kind, and what holds of every attempt."""
 
-    ``changes`` are made in its source.
-    """
-
-    def __init__(self, changes=None, *, kind=MemoryKind.BLOCK):
-        self.dut = altered(qcloop_hdl.array.programmer, changes).Programmer(CONFIGS[kind])
+    def __init__(self, *, kind=MemoryKind.BLOCK, programmer=Programmer):
+        self.dut = programmer(CONFIGS[kind])
         super().__init__(self._inputs())
 
     def _inputs(self):
@@ -59,19 +56,19 @@ class ProgrammerProof(wiring.Component):
             m.d.sync += attempts.eq(0)
         with m.Elif(sampled):
             m.d.sync += attempts.eq(attempts + 1)
-        m.d.sync += started.eq(sampled | (started & ~self._is(_State.WRITE)))
+        m.d.sync += started.eq(sampled | (started & ~self._is(State.WRITE)))
         m.d.comb += [
-            Assert(~z.ready | self._is(_State.SAMPLE)),
-            Assert(started == self._is(_State.SPREAD, _State.MEAN, _State.WRITE)),
+            Assert(~z.ready | self._is(State.SAMPLE)),
+            Assert(started == self._is(State.SPREAD, State.MEAN, State.WRITE)),
             Assert(~dut.write | started),
         ]
-        number, attempt = Signal(9), self.inside["attempt"]
-        m.d.comb += number.eq(attempts + self._is(_State.SAMPLE))
+        number, attempt = Signal(9), self.inside.inside("verdict").component.attempt
+        m.d.comb += number.eq(attempts + self._is(State.SAMPLE))
         with m.If(dut.busy & (self.settings.policy == Policy.VERIFY.value)):
             m.d.comb += Assert(number == attempt)
             m.d.comb += Assert((number >= 1) & (number <= self.settings.tries))
         with m.Elif(dut.busy):
-            m.d.comb += [Assert(number == 1), Assert(~self._is(_State.READ_BACK, _State.AWAIT, _State.JUDGE))]
+            m.d.comb += [Assert(number == 1), Assert(~self._is(State.READ_BACK, State.AWAIT, State.JUDGE))]
         m.d.comb += Cover(dut.write & (attempts == 2))
 
     def _cells(self, m):
@@ -81,7 +78,7 @@ class ProgrammerProof(wiring.Component):
         # The memory is not read between the clock in which it is decided and the one of the write.
         before = Signal.like(self.cell.as_value())
         m.d.sync += before.eq(self.cell)
-        with m.If(self._is(_State.WRITE)):
+        with m.If(self._is(State.WRITE)):
             m.d.comb += Assume(self.cell.as_value() == before)
         with m.If(request.valid & request.ready):
             m.d.sync += asked.eq(request.payload)
@@ -94,7 +91,7 @@ class ProgrammerProof(wiring.Component):
             Assert(dut.busy | ~(dut.read | dut.write)),
             Assert(~dut.write | asked.fresh | (self.cell.level < self.settings.states)),
         ]
-        m.d.comb += Cover(self._is(_State.WRITE) & ~dut.write)
+        m.d.comb += Cover(self._is(State.WRITE) & ~dut.write)
 
     def _events(self, m):
         assert_counted(m, self.dut.event, self.dut.config.registered)
@@ -111,30 +108,42 @@ def test_retries_stuck_cells_and_failures_are_reached(kind, depth, sby):
     assert sby(ProgrammerProof(kind=kind), mode="cover", depth=depth) == "PASS"
 
 
+def with_fault(monkeypatch, module, old, new):
+    """Return a Programmer with a fault in a component of it, or in itself."""
+    faulty = mutant(module, {old: new})
+    if module is programmer:
+        return faulty.Programmer
+    name = {verdict: "Verdict", programming_events: "ProgrammingEvents"}[module]
+    monkeypatch.setattr(programmer, name, getattr(faulty, name))
+    return Programmer
+
+
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("module", "old", "new"),
     [
         # Stuck cells are written.
-        ("(state == _State.WRITE) & ~kept", "(state == _State.WRITE)"),
+        (programmer, "(state == State.WRITE) & ~kept", "(state == State.WRITE)"),
         # A sample is taken in another state too.
-        ("(state == _State.SAMPLE) & settled", "(state != _State.IDLE) & settled"),
-        # Two events in a row in one half of the tally.
-        ("event.index.eq(Counter.SET)", "event.index.eq(Counter.RESET)"),
+        (programmer, "(state == State.SAMPLE) & settled", "(state != State.IDLE) & settled"),
+        # Two events in a row in one half of the counters' memory.
+        (programming_events, "event.index.eq(Counter.SET)", "event.index.eq(Counter.RESET)"),
         # The cell is read back in the clock in which it is written.
-        ("| (state == _State.READ_BACK))", "| (state == _State.WRITE))"),
+        (programmer, "| (state == State.READ_BACK))", "| (state == State.WRITE))"),
     ],
 )
 @pytest.mark.parametrize("kind", MemoryKind)
-def test_an_altered_programmer_fails(kind, old, new, sby):
-    assert sby(ProgrammerProof({old: new}, kind=kind), mode="bmc", depth=12) == "FAIL"
+def test_a_programmer_with_a_fault_fails(kind, module, old, new, monkeypatch, sby):
+    faulty = with_fault(monkeypatch, module, old, new)
+    assert sby(ProgrammerProof(kind=kind, programmer=faulty), mode="bmc", depth=12) == "FAIL"
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("module", "old", "new"),
     [
         # One try too many.
-        ("last.eq(attempt == self.settings.tries)", "last.eq(attempt == self.settings.tries + 1)"),
+        (verdict, "last.eq(self.attempt == self.tries)", "last.eq(self.attempt == self.tries + 1)"),
     ],
 )
-def test_an_altered_programmer_is_not_proved(old, new, sby):
-    assert sby(ProgrammerProof({old: new}), depth=6) == "UNKNOWN"
+def test_a_programmer_with_a_fault_is_not_proved(module, old, new, monkeypatch, sby):
+    faulty = with_fault(monkeypatch, module, old, new)
+    assert sby(ProgrammerProof(programmer=faulty), depth=6) == "UNKNOWN"

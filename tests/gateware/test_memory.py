@@ -17,7 +17,7 @@ from qcloop_hdl.tools.synthesis import find_tool
 FULL = (1 << CELL_BITS) - 1
 
 
-#: Lanes, words of a plane, planes: words that are a power of two and that are not, in one block and in several.
+#: Lanes, words of a plane, planes: powers of two and other numbers, in one block and in several.
 IN_BLOCK_RAM = [(1, 2, 1), (3, 100, 1), (8, 1024, 1), (1, 2, 2), (3, 100, 2), (2, 64, 3)]
 IN_SPRAM = [(4, 1 << 14, 1), (2, 20_000, 1), (1, 1000, 1), (2, 1 << 14, 2), (2, 10_000, 3)]
 

@@ -4,17 +4,19 @@ from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CODE_BITS, LEVEL_BITS, MAX_STATES, SPREAD_BITS
+from qcloop.contract.formats import CODE_BITS, LEVEL_BITS
 from qcloop.contract.generator import Z_BITS
-from qcloop.contract.operations import Counter
 from qcloop.contract.types import Policy
-from qcloop_hdl.array.counters import AMOUNT_BITS, Event
+from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.draw import DrawRequest, DrawResult
+from qcloop_hdl.array.level_table import LevelTable, TableEntry
+from qcloop_hdl.array.programming_events import ProgrammingEvents
+from qcloop_hdl.array.verdict import Verdict
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.registers import read_register
+
+__all__ = ["Cell", "Programmer", "ProgrammerSettings", "State", "TableEntry", "cell_request"]
 
 
 class ProgrammerSettings(data.Struct):
@@ -25,13 +27,6 @@ class ProgrammerSettings(data.Struct):
     states: LEVEL_BITS + 1
     tolerance: CODE_BITS
     tries: 8
-
-
-class TableEntry(data.Struct):
-    """Mean code and spread of a level."""
-
-    mean: CODE_BITS
-    spread: SPREAD_BITS
 
 
 class Cell(data.Struct):
@@ -54,14 +49,24 @@ def cell_request(config: EngineConfig) -> data.StructLayout:
     )
 
 
-class _State(enum.Enum, shape=3):
+class State(enum.Enum, shape=3):
+    """What a programmer does in a clock."""
+
+    #: It waits for a request.
     IDLE = 0
+    #: It reads the cell, and waits for a sample.
     SAMPLE = 1
+    #: The draw gets the spread; the attempt is counted.
     SPREAD = 2
+    #: The draw gets the mean; SET pulses are counted.
     MEAN = 3
+    #: The cell is written, unless it is stuck; RESET pulses are counted.
     WRITE = 4
+    #: VERIFY reads the cell,
     READ_BACK = 5
+    #: waits for it,
     AWAIT = 6
+    #: and compares it with the mean.
     JUDGE = 7
 
 
@@ -123,15 +128,16 @@ class Programmer(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        state = Signal(_State)
-        level, fresh = Signal(LEVEL_BITS), Signal()
-        taken = Signal()
+        m.submodules.table = table = LevelTable(registered=self.config.registered)
+        m.submodules.verdict = verdict = Verdict()
+        m.submodules.events = events = ProgrammingEvents()
+        state = Signal(State)
+        level = Signal(LEVEL_BITS)
+        fresh = Signal()
+        taken, verify = Signal(), self.settings.policy == Policy.VERIFY.value
         m.d.comb += [
-            self.busy.eq(state != _State.IDLE),
-            self.request.ready.eq(
-                (state == _State.IDLE)
-                | (state == _State.WRITE) & (self.settings.policy != Policy.VERIFY.value)
-            ),
+            self.busy.eq(state != State.IDLE),
+            self.request.ready.eq((state == State.IDLE) | (state == State.WRITE) & ~verify),
             taken.eq(self.request.valid & self.request.ready),
         ]
         with m.If(taken):
@@ -141,142 +147,87 @@ class Programmer(Configured):
                 level.eq(self.request.payload.level),
                 fresh.eq(self.request.payload.fresh),
             ]
-        entry = self._table(m, taken)
-        retry, failed = self._judge(m, state, taken, entry.mean)
-        self._sequence(m, state, taken, retry, self._settled(m, state))
-        m.d.comb += [
-            self.draw.z.eq(self.z.payload),
-            self.draw.spread.eq(entry.spread),
-            self.draw.base.eq(entry.mean),
-        ]
+        self._sequence(m, state, taken, verify, verdict.retry)
 
-        stuck, kept, unknown = Signal(), Signal(), Signal()
-        m.d.sync += kept.eq(stuck & ~fresh)  # in MEAN, for WRITE
+        stuck = Signal()
+        kept = Signal()  # the cell is not written: found in MEAN, for WRITE
+        m.d.sync += kept.eq(stuck & ~fresh)
         m.d.comb += [
             stuck.eq(self.cell.level >= self.settings.states),
-            unknown.eq(fresh | stuck),
-            self.read.eq((state == _State.SAMPLE) | (state == _State.READ_BACK)),
-            self.write.eq((state == _State.WRITE) & ~kept),
+            self.read.eq((state == State.SAMPLE) | (state == State.READ_BACK)),
+            self.write.eq((state == State.WRITE) & ~kept),
             self.written.level.eq(level),
             self.written.code.eq(self.drawn.code),
         ]
-        self._count(m, state, level, unknown, retry, failed)
+        self._draw(m, table, taken)
+        self._judge(m, verdict, state, taken, table.entry.mean)
+        self._count(m, events, state, verdict)
+        m.d.comb += [events.level.eq(level), events.unknown.eq(fresh | stuck)]
         return m
 
-    def _table(self, m: Module, taken: Any) -> Any:
-        m.submodules.table = table = Memory(shape=TableEntry, depth=MAX_STATES, init=[])
-        read, write = table.read_port(domain="comb"), table.write_port()
-        # With this register the read port becomes the synchronous one of a block RAM.
-        entry = read_register(TableEntry)
-        m.d.comb += [
-            write.addr.eq(self.table_level),
-            write.data.eq(self.table_entry),
-            write.en.eq(self.table_write),
-            read.addr.eq(self.request.payload.level),
-        ]
-        # Never both: said here so that synthesis builds nothing for a collision.
-        with m.If(taken & ~self.table_write):
-            m.d.sync += entry.eq(read.data)
-        if not self.config.registered:
-            return entry
-        later = Signal(TableEntry, reset_less=True)
-        m.d.sync += later.eq(entry)  # nobody asks in the clock after `taken`
-        return later
+    def _sequence(self, m: Module, state: Any, taken: Any, verify: Any, retry: Any) -> None:
+        settled = self._settled(m, state)
+        m.d.comb += self.z.ready.eq((state == State.SAMPLE) & settled)
+        with m.Switch(state):
+            with m.Case(State.SAMPLE), m.If(self.z.valid & self.z.ready):
+                m.d.sync += state.eq(State.SPREAD)
+            with m.Case(State.SPREAD):
+                m.d.sync += state.eq(State.MEAN)
+            with m.Case(State.MEAN):
+                m.d.sync += state.eq(State.WRITE)
+            with m.Case(State.WRITE):
+                m.d.sync += state.eq(Mux(verify, State.READ_BACK, State.IDLE))
+            with m.Case(State.READ_BACK):
+                m.d.sync += state.eq(State.AWAIT)
+            with m.Case(State.AWAIT), m.If(settled):
+                m.d.sync += state.eq(State.JUDGE)
+            with m.Case(State.JUDGE):
+                m.d.sync += state.eq(Mux(retry, State.SAMPLE, State.IDLE))
+        with m.If(taken):
+            m.d.sync += state.eq(State.SAMPLE)
 
     def _settled(self, m: Module, state: Any) -> Any:
         """Return whether the cell that is read has passed the registers around the memory, if any."""
         if not self.config.registered:
             return Const(1)
         waited = Signal(2)
-        waits = (state == _State.SAMPLE) | (state == _State.AWAIT)
+        waits = (state == State.SAMPLE) | (state == State.AWAIT)
         m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
         return waited.all()
 
-    def _sequence(self, m: Module, state: Any, taken: Any, retry: Any, settled: Any) -> None:
-        with m.Switch(state):
-            with m.Case(_State.SAMPLE), m.If(self.z.valid & self.z.ready):
-                m.d.sync += state.eq(_State.SPREAD)
-            with m.Case(_State.SPREAD):
-                m.d.sync += state.eq(_State.MEAN)
-            with m.Case(_State.MEAN):
-                m.d.sync += state.eq(_State.WRITE)
-            with m.Case(_State.WRITE):
-                m.d.sync += state.eq(_State.IDLE)
-                with m.If(self.settings.policy == Policy.VERIFY.value):
-                    m.d.sync += state.eq(_State.READ_BACK)
-            with m.Case(_State.READ_BACK):
-                m.d.sync += state.eq(_State.AWAIT)
-            with m.Case(_State.AWAIT), m.If(settled):
-                m.d.sync += state.eq(_State.JUDGE)
-            with m.Case(_State.JUDGE):
-                m.d.sync += state.eq(Mux(retry, _State.SAMPLE, _State.IDLE))
-        with m.If(taken):
-            m.d.sync += state.eq(_State.SAMPLE)
-        m.d.comb += self.z.ready.eq((state == _State.SAMPLE) & settled)
-
-    def _judge(self, m: Module, state: Any, taken: Any, mean: Any) -> tuple[Signal, Signal]:
-        """Return whether VERIFY tries again, and whether it gives up; both are low outside JUDGE."""
-        attempt = Signal(8)
-        deviation = Signal(signed(CODE_BITS + 1))
-        negative, rest = deviation[-1], Signal(CODE_BITS + 2)
-        far, last, retry, failed = Signal(), Signal(), Signal(), Signal()
+    def _draw(self, m: Module, table: LevelTable, taken: Any) -> None:
         m.d.comb += [
-            deviation.eq(mean - self.cell.code),
-            # tolerance - size, as tolerance + ~size + 1: its highest bit is the carry, and the lowest bits of
-            # both operands make the 1. A negative deviation's bits are ~(size - 1): no 1 is added.
-            rest.eq(
-                Cat(~negative, self.settings.tolerance)
-                + Cat(~negative, deviation[:CODE_BITS] ^ (~negative).replicate(CODE_BITS))
-            ),
-            far.eq((state == _State.JUDGE) & ~rest[-1]),
-            last.eq(attempt == self.settings.tries),
-            retry.eq(far & ~last),
-            failed.eq(far & last),
+            table.write.eq(self.table_write),
+            table.write_level.eq(self.table_level),
+            table.write_entry.eq(self.table_entry),
+            table.read.eq(taken),
+            table.read_level.eq(self.request.payload.level),
+            self.draw.z.eq(self.z.payload),
+            self.draw.spread.eq(table.entry.spread),
+            self.draw.base.eq(table.entry.mean),
         ]
-        with m.If(retry):
-            m.d.sync += attempt.eq(attempt + 1)
-        with m.If(taken):
-            m.d.sync += attempt.eq(1)
-        return retry, failed
 
-    def _count(self, m: Module, state: Any, level: Any, unknown: Any, retry: Any, failed: Any) -> None:
-        """Send an event in each state; what WRITE clips and JUDGE gives up comes a clock late."""
-        clipped, given_up = Signal(), Signal()
-        whole, whole_set = Signal(), Signal()  # a whole SET and RESET sequence
-        minuend = Signal(LEVEL_BITS + 1)
-        subtrahend = Signal(LEVEL_BITS)
-        steps = Signal(signed(LEVEL_BITS + 2))
-        m.d.comb += steps.eq(minuend - subtrahend)
-        pulses = Mux(steps < 0, 0, steps[:AMOUNT_BITS])
-
-        event = self.event
-        m.d.sync += [clipped.eq((state == _State.WRITE) & self.drawn.clipped), given_up.eq(failed)]
+    def _judge(self, m: Module, verdict: Verdict, state: Any, taken: Any, mean: Any) -> None:
         m.d.comb += [
-            event.enable.eq(clipped | given_up),
-            event.index.eq(Mux(given_up, Counter.UNVERIFIED, Counter.CLIPPED)),
-            event.amount.eq(1),
+            verdict.start.eq(taken),
+            verdict.judge.eq(state == State.JUDGE),
+            verdict.code.eq(self.cell.code),
+            verdict.mean.eq(mean),
+            verdict.tolerance.eq(self.settings.tolerance),
+            verdict.tries.eq(self.settings.tries),
         ]
-        with m.Switch(state):
-            with m.Case(_State.SPREAD):
-                m.d.comb += [event.enable.eq(1), event.index.eq(level)]
-            with m.Case(_State.MEAN):
-                m.d.comb += [
-                    minuend.eq(level),
-                    subtrahend.eq(self.cell.level),
-                    whole_set.eq(unknown | ((self.settings.policy != Policy.DIRECT.value) & (steps >= 0))),
-                    event.enable.eq(1),
-                    event.index.eq(Counter.SET),
-                    event.amount.eq(Mux(whole_set, 1, pulses)),
-                ]
-                m.d.sync += whole.eq(whole_set)
-            with m.Case(_State.WRITE):
-                m.d.comb += [
-                    minuend.eq(Mux(whole, self.settings.states, self.cell.level)),
-                    subtrahend.eq(level),
-                    event.enable.eq(1),
-                    event.index.eq(Counter.RESET),
-                    # A rewrite of the same level costs one.
-                    event.amount.eq(pulses | (steps == 0)),
-                ]
-            with m.Case(_State.JUDGE):
-                m.d.comb += [event.enable.eq(retry), event.index.eq(Counter.RETRIES)]
+
+    def _count(self, m: Module, events: ProgrammingEvents, state: Any, verdict: Verdict) -> None:
+        m.d.comb += [
+            events.attempt.eq(state == State.SPREAD),
+            events.set.eq(state == State.MEAN),
+            events.reset.eq(state == State.WRITE),
+            events.judge.eq(state == State.JUDGE),
+            events.old_level.eq(self.cell.level),
+            events.policy.eq(self.settings.policy),
+            events.states.eq(self.settings.states),
+            events.clipped.eq(self.drawn.clipped),
+            events.retry.eq(verdict.retry),
+            events.failed.eq(verdict.failed),
+            self.event.eq(events.event),
+        ]
