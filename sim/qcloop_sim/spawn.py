@@ -11,8 +11,9 @@ from qcloop_hdl.config import SIZES
 #: Seconds a board may take to come up; the first of its kind is compiled before.
 _START = 180.0
 _STOP = 5.0
-#: Begins what a board says before the port to open, for the user to read.
-REMARK = "# "
+#: What a board says on its standard output before the port to open: a line for a user who sits and waits
+#: begins with REMARK, one that every user must see with WARNING.
+REMARK, WARNING = "# ", "! "
 
 
 class SpawnedBoard:
@@ -49,12 +50,14 @@ class SpawnedBoard:
             raise LinkError(f"the virtual board did not come up: {message.strip() or 'it said nothing'}")
 
     def _come_up(self) -> str:
-        """Return the port, or nothing if the board ends before; who sits and waits is told for what."""
+        """Return the port, or nothing if the board ends before; pass on what it says until then."""
         for line in self._output:
-            if not line.startswith(REMARK):
+            if line.startswith(WARNING):
+                _tell(f"qcloop: warning: {line.removeprefix(WARNING)}")
+            elif not line.startswith(REMARK):
                 return line.strip()
-            if sys.stderr.isatty():
-                print(line.removeprefix(REMARK), end="", file=sys.stderr, flush=True)
+            elif sys.stderr.isatty():
+                _tell(line.removeprefix(REMARK))
         return ""
 
     def close(self) -> None:
@@ -67,3 +70,7 @@ class SpawnedBoard:
             self._process.wait()
         self._output.close()
         cast(IO[str], self._process.stderr).close()
+
+
+def _tell(line: str) -> None:
+    print(line, end="", file=sys.stderr, flush=True)

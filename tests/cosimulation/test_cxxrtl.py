@@ -1,8 +1,8 @@
-"""Compiling a component: the cache, and what is said when something is missing."""
+"""Compiling a component: the cache, what is said when something is missing, and the rewritten simulation."""
 
 import shutil
 from ctypes import c_uint64
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -16,8 +16,9 @@ from amaranth.lib.wiring import In, Out
 from qcloop_hdl.board import ByteBoard
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.link import LinkConfig
-from qcloop_sim import activity, cxxrtl, gate
-from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, build
+from qcloop_sim import cxxrtl, rewriting
+from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, UnknownYosysWarning, build
+from qcloop_sim.rewriting import UnknownTextError, activity, grouping, reading, rewritten, writing
 
 DRIVER = Path(__file__).with_name("doubler.cpp")
 
@@ -73,7 +74,8 @@ class Machine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=8, depth=16, init=range(16))
-        put, now, later = (
+        put, also, now, after = (
+            memory.write_port(),
             memory.write_port(),
             memory.read_port(domain="comb"),
             memory.read_port(),
@@ -86,10 +88,14 @@ class Machine(wiring.Component):
             put.data.eq(self.a + self.near),
             put.en.eq(self.write & ~self.parity),
             now.addr.eq(count),
-            later.addr.eq(self.b[4:]),
-            later.en.eq(self.step | self.a[0]),
+            # The second port wins where both write.
+            also.addr.eq(put.addr),
+            also.data.eq(self.b),
+            also.en.eq(self.b[7]),
+            after.addr.eq(self.b[4:]),
+            after.en.eq(self.step | self.a[0]),
             self.near.eq(now.data),
-            self.far.eq(later.data),
+            self.far.eq(after.data),
             self.parity.eq(self.total.xor()),
             low.eq(count + self.b[:4]),
             middle.eq(low ^ self.total[:4]),
@@ -105,30 +111,30 @@ class Machine(wiring.Component):
 
 RUNNING = """
 using namespace qcloop;
-static Design design;
 
-static void set(std::uint64_t word) {
+static void set(Design &design, std::uint64_t word) {
     design.p_a.set(std::uint8_t(word));
     design.p_b.set(std::uint8_t(word >> 8));
     design.p_write.set(bool(word >> 16 & 1));
     design.p_step.set(bool(word >> 17 & 1));
 }
 
-QCLOOP_API std::uint64_t run(const std::uint64_t *words, unsigned count) {
+QCLOOP_API void run(const std::uint64_t *words, unsigned count, std::uint64_t *trace) {
+    Design design;
     std::uint64_t seen = 0;
     auto look = [&](std::uint32_t value) { seen = (seen ^ value) * 0x100000001b3u; };
     for (unsigned k = 0; k < count; k++) {
         // Inputs stay for some clocks; now and then others are there before the edge, which touch no memory.
         if (words[k] >> 18 & 1)
-            set(words[k] >> 32 & ~0x30001ull), settle(design);
+            set(design, words[k] >> 32 & ~0x30001ull), settle(design);
         if (words[k] >> 19 & 1)
-            set(words[k]);
+            set(design, words[k]);
         settle(design);
         look(get(design.p_total)), look(get(design.p_word)), look(get(design.p_near));
         look(get(design.p_far)), look(get(design.p_parity));
+        trace[k] = seen;
         advance(design);
     }
-    return seen;
 }
 """
 
@@ -255,24 +261,20 @@ def test_registers_take_and_keep_their_values(tmp_path):
         assert library.step(on, x) == w << 16 | y << 8 | z
 
 
+# -- the rewritten simulation -------------------------------------------------------------------------
+
+
+def generated(component):
+    """Return the C++ that CXXRTL writes for a component."""
+    return cxxrtl._convert(rtlil.convert(component, name="top"), cxxrtl._yosys_package(), False)
+
+
 def test_all_that_is_calm_waits_for_a_change():
-    text = cxxrtl._convert(rtlil.convert(Held()), cxxrtl._yosys_package(), False)
-    calm = gate.gated(text, lambda name: 0.001)
-    assert gate._STORE.search(text) and not gate._STORE.search(calm)
+    text = generated(Held())
+    calm = rewritten(text, lambda name: 0.001)
+    assert writing._ASSIGNMENT.search(text) and not writing._ASSIGNMENT.search(calm)
     assert calm.count("if (dirty0 &") == calm.count("if (ran0 &") >= 1
-    assert "if (dirty0 &" not in gate.gated(text, lambda name: 0.9)
-
-
-@pytest.mark.parametrize("part", [gate._CLASS, gate._EVALUATED, "/*input*/ value<1> p_on"])
-def test_text_that_is_not_known_is_left_alone(part):
-    text = cxxrtl._convert(rtlil.convert(Held()), cxxrtl._yosys_package(), False)
-    assert part in text
-    other = text.replace(part, "")
-    assert gate.gated(other, lambda name: 0.001) == other
-
-
-def _gated(share, text, _, gated=gate.gated):
-    return gated(text, share)
+    assert "if (dirty0 &" not in rewritten(text, lambda name: 0.9)
 
 
 def a_share(seed):
@@ -280,24 +282,114 @@ def a_share(seed):
     return lambda name: Random(f"{seed} {name}").choice((0.001, 0.01, 0.1, 0.25, 0.9))
 
 
+def trace_of_a_machine(folder):
+    """Compile a machine and return what it shows in 15,000 clocks."""
+    driver = folder / "machine.cpp"
+    driver.write_text(RUNNING)
+    library = build(Machine(), driver, cache=folder / "cache")
+    random, count = Random(11), 15_000
+    words = (c_uint64 * count)(*(random.getrandbits(64) & random.getrandbits(64) for _ in range(count)))
+    trace = (c_uint64 * count)()
+    library.run(words, count, trace)
+    return list(trace)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Return the trace of a machine whose text is that of CXXRTL."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rewriting, "rewritten", lambda text, _: text)
+        return trace_of_a_machine(tmp_path_factory.mktemp("plain"))
+
+
 @pytest.mark.parametrize(
     "share", [lambda name: 0.001, lambda name: 0.2, lambda name: 0.9, *map(a_share, range(3))]
 )
-def test_what_is_left_out_makes_no_difference(tmp_path, monkeypatch, share):
-    driver = tmp_path / "machine.cpp"
-    driver.write_text(RUNNING)
-    libraries = []
-    for folder, written in {"plain": lambda text, _: text, "gated": partial(_gated, share)}.items():
-        with monkeypatch.context() as patch:
-            patch.setattr(cxxrtl.gate, "gated", written)
-            libraries.append(build(Machine(), driver, cache=tmp_path / folder))
-    for library in libraries:
-        library.run.restype = c_uint64
-    random = Random(11)
-    for _ in range(300):
-        words = (c_uint64 * 50)(*(random.getrandbits(64) & random.getrandbits(64) for _ in range(50)))
-        plain, quick = (library.run(words, 50) for library in libraries)
-        assert plain == quick
+def test_what_is_left_out_makes_no_difference(tmp_path, monkeypatch, plain, share):
+    monkeypatch.setattr(activity, "share", share)
+    assert trace_of_a_machine(tmp_path) == plain
+
+
+def test_the_ports_that_write_a_memory_are_one_statement():
+    """Were one skipped, the other could win where it must not."""
+    statements = reading.read(generated(Machine())).statements
+    assert sum(statement.text.count(".update(") for statement in statements) == 2
+    assert [len(one.defines) for one in statements if "memory_p_memory" in one.defines] == [1]
+
+
+def test_the_installed_yosys_is_a_known_one():
+    for package, known in rewriting.KNOWN_YOSYS.items():
+        assert version(package).startswith(tuple(f"{one}." for one in known)), "see docs/simulation.md"
+
+
+@pytest.mark.parametrize("package", cxxrtl._YOSYS)
+def test_each_yosys_writes_a_text_that_is_known(package):
+    text = cxxrtl._convert(rtlil.convert(Machine(), name="top"), package, False)
+    assert rewritten(text, activity.share) != text
+
+
+#: What another Yosys could write instead: other marks, lines, names, and an order that is none.
+ALTERED = {
+    "the class": (reading._CLASS, "struct p_top final : public module {\n", "0 lines 'struct p_top"),
+    "its end": (reading._EVALUATION_END, "\treturn true;\n}\n", "0 lines 'return converged"),
+    "a register": (
+        "wire<16> p_total;",
+        "latch<16> p_total;",
+        "p_total, which must be a register or a memory",
+    ),
+    "an input": ("/*input*/ value<1> p_step", "/*in*/ value<1> p_step", "with p_step"),
+    "an edge": ("bool posedge_p_clk =", "bool negedge_p_clk =", "the line 'bool negedge_p_clk"),
+    "an assignment": ("p_total.next = ", "p_total.next.slice<15,0>() = ", "the line 'p_total.next.slice"),
+    "a memory's write": (".update(", ".write(", r"the line 'memory_p_memory\.write"),
+    "a commit": ("if (p_total.commit(observer))", "if (p_total.commit())", "in a commit"),
+}
+
+
+def altered(text, name):
+    old, new, message = ALTERED[name]
+    assert old in text
+    return text.replace(old, new), message
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_text_of_an_unknown_form_is_refused_with_what_is_unknown(name):
+    text, message = altered(generated(Machine()), name)
+    with pytest.raises(UnknownTextError, match=message):
+        rewritten(text, activity.share)
+
+
+def test_a_signal_that_is_read_before_it_is_computed_is_refused():
+    text = generated(Machine())
+    body = reading._between(text, reading._EVALUATION, reading._EVALUATION_END)
+    declared = "".join(f"{line}\n" for line in body.splitlines() if reading._DECLARATION.fullmatch(line))
+    backwards = "".join(f"\t// cell\n{one}\n" for one in reversed(reading._split(body)))
+    with pytest.raises(UnknownTextError, match="which is read before it is computed"):
+        rewritten(text.replace(body, declared + backwards), activity.share)
+
+
+def test_an_unknown_yosys_is_told_and_its_simulation_is_equal(tmp_path, monkeypatch, plain):
+    package, convert = cxxrtl._yosys_package(), cxxrtl._convert
+    # The same C++ in other words, as another version might write it.
+    monkeypatch.setattr(
+        cxxrtl,
+        "_convert",
+        lambda *given: convert(*given).replace("\tbool converged = true;", "\tbool converged{true};"),
+    )
+    with pytest.warns(UnknownYosysWarning) as caught:
+        assert trace_of_a_machine(tmp_path) == plain
+    (message,) = (str(warning.message) for warning in caught)
+    name, known = package.replace("_", "-"), rewriting.KNOWN_YOSYS[package]
+    assert (
+        f"{name} {version(package)} writes C++ of a form that qcloop does not know: the line 'bool conv"
+        in message
+    )
+    assert f"versions {', '.join(known)}. " in message and f'pip install "{name}=={known[-1]}.*"' in message
+    assert "computes the same at a third of the speed or less" in message and "\n" not in message
+    # What is compiled is there, and needs no second warning.
+    assert trace_of_a_machine(tmp_path) == plain
+
+
+# -- activity -----------------------------------------------------------------------------------------
 
 
 def test_activity_knows_names_as_the_design_has_them():
@@ -306,11 +398,17 @@ def test_activity_knows_names_as_the_design_has_them():
     assert activity.path_of("p_engine_2e__24_signal_24_135") == "$signal$135"
 
 
+@pytest.mark.parametrize("board", ["", "engine.", "board.engine."])
+def test_activity_knows_an_engine_wherever_it_is(board):
+    assert activity.alike(f"{board}requests.decoder.byte3") == "requests.decoder.byte"
+    assert activity.alike(f"{board}array.mac.lane12.draw$4.raw") == "array.mac.lane.draw$4.raw"
+    assert activity.alike(f"{board.replace('engine.', '')}link.sender.crc") == "link.sender.crc"
+
+
 def test_the_table_of_activity_is_of_this_gateware():
-    board = ByteBoard(SIZES["small"].as_model(), LinkConfig())
-    text = cxxrtl._convert(rtlil.convert(board, name="top"), cxxrtl._yosys_package(), False)
-    known = set(map(activity.path_of, gate._NAME.findall(text)))
-    busy = {name for name, value in activity._table().items() if value > gate._BUSY}
+    text = generated(ByteBoard(SIZES["small"].as_model(), LinkConfig()))
+    known = set(map(activity.path_of, reading._NAME.findall(text)))
+    busy = {name for name, value in activity.table().items() if value > grouping.BUSY}
     # Fields of a record and second names are in the waveform only.
     assert len(busy & known) >= 25, "run benchmarks/board_activity.py"
-    assert gate.gated(text, activity.share) != text
+    assert rewritten(text, activity.share) != text

@@ -1,17 +1,21 @@
-"""Writes what registers take at a clock's edge as C++ that asks each condition once."""
+"""Writes what registers take at a clock's edge as C++ that asks each condition once.
 
-#: Registers and what they take.
-Stores = list[tuple[str, str]]
+CXXRTL writes an assignment for each register, ``x.next = (reset ? 0 : (on ? y : x.curr))``. Many registers
+share their conditions, and most keep their values in most clocks. Here they share nested ``if`` statements,
+and a register that keeps its value has no statement at all.
+"""
+
+#: Registers, each with the expression of its next value.
+Assignments = list[tuple[str, str]]
 
 
-def statements(stores: Stores, depth: int) -> str:
-    """Return statements for stores, at a depth of blocks; a register that keeps its value has none."""
+def statements(assignments: Assignments, depth: int) -> str:
+    """Return statements that do what the assignments do, indented by so many tabulators."""
     indent = "\t" * depth
     lines: list[str] = []
-    choices: dict[str, tuple[Stores, Stores]] = {}
-    for name, expression in stores:
-        choice = _choice(expression)
-        if choice:
+    choices: dict[str, tuple[Assignments, Assignments]] = {}
+    for name, expression in assignments:
+        if choice := _choice(expression):
             condition, *either = choice
             for branch, value in zip(choices.setdefault(condition, ([], [])), either, strict=True):
                 branch.append((name, value))
@@ -28,14 +32,14 @@ def statements(stores: Stores, depth: int) -> str:
 
 
 def _choice(expression: str) -> tuple[str, str, str] | None:
-    """Return the three parts of ``(condition ? yes : no)``, None for another expression."""
+    """Return condition and both values of ``(condition ? yes : no)``, None for another expression."""
     depth, marks = 0, []
-    for place, character in enumerate(expression):
+    for index, character in enumerate(expression):
         depth += (character in "({[") - (character in ")}]")
-        if depth == 0 and place < len(expression) - 1:
+        if depth == 0 and index < len(expression) - 1:
             return None
-        if depth == 1 and expression[place - 1 : place + 2] in (" ? ", " : "):
-            marks.append(place)
+        if depth == 1 and expression[index - 1 : index + 2] in (" ? ", " : "):
+            marks.append(index)
     if len(marks) != 2 or expression[marks[0]] != "?":
         return None
     first, second = marks

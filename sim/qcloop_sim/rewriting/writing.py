@@ -1,0 +1,174 @@
+"""Writes the functions of a design anew, so that groups in which nothing has changed are skipped.
+
+The bits of the groups are in words of 64, ``dirty0``, ``dirty1`` and so on. A bit is set where a signal takes
+another value and the group reads that signal:
+
+- in ``eval`` where an input differs from what it was (``seen_...``), and where a group has computed another
+  value than there was before (``old_...``);
+- in ``commit`` where a register takes another value, and where a memory is written; these are the bits with
+  which the next clock begins.
+
+``ran0`` and so on are the bits of the groups that the last evaluation has computed: only their registers can
+have new values in ``commit``.
+"""
+
+import re
+from collections import defaultdict
+
+from qcloop_sim.rewriting import assignments
+from qcloop_sim.rewriting.grouping import Group
+from qcloop_sim.rewriting.reading import Design, Statement
+
+_WORD = 64
+_UPDATED = re.compile(r"(memory_\w+)\.update\(")
+_ASSIGNMENT = re.compile(r"\tif \(posedge_p_clk\) \{\n\t\t(\w+)\.next = (.*);\n\t\}")
+
+
+class Writer:
+    """Writes the functions of a design.
+
+    Parameters
+    ----------
+    design : Design
+    groups : list of Group
+        Groups of the design's statements, in the order in which they are computed.
+    """
+
+    #: A function that the rewritten design needs.
+    WRITE_ENABLED = """\
+// A write that no bit enables need not wait in the queue.
+template<class Memory, class Value>
+inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
+    if (!mask.is_zero())
+        memory.update(at, x, mask, priority);
+}
+"""
+
+    def __init__(self, design: Design, groups: list[Group]) -> None:
+        self._signals = design.signals
+        self._groups = [[design.statements[k] for k in group.members] for group in groups]
+        with_bit = [k for k, group in enumerate(groups) if group.has_bit]
+        #: Number of the bit of each group that has one.
+        self._bits = {k: bit for bit, k in enumerate(with_bit)}
+        self._words = range(-(-len(with_bit) // _WORD))
+        #: Groups that read a signal, and those that define it.
+        self._readers = defaultdict[str, set[int]](set)
+        self._definers = defaultdict[str, set[int]](set)
+        for k, members in enumerate(self._groups):
+            for statement in members:
+                for name in statement.reads:
+                    self._readers[name].add(k)
+                for name in statement.defines:
+                    self._definers[name].add(k)
+
+    # -- the three pieces of text ---------------------------------------------------------------------
+
+    def members(self) -> str:
+        """Return what the design remembers from one clock to the next besides registers and memories."""
+        local = self._signals.locals
+        return "".join(
+            (
+                "\tbool evaluated = false;\n",
+                *(f"\tuint64_t dirty{n} = ~0ull, ran{n} = 0;\n" for n in self._words),
+                *(f"\tvalue<{bits}> {name};\n" for name, bits in local.items() if self._is_kept(name)),
+                *(f"\tvalue<{bits}> seen_{name};\n" for name, bits in self._signals.inputs.items()),
+            )
+        )
+
+    def evaluation(self) -> str:
+        """Return the statements of ``eval``.
+
+        An evaluation without a ``commit`` behind it has left next values in some registers. The evaluation
+        after it takes them back and computes everything.
+        """
+        lines = ["\tconst bool converged = true, posedge_p_clk = true;\n"]
+        lines += [f"\tuint64_t dirty{n} = this->dirty{n};\n" for n in self._words]
+        taken_back = "".join(f"\t\t{name}.next = {name}.curr;\n" for name in self._signals.registers)
+        everything = "".join(f" dirty{n} = ~0ull;" for n in self._words)
+        lines.append(f"\tif (evaluated) {{\n{taken_back}\t\t{everything}\n\t}}\n\tevaluated = true;\n")
+        for name in self._signals.inputs:
+            if self._readers[name]:
+                taken = f"seen_{name} = {name}; {self._mark(name)}"
+                lines.append(f"\tif (!({name} == seen_{name})) {{ {taken}}}\n")
+        for name, bits in self._signals.locals.items():
+            if not self._is_kept(name) and not (self._definers[name] and self._is_of_one_group(name)):
+                lines.append(f"\tvalue<{bits}> {name};\n")
+        lines += [self._group(k) for k in range(len(self._groups))]
+        lines += [f"\tran{n} = dirty{n};\n" for n in self._words]
+        return "".join(lines)
+
+    def commit(self) -> str:
+        """Return the statements of ``commit``: registers and memories take their next values."""
+        lines = ["\t\tconst bool changed = true;\n\t\tevaluated = false;\n"]
+        lines += [f"\t\tuint64_t dirty{n} = 0;\n" for n in self._words]
+        for k in range(len(self._groups)):
+            if own := [name for name in self._signals.registers if self._definers[name] == {k}]:
+                body = "".join(self._take(name) for name in own)
+                lines.append(f"\t\t{self._condition(k, 'ran')}{{\n{body}\t\t}}\n")
+        for name in self._signals.memories:
+            lines.append(f"\t\tif ({name}.commit(observer)) {{ {self._mark(name)}}}\n")
+        lines += [f"\t\tthis->dirty{n} = dirty{n};\n" for n in self._words]
+        return "".join(lines)
+
+    # -- what they consist of -------------------------------------------------------------------------
+
+    def _take(self, name: str) -> str:
+        """Return statements that give a register its next value, and mark its readers where it differs."""
+        mark = self._mark(name)
+        if not mark:
+            return f"\t\t\t{name}.curr = {name}.next;\n"
+        return f"\t\t\tif (!({name}.curr == {name}.next)) {{ {name}.curr = {name}.next; {mark}}}\n"
+
+    def _group(self, k: int) -> str:
+        """Return a group: its condition, its statements, and marks where it computes other values."""
+        before, after = self._comparison(k)
+        lines, simple = [], []
+        for statement in self._groups[k]:
+            if assignment := _ASSIGNMENT.fullmatch(statement.text):
+                simple.append((assignment[1], assignment[2]))
+            else:
+                text = _UPDATED.sub(r"write_enabled(\1, ", statement.text)
+                lines.append("".join(f"\t{line}\n" for line in text.splitlines()))
+        lines.append(assignments.statements(simple, 2))
+        return f"\t{self._condition(k, 'dirty')}{{\n{before}{''.join(lines)}{after}\t}}\n"
+
+    def _comparison(self, k: int) -> tuple[str, str]:
+        """Return what stands before and behind a group's statements to find out which values have changed."""
+        before, after = [], []
+        for name in _values(self._groups[k]):
+            bits = self._signals.values[name]
+            if name in self._signals.locals and self._is_of_one_group(name):
+                before.append(f"\t\tvalue<{bits}> {name};\n")
+            elif mark := self._mark(name, but=k):
+                before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
+                after.append(f"\t\tif (!({name} == old_{name})) {{ {mark}}}\n")
+        return "".join(before), "".join(after)
+
+    def _condition(self, k: int, word: str) -> str:
+        """Return the condition of a group's bit, or nothing if it has none."""
+        if k not in self._bits:
+            return ""
+        n, bit = divmod(self._bits[k], _WORD)
+        return f"if ({word}{n} & {1 << bit:#x}ull) "
+
+    def _mark(self, name: str, but: int = -1) -> str:
+        """Return statements that set the bits of the groups that read a signal, but for one group."""
+        masks = [0] * len(self._words)
+        for k in self._readers[name] - {but}:
+            if k in self._bits:
+                n, bit = divmod(self._bits[k], _WORD)
+                masks[n] |= 1 << bit
+        return "".join(f"dirty{n} |= {mask:#x}ull; " for n, mask in enumerate(masks) if mask)
+
+    def _is_kept(self, name: str) -> bool:
+        """Return whether a value outlives an evaluation: several groups use it, and one may be skipped."""
+        users = self._readers[name] | self._definers[name]
+        return len(users) > 1 and any(k in self._bits for k in users)
+
+    def _is_of_one_group(self, name: str) -> bool:
+        return len(self._readers[name] | self._definers[name]) == 1
+
+
+def _values(group: list[Statement]) -> list[str]:
+    """Return the names of what a group computes at once, not at the end of the clock."""
+    return sorted({name for statement in group if not statement.stored for name in statement.defines})
