@@ -1,4 +1,4 @@
-"""The command line ``qcloop``: one module a group of commands, collected in ``main``."""
+"""The command line ``qcloop``: a module for each group of commands; ``main`` collects them."""
 
 from qcloop.cli.main import main
 

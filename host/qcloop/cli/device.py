@@ -24,7 +24,7 @@ _reading = click.option(
     type=click.Choice(list(READINGS)),
     help=f"Reading of the paper's Equation (1) [default: {DEFAULT_READING}]",
 )
-_sigma = click.option("--sigma", type=float, help="Sigma of Equation (1) in place of the device's own")
+_sigma = click.option("--sigma", type=float, help="Sigma of Equation (1) instead of the device's own")
 
 
 @click.group(invoke_without_command=True)
@@ -68,7 +68,7 @@ def show(name: str, states: int | None, reading: str | None, sigma: float | None
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="TOML file to write"
 )
 def export(name: str, states: int | None, reading: str | None, sigma: float | None, out: Path) -> None:
-    """Write a device as a TOML file: a start for a profile of your own."""
+    """Write a device as a TOML file, to be changed into a profile of your own."""
     if out.exists():
         raise DeviceError(f"{out} exists already: choose another name")
     save_profile(resolve_device(name, states, reading, sigma), out)

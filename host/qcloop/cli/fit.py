@@ -42,14 +42,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--quantity",
     type=click.Choice(["conductance", "resistance", "current"]),
-    help="Which columns count, where there are several quantities",
+    help="Which columns to use, if there are several quantities",
 )
 @click.option(
     "--model",
     type=click.Choice(["equation", "table"]),
     default="equation",
     show_default=True,
-    help="The paper's equation, or mean and spread of each pulse as measured",
+    help="The paper's equation, or the measured mean and spread of each pulse",
 )
 @click.option(
     "--reading",
@@ -68,16 +68,22 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--states", type=int, help="States, 2..64, evenly spaced in conductance [default: one for each pulse]"
 )
 @click.option(
-    "--confidence", type=float, default=DEFAULT_CONFIDENCE, show_default=True, help="Of each interval"
+    "--confidence",
+    type=float,
+    default=DEFAULT_CONFIDENCE,
+    show_default=True,
+    help="Confidence of each interval",
 )
 @click.option("--drop-outliers", is_flag=True, help="Leave outliers out of the fit")
 @click.option("--name", help="Name of the device [default: that of the file]")
 @click.option("--plot", type=_FILE, help="Picture to write [default: OUT with the suffix .png]")
 @click.option("--sheet", help="Sheet of an Excel file")
 @click.option("--variable", help="Array of a MATLAB file")
-@click.option("--delimiter", help="Of a text file [default: recognised]")
-@click.option("--decimal", type=click.Choice([".", ","]), help="Of a text file [default: recognised]")
-@click.option("--force", is_flag=True, help="Overwrite files")
+@click.option("--delimiter", help="Delimiter of a text file [default: recognised]")
+@click.option(
+    "--decimal", type=click.Choice([".", ","]), help="Decimal sign of a text file [default: recognised]"
+)
+@click.option("--force", is_flag=True, help="Overwrite files that exist")
 @click.option("--verbose", is_flag=True, help="List all findings, and each state of a table")
 def fit(
     file: Path,
@@ -103,8 +109,8 @@ def fit(
 ) -> None:
     """Fit a device to measured conductances: CSV, TSV, XLSX or MAT, any number of cycles.
 
-    FILE has a column each cycle, beside one of pulse numbers, or a value a row beside columns of cycle
-    or device. Units stand in the headings, `G (uS)`, or are given by --unit.
+    FILE has a column for each cycle, beside one of pulse numbers; or it has a value in each row, beside
+    columns of cycle or device. Units stand in the headings, as in `G (uS)`, or are given by --unit.
     """
     picture = plot or out.with_suffix(".png")
     _check_outputs(file, out, picture, force)
@@ -194,7 +200,7 @@ def _fit(branch: Branch, model: str, reading: str | None, confidence: float) -> 
 
 
 def _report(fitted: Fit, verbose: bool) -> list[str]:
-    """Return what was fitted as lines: a table with intervals, and the likelihood."""
+    """Return a fit as lines of text: a table with intervals, and the likelihood."""
     share = f"{100 * fitted.confidence:g} %"
     head = f"{fitted.branch.direction}: {fitted.model}"
     if isinstance(fitted, EquationFit):

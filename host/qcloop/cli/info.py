@@ -19,7 +19,7 @@ from qcloop.training.settings import RECIPES
     "run_folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path)
 )
 def info(run_folder: Path | None) -> None:
-    """Say what is installed and built in, or what a run folder holds."""
+    """Print what is installed and built in, or the contents of the run folder DIR."""
     if run_folder is None:
         _installation()
     else:

@@ -1,4 +1,4 @@
-"""Entry point: the command group, and errors as one line with an exit code."""
+"""Entry point: the group of all commands. An error becomes one line and an exit code."""
 
 import sys
 from importlib.metadata import entry_points
@@ -13,7 +13,7 @@ from qcloop.errors import QcloopError
 class _Group(click.Group):
     """The host's own commands, and those that other packages of qcloop register as ``qcloop.commands``.
 
-    A registered command is imported only when it is called, or its help is listed.
+    A registered command is imported only when it is called, or when its help is listed.
     """
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -32,12 +32,12 @@ class _Group(click.Group):
         return None
 
 
-#: Extras that bring what a package needs.
+#: The extra that each package needs.
 _EXTRAS = {"qcloop_hdl": "hdl", "qcloop_sim": "sim", "qcloop_firmware": "boards"}
 
 
 def _unavailable(name: str, extra: str, module: str) -> click.Command:
-    """Return a command in place of one whose packages are not installed."""
+    """Return a command that stands for one whose packages are not installed, and says how to install them."""
 
     @click.command(
         name,
@@ -83,7 +83,7 @@ for command in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits 2 for what the user can mend, 130 when interrupted."""
+    """Run the command line. Exits with 2 for errors that the user can mend, with 130 if interrupted."""
     try:
         status = cli.main(arguments, prog_name="qcloop", standalone_mode=False)
     except QcloopError as error:

@@ -1,4 +1,4 @@
-"""``qcloop ports``: where a board may be."""
+"""``qcloop ports``: the serial ports, and the boards on them."""
 
 import click
 
@@ -12,9 +12,9 @@ from qcloop.link.ports import BAUD, found_ports, probe
 @click.option("--probe", "ask", is_flag=True, help="Ask each port whether a board is there. Changes nothing.")
 @click.option("--baud", default=BAUD, show_default=True, help="Bits a second, with --probe")
 def ports(urls: tuple[str, ...], ask: bool, baud: int) -> None:
-    """List the serial ports, or say what is on those named, ``sim`` included.
+    """List the serial ports, or say which board is on each PORT; ``sim`` is a virtual board.
 
-    Exits with 3 if there is no board on any of them.
+    Exits with 3 if there is no board on any PORT.
     """
     described = dict.fromkeys(urls, "") or {port.device: port.description for port in found_ports()}
     if not described:

@@ -1,4 +1,4 @@
-"""What a user sees while a network trains."""
+"""Progress of training runs, as users see it."""
 
 from time import monotonic
 
@@ -8,14 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from qcloop.training.trainer import EpochMetrics, Trainer
 
-#: Seconds between two updates of the bar: the training loop must not notice it.
+#: Seconds between two updates of the bar, so that drawing it does not slow the training.
 _REFRESH = 0.1
-#: Seconds over which the time left is estimated where a step takes minutes.
+#: Seconds over which the time left is estimated. It is long, because one run may take minutes.
 _LONG_RUNS = 24 * 3600.0
 
 
 def print_epoch(row: EpochMetrics, speed: float | None = None) -> None:
-    """Print one line about an epoch; ``speed`` in images a second."""
+    """Print one line about an epoch; ``speed`` is in images a second."""
     click.echo(
         f"epoch {row.epoch:3d}  loss {row.train_loss:.4f}  train {100 * row.train_accuracy:6.2f} %  "
         f"test {100 * row.test_accuracy:6.2f} %  array {row.array_sha256[:12]}"
@@ -24,9 +24,9 @@ def print_epoch(row: EpochMetrics, speed: float | None = None) -> None:
 
 
 class TrainingDisplay:
-    """Progress bar (epoch, accuracy, images a second, time left), and one line an epoch.
+    """A progress bar (epoch, accuracy, images a second, time left), and one line for each epoch.
 
-    Where standard output is not a terminal only the lines are printed.
+    If standard output is not a terminal, only the lines are printed.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -56,7 +56,7 @@ class TrainingDisplay:
         self._bar.stop()
 
     def say(self, message: str) -> None:
-        """Print a message above the bar; what was shown of this epoch is to be done again."""
+        """Print a message above the bar, after which the present epoch begins again."""
         click.echo(message, err=True)
         self._epoch_start, self._first_image = monotonic(), 0
 
@@ -68,7 +68,7 @@ class TrainingDisplay:
             self._seen = len(progress.history)
             print_epoch(progress.history[-1], self._speed)
             self._epoch_start, self._first_image = now, 0
-        elif progress.image == self._images:  # last batch: what follows is evaluation and saving
+        elif progress.image == self._images:  # the last batch: evaluation and saving follow
             self._speed = (self._images - self._first_image) / max(now - self._epoch_start, 1e-9)
         elif now - self._last > _REFRESH:
             speed = (progress.image - self._first_image) / max(now - self._epoch_start, 1e-9)
@@ -85,14 +85,15 @@ class TrainingDisplay:
 
 
 class PointsDisplay:
-    """Progress of many runs: a bar with the time left, or a line after each tenth of them off a terminal.
+    """Progress of many runs: a bar with the time left. Without a terminal, a line after each tenth of them.
 
     Parameters
     ----------
     found : int, optional
-        Of them, those that were finished before and are not told of; a line has no time left without it.
+        How many were finished before; ``update`` is not called for these. Without this number, the lines do
+        not say how much time is left.
     what : str
-        What they are.
+        What the runs are called.
     """
 
     def __init__(self, total: int, found: int | None = None, what: str = "training runs") -> None:
@@ -122,7 +123,7 @@ class PointsDisplay:
         click.echo(message, err=True)
 
     def update(self, *_: object) -> None:
-        """Count a run that is finished."""
+        """Count one finished run."""
         self._done += 1
         self._bar.update(self._task, completed=self._done)
         tenths = 10 * self._done // self._total
@@ -137,7 +138,7 @@ class PointsDisplay:
 
 
 def spell_seconds(seconds: float) -> str:
-    """Return a span of time in the two units that matter."""
+    """Return a span of time in its two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours = minutes // 60
     if hours:

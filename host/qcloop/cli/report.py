@@ -1,4 +1,4 @@
-"""``qcloop report``: a run or a sweep as one page."""
+"""``qcloop report``: a run or a sweep as one HTML page."""
 
 import webbrowser
 from pathlib import Path
@@ -17,8 +17,8 @@ from qcloop.sweep.results import RESULTS
 )
 @click.option("--open", "show", is_flag=True, help="Open it in the browser")
 def report(folder: Path, out: Path | None, show: bool) -> None:
-    """Write an HTML page on the run or sweep in DIR, finished or not, that needs no other file."""
-    # templates and tables: only where a page is made
+    """Write an HTML page on the run or sweep in DIR, finished or not. The page needs no other file."""
+    # These take long to import, so they are imported only here.
     from qcloop.report.run import run_report
     from qcloop.report.sweep import sweep_report
 

@@ -1,4 +1,4 @@
-"""``qcloop reproduce``: the paper's figures in one command."""
+"""``qcloop reproduce``: the paper's figures with one command."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ from qcloop.reproduce.study import REPORT, Study
 )
 @click.option("--jobs", type=int, help="Processes [default: one a core]")
 def reproduce(parts: tuple[str, ...], seeds: int, out: Path, jobs: int | None) -> None:
-    r"""Reproduce the paper's figures, and go beyond them; writes report.html, tables and pictures.
+    r"""Reproduce the paper's figures, and go beyond them. Writes report.html, tables and pictures.
 
     \b
     PART is one or more of
@@ -33,7 +33,7 @@ def reproduce(parts: tuple[str, ...], seeds: int, out: Path, jobs: int | None) -
       map           states against fluctuation (rule mixed); map-nearest is the same by the paper's rule
       all           all of these but map-nearest
 
-    Runs that are finished are kept in the folder: the same command goes on where it was interrupted.
+    Finished runs are kept in the folder, so the same command goes on where it was interrupted.
     """
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
     if jobs < 1:

@@ -1,4 +1,4 @@
-"""``qcloop selftest``: whether a board does what it should."""
+"""``qcloop selftest``: whether a board computes what it should."""
 
 import platform
 from collections import Counter
@@ -14,7 +14,7 @@ from qcloop.errors import ConfigError, SelfTestError
 from qcloop.link.ports import BAUD, open_array
 from qcloop.selftest import CheckVerdict, run_checks
 
-#: Beginnings of the names of ports that are no serial lines: sockets, pseudo-terminals of Linux and macOS.
+#: How names of ports begin that have no baud rate: sockets, and pseudo-terminals of Linux and macOS.
 _NO_BAUD = ("socket://", "loop://", "/dev/pts/", "/dev/ttys")
 
 
@@ -28,7 +28,7 @@ _NO_BAUD = ("socket://", "loop://", "/dev/pts/", "/dev/ttys")
     show_default=True,
     help="Seed of random regions and vectors",
 )
-@click.option("--quick", is_flag=True, help="Test a part of the memory and fewer regions")
+@click.option("--quick", is_flag=True, help="Test only some of the memory, and fewer regions")
 @click.option(
     "-o",
     "--output",
@@ -36,9 +36,9 @@ _NO_BAUD = ("socket://", "loop://", "/dev/pts/", "/dev/ttys")
     help="Write a report, to attach to an issue",
 )
 def selftest(port: str, baud: int, seed: int, quick: bool, output: Path | None) -> None:
-    """Compare all that a board does with the golden model, and its memory with itself.
+    """Compare everything that a board computes with the golden model, and test its memory.
 
-    Overwrites all cells. Exits 1 if a check failed, 3 if there is no board or it was lost.
+    All cells are overwritten. Exits with 1 if a check failed, with 3 if there is no board or it was lost.
     """
     array = open_array(port, baud)
     try:
@@ -61,7 +61,7 @@ def selftest(port: str, baud: int, seed: int, quick: bool, output: Path | None) 
 
 @contextmanager
 def _report(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Give a function that says a line, and writes it to a file at once if there is one."""
+    """Yield a function that prints a line and, if there is a file, writes it there at once."""
     if path is None:
         yield click.echo
         return

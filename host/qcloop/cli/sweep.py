@@ -17,7 +17,7 @@ from qcloop.sweep.run import Sweep, open_boards
 from qcloop.sweep.workers import Failure, Result, Worker, run_on
 
 _INTERRUPTED = 130
-#: Reasons that are spelled out in one line.
+#: Most reasons that are spelled out in one line.
 _SHOWN = 3
 
 
@@ -31,15 +31,15 @@ _SHOWN = 3
 )
 @click.option("--jobs", type=int, help="Processes [default: one a core]")
 @click.option("--cluster", help="Run on the Dask cluster with this scheduler, tcp://HOST:PORT")
-@click.option("--keep-going", is_flag=True, help="Run what can run where some points cannot")
+@click.option("--keep-going", is_flag=True, help="Run the points that can run, although others cannot")
 @click.option("--dry-run", is_flag=True, help="List the points, and run none")
 def sweep(
     file: Path, out: Path | None, jobs: int | None, cluster: str | None, keep_going: bool, dry_run: bool
 ) -> None:
-    """Train over all combinations of settings and seeds in FILE; writes results.parquet.
+    """Train with all combinations of settings and seeds in FILE. Writes results.parquet.
 
-    Finished points are kept in the folder: the same command goes on where it ended, and tries again what
-    failed. Exits 4 if points are missing at the end. docs/sweeps.md describes the file.
+    Finished points are kept in the folder, so the same command goes on where it ended, and tries failed
+    points again. Exits with 4 if points are missing at the end. docs/sweeps.md describes the file.
     """
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, not {jobs}")
@@ -132,7 +132,7 @@ def _list(sweep: Sweep) -> None:
 
 
 def _conclude(sweep: Sweep) -> None:
-    """Say what came of it; SweepError if points are missing."""
+    """Print the outcome of a sweep. Raises SweepError if points are missing."""
     path, entries = sweep.folder / RESULTS, sweep.plan.entries
     if sweep.outcomes:
         best = max(sweep.outcomes, key=lambda point: sweep.outcomes[point].accuracy)
@@ -154,7 +154,7 @@ def _conclude(sweep: Sweep) -> None:
 
 
 def _reasons(sweep: Sweep) -> str:
-    """Say why points failed or cannot run: each reason with the first point that has it."""
+    """Return why points failed or cannot run: each reason, with the first point that has it."""
     reasons = Counter(sweep.failures.values())
     labels = {error: entry.label for entry, error in reversed(sweep.failures.items())}
     shown = [

@@ -25,7 +25,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 def port_options(command: Any) -> Any:
-    """Add the options that say where the array is."""
+    """Add the options that say on which port the array is."""
     command = click.option("--baud", default=BAUD, show_default=True, help="Bits a second of a serial port")(
         command
     )
@@ -38,7 +38,7 @@ def port_options(command: Any) -> Any:
 
 @contextmanager
 def _array_on(port: str | None, baud: int) -> Iterator[OpenedArray | None]:
-    """Open the array on a port, if one is named, and close it at the end."""
+    """Open the array on a port and close it at the end; without a port there is None."""
     if port is None:
         yield None
         return
@@ -51,7 +51,10 @@ def _array_on(port: str | None, baud: int) -> Iterator[OpenedArray | None]:
 
 
 def _factory(array: OpenedArray | None) -> ArrayFactory:
-    """Return what gives a run its array; ConfigError if it is not the one the run is for."""
+    """Return the function that gives a run its array.
+
+    That function raises ConfigError if the run's read noise was drawn for another number of lanes.
+    """
     if array is None:
         return golden_array
 
@@ -76,7 +79,7 @@ def _describe_link(array: OpenedArray) -> str:
 
 
 def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
-    """Return the option of one setting: spelling, type, help and default all come from its field."""
+    """Return the option of a setting. Its spelling, type, help and default come from the setting's field."""
     name, default = setting.name, setting.default
     kind: Any = type(default)
     if isinstance(default, StrEnum):
@@ -114,10 +117,10 @@ def train(
     baud: int,
     **given: Any,
 ) -> None:
-    """Train a network on the emulated array, and leave a run folder.
+    """Train a network on the emulated array, and write a run folder.
 
-    Defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and batch 36
-    unless a recipe or an option says otherwise.
+    Some defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and
+    batch 36, unless a recipe or an option gives other values.
     """
     settings = resolve(recipe, {name: value for name, value in given.items() if value is not None})
     profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
@@ -137,7 +140,7 @@ def train(
 
 
 def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
-    """Return settings with the shape of a board's array; ConfigError if another one was asked for."""
+    """Return settings with the shape of a board's array. Raises ConfigError if the user gave another one."""
     lanes, cells = array.config.lanes, array.config.cells
     for name, value in (("lanes", lanes), ("cells", cells)):
         if given.get(name) not in (None, value):
@@ -152,7 +155,7 @@ def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[st
 @click.option("--epochs", type=int, help="New total number of epochs [default: that of the run]")
 @port_options
 def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) -> None:
-    """Go on with a run where its checkpoint left it, to the same last code as an unbroken run."""
+    """Go on with a run at its checkpoint. It ends with the same codes as a run without a break."""
     with _array_on(port, baud) as array, Run.open(run_folder, epochs, _factory(array)) as run:
         for row in run.trainer.progress.history:
             print_epoch(row)
@@ -196,7 +199,7 @@ def _describe(trainer: Trainer) -> str:
 @click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
 @port_options
 def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | None, baud: int) -> None:
-    """Classify the test images with the devices of a run as they are now; the run is not changed."""
+    """Classify the test images with the devices of a run as they are now. The run is not changed."""
     with _array_on(port, baud) as array, Run.open(run_folder, None, _factory(array)) as run:
         trainer = run.trainer
         if data is not None:

@@ -204,7 +204,7 @@ def _learning(state: _State) -> list[Block]:
         Picture(
             to_svg(plots.accuracy(history), "accuracy"),
             f"Accuracy against the epoch; that of the test set is {_percent(last.test_accuracy)} at the end.",
-            "Accuracy of the test set after an epoch, and of training images, each before it was learned.",
+            "Accuracy of the test set after each epoch; of the training images, each before it was learned.",
         ),
         Picture(
             to_svg(plots.loss(history), "loss"),
@@ -246,8 +246,8 @@ def _classes(state: _State) -> list[Block]:
         Picture(
             to_svg(plots.rates(recall, precision), "rates"),
             "Recall and precision of each class.",
-            "Recall: the share of a class that is found. Precision: the share of what is taken for a class "
-            "that is of it.",
+            "Recall: share of the images of a class that are recognised. Precision: share of the images "
+            "taken for a class that belong to it.",
         ),
         Table(("class", "test images", "recall", "precision", "most often taken for"), rows),
     ]
@@ -351,8 +351,8 @@ def _cost(state: _State) -> list[Block]:
     seen = None if images is None else len(state.history) * images + state.image
     energy = total.write_energy_j
     rows = [
-        ("SET pulses", f"{total.set_pulses:,}", "up, or to the ON state"),
-        ("RESET pulses", f"{total.reset_pulses:,}", "down"),
+        ("SET pulses", f"{total.set_pulses:,}", "raise a cell, or bring it to the ON state"),
+        ("RESET pulses", f"{total.reset_pulses:,}", "lower a cell"),
         ("Writes", f"{total.writes:,}", "cells programmed, each request counted"),
         ("Writes of the most-written cell", f"{total.most_writes:,}", "its wear"),
         ("Training images seen", _NONE if seen is None else f"{seen:,}", "over all epochs"),

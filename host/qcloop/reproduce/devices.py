@@ -123,7 +123,7 @@ def _table(statistics: Sequence[Statistic]) -> Table:
         for s in statistics
     ]
     return Table(
-        head, rows, "Array: over 24,000 cycles. The paper's figures come from 12 cycles, hence the range."
+        head, rows, "Array: over 24,000 cycles. The paper's values come from 12 cycles, hence the range."
     )
 
 
@@ -190,7 +190,8 @@ def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
         "at the nominal conductance. Densities, each panel on its own scale.",
     )
     text = Text(
-        "Equation (1), G = (1 - k n) f(mu, sigma^2), can be read in four ways; docs/physics.md weighs them. "
+        "Equation (1), G = (1 - k n) f(mu, sigma^2), can be understood in four ways; docs/physics.md "
+        "compares them. "
         "Each is drawn as the array draws it: from tables of codes, by the generator GRNG16."
     )
     blocks: list[Block] = [text, picture, _table(statistics), *_verdicts(statistics)]
