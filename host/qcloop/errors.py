@@ -1,14 +1,14 @@
 """The exceptions that qcloop raises for what a user can get wrong.
 
-Every message says what was expected, what came, and what to do. The command line
-prints it as one line and exits with :attr:`QcloopError.exit_code`.
+Every message tells what was expected, what came, and what to do. The command line prints it as one line
+and exits with :attr:`QcloopError.exit_code`.
 """
 
 
 class QcloopError(Exception):
-    """Base of every error that is raised on purpose."""
+    """Base of every error that a user can do something about."""
 
-    #: Exit status of the command line for this error.
+    #: Status with which the command line exits.
     exit_code = 2
 
 
@@ -17,7 +17,7 @@ class DeviceError(QcloopError):
 
 
 class MeasurementError(QcloopError):
-    """A file of measurements cannot be read as asked, or does not carry what is to be fitted."""
+    """A file of measurements cannot be read as asked, or does not have what is to be fitted."""
 
 
 class DataError(QcloopError):
@@ -41,7 +41,7 @@ class CheckpointError(RunError):
 
 
 class SweepError(QcloopError):
-    """Points of a sweep are missing: they failed, or nobody was left to run them."""
+    """Points of a sweep are missing: they failed, or no worker was left to run them."""
 
     exit_code = 4
 
@@ -53,16 +53,16 @@ class SelfTestError(QcloopError):
 
 
 class LinkError(QcloopError):
-    """The board cannot be reached, or no longer; the run's checkpoint is kept."""
+    """A board cannot be reached, or not any more. The checkpoint of a run is kept."""
 
     exit_code = 3
 
 
 class ArrayResetError(LinkError):
-    """The array has lost its cells and settings, and is ready to be configured and loaded again."""
+    """The board was reset: the array has lost cells and settings, and can be configured and loaded again."""
 
 
 class ClusterError(QcloopError):
-    """A cluster cannot be reached, or no longer; finished points are kept."""
+    """A cluster cannot be reached, or not any more. Finished points are kept."""
 
     exit_code = 3

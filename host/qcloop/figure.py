@@ -1,4 +1,4 @@
-"""Figures, and what becomes of them: SVG inside a page, or a PNG file."""
+"""Figures, as SVG elements in a page or as PNG files."""
 
 import io
 import re
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9822b", "#3d8f5f", "#b5413a", "#8a8f98"
 
-#: Width in inches of a figure of which two stand side by side on a page.
+#: Width in inches of a figure that fills half the width of a page.
 COLUMN = 5.0
-#: CSS pixels of a page for an inch of a figure: text of 10 points becomes as large as that of the page.
+#: CSS pixels of a page for an inch of a figure: so text of 10 points is as large as the page's own text.
 _SCALE = 92
-#: Figures wider than this, in inches, are not shrunk to the width of a phone: they scroll.
+#: Figures that are wider than this, in inches, are scrolled on a phone instead of shrunk.
 _WIDE = 7.0
 
 _TAG = re.compile(r"<[^>]*>")
@@ -23,8 +23,8 @@ _FAMILY = re.compile(r'font-family:[^;"]*;?\s*')
 
 
 def new_figure(width: float = COLUMN, height: float = 3.5) -> "Figure":
-    """Return an empty figure of a size in inches, laid out by constraints."""
-    from matplotlib.figure import Figure  # heavy: only where a picture is drawn
+    """Return an empty figure of a size in inches, with constrained layout."""
+    from matplotlib.figure import Figure  # imported here, since it takes long and few commands draw
 
     return Figure(figsize=(width, height), layout="constrained")
 
@@ -37,20 +37,21 @@ def to_png(figure: "Figure") -> bytes:
 
 
 def to_svg(figure: "Figure", name: str) -> str:
-    """Return a figure as an ``svg`` element for an HTML page; drawn alike, it is alike to the byte.
+    """Return a figure as an ``svg`` element for an HTML page; the same drawing gives the same bytes.
 
-    Texts stay texts, in the fonts of the page: smaller than outlines, to be searched and copied.
+    Texts stay texts in the fonts of the page, so that they can be searched and copied. Outlines would also be
+    larger.
 
     Parameters
     ----------
     name : str
-        Starts every identifier, so that figures of different names get along in one page: a letter, then
-        letters, digits, ``-`` and ``_``.
+        First characters of every identifier, which keep figures of one page apart. A letter, then letters,
+        digits, ``-`` and ``_``.
 
     Raises
     ------
     ValueError
-        If ``name`` cannot start an identifier.
+        If ``name`` has other characters.
     """
     if not re.fullmatch(r"[A-Za-z][\w-]*", name, re.ASCII):
         raise ValueError(f"a figure's name must be a letter, then letters, digits, - and _, not {name!r}")
@@ -62,7 +63,7 @@ def to_svg(figure: "Figure", name: str) -> str:
         figure.savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
     body = text[text.index("<svg") :].partition(">")[2].strip()
-    # The style sheet in it would rule over the whole page; the start tag below says the same.
+    # A style sheet would hold for the whole page, so it is left out; the start tag below says the same.
     body = re.sub(r"<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     used = {a or b for tag in _TAG.findall(body) for a, b in _REFERENCE.findall(tag)}
     body = _TAG.sub(lambda tag: _tidy(tag[0], name, used), body)
@@ -76,7 +77,7 @@ def to_svg(figure: "Figure", name: str) -> str:
 
 
 def _tidy(tag: str, name: str, used: set[str]) -> str:
-    """Return a tag with identifiers that are the figure's own; those that nothing refers to go."""
+    """Return a tag with the figure's name in its identifiers; those that nothing refers to are left out."""
     tag = _ID.sub(lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
     tag = _REFERENCE.sub(
         lambda found: f"url(#{name}-{found[1]})" if found[1] else f'href="#{name}-{found[2]}"', tag

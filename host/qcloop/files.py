@@ -1,11 +1,15 @@
-"""Files that are whole or absent: written beside their final name, flushed, then renamed."""
+"""Files that are whole or absent, also after a kill or a power failure in the middle of writing."""
 
 import os
 from pathlib import Path
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace a file by new content; a reader, or a kill at any instant, sees the old or the new one."""
+    """Replace the content of a file, or make it.
+
+    It is written under another name, flushed to the disk and then renamed. Whoever reads the file at any
+    instant, also after a kill, finds the old content or the new.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
@@ -13,7 +17,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    if os.name == "posix":  # the rename itself must reach the disk, too
+    if os.name == "posix":  # the new name must reach the disk as well; only here can a folder be flushed
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -88,7 +88,7 @@ class Board(GoldenArray):
 
     @property
     def words(self):
-        return self._codes.reshape(-1, self.config.lanes)
+        return self._planes.codes.reshape(-1, self.config.lanes)
 
 
 def results(board, **options):
@@ -145,7 +145,7 @@ def a_bit_stuck_at_zero(board, before, written):
 
 @after_write
 def an_address_line_that_does_nothing(board, before, written):
-    for cells in (board.words, board._levels.reshape(board.words.shape)):
+    for cells in (board.words, board._planes.levels.reshape(board.words.shape)):
         for word in written:
             cells[word ^ 64] = cells[word]
 

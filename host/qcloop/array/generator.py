@@ -33,16 +33,16 @@ U16 = npt.NDArray[np.uint16]
 U64 = npt.NDArray[np.uint64]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# Block generation. The workspaces a and b hold the next words of the two sequences from the current
-# position: at least 127 (89) of them on entry and exit, and room for a block behind those.
+# Samples are made in blocks. The workspaces a and b hold the next words of the two sequences from the
+# current position: 127 and 89 words between two blocks, with room for those of a block behind them.
 
 _LAG_A, _DEGREE_A = LFSR_A.degree - LFSR_A.lag, LFSR_A.degree
 _LAG_B, _DEGREE_B = LFSR_B.degree - LFSR_B.lag, LFSR_B.degree
-# In memory order too: the hosts that numba runs on are little-endian.
+# The samples of a word follow one another in memory, since the hosts that numba runs on are little-endian.
 _SAMPLES_PER_WORD = 64 // SAMPLE_BITS
 _BLOCK_WORDS = 1024
 _BLOCK_SAMPLES = _BLOCK_WORDS * _SAMPLES_PER_WORD
-# A jump costs what the generation of some 2^18 samples does; shorter skips generate.
+# A jump takes as long as making some 2^18 samples, so a shorter skip makes the samples instead.
 _SHORT_SKIP = 1 << 18
 
 
@@ -85,20 +85,20 @@ def _fill_words(a: U64, b: U64, words: U64) -> None:
 @_compiled
 def _fill_blocks(a: U64, b: U64, words: U64, low: I16, high: I16, z: I16) -> None:
     for start in range(0, z.size, _BLOCK_SAMPLES):
-        part = z[start : start + _BLOCK_SAMPLES]
-        fresh = words[: part.size // _SAMPLES_PER_WORD]
+        block = z[start : start + _BLOCK_SAMPLES]
+        fresh = words[: block.size // _SAMPLES_PER_WORD]
         _next_words(a, b, fresh)
-        _look_up(fresh, low, high, part)
+        _look_up(fresh, low, high, block)
 
 
 def _fill(a: U64, b: U64, words: U64, z: I16) -> None:
-    """Fill ``z``, whole blocks of samples; ``words`` is a block and keeps the last words."""
-    # Tables passed in, not frozen into the kernel as constants, make it 1.4 times faster.
+    """Fill ``z``, a whole number of blocks; ``words``, one block, keeps the words of the last one."""
+    # The tables are arguments: as constants of the kernel they would make it 1.4 times slower.
     _fill_blocks(a, b, words, *BYTE_TABLES, z)
 
 
 def _fill_words_numpy(a: U64, b: U64, words: U64) -> None:
-    """Plain NumPy twin of :func:`_fill_words`, and the reference for it."""
+    """Fill as :func:`_fill_words` does, in plain NumPy: the reference for it."""
     count = words.size
     ahead_a = _expand_words(LFSR_A, a[:_DEGREE_A], count + _DEGREE_A)
     ahead_b = _expand_words(LFSR_B, b[:_DEGREE_B], count + _DEGREE_B)
@@ -108,7 +108,7 @@ def _fill_words_numpy(a: U64, b: U64, words: U64) -> None:
 
 
 def _fill_numpy(a: U64, b: U64, words: U64, z: I16) -> None:
-    """Plain NumPy twin of :func:`_fill`, and the reference for it; ``words`` keeps the last words."""
+    """Fill as :func:`_fill` does, in plain NumPy: the reference for it."""
     fresh = np.empty(z.size // _SAMPLES_PER_WORD, np.uint64)
     _fill_words_numpy(a, b, fresh)
     z[:] = gaussian(fresh.view(np.uint16))
@@ -116,7 +116,7 @@ def _fill_numpy(a: U64, b: U64, words: U64, z: I16) -> None:
 
 
 def _expand_words(lfsr: Lfsr, words: U64, count: int) -> U64:
-    """:meth:`Lfsr.expand` for packed words: return ``count`` words that begin with ``words``."""
+    """Return ``count`` words of the sequence that begins with ``words``; as :meth:`Lfsr.expand` for bits."""
     ahead = np.empty(count, np.uint64)
     ahead[: words.size] = words
     known, scale = words.size, 1
@@ -139,12 +139,12 @@ def _load_words(lfsr: Lfsr, state: int, workspace: U64) -> None:
 class Grng16:
     """One stream of GRNG16, read in sequence or from any position.
 
-    The integer :attr:`position` is the whole checkpoint: a generator made with the same seed and stream
-    and that position goes on with the same samples. The sequence does not depend on how it is cut into
-    requests. Not safe for use from several threads at once.
+    The integer :attr:`position` is all that a checkpoint needs: a generator that is made with the same seed,
+    stream and position goes on with the same samples. The sequence does not depend on how many samples are
+    taken at once. A generator must not be used from several threads at the same time.
 
-    Arrays that the methods return are never served again, and never change later: a caller may keep them
-    and write to them. A small one is a slice of a block of 8 KiB, which it keeps in memory.
+    A caller may keep the arrays that the methods return, and write to them: the generator does not use them
+    again. A small one is a slice of a block of 8 KiB, which stays in memory as long as the slice does.
 
     Parameters
     ----------
@@ -155,25 +155,25 @@ class Grng16:
     position
         Index of the first sample to serve, 0 .. 2^60-1.
     compiled
-        False runs the plain NumPy reference, which gives the same integers, more slowly.
+        If False, plain NumPy makes the samples: the reference, which gives the same integers more slowly.
 
     Raises
     ------
     ConfigError
         If an argument is not an integer or out of range. The methods raise it for a count that is
-        negative or leads beyond position 2^60-1; the generator is then unchanged.
+        negative or leads beyond position 2^60-1, and leave the generator as it is.
     TypeError
         From the methods, for a count that is not an integer.
     """
 
-    # Samples [cursor, end) of the block are still to be served; its sample 0 is at position base.
+    # Samples cursor to end - 1 of the block are still to be taken. Sample 0 of the block is at position base.
     _base: int
     _cursor: int
     _end: int
-    # The block: its samples, and the uniform words they were made of.
+    # Samples of the block, and the uniform words that they were made of.
     _z: I16
     _u16: U16
-    # Whether the workspaces stand behind the block; if not, there is no block and they are not in use.
+    # Whether the workspaces hold the words behind the block. If not, there is no block.
     _loaded: bool
 
     def __init__(self, seed: int, stream: int = 0, position: int = 0, *, compiled: bool = True) -> None:
@@ -206,7 +206,7 @@ class Grng16:
 
     @property
     def position(self) -> int:
-        """Index of the next sample, 0 .. 2^60-1: the checkpoint. See :meth:`seek` to set it."""
+        """Index of the next sample, 0 .. 2^60-1; :meth:`seek` sets it."""
         return self._base + self._cursor
 
     def take(self, n: int) -> I16:
@@ -219,7 +219,7 @@ class Grng16:
         return self._take_across(stop - start)
 
     def take_words(self, n: int) -> U16:
-        """Return the uniform words of the next ``n`` samples: uint16 (n,). Advances as :meth:`take`."""
+        """Return the uniform words of the next ``n`` samples, uint16 (n,), and advance as :meth:`take`."""
         start = self._cursor
         stop = start + _index(n)
         if start <= stop <= self._end:
@@ -255,12 +255,12 @@ class Grng16:
             self.seek(self.position + n)
 
     def seek(self, position: int) -> None:
-        """Go to any ``position``, 0 .. 2^60-1; the samples are made when they are asked for."""
+        """Go to any ``position``, 0 .. 2^60-1; samples are not made until they are taken."""
         position = checked_integer("position", position, POSITION_MAX)
         if self._cursor <= position - self._base <= self._end:
             self._cursor = position - self._base
         else:
-            # Backwards too: the caller owns, and may have changed, what was served.
+            # Samples before the cursor are made anew: the caller may have written to those that were taken.
             self._drop_block(position)
 
     def _drop_block(self, position: int) -> None:
@@ -293,7 +293,7 @@ class Grng16:
         z = np.empty(n, np.int16)
         z[:left] = self._z[self._cursor : self._end]
         self._load()
-        # Should an interrupt come from here on, the generator still serves what belongs to its position.
+        # If an interrupt comes after this line, the generator still has the position of the samples to come.
         self._drop_block(position)
         if direct > left:
             self._fill(self._a, self._b, np.empty(_BLOCK_WORDS, np.uint64), z[left:direct])
@@ -306,7 +306,7 @@ class Grng16:
         self._check_count(n)
         position, left = self.position, self._end - self._cursor
         direct = left + (n - left) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
-        # Placed so that what is generated directly starts at a 64-bit word.
+        # What is made directly must start at a 64-bit word, so the samples before it end just there.
         first = -(-left // _SAMPLES_PER_WORD)
         words = np.empty(first + -(-(n - left) // _SAMPLES_PER_WORD), np.uint64)
         u16 = words.view(np.uint16)[first * _SAMPLES_PER_WORD - left :][:n]

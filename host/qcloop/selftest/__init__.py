@@ -1,4 +1,4 @@
-"""The test that a board gets before it is trusted: every answer beside the golden model's."""
+"""The self-test of a board: every answer is compared with the golden model's."""
 
 from qcloop.selftest.bench import Findings
 from qcloop.selftest.run import CHECKS, Check, CheckVerdict, Result, run_checks

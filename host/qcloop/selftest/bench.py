@@ -1,4 +1,4 @@
-"""What the checks share: the array beside its golden model, and a record of what differed."""
+"""What all checks use: an array together with its golden model, and a record of what differed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -21,13 +21,13 @@ U16 = npt.NDArray[np.uint16]
 
 @dataclass
 class Findings:
-    """What a check compared, and where it first found something else than expected."""
+    """How much a check has compared, and the first difference that it found."""
 
     compared: int = 0
     different: int = 0
     #: The first difference: what, expected, came, where.
     first: str = ""
-    #: What is no failure, but worth a look.
+    #: What is not a failure, but should be looked at.
     warnings: list[str] = field(default_factory=list)
 
     def equal(
@@ -38,7 +38,7 @@ class Findings:
         where: Callable[[int], str] = str,
         show: Callable[[Any], str] = str,
     ) -> None:
-        """Compare values; ``where`` names the place of one in the flat array, ``show`` writes a value."""
+        """Compare values; ``where`` describes the value of a flat index, ``show`` writes a value."""
         wanted, found = np.asarray(expected), np.asarray(came)
         self.compared += wanted.size
         if wanted.shape != found.shape:
@@ -47,14 +47,14 @@ class Findings:
         wrong = np.flatnonzero(wanted != found)
         if wrong.size == 0:
             return
-        place = int(wrong[0])
-        text = f"{what}: expected {show(wanted.flat[place])}, came {show(found.flat[place])}"
+        first = int(wrong[0])
+        text = f"{what}: expected {show(wanted.flat[first])}, came {show(found.flat[first])}"
         if wanted.ndim:
-            text += f" at {where(place)}; {wrong.size:,} of {wanted.size:,} differ"
+            text += f" at {where(first)}; {wrong.size:,} of {wanted.size:,} differ"
         self._note(wrong.size, text)
 
     def refused(self, reason: str) -> None:
-        """Note that an operation was refused that should not have been."""
+        """Note that an operation was refused which should have been done."""
         self._note(1, reason)
 
     def _note(self, count: int, text: str) -> None:
@@ -63,18 +63,18 @@ class Findings:
 
 
 class Bench:
-    """An array just opened and the golden model of its shape, which are told the same.
+    """An array that was just opened, and a golden model of its shape; both get the same operations.
 
     Parameters
     ----------
     array : RemoteArray
-        Or what else has the array contract and a ``link``. Nothing has been asked of it yet.
+        Or another array that has a ``link``. No operation has been sent to it yet.
     seed : int
-        Where random regions, cells and vectors come from, 0 or above.
+        Seed of random regions, cells and vectors, 0 or above.
     quick : bool
-        Test a part.
+        Test less.
     baud : int, optional
-        Bits a second of the line; None where it has no such thing.
+        Bits a second of the line; None for a line that has no such rate.
     """
 
     def __init__(self, array: RemoteArray, seed: int, quick: bool, baud: int | None) -> None:
@@ -88,23 +88,23 @@ class Bench:
         self.word_cols = min(self.config.lanes, self.config.side)
 
     def rng(self, name: str) -> np.random.Generator:
-        """Return the random numbers of one check, whatever other checks drew."""
+        """Return the random numbers of one check; they do not depend on what other checks draw."""
         return np.random.default_rng([self.seed, crc32(name.encode())])
 
     # -- regions --------------------------------------------------------------------------------
 
     def largest(self) -> Region:
-        """Return the region of most rows, and as many columns as there is room for."""
+        """Return the region with the most rows, and with as many columns as there is room for."""
         rows = min(self.config.side, self.config.words)
         return Region(0, rows, min(self.config.side, self.config.words // rows * self.config.lanes))
 
     def widest(self) -> Region:
-        """Return the region of most columns, and as many rows as there is room for."""
+        """Return the region with the most columns, and with as many rows as there is room for."""
         cols = min(self.config.side, self.config.cells)
         return Region(0, min(self.config.side, self.config.words // self.config.row_words(cols)), cols)
 
     def random_region(self, rng: np.random.Generator, cells: int) -> Region:
-        """Return a region of about so many cells at most, anywhere: small ones as likely as large ones."""
+        """Return a region anywhere, of at most about so many cells; its size is as often small as large."""
         config = self.config
         cols = _size(rng, min(config.side, cells, config.cells))
         rows = _size(rng, min(config.side, max(1, cells // cols), config.words // config.row_words(cols)))
@@ -112,7 +112,7 @@ class Bench:
         return Region(int(rng.integers(end + 1)), rows, cols)
 
     def blocks(self) -> list[Region]:
-        """Return regions of whole words, from the first to the last of the memory."""
+        """Return regions of whole words that cover the memory, from its first word to its last."""
         config = self.config
         return [
             Region(base, min(config.side, config.words - base), self.word_cols)
@@ -138,7 +138,7 @@ class Bench:
             array.load(region, levels, codes)
 
     def fill(self, rng: np.random.Generator) -> None:
-        """Write random cells into the whole memory of both; in a quick test, once."""
+        """Write random cells into the whole memory of both; a quick test does it only once."""
         if self.quick and self._filled:
             return
         self._filled = True
@@ -160,13 +160,13 @@ class Bench:
     def same_cells(self, found: Findings, what: str, region: Region) -> None:
         """Compare all cells of a region."""
         (levels, codes), (came_levels, came_codes) = (array.read(region) for array in self.both)
-        where = self.place(region)
+        where = self.cell_name(region)
         found.equal(f"{what}: level", levels, came_levels, where)
         found.equal(f"{what}: code", codes, came_codes, where)
 
     def same_words(self, found: Findings, what: str, region: Region, words: U16) -> None:
         """Compare the array's cells with cell words."""
-        found.equal(what, words, cell_words(*self.array.read(region)), self.place(region), hexadecimal)
+        found.equal(what, words, cell_words(*self.array.read(region)), self.cell_name(region), hexadecimal)
 
     def same_forward(self, found: Findings, what: str, region: Region, x: U8, bits: int) -> None:
         """Compare forward products."""
@@ -179,7 +179,7 @@ class Bench:
         found.equal(f"{what}, {described(region)}", expected, came, _product("row", region.rows))
 
     def same_counters(self, found: Findings, what: str) -> None:
-        """Compare all counters, and with them where the generators stand."""
+        """Compare all counters; the positions of the generators follow from them."""
         expected, came = (array.counters() for array in self.both)
         for counter in fields(Counters):
             found.equal(
@@ -189,8 +189,8 @@ class Bench:
                 "level {}".format,
             )
 
-    def place(self, region: Region) -> Callable[[int], str]:
-        """Return a function that names a cell of a region."""
+    def cell_name(self, region: Region) -> Callable[[int], str]:
+        """Return a function that describes the cell of a flat index in a region."""
         lanes = self.config.lanes
 
         def name(flat: int) -> str:
@@ -205,8 +205,8 @@ class Bench:
     def exchange(self, requests: Iterable[bytes]) -> list[tuple[int, bytes]]:
         """Send requests as they are, and return the status and the results of each answer.
 
-        For what the contract refuses before it reaches the board, and for many small requests without a round
-        trip each. All that was sent before must be answered.
+        So requests reach the board that :class:`Array` would refuse, and many small requests need no round
+        trip each. All requests that were sent before must have been answered.
         """
         sent = list(requests)
         self.link.send(b"".join(sent))
@@ -234,7 +234,7 @@ def hexadecimal(word: int) -> str:
 
 
 def settings_of(seed: int, mean: int, spread: int, **others: object) -> ArraySettings:
-    """Return settings of two states that do not differ."""
+    """Return settings with two states of the same mean and spread."""
     given: dict[str, object] = {"reference": mean, **others}
     return ArraySettings(seed, (mean, mean), (spread, spread), **given)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Checks of the board as a whole: who it is, what it must refuse, and its line."""
+"""Checks of the board as a whole: its identity, what it must refuse, and its line."""
 
 from dataclasses import replace
 from time import perf_counter
@@ -11,7 +11,7 @@ from qcloop.contract.operations import Info, Operation, Status
 from qcloop.contract.types import Region
 from qcloop.selftest.bench import Bench, Findings, settings_of
 
-#: Where a fault counter of a board stays.
+#: Largest value of a board's fault counter; it does not wrap around.
 _FAULTS_MOST = 255
 #: Bits of a byte on a serial line, with start and stop.
 _BYTE_BITS = 10
@@ -29,7 +29,7 @@ def described_identity(identity: Identity) -> str:
 
 
 def identity(bench: Bench, found: Findings) -> str:
-    """Compare what the engine says of itself with what the link said when it was opened."""
+    """Compare what the engine tells of itself with what the link told when it was opened."""
     expected, came = _facts(bench.opened.info), _facts(Info.decode(bench.ask(Operation.INFO)))
     for name, value in expected.items():
         found.equal(f"{name} as the link and as the engine tells it", value, came[name])
@@ -48,7 +48,7 @@ def _facts(info: Info) -> dict[str, int]:
 
 
 def refusals(bench: Bench, found: Findings) -> str:
-    """See that nothing is done before the array is configured, or with cells before they are programmed."""
+    """Check that operations are refused before the array is configured, and on cells never programmed."""
     lanes, level, code = bench.config.lanes, np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int16)
     first, second = Region(0, 1, 1), Region(1, 1, 1)
     reading = [
@@ -79,7 +79,7 @@ def _refused(bench: Bench, found: Findings, when: str, requests: list[bytes], re
 
 
 def line_rate(bench: Bench, found: Findings) -> str:
-    """Measure the line both ways; a slow one is no failure."""
+    """Measure the line in both directions; a slow line is not a failure."""
     region = bench.largest()
     if bench.quick:
         region = replace(region, rows=max(1, region.rows // 4))
@@ -88,7 +88,7 @@ def line_rate(bench: Bench, found: Findings) -> str:
     bench.configure(settings_of(bench.seed, 512, 0))
     out, start = counts.bytes_out, perf_counter()
     array.load(region, levels, levels.astype(np.int16))
-    array.counters()  # an answer: all has been taken
+    array.counters()  # waits for an answer, so the board has taken all that was sent
     loaded = perf_counter()
     came = counts.bytes_in
     array.read(region)
@@ -106,10 +106,10 @@ def _rate(size: int, seconds: float, baud: int | None) -> str:
 
 
 def link_errors(bench: Bench, found: Findings) -> str:
-    """Say what went wrong on the line since it was opened: it has been mended, so this only warns.
+    """Tell what went wrong on the line since it was opened; the link has repaired it, so this only warns.
 
-    Opens a new session, so nothing may follow. The host asks again for what is late, too, so its repeats and
-    what the board sends again then are told without a warning.
+    The check opens a new session, so it must be the last one. The host also asks again when an answer takes
+    long. Its repeats, and what the board sends again then, are therefore told without a warning.
     """
     counts, before = bench.link.counts, bench.opened
     bench.link.open()

@@ -11,8 +11,8 @@ from qcloop.contract.generator import POSITION_MAX, SEED_MAX, Stream
 from qcloop.contract.types import I8, I16, U8, AdcStage, ArraySettings, Policy, Positions, Region
 from qcloop.selftest.bench import Bench, Findings, described, settings_of
 
-#: Samples z from (seed, stream, position), computed apart from this package when GRNG16 was defined;
-#: tests/host/data/grng16-vectors.json has more of them.
+#: Samples z from (seed, stream, position) on. They were computed without this package, when GRNG16 was
+#: defined; tests/host/data/grng16-vectors.json has more of them.
 KNOWN_SAMPLES: dict[tuple[int, Stream, int], tuple[int, ...]] = {
     (1, Stream.PROGRAMMING, 0): (
         -49,
@@ -86,9 +86,9 @@ KNOWN_SAMPLES: dict[tuple[int, Stream, int], tuple[int, ...]] = {
     ),
     (1, Stream.READ, 10**9): (51, -36, -14, 18, 28, 40, -2, 9, 3, 12, 25, -9, -21, 1, -8, 56),
 }
-#: More seeds and positions, for which the plain model of the generator says what comes.
+#: More seeds and positions; the plain NumPy generator tells their samples.
 _STARTS = ((0, 0), (SEED_MAX, 12345), (2, 1 << 40), (3, POSITION_MAX - (1 << 20)))
-#: With these a code is 512 + z: the spread is 32 codes, and z counts in 1/32 of it.
+#: With this mean and this spread a code is 512 + z: the spread is 32 codes, and z is in units of 1/32 of it.
 _MIDDLE, _UNIT_SPREAD = 512, 512
 
 
@@ -137,14 +137,14 @@ def _read_samples(bench: Bench, found: Findings, seed: int, position: int, z: I1
     bench.configure(settings_of(seed, _MIDDLE, 0, read_spread=_UNIT_SPREAD), Positions(read=position))
     bench.load(region, np.full((1, cols), _MIDDLE, np.uint16))
     y = bench.array.forward(region, np.ones((vectors, 1), np.uint8), 1)
-    # Lanes without a column draw too; what is behind the samples that are known is not compared.
-    places = np.arange(vectors * lanes).reshape(vectors, lanes)[:, :cols]
-    known = places < z.size
+    # Lanes without a column draw as well. Samples of the last vector may be more than are known.
+    indices = np.arange(vectors * lanes).reshape(vectors, lanes)[:, :cols]
+    known = indices < z.size
     found.equal(
         f"z of seed {seed} stream 1",
-        z[places[known]],
+        z[indices[known]],
         y[known],
-        lambda flat: f"position {position + places[known][flat]}",
+        lambda flat: f"position {position + indices[known][flat]}",
     )
     bench.golden.forward(region, np.ones((vectors, 1), np.uint8), 1)
     bench.same_counters(found, f"read noise with seed {seed} from position {position}")
@@ -158,13 +158,13 @@ def _starts(stream: Stream) -> int:
 
 
 def program(policy: Policy) -> Callable[[Bench, Findings], str]:
-    """Return the check of one policy: blocks and lists of cells, stuck ones among them."""
+    """Return the check of one policy: it programs blocks and lists of cells, some of them stuck."""
 
     def check(bench: Bench, found: Findings) -> str:
         rng = bench.rng(f"program {policy.label}")
         rounds = 3 if bench.quick else 12
         for number in range(rounds):
-            # The fewest and the most states first; 64 leave no level field for a stuck cell.
+            # The fewest states, then the most: with 64 no cell can be stuck. Then any number.
             states = (2, MAX_STATES, int(rng.integers(3, STUCK_LEVEL + 1)))[min(number, 2)]
             _program_round(bench, found, rng, replace(_random_settings(rng, states), policy=policy))
         return (
@@ -175,7 +175,7 @@ def program(policy: Policy) -> Callable[[Bench, Findings], str]:
 
 
 def _random_settings(rng: np.random.Generator, states: int) -> ArraySettings:
-    """Return settings whose draws are clipped at times, on either side."""
+    """Return settings with which some draws are clipped, at 0 and at the largest code."""
     spread = rng.integers(0, rng.choice([64, 1024, SPREAD_MAX]), states, endpoint=True)
     return ArraySettings(
         seed=int(rng.integers(1 << 63)),
@@ -200,7 +200,7 @@ def _program_round(bench: Bench, found: Findings, rng: np.random.Generator, sett
     what = f"{states} states, {described(region)}"
     bench.same_cells(found, f"{what}, block", window)
     bench.same_counters(found, f"{what}, block")
-    # A cell may stand in a list twice.
+    # A cell may be in a list twice.
     listed = rng.integers(0, size, min(size, 500))
     listed = np.concatenate([listed, listed[-1:], listed[:1]])
     bench.program(region, listed, rng.integers(0, states, len(listed), np.uint8))
@@ -209,7 +209,7 @@ def _program_round(bench: Bench, found: Findings, rng: np.random.Generator, sett
 
 
 def _window(bench: Bench, rng: np.random.Generator) -> tuple[Region, Region]:
-    """Return a region that is looked at, and the one in its midst that is programmed."""
+    """Return a region to compare, and a region within it to program, so that a wrong address is noticed."""
     window = bench.random_region(rng, 1024 if bench.quick else 4096)
     if window.rows < 3:
         return window, window
@@ -236,12 +236,12 @@ def forward(bits: int) -> Callable[[Bench, Findings], str]:
             for region in _regions(bench, rng):
                 bench.same_forward(found, what, region, vectors(region), bits)
             bench.same_counters(found, what)
-        # Halves of either sign, which the converter rounds away from zero.
+        # Positive and negative halves, which the converter rounds away from zero.
         region = replace(bench.widest(), rows=1)
         adc, half = (AdcStage(8, 0), 128) if bits == 8 else (AdcStage(8, 1), 1)
         bench.configure(settings_of(bench.seed, _MIDDLE, 0, adc=adc))
         bench.same_forward(found, "ADC of halves", region, np.full((1, 1), half, np.uint8), bits)
-        # The largest sums there can be, of either sign.
+        # The largest and the smallest sum that can be.
         region = replace(bench.largest(), cols=1)
         most = np.full((1, region.rows), (1 << bits) - 1, np.uint8)
         for code, reference in ((CODE_MAX, 0), (0, CODE_MAX)):
@@ -292,7 +292,7 @@ def _variants(rng: np.random.Generator) -> list[tuple[str, ArraySettings]]:
 
 
 def _regions(bench: Bench, rng: np.random.Generator) -> list[Region]:
-    """Return the corners of what a region can be, and some at random."""
+    """Return the smallest, largest, tallest and widest regions, and some at random."""
     words = bench.config.words
     corners = [
         Region(0, 1, 1),
@@ -306,7 +306,7 @@ def _regions(bench: Bench, rng: np.random.Generator) -> list[Region]:
 
 
 def _count(bench: Bench, region: Region) -> int:
-    """Return how many vectors to send: fewer where each takes long."""
+    """Return how many vectors to send: only one where each takes long."""
     return 1 if region.rows * region.cols > 4096 else 3
 
 

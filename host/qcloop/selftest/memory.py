@@ -1,11 +1,11 @@
-"""March C- over the cell memory: stuck bits, cells that move others, address lines that alias.
+"""March C- over the cell memory: it finds stuck bits, cells that disturb others, and wrong address lines.
 
-Each word is read and written before the next one is touched (van de Goor, "Using march tests to test SRAMs",
-IEEE Design & Test of Computers 10(1), 1993)::
+A march element reads and writes each word before it goes on to the next one (van de Goor, "Using march tests
+to test SRAMs", IEEE Design & Test of Computers 10(1), 1993)::
 
     up(w0); up(r0, w1); up(r1, w0); down(r0, w1); down(r1, w0); up(r0)
 
-where 0 is a background and 1 its inverse. All 16 bits of a cell are free: every pattern is a legal cell.
+where 0 is a background pattern and 1 its inverse. Each pattern of 16 bits is a valid cell.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from qcloop.contract.types import Region
 from qcloop.selftest.bench import U16, Bench, Findings, hexadecimal, settings_of
 
 Addresses = npt.NDArray[np.int64]
-#: From addresses (n,) and lanes to cell words (n, lanes).
+#: Function of addresses (n,) and a number of lanes, which returns cell words (n, lanes).
 Background = Callable[[Addresses, int], U16]
 
-#: Words whose requests are sent together: their answers hide the line's delay.
+#: Words whose requests are sent together, so that the delay of the line counts once for all of them.
 _TOGETHER = 512
 #: Random words of a quick test.
 _SOME = 192
@@ -34,7 +34,7 @@ _INVERSE = np.uint16((1 << CELL_BITS) - 1)
 class _Element(NamedTuple):
     name: str
     down: bool
-    #: Whether it reads the inverse and writes the background, or the other way round.
+    #: True: it reads the inverse and writes the background. False: it reads the background.
     inverse: bool
 
 
@@ -52,13 +52,13 @@ def solid(addresses: Addresses, lanes: int) -> U16:
 
 
 def checkerboard(addresses: Addresses, lanes: int) -> U16:
-    """Return bits that differ from their neighbours in the cell, the word and the column."""
+    """Return bits that differ from their neighbours in the cell, in the word and in the words beside it."""
     odd = (addresses[:, None] + np.arange(lanes)) & 1
     return np.where(odd, 0xAAAA, 0x5555).astype(np.uint16)
 
 
 def own_address(addresses: Addresses, lanes: int) -> U16:
-    """Return the word's address, in lane 0 as it is, in others with a key: all words of a lane differ."""
+    """Return the word's address, in each lane but the first XOR a key: the words of a lane all differ."""
     keys = np.arange(lanes) * 0x9E37 & 0xFFFF
     return ((addresses[:, None] & 0xFFFF) ^ keys).astype(np.uint16)
 
@@ -71,7 +71,7 @@ def march(background: Background, name: str) -> Callable[[Bench, Findings], str]
         bench.configure(settings_of(bench.seed, 512, 0))
         for region in bench.blocks():
             bench.load(region, _words(background, region))
-        bench.array.counters()  # an answer: nothing is awaited any more
+        bench.array.counters()  # waits for an answer, so that the next one belongs to the next request
         for element in _ELEMENTS:
             order = addresses[::-1] if element.down else addresses
             for start in range(0, len(order), _TOGETHER):
@@ -84,7 +84,10 @@ def march(background: Background, name: str) -> Callable[[Bench, Findings], str]
 
 
 def _addresses(bench: Bench, name: str) -> Addresses:
-    """Return the words to march over: all; or the first, the last, those about powers of two, and some."""
+    """Return the words to march over.
+
+    A quick test takes the first and the last one, those around powers of two, and some at random.
+    """
     words = bench.config.words
     if not bench.quick:
         return np.arange(words)
@@ -107,8 +110,8 @@ def _step(
     written = expected ^ _INVERSE
     levels, codes = (written >> CODE_BITS).astype(np.uint8), (written & CODE_MAX).astype(np.int16)
     requests: list[bytes] = []
-    for place, address in enumerate(addresses):
-        region, row = Region(int(address), 1, cols), slice(place, place + 1)
+    for index, address in enumerate(addresses):
+        region, row = Region(int(address), 1, cols), slice(index, index + 1)
         requests += operations.read_requests(region, lanes)
         requests += operations.load_requests(region, levels[row], codes[row], lanes)
     answers = bench.exchange(requests)

@@ -1,4 +1,4 @@
-"""The checks in their order, and what running them yields."""
+"""The checks in their order, and their results."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,18 +12,18 @@ from qcloop.link.remote import RemoteArray
 from qcloop.selftest import board, compute, memory
 from qcloop.selftest.bench import Bench, Findings
 
-#: Answers to requests of a check that failed, which the next one must not take for its own: at most so many.
+#: At most so many answers are left over from a check that failed; the next check must not receive them.
 _LEFT_OVER = 256
 
 
 class CheckVerdict(StrEnum):
-    """What became of a check."""
+    """How a check ended."""
 
     OK = "ok"
-    #: Nothing is wrong with the board, but something with its surroundings.
+    #: Nothing is wrong with the board, but with its line or its supply.
     WARNING = "warning"
     FAILED = "FAILED"
-    #: The board could not be reached any more.
+    #: The board can not be reached any more.
     LOST = "LOST"
 
 
@@ -111,26 +111,26 @@ CHECKS = (
 def run_checks(
     array: RemoteArray, *, seed: int = 1, quick: bool = False, baud: int | None = None
 ) -> Iterator[Result]:
-    """Check an array that was just opened, and yield each result as it comes.
+    """Check an array that was just opened, and yield each result when it is there.
 
-    All cells are overwritten, and after the last check the array must be opened anew. A check that fails does
-    not keep the others from running.
+    All cells are overwritten, and the array must be opened anew after the last check. When a check fails, the
+    others are run all the same.
 
     Parameters
     ----------
     array : RemoteArray
-        Just opened: nothing has been asked of it yet.
+        Just opened: no operation has been sent to it yet.
     seed : int
-        Where random regions, cells and vectors come from, 0 or above. The same seed asks for the same.
+        Seed of random regions, cells and vectors, 0 or above. The same seed makes the same requests.
     quick : bool
-        Test a part: less than half a minute on a virtual board.
+        Test less: it takes less than half a minute on a virtual board.
     baud : int, optional
-        Bits a second of the line, for the share that is used; None where it has no such thing.
+        Bits a second of the line, to tell how much of it was used; None for a line that has no such rate.
 
     Raises
     ------
     LinkError
-        If the board cannot be reached any more; the check's result, with the verdict LOST, comes before.
+        If the board cannot be reached any more. The result of the check, LOST, is yielded before.
     """
     bench = Bench(array, seed, quick, baud)
     for check in CHECKS:
@@ -175,7 +175,7 @@ def _result(check: Check, found: Findings, what: str, seconds: float, lost: Link
 
 
 def _settle(bench: Bench) -> None:
-    """Take the answers that a check did not wait for, refusals or not."""
+    """Take the answers that a check did not wait for, also those that are refusals."""
     for _ in range(_LEFT_OVER):
         with suppress(ArrayError):
             bench.array.counters()
