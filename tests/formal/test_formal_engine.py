@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from amaranth import Array, Cat, Module, Mux, ResetSignal, Signal, signed
 from amaranth.asserts import AnyConst, AnySeq
@@ -5,9 +7,8 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
-from formal_tools import Opened, altered, assert_contract, assert_counted
+from formal_tools import Opened, assert_contract, assert_counted, mutant
 
-import qcloop_hdl.engine.engine
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.operations import LISTED_CELL, Counter, Operation, Status
@@ -15,6 +16,7 @@ from qcloop_hdl.array.counters import EventCounters
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.engine import Engine
 
 
 def configured(cells, kind):
@@ -60,7 +62,7 @@ class AnyMac(Mac):
         return m
 
 
-class AnyGaussianGenerator(wiring.Component):
+class AnyGenerator(wiring.Component):
     """Samples of any kind at any time."""
 
     def __init__(self, lanes):
@@ -86,7 +88,7 @@ class AnyCellMemory(CellMemory):
         return m
 
 
-class AnyEventCounters(EventCounters):
+class AnyCounters(EventCounters):
     """Counts of any kind."""
 
     def elaborate(self, platform):
@@ -95,70 +97,117 @@ class AnyEventCounters(EventCounters):
         return m
 
 
-#: What the proofs do not depend on.
-_ABSTRACT = {
-    "Mac": AnyMac,
-    "GaussianGenerator": AnyGaussianGenerator,
-    "CellMemory": AnyCellMemory,
-    "EventCounters": AnyEventCounters,
-}
-#: Leaves the engine's registers where a proof reaches them.
-_SHOW = {
-    "return _Elaboration(self).m": "self.parts = _Elaboration(self)\n        return self.parts.m",
-    "self.operands_write = write.en": "self.operands_write, self.read_operand = write.en, operand",
-    "second = self._delayed(first)": "second = self._late(first)\n        self.shifts = first, second",
-    "self.operation = Signal(4)": "self.operation = Signal(4)\n"
-    "        self.probes = [self.operands.read_port(domain='comb') for _ in range(2)]",
-}
+class AbstractEngine(Engine):
+    """An engine whose arithmetic is free: what the proofs do not depend on."""
+
+    def _make_array(self):
+        super()._make_array()
+        config = self.config
+        self.memory = AnyCellMemory(config.lanes, config.words, config.memory)
+        self.mac = AnyMac(config)
+        self.programming_noise, self.read_noise = AnyGenerator(1), AnyGenerator(config.lanes)
+        self.counters = AnyCounters(registered=config.registered)
 
 
-#: States in which the words of a region are counted, those in which it and the lengths are checked, and those
-#: in which what is read is waited for; with registers around the memories.
-_COUNTS = ("START", "FIRST", "WORDS", "END", "PLACES")
-_CHECKS = ("RANGE", *_COUNTS, "LENGTHS", "RESULTS")
+def with_fault(config, name, faults):
+    """Return an engine, one component of which has a deliberate fault (see ``formal_tools.mutant``)."""
+    engine = AbstractEngine(config)
+    real = type(getattr(engine, name))
+    faulty = getattr(mutant(sys.modules[real.__module__], faults), real.__name__)
+    setattr(engine, name, faulty(config))
+    return engine
+
+
+#: States of the engine's machines, each by its component. All have a state IDLE besides, but for the
+#: requests'.
+MACHINES = {
+    "requests": ("CLEAR", "OPERATION", "LENGTH", "DISPATCH", "HEADER", "CHECK", "DISCARD", "EXECUTE"),
+    "checks": ("SIDES", "START", "FIRST", "WORDS", "END", "REGION", "LENGTHS", "RESULTS", "BYTES"),
+    "operands": ("FILL", "VERDICT", "REPLAY", "DRAIN", "LOAD"),
+    "answers": ("STATUS", "LENGTH_LOW", "LENGTH_HIGH", "FETCH", "CELL", "WORD", "WAIT", "SEND"),
+}
+#: Those that only an engine with registers around the memories has.
+_REGISTERED = ("FIRST", "END", "WORD", "WAIT")
+#: States in which the words of a region are counted, those in which it and the lengths are checked, those in
+#: which what is read is waited for, and those in which results are sent.
+_COUNTS = ("START", "FIRST", "WORDS", "END", "REGION")
+_CHECKS = (*_COUNTS, "LENGTHS", "RESULTS")
 _WAITS = ("CELL", "WORD", "WAIT")
+_RESULTS = ("FETCH", *_WAITS, "SEND")
+_HEADS = ("STATUS", "LENGTH_LOW", "LENGTH_HIGH")
 
 
 class EngineProof(wiring.Component):
     """An engine with free inputs and free arithmetic, and what holds of it in every clock.
 
-    ``changes`` are made in the engine's source. With ``request`` only that opcode comes, without operands,
-    which leaves less to search from reset.
+    With ``request`` only that opcode comes, without operands, which leaves less to search from reset.
     """
 
-    def __init__(self, changes=None, *, request=None, config=CONFIG):
-        module = altered(qcloop_hdl.engine.engine, _SHOW | (changes or {}), **_ABSTRACT)
-        self.dut, self.request = module.Engine(config), request
+    def __init__(self, engine=None, *, request=None):
+        self.dut, self.request = engine or AbstractEngine(CONFIG), request
         super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), "ready": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
+        self._prepare(m)
         m.submodules.engine = self.engine = Opened(self.dut)
-        self.parts = self.dut.parts
-        self.registered = self.parts.config.registered
+        self.config = config = self.dut.config
         #: Words below are programmed.
-        self.mark = Signal(range(self.parts.config.words + 1))
-        m.d.comb += self.mark.eq(self.parts.config.words - self.parts.unprogrammed)
+        self.mark = Signal(range(config.words + 1))
+        m.d.comb += self.mark.eq(config.words - self.dut.region.unprogrammed)
         wiring.connect(m, wiring.flipped(self.rx), self.dut.rx)
         wiring.connect(m, self.dut.tx, wiring.flipped(self.tx))
         m.d.comb += self.ready.eq(self.dut.ready)
         if self.request is not None:
-            opcode = self.engine.state("OPERATION")
-            m.d.comb += Assume(self.rx.payload == Mux(opcode, self.request, 0))
+            m.d.comb += Assume(self.rx.payload == Mux(self._state("OPERATION"), self.request, 0))
             m.d.comb += Assume(~ResetSignal())
+        self._machines(m)
         self._flow(m)
         self._claims(m)
         return m
+
+    def _prepare(self, m):
+        """Add what must be there before the engine is elaborated."""
+
+    def _state(self, *names):
+        """Return whether one of the machines is in one of the states, as far as this engine has them."""
+        found = []
+        for component, states in MACHINES.items():
+            asked = [name for name in names if name in self._existing(states)]
+            if asked:
+                found.append(self.engine.inside(component).state(*asked))
+        unknown = set(names) - {name for states in MACHINES.values() for name in states}
+        assert not unknown, unknown
+        return Cat(found).any()
+
+    def _existing(self, states):
+        return [name for name in states if self.config.registered or name not in _REGISTERED]
+
+    def _machines(self, m):
+        """The requests are checked, or executed by one of the others, or nobody else is at work."""
+        active = {}
+        for name, states in MACHINES.items():
+            active[name] = self._state(*states)
+            if name == "requests":
+                m.d.comb += Assert(active[name])
+            else:
+                m.d.comb += Assert(active[name] | self.engine.inside(name).state("IDLE"))
+        m.d.comb += [
+            Assert(active["checks"] == self._state("CHECK")),
+            Assert((active["operands"] | active["answers"]) == self._state("EXECUTE")),
+            Assert(~(active["operands"] & active["answers"])),
+            Assert(~self._state(*_HEADS) | (self.dut.answers.number == 0)),
+        ]
+
+    @property
+    def clear(self):
+        """A counter is cleared."""
+        return self.dut.operands.restart | self.dut.operands.configure
 
     def _claims(self, m):
         self._ports(m)
         self._refusals(m)
         self._counts(m)
-
-    def _state(self, *names):
-        """Return whether the machine is in one of the states, as far as this engine has them."""
-        extra = () if self.registered else ("FIRST", "END", "WORD", "WAIT")
-        return self.engine.state(*(name for name in names if name not in extra))
 
     def _ports(self, m):
         assert_contract(m, self.tx)
@@ -167,11 +216,11 @@ class EngineProof(wiring.Component):
 
     def _flow(self, m):
         """What a state of the machine says about the other registers."""
-        parts, state = self.parts, self._state
-        operation, good = parts.operation, parts.status == Status.OK
+        dut, state = self.dut, self._state
+        operation, good = dut.requests.operation, dut.requests.status == Status.OK
         blocks = (Operation.PROGRAM_BLOCK, Operation.LOAD, Operation.READ, *_PRODUCTS)
         operations = {
-            ("HEADER", "RANGE", *_COUNTS): (Operation.PROGRAM, *blocks),
+            ("HEADER", "SIDES", *_COUNTS): (Operation.PROGRAM, *blocks),
             ("LENGTHS",): blocks,
             ("RESULTS",): (Operation.READ, *_PRODUCTS),
             ("LOAD",): (Operation.LOAD,),
@@ -183,66 +232,66 @@ class EngineProof(wiring.Component):
         for states in (*operations, ("FETCH", *_WAITS, "SEND")):
             with m.If(state(*set(states) - {"FILL", "VERDICT"})):
                 m.d.comb += Assert(good)
-        with m.If(state("SWALLOW")):
+        with m.If(state("DISCARD")):
             m.d.comb += Assert(~good)
-        with m.If(parts.programmer.busy | parts.programmer.event.enable):
+        with m.If(dut.programmer.busy | dut.programmer.event.enable):
             m.d.comb += [Assert(state("REPLAY", "DRAIN")), Assert(_is(operation, _PROGRAMS))]
-        m.d.comb += Assert(~parts.multiplier.busy | state(*_CHECKS[1:]))
-        command, sent, busy = parts.mac.command, Signal.like(parts.mac.command.payload.as_value()), Signal()
-        m.d.sync += [sent.eq(command.payload.as_value()), busy.eq(parts.mac.busy | command.valid)]
-        with m.If(parts.mac.busy):
+        m.d.comb += Assert(~dut.checks.multiplier.busy | state(*_CHECKS))
+        command, sent, busy = dut.mac.command, Signal.like(dut.mac.command.payload.as_value()), Signal()
+        m.d.sync += [sent.eq(command.payload.as_value()), busy.eq(dut.mac.busy | command.valid)]
+        with m.If(dut.mac.busy):
             answering = state("STATUS", "LENGTH_LOW", "LENGTH_HIGH", "FETCH", "SEND")
             m.d.comb += [Assert(answering & good), Assert(_is(operation, _PRODUCTS))]
             with m.If(busy):
                 # Mac takes no copy.
                 m.d.comb += Assert(command.payload.as_value() == sent)
-        with m.If(_is(operation, _PRODUCTS) & (state("FETCH") | state("SEND") & ~parts.mac.result.valid)):
-            m.d.comb += Assert(parts.part == 0)
+        with m.If(_is(operation, _PRODUCTS) & (state("FETCH") | state("SEND") & ~dut.mac.result.valid)):
+            m.d.comb += Assert(dut.answers.number == 0)
         m.d.comb += Assert(~_is(operation, _PRODUCTS) | ~state(*_WAITS))
-        if self.registered:
+        if self.config.registered:
             self._region(m)
-        with m.If(state("SWEEP")):
-            m.d.comb += [Assert(parts.base < parts.config.words), Assert(operation == 0)]
+        with m.If(state("CLEAR")):
+            m.d.comb += [Assert(dut.region.base < self.config.words), Assert(operation == 0)]
 
     def _region(self, m):
         """What is known of a region's end, which is a register."""
-        parts, state, total = self.parts, self._state, Signal(17)
-        m.d.comb += total.eq(parts.base + parts.multiplier.product)
+        dut, state, total = self.dut, self._state, Signal(17)
+        m.d.comb += total.eq(dut.region.base + dut.checks.multiplier.product)
         with m.If(state("FIRST")):
-            m.d.comb += Assert(parts.end == parts.base)
-        with m.If(state("END", "PLACES")):
-            m.d.comb += [Assert(~parts.multiplier.busy), Assert(parts.end == total)]
-        with m.If(state("PLACES")):
+            m.d.comb += Assert(dut.region.end == dut.region.base)
+        with m.If(state("END", "REGION")):
+            m.d.comb += [Assert(~dut.checks.multiplier.busy), Assert(dut.region.end == total)]
+        with m.If(state("REGION")):
             m.d.comb += [
-                Assert(parts.beyond == (parts.multiplier.overflow | (total > parts.config.words))),
-                Assert(parts.past == (total + parts.unprogrammed > parts.config.words)),
+                Assert(dut.checks.beyond == (dut.checks.multiplier.overflow | (total > self.config.words))),
+                Assert(dut.checks.past == (total + dut.region.unprogrammed > self.config.words)),
             ]
 
     def _refusals(self, m):
         """A request that is refused leaves everything as it was when its first byte was taken."""
-        parts, state = self.parts, self._state
+        dut, state = self.dut, self._state
         kept = Cat(
-            parts.unprogrammed,
-            parts.configured,
-            parts.programmer.settings.as_value(),
-            parts.mac.settings.as_value(),
+            dut.region.unprogrammed,
+            dut.operands.configured,
+            dut.settings.programming.as_value(),
+            dut.settings.products.as_value(),
         )
         acts = Cat(
-            parts.memory.write_enable,
-            *(port.restart for port in (parts.programming_noise, parts.read_noise)),
-            *(port.seed.valid for port in (parts.programming_noise, parts.read_noise)),
-            *(port.z.valid & port.z.ready for port in (parts.programming_noise, parts.read_noise)),
-            parts.programmer.table_write,
-            parts.clear,
-            parts.event.enable & parts.event.amount.any(),
+            dut.memory.write_enable,
+            *(port.restart for port in (dut.programming_noise, dut.read_noise)),
+            *(port.seed.valid for port in (dut.programming_noise, dut.read_noise)),
+            *(port.z.valid & port.z.ready for port in (dut.programming_noise, dut.read_noise)),
+            dut.programmer.table_write,
+            self.clear,
+            dut.events.event.enable & dut.events.event.amount.any(),
         )
         before, acted = Signal(len(kept)), Signal()
         m.d.sync += acted.eq(acted | acts.any())
         with m.If(state("OPERATION") & self.rx.valid):
             m.d.sync += [before.eq(kept), acted.eq(0)]
         unchanged = ~acted & (before == kept)
-        checking = ("LENGTH", "DISPATCH", "HEADER", "SWALLOW", "FILL", *_CHECKS)
-        refused = parts.status != Status.OK
+        checking = ("LENGTH", "DISPATCH", "HEADER", "DISCARD", "FILL", *_CHECKS)
+        refused = dut.requests.status != Status.OK
         with m.If(state(*checking) | refused):
             m.d.comb += [Assert(unchanged), Assert(~acts.any())]
         with m.If(state("VERDICT")):
@@ -252,33 +301,35 @@ class EngineProof(wiring.Component):
 
     def _answered(self, m):
         """The status is the first byte of the answer, and keeps its value up to the next request."""
-        parts, state = self.parts, self._state
+        dut, state = self.dut, self._state
         status, final, answered = Signal(8), Signal(), Signal()
         m.d.sync += [
-            status.eq(parts.status),
+            status.eq(dut.requests.status),
             final.eq(state("STATUS", "LENGTH_LOW", "LENGTH_HIGH", "FETCH", *_WAITS, "SEND")),
-            answered.eq(state("STATUS") & parts.room),
+            answered.eq(state("STATUS") & dut.answers.room),
         ]
         with m.If(final):
-            m.d.comb += Assert(parts.status == status)
+            m.d.comb += Assert(dut.requests.status == status)
         with m.If(answered):
             m.d.comb += [Assert(self.tx.valid), Assert(self.tx.payload == status)]
-        results = _is(parts.operation, (Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS))
-        with m.If(state("LENGTH_LOW", "LENGTH_HIGH") & ((parts.status != Status.OK) | ~results)):
-            m.d.comb += Assert(parts.answer == 0)
+        results = _is(
+            dut.requests.operation, (Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
+        )
+        with m.If(state("LENGTH_LOW", "LENGTH_HIGH") & ((dut.requests.status != Status.OK) | ~results)):
+            m.d.comb += Assert(dut.answers.byte == 0)
 
     def _counts(self, m):
-        """The tally's rule is kept, and no event of a product is lost."""
-        parts, tally = self.parts, self.parts.tally
-        event, slow, phase = parts.event, int(self.registered), self.engine["phase"]
-        assert_counted(m, event, self.registered, parts.clear)
-        asked = Cat(event.as_value(), parts.clear)
+        """The rule of the event counters is kept, and no event of a product is lost."""
+        dut, counters = self.dut, self.dut.counters
+        event, slow, phase = dut.events.event, int(self.config.registered), dut.events.phase
+        assert_counted(m, event, self.config.registered, self.clear)
+        asked = Cat(event.as_value(), self.clear)
         if slow:
             before = Signal(len(asked), reset_less=True)
             m.d.sync += before.eq(asked)
             asked = before
-        m.d.comb += Assert(Cat(tally.event.as_value(), tally.clear) == asked)
-        mac, products = parts.mac, _is(parts.operation, _PRODUCTS)
+        m.d.comb += Assert(Cat(counters.event.as_value(), counters.clear) == asked)
+        mac, products = dut.mac, _is(dut.requests.operation, _PRODUCTS)
         pulses = ((Counter.CYCLES, mac.word_read), (Counter.SATURATED, mac.saturated))
         for number, (counter, pulse) in enumerate(pulses):
             pending, sent = Signal(4, name=f"pending_{counter.name}"), products & (phase == number << slow)
@@ -298,24 +349,24 @@ class AddressProof(EngineProof):
     """
 
     def _claims(self, m):
-        parts, state, good = self.parts, self._state, self.parts.status == Status.OK
+        dut, state, good = self.dut, self._state, self.dut.requests.status == Status.OK
         start, height, row = Signal(16), Signal(16), Signal(4)
-        with m.If(state("RANGE")):
-            m.d.sync += [start.eq(parts.base), height.eq(parts.rows), row.eq(0)]
-        with m.If(parts.step_cell & parts.row_end):
+        with m.If(state("SIDES")):
+            m.d.sync += [start.eq(dut.region.base), height.eq(dut.region.rows), row.eq(0)]
+        with m.If(dut.region.step_cell & dut.region.row_end):
             m.d.sync += row.eq(row + 1)
-        cols = parts.cols[:3]
+        cols = dut.region.cols[:3]
         row_words, done, left = Signal(2), Signal(6), Signal(6)
         m.d.comb += [
             row_words.eq(cols[1:] + cols[0]),
-            done.eq(row * cols + parts.col - 1),
+            done.eq(row * cols + dut.region.col - 1),
             left.eq(height[:3] * cols - done),
         ]
         end = start + height[:3] * row_words
 
-        listed = _is(parts.operation, (Operation.LOAD, Operation.PROGRAM_BLOCK, Operation.READ))
-        reads = parts.operation == Operation.READ
-        before = _CHECKS[1:]
+        listed = _is(dut.requests.operation, (Operation.LOAD, Operation.PROGRAM_BLOCK, Operation.READ))
+        reads = dut.requests.operation == Operation.READ
+        before = _CHECKS
         answers, fetches = ("STATUS", "LENGTH_LOW", "LENGTH_HIGH"), ("FETCH", *_WAITS, "SEND")
         with m.If(listed & good & state(*before, "LOAD", "FILL", "VERDICT", "REPLAY", *fetches)):
             self._place(m, start, height, row, row_words)
@@ -325,165 +376,194 @@ class AddressProof(EngineProof):
             m.d.comb += Assert(~state(*fetches))
         self._multiplied(m, height, row_words, listed)
         with m.If(listed & good & state("LENGTHS", "RESULTS", "LOAD", "FILL", "VERDICT", "REPLAY")):
-            m.d.comb += [Assert(end <= parts.config.words), Assert(Mux(reads, end, parts.base) <= self.mark)]
+            m.d.comb += [
+                Assert(end <= self.config.words),
+                Assert(Mux(reads, end, dut.region.base) <= self.mark),
+            ]
         with m.If(reads & good & state(*fetches)):
-            m.d.comb += [Assert(end <= self.mark), Assert(parts.remaining + parts.part == left << 1)]
-            m.d.comb += [Assert(row < height), Assert(parts.part <= 1)]
+            m.d.comb += [
+                Assert(end <= self.mark),
+                Assert(dut.requests.remaining + dut.answers.number == left << 1),
+            ]
+            m.d.comb += [Assert(row < height), Assert(dut.answers.number <= 1)]
         with m.If(reads & good & state(*answers)):
-            m.d.comb += [Assert(end <= self.mark), Assert(parts.remaining == left << 1), Assert(row == 0)]
+            m.d.comb += [
+                Assert(end <= self.mark),
+                Assert(dut.requests.remaining == left << 1),
+                Assert(row == 0),
+            ]
         with m.If(state("LOAD")):
-            m.d.comb += [Assert(row < height), Assert(parts.remaining + parts.part[0] == left << 1)]
-        blocks = parts.operation == Operation.PROGRAM_BLOCK
+            m.d.comb += [
+                Assert(row < height),
+                Assert(dut.requests.remaining + dut.requests.remaining[0] == left << 1),
+            ]
+        blocks = dut.requests.operation == Operation.PROGRAM_BLOCK
         with m.If(blocks & good & state("FILL", "VERDICT", "REPLAY")):
-            m.d.comb += Assert(parts.remaining == height[:3] * cols)
+            m.d.comb += Assert(dut.requests.remaining == height[:3] * cols)
         with m.If(blocks & state("REPLAY")):
-            m.d.comb += [Assert(row < height), Assert(parts.index == done)]
-        if self.registered:
+            m.d.comb += [Assert(row < height), Assert(dut.operands.index == done)]
+        if self.config.registered:
             self._late(m, blocks, reads)
         self._written(m, blocks)
 
     def _late(self, m, blocks, reads):
         """Where the registered end of the region is the word in work."""
-        parts, state, waited = self.parts, self._state, self.engine["waited"]
-        with m.If(state("LOAD") & parts.part[0] | reads & state(*_WAITS, "SEND")):
-            m.d.comb += Assert(parts.end == parts.base)
+        dut, state, waited = self.dut, self._state, self.dut.operands.waited
+        with m.If(state("LOAD") & dut.requests.remaining[0] | reads & state(*_WAITS, "SEND")):
+            m.d.comb += Assert(dut.region.end == dut.region.base)
         with m.If(blocks & state("REPLAY") & waited[0]):
-            m.d.comb += Assert(parts.end == parts.base)
+            m.d.comb += Assert(dut.region.end == dut.region.base)
         m.d.comb += Assert((waited[1:] & ~waited[:2]) == 0)
 
     def _place(self, m, start, height, row, row_words):
-        parts, state = self.parts, self._state
+        dut, state = self.dut, self._state
         m.d.comb += [
-            Assert((height >= 1) & (height <= parts.config.side)),
-            Assert((parts.cols >= 1) & (parts.cols <= parts.config.side)),
-            Assert((parts.col >= 1) & (parts.col <= parts.cols)),
-            Assert(parts.base == start + row * row_words + (parts.col - 1 >> 1)),
+            Assert((height >= 1) & (height <= self.config.side)),
+            Assert((dut.region.cols >= 1) & (dut.region.cols <= self.config.side)),
+            Assert((dut.region.col >= 1) & (dut.region.col <= dut.region.cols)),
+            Assert(dut.region.base == start + row * row_words + (dut.region.col - 1 >> 1)),
         ]
-        with m.If(state(*_CHECKS[1:], "FILL", "VERDICT")):
-            m.d.comb += [Assert(row == 0), Assert(parts.col == 1), Assert(parts.part == 0)]
-        with m.If(state("WORDS", "END", "PLACES")):
-            m.d.comb += Assert(parts.gap == (parts.base > self.mark))
+        with m.If(state(*_CHECKS, "FILL", "VERDICT")):
+            m.d.comb += [Assert(row == 0), Assert(dut.region.col == 1)]
+        with m.If(state("WORDS", "END", "REGION")):
+            m.d.comb += Assert(dut.checks.gap == (dut.region.base > self.mark))
 
     def _multiplied(self, m, height, row_words, listed):
         """What the multiplier has when it is done: words, then cells."""
-        parts, state, multiplier = self.parts, self._state, self.parts.multiplier
-        step, turn = self.engine.inside("multiplier")["step"], self.engine["turn", 2]
-        with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE")):
-            m.d.comb += [Assert(parts.col == 1), Assert(~multiplier.busy)]
-            m.d.comb += Assert(state("HEADER") | (parts.part <= state("LENGTH")))
-        with m.If(state("HEADER") & (parts.part != 0) | state("RANGE")):
-            m.d.comb += Assert(turn == 0)
+        dut, state, multiplier = self.dut, self._state, self.dut.checks.multiplier
+        step, number = multiplier.step, dut.checks.multiplication
+        with m.If(state("LENGTH", "DISPATCH", "HEADER", "SIDES")):
+            m.d.comb += [Assert(dut.region.col == 1), Assert(~multiplier.busy)]
+        with m.If(state("SIDES")):
+            m.d.comb += Assert(number == 0)
         m.d.comb += Assert(multiplier.busy | (step == 0))
         with m.If(state("START")):
             m.d.comb += Assert(multiplier.busy & (step == 0))
         words = state(*_COUNTS)
-        doubled = ~words & (parts.operation != Operation.PROGRAM_BLOCK)
+        doubled = ~words & (dut.requests.operation != Operation.PROGRAM_BLOCK)
         factor, high, turned = Signal(3), Signal(17), Signal(32)
         m.d.comb += [
-            factor.eq(Mux(words, row_words, parts.cols)),
+            factor.eq(Mux(words, row_words, dut.region.cols)),
             turned.eq(height << step),
             high.eq(Mux(multiplier.busy, turned << doubled >> 16, height << doubled)),
         ]
-        with m.If(listed & state(*_CHECKS[1:])):
+        with m.If(listed & state(*_CHECKS)):
             m.d.comb += [
-                Assert(turn == Mux(words, 1, 2)),
-                Assert(parts.rows == Mux(multiplier.busy, turned[:16] | turned[16:], height)),
+                Assert(number == Mux(words, 1, 2)),
+                Assert(dut.region.rows == Mux(multiplier.busy, turned[:16] | turned[16:], height)),
                 Assert(multiplier.product == factor * high[:4]),
                 Assert(~multiplier.overflow),
             ]
 
     def _written(self, m, blocks):
         """Every word written is one of the memory's, and is programmed or the first that is not."""
-        parts, state, memory = self.parts, self._state, self.parts.memory
-        m.d.comb += Assert(parts.unprogrammed <= parts.config.words)
-        with m.If(state("SWEEP")):
+        dut, state, memory = self.dut, self._state, self.dut.memory
+        m.d.comb += Assert(dut.region.unprogrammed <= self.config.words)
+        with m.If(state("CLEAR")):
             m.d.comb += Assert(self.mark == 0)
-        with m.If(blocks & parts.programmer.busy):
-            address = parts.programmer.address
-            m.d.comb += [Assert(address < parts.config.words), Assert(address <= self.mark)]
-        elsewhere, sweeping = parts.operation != Operation.PROGRAM, ~self.ready
-        if self.registered:
+        with m.If(blocks & dut.programmer.busy):
+            address = dut.programmer.address
+            m.d.comb += [Assert(address < self.config.words), Assert(address <= self.mark)]
+        elsewhere, sweeping = dut.requests.operation != Operation.PROGRAM, ~self.ready
+        if self.config.registered:
             # What is written was asked for a clock before.
             now, (elsewhere, sweeping) = (elsewhere, sweeping), (Signal(reset_less=True) for _ in range(2))
             m.d.sync += [elsewhere.eq(now[0]), sweeping.eq(now[1])]
         with m.If(memory.write_enable.any() & elsewhere):
-            m.d.comb += Assert(memory.write_address < parts.config.words)
+            m.d.comb += Assert(memory.write_address < self.config.words)
             m.d.comb += Assert((memory.write_address <= self.mark) | ~self.ready | sweeping)
 
 
 class ListProof(EngineProof):
     """Where PROGRAM writes: any one cell of its list is followed from its check to its request."""
 
+    def _prepare(self, m):
+        self.probes = [self.dut.operands.buffer.read_port(domain="comb") for _ in range(2)]
+
     def _claims(self, m):
-        parts, state = self.parts, self._state
-        lists = (parts.operation == Operation.PROGRAM) & (parts.status == Status.OK)
-        product, mark, request = parts.multiplier.product, self.mark, parts.programmer.request
+        dut, state = self.dut, self._state
+        lists = (dut.requests.operation == Operation.PROGRAM) & (dut.requests.status == Status.OK)
+        product, mark, request = dut.checks.multiplier.product, self.mark, dut.programmer.request
         number, item, mine = AnyConst(7), Signal(8), Signal()
-        cell = [probe.data for probe in parts.probes]
-        for place, probe in enumerate(parts.probes):
-            m.d.comb += probe.addr.eq(number * 2 + place)
+        taken = state("FILL") & dut.operands.rx.valid
+        cell = [probe.data for probe in self.probes]
+        for byte, probe in enumerate(self.probes):
+            m.d.comb += probe.addr.eq(number * 2 + byte)
         with m.If(state("OPERATION", "VERDICT")):
             m.d.sync += item.eq(0)
-        with m.Elif(parts.count_thirds & (parts.third == 1)):
+        with m.Elif((taken | request.valid & request.ready) & (dut.operands.entry_byte == 1)):
             m.d.sync += item.eq(item + 1)
         with m.If(request.valid & request.ready):
             m.d.sync += mine.eq(item == number)
 
         busy = lists & state("FILL", "VERDICT", "REPLAY")
-        fits = Cat(cell)[: LISTED_CELL["offset"].bits][parts.config.lane_bits :] < product
-        with m.If(state("LENGTH", "DISPATCH", "HEADER", "RANGE") | lists & state(*_COUNTS)):
-            m.d.comb += [Assert(item == 0), Assert(parts.third == 0), Assert(parts.index == 0)]
+        fits = Cat(cell)[: LISTED_CELL["offset"].bits][self.config.lane_bits :] < product
+        with m.If(state("LENGTH", "DISPATCH", "HEADER", "SIDES") | lists & state(*_COUNTS)):
+            m.d.comb += [
+                Assert(item == 0),
+                Assert(dut.operands.entry_byte == 0),
+                Assert(dut.operands.index == 0),
+            ]
         with m.If(busy):
-            m.d.comb += [Assert(parts.remaining <= parts.config.buffer), Assert(parts.cols == ~product[:16])]
+            m.d.comb += [
+                Assert(dut.requests.remaining <= self.config.buffer),
+                Assert(dut.region.cols == ~product[:16]),
+            ]
         with m.If(busy | lists & state("DRAIN")):
-            m.d.comb += Assert(parts.base + product <= mark)
+            m.d.comb += Assert(dut.region.base + product <= mark)
         with m.If(lists & state("FILL", "REPLAY")):
             m.d.comb += [
-                Assert(parts.third <= 1),
-                Assert(parts.index == item * 2 + parts.third),
-                Assert(parts.index < parts.remaining),
+                Assert(dut.operands.entry_byte <= 1),
+                Assert(dut.operands.index == item * 2 + dut.operands.entry_byte),
+                Assert(dut.operands.index < dut.requests.remaining),
             ]
         with m.If(lists & state("FILL") & (number < item)):
             m.d.comb += Assert(fits)
-        with m.If(lists & state("VERDICT", "REPLAY") & (number * 2 + 1 < parts.remaining)):
+        with m.If(lists & state("VERDICT", "REPLAY") & (number * 2 + 1 < dut.requests.remaining)):
             m.d.comb += Assert(fits)
         followed = lists & (item == number)
-        staged = state("FILL") if self.registered else state("FILL", "REPLAY")
-        with m.If(followed & staged & (parts.third == 1)):
-            m.d.comb += Assert(parts.stage[8:] == cell[0])
+        staged = state("FILL") if self.config.registered else state("FILL", "REPLAY")
+        with m.If(followed & staged & (dut.operands.entry_byte == 1)):
+            m.d.comb += Assert(dut.last_two.word[8:] == cell[0])
         with m.If(followed & state("REPLAY")):
-            if self.registered:
+            if self.config.registered:
                 self._replayed(m, cell)
             else:
-                m.d.comb += Assert(parts.read_operand == Array(cell)[parts.third])
-        if self.registered:
-            waited = self.engine["waited"]
-            with m.If(lists & (state("FILL", "VERDICT") | state("REPLAY") & (parts.third == 0))):
-                m.d.comb += Assert(~Cat(parts.shifts).any())
+                m.d.comb += Assert(dut.operands.read_operand == Array(cell)[dut.operands.entry_byte])
+        if self.config.registered:
+            waited = dut.operands.waited
+            with m.If(lists & (state("FILL", "VERDICT") | state("REPLAY") & (dut.operands.entry_byte == 0))):
+                m.d.comb += Assert(~dut.operands.shifts.any())
             m.d.comb += Assert(state("REPLAY") | ~waited.any())
-            with m.If(lists & state("REPLAY") & (parts.third != 1)):
+            with m.If(lists & state("REPLAY") & (dut.operands.entry_byte != 1)):
                 m.d.comb += Assert(~waited.any())
-        with m.If(lists & mine & parts.programmer.busy):
-            m.d.comb += Assert(parts.programmer.address < mark)
+        with m.If(lists & mine & dut.programmer.busy):
+            m.d.comb += Assert(dut.programmer.address < mark)
 
     def _replayed(self, m, cell):
         """The cell on its way through the registers around the operand buffer."""
-        parts, waited = self.parts, self.engine["waited"]
-        first, second = parts.shifts
-        with m.If(parts.third == 1):
+        dut, waited = self.dut, self.dut.operands.waited
+        first, second = dut.operands.shifts
+        with m.If(dut.operands.entry_byte == 1):
             with m.Switch(waited):
                 with m.Case(0):
-                    m.d.comb += [Assert(parts.read_operand == cell[0]), Assert(first & ~second)]
+                    m.d.comb += [Assert(dut.operands.read_operand == cell[0]), Assert(first & ~second)]
                 with m.Case(1):
-                    m.d.comb += [Assert(parts.read_operand == cell[1]), Assert(parts.operand == cell[0])]
+                    m.d.comb += [
+                        Assert(dut.operands.read_operand == cell[1]),
+                        Assert(dut.operands.operand == cell[0]),
+                    ]
                     m.d.comb += Assert(~first & second)
                 with m.Default():
-                    m.d.comb += [Assert(parts.read_operand == cell[1]), Assert(parts.operand == cell[1])]
-                    m.d.comb += [Assert(parts.stage[8:] == cell[0]), Assert(~first & ~second)]
+                    m.d.comb += [
+                        Assert(dut.operands.read_operand == cell[1]),
+                        Assert(dut.operands.operand == cell[1]),
+                    ]
+                    m.d.comb += [Assert(dut.last_two.word[8:] == cell[0]), Assert(~first & ~second)]
             m.d.comb += Assert((waited[1:] & ~waited[:2]) == 0)
             with m.If(waited.all()):
-                word = Cat(cell)[: LISTED_CELL["offset"].bits][parts.config.lane_bits :]
-                m.d.comb += Assert(parts.end == parts.base + word)
+                word = Cat(cell)[: LISTED_CELL["offset"].bits][self.config.lane_bits :]
+                m.d.comb += Assert(dut.region.end == dut.region.base + word)
 
 
 def _is(operation, operations):
@@ -492,17 +572,17 @@ def _is(operation, operations):
 
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 6), (MemoryKind.SPRAM, 4)])
 def test_streams_and_refusals(kind, depth, sby):
-    assert sby(EngineProof(config=configured(6, kind)), depth=depth) == "PASS"
+    assert sby(EngineProof(AbstractEngine(configured(6, kind))), depth=depth) == "PASS"
 
 
 @pytest.mark.parametrize("kind", MemoryKind)
 def test_words_that_are_written(kind, sby):
-    assert sby(AddressProof(config=LARGER[kind])) == "PASS"
+    assert sby(AddressProof(AbstractEngine(LARGER[kind]))) == "PASS"
 
 
 @pytest.mark.parametrize("kind", MemoryKind)
 def test_words_of_a_list_that_are_written(kind, sby):
-    assert sby(ListProof(config=LARGER[kind])) == "PASS"
+    assert sby(ListProof(AbstractEngine(LARGER[kind]))) == "PASS"
 
 
 def test_requests_are_refused(sby):
@@ -511,50 +591,55 @@ def test_requests_are_refused(sby):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("component", "old", "new"),
     [
         # Requests are taken while the memory is cleared.
-        ('m.State("SWEEP"):', 'm.State("SWEEP"):\n            self._take()'),
+        ("requests", "self.clearing.eq(1)", "[self.clearing.eq(1), self.rx.ready.eq(1)]"),
         # Configured by a request of a wrong length.
-        ('m.next = "FILL"\n            with', "m.d.sync += self.configured.eq(1)\n            with"),
+        (
+            "operands",
+            'with m.State("IDLE"):',
+            'with m.State("IDLE"):\n                m.d.sync += self.configured.eq(configures)',
+        ),
     ],
 )
-def test_an_altered_engine_fails_soon_after_reset(old, new, sby):
-    proof = EngineProof({old: new}, request=Operation.CONFIGURE)
+def test_an_altered_engine_fails_soon_after_reset(component, old, new, sby):
+    proof = EngineProof(with_fault(CONFIG, component, {old: new}), request=Operation.CONFIGURE)
     assert sby(proof, mode="bmc", depth=CONFIG.words + 8) == "FAIL"
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("component", "old", "new"),
     [
         # An answer that is not taken is lost.
-        ("self.room.eq(~tx.valid | tx.ready)", "self.room.eq(1)"),
+        ("answers", "self.room.eq(~self.tx.valid | self.tx.ready)", "self.room.eq(1)"),
         # What was found wrong with the operands is forgotten.
-        ("(self.third != 0) | (self.status != Status.OK)", "self.third != 0"),
+        ("operands", "(self.entry_byte != 0) | (self.status != Status.OK)", "self.entry_byte != 0"),
         # The events of two counters are mixed up, or one is served alone.
-        ("Mux(phase[-1], saturated, cycles)", "Mux(phase[-1], cycles, saturated)"),
-        ("phase.eq(phase + 1)", "phase.eq(phase)"),
+        ("events", "Mux(phase[-1], saturated, cycles)", "Mux(phase[-1], cycles, saturated)"),
+        ("events", "phase.eq(phase + 1)", "phase.eq(phase)"),
         # A refusal comes with results, or a product's region moves.
-        ("& results.replicate(_WORD)", "& _WORD"),
-        ("self.shift_region | self.turn_rows", "self.shift_region | self.turn_rows | self.put"),
+        ("answers", "& results.replicate(WORD_BITS)", "& ((1 << WORD_BITS) - 1)"),
+        ("region", "self.shift | self.rotate_rows", "self.shift | self.rotate_rows | self.step_cell"),
     ],
 )
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 6), (MemoryKind.SPRAM, 4)])
-def test_an_altered_engine_is_not_proved(kind, depth, old, new, sby):
-    assert sby(EngineProof({old: new}, config=configured(6, kind)), depth=depth) == "UNKNOWN"
+def test_an_altered_engine_is_not_proved(kind, depth, component, old, new, sby):
+    engine = with_fault(configured(6, kind), component, {old: new})
+    assert sby(EngineProof(engine), depth=depth) == "UNKNOWN"
 
 
 @pytest.mark.parametrize(
-    ("proof", "old", "new"),
+    ("proof", "component", "old", "new"),
     [
         # A region ends one word behind the memory.
-        (AddressProof, "_above(self.end, config.words)", "_above(self.end, config.words + 1)"),
+        (AddressProof, "region", "above(self.end, words)", "above(self.end, words + 1)"),
         # A block leaves a gap.
-        (AddressProof, "Mux(writes, self.gap,", "Mux(writes, 0,"),
+        (AddressProof, "checks", "Mux(writes, self.gap,", "Mux(writes, 0,"),
         # Cells of a list are one word behind the region, or in one that was never programmed.
-        (ListProof, "~(self._word(byte) < ~self.cols)", "(self._word(byte) > ~self.cols)"),
-        (ListProof, "Mux(writes, self.gap,", "Mux(1, self.gap,"),
+        (ListProof, "operands", "~(word < ~self.words)", "(word > ~self.words)"),
+        (ListProof, "checks", "Mux(writes, self.gap,", "Mux(1, self.gap,"),
     ],
 )
-def test_an_engine_that_writes_elsewhere_is_not_proved(proof, old, new, sby):
-    assert sby(proof({old: new}, config=LARGER[MemoryKind.BLOCK])) == "UNKNOWN"
+def test_an_engine_that_writes_elsewhere_is_not_proved(proof, component, old, new, sby):
+    assert sby(proof(with_fault(LARGER[MemoryKind.BLOCK], component, {old: new}))) == "UNKNOWN"

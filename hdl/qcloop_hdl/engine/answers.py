@@ -65,26 +65,28 @@ class Answers(Configured):
 
         #: Number of the byte of a product, a counter or a cell; whether it is the last; whether there is one.
         self.number, self._final, self._put = Signal(3), Signal(), Signal()
-        #: A byte is taken by the register of ``tx``.
-        self.room = Signal()
+        #: The register of ``tx`` is free to take a byte, and which.
+        self.room, self.byte = Signal(), Signal(8)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        byte, good = Signal(8), self.status == Status.OK
+        good = self.status == Status.OK
         products, reads = (self.delayed(m, is_one_of(self.operation, *some)) for some in (PRODUCTS, _READS))
         results = good & is_one_of(self.operation, *_WITH_RESULTS)
         length = Mux(products, self.product_length, self.remaining) & results.replicate(WORD_BITS)
         m.d.comb += [self.room.eq(~self.tx.valid | self.tx.ready), self._final.eq(self._is_final(m))]
         with m.If(self.room):
-            m.d.sync += [self.tx.valid.eq(self._put), self.tx.payload.eq(byte)]
+            m.d.sync += [self.tx.valid.eq(self._put), self.tx.payload.eq(self.byte)]
         with m.FSM():
-            with m.State("IDLE"), m.If(self.start):
-                m.next = "STATUS"
+            with m.State("IDLE"):
+                m.d.sync += self.number.eq(0)
+                with m.If(self.start):
+                    m.next = "STATUS"
             head = {"STATUS": self.status, "LENGTH_LOW": length[:8], "LENGTH_HIGH": length[8:]}
             for (state, value), following in zip(head.items(), (*list(head)[1:], "FETCH"), strict=True):
                 with m.State(state):
-                    m.d.comb += [self._put.eq(1), byte.eq(value), self.running.eq(good)]
+                    m.d.comb += [self._put.eq(1), self.byte.eq(value), self.running.eq(good)]
                     with m.If(self.room):
                         m.next = following
                         if following == "FETCH":
@@ -101,7 +103,7 @@ class Answers(Configured):
                 with m.State(state):
                     m.next = following
             with m.State("SEND"):
-                m.d.comb += [self.running.eq(1), byte.eq(self._result_byte(m))]
+                m.d.comb += [self.running.eq(1), self.byte.eq(self._result_byte(m))]
                 self._send(m, products, reads)
         return m
 

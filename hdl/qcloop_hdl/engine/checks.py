@@ -62,6 +62,9 @@ class RegionCheck(Configured):
             },
         )
         self.multiplier = Multiplier(config.side_bits)
+        #: A word before the region was never programmed; the region ends behind the memory; a word of it was
+        #: never programmed.
+        self.gap, self.beyond, self.past = Signal(), Signal(), Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -101,33 +104,30 @@ class RegionCheck(Configured):
 
     def _find_end(self, m: Module) -> None:
         """Multiply rows by words of a row, and see where the region begins and where it ends."""
-        # Before the first word that was never programmed there is a gap; the region ends behind the memory,
-        # or behind that word.
-        gap, beyond, past = Signal(), Signal(), Signal()
         # In START the product is still zero: `ahead` is the region's first word.
         for state, following in self._clocks("START", "FIRST", "WORDS"):
             with m.State(state):
                 m.d.comb += self.asks_end.eq(1)
-                m.d.sync += gap.eq(self.past_mark)
+                m.d.sync += self.gap.eq(self.past_mark)
                 m.next = following
         for state, following in self._clocks("WORDS", "END", "REGION"):
             with m.State(state):
                 m.d.comb += self.asks_end.eq(1)
                 # Registers, since the path through the two adders is timing-critical.
-                m.d.sync += beyond.eq(self.multiplier.overflow | self.past_memory)
-                m.d.sync += past.eq(self.past_mark)
+                m.d.sync += self.beyond.eq(self.multiplier.overflow | self.past_memory)
+                m.d.sync += self.past.eq(self.past_mark)
                 with m.If(~self.multiplier.busy):
                     m.next = following
         with m.State("REGION"):
-            self._check_region(m, gap, beyond, past)
+            self._check_region(m)
 
-    def _check_region(self, m: Module, gap: Any, beyond: Any, past: Any) -> None:
+    def _check_region(self, m: Module) -> None:
         listed, writes = self.operation == Operation.PROGRAM, is_one_of(self.operation, *_WRITES)
         # PROGRAM does not need its columns any more.
         m.d.comb += self.keep_words.eq(listed)
-        with m.If(beyond):
+        with m.If(self.beyond):
             self._refuse(m, Status.REGION)
-        with m.Elif(Mux(writes, gap, past)):
+        with m.Elif(Mux(writes, self.gap, self.past)):
             self._refuse(m, Status.PROGRAMMED)
             with m.If(writes):
                 self._refuse(m, Status.CONTIGUOUS)

@@ -11,7 +11,7 @@ from qcloop.contract.formats import LEVEL_BITS, TABLE_ENTRY
 from qcloop.contract.operations import LISTED_CELL, TABLE_START, Operation, Status
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.engine.decoding import OPERATION_BITS, WORD_BITS, above
-from qcloop_hdl.registers import delayed, read_register
+from qcloop_hdl.registers import read_register
 
 _OFFSET_BITS = LISTED_CELL["offset"].bits
 
@@ -93,8 +93,9 @@ class Operands(Configured):
         self.waited = Signal(3)
         #: Byte of a table entry or of a listed cell.
         self.entry_byte = Signal(2)
-        #: Strobe: ``operand`` is shifted; with registers around the memories, two clocks later.
-        self.shift_operand = Signal()
+        #: Strobe: ``operand`` is to be shifted; with registers around the memories, the same a clock and two
+        #: clocks before, when it is there.
+        self.shift_operand, self.shifts = Signal(), Signal(2, reset_less=True)
         #: A byte of a cell word is taken.
         self.take_half = Signal()
 
@@ -143,9 +144,8 @@ class Operands(Configured):
         self._connect_buffer(m, take, replaying, next_index)
         self._number_bytes(m, listed, counted & (take | advance))
         self._wait(m, replaying & ~advance)
-        m.d.comb += self.shift.eq(
-            take & listed | self.take_half | delayed(m, self.shift_operand, 2 * self.config.registered)
-        )
+        replayed = self.shifts[1] if self.config.registered else self.shift_operand
+        m.d.comb += self.shift.eq(take & listed | self.take_half | replayed)
         return m
 
     def _finish(self, m: Module) -> None:
@@ -178,7 +178,10 @@ class Operands(Configured):
     def _wait(self, m: Module, waits: Any) -> None:
         """Count clocks: an operand has then passed the registers around the buffer and the memory."""
         if self.config.registered:
-            m.d.sync += self.waited.eq(Mux(waits, Cat(1, self.waited[:2]), 0))
+            m.d.sync += [
+                self.waited.eq(Mux(waits, Cat(1, self.waited[:2]), 0)),
+                self.shifts.eq(Cat(self.shift_operand, self.shifts[0])),
+            ]
 
     # -- FILL and VERDICT ------------------------------------------------------------------------------
 
