@@ -132,8 +132,9 @@ class Story:
         self.golden = GoldenArray(config.array)
         self.golden.configure(settings_for(Policy.DIRECT, 2))
         # Words that were never programmed hold anything.
-        self.golden._levels[:] = self.rng.integers(0, MAX_STATES, config.array.cells)
-        self.golden._codes[:] = self.rng.integers(0, CODE_MAX, config.array.cells, endpoint=True)
+        planes = self.golden._planes
+        planes.levels[:] = self.rng.integers(0, MAX_STATES, config.array.cells)
+        planes.codes[:] = self.rng.integers(0, CODE_MAX, config.array.cells, endpoint=True)
 
     @property
     def samples(self):
@@ -143,7 +144,7 @@ class Story:
     @property
     def cells(self):
         """The words of all cells."""
-        return cell_words(self.golden._levels, self.golden._codes)
+        return cell_words(self.golden._planes.levels, self.golden._planes.codes)
 
     def levels(self, settings, shape):
         return self.rng.integers(0, settings.states, shape, np.uint8)
