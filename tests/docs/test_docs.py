@@ -62,13 +62,13 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 def test_a_broken_link_is_an_error(link, tmp_path):
     source = tmp_path / "source"
     (source / "docs").mkdir(parents=True)
-    for name in ("conf.py", "array.md"):
+    for name in ("conf.py", "array.md", "glossary.md"):
         (source / "docs" / name).write_text((ROOT / "docs" / name).read_text())
     (source / "docs" / "templates").symlink_to(ROOT / "docs" / "templates")
     (source / "host").symlink_to(ROOT / "host")
-    (source / "docs" / "index.md").write_text("# Page\n\n```{toctree}\narray\n```\n")
+    (source / "docs" / "index.md").write_text("# Page\n\n```{toctree}\narray\nglossary\n```\n")
     assert build(source, tmp_path).returncode == 0
-    (source / "docs" / "index.md").write_text(f"# Page\n\n{link}\n\n```{{toctree}}\narray\n```\n")
+    (source / "docs" / "index.md").write_text(f"# Page\n\n{link}\n\n```{{toctree}}\narray\nglossary\n```\n")
     done = build(source, tmp_path)
     assert done.returncode != 0
     assert "index.md:3" in done.stderr
