@@ -1,7 +1,7 @@
-"""The site: README, docs and examples, with the links they have in the repository.
+"""Configuration of the documentation site: README, docs and examples.
 
-The source folder is the repository's root, so that every link works here and there:
-``sphinx-build -c docs . build/docs``.
+The source folder is the repository's root, so that every link works both on the site and in the repository.
+The site is built by ``sphinx-build -c docs . build/docs``.
 """
 
 from qcloop import __version__
@@ -21,7 +21,8 @@ autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
-# Shapes such as (states,) are no types: as fields of their own, their words would be taken for names.
+# Docstrings give shapes such as (states,) instead of types. As fields of their own, the words in them would
+# be taken for names of types.
 napoleon_use_rtype = napoleon_use_param = False
 
 html_theme = "furo"

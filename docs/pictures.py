@@ -1,6 +1,6 @@
-"""Make the pictures of README and docs anew, by the commands shown beneath them: ``make pictures``.
+"""Make the pictures of README and docs again, by the commands that the pages show: ``make pictures``.
 
-The commands are run in a temporary folder that has the examples; the pictures are then made smaller.
+The commands run in a temporary folder with the examples. The pictures are then made smaller.
 """
 
 import io
@@ -14,10 +14,10 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "pictures"
-#: Largest width, colours and bytes of a picture.
+#: Largest width of a picture in pixels, most colours, and most bytes.
 WIDTH, COLOURS, MOST = 1000, 48, 60_000
 
-#: Commands, in their order, and the file each leaves that becomes a picture, with the picture's name.
+#: Commands in their order; the file of each that becomes a picture; and the name of the picture.
 COMMANDS = (
     ("qcloop device show A --plot device.png", "device.png", "device.png"),
     ("qcloop fit examples/measured-device/measured.csv -o runs/mine.toml", "runs/mine.png", "fit.png"),
@@ -27,7 +27,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Run the commands and keep their pictures."""
+    """Run the commands, and keep their pictures in :data:`FOLDER`."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         shutil.copytree(ROOT / "examples", work / "examples")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def screenshot(page: Path) -> Path:
-    """Return a picture of the top of a page, as Chromium shows it."""
+    """Return the file of a picture that shows the top of a page, as Chromium draws it."""
     picture = page.with_suffix(".png")
     subprocess.run(
         [
@@ -61,7 +61,7 @@ def screenshot(page: Path) -> Path:
 
 
 def smaller(path: Path) -> bytes:
-    """Return a picture of few colours and no more than :data:`WIDTH` pixels across, as PNG."""
+    """Return a picture as PNG, with few colours and no more than :data:`WIDTH` pixels across."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     if image.width > WIDTH:

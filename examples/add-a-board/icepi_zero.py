@@ -1,4 +1,4 @@
-"""A board from outside the tree: the Icepi Zero v1.3 of amaranth-boards. Never loaded on one.
+"""A board that is not in the tree: the Icepi Zero v1.3 of amaranth-boards. No board was loaded with it yet.
 
 qcloop build icepi_zero.py --design-only   writes design and constraints into build/icepi-zero
 qcloop build icepi_zero.py                 goes on to the bitstream, in one to two minutes
@@ -20,7 +20,7 @@ BOARDS = (
         platform=IcepiZero1_3Platform,
         device=("--25k", "--package", "CABGA256", "--speed", "6"),
         engine=SIZES["medium"],
-        clock=48e6,  # of which 3,000,000 baud is a sixteenth
+        clock=48e6,  # 16 clocks a bit at 3,000,000 baud
         bauds=(3_000_000, 1_000_000, 115_200),
         serial="the board's USB",
         lights={"heartbeat": ("led", 0), "activity": ("led", 1), "error": ("led", 2)},

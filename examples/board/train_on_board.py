@@ -1,7 +1,7 @@
-"""Train 784-16-16-10 on the array behind a port, and on the golden model, and compare the two traces.
+"""Train 784-16-16-10 on the array behind a port and on the golden model, and compare the two.
 
-python train_on_board.py                       a virtual board, started and ended here
-python train_on_board.py /dev/ttyUSB1 3000000  a real one, and the baud rate of its bitstream
+python train_on_board.py                       on a virtual board, which the script starts and ends
+python train_on_board.py /dev/ttyUSB1 3000000  on a board, at the baud rate of its bitstream
 """
 
 import sys
@@ -19,7 +19,7 @@ DEVICE = builtin("A", states=32)
 
 
 def train(array: Array, data: Dataset) -> EpochMetrics:
-    """Return what one epoch of 640 images comes to: accuracy, pulses, a digest of every cell."""
+    """Train for one epoch of 640 images. Return its accuracy, its pulses and a digest of all cells."""
     settings = resolve(
         None,
         {
@@ -40,7 +40,7 @@ def train(array: Array, data: Dataset) -> EpochMetrics:
 
 
 def main(port: str = "sim", baud: str = str(BAUD)) -> None:
-    """Train twice and compare."""
+    """Train on the port and on the golden model, and compare the results."""
     data = load_dataset()
     data = replace(data, test_images=data.test_images[:1000], test_labels=data.test_labels[:1000])
     array = open_array(port, int(baud))

@@ -1,4 +1,4 @@
-"""From a file of measured cycles to an accuracy, in Python; `qcloop fit` and `qcloop train` do the same.
+"""From a file of measured cycles to an accuracy, in Python. `qcloop fit` and `qcloop train` do the same.
 
 python fit_and_train.py [FILE]
 """
@@ -28,7 +28,7 @@ def accuracy(profile: DeviceProfile) -> float:
 
 
 def main(path: Path = MEASURED) -> None:
-    """Fit the falling curves in two ways, write both devices, train on both."""
+    """Fit the falling curves in two ways, write both devices, and train on both."""
     measured = read_measurements(path)
     branch = measured.branches()["down"]
     for finding in measured.findings:

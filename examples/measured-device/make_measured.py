@@ -1,7 +1,7 @@
-"""How measured.csv was made: no device was measured, a model was.
+"""How measured.csv was made: from a model of a device, not from a measured one.
 
-A device of 24 states, 1180 uS down to 30 uS, whose spread shrinks from 42 uS to 6 uS; ten cycles of it as
-the array draws them, rounded as an instrument would, and one reading lost to an overflow.
+The model has 24 states, 1180 uS down to 30 uS, and its spread shrinks from 42 uS to 6 uS. The array draws ten
+cycles of it. They are rounded as an instrument would do it, and one value is replaced by an overflow.
 """
 
 import sys
@@ -11,7 +11,7 @@ import numpy as np
 from qcloop.device import DeviceProfile, simulate_cycles
 
 STATES, CYCLES, SEED = 24, 10, 7
-#: What many source meters write when the range is exceeded.
+#: What many source meters write if their range is exceeded.
 OVERFLOW = "9.91E37"
 
 
@@ -28,7 +28,7 @@ def device() -> DeviceProfile:
 
 
 def measured() -> str:
-    """Return the file: a row each pulse, a column each cycle."""
+    """Return the file: a row for each pulse, a column for each cycle."""
     cycles = simulate_cycles(device(), CYCLES, SEED)
     lines = [",".join(["pulse", *(f"G{cycle} (uS)" for cycle in range(1, CYCLES + 1))])]
     for pulse, values in enumerate(cycles.T, 1):

@@ -1,4 +1,4 @@
-"""One epoch of the paper's network in PyTorch, its weights being devices with 32 conductance states."""
+"""One epoch of the paper's network in PyTorch. Its weights are devices with 32 conductance states."""
 
 import torch
 from torch import nn

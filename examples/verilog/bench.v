@@ -3,7 +3,7 @@
 
 module bench;
     localparam MOST = 65536;
-    // Clocks without a byte moving after which the engine has said all; clearing the memory takes 16,384.
+    // The simulation ends after so many clocks in which no byte moves. Clearing the memory takes 16,384.
     localparam PATIENCE = 20000;
 
     reg clk = 0, rst = 1;

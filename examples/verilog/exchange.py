@@ -1,7 +1,7 @@
-"""What goes into the engine and what must come out.
+"""The requests for the engine, and the check of its answers.
 
-python exchange.py write   requests.hex, a byte a line, for bench.v
-python exchange.py check   answers.hex, as bench.v wrote it, against the golden model
+python exchange.py write   writes requests.hex for bench.v, with one byte on each line
+python exchange.py check   compares answers.hex, which bench.v wrote, with the golden model
 """
 
 import sys
@@ -15,7 +15,7 @@ from qcloop.contract.operations import HEADER, Operation
 from qcloop.device import builtin
 from qcloop.errors import QcloopError
 
-#: What `qcloop hdl verilog --size small` says of itself.
+#: Shape of the array and operand buffer, as `qcloop hdl verilog --size small` prints them.
 CONFIG, BUFFER = ArrayConfig(lanes=4, cells=1 << 16, side=1024), 1024
 REGION = Region(base=0, rows=8, cols=6)
 SETTINGS = builtin("A").array_settings(seed=1)
@@ -37,20 +37,20 @@ def requests() -> list[bytes]:
 
 
 def answers(content: bytes) -> list[bytes]:
-    """Return the results of each answer; ArrayError where a request was refused."""
-    results, place = [], 0
+    """Return the results of each answer. Raises ArrayError if a request was refused."""
+    results, offset = [], 0
     for request in requests():
-        if len(content) < place + HEADER.size:
+        if len(content) < offset + HEADER.size:
             sys.exit(f"{len(requests())} answers were expected, {len(results)} came: did the bench time out?")
-        status, length = HEADER.unpack(content, place)
+        status, length = HEADER.unpack(content, offset)
         operations.check_status(status, Operation(request[0]))
-        results.append(content[place + HEADER.size : place + HEADER.size + length])
-        place += HEADER.size + length
+        results.append(content[offset + HEADER.size : offset + HEADER.size + length])
+        offset += HEADER.size + length
     return results
 
 
 def check(content: bytes) -> None:
-    """Compare the answers with the golden model's; exits where they differ."""
+    """Compare the answers with those of the golden model. Exits if they differ."""
     info, _, _, products, cells = answers(content)
     print(f"the engine: {operations.Info.decode(info).array}")
     golden = GoldenArray(CONFIG)
@@ -75,7 +75,7 @@ def main(what: str = "") -> None:
         Path("requests.hex").write_text("".join(f"{byte:02x}\n" for byte in b"".join(requests())))
     elif what == "check":
         lines = Path("answers.hex").read_text().split()
-        if unknown := [place for place, line in enumerate(lines) if "x" in line]:
+        if unknown := [index for index, line in enumerate(lines) if "x" in line]:
             sys.exit(f"byte {unknown[0]} of {len(lines)} answered has unknown bits, {lines[unknown[0]]}")
         check(bytes(int(line, 16) for line in lines))
     else:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# From the package to the comparison, in the current folder.
+# Exports the engine, simulates it and compares its answers. All files go into the current folder.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 qcloop hdl verilog --size small -o engine.v
