@@ -29,7 +29,7 @@ def looped(array):
 
 
 def fused(array):
-    """Train a chain by fused steps, on a link in three parts; return its crossbar."""
+    """Train a chain by fused steps, on a link in three micro-batches; return its crossbar."""
     crossbar = Crossbar("A", array=array, update="mixed", seed=5)
     net = nn.Sequential(
         QCLinear(40, 12, crossbar, "binary", dtype=torch.float64), nn.ReLU(),

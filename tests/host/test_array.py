@@ -314,7 +314,7 @@ def run_operations(kernels, states, options, program):
                 array.backward(region, rng.integers(-128, 128, (3, region.cols)).astype(np.int8)).tolist()
             )
         else:
-            answers.append([part.tolist() for part in array.read(region)])
+            answers.append([values.tolist() for values in array.read(region)])
     return answers, array_digest(array, regions), array.counters(), array.positions()
 
 

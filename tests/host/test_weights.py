@@ -54,8 +54,8 @@ def test_programming_the_changed_cells_equals_programming_all(scheme, seed):
     rng = np.random.default_rng(seed)
     weights = weights_of(scheme, builtin("A", int(rng.integers(2, 65))))
     old, new = (rng.integers(0, len(weights.means), (4, 3)).astype(np.uint8) for _ in range(2))
-    places = np.flatnonzero(old != new)
-    cells, levels = weights.cells(np.stack([places, old.flat[places], new.flat[places]]).astype(np.int64))
+    changed = np.flatnonzero(old != new)
+    cells, levels = weights.cells(np.stack([changed, old.flat[changed], new.flat[changed]]).astype(np.int64))
     block = weights.block(old)
     assert (block.reshape(-1)[cells] != levels).all()
     block.reshape(-1)[cells] = levels

@@ -112,8 +112,9 @@ class Update(StrEnum):
     #: Class of the rule.
     rule: type[UpdateRule]
 
+    # The default lets type checkers accept Update("mixed"), which looks a member up and makes none.
     def __new__(cls, name: str, rule: type[UpdateRule] = UpdateRule) -> Self:
-        """Make the member ``name`` of a rule."""
+        """Make the member that a user calls ``name``."""
         member = str.__new__(cls, name)
         member._value_, member.rule = name, rule
         return member

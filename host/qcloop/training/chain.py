@@ -105,7 +105,7 @@ class Chain:
     crossbar : LayeredCrossbar
         Has all of the layers.
     layers : list of Layer
-        In their order. The list may be filled later, but before the first pass.
+        In their order.
     activation : Activation
         Function between each two of them.
     kernels : LayerKernels
