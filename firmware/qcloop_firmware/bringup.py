@@ -25,7 +25,7 @@ STEPS = (
         "and did the loader verify what it wrote?",
     ),
     Step(
-        "{error} is dark, or does not flicker where it is the same light",
+        "{error} is dark, or does not flicker if it is the same light",
         "what comes over the line is no frame: are RX and TX exchanged, or is another program on the port?",
     ),
     Step(

@@ -284,7 +284,7 @@ def _check(plan: Plan, tool: str, done: "subprocess.CompletedProcess[str]", fold
         return
     raise BuildError(
         f"{plan.board.name}: {tool} {plan.tools[tool].version} ended with status {done.returncode}: "
-        f"{_reason(done)}; all it said is in {folder / log}"
+        f"{_reason(done)}; its output is in {folder / log}"
     )
 
 

@@ -65,7 +65,7 @@ def _tool(tool: tools.Tool) -> tuple[str, str, str]:
 
 def _own_loader(name: str, hint: str) -> tuple[str, str, str]:
     path = shutil.which(name)
-    return (_GOOD, name, path) if path else (_NOTE, name, f"not found; where a board wants it: {hint}")
+    return (_GOOD, name, path) if path else (_NOTE, name, f"not found; some boards need it: {hint}")
 
 
 def _compiler() -> tuple[str, str, str]:

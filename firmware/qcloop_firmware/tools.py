@@ -106,7 +106,7 @@ class Tool:
         if old:
             return f"{old[0].command} is version {old[0].version}, needed is {self.needed}: {self.hint}"
         if chosen:
-            return f"${self.variable} names {chosen}, which is no program: mend or unset it"
+            return f"${self.variable} names {chosen}, which is no program: correct or unset it"
         return f"not found: {self.hint}"
 
     def trouble(self, found: Found) -> str:

@@ -21,7 +21,7 @@ from qcloop.reproduce.study import REPORT, Study
     show_default=True,
     help="Folder for the report, tables, pictures and finished runs",
 )
-@click.option("--jobs", type=int, help="Processes [default: one a core]")
+@click.option("--jobs", type=int, help="Processes [default: one for each core]")
 def reproduce(parts: tuple[str, ...], seeds: int, out: Path, jobs: int | None) -> None:
     r"""Reproduce the paper's figures, and go beyond them. Writes report.html, tables and pictures.
 

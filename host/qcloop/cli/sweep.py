@@ -29,7 +29,7 @@ _SHOWN = 3
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for results and finished points [default: runs/ and the file's name]",
 )
-@click.option("--jobs", type=int, help="Processes [default: one a core]")
+@click.option("--jobs", type=int, help="Processes [default: one for each core]")
 @click.option("--cluster", help="Run on the Dask cluster with this scheduler, tcp://HOST:PORT")
 @click.option("--keep-going", is_flag=True, help="Run the points that can run, although others cannot")
 @click.option("--dry-run", is_flag=True, help="List the points, and run none")

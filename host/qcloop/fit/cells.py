@@ -217,7 +217,7 @@ def _read_excel(content: bytes, path: object, sheet: str | None) -> Grid:
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile, OSError, SyntaxError) as error:
         raise MeasurementError(
             f"{path} looks like an Excel file but cannot be read as one ({_first_line(error)}): "
-            "save it as .xlsx anew, or as CSV"
+            "save it as .xlsx again, or as CSV"
         ) from error
     filled = {name: rows for name, rows in tables.items() if any(_sheet_cells(row) for row in rows)}
     name = _choose(sheet, tables, list(filled), path, "sheet")

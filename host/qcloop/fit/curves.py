@@ -267,7 +267,7 @@ def _check_one_turn(curve: Curve) -> None:
     if turns > 1:
         raise MeasurementError(
             f"{_named(curve)} turns {turns} times: it holds several cycles one after the other; give each "
-            "cycle its own column, or start the pulse number anew, or add a column 'cycle'"
+            "cycle its own column, or begin its pulse numbers again, or add a column 'cycle'"
         )
 
 

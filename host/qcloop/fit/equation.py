@@ -334,7 +334,7 @@ def _ratio_interval(likelihood: _Likelihood, best: float, least: float) -> tuple
 class _Profile:
     """The likelihood as a function of one parameter, with all others at their best.
 
-    The search for the best log ratio stays within the interval of the log ratio itself. That suffices: where
+    The search for the best log ratio stays within the interval of the log ratio itself. That suffices: if
     this likelihood is large enough for an interval, that of the log ratio alone is as well.
     """
 

@@ -11,7 +11,7 @@ import jinja2
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption; pictures in a row stand side by side where there is room."""
+    """A figure with its caption; pictures in a row stand side by side if there is room."""
 
     kind: ClassVar[str] = "picture"
     #: An ``svg`` element as :func:`qcloop.figure.to_svg` makes it; it is not escaped.

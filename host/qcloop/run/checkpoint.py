@@ -40,7 +40,7 @@ def read_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"checkpoint {path} is damaged ({reason}): restore it from a copy, or start the run anew"
+            f"checkpoint {path} is damaged ({reason}): restore it from a copy, or start a new run"
         ) from error
     return members, values
 

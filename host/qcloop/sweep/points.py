@@ -135,7 +135,7 @@ class Outcome:
             return cls(history, Cost(**values["cost"]), values.get("seconds"), values.get("worker"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"{path} is not the outcome of a run ({error}): delete it to run it anew"
+                f"{path} is not the outcome of a run ({error}): delete it to run the point again"
             ) from error
 
     def save(self, point: Point, path: Path) -> None:
