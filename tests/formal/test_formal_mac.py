@@ -300,8 +300,9 @@ class MacProof(wiring.Component):
         m.d.comb += Assert(~(dut.saturated & dut.result.valid))
         m.d.comb += [Assert(~saturated | dut.result.valid), Assert(~(read | before) | dut.busy)]
         adc = inside.inside("adc")
+        shifter, saturator = (adc.inside(name).component for name in ("shifter", "saturator"))
         off = (dut.command.payload.product == Product.BACKWARD) | (dut.settings.adc_bits == 0)
-        m.d.comb += Assert(~off | ~(adc["shifted_valid"] | adc["size_valid"]))
+        m.d.comb += Assert(~off | ~(shifter.shifted_valid | saturator.result_valid))
         with m.If(idle):
             m.d.comb += Assert(~dut.busy)
         if dut.config.lanes > 1:

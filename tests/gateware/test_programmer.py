@@ -540,13 +540,13 @@ def test_verify_stops_within_the_tolerance_or_out_of_tries(tolerance, tries, pla
     settings = settings_for(Policy.VERIFY, 3, spread=(100, 700, 30), **limits)
     region = Region(0, 2, 6)
     story.block(settings, region)
-    story.listed(settings, region, story.rng.integers(0, 12, 20))
+    story.listed(settings, region, story.rng.integers(0, 12, 10))
     (_, seen) = play(story, seed=tries)
     attempts = sum(story.steps[-1].counters.attempts)
-    assert len(seen.amounts(Counter.RETRIES)) == attempts - 20
-    assert attempts <= 20 * tries
+    assert len(seen.amounts(Counter.RETRIES)) == attempts - 10
+    assert attempts <= 10 * tries
     if tolerance == CODE_MAX:
-        assert attempts == 20
+        assert attempts == 10
 
 
 @pytest.mark.parametrize(("distance", "attempts"), [(-31, 3), (-30, 1), (0, 1), (30, 1), (31, 3)])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import MAX_ADC_BITS
@@ -11,7 +11,133 @@ from qcloop.errors import ConfigError
 
 #: Bits of a converter's magnitude: all but the sign.
 _SIZE_BITS = MAX_ADC_BITS - 1
-_LEVELS = (16, 8, 4, 2, 1)
+#: How far each stage of the shifter shifts.
+_DISTANCES = (16, 8, 4, 2, 1)
+
+
+class Shifted(data.Struct):
+    """A product divided by a power of two: ``size + carry`` is its magnitude, rounded."""
+
+    size: _SIZE_BITS
+    #: The magnitude has more bits than ``size``.
+    beyond: 1
+    carry: 1
+    negative: 1
+
+
+class Magnitude(data.Struct):
+    """A rounded product, saturated."""
+
+    size: _SIZE_BITS
+    #: It was larger.
+    over: 1
+    negative: 1
+
+
+class Shifter(wiring.Component):
+    """First stage of the converter: divides a product by ``2^shift``, halves rounded away from zero.
+
+    Latency: one clock with ``move``. Reset: empty.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a product, signed.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        super().__init__(
+            {
+                #: The stages move on.
+                "move": In(1),
+                "shift": In(5),
+                #: There is a product.
+                "y_valid": In(1),
+                "y": In(signed(width)),
+                #: The product before it, shifted.
+                "shifted_valid": Out(1),
+                "shifted": Out(Shifted),
+            }
+        )
+
+    @property
+    def width(self) -> int:
+        """Bits of a product."""
+        return self._width
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit.
+
+        The ones' complement stands for the magnitude of a negative product: it is one less. A lowest bit is
+        added to it, which makes it ``2 |y| - 1``, and ``2 |y|`` for a positive product. After the shift the
+        lowest bit is the half. A negative product with nothing but ones below it is one step short of it, and
+        carries, too.
+        """
+        m = Module()
+        negative = self.y[-1]
+        word: Any = Cat(negative, self.y[:-1] ^ negative.replicate(self.width - 1))
+        beyond = Signal(len(_DISTANCES))
+        ones = Signal(len(_DISTANCES))
+        for number, distance in enumerate(_DISTANCES):
+            shift = self.shift[len(_DISTANCES) - 1 - number]
+            keep = min(_SIZE_BITS + distance, len(word))
+            shifted = Signal(keep, name=f"shifted_{distance}")
+            m.d.comb += [
+                shifted.eq(Mux(shift, word[distance:], word[:keep])),
+                beyond[number].eq(~shift & word[keep:].any()),
+                ones[number].eq(~shift | word[:distance].all()),
+            ]
+            word = shifted
+        result = Signal(Shifted, reset_less=True)
+        with m.If(self.move):
+            m.d.sync += [
+                self.shifted_valid.eq(self.y_valid),
+                result.size.eq(word[1:]),
+                result.beyond.eq(beyond.any()),
+                result.carry.eq(word[0] | (negative & ones.all())),
+                result.negative.eq(negative),
+            ]
+        m.d.comb += self.shifted.eq(result)
+        return m
+
+
+class Saturator(wiring.Component):
+    """Second stage of the converter: limits a magnitude to ``2^(bits-1) - 1``.
+
+    Latency: one clock with ``move``. Reset: empty.
+    """
+
+    #: The stages move on.
+    move: In(1)
+    bits: In(5)
+    #: A product from the first stage.
+    shifted_valid: In(1)
+    shifted: In(Shifted)
+    #: The product before it, saturated.
+    result_valid: Out(1)
+    result: Out(Magnitude)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        most = Signal(unsigned(4))
+        top = Signal(_SIZE_BITS)
+        m.d.comb += [most.eq(self.bits - 1), top.eq(~(Const(-1, _SIZE_BITS) << most))]
+        shifted = self.shifted
+        rounded = Signal(_SIZE_BITS + 1)
+        m.d.comb += rounded.eq(shifted.size + shifted.carry)
+        over = shifted.beyond | rounded[-1] | (rounded[:-1] & ~top).any()
+        result = Signal(Magnitude, reset_less=True)
+        with m.If(self.move):
+            m.d.sync += [
+                self.result_valid.eq(self.shifted_valid),
+                result.size.eq(Mux(over, top, rounded)),
+                result.over.eq(over),
+                result.negative.eq(shifted.negative),
+            ]
+        m.d.comb += self.result.eq(result)
+        return m
 
 
 class Adc(wiring.Component):
@@ -21,9 +147,9 @@ class Adc(wiring.Component):
     ``2^(bits-1) - 1`` and halves are rounded away from zero. With ``off`` high, ``y`` passes unchanged.
     ``off``, ``bits`` and ``shift`` must be stable from the transfer of a word on, while ``busy``.
 
-    Latency: three clocks, or one with ``off`` high. Throughput: a word every two clocks. Back-pressure: all
-    stages stand still while a word is offered, also in the clock in which it is taken, and then ``i.ready``
-    is low: it depends on no input, and what is taken of ``o`` is no part of a long path.
+    Latency: three clocks, or one with ``off`` high. Throughput: a word every two clocks. Back-pressure: while
+    a word is offered all stages stand still and ``i.ready`` is low, also in the clock in which the word is
+    taken. So ``i.ready`` depends on no input, and no long path goes through the converter backwards.
 
     Reset: empty.
 
@@ -64,87 +190,36 @@ class Adc(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        flow = ~self.o.valid
-        m.d.comb += self.i.ready.eq(flow)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-
-        negative = self.i.payload[-1]
-        scaled, beyond, carry = self._scale(m)
-        shifted = Signal(_SIZE_BITS, reset_less=True)
-        shifted_beyond = Signal(reset_less=True)
-        shifted_carry = Signal(reset_less=True)
-        shifted_negative = Signal(reset_less=True)
-        shifted_valid = Signal()
-        with m.If(flow):
-            m.d.sync += [
-                shifted.eq(scaled),
-                shifted_beyond.eq(beyond),
-                shifted_carry.eq(carry),
-                shifted_negative.eq(negative),
-                shifted_valid.eq(self.i.valid & ~self.off),
-            ]
-
-        top = self._top(m)
-        rounded = Signal(_SIZE_BITS + 1)
-        m.d.comb += rounded.eq(shifted + shifted_carry)
-        over = shifted_beyond | rounded[-1] | (rounded[:-1] & ~top).any()
-        size = Signal(_SIZE_BITS, reset_less=True)
-        size_negative = Signal(reset_less=True)
-        size_over = Signal(reset_less=True)
-        size_valid = Signal()
-        with m.If(flow):
-            m.d.sync += [
-                size.eq(Mux(over, top, rounded)),
-                size_over.eq(over),
-                size_negative.eq(shifted_negative),
-                size_valid.eq(shifted_valid),
-            ]
+        m.submodules.shifter = shifter = Shifter(self.width)
+        m.submodules.saturator = saturator = Saturator()
+        move, result = ~self.o.valid, saturator.result
+        m.d.comb += [
+            self.i.ready.eq(move),
+            shifter.move.eq(move),
+            shifter.shift.eq(self.shift),
+            shifter.y_valid.eq(self.i.valid & ~self.off),
+            shifter.y.eq(self.i.payload),
+            saturator.move.eq(move),
+            saturator.bits.eq(self.bits),
+            saturator.shifted_valid.eq(shifter.shifted_valid),
+            saturator.shifted.eq(shifter.shifted),
+        ]
 
         wide = Signal(MAX_ADC_BITS)
-        m.d.comb += wide.eq(size)
+        m.d.comb += wide.eq(result.size)
         # -size as ~(size - 1): the carry chain takes the register itself, not its complement.
-        converted = Mux(size_negative, ~(wide - 1)[:MAX_ADC_BITS], wide).as_signed()
+        converted = Mux(result.negative, ~(wide - 1)[:MAX_ADC_BITS], wide).as_signed()
         payload = Signal(signed(self.width), reset_less=True)
-        m.d.comb += self.o.payload.eq(payload)
-        with m.If(flow):
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(move):
             m.d.sync += [
                 payload.eq(Mux(self.off, self.i.payload, converted)),
-                self.o.valid.eq(Mux(self.off, self.i.valid, size_valid)),
+                self.o.valid.eq(Mux(self.off, self.i.valid, saturator.result_valid)),
             ]
         m.d.comb += [
-            self.saturated.eq(flow & size_valid & size_over),
-            self.busy.eq(shifted_valid | size_valid | self.o.valid),
+            self.o.payload.eq(payload),
+            self.saturated.eq(move & saturator.result_valid & result.over),
+            self.busy.eq(shifter.shifted_valid | saturator.result_valid | self.o.valid),
         ]
         return m
-
-    def _scale(self, m: Module) -> tuple[Any, Any, Any]:
-        """Return the shifted magnitude less ``carry``, whether bits lie beyond it, and ``carry``.
-
-        The ones' complement stands for the magnitude of a negative product, one less than it. Below it is a
-        bit that makes it ``2 |y| - 1``, and ``2 |y|`` for a positive one. After the shift the lowest bit is
-        the half; a negative product with nothing but ones below it, one step short of a carry, carries too.
-        """
-        negative = self.i.payload[-1]
-        word: Any = Cat(negative, self.i.payload[:-1] ^ negative.replicate(self.width - 1))
-        beyond = Signal(len(_LEVELS))
-        ones = Signal(len(_LEVELS))
-        for number, level in enumerate(_LEVELS):
-            shift = self.shift[len(_LEVELS) - 1 - number]
-            keep = min(_SIZE_BITS + level, len(word))
-            shifted = Signal(keep, name=f"shifted_{level}")
-            m.d.comb += [
-                shifted.eq(Mux(shift, word[level:], word[:keep])),
-                beyond[number].eq(~shift & word[keep:].any()),
-                ones[number].eq(~shift | word[:level].all()),
-            ]
-            word = shifted
-        return word[1:], beyond.any(), word[0] | (negative & ones.all())
-
-    def _top(self, m: Module) -> Signal:
-        """Return the largest magnitude: ``bits - 1`` ones."""
-        most = Signal(unsigned(4))
-        m.d.comb += most.eq(self.bits - 1)
-        top = Signal(_SIZE_BITS)
-        m.d.comb += top.eq(~(Const(-1, _SIZE_BITS) << most))
-        return top
