@@ -113,7 +113,7 @@ def with_fault(monkeypatch, module, old, new):
     faulty = mutant(module, {old: new})
     if module is programmer:
         return faulty.Programmer
-    name = {verdict: "Verdict", programming_events: "ProgrammingEvents"}[module]
+    name = {verdict: "AttemptVerdict", programming_events: "ProgrammingEvents"}[module]
     monkeypatch.setattr(programmer, name, getattr(faulty, name))
     return Programmer
 

@@ -13,7 +13,7 @@ from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.draw import DrawRequest, DrawResult
 from qcloop_hdl.array.level_table import LevelTable, TableEntry
 from qcloop_hdl.array.programming_events import ProgrammingEvents
-from qcloop_hdl.array.verdict import Verdict
+from qcloop_hdl.array.verdict import AttemptVerdict
 from qcloop_hdl.config import Configured, EngineConfig
 
 __all__ = ["Cell", "Programmer", "ProgrammerSettings", "State", "TableEntry", "cell_request"]
@@ -129,7 +129,7 @@ class Programmer(Configured):
         """Return the circuit."""
         m = Module()
         m.submodules.table = table = LevelTable(registered=self.config.registered)
-        m.submodules.verdict = verdict = Verdict()
+        m.submodules.verdict = verdict = AttemptVerdict()
         m.submodules.events = events = ProgrammingEvents()
         state = Signal(State)
         level = Signal(LEVEL_BITS)
@@ -207,7 +207,7 @@ class Programmer(Configured):
             self.draw.base.eq(table.entry.mean),
         ]
 
-    def _judge(self, m: Module, verdict: Verdict, state: Any, taken: Any, mean: Any) -> None:
+    def _judge(self, m: Module, verdict: AttemptVerdict, state: Any, taken: Any, mean: Any) -> None:
         m.d.comb += [
             verdict.start.eq(taken),
             verdict.judge.eq(state == State.JUDGE),
@@ -217,7 +217,7 @@ class Programmer(Configured):
             verdict.tries.eq(self.settings.tries),
         ]
 
-    def _count(self, m: Module, events: ProgrammingEvents, state: Any, verdict: Verdict) -> None:
+    def _count(self, m: Module, events: ProgrammingEvents, state: Any, verdict: AttemptVerdict) -> None:
         m.d.comb += [
             events.attempt.eq(state == State.SPREAD),
             events.set.eq(state == State.MEAN),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CODE_BITS
 
 
-class Verdict(wiring.Component):
+class AttemptVerdict(wiring.Component):
     """Counts attempts, and compares a code with the mean: VERIFY tries again, gives up, or is content.
 
     With ``judge``, ``retry`` is high if the code is further from the mean than ``tolerance`` and there are
