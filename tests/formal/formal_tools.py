@@ -99,7 +99,7 @@ def assume_stable(m, value, while_):
 
 
 def assert_counted(m, event, registered, clear=0):
-    """Assert the rule of a tally for its events."""
+    """Assert that events come in an order that EventCounters takes."""
     counted = [(event.enable | clear, event.index)]
     for clock in range(3 if registered else 1):
         enable, index = (Signal.like(value, name=f"{clock}_before") for value in counted[-1])

@@ -3,6 +3,7 @@ from amaranth import Module, Signal
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from formal_tools import Opened
 
 from qcloop.contract.seeding import SEED_BYTES
 from qcloop_hdl.array.generator import LATENCY, GaussianGenerator
@@ -27,14 +28,15 @@ class GeneratorProof(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dut = dut = self.dut
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
         wiring.connect(m, wiring.flipped(self.seed), dut.seed)
         wiring.connect(m, wiring.flipped(self.z), dut.z)
         m.d.comb += dut.restart.eq(self.restart)
         if self.seeded:
             m.d.comb += Assume(self.seed.valid & (self.seed.payload == 1))
         self._contract(m, dut)
-        self._never_zero(m, dut)
+        self._never_zero(m, dut, inside)
         return m
 
     def _contract(self, m, dut):
@@ -47,13 +49,14 @@ class GeneratorProof(wiring.Component):
         with m.If(offered):
             m.d.comb += [Assert(dut.z.valid), Assert(dut.z.payload.as_value() == payload)]
 
-    def _never_zero(self, m, dut):
+    def _never_zero(self, m, dut, inside):
         """Neither is both registers zero, from the first step after the seed on.
 
-        A seed of which some bit is 1 gives a state that is not zero because the seed bits are independent:
-        a rank over GF(2), computed in the simulation tests, and here assumed.
+        A seed with a bit that is 1 gives a state that is not zero, because the seed's bits are independent.
+        That is a rank over GF(2): the simulation tests compute it, and here it is assumed.
         """
-        filled, blank, state = dut._filled, dut._blank, dut._uniform.state
+        filled, blank = inside["filled"], inside["blank"]
+        state = inside.inside("uniform").component.state
         stepped = filled[1]
         if self.without != "rank of the seed bits":
             with m.If(filled[0] & ~stepped & ~blank):

@@ -11,14 +11,14 @@ from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.operations import COUNTER_BYTES, COUNTERS
 from qcloop_hdl.registers import delayed, read_register
 
-#: Bits of a counter's number, of a counter, and of what can be added at a time.
+#: Bits of a counter's index, of a counter, and of what can be added at a time.
 INDEX_BITS = (COUNTERS - 1).bit_length()
 COUNTER_BITS = 8 * COUNTER_BYTES
 AMOUNT_BITS = LEVEL_BITS + 1
 
 
 def bank(index: Any) -> Any:
-    """Return the half of the memory a counter is in: 1 for attempts and odd events, 0 for even ones."""
+    """Return the half of the memory that a counter is in: 1 for attempts and odd indices, 0 for others."""
     return index[0] | ~index[LEVEL_BITS]
 
 
@@ -33,11 +33,14 @@ class Event(data.Struct):
 class EventCounters(wiring.Component):
     """All counters of an engine, which wrap around, and a text in what they leave of their memory.
 
-    One event a clock. The memory reads one counter while it writes the one before, so in the clock after an
-    event :func:`bank` of the index must be the other one. The value of the counter whose index is presented
-    is in ``count`` one clock later, whether there is an event or not. ``registered`` puts registers between
-    the memory and the adder: then the bank must be the other one three clocks after an event, the counter
-    must not be one of the last three clocks, and ``count`` is two clocks late.
+    An event is taken in each clock. The memory has two halves, see :func:`bank`. It reads one counter while
+    it writes the one before, so the counter of an event must be in the other half than that of the clock
+    before. The value of the counter whose index is presented is in ``count`` one clock later, whether there
+    is an event or not.
+
+    With ``registered`` there are registers between the memory and the adder. Then a counter is written three
+    clocks after its event: the half must be the other one than three clocks before, the counter must be none
+    of the last three clocks', and ``count`` is delayed by two clocks.
 
     Reset: the counters are undefined until they are cleared.
 
@@ -57,9 +60,9 @@ class EventCounters(wiring.Component):
                 "event": In(Event),
                 #: Set counter ``event.index`` to zero instead.
                 "clear": In(1),
-                #: Present ``event.index`` of as many bytes of the text instead of a counter; count nothing.
+                #: Present bytes of the text, as many as a counter has, instead of a counter; count nothing.
                 "fixed": In(1),
-                #: The counter presented in the clock before, or the one before that.
+                #: The counter, or with ``fixed`` the bytes, that ``event.index`` asked for.
                 "count": Out(COUNTER_BITS),
             }
         )
@@ -78,24 +81,24 @@ class EventCounters(wiring.Component):
         """Return the circuit."""
         m = Module()
         words = (self.text[k : k + COUNTER_BYTES] for k in range(0, len(self.text), COUNTER_BYTES))
-        # The counters of attempts are in one half: the text is in the other.
+        # The counters of attempts are in half 1 only: half 0 has room for the text beside them.
         init = [number for word in words for number in (int.from_bytes(word, "little"), 0)]
         m.submodules.memory = memory = Memory(shape=COUNTER_BITS, depth=2 << INDEX_BITS, init=init)
         read, write = memory.read_port(domain="comb"), memory.write_port()
-        late = int(self.registered)
+        extra = int(self.registered)
         # With this register the read port becomes the synchronous one of a block RAM.
         count = read_register(COUNTER_BITS)
         m.d.sync += count.eq(read.data)
-        known = delayed(m, count, late)
-        amount, cleared = (delayed(m, value, 1 + late) for value in (self.event.amount, self.clear))
+        known = delayed(m, count, extra)
+        amount, cleared = (delayed(m, value, 1 + extra) for value in (self.event.amount, self.clear))
         half = bank(self.event.index) & ~self.fixed
         m.d.comb += [
-            write.en.eq(delayed(m, self.event.enable | self.clear, 1 + 2 * late)),
-            write.addr.eq(delayed(m, Cat(half, self.event.index), 1 + 2 * late)),
-            # The same as the index's, but synthesis can see that it is never the counter that is written, and
-            # builds nothing for a collision.
+            write.en.eq(delayed(m, self.event.enable | self.clear, 1 + 2 * extra)),
+            write.addr.eq(delayed(m, Cat(half, self.event.index), 1 + 2 * extra)),
+            # The half that is read is `half`. While a counter is written it is said to be the other half: so
+            # synthesis sees that no counter is read while it is written, and builds nothing for that.
             read.addr.eq(Cat(Mux(write.en, ~write.addr[0], half), self.event.index)),
-            write.data.eq(delayed(m, Mux(cleared, 0, known + amount), late)),
+            write.data.eq(delayed(m, Mux(cleared, 0, known + amount), extra)),
             self.count.eq(known),
         ]
         return m

@@ -16,7 +16,7 @@ from qcloop.contract.seeding import SEED_BYTES, check_lanes, flip_positions, u_b
 LATENCY = 3
 
 
-class _Uniform(wiring.Component):
+class Uniform(wiring.Component):
     """The bit stream u, ``16 * lanes`` bits a step.
 
     The state is the window of u that the lanes read and 89 bits of a companion sequence w::
@@ -26,11 +26,16 @@ class _Uniform(wiring.Component):
 
     With ``w[i] = b[i] ^ b[i-64] ^ b[i-127]`` (again register B's sequence, at another phase) this is
     ``u[i] = a[i] ^ b[i]``: no XOR of two registers stands between the state and the lanes.
+
+    Throughput: a step a clock. Reset: as ``clear``.
+
+    Parameters
+    ----------
+    lanes : int
     """
 
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
-        self._leap = SAMPLE_BITS * lanes
         super().__init__(
             {
                 #: Clear the state, whatever the other inputs.
@@ -40,21 +45,24 @@ class _Uniform(wiring.Component):
                 #: Flips new bits of w.
                 "flip": In(8),
                 #: The next bits of u, least significant first.
-                "u": Out(self._leap),
+                "u": Out(SAMPLE_BITS * lanes),
+                #: What all that follows depends on. It stays zero for ever if it is zero and nothing flips.
+                "state": Out(LFSR_A.degree + LFSR_B.degree),
             }
         )
-        self._u = Signal(u_bits(lanes))
-        self._w = Signal(LFSR_B.degree)
 
     @property
-    def state(self) -> Any:
-        """The 216 bits that all that follows depends on, zero or for ever not."""
-        return Cat(self._u[-LFSR_A.degree :], self._w)
+    def lanes(self) -> int:
+        """Samples of 16 bits in a step."""
+        return self._lanes
 
     def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
         m = Module()
-        leap, u, w = self._leap, self._u, self._w
-        flips = dict(zip(flip_positions(self._lanes), self.flip, strict=True))
+        leap = len(self.u)
+        u = Signal(u_bits(self.lanes))
+        w = Signal(LFSR_B.degree)
+        flips = dict(zip(flip_positions(self.lanes), self.flip, strict=True))
         w_ahead = _extend(m, w, LFSR_B, Cat(flips.get(i, Const(0, 1)) for i in range(leap)))
         u_ahead = _extend(m, u, LFSR_A, w_ahead[:leap])
         with m.If(self.step):
@@ -62,12 +70,12 @@ class _Uniform(wiring.Component):
             m.d.sync += w.eq(w_ahead[leap:])
         with m.If(self.clear):
             m.d.sync += [u.eq(0), w.eq(0)]
-        m.d.comb += self.u.eq(u)
+        m.d.comb += [self.u.eq(u), self.state.eq(Cat(u[-LFSR_A.degree :], w))]
         return m
 
 
 def _extend(m: Module, bits: Any, lfsr: Lfsr, driven: Any) -> Any:
-    """Return ``bits`` and as many after them as ``driven`` has, ``s[i] = s[i-L] ^ s[i-l] ^ driven``."""
+    """Return ``bits`` and as many more as ``driven`` has: ``s[i] = s[i-degree] ^ s[i-lag] ^ driven``."""
     known = len(bits)
     total = known + len(driven)
     while (end := len(bits)) < total:
@@ -79,8 +87,11 @@ def _extend(m: Module, bits: Any, lfsr: Lfsr, driven: Any) -> Any:
     return bits
 
 
-class _Gaussian(wiring.Component):
-    """One lane's Gaussian stage: 16 bits of u to z, two register stages, one sample a step."""
+class GaussianLane(wiring.Component):
+    """Makes a sample of 16 bits of u: the sum of an entry of each of four tables.
+
+    Latency: two steps. Throughput: a sample a step. Reset: undefined.
+    """
 
     #: Advance all stages.
     step: In(1)
@@ -90,13 +101,15 @@ class _Gaussian(wiring.Component):
     z: Out(signed(Z_BITS))
 
     def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
         m = Module()
-        # The last table is kept as ones' complement, entry - sign: it has zero in both halves, so that only
-        # this leaves its sign equal to an address bit. The sign is added back as a carry.
+        # The last table is kept as entry - sign. It holds zero in both halves, and only so its sign is a bit
+        # of the address, which takes no logic. The sign is added back as a carry.
         tables = (*ROMS[:3], tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])))
         t0, t1, t2, t3 = (_look_up(table, self.u.word_select(t, 4)) for t, table in enumerate(tables))
         low = Signal(signed(8), reset_less=True)
-        # Its lowest bit is of no use: cut off where it is read, so that a simulator adds only in a step.
+        # The lowest bit only makes the carry. It is cut off where the sum is read and not before, so that a
+        # simulator adds in a step only.
         high = Signal(signed(8), reset_less=True)
         with m.If(self.step):
             m.d.sync += [
@@ -172,10 +185,6 @@ class GaussianGenerator(wiring.Component):
                 "z": Out(stream.Signature(ArrayLayout(signed(Z_BITS), lanes))),
             }
         )
-        # What the formal proof looks at is made here, so that it is there before elaboration.
-        self._uniform = _Uniform(lanes)
-        self._filled = Signal(LATENCY)
-        self._blank = Signal(init=1)
 
     @property
     def lanes(self) -> int:
@@ -185,12 +194,12 @@ class GaussianGenerator(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.uniform = uniform = self._uniform
-
+        m.submodules.uniform = uniform = Uniform(self.lanes)
         # Counts seed bytes with one XOR, where a binary counter would take a carry chain.
         count = Signal(5, init=_count_state(1 - SEED_BYTES))
-        # seeded, then one bit for each register stage of the lanes: z is valid when it comes to the last.
-        filled = self._filled
+        # Bit 0: the seed is complete. Then a bit for each stage of the lanes that holds a sample: the last of
+        # them says that z is valid.
+        filled = Signal(LATENCY)
         seeded, valid = filled[0], filled[-1]
         step = Signal()
         m.d.comb += [
@@ -198,8 +207,8 @@ class GaussianGenerator(wiring.Component):
             self.z.valid.eq(valid),
             step.eq(Mux(seeded, ~valid | self.z.ready, self.seed.valid)),
         ]
-        # No seed bit was 1: the registers are zero. They take a 1 in the first step after the seed.
-        blank = self._blank
+        # No bit of the seed was 1: the registers are zero, and take a 1 in the first step after the seed.
+        blank = Signal(init=1)
         m.d.comb += uniform.flip.eq(Mux(seeded, blank, self.seed.payload))
         with m.If(step):
             m.d.sync += [
@@ -212,7 +221,7 @@ class GaussianGenerator(wiring.Component):
 
         m.d.comb += [uniform.clear.eq(self.restart), uniform.step.eq(step)]
         for i in range(self.lanes):
-            m.submodules[f"lane{i}"] = lane = _Gaussian()
+            m.submodules[f"lane{i}"] = lane = GaussianLane()
             m.d.comb += [
                 lane.step.eq(step),
                 lane.u.eq(uniform.u.word_select(i, SAMPLE_BITS)),
