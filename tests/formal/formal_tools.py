@@ -59,19 +59,13 @@ def mutant(module: ModuleType, faults: dict[str, str]) -> SimpleNamespace:
 
     ``faults`` maps texts of its source, each of which must occur exactly once, to what stands there instead.
     """
-    return altered(module, faults)
-
-
-def altered(module: ModuleType, changes: dict[str, str] | None = None, **names) -> SimpleNamespace:
-    """Return a copy of a module, its source changed, with other things in the place of some it imports."""
     source = inspect.getsource(module)
-    for old, new in (changes or {}).items():
+    for old, new in faults.items():
         if source.count(old) != 1:
             raise ValueError(f"{old!r} occurs {source.count(old)} times in {module.__name__}")
         source = source.replace(old, new)
     space = {"__name__": module.__name__}
     exec(compile(source, module.__file__, "exec"), space)
-    space.update(names)
     return SimpleNamespace(**space)
 
 
