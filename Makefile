@@ -1,5 +1,6 @@
 # make demo    train on MNIST with one command
-# make test    lint, types and all tests
+# make test    lint, types and all tests but those of the next two lines
+# make test-bitstreams  the tests that build two boards' bitstreams
 # make soak    the long tests
 # make docs    the site, in build/docs
 # make pictures  the pictures of README and docs anew (Chromium besides)
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak docs pictures bitstreams bench clean
+.PHONY: demo test types tests test-bitstreams soak docs pictures bitstreams bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/qcloop train --recipe best
@@ -17,8 +18,17 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs=2 types tests
+
+types: $(VENV)/.installed-dev
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
+
+# The files come in the order of tests/conftest.py, which begins with those that take longest.
+tests: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not slow and not bitstream" -n auto --dist loadfile --no-loadscope-reorder
+
+test-bitstreams: $(VENV)/.installed-dev
+	$(BIN)/pytest -m bitstream -n 2 tests/synthesis/test_bitstreams.py
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
@@ -36,6 +46,7 @@ bitstreams: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_grng.py
 	$(BIN)/python benchmarks/bench_training.py
+	$(BIN)/python benchmarks/bench_simulators.py
 	$(BIN)/python benchmarks/bench_link.py
 	$(BIN)/python benchmarks/bench_boards.py
 	$(BIN)/python benchmarks/bench_sweep.py

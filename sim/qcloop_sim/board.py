@@ -8,10 +8,11 @@ from pathlib import Path
 
 from qcloop_hdl.board import ByteBoard, UartBoard
 from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.link.link import LinkConfig
+from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_sim.cxxrtl import build
 
-_DRIVER = Path(__file__).with_name("board.cpp")
+#: What lets the clocks of a board pass.
+DRIVER = Path(__file__).with_name("board.cpp")
 _RESET_CLOCKS = 4
 #: Most bytes out of one run.
 OUTPUT = 1 << 16
@@ -81,7 +82,7 @@ class CompiledBoard:
             else UartBoard(config.as_model(), self._link, bit_clocks)
         )
         defines = () if bit_clocks is None else (f"UART_CLOCKS={bit_clocks}",)
-        library = build(top, _DRIVER, defines=defines, waveform=waveform, cache=cache, compiling=compiling)
+        library = build(top, DRIVER, defines=defines, waveform=waveform, cache=cache, compiling=compiling)
         self._library = library
         _declare(library, waveform)
         self._board = library.board_make()

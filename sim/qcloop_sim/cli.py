@@ -3,6 +3,8 @@
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from qcloop_sim.spawn import REMARK, WARNING
 @click.option("--flip", default=0.0, help="Probability that a bit of the line is flipped.")
 @click.option("--drop", default=0.0, help="Probability that a byte of the line is lost.")
 @click.option("--repeat", default=0.0, help="Probability that a byte of the line comes twice.")
-@click.option("--delay", default=0.0, help="Probability that a byte of the line comes late.")
+@click.option("--delay", default=0.0, help="Probability that a byte of the line is delayed.")
 @click.option("--reset-after", default=0, help="Reset the board when it has been sent so many bytes.")
 @click.option("--cut-after", default=0, help="Cut the line when the board has been sent so many bytes.")
 @click.option("--while-input", is_flag=True, hidden=True, help="End when the standard input does.")
@@ -60,17 +62,16 @@ def sim(
         remark = f"compiling the {size} board: once for this version, some 20 seconds"
         click.echo(f"{REMARK}{remark}" if while_input else remark, err=not while_input)
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UnknownYosysWarning)
+    def warn(line: str) -> None:
+        click.echo(f"{WARNING}{line}" if while_input else f"qcloop: warning: {line}", err=not while_input)
+
+    with _told(warn):
         board = CompiledBoard(
             SIZES[size],
             bit_clocks=divisor(clock * 1e6, baud) if uart else None,
             waveform=vcd is not None,
             compiling=compiling,
         )
-    for warning in caught:
-        line = " ".join(str(warning.message).split())
-        click.echo(f"{WARNING}{line}" if while_input else f"qcloop: warning: {line}", err=not while_input)
     port = PtyPort() if tcp is None else TcpPort(tcp)
     click.echo(port.url)
     sys.stdout.flush()
@@ -81,3 +82,12 @@ def sim(
         Server(board, port, wrong, vcd).serve(stop)
     except KeyboardInterrupt:
         click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)
+
+
+@contextmanager
+def _told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Give each warning to a function, as one line, instead of printing it with the source it comes from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnknownYosysWarning)
+        warnings.showwarning = lambda message, *_: tell(" ".join(str(message).split()))
+        yield

@@ -1,6 +1,8 @@
 """Compiling a component: the cache, what is said when something is missing, and the rewritten simulation."""
 
 import shutil
+import sys
+import warnings
 from ctypes import c_uint64
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +15,14 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from qcloop.cli import main
 from qcloop_hdl.board import ByteBoard
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.link.link import LinkConfig
+from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_sim import cxxrtl, rewriting
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, UnknownYosysWarning, build
 from qcloop_sim.rewriting import UnknownTextError, activity, grouping, reading, rewritten, writing
+from qcloop_sim.spawn import SpawnedBoard
 
 DRIVER = Path(__file__).with_name("doubler.cpp")
 
@@ -338,6 +342,7 @@ ALTERED = {
         "p_total, which must be a register or a memory",
     ),
     "an input": ("/*input*/ value<1> p_step", "/*in*/ value<1> p_step", "with p_step"),
+    "a name": ("p_total.curr, ", "total.curr, ", "with total"),
     "an edge": ("bool posedge_p_clk =", "bool negedge_p_clk =", "the line 'bool negedge_p_clk"),
     "an assignment": ("p_total.next = ", "p_total.next.slice<15,0>() = ", "the line 'p_total.next.slice"),
     "a memory's write": (".update(", ".write(", r"the line 'memory_p_memory\.write"),
@@ -387,6 +392,39 @@ def test_an_unknown_yosys_is_told_and_its_simulation_is_equal(tmp_path, monkeypa
     assert "computes the same at a third of the speed or less" in message and "\n" not in message
     # What is compiled is there, and needs no second warning.
     assert trace_of_a_machine(tmp_path) == plain
+
+
+class Unknown:
+    """In the place of a board that an unknown Yosys has written, and that cannot be compiled besides."""
+
+    def __init__(self, *_, **__):
+        warnings.warn("another Yosys:\nslow", UnknownYosysWarning, stacklevel=2)
+        raise CompileError("no such flag")
+
+
+@pytest.mark.parametrize("spawned", [False, True])
+def test_a_board_of_an_unknown_yosys_says_so_in_one_line(monkeypatch, capsys, spawned):
+    monkeypatch.setattr("qcloop_sim.cli.CompiledBoard", Unknown)
+    with pytest.raises(SystemExit):
+        main(["sim", *(["--while-input"] if spawned else [])])
+    output, errors = capsys.readouterr()
+    error = "qcloop: error: no such flag\n"
+    warning = "qcloop: warning: another Yosys: slow\n"
+    assert (output, errors) == (("! another Yosys: slow\n", error) if spawned else ("", warning + error))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_opens_port_sim_is_told_too(monkeypatch, capsys, tmp_path, terminal):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho '# compiling'; echo '! another Yosys: slow'; echo /dev/pts/1; cat\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    board = SpawnedBoard("small")
+    board.close()
+    assert board.url == "/dev/pts/1"
+    warning = "qcloop: warning: another Yosys: slow\n"
+    assert capsys.readouterr() == ("", f"compiling\n{warning}" if terminal else warning)
 
 
 # -- activity -----------------------------------------------------------------------------------------

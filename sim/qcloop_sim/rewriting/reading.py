@@ -44,7 +44,11 @@ _STATEMENT = re.compile(
 _COMMIT_LINE = re.compile(
     r"\t\tbool changed = false;|\t\tif \((\w+)\.commit\(observer\)\) changed = true;|\t\tprev_p_clk = p_clk;"
 )
+#: Names of signals, and all other names in a statement but for those of functions, types and members.
 _NAME = re.compile(r"\b(?:p|i|memory_p)_\w+\b")
+_OTHER = re.compile(
+    r"(?<![\w.])(?!(?:p|i|memory_p|tmp)_|(?:else|auto|posedge_p_clk)\b)[A-Za-z_]\w*\b(?! ?[(<])"
+)
 _DEFINED = re.compile(r"^\t*(\w+)(?:\.next|\.slice<[\d,]+>\(\))? = ", re.MULTILINE)
 _UPDATED = re.compile(r"(memory_\w+)\.update\(")
 _ALIAS = re.compile(r"\t(\w+) = (\w+(?:\.curr)?);")
@@ -193,7 +197,7 @@ def _check(statements: list[Statement], signals: Signals) -> None:
     #: Statements that have still to define a signal; some define only some of its bits.
     waiting = Counter(name for one in statements if not one.stored for name in one.defines)
     for statement in statements:
-        names = statement.defines | statement.reads
+        names = statement.defines | statement.reads | set(_OTHER.findall(statement.text))
         if not statement.defines or not names <= known:
             unknown = sorted(names - known) or ["no signal"]
             raise UnknownTextError(f"the statement {_shortened(statement.text)!r} with {unknown[0]}")
