@@ -50,28 +50,35 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert 'id="qcloop.link.remote.RemoteArray"' in interface
 
 
-@pytest.mark.parametrize(
-    "link",
-    [
-        "[x](array.md#no-such-heading)",
-        "[x](no-such-page.md)",
-        "[x](../host/qcloop/none.py)",
-        "![x](none.png)",
-    ],
+#: Each stands on a page of its own, in the third line.
+BROKEN_LINKS = (
+    "[x](target.md#no-such-heading)",
+    "[x](no-such-page.md)",
+    "[x](../host/qcloop/none.py)",
+    "![x](none.png)",
 )
-def test_a_broken_link_is_an_error(link, tmp_path):
+
+
+def test_a_broken_link_is_an_error(tmp_path):
     source = tmp_path / "source"
     (source / "docs").mkdir(parents=True)
-    for name in ("conf.py", "array.md", "glossary.md"):
-        (source / "docs" / name).write_text((ROOT / "docs" / name).read_text())
+    (source / "docs" / "conf.py").write_text((ROOT / "docs" / "conf.py").read_text())
+    (source / "docs" / "target.md").write_text("# Page\n\n## Heading\n")
     (source / "docs" / "templates").symlink_to(ROOT / "docs" / "templates")
     (source / "host").symlink_to(ROOT / "host")
-    (source / "docs" / "index.md").write_text("# Page\n\n```{toctree}\narray\nglossary\n```\n")
-    assert build(source, tmp_path).returncode == 0
-    (source / "docs" / "index.md").write_text(f"# Page\n\n{link}\n\n```{{toctree}}\narray\nglossary\n```\n")
+    pages = [f"page{number}" for number in range(len(BROKEN_LINKS))]
+    contents = "\n".join(("target", *pages))
+    (source / "docs" / "index.md").write_text(f"# Page\n\n```{{toctree}}\n{contents}\n```\n")
+    for page in pages:
+        (source / "docs" / f"{page}.md").write_text("# Page\n\n[x](target.md#heading)\n")
+    done = build(source, tmp_path)
+    assert done.returncode == 0, done.stderr
+    for page, link in zip(pages, BROKEN_LINKS, strict=True):
+        (source / "docs" / f"{page}.md").write_text(f"# Page\n\n{link}\n")
     done = build(source, tmp_path)
     assert done.returncode != 0
-    assert "index.md:3" in done.stderr
+    for page in pages:
+        assert f"{page}.md:3" in done.stderr, done.stderr
 
 
 def test_links_stay_in_the_repository():
