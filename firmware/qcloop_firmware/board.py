@@ -10,7 +10,7 @@ from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
 from qcloop_hdl.array.memory import SPRAM_WORDS
 from qcloop_hdl.config import EngineConfig, MemoryKind
-from qcloop_hdl.link.link import LinkConfig
+from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.synthesis import Family
 

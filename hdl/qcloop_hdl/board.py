@@ -8,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
-from qcloop_hdl.link.link import Link, LinkConfig
+from qcloop_hdl.link.layouts import LinkConfig
+from qcloop_hdl.link.link import Link
 from qcloop_hdl.link.uart import UartReceiver, UartTransmitter
 
 #: For a board's lights. A session is open; strobes: a good frame came, something was wrong.

@@ -1,4 +1,4 @@
-"""A board, compiled: link and engine behind a line of bytes, or of bits."""
+"""A compiled board: link and engine behind a line of bytes, or of the bits of a UART."""
 
 import ctypes
 import weakref
@@ -11,26 +11,26 @@ from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_sim.cxxrtl import build
 
-#: What lets the clocks of a board pass.
+#: The driver: lets the clocks of a board pass.
 DRIVER = Path(__file__).with_name("board.cpp")
 _RESET_CLOCKS = 4
-#: Most bytes out of one run.
+#: A run ends when the board has sent so many bytes.
 OUTPUT = 1 << 16
 
 
 class Ended(IntEnum):
     """Why a run has ended."""
 
-    #: After the clocks it was given.
+    #: The clocks that it was given have passed.
     CLOCKS = 0
-    #: Nothing happens before a byte comes.
+    #: The board is idle: nothing happens before it is sent a byte.
     IDLE = 1
     #: There is no room for more output.
     OUTPUT = 2
 
 
 class _Run(ctypes.Structure):
-    """``Run`` of board.cpp."""
+    """The same as ``Run`` in board.cpp."""
 
     _fields_ = (
         ("input", ctypes.c_char_p),
@@ -45,7 +45,7 @@ class _Run(ctypes.Structure):
 
 
 class CompiledBoard:
-    """A board in compiled simulation. Starts reset.
+    """A board in compiled simulation, which begins with a reset.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class CompiledBoard:
         The memory's simulation model is used, whatever ``config.model`` says.
     link : LinkConfig
     bit_clocks : int, optional
-        Simulate the UART, too: clocks of a bit. Without, the line takes and gives a byte a clock.
+        Simulate the UART as well, with so many clocks a bit. Without, the line moves up to a byte a clock.
     waveform : bool
         Record a waveform: see :meth:`take_waveform`.
     cache, compiling
@@ -103,12 +103,12 @@ class CompiledBoard:
 
     @property
     def clocks(self) -> int:
-        """Clocks of all runs."""
+        """Clocks of all runs so far."""
         return int(self._run.clocks)
 
     @property
     def busy(self) -> int:
-        """Clocks of all runs with a byte on the line, in one direction or both."""
+        """Those clocks in which a byte was on the line, in one direction or both."""
         return int(self._run.busy)
 
     @property

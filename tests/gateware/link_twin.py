@@ -9,7 +9,7 @@ from qcloop.contract import operations
 from qcloop.contract.frames import MAX_PAYLOAD, OFFSETS, Fault, Frame, Identity, Kind
 from qcloop.contract.operations import Operation
 from qcloop.errors import LinkError
-from qcloop_hdl.link.link import LinkConfig
+from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.engine import CompiledEngine
 

@@ -21,7 +21,8 @@ from qcloop.contract.frames import (
     cobs_encode,
 )
 from qcloop.contract.operations import HEADER, Operation, Status
-from qcloop_hdl.link.link import Link, LinkConfig
+from qcloop_hdl.link.layouts import LinkConfig
+from qcloop_hdl.link.link import Link
 from qcloop_sim.board import Ended
 
 INFO = operations.request(Operation.INFO)

@@ -1,0 +1,53 @@
+"""Sizes of the link's buffers, the header of a frame, and its CRC."""
+
+from dataclasses import dataclass
+
+from amaranth.lib import data
+from amaranth.lib.crc import Algorithm, Processor
+
+from qcloop.contract.frames import CRC_BYTES, HEADER, IDENTITY
+from qcloop.errors import ConfigError
+
+#: Bits of an offset in a stream, of the boot counter, and of a fault counter.
+OFFSET_BITS = HEADER["seq"].bits
+BOOT_BITS = IDENTITY["boots"].bits
+FAULT_BITS = IDENTITY["damaged"].bits
+
+#: Header of a frame without the limit, which the board does not read.
+HEADER_READ = data.StructLayout({field.name: field.bits for field in HEADER if field.name != "limit"})
+
+
+def crc32() -> Processor:
+    """Return what computes ``zlib.crc32`` mirrored: bytes go in and ``crc`` comes out with bits reversed.
+
+    A register that is used as it is, and not mirrored itself, simulates faster.
+    """
+    return Algorithm(
+        crc_width=32,
+        polynomial=0x04C11DB7,
+        initial_crc=0xFFFFFFFF,
+        reflect_input=False,
+        reflect_output=False,
+        xor_output=0xFFFFFFFF,
+    )(data_width=8).create()
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """Sizes of the link's buffers, in bytes. ConfigError unless they are powers of two, 1024 to 16384."""
+
+    #: Holds requests until the engine takes them; the host sends so many bytes, less 4, unasked.
+    request_buffer: int = 4096
+    #: Keeps answers until the host has them.
+    answer_buffer: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ("request_buffer", "answer_buffer"):
+            size = getattr(self, name)
+            if not 1024 <= size <= 16384 or size & (size - 1):
+                raise ConfigError(f"the {name} must be a power of two from 1024 to 16384 bytes, not {size}")
+
+    @property
+    def window(self) -> int:
+        """Request bytes that the host may send unasked: the CRC of a frame passes through the buffer, too."""
+        return self.request_buffer - CRC_BYTES
