@@ -6,10 +6,11 @@ import pytest
 from tutorial_blocks import ROOT, blocks_of, difference, environment, run_block
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Positions, Region
-from qcloop.contract import frames, operations
-from qcloop.contract.formats import CODE_BITS, LEVEL_MAX, MAX_STATES
-from qcloop.contract.frames import Fault, Frame, Identity, Kind
+from qcloop.contract import formats, frames, operations, types
+from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.frames import Fault, Kind
 from qcloop.contract.operations import Counter, Info, Operation, Status
+from qcloop_hdl.link.layouts import LinkConfig
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
 INFO = Info(ArrayConfig(lanes=4, cells=1 << 16, side=1024), 2048)
@@ -34,9 +35,9 @@ def table(*heads):
     [
         (("operation", "opcode", "operands", "results"), 1, Operation),
         (("status", "value", "the first reason found"), 1, Status),
-        (("counter", "place", "counts"), 1, Counter),
+        (("counter", "index", "counts"), 1, Counter),
         (("kind", "value", "from", "meaning"), 1, Kind),
-        (("fault", "place", "counts"), 1, Fault),
+        (("fault", "index", "counts"), 1, Fault),
     ],
     ids=lambda case: getattr(case, "__name__", ""),
 )
@@ -46,79 +47,104 @@ def test_every_value_stands_in_its_table(heads, column, values):
     }
 
 
-def bytes_at(content, rows):
-    """Return the fields of a table of byte, bytes, field, cut out of encoded bytes; they must fill it."""
-    fields, end = [], 0
-    for byte, size, *_ in rows:
-        assert int(byte) == end, f"byte {byte} follows byte {end}"
-        end += int(size)
-        fields.append(content[int(byte) : end])
-    assert end == len(content)
-    return fields
+def table_below(name):
+    """Return the rows of the first table behind the name of a layout, each as a dictionary."""
+    text = re.search(rf"^(?:[^|\n].*)?`{name}`[^|]*\n\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert text, name
+    head, _, *rows = text[1].splitlines()
+    names = cells_of(head)
+    return [dict(zip(names, cells_of(row), strict=True)) for row in rows]
 
 
-def numbers(fields):
-    return [int.from_bytes(field, "little") for field in fields]
+def cells_of(row):
+    return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def test_the_header_of_a_frame():
-    rows = table("byte", "field", "bytes", "meaning")
-    assert [row[1] for row in rows[:6]] == ["kind", "session", "attempt", "seq", "ack", "limit"]
-    frame = Frame(Kind.DATA, 2, 3, 0x405, 0x607, 0x809, b"abc")
-    content = frames.cobs_decode(frame.encode()[:-1])
-    head = [(byte, size) for byte, _, size, _ in rows[:6]]
-    assert numbers(bytes_at(content[: frames.HEADER_BYTES], head)) == [1, 2, 3, 0x405, 0x607, 0x809]
-    (start, _, payload, _), (_, _, crc, _) = rows[6:]
-    assert (int(start), payload, int(crc)) == (
-        frames.HEADER_BYTES,
-        f"0 to {frames.MAX_PAYLOAD}",
-        frames.CRC_BYTES,
-    )
+def limits(field):
+    return f"{'0, ' * field.zero_is_off}{field.least}..{field.most}"
 
 
-def test_identity_and_info():
-    identity, info = tables("byte", "bytes", "field")
-    content = Identity(INFO, 0x102, 0x304, 0x506, tuple(range(1, 7)), session=9).encode()
-    fields = bytes_at(content, identity)
-    faults = int.from_bytes(bytes(range(1, 7)), "little")
-    expected = [frames.MAGIC, frames.VERSION, 9, 0x102, 0x304, 0x506, frames.MAX_PAYLOAD, faults]
-    assert numbers(fields[:-1]) == expected
-    assert fields[-1] == INFO.encode()
-    fields = bytes_at(INFO.encode(), info)
-    assert numbers(fields[:-1]) == [operations.MAGIC, operations.VERSION, 4, 1024, 1 << 16, 2048]
-    assert fields[-1] == INFO.digest
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("HEADER", frames.HEADER),
+        ("IDENTITY", frames.IDENTITY),
+        ("SETTINGS", types.SETTINGS),
+        ("INFO", operations.INFO),
+    ],
+)
+def test_the_fields_of_a_layout_of_bytes(name, layout):
+    rows = table_below(name)
+    assert [(int(row["byte"]), int(row["bytes"]), row["field"]) for row in rows] == [
+        (layout.offset(field.name), field.bits // 8, field.name) for field in layout
+    ]
+    for row, field in zip(rows, layout, strict=True):
+        assert row.get("values", limits(field)) == limits(field)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("CELL", formats.CELL), ("LISTED_CELL", operations.LISTED_CELL), ("TABLE_ENTRY", formats.TABLE_ENTRY)],
+)
+def test_the_fields_of_a_word(name, layout):
+    rows = [row[1:4] for row in table("word", "bit", "bits", "field", "meaning") if row[0] == name]
+    assert rows == [[str(layout.shift(field.name)), str(field.bits), field.name] for field in layout]
+
+
+def test_numbers_in_the_text():
+    head = frames.Frame(Kind.DATA, 2, 3, 0x405, 0x607, 0x809, b"abc")
+    content = frames.cobs_decode(head.encode()[:-1])
+    assert content[: frames.HEADER_BYTES] == bytes.fromhex("01 02 03 0504 0706 0908")
+    window = frames.Identity(INFO, 0, LinkConfig().window, LinkConfig().answer_buffer)
     for text in (
-        f"magic {frames.MAGIC:#010X}".replace("0X", "0x"),
-        f"magic {operations.MAGIC:#010X}".replace("0X", "0x"),
-        f"version of the link, {frames.VERSION}",
-        f"version of the operations, {operations.VERSION}",
-        f"Payload of IDENTITY, {frames.IDENTITY_BYTES} bytes",
-        f"{operations.INFO_BYTES} bytes, see below",
+        f"0x{frames.MAGIC:08X}",
+        f"0x{operations.MAGIC:08X}",
+        f"version of the link, {frames.VERSION} |",
+        f"version of the operations, {operations.VERSION} |",
+        f"The payload of IDENTITY has {frames.IDENTITY_BYTES} bytes",
+        f"{operations.INFO.size} bytes, are the fields `INFO`",
+        f"| INFO | {Operation.INFO.value} | none | {operations.INFO.size} bytes, see below |",
         f"{operations.COUNTERS} counters, {operations.COUNTER_BYTES} bytes each",
         f"{MAX_STATES} counts of attempts",
-        f"most payload bytes of a frame, {frames.MAX_PAYLOAD}",
+        f"most payload bytes of a frame, {frames.MAX_PAYLOAD} |",
+        f"The payload follows, 0 to {frames.MAX_PAYLOAD} bytes",
+        f"`zlib.crc32`), {frames.CRC_BYTES} bytes",
+        f"may send {window.request_buffer:,} bytes",
+        f"a buffer of {window.answer_buffer:,} bytes",
+        f"have offsets below {operations.LISTED_CELL['offset'].most + 1:,}",
     ):
-        assert text in PAGE
+        assert text in PAGE, text
 
 
-def test_the_parts_of_operands():
-    size = {row[0]: row[1] for row in table("part", "bytes", "layout")}
-    assert int(size["region"]) == operations.REGION_BYTES
-    assert int(size["count"]) == operations.COUNT_BYTES
-    assert int(size["cell word"]) == operations.CELL_BYTES
-    assert int(size["cell of a list"]) == operations.LISTED_BYTES
+def test_the_operands_and_results():
+    size = {row[0]: row[1] for row in table("operand or result", "bytes", "layout")}
+    assert int(size["region"]) == operations.REGION.size
+    assert int(size["count"]) == operations.COUNT.size
+    assert int(size["cell word"]) == formats.CELL.size
+    assert int(size["listed cell"]) == operations.LISTED_CELL.size
     assert size["product"] == f"{operations.NARROW_BYTES} or {operations.PRODUCT_BYTES}"
     assert f"with up to {operations.NARROW_ROWS} rows" in PAGE
     assert f"with up to {operations.NARROW_COLS} columns" in PAGE
-    assert size["table"] == f"{operations.ENTRY_BYTES} for each level"
+    assert size["table"] == f"{formats.TABLE_ENTRY.size} for each level"
     assert int(size["generator seed"]) == operations.SEED_BYTES
-    assert int(size["settings"]) == operations.TABLES_START - 2 * operations.SEED_BYTES
-    assert f"level in the high {LEVEL_MAX.bit_length()} bits, code in the low {CODE_BITS}" in PAGE
-    assert f"in the low {operations.PLACE_BITS} its place" in PAGE
+    assert int(size["settings"]) == types.SETTINGS.size == operations.TABLE_START - 2 * operations.SEED_BYTES
 
 
-def test_the_order_of_the_settings():
-    (row,) = (row for row in table("part", "bytes", "layout") if row[0] == "settings")
+def test_the_module_says_what_the_page_says():
+    """The docstring of the operations has the same operands and results."""
+    line = r"^=+  =+  =+\n"
+    (text,) = re.findall(rf"{line}operation .*\n{line}((?:.*\n)+?){line}", operations.__doc__, re.MULTILINE)
+    stated = {row.split()[0]: re.split(r"  +", row.strip())[1:] for row in text.splitlines()}
+    rows = table("operation", "opcode", "operands", "results")
+    assert stated.keys() == {row[0] for row in rows}
+    for name, _, operands, results in rows:
+        assert stated[name][0] == operands
+        assert name in ("INFO", "COUNTERS") or stated[name][1] == results
+    assert f"{operations.COUNTER_BYTES} bytes each" in stated["COUNTERS"][1]
+    assert f"{operations.LISTED_CELL.size} bytes for each listed cell" in stated["PROGRAM"][0]
+
+
+def test_the_settings_of_a_request():
     settings = ArraySettings(
         seed=1,
         mean=(1, 2),
@@ -131,14 +157,10 @@ def test_the_order_of_the_settings():
         verify_tries=7,
     )
     request = operations.configure_request(settings, Positions(), 4)
-    came = request[operations.HEADER.size :][: int(row[1])]
+    came = request[operations.HEADER.size :][: types.SETTINGS.size]
     assert came == bytes([Policy.VERIFY, 7, 9, 5]) + bytes.fromhex("5600 0201 0403")
-    places = [
-        row[2].index(word)
-        for word in ("policy", "tries", "ADC bits", "ADC shift", "tolerance", "reference", "read spread")
-    ]
-    assert places == sorted(places)
-    assert all(f"{policy.value} {policy.label}" in row[2] for policy in Policy)
+    (row,) = (row for row in table_below("SETTINGS") if row["field"] == "policy")
+    assert all(f"{policy.value} {policy.label}" in row["meaning"] for policy in Policy)
 
 
 def test_a_region_is_base_rows_columns():

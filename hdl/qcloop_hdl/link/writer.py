@@ -47,8 +47,8 @@ class FrameWriter(wiring.Component):
     ``expected`` and ``limit`` are those of the clock in which their first byte is written. A payload byte is
     asked for by its offset and taken a clock later.
 
-    Throughput: a byte a clock, or, if ``registered``, a byte of a stored payload in two clocks. Back-pressure:
-    on ``content``, a register.
+    Throughput: a byte a clock, or, if ``registered``, a byte of a stored payload in two clocks.
+    Back-pressure: on ``content``, a register.
 
     Parameters
     ----------
