@@ -2,10 +2,11 @@
 
     python benchmarks/bench_boards.py [--images 256] [BOARD ...]
 
-The gateware of each board, its UART included, is simulated bit by bit while it trains 784-16-16-10 in batches
-of 32, `mixed` update; bytes and clocks are counted, and the board's clock makes seconds of them. The clock
-stands while the host computes, and a USB adapter's own delays are left out: a real board is slower by those.
-Boards with the same engine and clocks a bit are simulated once.
+The gateware of each board with its UART is simulated bit by bit while it trains 784-16-16-10 in batches of
+32, `mixed` update. Bytes and clocks are counted, and divided by the frequency of the board's clock the
+clocks are seconds. A real board is slower: here the clock stands while the host computes, and a USB
+adapter's own delays are left out. Boards with the same engine and the same number of clocks a bit are
+simulated once.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Speed of the fluctuation generator beside NumPy's own, measured in turns.
+"""Speed of the fluctuation generator beside NumPy's own, measured one after another in each round.
 
 Run: ``python benchmarks/bench_grng.py``
 """
@@ -20,7 +20,7 @@ ACCESSES = 200
 
 
 def rates(sources: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median samples a second of each source; they take turns, so that a slow spell hits all."""
+    """Median samples a second of each source. All are measured in each round: a slow spell hits all."""
     seconds: dict[str, list[float]] = {name: [] for name in sources}
     for source in sources.values():
         source()
@@ -41,10 +41,10 @@ def small_request(n: int, requests: int = 100_000) -> float:
 
 def random_access() -> float:
     """Seconds of a seek to a random position and 16 samples there."""
-    generator, places = Grng16(1), random.Random(1)
+    generator, draw = Grng16(1), random.Random(1)
     times = []
     for _ in range(ACCESSES):
-        position = places.randrange(POSITION_MAX - 16)
+        position = draw.randrange(POSITION_MAX - 16)
         start = perf_counter()
         generator.seek(position)
         generator.take(16)
@@ -68,7 +68,7 @@ def main() -> None:
         }
     )
     reference = measured["GRNG16 z, take"]
-    print(f"{COUNT} samples a request, one core, median of {REPETITIONS} in turns")
+    print(f"{COUNT} samples a request, one core, median of {REPETITIONS} rounds")
     print(f"{'source':32}{'million/s':>10}{'z rate / its rate':>20}")
     for name, rate in measured.items():
         print(f"{name:32}{rate / 1e6:10.0f}{reference / rate:20.2f}")

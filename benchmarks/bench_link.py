@@ -2,15 +2,16 @@
 
     python benchmarks/bench_link.py [--images 2000]
 
-*Speed*: `--port sim`, a process of its own behind a pseudo-terminal, trains 784-16-16-10 in batches of 32;
-the golden model does the same before. The peer, MLP+NeuroSim V3.0, trains 96 to 125 images a second of a
-smaller network in pure software (measured apart, one core).
+*Speed*: the golden model trains 784-16-16-10 in batches of 32, and then `--port sim` does the same, a virtual
+board in a process of its own behind a pseudo-terminal. The peer, MLP+NeuroSim V3.0, trains a smaller network
+in pure software, at 96 to 125 images a second (measured apart, one core).
 
-*Line*: the same, and larger batches, on a board whose UART is simulated bit by bit, 3 Mbaud at 24 MHz. Bytes
-and clocks are counted; the clock stands while the host computes. "one way" is the share of all clocks in
-which the busier direction carries bits, "either way" that in which at least one does.
+*Line*: the same training, and larger batches, on a board whose UART is simulated bit by bit, 3 Mbaud at 24
+MHz. Bytes and clocks are counted, and the clock stands while the host computes. "one way" is the share of
+all clocks in which the busier direction carries bits, "either way" the share in which at least one
+direction does.
 
-*Delay*: the same line behind an adapter that keeps each byte for a while, as those of USB do.
+*Delay*: the same line behind an adapter that keeps each byte for a while, as USB adapters do.
 """
 
 import argparse
@@ -40,21 +41,22 @@ from link_bench import BoardLine
 NETWORK, BATCH = "784-16-16-10", 32
 #: Batches on the line.
 BATCHES = (BATCH, 256)
-#: Milliseconds that a byte is under way between host and line.
+#: Milliseconds for which an adapter keeps a byte between host and line.
 DELAYS = (0.0, 0.125, 0.5, 1.0, 2.0)
-#: Clocks of a delayed line in one go: how exactly it is known when a byte came, a sixth of a millisecond.
+#: A board behind an adapter runs for so many clocks at a time. All bytes of one such run count as sent at its
+#: end, so the time of a byte is known to a sixth of a millisecond.
 STRIDE = 4000
 CLOCK_HZ, BAUD = 24e6, 3_000_000
 PEER = 125
 
 
 def trainer_on(array: Array, data: Dataset, images: int, update: str, batch: int = BATCH) -> Trainer:
-    """Return a trainer whose weights are programmed."""
+    """Return a trainer whose weights have been programmed."""
     given = {"network": NETWORK, "batch": batch, "images": images, "epochs": 1, "update": update}
     settings = replace(resolve(None, given), lanes=array.config.lanes, cells=array.config.cells)
     trainer = Trainer(settings, builtin("A"), data, array)
     trainer.initialise()
-    array.counters()  # an answer: all is programmed
+    array.counters()  # the answer comes when all is programmed
     return trainer
 
 
@@ -137,13 +139,17 @@ def line(data: Dataset, images: int) -> None:
 
 
 class DelayedLine:
-    """A transport whose bytes are under way for so many clocks, either way; the clock runs while all wait."""
+    """A transport on which each byte takes so many clocks, in both directions.
+
+    The clock goes on while host and board both wait for bytes that are on their way.
+    """
 
     name = "board"
 
     def __init__(self, board: CompiledBoard, delay: int) -> None:
         self._board, self._delay = board, delay
-        #: Clocks in which the board had nothing to do; what is under way, with the clock when it is there.
+        #: Clocks in which the board had nothing to do; bytes on their way, with the clock at which they
+        #: arrive.
         self._idle, self._out, self._in = 0, deque[tuple[int, bytes]](), deque[tuple[int, bytes]]()
         self._waiting = b""
 
@@ -157,7 +163,7 @@ class DelayedLine:
         self._out.append((self.now + self._delay, data))
 
     def read(self, timeout: float) -> bytes:
-        """Return what has come, or comes within so many seconds of the board's clock."""
+        """Return the bytes that have arrived, or arrive within so many seconds of the board's clock."""
         end = self.now + round(timeout * CLOCK_HZ)
         while not (data := self._arrived(self._in)) and self.now < end:
             self._run(end)
@@ -173,7 +179,7 @@ class DelayedLine:
         return data
 
     def _run(self, end: int) -> None:
-        """Let the board run until something arrives somewhere."""
+        """Let the board run until bytes arrive at either end."""
         self._waiting += self._arrived(self._out)
         then = min([end, self.now + STRIDE, *(way[0][0] for way in (self._out, self._in) if way)])
         came, self._waiting, ended = self._board.run(self._waiting, then - self.now)

@@ -2,11 +2,12 @@
 
     python benchmarks/bench_sweep.py [--jobs 2]
 
-Each sweep is run by the command line in a new process, from nothing to the table of results: start of the
-program, check of all points, start of the workers and the last point's end count, too.
+Each sweep is run by the command line in a new process, up to the table of results. The time has everything in
+it: the start of the program, the check of all points, the start of the workers and the end of the last point.
 
-Two shares are printed: CPU time over cores and wall time, which says something only where nothing else runs;
-and the time that workers had a point at hand over workers and wall time, which holds on a busy machine, too.
+Two shares are printed. The first is CPU time over cores and wall time, which means something only on a
+machine without other work. The second is the time for which workers had a point at hand, over workers and
+wall time; it holds on a busy machine as well.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def cpu_seconds() -> float:
 
 
 def measure(epochs: int, points: int, jobs: int) -> tuple[float, float, float]:
-    """Return wall and CPU seconds of a sweep, and those for which its workers had a point at hand."""
+    """Return wall and CPU seconds of a sweep, and the seconds for which its workers had a point at hand."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.toml"
         file.write_text(FILE.format(seeds=points // 3, epochs=epochs))

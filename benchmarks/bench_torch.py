@@ -2,10 +2,10 @@
 
     python benchmarks/bench_torch.py [--images 12000] [--rounds 3]
 
-All train the same network on the same 1-bit MNIST images, with the same batches, in one process and in
-turn; each has as many images a round. Trainer and QCLinear program 32 states of device A with fluctuation,
-by rule mixed, and do the same integer work; "step" trains by FusedStep, "loop" by backward() and an
-optimizer. Evaluation and checkpoints are not timed.
+All train the same network on the same 1-bit MNIST images, with the same batches, in one process; in each
+round they train one after another on as many images. Trainer and QCLinear program 32 states of device A
+with fluctuation, by rule mixed, and do the same integer work; "step" trains by FusedStep, "loop" by
+backward() and an optimizer. Evaluation and checkpoints are not timed.
 """
 
 import os
@@ -117,11 +117,11 @@ def main() -> None:
         given["decay"] = 1.0  # the other loops keep their rate, and with it what there is to program
         runs = contestants(resolve("best" if network == "784-256-10" else None, given), data)
         spent = [0.0] * len(runs)
-        for turn in range(options.rounds + 1):
+        for number in range(options.rounds + 1):
             for index, run in enumerate(runs):
                 start = perf_counter()
                 run()
-                spent[index] += (perf_counter() - start) * (turn > 0)  # the first compiles and warms up
+                spent[index] += (perf_counter() - start) * (number > 0)  # round 0 compiles and warms up
         train, *others = (options.images * options.rounds / seconds for seconds in spent)
         beside = "".join(f"{other:10,.0f}{other / train:7.2f}" for other in others)
         print(f"{network:14s}{batch:5d}{train:14,.0f}{beside}", flush=True)

@@ -2,9 +2,10 @@
 
     python benchmarks/bench_training.py [--update mixed] [--epochs 3]
 
-Both train on the same real 1-bit MNIST images in one process and in turn. The golden model programs 32
-states of device A with fluctuation and is timed over whole epochs, at a rate at which it learns (the test
-accuracy is printed); NumPy does plain float32 SGD, no device at all. Evaluation is not timed.
+Both train on the same real 1-bit MNIST images in one process, one after the other several times an epoch. The
+golden model programs 32 states of device A with fluctuation and is timed over whole epochs, at a rate at
+which it learns (the test accuracy is printed). NumPy does plain float32 SGD without any device. Evaluation
+is not timed.
 """
 
 import os
@@ -24,8 +25,8 @@ from qcloop.device import builtin
 from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
 
-#: Network, batch, rate, and the fastest peer (aihwkit 1.2.0, ConstantStep) in training images a second,
-#: measured apart on a machine of this kind; None where no peer was measured.
+#: Network, batch, rate, and training images a second of the fastest peer (aihwkit 1.2.0, ConstantStep), which
+#: was measured apart on a machine of this kind; None where no peer was measured.
 POINTS = [
     ("784-16-16-10", 32, 0.5, None),
     ("784-16-16-10", 10, 0.2, 15_000),
@@ -33,8 +34,8 @@ POINTS = [
     ("784-256-10", 10, 0.1, 10_500),
     ("784-256-10", 1, 0.01, 2_300),
 ]
-#: Turns of the golden model in an epoch; NumPy has its turn of ``NUMPY_SECONDS`` between them.
-TURNS = 4
+#: An epoch of the golden model is timed in so many pieces; NumPy trains for ``NUMPY_SECONDS`` after each.
+PIECES = 4
 NUMPY_SECONDS = 0.4
 
 
@@ -83,12 +84,12 @@ def measure(
     first, images, spent = 0, 0, 0.0
     golden_seconds = 0.0
     for _ in range(epochs):
-        start, turn = perf_counter(), 1
+        start, piece = perf_counter(), 1
         for done in trainer.run_epoch():
-            if done < turn * trainer.images // TURNS:
+            if done < piece * trainer.images // PIECES:
                 continue
             golden_seconds += perf_counter() - start
-            turn += 1
+            piece += 1
             start = perf_counter()
             while perf_counter() - start < NUMPY_SECONDS:
                 some = order[first : first + batch]

@@ -2,9 +2,9 @@
 
     python benchmarks/board_activity.py
 
-Writes sim/qcloop_sim/activity.tsv from the waveform of a virtual board of size small that trains on 64
-images; takes some minutes. To be run again when the gateware has changed much: see bench_link.py for what
-it brings.
+A virtual board of size small trains on 64 images and writes a waveform, in which the changes are counted. The
+result is sim/qcloop_sim/rewriting/activity.tsv; it takes some minutes. Run it after a change of the gateware
+that moves or renames many signals, and bench_simulators.py before and after it: docs/simulation.md.
 """
 
 from collections import Counter
@@ -23,12 +23,12 @@ from qcloop_sim.rewriting.activity import TABLE, alike
 from qcloop_sim.spawn import SpawnedBoard
 
 IMAGES, UPDATE = 64, "nearest"
-#: Shares below are left out.
+#: A signal that changes in a smaller share of the clocks is left out of the table.
 LEAST = 0.1
 
 
 def paths(waveform: IO[str]) -> dict[str, list[str]]:
-    """Read the head of a VCD file; return the paths of the signals that each of its codes stands for."""
+    """Read the head of a VCD file and return the paths of the signals for which each of its codes stands."""
     scopes, found = list[str](), dict[str, list[str]]()
     while (word := waveform.readline().split())[:1] != ["$enddefinitions"]:
         if word[:1] == ["$scope"]:
@@ -41,7 +41,10 @@ def paths(waveform: IO[str]) -> dict[str, list[str]]:
 
 
 def shares(waveform: IO[str], start: int) -> dict[str, float]:
-    """Return the share of clocks, from a place of a VCD file on, in which each signal changes."""
+    """Return the share of clocks, from an offset in a VCD file on, in which each signal changes.
+
+    Signals that :func:`alike` gives one path have the largest share of them.
+    """
     signals = paths(waveform)
     waveform.seek(start)
     waveform.readline()

@@ -1,1 +1,1 @@
-"""The gateware, compiled: co-simulation and the virtual board."""
+"""The gateware compiled to programs: fast engines for co-simulation, and virtual boards."""

@@ -1,27 +1,32 @@
-// A board's clock and its line: bytes in, bytes out, until nothing is left to do. With UART_CLOCKS defined
-// the line is asynchronous, a bit of so many clocks; without, bytes come and go as fast as the board takes them.
+// Lets the clocks of a board pass and moves the bytes of its line, until nothing is left to do. With UART_CLOCKS
+// defined the line is that of a UART, each bit so many clocks long. Without, the board is offered a byte a clock,
+// and a byte that it sends is taken at once.
 
 namespace {
 
 using namespace qcloop;
 
-// _Run in board.py.
+// The same as _Run in board.py.
 struct Run {
+    // Bytes for the board, and where to put those that it sends.
     const std::uint8_t *in;
     std::uint64_t in_length;
     std::uint8_t *out;
     std::uint64_t out_room;
-    // Bytes that have moved, clocks, and clocks with a byte on the line, since the board was made.
+    // Counts since the board was made: bytes that it took and sent, clocks, and clocks with a byte on the line.
     std::uint64_t taken, came, clocks, busy;
 };
 
 #ifdef UART_CLOCKS
 
-// One bit time after the other, as the UART of a host makes and reads them.
+// The UART at the host's end of the line: sends to the board, and samples what comes in the middle of each bit.
+// A byte is a start bit (low), 8 bits with the lowest first, and a stop bit (high).
 class Line {
 public:
+    // Return whether no byte is under way in either direction.
     bool quiet() const { return !sending && !receiving; }
 
+    // Drive the line in the coming clock.
     void before(Design &design, const Run &run, std::uint64_t taken) {
         if (!sending && taken < run.in_length) {
             shift = 0x200u | unsigned(run.in[taken]) << 1;
@@ -31,7 +36,8 @@ public:
         design.p_rx.set(sending ? bool(shift >> bit & 1) : true);
     }
 
-    // Return whether a byte of the host has left; `came` and `byte` tell of one from the board.
+    // See what the board has done in this clock: return whether it has been sent a whole byte, and set `came` if
+    // `byte` has come from it.
     bool after(Design &design, bool &came, std::uint8_t &byte) {
         bool high = get(design.p_tx);
         came = false;
@@ -51,14 +57,17 @@ public:
         return sending && !--sending;
     }
 
+    // Return whether a run must end: a byte may be under way when it does, and needs room as well.
     static bool full(const Run &run, std::uint64_t came) { return run.out_room - came < 2; }
 
 private:
+    // Clocks that are left of the byte to the board and of the byte from it, and the bits of both.
     unsigned sending = 0, shift = 0, receiving = 0, gathered = 0;
 };
 
 #else
 
+// A line as fast as the board, with the same functions: a byte goes in as soon as the board takes it.
 class Line {
 public:
     bool quiet() const { return !offered; }
@@ -115,7 +124,8 @@ QCLOOP_API void board_reset(Board *board, std::uint64_t clocks) {
     board->design.p_rst.set(false);
 }
 
-// Run until the board is idle and all input is taken (1), the output is full (2), or `most` clocks are over (0).
+// Run until the board is idle and has taken all input (return 1), the output is full (2), or `most` clocks have
+// passed (0). These are the values of Ended in board.py.
 QCLOOP_API std::uint8_t board_run(Board *board, Run *run, std::uint64_t most) {
     Design &design = board->design;
     Run &r = *run;
@@ -151,7 +161,7 @@ QCLOOP_API std::uint8_t board_run(Board *board, Run *run, std::uint64_t most) {
 }
 #ifdef QCLOOP_VCD
 
-// The waveform so far, to be freed by the next call.
+// Return what was added to the waveform since the last call. The text is valid until the next call.
 QCLOOP_API const char *board_waveform(Board *board, std::uint64_t *length) {
     return board->waveform.take(length);
 }

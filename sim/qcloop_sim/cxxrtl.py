@@ -205,8 +205,8 @@ def _rewritten(text: str, package: str) -> str:
         name, known = package.replace("_", "-"), rewriting.KNOWN_YOSYS[package]
         warnings.warn(
             f"{name} {version(package)} writes C++ of a form that qcloop does not know: {error}. Known are "
-            f"versions {', '.join(known)}. That C++ is used as it comes, which computes the same at a third "
-            f'of the speed or less; for full speed: pip install "{name}=={known[-1]}.*"',
+            f"versions {', '.join(known)}. That C++ is used as it comes, which computes the same at about "
+            f'half the speed; for full speed: pip install "{name}=={known[-1]}.*"',
             UnknownYosysWarning,
             stacklevel=3,
         )

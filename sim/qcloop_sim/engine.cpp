@@ -1,13 +1,13 @@
-// The engine's clock and its two byte streams. It moves bytes; what they mean is not known here.
+// Lets the clocks of an engine pass and moves the bytes of its two streams. It does not know what they mean.
 
 namespace {
 
 using namespace qcloop;
 
-// Pseudo-random pauses (xorshift64*), the same on every machine.
+// Clocks in which a stream pauses, pseudo-random (xorshift64*) and the same on every machine.
 class Pauses {
 public:
-    // Zero: none. How often they come is drawn from the seed.
+    // A seed of zero means no pauses. How often they come is drawn from the seed as well.
     explicit Pauses(std::uint64_t seed) : state(seed) {
         static const std::uint8_t rates[] = {20, 80, 130, 230};
         of_256 = rates[next() & 3];
@@ -29,18 +29,18 @@ private:
 
 struct Engine {
     Design design;
-    // A byte of the request is on offer, and stays until it is taken.
+    // Whether a byte of the request is offered. It is offered until it is taken.
     bool offered = false;
 };
 
-// _Transfer in engine.py.
+// The same as _Transfer in engine.py.
 struct Transfer {
     const std::uint8_t *request;
     std::uint64_t length;
     std::uint8_t *answer;
-    // Bytes of the two that have moved.
+    // Bytes of the request that were taken, and bytes of the answer that have come.
     std::uint64_t taken, came;
-    // Clocks of the engine, and those at which a byte of either moved last.
+    // Clocks of the engine since it was made, and the clocks at which a byte was taken and came last.
     std::uint64_t clocks, last_taken, last_came;
 };
 
@@ -50,7 +50,7 @@ QCLOOP_API Engine *engine_make() { return new Engine; }
 
 QCLOOP_API void engine_free(Engine *engine) { delete engine; }
 
-// Let clocks pass without a byte; a byte on offer is withdrawn by a reset.
+// Let clocks pass in which no byte moves, with the reset high or low. A reset withdraws the byte on offer.
 QCLOOP_API void engine_run(Engine *engine, std::uint64_t clocks, std::uint8_t reset) {
     Design &design = engine->design;
     engine->offered = engine->offered && !reset;
@@ -64,8 +64,8 @@ QCLOOP_API void engine_run(Engine *engine, std::uint64_t clocks, std::uint8_t re
     design.p_rst.set(false);
 }
 
-// Move bytes until `wanted` of the answer have come and, if `whole`, the request is taken to its end.
-// Return 0, 1 after `patience` clocks in which none moved, 2 when more come than wanted.
+// Move bytes until `wanted` bytes of the answer have come and, if `whole`, the request is taken to its end. Return
+// 0 then, 1 if no byte has moved for `patience` clocks, and 2 if more bytes come than are wanted.
 QCLOOP_API std::uint8_t engine_move(Engine *engine, Transfer *transfer, std::uint64_t wanted,
                                     std::uint8_t whole, std::uint64_t patience, std::uint64_t seed) {
     Design &design = engine->design;

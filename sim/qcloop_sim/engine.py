@@ -1,4 +1,4 @@
-"""The engine, compiled: the gateware behind an exchange of bytes, millions of clocks a second."""
+"""A compiled engine: the gateware behind an exchange of bytes, at millions of clocks a second."""
 
 import ctypes
 import weakref
@@ -16,11 +16,11 @@ _RESET_CLOCKS = 2
 
 
 class StalledError(QcloopError):
-    """An engine did not answer, or not as its header announced. Only a reset helps."""
+    """An engine did not answer, or not as the header of its answer announced; it needs a reset."""
 
 
 class _Transfer(ctypes.Structure):
-    """``Transfer`` of engine.cpp."""
+    """The same as ``Transfer`` in engine.cpp."""
 
     _fields_ = (
         ("request", ctypes.c_char_p),
@@ -35,10 +35,11 @@ class _Transfer(ctypes.Structure):
 
 
 class CompiledEngine:
-    """An engine in compiled simulation, its clock and its two byte streams.
+    """An engine in compiled simulation, with its clock and its two byte streams.
 
-    The first of a configuration takes some seconds to compile, see :func:`qcloop_sim.cxxrtl.build`; later
-    ones only what Amaranth takes to elaborate it. Starts reset. Not for several threads at once.
+    It begins with a reset. The first engine of a configuration is compiled, which takes some seconds (see
+    :func:`qcloop_sim.cxxrtl.build`); a later one takes only the time in which Amaranth elaborates it. Only
+    one thread at a time may use it.
 
     Parameters
     ----------
@@ -53,9 +54,9 @@ class CompiledEngine:
         If the engine cannot be compiled.
     """
 
-    #: Where pauses of both streams come from; None for no pauses.
+    #: Draws the pauses of both streams; None for no pauses.
     pauses: Random | None
-    #: Clocks without a byte moving after which an exchange has failed.
+    #: An exchange has failed when no byte has moved for so many clocks.
     patience: int
 
     def __init__(self, config: EngineConfig, *, cache: Path | None = None) -> None:
@@ -67,8 +68,8 @@ class CompiledEngine:
         self._answer = ctypes.create_string_buffer(HEADER.size + MAX_LENGTH)
         self._transfer = _Transfer(answer=ctypes.addressof(self._answer))
         self.pauses = None
-        # The longest silence is that of programming a full operand buffer, 255 attempts of 6 clocks for each
-        # byte at most, or of clearing or reading the whole memory.
+        # No byte moves while a full operand buffer is programmed, which takes up to 255 attempts of 6 clocks
+        # for each of its bytes, or while the whole memory is cleared or read.
         self.patience = 255 * 6 * config.buffer + 4 * config.words + 10_000
         self.reset()
 
@@ -79,17 +80,17 @@ class CompiledEngine:
 
     @property
     def clocks(self) -> int:
-        """Clocks so far."""
+        """Clocks since the engine was made."""
         return int(self._transfer.clocks)
 
     @property
     def last_taken(self) -> int:
-        """Clock at which the last byte of a request was taken."""
+        """Clock in which the last byte of a request was taken."""
         return int(self._transfer.last_taken)
 
     @property
     def last_came(self) -> int:
-        """Clock at which the last byte of an answer came."""
+        """Clock in which the last byte of an answer came."""
         return int(self._transfer.last_came)
 
     def reset(self) -> None:
@@ -97,7 +98,7 @@ class CompiledEngine:
         self._run(_RESET_CLOCKS, reset=True)
 
     def run(self, clocks: int) -> None:
-        """Let the engine run, without a byte moving."""
+        """Let clocks pass in which no byte moves."""
         self._run(clocks, reset=False)
 
     def _run(self, clocks: int, *, reset: bool) -> None:
@@ -107,7 +108,7 @@ class CompiledEngine:
     def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Send a request and return the status and the results of its answer.
 
-        Raises StalledError, with the numbers, when bytes stop moving or more come than were announced.
+        Raises StalledError, with the numbers, if bytes stop moving or more come than were announced.
         """
         transfer = self._transfer
         transfer.request, transfer.length = request, len(request)

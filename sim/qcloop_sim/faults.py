@@ -1,4 +1,4 @@
-"""What goes wrong on a line, from a seed."""
+"""Faults of a line, drawn from a seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -9,21 +9,27 @@ from qcloop.errors import ConfigError
 
 @dataclass(frozen=True)
 class Faults:
-    """Faults of a virtual board's line, the same for the same seed and the same bytes.
+    """What goes wrong on a virtual board's line: the same for the same seed and the same bytes.
 
-    Probabilities are for each bit or byte, in either direction. ConfigError for those that cannot be.
+    Probabilities are for each bit or byte, in either direction.
+
+    Raises
+    ------
+    ConfigError
+        If a probability is not 0 to 0.1, or a number of bytes is negative.
     """
 
     seed: int = 0
     #: Probability that a bit is flipped.
     flip: float = 0.0
-    #: Probability that a byte is lost; comes twice; comes late, behind up to 64 bytes that follow it.
+    #: Probabilities that a byte is lost; that it comes twice; that it is delayed, behind up to 64 bytes that
+    #: follow it.
     drop: float = 0.0
     repeat: float = 0.0
     delay: float = 0.0
-    #: The board is reset, once, when it has been sent so many bytes; 0: never.
+    #: The board is reset once, when it has been sent so many bytes; 0 for never.
     reset_after: int = 0
-    #: The line is cut for good when the board has been sent so many bytes; 0: never.
+    #: The line is cut for good, when the board has been sent so many bytes; 0 for never.
     cut_after: int = 0
 
     def __post_init__(self) -> None:
@@ -41,18 +47,19 @@ class Faults:
 
 
 class BadLine:
-    """One direction of a line with faults. What happens to a byte depends on how many came before it.
+    """One direction of a line with faults. What happens to a byte depends only on how many came before it.
 
     Parameters
     ----------
     faults : Faults
     direction : str
-        Distinguishes the two directions.
+        Names the direction, so that the two have different faults.
     """
 
     def __init__(self, faults: Faults, direction: str) -> None:
+        #: Bytes that went in; those that are delayed, with the index of the byte behind which they come out.
         self._count = 0
-        self._late: list[tuple[int, int]] = []
+        self._delayed: list[tuple[int, int]] = []
         probabilities = {"flip": 1 - (1 - faults.flip) ** 8}
         probabilities |= {name: getattr(faults, name) for name in ("drop", "repeat", "delay")}
         self._random = {name: Random(f"{faults.seed} {direction} {name}") for name in probabilities}
@@ -64,9 +71,9 @@ class BadLine:
         self._next = {name: next(events) for name, events in self._events.items()}
 
     def pass_on(self, data: bytes) -> bytes:
-        """Return what comes out where ``data`` goes in."""
+        """Return the bytes that come out of the line when ``data`` goes in."""
         end = self._count + len(data)
-        if not self._late and (not self._next or min(self._next.values()) >= end):
+        if not self._delayed and (not self._next or min(self._next.values()) >= end):
             self._count = end
             return data
         out = bytearray()
@@ -76,26 +83,26 @@ class BadLine:
         return bytes(out)
 
     def _one(self, byte: int, out: bytearray) -> None:
-        happens = {name for name, place in self._next.items() if place == self._count}
+        happens = {name for name, index in self._next.items() if index == self._count}
         for name in happens:
             self._next[name] = next(self._events[name])
         if "flip" in happens:
             byte ^= 1 << self._random["flip"].randrange(8)
         if "delay" in happens:
-            self._late.append((self._count + self._random["delay"].randint(1, 64), byte))
+            self._delayed.append((self._count + self._random["delay"].randint(1, 64), byte))
         elif "drop" not in happens:
             out.append(byte)
             if "repeat" in happens:
                 out.append(byte)
-        while self._late and self._late[0][0] <= self._count:
-            out.append(self._late.pop(0)[1])
+        while self._delayed and self._delayed[0][0] <= self._count:
+            out.append(self._delayed.pop(0)[1])
 
 
 def _events(random: Random, probability: float) -> Iterator[int]:
-    """Yield the places of independent events."""
-    place = -1
+    """Yield the indices of the bytes to which something happens, each with the same probability."""
+    index = -1
     while True:
-        place += 1
+        index += 1
         while random.random() >= probability:
-            place += 1
-        yield place
+            index += 1
+        yield index

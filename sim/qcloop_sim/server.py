@@ -11,28 +11,29 @@ from qcloop.errors import ConfigError, LinkError
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.faults import BadLine, Faults
 
-#: Clocks of one turn: input is looked for and output passed on between two.
-_TURN = 20_000
-#: Clocks without a byte after which a board that is not idle is left alone until one comes: more than the
-#: longest computation takes. A request whose end has not come leaves an engine so.
+#: The board runs for so many clocks at a time; in between, bytes are read from the client and written to it.
+_STRIDE = 20_000
+#: A board that is not idle but has moved no byte for so many clocks is not simulated until a byte comes.
+#: This is more than the longest computation takes: such a board waits for the end of a request.
 _SILENCE = 4_000_000
-#: Output that may wait for the client.
+#: The board stops while so many bytes wait for the client.
 _WAITING = 1 << 17
+#: Most bytes read at once.
 _CHUNK = 1 << 16
 
 
 class Port(Protocol):
-    """Where a virtual board's line ends."""
+    """The end of a virtual board's line to which a client comes."""
 
-    #: What the client opens.
+    #: The name that the client opens.
     url: str
 
     def handle(self) -> int | None:
-        """Return what can be read and written now; None while nobody is there."""
+        """Return the file descriptor that is read and written; None while there is no client."""
         ...
 
     def waits_for(self) -> int:
-        """Return what becomes readable when there is something to read, or somebody comes."""
+        """Return the file descriptor that becomes readable when there are bytes, or when a client comes."""
         ...
 
     def read(self) -> bytes:
@@ -49,7 +50,7 @@ class Port(Protocol):
 
 
 class PtyPort:
-    """A pseudo-terminal, for this system's users like a serial device."""
+    """A pseudo-terminal, which looks like a serial device to the programs of this computer."""
 
     def __init__(self) -> None:
         import pty
@@ -61,7 +62,7 @@ class PtyPort:
         self.url = os.ttyname(self._client)
 
     def handle(self) -> int | None:
-        """Return the board's end; what nobody reads yet waits there."""
+        """Return the board's end. Bytes that no client has read yet wait there."""
         return self._board
 
     def waits_for(self) -> int:
@@ -120,11 +121,11 @@ class TcpPort:
         return self._client.fileno() if self._client else None
 
     def waits_for(self) -> int:
-        """Return the client's socket, or the one that clients come to."""
+        """Return the client's socket, or without a client the one that clients connect to."""
         return (self._client or self._server).fileno()
 
     def read(self) -> bytes:
-        """Return what the client has sent; let a new one in, and an old one go."""
+        """Return what the client has sent; accept a new client, and close the socket of one that has gone."""
         if self._client is None:
             self._client, _ = self._server.accept()
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -142,7 +143,7 @@ class TcpPort:
         return data
 
     def write(self, data: bytes) -> int:
-        """Send to the client; what is for nobody is lost."""
+        """Send to the client. Without one, the bytes are lost."""
         if self._client is None:
             return len(data)
         try:
@@ -153,7 +154,7 @@ class TcpPort:
             return len(data)
 
     def close(self) -> None:
-        """Let the client go and listen no more."""
+        """Close the client's socket and the one that clients connect to."""
         if self._client is not None:
             self._client.close()
         self._server.close()
@@ -163,13 +164,13 @@ class TcpPort:
 class Server:
     """A board on a port.
 
-    Idle, it waits for bytes and takes no time of the processor.
+    While the board is idle, the server waits for bytes and takes no time of the processor.
     """
 
     board: CompiledBoard
     port: Port
     faults: Faults = field(default_factory=Faults)
-    #: Waveform to write.
+    #: File to which the waveform is written.
     vcd: Path | None = None
 
     def serve(self, stop: int) -> None:
@@ -199,9 +200,9 @@ class Server:
                     self.board.reset()
                     waiting, was_reset = b"", True
                 if (waiting or silent < _SILENCE) and len(output) < _WAITING:
-                    came, rest, ended = self.board.run(waiting, _TURN)
+                    came, rest, ended = self.board.run(waiting, _STRIDE)
                     moved = came or len(rest) < len(waiting)
-                    silent = _SILENCE if ended is Ended.IDLE else 0 if moved else silent + _TURN
+                    silent = _SILENCE if ended is Ended.IDLE else 0 if moved else silent + _STRIDE
                     waiting, output = rest, output + to_host.pass_on(came)
                     self._record()
                 if output and (writable or self.port.handle() is None or not writes):

@@ -8,7 +8,7 @@ from typing import IO, cast
 from qcloop.errors import ConfigError, LinkError
 from qcloop_hdl.config import SIZES
 
-#: Seconds a board may take to come up; the first of its kind is compiled before.
+#: Seconds in which a board must have come up, compiled if it is the first of its kind; and have ended.
 _START = 180.0
 _STOP = 5.0
 #: What a board says on its standard output before the port to open: a line for a user who sits and waits
@@ -31,7 +31,7 @@ class SpawnedBoard:
     ConfigError
         If there is no such size.
     LinkError
-        If the board does not come up; with what it said.
+        If the board does not come up; the message has what it said.
     """
 
     def __init__(self, size: str = "", arguments: Sequence[str] = ()) -> None:
@@ -43,7 +43,7 @@ class SpawnedBoard:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self._input, self._output = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
-        #: What to open.
+        #: The port to open.
         self.url = self._come_up()
         if not self.url:
             _, message = self._process.communicate(timeout=_START)

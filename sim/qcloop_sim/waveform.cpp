@@ -1,4 +1,5 @@
-// The waveform of a design, in memory until it is fetched; behind the prelude where waveforms are wanted.
+// Records the waveform of a design and keeps it in memory until it is fetched. It stands behind the prelude of a
+// design that is compiled with waveforms.
 
 #include <cxxrtl/cxxrtl_vcd.h>
 
@@ -12,7 +13,7 @@ public:
         writer.add_without_memories(items);
     }
 
-    // Ten nanoseconds a clock, whatever the clock of a board is.
+    // Add the present values. A clock is written as ten nanoseconds, whatever the clock of a board is.
     void sample() { writer.sample(time), time += 10; }
 
     const char *take(std::uint64_t *length) {
