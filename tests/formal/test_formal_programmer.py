@@ -6,8 +6,9 @@ from formal_tools import Opened, assert_counted, assume_stable, mutant
 
 from qcloop.array import ArrayConfig, Policy
 from qcloop.contract.operations import Counter
-from qcloop_hdl.array import programmer, programming_events, verdict
-from qcloop_hdl.array.programmer import Programmer, State
+from qcloop_hdl.array import attempt, programmer, programming_events, verdict
+from qcloop_hdl.array.attempt import State
+from qcloop_hdl.array.programmer import Programmer
 from qcloop_hdl.config import EngineConfig, MemoryKind
 
 CONFIGS = {
@@ -31,6 +32,7 @@ class ProgrammerProof(wiring.Component):
         m = Module()
         dut = self.dut
         m.submodules.dut = self.inside = Opened(dut)
+        self.state = self.inside.inside("sequence").component.state.as_value()
         for name in self._inputs():
             port = getattr(self, name)
             if name in ("request", "z"):
@@ -45,7 +47,7 @@ class ProgrammerProof(wiring.Component):
         return m
 
     def _is(self, *states):
-        return Cat(self.inside["state"] == state.value for state in states).any()
+        return Cat(self.state == state.value for state in states).any()
 
     def _attempts(self, m):
         """Each sample is an attempt, and there are no more of them than there may be."""
@@ -113,8 +115,14 @@ def with_fault(monkeypatch, module, old, new):
     faulty = mutant(module, {old: new})
     if module is programmer:
         return faulty.Programmer
-    name = {verdict: "AttemptVerdict", programming_events: "ProgrammingEvents"}[module]
+    name = {
+        attempt: "AttemptSequence",
+        verdict: "AttemptVerdict",
+        programming_events: "ProgrammingEvents",
+    }[module]
     monkeypatch.setattr(programmer, name, getattr(faulty, name))
+    if module is attempt:
+        monkeypatch.setattr(programmer, "State", faulty.State)
     return Programmer
 
 
@@ -124,7 +132,7 @@ def with_fault(monkeypatch, module, old, new):
         # Stuck cells are written.
         (programmer, "(state == State.WRITE) & ~kept", "(state == State.WRITE)"),
         # A sample is taken in another state too.
-        (programmer, "(state == State.SAMPLE) & settled", "(state != State.IDLE) & settled"),
+        (attempt, "(state == State.SAMPLE) & settled", "(state != State.IDLE) & settled"),
         # Two events in a row in one half of the counters' memory.
         (programming_events, "event.index.eq(Counter.SET)", "event.index.eq(Counter.RESET)"),
         # The cell is read back in the clock in which it is written.

@@ -115,9 +115,9 @@ class Mac(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
+        m.submodules.lanes = lanes = self.new_lanes()
         m.submodules.walk = walk = Walk(self.config)
         m.submodules.buffer = buffer = VectorBuffer(self.config)
-        m.submodules.lanes = lanes = self.new_lanes()
         m.submodules.sums = sums = Sums(self.config)
         m.submodules.adc = adc = Adc(sum_bits(self.config.side))
         wiring.connect(m, wiring.flipped(self.command), walk.command)

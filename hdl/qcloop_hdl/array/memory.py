@@ -18,8 +18,8 @@ SPRAM_WORDS = 1 << 14
 SPRAM_BLOCKS = 4
 
 
-class SpramWords(wiring.Component):
-    """Words of ``lanes`` cells in SPRAM blocks, one access a clock.
+class Words(wiring.Component):
+    """Words of ``lanes`` cells, one access a clock; what they are made of is a subclass.
 
     ``read_data`` is the word at ``address`` from the clock after ``read_enable`` on, until the next access.
     In a clock with a bit of ``write_enable`` nothing is read: the lanes with a bit take ``write_data``.
@@ -27,7 +27,7 @@ class SpramWords(wiring.Component):
     Parameters
     ----------
     lanes : int
-        Cells of a word: blocks side by side.
+        Cells of a word.
     words : int
         Number of words.
     """
@@ -54,6 +54,10 @@ class SpramWords(wiring.Component):
     def words(self) -> int:
         """Number of words."""
         return self._words
+
+
+class SpramWords(Words):
+    """Words in SPRAM blocks of iCE40 UltraPlus, as many side by side as there are lanes."""
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -88,6 +92,54 @@ class SpramWords(wiring.Component):
             for number, data in enumerate(banks):
                 with m.Case(number):
                     m.d.comb += self.read_data.eq(data)
+        return m
+
+
+class BlockWords(Words):
+    """Words in block RAM, which synthesis infers.
+
+    Parameters
+    ----------
+    lanes : int
+        Cells of a word.
+    words : int
+        Number of words.
+    model : bool
+        Show inverted data after a write, until the next read.
+    """
+
+    def __init__(self, lanes: int, words: int, *, model: bool) -> None:
+        self._model = model
+        super().__init__(lanes, words)
+
+    @property
+    def model(self) -> bool:
+        """Whether data are inverted after a write."""
+        return self._model
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        shape = ArrayLayout(CELL_BITS, self.lanes)
+        m.submodules.memory = memory = Memory(shape=shape, depth=self.words, init=[])
+        write = memory.write_port(granularity=1)
+        read = memory.read_port()
+        writing = self.write_enable.any()
+        # Both ports see one address: with two, Yosys adds flip-flops for a read of the word being written.
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.data.eq(self.write_data),
+            write.en.eq(self.write_enable),
+            read.addr.eq(self.address),
+            read.en.eq(self.read_enable & ~writing),
+            self.read_data.eq(read.data),
+        ]
+        if self.model:
+            undefined = Signal()
+            with m.If(writing | self.read_enable):
+                m.d.sync += undefined.eq(writing)
+            with m.If(undefined):
+                m.d.comb += self.read_data.as_value().eq(~read.data.as_value())
         return m
 
 
@@ -190,19 +242,22 @@ class CellMemory(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        writing = self.write_enable.any()
-        address = Signal(range(self.words * self.planes))
-        m.d.comb += address.eq(
-            Mux(
-                writing,
-                self._flat(self.write_plane, self.write_address),
-                self._flat(self.read_plane, self.read_address),
-            )
-        )
+        count = self.words * self.planes
+        words: Words
         if self.kind is MemoryKind.SPRAM and not self.model:
-            self._sprams(m, address)
+            words = SpramWords(self.lanes, count)
         else:
-            self._block(m, address, writing)
+            words = BlockWords(self.lanes, count, model=self.model)
+        m.submodules.words = words
+        read_address = self._flat(self.read_plane, self.read_address)
+        write_address = self._flat(self.write_plane, self.write_address)
+        m.d.comb += [
+            words.address.eq(Mux(self.write_enable.any(), write_address, read_address)),
+            words.read_enable.eq(self.read_enable),
+            words.write_enable.eq(self.write_enable),
+            words.write_data.eq(self.write_data),
+            self.read_data.eq(words.read_data),
+        ]
         return m
 
     def _flat(self, plane: Value, address: Value) -> Value:
@@ -210,34 +265,3 @@ class CellMemory(wiring.Component):
         if self.words & (self.words - 1) == 0 or self.planes == 1:
             return Cat(address, plane)
         return address + plane * self.words
-
-    def _block(self, m: Module, address: Signal, writing: Any) -> None:
-        word = ArrayLayout(CELL_BITS, self.lanes)
-        m.submodules.memory = memory = Memory(shape=word, depth=self.words * self.planes, init=[])
-        write = memory.write_port(granularity=1)
-        read = memory.read_port()
-        # Both ports see one address: with two, Yosys adds flip-flops for a read of the word being written.
-        m.d.comb += [
-            write.addr.eq(address),
-            write.data.eq(self.write_data),
-            write.en.eq(self.write_enable),
-            read.addr.eq(address),
-            read.en.eq(self.read_enable & ~writing),
-            self.read_data.eq(read.data),
-        ]
-        if self.model:
-            undefined = Signal()
-            with m.If(writing | self.read_enable):
-                m.d.sync += undefined.eq(writing)
-            with m.If(undefined):
-                m.d.comb += self.read_data.as_value().eq(~read.data.as_value())
-
-    def _sprams(self, m: Module, address: Signal) -> None:
-        m.submodules.sprams = sprams = SpramWords(self.lanes, self.words * self.planes)
-        m.d.comb += [
-            sprams.address.eq(address),
-            sprams.read_enable.eq(self.read_enable),
-            sprams.write_enable.eq(self.write_enable),
-            sprams.write_data.eq(self.write_data),
-            self.read_data.eq(sprams.read_data),
-        ]

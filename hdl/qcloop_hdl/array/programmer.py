@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, stream
+from amaranth import Module, Signal, signed
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CODE_BITS, LEVEL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.types import Policy
+from qcloop_hdl.array.attempt import AttemptSequence, State
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.draw import DrawRequest, DrawResult
 from qcloop_hdl.array.level_table import LevelTable, TableEntry
@@ -16,7 +17,7 @@ from qcloop_hdl.array.programming_events import ProgrammingEvents
 from qcloop_hdl.array.verdict import AttemptVerdict
 from qcloop_hdl.config import Configured, EngineConfig
 
-__all__ = ["Cell", "Programmer", "ProgrammerSettings", "State", "TableEntry", "cell_request"]
+__all__ = ["Cell", "Programmer", "ProgrammerSettings", "TableEntry", "cell_request"]
 
 
 class ProgrammerSettings(data.Struct):
@@ -47,27 +48,6 @@ def cell_request(config: EngineConfig) -> data.StructLayout:
             "fresh": 1,
         }
     )
-
-
-class State(enum.Enum, shape=3):
-    """What a programmer does in a clock."""
-
-    #: It waits for a request.
-    IDLE = 0
-    #: It reads the cell, and waits for a sample.
-    SAMPLE = 1
-    #: The draw gets the spread; the attempt is counted.
-    SPREAD = 2
-    #: The draw gets the mean; SET pulses are counted.
-    MEAN = 3
-    #: The cell is written, unless it is stuck; RESET pulses are counted.
-    WRITE = 4
-    #: VERIFY reads the cell,
-    READ_BACK = 5
-    #: waits for it,
-    AWAIT = 6
-    #: and compares it with the mean.
-    JUDGE = 7
 
 
 class Programmer(Configured):
@@ -131,14 +111,18 @@ class Programmer(Configured):
         m.submodules.table = table = LevelTable(registered=self.config.registered)
         m.submodules.verdict = verdict = AttemptVerdict()
         m.submodules.events = events = ProgrammingEvents()
-        state = Signal(State)
+        m.submodules.sequence = sequence = AttemptSequence(registered=self.config.registered)
+        state, taken = sequence.state, sequence.taken
         level = Signal(LEVEL_BITS)
         fresh = Signal()
-        taken, verify = Signal(), self.settings.policy == Policy.VERIFY.value
         m.d.comb += [
+            sequence.verify.eq(self.settings.policy == Policy.VERIFY.value),
+            sequence.retry.eq(verdict.retry),
+            sequence.request.eq(self.request.valid),
+            self.request.ready.eq(sequence.ready),
+            sequence.sample.eq(self.z.valid),
+            self.z.ready.eq(sequence.sample_ready),
             self.busy.eq(state != State.IDLE),
-            self.request.ready.eq((state == State.IDLE) | (state == State.WRITE) & ~verify),
-            taken.eq(self.request.valid & self.request.ready),
         ]
         with m.If(taken):
             m.d.sync += [
@@ -147,7 +131,6 @@ class Programmer(Configured):
                 level.eq(self.request.payload.level),
                 fresh.eq(self.request.payload.fresh),
             ]
-        self._sequence(m, state, taken, verify, verdict.retry)
 
         stuck = Signal()
         kept = Signal()  # the cell is not written: found in MEAN, for WRITE
@@ -164,36 +147,6 @@ class Programmer(Configured):
         self._count(m, events, state, verdict)
         m.d.comb += [events.level.eq(level), events.unknown.eq(fresh | stuck)]
         return m
-
-    def _sequence(self, m: Module, state: Any, taken: Any, verify: Any, retry: Any) -> None:
-        settled = self._settled(m, state)
-        m.d.comb += self.z.ready.eq((state == State.SAMPLE) & settled)
-        with m.Switch(state):
-            with m.Case(State.SAMPLE), m.If(self.z.valid & self.z.ready):
-                m.d.sync += state.eq(State.SPREAD)
-            with m.Case(State.SPREAD):
-                m.d.sync += state.eq(State.MEAN)
-            with m.Case(State.MEAN):
-                m.d.sync += state.eq(State.WRITE)
-            with m.Case(State.WRITE):
-                m.d.sync += state.eq(Mux(verify, State.READ_BACK, State.IDLE))
-            with m.Case(State.READ_BACK):
-                m.d.sync += state.eq(State.AWAIT)
-            with m.Case(State.AWAIT), m.If(settled):
-                m.d.sync += state.eq(State.JUDGE)
-            with m.Case(State.JUDGE):
-                m.d.sync += state.eq(Mux(retry, State.SAMPLE, State.IDLE))
-        with m.If(taken):
-            m.d.sync += state.eq(State.SAMPLE)
-
-    def _settled(self, m: Module, state: Any) -> Any:
-        """Return whether the cell that is read has passed the registers around the memory, if any."""
-        if not self.config.registered:
-            return Const(1)
-        waited = Signal(2)
-        waits = (state == State.SAMPLE) | (state == State.AWAIT)
-        m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
-        return waited.all()
 
     def _draw(self, m: Module, table: LevelTable, taken: Any) -> None:
         m.d.comb += [

@@ -93,6 +93,42 @@ class WordAddress(wiring.Component):
         return m
 
 
+def _ports(config: EngineConfig) -> dict[str, Any]:
+    word_bits = vector_bits(config)
+    return {
+        #: Products, taken one at a time.
+        "command": In(stream.Signature(mac_command(config))),
+        #: All results of the last command are out.
+        "drained": In(1),
+        #: The stages move on.
+        "advance": In(1),
+        #: A word may be read: there is noise for it, or none is needed.
+        "may_read": In(1),
+        #: The vector.
+        "vector": In(stream.Signature(8)),
+        #: The product in work, and whether it is a backward one.
+        "product": Out(Product),
+        "backward": Out(1),
+        #: ``cols % lanes``: lanes in use in the last column block, with 0 for all.
+        "tail": Out(config.lane_bits),
+        #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
+        "loading": Out(1),
+        #: Where a byte goes that is transferred now.
+        "write_word": Out(word_bits),
+        "write_select": Out(config.lane_bits),
+        #: There are words left to step over.
+        "more": Out(1),
+        #: A word is stepped over now. The next clock's outputs are about it.
+        "step": Out(1),
+        "item": Out(Item),
+        "address": Out(config.address_bits),
+        "read_word": Out(word_bits),
+        "read_select": Out(config.lane_bits),
+        #: A command is in work.
+        "busy": Out(1),
+    }
+
+
 class Walk(Configured):
     """Walks over the words of a region and over the vector that goes with them.
 
@@ -113,42 +149,7 @@ class Walk(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        word_bits = vector_bits(config)
-        super().__init__(
-            config,
-            {
-                #: Products, taken one at a time.
-                "command": In(stream.Signature(mac_command(config))),
-                #: All results of the last command are out.
-                "drained": In(1),
-                #: The stages move on.
-                "advance": In(1),
-                #: A word may be read: there is noise for it, or none is needed.
-                "may_read": In(1),
-                #: The vector.
-                "vector": In(stream.Signature(8)),
-                #: The product in work, and whether it is a backward one.
-                "product": Out(Product),
-                "backward": Out(1),
-                #: ``cols % lanes``: lanes in use in the last column block, with 0 for all.
-                "tail": Out(config.lane_bits),
-                #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
-                "loading": Out(1),
-                #: Where a byte goes that is transferred now.
-                "write_word": Out(word_bits),
-                "write_select": Out(config.lane_bits),
-                #: There are words left to step over.
-                "more": Out(1),
-                #: A word is stepped over now. The next clock's outputs are about it.
-                "step": Out(1),
-                "item": Out(Item),
-                "address": Out(config.address_bits),
-                "read_word": Out(word_bits),
-                "read_select": Out(config.lane_bits),
-                #: A command is in work.
-                "busy": Out(1),
-            },
-        )
+        super().__init__(config, _ports(config))
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

@@ -1,0 +1,94 @@
+"""Who reads and writes the cell memory: products, the programmer, or the walk over a region."""
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import CELL_BITS
+from qcloop_hdl.array.programmer import Cell
+from qcloop_hdl.config import Configured, EngineConfig
+
+
+class MemoryAccess(Configured):
+    """Shares the one port of the cell memory, and keeps the cell that was read last.
+
+    While ``products`` is high the memory belongs to the products, while ``programs`` is high to the
+    programmer, otherwise to the walk over a region, which reads, loads and clears.
+
+    With registers around the memories (``EngineConfig.registered``) what is not the products' reaches the
+    memory a clock later, and the memory is read whenever it is not written.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        word = ArrayLayout(CELL_BITS, config.lanes)
+        super().__init__(
+            config,
+            {
+                "programs": In(1),
+                "products": In(1),
+                #: Of the products; ``product_word`` is the word read last.
+                "product_address": In(config.address_bits),
+                "product_enable": In(1),
+                "product_word": In(word),
+                #: Of the programmer.
+                "program_address": In(config.address_bits),
+                "program_lane": In(config.lane_bits),
+                "program_read": In(1),
+                "program_write": In(1),
+                "program_cell": In(Cell),
+                #: Of the walk: write ``loaded``, write zeros to all lanes, or read.
+                "walk_address": In(config.address_bits),
+                "walk_lane": In(config.lane_bits),
+                "load": In(1),
+                "loaded": In(Cell),
+                "clear": In(1),
+                "read": In(1),
+                #: The lane's cell of the word read last: a register between the memory and all that looks at
+                #: it.
+                "cell": Out(Cell),
+                #: To the memory.
+                "read_address": Out(config.address_bits),
+                "read_enable": Out(1),
+                "write_address": Out(config.address_bits),
+                "write_data": Out(word),
+                "write_enable": Out(config.lanes),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        programs, products = self.delayed(m, self.programs), self.delayed(m, self.products)
+        address, lane = Signal(self.config.address_bits), Signal(self.config.lane_bits)
+        # There is much memory, far apart: its address comes from a register, but for the products.
+        own = self.delayed(m, Mux(programs, self.program_address, self.walk_address))
+        m.d.comb += [
+            address.eq(Mux(products, self.product_address, own)),
+            lane.eq(Mux(programs, self.program_lane, self.walk_lane)),
+            self.read_address.eq(address),
+            self.write_address.eq(address),
+            self.read_enable.eq(self.product_enable),
+        ]
+        if not self.config.registered:
+            with m.If(self.program_read | self.read):
+                m.d.comb += self.read_enable.eq(1)
+        with m.Switch(lane):
+            for number in range(self.config.lanes):
+                with m.Case(number):
+                    m.d.sync += self.cell.eq(self.product_word[number])
+        written = Signal(Cell)
+        with m.If(~self.clear):
+            m.d.comb += written.eq(Mux(programs, self.program_cell.as_value(), self.loaded.as_value()))
+        written, writing = self.delayed(m, written), self.program_write | self.load
+        for number in range(self.config.lanes):
+            m.d.comb += [
+                self.write_data[number].eq(written),
+                self.write_enable[number].eq(self.delayed(m, self.clear | (lane == number) & writing)),
+            ]
+        return m

@@ -1,0 +1,106 @@
+"""The sequence of an attempt at a cell: what the programmer does in each clock."""
+
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import enum, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class State(enum.Enum, shape=3):
+    """What a programmer does in a clock."""
+
+    #: It waits for a request.
+    IDLE = 0
+    #: It reads the cell, and waits for a sample.
+    SAMPLE = 1
+    #: The draw gets the spread; the attempt is counted.
+    SPREAD = 2
+    #: The draw gets the mean; SET pulses are counted.
+    MEAN = 3
+    #: The cell is written, unless it is stuck; RESET pulses are counted.
+    WRITE = 4
+    #: VERIFY reads the cell,
+    READ_BACK = 5
+    #: waits for it,
+    AWAIT = 6
+    #: and compares it with the mean.
+    JUDGE = 7
+
+
+class AttemptSequence(wiring.Component):
+    """Goes through the states of one attempt after the other.
+
+    A request is taken while idle, or in WRITE, the last clock of the request before. VERIFY goes on to JUDGE
+    instead, and from there to another attempt while ``retry`` is high in it. In SAMPLE and in AWAIT the cell
+    that is read is waited for; with ``registered`` it takes two clocks more.
+
+    Reset: idle.
+
+    Parameters
+    ----------
+    registered : bool
+        There are registers around the memory.
+    """
+
+    def __init__(self, *, registered: bool) -> None:
+        self._registered = registered
+        super().__init__(
+            {
+                #: The policy is VERIFY; stable unless idle.
+                "verify": In(1),
+                #: Try again; in JUDGE.
+                "retry": In(1),
+                #: There is a request, one can be taken, and one is taken in this clock.
+                "request": In(1),
+                "ready": Out(1),
+                "taken": Out(1),
+                #: There is a sample; one can be taken.
+                "sample": In(1),
+                "sample_ready": Out(1),
+                #: What is done in this clock.
+                "state": Out(State),
+            }
+        )
+
+    @property
+    def registered(self) -> bool:
+        """Whether there are registers around the memory."""
+        return self._registered
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        state, settled = self.state, self._settled(m)
+        m.d.comb += [
+            self.ready.eq((state == State.IDLE) | (state == State.WRITE) & ~self.verify),
+            self.taken.eq(self.request & self.ready),
+            self.sample_ready.eq((state == State.SAMPLE) & settled),
+        ]
+        with m.Switch(state):
+            with m.Case(State.SAMPLE), m.If(self.sample & self.sample_ready):
+                m.d.sync += state.eq(State.SPREAD)
+            with m.Case(State.SPREAD):
+                m.d.sync += state.eq(State.MEAN)
+            with m.Case(State.MEAN):
+                m.d.sync += state.eq(State.WRITE)
+            with m.Case(State.WRITE):
+                m.d.sync += state.eq(Mux(self.verify, State.READ_BACK, State.IDLE))
+            with m.Case(State.READ_BACK):
+                m.d.sync += state.eq(State.AWAIT)
+            with m.Case(State.AWAIT), m.If(settled):
+                m.d.sync += state.eq(State.JUDGE)
+            with m.Case(State.JUDGE):
+                m.d.sync += state.eq(Mux(self.retry, State.SAMPLE, State.IDLE))
+        with m.If(self.taken):
+            m.d.sync += state.eq(State.SAMPLE)
+        return m
+
+    def _settled(self, m: Module) -> Any:
+        """Return whether the cell that is read has passed the registers around the memory, if any."""
+        if not self.registered:
+            return Const(1)
+        waited = Signal(2)
+        waits = (self.state == State.SAMPLE) | (self.state == State.AWAIT)
+        m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
+        return waited.all()

@@ -1,0 +1,172 @@
+"""The array of emulated devices: the cells, and all that programs, multiplies and counts them."""
+
+from typing import Any
+
+from amaranth import Module, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop_hdl.array.access import MemoryAccess
+from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, EventCounters
+from qcloop_hdl.array.events import EventSelect
+from qcloop_hdl.array.generator import GaussianGenerator
+from qcloop_hdl.array.mac import Mac, MacSettings
+from qcloop_hdl.array.memory import CellMemory
+from qcloop_hdl.array.programmer import Cell, Programmer, ProgrammerSettings, TableEntry, cell_request
+from qcloop_hdl.array.walk import mac_command
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.registers import add_components, drive
+
+
+def _ports(config: EngineConfig) -> dict[str, Any]:
+    return {
+        #: Who uses the memory: the programmer, the products, or with both low the walk over a region.
+        "programs": In(1),
+        "products": In(1),
+        #: Settings; ``table_entry`` is written for the level ``programming.states``.
+        "programming": In(ProgrammerSettings),
+        "multiplying": In(MacSettings),
+        "table_write": In(1),
+        "table_entry": In(TableEntry),
+        #: Strobes: the generators are seeded anew; ``seed_byte`` is for that of programming, of read noise.
+        "restart": In(1),
+        "seed_programming": In(1),
+        "seed_read_noise": In(1),
+        "seed_byte": In(8),
+        #: Cells to program.
+        "cell_request": In(stream.Signature(cell_request(config))),
+        "programmer_busy": Out(1),
+        #: Products: commands, vectors and results, see ``Mac``.
+        "command": In(stream.Signature(mac_command(config))),
+        "vector": In(stream.Signature(8)),
+        "result": Out(stream.Signature(signed(32))),
+        "product_busy": Out(1),
+        #: The walk over a region: see ``MemoryAccess``.
+        "walk_address": In(config.address_bits),
+        "walk_lane": In(config.lane_bits),
+        "load": In(1),
+        "loaded": In(Cell),
+        "clear": In(1),
+        "read": In(1),
+        "cell": Out(Cell),
+        #: ``presents`` stops counting: ``count`` is then the counter ``index``, or with ``fixed`` a word of
+        #: INFO, and ``clear_count`` makes the counter zero.
+        "presents": In(1),
+        "index": In(INDEX_BITS),
+        "fixed": In(1),
+        "clear_count": In(1),
+        "count": Out(COUNTER_BITS),
+    }
+
+
+class CellArray(Configured):
+    """Emulated devices with their programmer, products, generators and counters.
+
+    The operations themselves are those of :class:`Programmer`, :class:`Mac`, :class:`MemoryAccess` and
+    :class:`EventCounters`; this component connects them to one memory and one set of counters.
+
+    Reset: the cells keep what they hold; nothing is in work.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config, _ports(config))
+        self.access, self.events = MemoryAccess(config), EventSelect(config)
+        self.programmer = Programmer(config)
+        self._make_abstractable()
+
+    def _make_abstractable(self) -> None:
+        """Make the blocks that a proof replaces by what may do anything."""
+        config = self.config
+        planes = config.array.planes
+        self.memory = CellMemory(config.lanes, config.words, config.memory, planes=planes, model=config.model)
+        self.mac = Mac(config)
+        self.programming_noise, self.read_noise = GaussianGenerator(1), GaussianGenerator(config.lanes)
+        self.counters = EventCounters(config.info.encode(), registered=config.registered)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        add_components(m, self)
+        self._connect_generators(m)
+        self._connect_programmer(m)
+        self._connect_products(m)
+        self._connect_memory(m)
+        self._connect_counters(m)
+        return m
+
+    def _connect_generators(self, m: Module) -> None:
+        for generator, valid in (
+            (self.programming_noise, self.seed_programming),
+            (self.read_noise, self.seed_read_noise),
+        ):
+            m.d.comb += [
+                generator.restart.eq(self.restart),
+                generator.seed.valid.eq(valid),
+                generator.seed.payload.eq(self.seed_byte),
+            ]
+        wiring.connect(m, self.read_noise.z, self.mac.noise)
+        z = self.programming_noise.z
+        m.d.comb += [
+            self.programmer.z.valid.eq(z.valid),
+            self.programmer.z.payload.eq(z.payload[0]),
+            z.ready.eq(self.programmer.z.ready),
+        ]
+
+    def _connect_programmer(self, m: Module) -> None:
+        programmer = self.programmer
+        wiring.connect(m, wiring.flipped(self.cell_request), programmer.request)
+        drive(m, programmer, self, "table_write", "table_entry")
+        m.d.comb += [
+            programmer.settings.eq(self.programming),
+            programmer.table_level.eq(self.programming.states),
+            programmer.cell.eq(self.access.cell),
+            self.programmer_busy.eq(programmer.busy),
+            # Lane 0 of the products draws for the programmer.
+            self.mac.lent.eq(self.delayed(m, self.programs)),
+            self.mac.draw.eq(programmer.draw),
+            programmer.drawn.eq(self.mac.drawn),
+        ]
+
+    def _connect_products(self, m: Module) -> None:
+        wiring.connect(m, wiring.flipped(self.command), self.mac.command)
+        wiring.connect(m, wiring.flipped(self.vector), self.mac.vector)
+        wiring.connect(m, self.mac.result, wiring.flipped(self.result))
+        m.d.comb += [
+            self.mac.settings.eq(self.multiplying),
+            self.mac.memory_data.eq(self.memory.read_data),
+            self.product_busy.eq(self.mac.busy),
+        ]
+
+    def _connect_memory(self, m: Module) -> None:
+        access, programmer, mac = self.access, self.programmer, self.mac
+        drive(m, access, self, "programs", "products", "walk_address", "walk_lane")
+        drive(m, access, self, "load", "loaded", "clear", "read")
+        drive(m, self.memory, access, "read_address", "read_enable")
+        drive(m, self.memory, access, "write_address", "write_data", "write_enable")
+        m.d.comb += [
+            access.product_address.eq(mac.memory_address),
+            access.product_enable.eq(mac.memory_enable),
+            access.product_word.eq(mac.word),
+            access.program_address.eq(programmer.address),
+            access.program_lane.eq(programmer.lane),
+            access.program_read.eq(programmer.read),
+            access.program_write.eq(programmer.write),
+            access.program_cell.eq(programmer.written),
+            self.cell.eq(access.cell),
+        ]
+
+    def _connect_counters(self, m: Module) -> None:
+        events, counters = self.events, self.counters
+        drive(m, events, self, "products", "presents", "index")
+        drive(m, events, self.mac, "word_read", "saturated")
+        m.d.comb += [
+            events.programmed.eq(self.programmer.event),
+            counters.event.eq(self.delayed(m, events.event)),
+            counters.clear.eq(self.delayed(m, self.clear_count)),
+            counters.fixed.eq(self.delayed(m, self.fixed)),
+            self.count.eq(counters.count),
+        ]
