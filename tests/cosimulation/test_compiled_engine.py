@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
 
-from qcloop.array import ArraySettings, Region
+from qcloop.array import ArraySettings, Policy, Region, stuck_cells
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.operations import Operation, Status
@@ -20,9 +20,15 @@ LANES = [1, 2, 4, 8, 16]
 compiled = cache(CompiledEngine)
 
 
+def larger(lanes, memory=MemoryKind.BLOCK):
+    """Return a configuration that holds regions in which products are wide."""
+    return tiny(lanes, cells=1 << 13, side=128, memory=memory)
+
+
 @pytest.mark.parametrize("lanes", LANES)
 def test_random_programs_equal_the_golden_model(lanes):
-    config = tiny(lanes)
+    """The tiny engine of 16 lanes takes longest to compile: the larger one is needed below in any case."""
+    config = tiny(lanes) if lanes < 16 else larger(lanes)
     check(partial(compiled, config), range(1000 * lanes, 1000 * lanes + 400), length=8)
 
 
@@ -47,7 +53,8 @@ def test_each_size_equals_the_golden_model(size):
 )
 def test_narrow_and_wide_products_equal_the_golden_model(lanes, memory):
     """Where they change over, with the largest sums; the answers have no byte more than they need."""
-    engine = compiled(tiny(lanes, cells=1 << 13, side=128, memory=memory))
+    engine = compiled(larger(lanes, memory))
+    engine.pauses = None
     for rows, cols in product((1, 31, 32, 33, 128), (1, 62, 63, 64)):
         pair, region = Pair(engine), Region(0, rows, cols)
         engine.reset()
@@ -71,27 +78,70 @@ def test_narrow_and_wide_products_equal_the_golden_model(lanes, memory):
 
 def test_clocks_are_those_of_the_interpreted_simulation():
     """Without pauses both simulators take each byte, and give each byte, in the same clock."""
-    engines = SimulatedEngine(tiny(4)), CompiledEngine(tiny(4))
+    engines = SimulatedEngine(tiny(4)), compiled(tiny(4))
     for engine in engines:
         assert failure(engine, random_program(7, 8), None) is None
     slow, fast = ([e.last_taken, e.last_came] for e in engines)
     assert slow[1] - slow[0] == fast[1] - fast[0]
 
 
+@pytest.mark.parametrize("tries", [1, 4, 60])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
+@pytest.mark.parametrize("config", [tiny(4), larger(4, MemoryKind.SPRAM)], ids=["block RAM", "SPRAM"])
+def test_verify_takes_seven_or_eleven_clocks_an_attempt(config, shape, tries):
+    engine, clocks = compiled(config), 7 + 4 * config.registered
+    engine.pauses = None
+    engine.reset()
+    pair = Pair(engine)
+    settings = ArraySettings(
+        seed=5,
+        mean=(100, 500, 900),
+        spread=(90, 80, 70),
+        reference=500,
+        policy=Policy.VERIFY,
+        verify_tolerance=3,
+        verify_tries=tries,
+    )
+    region = Region(0, *shape)
+    random = np.random.default_rng(tries)
+    levels = random.integers(0, 3, shape, np.uint8)
+    attempts = program_on_both(pair, settings, lambda array: array.program_block(region, levels))
+    # A cell takes a clock more than its attempts.
+    assert engine.last_came - engine.last_taken <= clocks * attempts + levels.size + 12
+    mask = random.random(shape) < 0.2
+    for array in (pair.golden, pair.array):
+        stuck_cells(array, region, mask, np.full(shape, 300, np.int16))
+    cells, levels = random.integers(0, levels.size, 30), random.integers(0, 3, 30, np.uint8)
+    attempts = program_on_both(pair, settings, lambda array: array.program(region, cells, levels))
+    assert engine.last_came - engine.last_taken <= clocks * attempts + 30 + 12
+    pair.state()
+
+
+def program_on_both(pair, settings, act):
+    """Configure and program both; return the attempts it took."""
+    for array in (pair.golden, pair.array):
+        array.configure(settings, pair.golden.positions() if array._settings else None)
+    for array in (pair.golden, pair.array):
+        act(array)
+    return sum(pair.golden.counters().attempts)
+
+
 def test_pauses_are_drawn_from_their_seed():
     def clocks(pauses):
-        engine = CompiledEngine(tiny(4))
-        engine.pauses = pauses
+        engine = compiled(tiny(4))
+        before, engine.pauses = engine.clocks, pauses
         Pair(engine).run(random_program(3, 8))
-        return engine.clocks
+        return engine.clocks - before
 
     assert clocks(Random(1)) == clocks(Random(1))
     assert len({clocks(None), clocks(Random(1)), clocks(Random(2))}) == 3
 
 
-def test_a_request_that_is_cut_short_stalls_and_a_reset_helps():
-    engine = CompiledEngine(tiny(2))
-    engine.patience = 2000
+def test_a_request_that_is_cut_short_stalls_and_a_reset_helps(monkeypatch):
+    engine = compiled(tiny(2))
+    engine.reset()
+    monkeypatch.setattr(engine, "pauses", None)
+    monkeypatch.setattr(engine, "patience", 2000)
     with pytest.raises(StalledError, match=r"2 of 2 bytes were taken, 0 of 3 came .* 2000 clocks"):
         engine.exchange(operations.request(Operation.INFO)[:2])
     engine.reset()

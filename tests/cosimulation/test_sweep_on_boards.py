@@ -1,12 +1,10 @@
 """Sweeps whose workers are boards: the results of the golden model, and boards that are lost."""
 
-import struct
-
 import pyarrow.parquet as pq
 import pytest
+from few_images import write_few
 
 from qcloop.cli import main
-from qcloop.data import load_dataset
 
 FILE = """\
 seeds = {seeds}
@@ -24,15 +22,7 @@ read-noise = [0.0, 0.2]
 @pytest.fixture
 def sweep(capsys, tmp_path):
     """Return a caller of `qcloop sweep`: ports and arguments to exit status, errors and rows."""
-    data = load_dataset()
-    (tmp_path / "few").mkdir()
-    for part, images, labels, count in (
-        ("train", data.train_images, data.train_labels, 100),
-        ("t10k", data.test_images, data.test_labels, 50),
-    ):
-        for kind, array, shape in (("images-idx3", images, (28, 28)), ("labels-idx1", labels, ())):
-            head = struct.pack(f">HBB{1 + len(shape)}I", 0, 8, 1 + len(shape), count, *shape)
-            (tmp_path / "few" / f"{part}-{kind}-ubyte").write_bytes(head + array[:count].tobytes())
+    write_few(tmp_path / "few", 100, 50)
 
     def call(name, ports=(), seeds=2):
         text = f"ports = {list(ports)}" if ports else ""

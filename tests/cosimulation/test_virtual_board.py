@@ -10,6 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 from engine_bench import tiny
+from few_images import write_few
 from link_bench import SETTINGS, served
 
 from qcloop.cli import main
@@ -21,9 +22,11 @@ from qcloop_sim.cxxrtl import CompileError
 from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.spawn import SpawnedBoard
 
-RUN = "--network 784-16-16-10 --images 640 --epochs 2 --batch 32 --seed 4".split()
-#: The board is sent about 130 bytes an image.
-PART_OF_A_RUN = 150_000
+RUN = "--network 784-16-16-10 --epochs 2 --batch 32 --seed 4".split()
+#: Images of a run: the board is sent some 150,000 bytes in an epoch.
+TRAIN, TEST = 640, 300
+#: Bytes after which a run is in its second epoch.
+PART_OF_A_RUN = 200_000
 
 
 @pytest.fixture
@@ -39,11 +42,17 @@ def qcloop(capsys):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
+def options(tmp_path_factory):
+    """Return the options of the run that all tests here make."""
+    return [*RUN, "--data", str(write_few(tmp_path_factory.mktemp("few"), TRAIN, TEST))]
+
+
+@pytest.fixture(scope="module")
+def unbroken(options, tmp_path_factory):
     """Return the metrics of the run on the golden model of a small board's shape."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     with pytest.raises(SystemExit) as ended:
-        main(["train", *RUN, "--lanes", "4", "--cells", "65536", "--out", str(folder)])
+        main(["train", *options, "--lanes", "4", "--cells", "65536", "--out", str(folder)])
     assert ended.value.code == 0
     return metrics(folder)
 
@@ -53,32 +62,34 @@ def metrics(folder):
         return list(csv.reader(file))
 
 
-def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, tmp_path, unbroken):
-    status, output, _ = qcloop("train", *RUN, "--port", "sim", "--out", tmp_path / "run")
+def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, options, tmp_path, unbroken):
+    status, output, _ = qcloop("train", *options, "--port", "sim", "--out", tmp_path / "run")
     assert status == 0
     assert metrics(tmp_path / "run") == unbroken
     assert "link: " in output and "% of them framing" in output
 
 
-def test_training_over_a_bad_line_says_how_often_it_repeated(qcloop, tmp_path, unbroken, started):
+def test_training_over_a_bad_line_says_how_often_it_repeated(qcloop, options, tmp_path, unbroken, started):
     url = started("--flip", "5e-5", "--drop", "1e-5", "--seed", "2")
-    status, output, _ = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
+    status, output, _ = qcloop("train", *options, "--port", url, "--out", tmp_path / "run")
     assert status == 0
     assert metrics(tmp_path / "run") == unbroken
     assert " 0 repeats" not in output
 
 
-def test_a_reset_in_mid_run_is_told_and_the_trace_goes_on(qcloop, tmp_path, unbroken, started):
+def test_a_reset_in_mid_run_is_told_and_the_trace_goes_on(qcloop, options, tmp_path, unbroken, started):
     url = started("--reset-after", str(PART_OF_A_RUN))
-    status, _, errors = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
+    status, _, errors = qcloop("train", *options, "--port", url, "--out", tmp_path / "run")
     assert status == 0
     assert "was reset (boot counter 1, now 2)" in errors and "on from epoch" in errors
     assert metrics(tmp_path / "run") == unbroken
 
 
-def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(qcloop, tmp_path, unbroken, started):
+def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(
+    qcloop, options, tmp_path, unbroken, started
+):
     url = started("--cut-after", str(PART_OF_A_RUN))
-    status, _, errors = qcloop("train", *RUN, "--port", url, "--out", tmp_path / "run")
+    status, _, errors = qcloop("train", *options, "--port", url, "--out", tmp_path / "run")
     assert status == 3
     assert len(errors.splitlines()) == 1
     assert f"the connection to {url} was lost" in errors and f"qcloop resume {tmp_path / 'run'}`" in errors
@@ -87,9 +98,9 @@ def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(qcloop, tmp
     assert metrics(tmp_path / "run") == unbroken
 
 
-def test_a_run_goes_on_on_another_backend_and_is_evaluated_on_a_third(qcloop, tmp_path, unbroken):
-    half = [*RUN[:5], "1", *RUN[6:]]
-    assert half[4:6] == ["--epochs", "1"]
+def test_a_run_goes_on_on_another_backend_and_is_evaluated_on_a_third(qcloop, options, tmp_path, unbroken):
+    half = list(options)
+    half[half.index("--epochs") + 1] = "1"
     assert qcloop("train", *half, "--port", "sim", "--out", tmp_path / "run")[0] == 0
     assert qcloop("resume", tmp_path / "run", "--epochs", "2")[0] == 0
     assert metrics(tmp_path / "run") == unbroken
@@ -97,15 +108,15 @@ def test_a_run_goes_on_on_another_backend_and_is_evaluated_on_a_third(qcloop, tm
     assert status == 0 and f"test accuracy {100 * float(unbroken[-1][2]):.2f} %" in output
 
 
-def test_read_noise_wants_the_lanes_it_was_drawn_for(qcloop, tmp_path):
-    arguments = [*RUN, "--lanes", "8", "--read-noise", "0.1", "--out", tmp_path / "run"]
+def test_read_noise_wants_the_lanes_it_was_drawn_for(qcloop, options, tmp_path):
+    arguments = [*options, "--lanes", "8", "--read-noise", "0.1", "--out", tmp_path / "run"]
     assert qcloop("train", *arguments)[0] == 0
     status, _, errors = qcloop("resume", tmp_path / "run", "--epochs", "3", "--port", "sim")
     assert status == 2 and "drawn for 8 lanes" in errors and "has 4" in errors
 
 
-def test_another_shape_than_the_boards_is_an_error(qcloop, tmp_path):
-    status, _, errors = qcloop("train", *RUN, "--lanes", "8", "--port", "sim", "--out", tmp_path / "run")
+def test_another_shape_than_the_boards_is_an_error(qcloop, options, tmp_path):
+    status, _, errors = qcloop("train", *options, "--lanes", "8", "--port", "sim", "--out", tmp_path / "run")
     assert status == 2 and "has 4 lanes, not 8: leave --lanes out" in errors
     assert not (tmp_path / "run").exists()
 
@@ -115,8 +126,8 @@ def test_a_network_that_does_not_fit_is_an_error(qcloop, tmp_path):
     assert status == 2 and "needs 203776 cells" in errors and "the array has 65536" in errors
 
 
-def test_an_unknown_size_is_an_error(qcloop, tmp_path):
-    status, _, errors = qcloop("train", *RUN, "--port", "sim:huge", "--out", tmp_path / "run")
+def test_an_unknown_size_is_an_error(qcloop, options, tmp_path):
+    status, _, errors = qcloop("train", *options, "--port", "sim:huge", "--out", tmp_path / "run")
     assert status == 2 and "small, medium, large, not 'huge'" in errors
 
 

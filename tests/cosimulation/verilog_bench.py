@@ -16,12 +16,16 @@ from qcloop_sim.engine import CompiledEngine
 #: Arguments that make Amaranth's Verilog work, and the tools each simulator needs besides cocotb.
 SIMULATORS = {
     "icarus": (["-g2005"], ("iverilog", "vvp")),
-    "verilator": (["-Wno-fatal", "--output-split", "0"], ("g++", "make", "perl")),
+    # To compile without optimisation takes half as long, and a recording is short.
+    "verilator": (["-Wno-fatal", "--output-split", "0", "-CFLAGS", "-O0"], ("g++", "make", "perl")),
 }
 
 
-def recording(config, seeds):
-    """Run random programs beside the golden model and write down what went over the ports."""
+def recording(config, seeds, length=8, pauses=None):
+    """Run random programs beside the golden model and write down what went over the ports.
+
+    Every other program is for a replay with pauses, unless ``pauses`` says whether all are.
+    """
     engine = CompiledEngine(config)
     exchange = engine.exchange
     recorded = []
@@ -34,8 +38,9 @@ def recording(config, seeds):
 
     engine.exchange = record
     for seed in seeds:
-        recorded.append({"seed": seed, "pauses": seed % 2 == 1, "exchanges": []})
-        Pair(engine).run(random_program(50 + seed, 8))
+        paused = seed % 2 == 1 if pauses is None else pauses
+        recorded.append({"seed": seed, "pauses": paused, "exchanges": []})
+        Pair(engine).run(random_program(50 + seed, length))
     return recorded
 
 

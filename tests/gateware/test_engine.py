@@ -1,6 +1,7 @@
 """The whole engine beside the golden model: random programs, refused requests, clocks."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -14,7 +15,6 @@ from qcloop.array import (
     Policy,
     Positions,
     Region,
-    stuck_cells,
 )
 from qcloop.contract import operations
 from qcloop.contract.operations import Operation, Status
@@ -25,14 +25,25 @@ KINDS = [(1, MemoryKind.BLOCK), (4, MemoryKind.BLOCK), (16, MemoryKind.BLOCK), (
 SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)
 
 
+simulated = cache(SimulatedEngine)
+
+
+def fresh(config):
+    """Return an engine after a reset: the tests of one configuration share it."""
+    engine = simulated(config)
+    engine.pauses = None
+    engine.reset()
+    return engine
+
+
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)
 def test_random_programs_equal_the_golden_model(lanes, memory):
-    """A few: the compiled engine runs thousands, see tests/cosimulation."""
-    check(lambda: SimulatedEngine(tiny(lanes, memory=memory)), range(100 * lanes, 100 * lanes + 6), length=8)
+    """Two, one of them with pauses: the compiled engine runs thousands, see tests/cosimulation."""
+    check(lambda: fresh(tiny(lanes, memory=memory)), range(100 * lanes, 100 * lanes + 2), length=8)
 
 
 def test_a_wrong_golden_model_is_noticed_and_shrunk(monkeypatch):
-    engine = SimulatedEngine(tiny(2))
+    engine = fresh(tiny(2))
     true = GoldenArray._start_backward
 
     def wrong(self, region, d):
@@ -41,9 +52,9 @@ def test_a_wrong_golden_model_is_noticed_and_shrunk(monkeypatch):
 
     monkeypatch.setattr(GoldenArray, "_start_backward", wrong)
     program = next(
-        program for seed in count() if failure(engine, program := random_program(seed, 8), None) is not None
+        program for seed in count(4) if failure(engine, program := random_program(seed, 8), None) is not None
     )
-    shortest = shrink(lambda part: failure(SimulatedEngine(tiny(2)), part, None) is not None, program)
+    shortest = shrink(lambda part: failure(engine, part, None) is not None, program)
     assert sorted(kind for kind, _ in shortest) == ["backward", "block"]
 
 
@@ -59,7 +70,7 @@ def test_nothing_is_taken_or_answered_before_the_memory_is_cleared(lanes):
 
 def test_a_product_before_anything_was_programmed_is_refused():
     config = tiny(4)
-    engine = SimulatedEngine(config)
+    engine = fresh(config)
     engine_array(config, engine.exchange).configure(SETTINGS)
     for request in operations.forward_requests(Region(0, 2, 2), np.ones((1, 2), np.uint8), 1):
         assert engine.exchange(request) == (Status.PROGRAMMED, b"")
@@ -70,7 +81,7 @@ def test_a_product_before_anything_was_programmed_is_refused():
 @pytest.mark.parametrize("memory", MemoryKind)
 def test_programming_takes_four_or_six_clocks_a_cell(memory, policy, shape):
     config = tiny(4, memory=memory)
-    engine = SimulatedEngine(config)
+    engine = fresh(config)
     pair = Pair(engine)
     for array in (pair.golden, pair.array):
         array.configure(replace(SETTINGS, policy=policy))
@@ -83,34 +94,11 @@ def test_programming_takes_four_or_six_clocks_a_cell(memory, policy, shape):
     pair.state()
 
 
-@pytest.mark.parametrize("tries", [1, 4, 60])
-@pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
-@pytest.mark.parametrize("memory", MemoryKind)
-def test_verify_takes_seven_or_eleven_clocks_an_attempt(memory, shape, tries):
-    config = tiny(4, memory=memory)
-    engine, clocks = SimulatedEngine(config), 7 + 4 * config.registered
-    pair = Pair(engine)
-    settings = replace(SETTINGS, policy=Policy.VERIFY, verify_tolerance=3, verify_tries=tries)
-    region = Region(0, *shape)
-    random = np.random.default_rng(tries)
-    levels = random.integers(0, 3, shape, np.uint8)
-    attempts = program_on_both(pair, settings, lambda array: array.program_block(region, levels))
-    # A cell takes a clock more than its attempts.
-    assert engine.last_came - engine.last_taken <= clocks * attempts + levels.size + 12
-    mask = random.random(shape) < 0.2
-    for array in (pair.golden, pair.array):
-        stuck_cells(array, region, mask, np.full(shape, 300, np.int16))
-    cells, levels = random.integers(0, levels.size, 30), random.integers(0, 3, 30, np.uint8)
-    attempts = program_on_both(pair, settings, lambda array: array.program(region, cells, levels))
-    assert engine.last_came - engine.last_taken <= clocks * attempts + 30 + 12
-    pair.state()
-
-
 @pytest.mark.parametrize("policy", [Policy.DIRECT, Policy.RESET_ONLY])
 @pytest.mark.parametrize("memory", MemoryKind)
 def test_programming_a_list_takes_four_or_six_clocks_a_cell(memory, policy):
     config = tiny(4, memory=memory)
-    engine = SimulatedEngine(config)
+    engine = fresh(config)
     pair = Pair(engine)
     random, region = np.random.default_rng(7), Region(0, 5, 7)
     for array in (pair.golden, pair.array):
@@ -122,15 +110,6 @@ def test_programming_a_list_takes_four_or_six_clocks_a_cell(memory, policy):
             array.program(region, cells, levels)
         assert engine.last_came - engine.last_taken <= (4 + 2 * config.registered) * length + 12
     pair.state()
-
-
-def program_on_both(pair, settings, act):
-    """Configure and program both; return the attempts it took."""
-    for array in (pair.golden, pair.array):
-        array.configure(settings, pair.golden.positions() if array._settings else None)
-    for array in (pair.golden, pair.array):
-        act(array)
-    return sum(pair.golden.counters().attempts)
 
 
 # -- clocks of what is neither programming nor a product -------------------------------------------
@@ -150,7 +129,7 @@ def timed(engine, request):
 
 def prepared(config):
     """Return an engine of three states that has a programmed region of 4 x 5 cells at word 0."""
-    engine = SimulatedEngine(config)
+    engine = fresh(config)
     engine.exchange(operations.request(Operation.INFO))
     array = engine_array(config, engine.exchange)
     array.configure(SETTINGS)
@@ -283,7 +262,7 @@ def test_every_refusal_takes_few_clocks_besides_its_bytes():
 
 
 def test_a_refusal_before_configure_takes_few_clocks_besides_its_bytes():
-    engine = SimulatedEngine(tiny(4))
+    engine = fresh(tiny(4))
     engine.exchange(operations.request(Operation.INFO))
     for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE}:
         for length in (0, 8, 300):
@@ -294,7 +273,7 @@ def test_a_refusal_before_configure_takes_few_clocks_besides_its_bytes():
 
 def test_a_full_memory_equals_the_golden_model():
     config = tiny(4)
-    pair = Pair(SimulatedEngine(config))
+    pair = Pair(fresh(config))
     region = Region(0, config.words // 8, 32)
     random = np.random.default_rng(1)
     levels = random.integers(0, 3, (region.rows, region.cols), np.uint8)
