@@ -1,4 +1,4 @@
-"""Registers that many blocks need: a block RAM's own, and values of a few clocks ago."""
+"""What many blocks need: registers of memories, values of a few clocks ago, connections by name."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -27,6 +27,18 @@ def delayed(m: Module, value: Any, clocks: int = 1, *, enable: Any = None) -> An
             m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def drive(m: Module, sink: Any, source: Any, *names: str) -> None:
+    """Connect input ports of a component to the output ports that have the same names in another one."""
+    m.d.comb += [getattr(sink, name).eq(getattr(source, name)) for name in names]
+
+
+def add_components(m: Module, owner: Any) -> None:
+    """Make submodules of all components that are attributes of a component, by the attributes' names."""
+    for name, component in vars(owner).items():
+        if isinstance(component, wiring.Component):
+            m.submodules[name] = component
 
 
 class LastTwo(wiring.Component):

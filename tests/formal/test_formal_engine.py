@@ -12,6 +12,7 @@ from formal_tools import Opened, assert_contract, assert_counted, mutant
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.operations import LISTED_CELL, Counter, Operation, Status
+from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.array.counters import EventCounters
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
@@ -97,11 +98,10 @@ class AnyCounters(EventCounters):
         return m
 
 
-class AbstractEngine(Engine):
-    """An engine whose arithmetic is free: what the proofs do not depend on."""
+class AbstractArray(CellArray):
+    """An array whose arithmetic is free: what the proofs do not depend on."""
 
-    def _make_array(self):
-        super()._make_array()
+    def _make_abstractable(self):
         config = self.config
         self.memory = AnyCellMemory(config.lanes, config.words, config.memory)
         self.mac = AnyMac(config)
@@ -109,12 +109,20 @@ class AbstractEngine(Engine):
         self.counters = AnyCounters(registered=config.registered)
 
 
+class AbstractEngine(Engine):
+    """An engine with such an array."""
+
+    def _make_array(self):
+        return AbstractArray(self.config)
+
+
 def with_fault(config, name, faults):
     """Return an engine, one component of which has a deliberate fault (see ``formal_tools.mutant``)."""
     engine = AbstractEngine(config)
-    real = type(getattr(engine, name))
+    owner = engine.array if hasattr(engine.array, name) else engine
+    real = type(getattr(owner, name))
     faulty = getattr(mutant(sys.modules[real.__module__], faults), real.__name__)
-    setattr(engine, name, faulty(config))
+    setattr(owner, name, faulty(config))
     return engine
 
 
@@ -217,7 +225,7 @@ class EngineProof(wiring.Component):
     def _flow(self, m):
         """What a state of the machine says about the other registers."""
         dut, state = self.dut, self._state
-        operation, good = dut.requests.operation, dut.requests.status == Status.OK
+        operation, good = dut.requests.request.operation, dut.requests.request.status == Status.OK
         blocks = (Operation.PROGRAM_BLOCK, Operation.LOAD, Operation.READ, *_PRODUCTS)
         operations = {
             ("HEADER", "SIDES", *_COUNTS): (Operation.PROGRAM, *blocks),
@@ -234,18 +242,22 @@ class EngineProof(wiring.Component):
                 m.d.comb += Assert(good)
         with m.If(state("DISCARD")):
             m.d.comb += Assert(~good)
-        with m.If(dut.programmer.busy | dut.programmer.event.enable):
+        with m.If(dut.array.programmer.busy | dut.array.programmer.event.enable):
             m.d.comb += [Assert(state("REPLAY", "DRAIN")), Assert(_is(operation, _PROGRAMS))]
-        m.d.comb += Assert(~dut.checks.multiplier.busy | state(*_CHECKS))
-        command, sent, busy = dut.mac.command, Signal.like(dut.mac.command.payload.as_value()), Signal()
-        m.d.sync += [sent.eq(command.payload.as_value()), busy.eq(dut.mac.busy | command.valid)]
-        with m.If(dut.mac.busy):
+        m.d.comb += Assert(~dut.checks.lengths.multiplier.busy | state(*_CHECKS))
+        command, sent, busy = (
+            dut.array.mac.command,
+            Signal.like(dut.array.mac.command.payload.as_value()),
+            Signal(),
+        )
+        m.d.sync += [sent.eq(command.payload.as_value()), busy.eq(dut.array.mac.busy | command.valid)]
+        with m.If(dut.array.mac.busy):
             answering = state("STATUS", "LENGTH_LOW", "LENGTH_HIGH", "FETCH", "SEND")
             m.d.comb += [Assert(answering & good), Assert(_is(operation, _PRODUCTS))]
             with m.If(busy):
                 # Mac takes no copy.
                 m.d.comb += Assert(command.payload.as_value() == sent)
-        with m.If(_is(operation, _PRODUCTS) & (state("FETCH") | state("SEND") & ~dut.mac.result.valid)):
+        with m.If(_is(operation, _PRODUCTS) & (state("FETCH") | state("SEND") & ~dut.array.mac.result.valid)):
             m.d.comb += Assert(dut.answers.number == 0)
         m.d.comb += Assert(~_is(operation, _PRODUCTS) | ~state(*_WAITS))
         if self.config.registered:
@@ -256,14 +268,17 @@ class EngineProof(wiring.Component):
     def _region(self, m):
         """What is known of a region's end, which is a register."""
         dut, state, total = self.dut, self._state, Signal(17)
-        m.d.comb += total.eq(dut.region.base + dut.checks.multiplier.product)
+        m.d.comb += total.eq(dut.region.base + dut.checks.lengths.multiplier.product)
         with m.If(state("FIRST")):
             m.d.comb += Assert(dut.region.end == dut.region.base)
         with m.If(state("END", "REGION")):
-            m.d.comb += [Assert(~dut.checks.multiplier.busy), Assert(dut.region.end == total)]
+            m.d.comb += [Assert(~dut.checks.lengths.multiplier.busy), Assert(dut.region.end == total)]
         with m.If(state("REGION")):
             m.d.comb += [
-                Assert(dut.checks.beyond == (dut.checks.multiplier.overflow | (total > self.config.words))),
+                Assert(
+                    dut.checks.beyond
+                    == (dut.checks.lengths.multiplier.overflow | (total > self.config.words))
+                ),
                 Assert(dut.checks.past == (total + dut.region.unprogrammed > self.config.words)),
             ]
 
@@ -274,16 +289,16 @@ class EngineProof(wiring.Component):
             dut.region.unprogrammed,
             dut.operands.configured,
             dut.settings.programming.as_value(),
-            dut.settings.products.as_value(),
+            dut.settings.multiplying.as_value(),
         )
         acts = Cat(
-            dut.memory.write_enable,
-            *(port.restart for port in (dut.programming_noise, dut.read_noise)),
-            *(port.seed.valid for port in (dut.programming_noise, dut.read_noise)),
-            *(port.z.valid & port.z.ready for port in (dut.programming_noise, dut.read_noise)),
-            dut.programmer.table_write,
+            dut.array.memory.write_enable,
+            *(port.restart for port in (dut.array.programming_noise, dut.array.read_noise)),
+            *(port.seed.valid for port in (dut.array.programming_noise, dut.array.read_noise)),
+            *(port.z.valid & port.z.ready for port in (dut.array.programming_noise, dut.array.read_noise)),
+            dut.array.programmer.table_write,
             self.clear,
-            dut.events.event.enable & dut.events.event.amount.any(),
+            dut.array.events.event.enable & dut.array.events.event.amount.any(),
         )
         before, acted = Signal(len(kept)), Signal()
         m.d.sync += acted.eq(acted | acts.any())
@@ -291,7 +306,7 @@ class EngineProof(wiring.Component):
             m.d.sync += [before.eq(kept), acted.eq(0)]
         unchanged = ~acted & (before == kept)
         checking = ("LENGTH", "DISPATCH", "HEADER", "DISCARD", "FILL", *_CHECKS)
-        refused = dut.requests.status != Status.OK
+        refused = dut.requests.request.status != Status.OK
         with m.If(state(*checking) | refused):
             m.d.comb += [Assert(unchanged), Assert(~acts.any())]
         with m.If(state("VERDICT")):
@@ -304,24 +319,26 @@ class EngineProof(wiring.Component):
         dut, state = self.dut, self._state
         status, final, answered = Signal(8), Signal(), Signal()
         m.d.sync += [
-            status.eq(dut.requests.status),
+            status.eq(dut.requests.request.status),
             final.eq(state("STATUS", "LENGTH_LOW", "LENGTH_HIGH", "FETCH", *_WAITS, "SEND")),
             answered.eq(state("STATUS") & dut.answers.room),
         ]
         with m.If(final):
-            m.d.comb += Assert(dut.requests.status == status)
+            m.d.comb += Assert(dut.requests.request.status == status)
         with m.If(answered):
             m.d.comb += [Assert(self.tx.valid), Assert(self.tx.payload == status)]
         results = _is(
-            dut.requests.operation, (Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
+            dut.requests.request.operation, (Operation.INFO, Operation.READ, Operation.COUNTERS, *_PRODUCTS)
         )
-        with m.If(state("LENGTH_LOW", "LENGTH_HIGH") & ((dut.requests.status != Status.OK) | ~results)):
+        with m.If(
+            state("LENGTH_LOW", "LENGTH_HIGH") & ((dut.requests.request.status != Status.OK) | ~results)
+        ):
             m.d.comb += Assert(dut.answers.byte == 0)
 
     def _counts(self, m):
         """The rule of the event counters is kept, and no event of a product is lost."""
-        dut, counters = self.dut, self.dut.counters
-        event, slow, phase = dut.events.event, int(self.config.registered), dut.events.phase
+        dut, counters = self.dut, self.dut.array.counters
+        event, slow, phase = dut.array.events.event, int(self.config.registered), dut.array.events.phase
         assert_counted(m, event, self.config.registered, self.clear)
         asked = Cat(event.as_value(), self.clear)
         if slow:
@@ -329,7 +346,7 @@ class EngineProof(wiring.Component):
             m.d.sync += before.eq(asked)
             asked = before
         m.d.comb += Assert(Cat(counters.event.as_value(), counters.clear) == asked)
-        mac, products = dut.mac, _is(dut.requests.operation, _PRODUCTS)
+        mac, products = dut.array.mac, _is(dut.requests.request.operation, _PRODUCTS)
         pulses = ((Counter.CYCLES, mac.word_read), (Counter.SATURATED, mac.saturated))
         for number, (counter, pulse) in enumerate(pulses):
             pending, sent = Signal(4, name=f"pending_{counter.name}"), products & (phase == number << slow)
@@ -349,7 +366,7 @@ class AddressProof(EngineProof):
     """
 
     def _claims(self, m):
-        dut, state, good = self.dut, self._state, self.dut.requests.status == Status.OK
+        dut, state, good = self.dut, self._state, self.dut.requests.request.status == Status.OK
         start, height, row = Signal(16), Signal(16), Signal(4)
         with m.If(state("SIDES")):
             m.d.sync += [start.eq(dut.region.base), height.eq(dut.region.rows), row.eq(0)]
@@ -364,8 +381,10 @@ class AddressProof(EngineProof):
         ]
         end = start + height[:3] * row_words
 
-        listed = _is(dut.requests.operation, (Operation.LOAD, Operation.PROGRAM_BLOCK, Operation.READ))
-        reads = dut.requests.operation == Operation.READ
+        listed = _is(
+            dut.requests.request.operation, (Operation.LOAD, Operation.PROGRAM_BLOCK, Operation.READ)
+        )
+        reads = dut.requests.request.operation == Operation.READ
         before = _CHECKS
         answers, fetches = ("STATUS", "LENGTH_LOW", "LENGTH_HIGH"), ("FETCH", *_WAITS, "SEND")
         with m.If(listed & good & state(*before, "LOAD", "FILL", "VERDICT", "REPLAY", *fetches)):
@@ -383,23 +402,23 @@ class AddressProof(EngineProof):
         with m.If(reads & good & state(*fetches)):
             m.d.comb += [
                 Assert(end <= self.mark),
-                Assert(dut.requests.remaining + dut.answers.number == left << 1),
+                Assert(dut.requests.request.remaining + dut.answers.number == left << 1),
             ]
             m.d.comb += [Assert(row < height), Assert(dut.answers.number <= 1)]
         with m.If(reads & good & state(*answers)):
             m.d.comb += [
                 Assert(end <= self.mark),
-                Assert(dut.requests.remaining == left << 1),
+                Assert(dut.requests.request.remaining == left << 1),
                 Assert(row == 0),
             ]
         with m.If(state("LOAD")):
             m.d.comb += [
                 Assert(row < height),
-                Assert(dut.requests.remaining + dut.requests.remaining[0] == left << 1),
+                Assert(dut.requests.request.remaining + dut.requests.request.remaining[0] == left << 1),
             ]
-        blocks = dut.requests.operation == Operation.PROGRAM_BLOCK
+        blocks = dut.requests.request.operation == Operation.PROGRAM_BLOCK
         with m.If(blocks & good & state("FILL", "VERDICT", "REPLAY")):
-            m.d.comb += Assert(dut.requests.remaining == height[:3] * cols)
+            m.d.comb += Assert(dut.requests.request.remaining == height[:3] * cols)
         with m.If(blocks & state("REPLAY")):
             m.d.comb += [Assert(row < height), Assert(dut.operands.index == done)]
         if self.config.registered:
@@ -408,8 +427,8 @@ class AddressProof(EngineProof):
 
     def _late(self, m, blocks, reads):
         """Where the registered end of the region is the word in work."""
-        dut, state, waited = self.dut, self._state, self.dut.operands.waited
-        with m.If(state("LOAD") & dut.requests.remaining[0] | reads & state(*_WAITS, "SEND")):
+        dut, state, waited = self.dut, self._state, self.dut.operands.buffer.waited
+        with m.If(state("LOAD") & dut.requests.request.remaining[0] | reads & state(*_WAITS, "SEND")):
             m.d.comb += Assert(dut.region.end == dut.region.base)
         with m.If(blocks & state("REPLAY") & waited[0]):
             m.d.comb += Assert(dut.region.end == dut.region.base)
@@ -430,8 +449,8 @@ class AddressProof(EngineProof):
 
     def _multiplied(self, m, height, row_words, listed):
         """What the multiplier has when it is done: words, then cells."""
-        dut, state, multiplier = self.dut, self._state, self.dut.checks.multiplier
-        step, number = multiplier.step, dut.checks.multiplication
+        dut, state, multiplier = self.dut, self._state, self.dut.checks.lengths.multiplier
+        step, number = multiplier.step, dut.checks.lengths.number
         with m.If(state("LENGTH", "DISPATCH", "HEADER", "SIDES")):
             m.d.comb += [Assert(dut.region.col == 1), Assert(~multiplier.busy)]
         with m.If(state("SIDES")):
@@ -440,7 +459,7 @@ class AddressProof(EngineProof):
         with m.If(state("START")):
             m.d.comb += Assert(multiplier.busy & (step == 0))
         words = state(*_COUNTS)
-        doubled = ~words & (dut.requests.operation != Operation.PROGRAM_BLOCK)
+        doubled = ~words & (dut.requests.request.operation != Operation.PROGRAM_BLOCK)
         factor, high, turned = Signal(3), Signal(17), Signal(32)
         m.d.comb += [
             factor.eq(Mux(words, row_words, dut.region.cols)),
@@ -457,14 +476,14 @@ class AddressProof(EngineProof):
 
     def _written(self, m, blocks):
         """Every word written is one of the memory's, and is programmed or the first that is not."""
-        dut, state, memory = self.dut, self._state, self.dut.memory
+        dut, state, memory = self.dut, self._state, self.dut.array.memory
         m.d.comb += Assert(dut.region.unprogrammed <= self.config.words)
         with m.If(state("CLEAR")):
             m.d.comb += Assert(self.mark == 0)
-        with m.If(blocks & dut.programmer.busy):
-            address = dut.programmer.address
+        with m.If(blocks & dut.array.programmer.busy):
+            address = dut.array.programmer.address
             m.d.comb += [Assert(address < self.config.words), Assert(address <= self.mark)]
-        elsewhere, sweeping = dut.requests.operation != Operation.PROGRAM, ~self.ready
+        elsewhere, sweeping = dut.requests.request.operation != Operation.PROGRAM, ~self.ready
         if self.config.registered:
             # What is written was asked for a clock before.
             now, (elsewhere, sweeping) = (elsewhere, sweeping), (Signal(reset_less=True) for _ in range(2))
@@ -478,12 +497,18 @@ class ListProof(EngineProof):
     """Where PROGRAM writes: any one cell of its list is followed from its check to its request."""
 
     def _prepare(self, m):
-        self.probes = [self.dut.operands.buffer.read_port(domain="comb") for _ in range(2)]
+        self.probes = [self.dut.operands.buffer.memory.read_port(domain="comb") for _ in range(2)]
 
     def _claims(self, m):
         dut, state = self.dut, self._state
-        lists = (dut.requests.operation == Operation.PROGRAM) & (dut.requests.status == Status.OK)
-        product, mark, request = dut.checks.multiplier.product, self.mark, dut.programmer.request
+        lists = (dut.requests.request.operation == Operation.PROGRAM) & (
+            dut.requests.request.status == Status.OK
+        )
+        product, mark, request = (
+            dut.checks.lengths.multiplier.product,
+            self.mark,
+            dut.array.programmer.request,
+        )
         number, item, mine = AnyConst(7), Signal(8), Signal()
         taken = state("FILL") & dut.operands.rx.valid
         cell = [probe.data for probe in self.probes]
@@ -491,7 +516,7 @@ class ListProof(EngineProof):
             m.d.comb += probe.addr.eq(number * 2 + byte)
         with m.If(state("OPERATION", "VERDICT")):
             m.d.sync += item.eq(0)
-        with m.Elif((taken | request.valid & request.ready) & (dut.operands.entry_byte == 1)):
+        with m.Elif((taken | request.valid & request.ready) & (dut.operands.buffer.entry_byte == 1)):
             m.d.sync += item.eq(item + 1)
         with m.If(request.valid & request.ready):
             m.d.sync += mine.eq(item == number)
@@ -501,62 +526,66 @@ class ListProof(EngineProof):
         with m.If(state("LENGTH", "DISPATCH", "HEADER", "SIDES") | lists & state(*_COUNTS)):
             m.d.comb += [
                 Assert(item == 0),
-                Assert(dut.operands.entry_byte == 0),
+                Assert(dut.operands.buffer.entry_byte == 0),
                 Assert(dut.operands.index == 0),
             ]
         with m.If(busy):
             m.d.comb += [
-                Assert(dut.requests.remaining <= self.config.buffer),
+                Assert(dut.requests.request.remaining <= self.config.buffer),
                 Assert(dut.region.cols == ~product[:16]),
             ]
         with m.If(busy | lists & state("DRAIN")):
             m.d.comb += Assert(dut.region.base + product <= mark)
         with m.If(lists & state("FILL", "REPLAY")):
             m.d.comb += [
-                Assert(dut.operands.entry_byte <= 1),
-                Assert(dut.operands.index == item * 2 + dut.operands.entry_byte),
-                Assert(dut.operands.index < dut.requests.remaining),
+                Assert(dut.operands.buffer.entry_byte <= 1),
+                Assert(dut.operands.index == item * 2 + dut.operands.buffer.entry_byte),
+                Assert(dut.operands.index < dut.requests.request.remaining),
             ]
         with m.If(lists & state("FILL") & (number < item)):
             m.d.comb += Assert(fits)
-        with m.If(lists & state("VERDICT", "REPLAY") & (number * 2 + 1 < dut.requests.remaining)):
+        with m.If(lists & state("VERDICT", "REPLAY") & (number * 2 + 1 < dut.requests.request.remaining)):
             m.d.comb += Assert(fits)
         followed = lists & (item == number)
         staged = state("FILL") if self.config.registered else state("FILL", "REPLAY")
-        with m.If(followed & staged & (dut.operands.entry_byte == 1)):
+        with m.If(followed & staged & (dut.operands.buffer.entry_byte == 1)):
             m.d.comb += Assert(dut.last_two.word[8:] == cell[0])
         with m.If(followed & state("REPLAY")):
             if self.config.registered:
                 self._replayed(m, cell)
             else:
-                m.d.comb += Assert(dut.operands.read_operand == Array(cell)[dut.operands.entry_byte])
+                m.d.comb += Assert(
+                    dut.operands.buffer.read_operand == Array(cell)[dut.operands.buffer.entry_byte]
+                )
         if self.config.registered:
-            waited = dut.operands.waited
-            with m.If(lists & (state("FILL", "VERDICT") | state("REPLAY") & (dut.operands.entry_byte == 0))):
+            waited = dut.operands.buffer.waited
+            with m.If(
+                lists & (state("FILL", "VERDICT") | state("REPLAY") & (dut.operands.buffer.entry_byte == 0))
+            ):
                 m.d.comb += Assert(~dut.operands.shifts.any())
             m.d.comb += Assert(state("REPLAY") | ~waited.any())
-            with m.If(lists & state("REPLAY") & (dut.operands.entry_byte != 1)):
+            with m.If(lists & state("REPLAY") & (dut.operands.buffer.entry_byte != 1)):
                 m.d.comb += Assert(~waited.any())
-        with m.If(lists & mine & dut.programmer.busy):
-            m.d.comb += Assert(dut.programmer.address < mark)
+        with m.If(lists & mine & dut.array.programmer.busy):
+            m.d.comb += Assert(dut.array.programmer.address < mark)
 
     def _replayed(self, m, cell):
         """The cell on its way through the registers around the operand buffer."""
-        dut, waited = self.dut, self.dut.operands.waited
+        dut, waited = self.dut, self.dut.operands.buffer.waited
         first, second = dut.operands.shifts
-        with m.If(dut.operands.entry_byte == 1):
+        with m.If(dut.operands.buffer.entry_byte == 1):
             with m.Switch(waited):
                 with m.Case(0):
-                    m.d.comb += [Assert(dut.operands.read_operand == cell[0]), Assert(first & ~second)]
+                    m.d.comb += [Assert(dut.operands.buffer.read_operand == cell[0]), Assert(first & ~second)]
                 with m.Case(1):
                     m.d.comb += [
-                        Assert(dut.operands.read_operand == cell[1]),
+                        Assert(dut.operands.buffer.read_operand == cell[1]),
                         Assert(dut.operands.operand == cell[0]),
                     ]
                     m.d.comb += Assert(~first & second)
                 with m.Default():
                     m.d.comb += [
-                        Assert(dut.operands.read_operand == cell[1]),
+                        Assert(dut.operands.buffer.read_operand == cell[1]),
                         Assert(dut.operands.operand == cell[1]),
                     ]
                     m.d.comb += [Assert(dut.last_two.word[8:] == cell[0]), Assert(~first & ~second)]
@@ -614,7 +643,7 @@ def test_an_altered_engine_fails_soon_after_reset(component, old, new, sby):
         # An answer that is not taken is lost.
         ("answers", "self.room.eq(~self.tx.valid | self.tx.ready)", "self.room.eq(1)"),
         # What was found wrong with the operands is forgotten.
-        ("operands", "(self.entry_byte != 0) | (self.status != Status.OK)", "self.entry_byte != 0"),
+        ("operands", "(buffer.entry_byte != 0) | (status != Status.OK)", "buffer.entry_byte != 0"),
         # The events of two counters are mixed up, or one is served alone.
         ("events", "Mux(phase[-1], saturated, cycles)", "Mux(phase[-1], cycles, saturated)"),
         ("events", "phase.eq(phase + 1)", "phase.eq(phase)"),

@@ -9,8 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL
 from qcloop.contract.operations import COUNTER_BYTES, NARROW_BYTES, PRODUCT_BYTES, Operation, Status
+from qcloop_hdl.array.programmer import Cell
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, WORD_BITS, is_one_of
+from qcloop_hdl.engine.decoding import PRODUCTS, REQUEST, WORD_BITS, is_one_of
 
 _READS = (Operation.READ,)
 _WITH_RESULTS = (Operation.INFO, Operation.READ, Operation.COUNTERS, *PRODUCTS)
@@ -38,17 +39,14 @@ class Answers(Configured):
             {
                 "start": In(1),
                 "done": Out(1),
-                #: The request.
-                "operation": In(OPERATION_BITS),
-                "status": In(Status),
-                "remaining": In(WORD_BITS),
+                "request": In(REQUEST),
                 "product_length": In(WORD_BITS),
                 #: Products have three bytes.
                 "narrow": In(1),
                 #: What is sent.
                 "product": In(stream.Signature(signed(32))),
                 "count": In(8 * COUNTER_BYTES),
-                "cell": In(CELL.bits),
+                "cell": In(Cell),
                 #: Products are still to come.
                 "product_busy": In(1),
                 #: The answer has begun, and it is no refusal: vectors may be taken.
@@ -71,10 +69,12 @@ class Answers(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        good = self.status == Status.OK
-        products, reads = (self.delayed(m, is_one_of(self.operation, *some)) for some in (PRODUCTS, _READS))
-        results = good & is_one_of(self.operation, *_WITH_RESULTS)
-        length = Mux(products, self.product_length, self.remaining) & results.replicate(WORD_BITS)
+        good = self.request.status == Status.OK
+        products, reads = (
+            self.delayed(m, is_one_of(self.request.operation, *some)) for some in (PRODUCTS, _READS)
+        )
+        results = good & is_one_of(self.request.operation, *_WITH_RESULTS)
+        length = Mux(products, self.product_length, self.request.remaining) & results.replicate(WORD_BITS)
         m.d.comb += [self.room.eq(~self.tx.valid | self.tx.ready), self._final.eq(self._is_final(m))]
         with m.If(self.room):
             m.d.sync += [self.tx.valid.eq(self._put), self.tx.payload.eq(self.byte)]
@@ -83,7 +83,7 @@ class Answers(Configured):
                 m.d.sync += self.number.eq(0)
                 with m.If(self.start):
                     m.next = "STATUS"
-            head = {"STATUS": self.status, "LENGTH_LOW": length[:8], "LENGTH_HIGH": length[8:]}
+            head = {"STATUS": self.request.status, "LENGTH_LOW": length[:8], "LENGTH_HIGH": length[8:]}
             for (state, value), following in zip(head.items(), (*list(head)[1:], "FETCH"), strict=True):
                 with m.State(state):
                     m.d.comb += [self._put.eq(1), self.byte.eq(value), self.running.eq(good)]
@@ -113,14 +113,14 @@ class Answers(Configured):
 
     def _is_final(self, m: Module) -> Any:
         """Return whether the byte is the last of its product, counter or cell."""
-        size = Mux(self.operation == Operation.READ, CELL.size, COUNTER_BYTES)
+        size = Mux(self.request.operation == Operation.READ, CELL.size, COUNTER_BYTES)
         product = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
-        last = Mux(is_one_of(self.operation, *PRODUCTS), product, size)[:3] - 1
+        last = Mux(is_one_of(self.request.operation, *PRODUCTS), product, size)[:3] - 1
         return self.number == self.delayed(m, last[:3])[:3]
 
     def _send(self, m: Module, products: Any, reads: Any) -> None:
         m.d.comb += self._put.eq(~products | self.product.valid)
-        with m.If(products & ~self.product.valid & ~self.product_busy & (self.remaining == 0)):
+        with m.If(products & ~self.product.valid & ~self.product_busy & (self.request.remaining == 0)):
             self._finish(m)
         with m.If(self._put & self.room):
             m.d.sync += self.number.eq(Mux(self._final, 0, self.number + 1))
@@ -130,16 +130,16 @@ class Answers(Configured):
                 with m.If(self._final):
                     m.d.comb += [self.step_cell.eq(reads), self.next_item.eq(1)]
                     m.next = "FETCH"
-                with m.If(self.remaining == 1):
+                with m.If(self.request.remaining == 1):
                     self._finish(m)
 
     def _result_byte(self, m: Module) -> Any:
         """Return the byte of the product, or of the counter or cell, that is sent."""
         byte = Signal(8)
         m.d.comb += byte.eq(self._byte_of(m, self.product.payload))
-        with m.Switch(self.operation):
+        with m.Switch(self.request.operation):
             with m.Case(Operation.READ):
-                m.d.comb += byte.eq(self._byte_of(m, self.cell))
+                m.d.comb += byte.eq(self._byte_of(m, self.cell.as_value()))
             with m.Case(Operation.INFO, Operation.COUNTERS):
                 m.d.comb += byte.eq(self._byte_of(m, self.count))
         return byte

@@ -3,12 +3,14 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.operations import NARROW_COLS, NARROW_ROWS, Operation, Status
+from qcloop.contract.operations import Operation, Status
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, WORD_BITS, above, is_one_of
-from qcloop_hdl.engine.multiplier import Multiplier
+from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.lengths import LengthMultiplier
+from qcloop_hdl.registers import drive
 
 _WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
 
@@ -18,9 +20,9 @@ class RegionCheck(Configured):
 
     From ``start`` on it checks that rows and columns are allowed, that the region is inside the memory and
     programmed, and that operands and results have the lengths that follow. In its last clock either
-    ``refuse`` is high, with the reason in ``status``, or ``accept``. It takes at most 58 clocks, most of them
-    for up to three multiplications of 16 clocks; ``product`` is then the number of result bytes of a product
-    operation, and for PROGRAM the words of the region.
+    ``refuse`` is high, with the reason in ``refusal``, or ``accept``. It takes at most 58 clocks, most of
+    them for up to three multiplications of 16 clocks; ``product`` is then the number of result bytes of a
+    product operation, and for PROGRAM the words of the region.
 
     Parameters
     ----------
@@ -34,8 +36,7 @@ class RegionCheck(Configured):
                 "start": In(1),
                 #: The request: stable while busy. ``rows`` must rotate left with ``rotate_rows``, what
                 #: ``count_bit`` is the highest bit of (the number of vectors) with ``rotate_count``.
-                "operation": In(OPERATION_BITS),
-                "remaining": In(WORD_BITS),
+                "request": In(REQUEST),
                 "rows": In(WORD_BITS),
                 "cols": In(WORD_BITS),
                 "count_bit": In(1),
@@ -51,17 +52,14 @@ class RegionCheck(Configured):
                 #: The verdict.
                 "accept": Out(1),
                 "refuse": Out(1),
-                "status": Out(Status),
+                "refusal": Out(Status),
                 "product": Out(WORD_BITS),
                 #: Products have three bytes instead of four; good from ``accept`` on.
                 "narrow": Out(1),
-                #: Where it is: the words of the region, the bytes of operands, the results are multiplied (1
-                #: to 3).
-                "multiplication": Out(2),
                 "busy": Out(1),
             },
         )
-        self.multiplier = Multiplier(config.side_bits)
+        self.lengths = LengthMultiplier(config)
         #: A word before the region was never programmed; the region ends behind the memory; a word of it was
         #: never programmed.
         self.gap, self.beyond, self.past = Signal(), Signal(), Signal()
@@ -69,8 +67,11 @@ class RegionCheck(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.multiplier = self.multiplier
-        m.d.comb += self.product.eq(self.multiplier.product)
+        m.submodules.lengths = lengths = self.lengths
+        wiring.connect(m, wiring.flipped(self.request), lengths.request)
+        drive(m, lengths, self, "rows", "cols", "count_bit")
+        drive(m, self, lengths, "rotate_rows", "rotate_count", "product", "narrow")
+        m.d.comb += lengths.first.eq(self.start)
         with m.FSM() as states:
             with m.State("IDLE"), m.If(self.start):
                 m.next = "SIDES"
@@ -79,17 +80,15 @@ class RegionCheck(Configured):
                 with m.If(Cat(wrong).any()):
                     self._refuse(m, Status.REGION)
                 with m.Else():
-                    m.d.comb += self.multiplier.start.eq(1)
+                    m.d.comb += self.lengths.start.eq(1)
                     m.next = "START"
             self._find_end(m)
             self._compare_lengths(m)
         m.d.comb += self.busy.eq(~states.ongoing("IDLE"))
-        self._feed(m)
-        self._choose_narrow(m)
         return m
 
     def _refuse(self, m: Module, status: Status) -> None:
-        m.d.comb += [self.refuse.eq(1), self.status.eq(status)]
+        m.d.comb += [self.refuse.eq(1), self.refusal.eq(status)]
         m.next = "IDLE"
 
     def _accept(self, m: Module) -> None:
@@ -114,15 +113,18 @@ class RegionCheck(Configured):
             with m.State(state):
                 m.d.comb += self.asks_end.eq(1)
                 # Registers, since the path through the two adders is timing-critical.
-                m.d.sync += self.beyond.eq(self.multiplier.overflow | self.past_memory)
+                m.d.sync += self.beyond.eq(self.lengths.overflow | self.past_memory)
                 m.d.sync += self.past.eq(self.past_mark)
-                with m.If(~self.multiplier.busy):
+                with m.If(~self.lengths.busy):
                     m.next = following
         with m.State("REGION"):
             self._check_region(m)
 
     def _check_region(self, m: Module) -> None:
-        listed, writes = self.operation == Operation.PROGRAM, is_one_of(self.operation, *_WRITES)
+        listed, writes = (
+            self.request.operation == Operation.PROGRAM,
+            is_one_of(self.request.operation, *_WRITES),
+        )
         # PROGRAM does not need its columns any more.
         m.d.comb += self.keep_words.eq(listed)
         with m.If(self.beyond):
@@ -132,9 +134,9 @@ class RegionCheck(Configured):
             with m.If(writes):
                 self._refuse(m, Status.CONTIGUOUS)
         with m.Elif(~listed):
-            m.d.comb += self.multiplier.start.eq(1)
+            m.d.comb += self.lengths.start.eq(1)
             m.next = "LENGTHS"
-        with m.Elif(above(self.remaining, self.config.buffer)):
+        with m.Elif(above(self.request.remaining, self.config.buffer)):
             self._refuse(m, Status.LENGTH)
         with m.Else():
             self._accept(m)
@@ -143,22 +145,26 @@ class RegionCheck(Configured):
 
     def _compare_lengths(self, m: Module) -> None:
         """Compare the length of the operands, and see whether the results are not too long."""
-        product, overflow, reads = self.product, self.multiplier.overflow, self.operation == Operation.READ
-        too_long = (self.operation == Operation.PROGRAM_BLOCK) & above(product, self.config.buffer)
-        differs = self.delayed(m, (product != self.remaining) | overflow | too_long)
+        product, overflow, reads = (
+            self.product,
+            self.lengths.overflow,
+            self.request.operation == Operation.READ,
+        )
+        too_long = (self.request.operation == Operation.PROGRAM_BLOCK) & above(product, self.config.buffer)
+        differs = self.delayed(m, (product != self.request.remaining) | overflow | too_long)
         # As if each product had four bytes.
         too_many = self.delayed(m, overflow | product[-2:].any() & ~reads)
-        ready = ~self.multiplier.busy
+        ready = ~self.lengths.busy
         known = ready & self.delayed(m, ready)
         with m.State("LENGTHS"), m.If(known):
-            with m.If(Mux(reads, self.remaining != 0, differs)):
+            with m.If(Mux(reads, self.request.remaining != 0, differs)):
                 self._refuse(m, Status.LENGTH)
             with m.Elif(reads):
                 m.next = "RESULTS"
-            with m.Elif(is_one_of(self.operation, *_WRITES)):
+            with m.Elif(is_one_of(self.request.operation, *_WRITES)):
                 self._accept(m)
             with m.Else():
-                m.d.comb += self.multiplier.start.eq(1)
+                m.d.comb += self.lengths.start.eq(1)
                 m.next = "RESULTS"
         with m.State("RESULTS"), m.If(known):
             m.d.comb += self.keep_results.eq(reads)
@@ -167,43 +173,6 @@ class RegionCheck(Configured):
                 self._refuse(m, Status.LENGTH)
         with m.State("BYTES"):
             # Three times the number of products, or twice its double. READ kept its bytes before.
-            m.d.comb += self.multiplier.again.eq(1)
-            m.d.sync += self.multiplication.eq(0)
-            with m.If(self.narrow | (self.multiplication == 0)):
+            m.d.comb += self.lengths.again.eq(1)
+            with m.If(self.narrow | self.lengths.doubled):
                 self._accept(m)
-
-    # -- the multiplier --------------------------------------------------------------------------------
-
-    def _feed(self, m: Module) -> None:
-        """Multiply rows by words of a row, then what the operands and what the results must count."""
-        multiplier, number, operation = self.multiplier, self.multiplication, self.operation
-        with m.If(multiplier.start):
-            m.d.sync += number.eq(number + 1)
-        with m.If(self.start):
-            m.d.sync += number.eq(0)
-        of_rows = (number == 1) | ~is_one_of(operation, *PRODUCTS)
-        # A cell of LOAD and READ has two bytes: rows begin with the next lower bit, as the highest is 0.
-        doubled = (number == 2) & is_one_of(operation, Operation.LOAD, Operation.READ)
-        row_bit = Mux(doubled, self.rows[-2], self.rows[-1])
-        bit = Mux(of_rows, row_bit, self.count_bit)
-        m.d.comb += [
-            multiplier.bit.eq(Mux(multiplier.again, self.narrow, bit)),
-            self.rotate_rows.eq(multiplier.busy & of_rows),
-            self.rotate_count.eq(multiplier.busy & ~of_rows),
-        ]
-        packs, backward = operation == Operation.FORWARD1, operation == Operation.BACKWARD
-        by_rows = Mux(number == 2, packs | (operation == Operation.FORWARD8), (number == 3) & backward)
-        whole = Mux(by_rows, self.rows, self.cols)[: self.config.side_bits]
-        # Words of a row or, after them, bytes of a vector of single bits.
-        of_bytes, lanes = number != 1, self.config.lane_bits
-        groups = Mux(of_bytes, whole[3:], whole[lanes:]) + Mux(of_bytes, whole[:3].any(), whole[:lanes].any())
-        m.d.comb += multiplier.factor.eq(Mux((number == 1) | (number == 2) & packs, groups, whole))
-
-    def _choose_narrow(self, m: Module) -> None:
-        """See :func:`qcloop.contract.operations.product_bytes`; it matters for products only."""
-        many_rows, many_cols = (
-            above(count[: self.config.side_bits], most)
-            for count, most in ((self.rows, NARROW_ROWS), (self.cols, NARROW_COLS))
-        )
-        # FORWARD8 and BACKWARD each have a bit that no other product has: see `product_bits`.
-        m.d.comb += self.narrow.eq(~(self.operation[0] & many_rows | self.operation[1] & many_cols))

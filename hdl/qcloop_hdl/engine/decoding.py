@@ -6,8 +6,9 @@ from operator import or_
 from typing import Any
 
 from amaranth import Const, Shape
+from amaranth.lib.wiring import Out, Signature
 
-from qcloop.contract.operations import Operation
+from qcloop.contract.operations import Operation, Status
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.walk import Product
 
@@ -19,6 +20,17 @@ REGIONS = (*PRODUCTS, *PROGRAMS, Operation.LOAD, Operation.READ)
 OPERATION_BITS = max(Operation).bit_length()
 #: Bits of a region's fields and of all other counts.
 WORD_BITS = 16
+
+#: What all components know of the request in work.
+REQUEST = Signature(
+    {
+        "operation": Out(OPERATION_BITS),
+        #: Bytes of operands that are still to come, and later of results that are still to be sent.
+        "remaining": Out(WORD_BITS),
+        #: The first reason that was found to refuse it.
+        "status": Out(Status),
+    }
+)
 
 #: What each operation on a region multiplies.
 PRODUCT_OF = {

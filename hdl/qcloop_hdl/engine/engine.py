@@ -7,25 +7,17 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import Operation
-from qcloop_hdl.array.counters import EventCounters
-from qcloop_hdl.array.generator import GaussianGenerator
-from qcloop_hdl.array.mac import Mac
-from qcloop_hdl.array.memory import CellMemory
-from qcloop_hdl.array.programmer import Programmer
+from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.access import MemoryAccess
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
 from qcloop_hdl.engine.decoding import PRODUCTS, PROGRAMS, is_one_of, product_bits
-from qcloop_hdl.engine.events import EventSelect
 from qcloop_hdl.engine.operands import Operands
 from qcloop_hdl.engine.region import RegionWalk
 from qcloop_hdl.engine.requests import Requests
 from qcloop_hdl.engine.settings import Settings
 from qcloop_hdl.engine.vectors import VectorFeed
-from qcloop_hdl.registers import LastTwo
-
-_PRESENTS = (Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)
+from qcloop_hdl.registers import LastTwo, add_components, drive
 
 
 class Engine(Configured):
@@ -71,47 +63,29 @@ class Engine(Configured):
         self.requests, self.checks, self.region = Requests(config), RegionCheck(config), RegionWalk(config)
         self.operands, self.last_two, self.vectors = Operands(config), LastTwo(), VectorFeed(config)
         self.settings, self.answers = Settings(len(self.operands.index)), Answers(config)
-        self.access, self.events = MemoryAccess(config), EventSelect(config)
-        self._make_array()
+        self.array = self._make_array()
 
-    def _make_array(self) -> None:
-        """Make the array's blocks; a proof puts others in their place."""
-        config = self.config
-        self.memory = CellMemory(config.lanes, config.words, config.memory, model=config.model)
-        self.programmer, self.mac = Programmer(config), Mac(config)
-        self.programming_noise, self.read_noise = GaussianGenerator(1), GaussianGenerator(config.lanes)
-        self.counters = EventCounters(config.info.encode(), registered=config.registered)
+    def _make_array(self) -> CellArray:
+        """Make the array; a proof puts one in its place whose arithmetic is free."""
+        return CellArray(self.config)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        for name in (
-            *("requests", "checks", "region", "operands", "last_two", "vectors", "settings", "answers"),
-            *(
-                "access",
-                "events",
-                "memory",
-                "programmer",
-                "mac",
-                "programming_noise",
-                "read_noise",
-                "counters",
-            ),
-        ):
-            m.submodules[name] = getattr(self, name)
-        operation = self.requests.operation
-        self._programs, self._products = (is_one_of(operation, *some) for some in (PROGRAMS, PRODUCTS))
+        add_components(m, self)
+        users = (self.checks, self.operands, self.answers)
+        wiring.connect(m, self.requests.request, *(user.request for user in users))
         self._connect_line(m)
         self._connect_requests(m)
         self._connect_region(m)
         self._connect_operands(m)
         self._connect_settings(m)
-        self._connect_programmer(m)
-        self._connect_products(m)
+        self._connect_execution(m)
         self._connect_answers(m)
-        self._connect_memory(m)
-        self._connect_counters(m)
         return m
+
+    def _is(self, *operations: Operation) -> Any:
+        return is_one_of(self.requests.request.operation, *operations)
 
     def _connect_line(self, m: Module) -> None:
         """Offer each byte to all who take bytes: only one of them is ready at a time."""
@@ -126,185 +100,103 @@ class Engine(Configured):
         wiring.connect(m, self.answers.tx, wiring.flipped(self.tx))
 
     def _connect_requests(self, m: Module) -> None:
-        requests, checks, operands, answers = self.requests, self.checks, self.operands, self.answers
+        requests, checks, operands = self.requests, self.checks, self.operands
+        drive(m, requests, checks, "accept", "refuse", "refusal", "keep_results")
+        drive(m, requests, operands, "configured", "operands_refused", "operands_refusal")
+        drive(m, checks, self.region, "rows", "cols", "past_memory", "past_mark")
         m.d.comb += [
             requests.cleared.eq(self.region.base == self.config.words - 1),
-            requests.configured.eq(operands.configured),
-            requests.accept.eq(checks.accept),
-            requests.refuse.eq(checks.refuse),
-            requests.refusal.eq(checks.status),
-            requests.operands_refused.eq(operands.refuse),
-            requests.operand_status.eq(operands.refusal),
-            requests.keep_results.eq(checks.keep_results),
             requests.results.eq(checks.product),
-            requests.count_down.eq(operands.count_down | self.vectors.take | answers.count_down),
-            requests.done.eq(answers.done),
+            requests.count_down.eq(operands.count_down | self.vectors.take | self.answers.count_down),
+            requests.done.eq(self.answers.done),
             checks.start.eq(requests.check),
-            checks.operation.eq(requests.operation),
-            checks.remaining.eq(requests.remaining),
-            checks.rows.eq(self.region.rows),
-            checks.cols.eq(self.region.cols),
             checks.count_bit.eq(self.last_two.word[-1]),
-            checks.past_memory.eq(self.region.past_memory),
-            checks.past_mark.eq(self.region.past_mark),
         ]
 
     def _connect_region(self, m: Module) -> None:
-        requests, region, checks, operands = self.requests, self.region, self.checks, self.operands
-        listed = requests.operation == Operation.PROGRAM
-        word = operands.offset[self.config.lane_bits :]
+        requests, region, checks = self.requests, self.region, self.checks
+        drive(m, region, checks, "rotate_rows", "keep_words")
+        word = self.operands.offset[self.config.lane_bits :]
         m.d.comb += [
             region.shift.eq(requests.shift_region),
             region.byte.eq(self.rx.payload),
             region.first_cell.eq(requests.waiting),
-            region.step_cell.eq(operands.step_cell | self.vectors.step | self.answers.step_cell),
+            region.step_cell.eq(self.operands.step_cell | self.vectors.step | self.answers.step_cell),
             region.step_word.eq(requests.clearing),
-            region.packed.eq(requests.operation == Operation.FORWARD1),
-            region.rotate_rows.eq(checks.rotate_rows),
-            region.keep_words.eq(checks.keep_words),
+            region.packed.eq(self._is(Operation.FORWARD1)),
             region.words.eq(checks.product),
-            region.ahead.eq(Mux(checks.asks_end, checks.product, Mux(listed, word, 0))),
+            region.ahead.eq(Mux(checks.asks_end, checks.product, Mux(self._is(Operation.PROGRAM), word, 0))),
         ]
 
     def _connect_operands(self, m: Module) -> None:
-        requests, operands = self.requests, self.operands
+        requests, operands, last_two = self.requests, self.operands, self.last_two
+        drive(m, operands, requests, "fill", "load")
+        drive(m, operands, self.settings, "out_of_range")
+        drive(m, operands, self.array, "programmer_busy")
         m.d.comb += [
-            operands.fill.eq(requests.fill),
-            operands.load.eq(requests.load),
-            operands.operation.eq(requests.operation),
-            operands.remaining.eq(requests.remaining),
-            operands.status.eq(requests.status),
             operands.words.eq(self.region.cols),
             operands.states.eq(self.settings.programming.states),
-            operands.out_of_range.eq(self.settings.out_of_range),
             operands.first.eq(requests.waiting),
             operands.next.eq(self.answers.next_item),
-            operands.before.eq(self.last_two.word[8:]),
-            operands.programmer_busy.eq(self.programmer.busy),
-            self.last_two.shift.eq(requests.shift_word | operands.shift),
-            self.last_two.byte.eq(operands.byte),
-            self.last_two.rotate.eq(self.checks.rotate_count),
+            operands.before.eq(last_two.word[8:]),
+            last_two.shift.eq(requests.shift_word | operands.shift),
+            last_two.byte.eq(operands.byte),
+            last_two.rotate.eq(self.checks.rotate_count),
         ]
 
     def _connect_settings(self, m: Module) -> None:
-        settings, operands, operand = self.settings, self.operands, self.operands.operand
+        settings, operands, array = self.settings, self.operands, self.array
+        drive(m, settings, operands, "index", "entry_end", "restart", "operand")
+        drive(m, array, operands, "restart", "index")
+        drive(m, array, settings, "programming", "multiplying", "table_write", "table_entry")
+        drive(m, array, settings, "seed_programming", "seed_read_noise")
         m.d.comb += [
-            settings.index.eq(operands.index),
-            settings.entry_end.eq(operands.entry_end),
             settings.byte.eq(self.rx.payload),
-            settings.restart.eq(operands.restart),
             settings.load.eq(operands.configure),
-            settings.operand.eq(operand),
             settings.last_two.eq(self.last_two.word),
+            array.seed_byte.eq(operands.operand),
         ]
-        for noise, valid in (
-            (self.programming_noise, settings.seed_programming),
-            (self.read_noise, settings.seed_read_noise),
-        ):
-            m.d.comb += [
-                noise.restart.eq(operands.restart),
-                noise.seed.valid.eq(valid),
-                noise.seed.payload.eq(operand),
-            ]
 
-    def _connect_programmer(self, m: Module) -> None:
-        programmer, operands, settings, z = (
-            self.programmer,
-            self.operands,
-            self.settings,
-            self.programming_noise.z,
-        )
-        request, listed = programmer.request, self.requests.operation == Operation.PROGRAM
+    def _connect_execution(self, m: Module) -> None:
+        """Connect what programs cells, takes vectors, and loads, reads and clears words."""
+        array, operands, region, vectors = self.array, self.operands, self.region, self.vectors
+        request, command = array.cell_request, array.command
+        listed = self._is(Operation.PROGRAM)
+        wiring.connect(m, vectors.vector, array.vector)
+        drive(m, vectors, region, "packed", "col", "row_end")
         m.d.comb += [
-            programmer.settings.eq(settings.programming),
-            programmer.table_write.eq(settings.table_write),
-            programmer.table_level.eq(settings.programming.states),
-            programmer.table_entry.eq(settings.entry),
             request.valid.eq(operands.cell_valid),
             operands.cell_ready.eq(request.ready),
-            request.payload.address.eq(self.region.end),
-            request.payload.lane.eq(Mux(listed, operands.offset[: self.config.lane_bits], self.region.lane)),
+            request.payload.address.eq(region.end),
+            request.payload.lane.eq(Mux(listed, operands.offset[: self.config.lane_bits], region.lane)),
             request.payload.level.eq(operands.level),
-            request.payload.fresh.eq(self.region.fresh),
-            programmer.z.valid.eq(z.valid),
-            programmer.z.payload.eq(z.payload[0]),
-            z.ready.eq(programmer.z.ready),
-            self.mac.lent.eq(self.delayed(m, self._programs)),
-            self.mac.draw.eq(programmer.draw),
-            programmer.drawn.eq(self.mac.drawn),
-            programmer.cell.eq(self.access.cell),
-        ]
-
-    def _connect_products(self, m: Module) -> None:
-        mac, vectors, region, command = self.mac, self.vectors, self.region, self.mac.command
-        wiring.connect(m, self.read_noise.z, mac.noise)
-        wiring.connect(m, vectors.vector, mac.vector)
-        m.d.comb += [
-            vectors.running.eq(self.answers.running & self._products),
-            vectors.packed.eq(region.packed),
-            vectors.col.eq(region.col),
-            vectors.row_end.eq(region.row_end),
-            mac.settings.eq(self.settings.products),
-            command.valid.eq(vectors.running & (self.requests.remaining != 0)),
-            command.payload.product.eq(self.requests.operation[: product_bits()]),
+            request.payload.fresh.eq(region.fresh),
+            array.programs.eq(self._is(*PROGRAMS)),
+            array.products.eq(self._is(*PRODUCTS)),
+            vectors.running.eq(self.answers.running & array.products),
+            command.valid.eq(vectors.running & (self.requests.request.remaining != 0)),
+            command.payload.product.eq(self.requests.request.operation[: product_bits()]),
             command.payload.base.eq(region.base),
             command.payload.rows.eq(region.rows),
             command.payload.cols.eq(region.cols),
-            mac.memory_data.eq(self.memory.read_data),
+            array.walk_address.eq(region.base),
+            array.walk_lane.eq(region.lane),
+            array.load.eq(operands.write_cell),
+            array.loaded.eq(Cat(self.last_two.word[8:], self.rx.payload)),
+            array.clear.eq(self.requests.clearing),
         ]
 
     def _connect_answers(self, m: Module) -> None:
-        answers, requests = self.answers, self.requests
-        wiring.connect(m, self.mac.result, answers.product)
+        answers, array, operands = self.answers, self.array, self.operands
+        wiring.connect(m, array.result, answers.product)
+        drive(m, answers, self.checks, "narrow")
+        drive(m, answers, array, "product_busy", "count", "cell")
         m.d.comb += [
-            answers.start.eq(requests.answer | self.operands.done),
-            answers.operation.eq(requests.operation),
-            answers.status.eq(requests.status),
-            answers.remaining.eq(requests.remaining),
+            answers.start.eq(self.requests.answer | operands.done),
             answers.product_length.eq(self.checks.product),
-            answers.narrow.eq(self.checks.narrow),
-            answers.product_busy.eq(self.mac.busy),
-            answers.count.eq(self.counters.count),
-            answers.cell.eq(self.access.cell),
-        ]
-
-    def _connect_memory(self, m: Module) -> None:
-        access, memory, programmer, mac = self.access, self.memory, self.programmer, self.mac
-        m.d.comb += [
-            access.programs.eq(self._programs),
-            access.products.eq(self._products),
-            access.product_address.eq(mac.memory_address),
-            access.product_enable.eq(mac.memory_enable),
-            access.product_word.eq(mac.word),
-            access.program_address.eq(programmer.address),
-            access.program_lane.eq(programmer.lane),
-            access.program_read.eq(programmer.read),
-            access.program_write.eq(programmer.write),
-            access.program_cell.eq(programmer.written),
-            access.walk_address.eq(self.region.base),
-            access.walk_lane.eq(self.region.lane),
-            access.load.eq(self.operands.write_cell),
-            access.loaded.eq(Cat(self.last_two.word[8:], self.rx.payload)),
-            access.clear.eq(self.requests.clearing),
-            access.read.eq(self.answers.fetch & (self.requests.operation == Operation.READ)),
-            memory.read_address.eq(access.read_address),
-            memory.read_enable.eq(access.read_enable),
-            memory.write_address.eq(access.write_address),
-            memory.write_data.eq(access.write_data),
-            memory.write_enable.eq(access.write_enable),
-        ]
-
-    def _connect_counters(self, m: Module) -> None:
-        events, counters, operands = self.events, self.counters, self.operands
-        # CONFIGURE clears all counters: it replays at least 70 operands, and their number came in VERDICT.
-        m.d.comb += [
-            events.products.eq(self._products),
-            events.word_read.eq(self.mac.word_read),
-            events.saturated.eq(self.mac.saturated),
-            events.programmed.eq(self.programmer.event),
-            events.presents.eq(is_one_of(self.requests.operation, *_PRESENTS)),
-            events.index.eq(operands.index),
-            counters.event.eq(self.delayed(m, events.event)),
-            counters.clear.eq(self.delayed(m, operands.restart | operands.configure)),
-            counters.fixed.eq(self.delayed(m, self.requests.operation == Operation.INFO)),
+            array.read.eq(answers.fetch & self._is(Operation.READ)),
+            array.fixed.eq(self._is(Operation.INFO)),
+            # CONFIGURE clears all counters: it replays at least 70 operands, and their number came before.
+            array.presents.eq(self._is(Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)),
+            array.clear_count.eq(operands.restart | operands.configure),
         ]

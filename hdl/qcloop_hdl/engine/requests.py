@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import MAX_STATES, MIN_STATES, TABLE_ENTRY
@@ -19,10 +19,39 @@ from qcloop.contract.operations import (
     Status,
 )
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, REGIONS, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, REGIONS, REQUEST, WORD_BITS, above, is_one_of
 
 #: Shortest and longest operands of CONFIGURE.
 _SHORTEST, _LONGEST = (TABLE_START + TABLE_ENTRY.size * states for states in (MIN_STATES, MAX_STATES))
+
+
+class RemainingBytes(wiring.Component):
+    """How many bytes of a request are still to come, and then how many of its results are to be sent."""
+
+    operation: In(OPERATION_BITS)
+    #: Strobe: ``byte`` is the next byte of the length, low byte first.
+    shift: In(1)
+    byte: In(8)
+    #: Strobe: what is counted are the results now, those of INFO or COUNTERS, or ``results`` bytes.
+    fixed: In(1)
+    products: In(1)
+    results: In(WORD_BITS)
+    #: Strobes: one less.
+    drop: In(1)
+    down: In(1)
+    remaining: Out(WORD_BITS)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        counters = Mux(self.operation == Operation.COUNTERS, COUNTERS * COUNTER_BYTES, self.results)
+        results = Mux(self.operation == Operation.INFO, INFO.size, counters)
+        length = Mux(self.shift, Cat(self.remaining[8:], self.byte), results)
+        down = self.drop | self.down
+        # One condition and one choice take the least logic.
+        with m.If(self.shift | self.fixed | self.products | down):
+            m.d.sync += self.remaining.eq(Mux(down, self.remaining - 1, length))
+        return m
 
 
 class Requests(Configured):
@@ -60,18 +89,15 @@ class Requests(Configured):
                 "accept": In(1),
                 "refuse": In(1),
                 "refusal": In(Status),
-                #: Strobe: the operands are refused with ``operand_status``; they are taken nevertheless.
+                #: Strobe: the operands are refused with ``operands_refusal``; they are taken nevertheless.
                 "operands_refused": In(1),
-                "operand_status": In(Status),
+                "operands_refusal": In(Status),
                 #: Strobe: results have ``results`` bytes.
                 "keep_results": In(1),
                 "results": In(WORD_BITS),
                 #: Strobe: a byte of the operands was taken, or one of the results sent.
                 "count_down": In(1),
-                #: The request. ``remaining`` is the number of bytes to come, and later of results to be sent.
-                "operation": Out(OPERATION_BITS),
-                "remaining": Out(WORD_BITS),
-                "status": Out(Status),
+                "request": Out(REQUEST),
                 #: Strobes: who goes on.
                 "fill": Out(1),
                 "load": Out(1),
@@ -87,7 +113,8 @@ class Requests(Configured):
         # A byte of the request is taken. Behind the opcode, bytes 0 and 1 are the length and 2 to 7 the
         # region; bytes 8 and 9, the number of vectors, are counted as 0 and 1 again.
         take, number = Signal(), Signal(3)
-        self._keep_length, self._shift_length, self._drop = Signal(), Signal(), Signal()
+        m.submodules.count = count = RemainingBytes()
+        self._count = count
         m.d.comb += take.eq(self.rx.valid & self.rx.ready)
         with m.FSM():
             with m.State("CLEAR"):
@@ -99,11 +126,11 @@ class Requests(Configured):
                 m.d.sync += number.eq(0)
                 with m.If(take):
                     known = Cat(self.rx.payload == operation for operation in Operation).any()
-                    m.d.sync += self.operation.eq(self.rx.payload)
-                    m.d.sync += self.status.eq(Mux(known, Status.OK, Status.OPERATION))
+                    m.d.sync += self.request.operation.eq(self.rx.payload)
+                    m.d.sync += self.request.status.eq(Mux(known, Status.OK, Status.OPERATION))
                     m.next = "LENGTH"
             with m.State("LENGTH"):
-                m.d.comb += [self.rx.ready.eq(1), self._shift_length.eq(take)]
+                m.d.comb += [self.rx.ready.eq(1), count.shift.eq(take)]
                 with m.If(take & number[0]):
                     m.next = "DISPATCH"
             with m.State("DISPATCH"):
@@ -113,8 +140,8 @@ class Requests(Configured):
             with m.State("CHECK"):
                 self._await_verdict(m)
             with m.State("DISCARD"):
-                m.d.comb += [self.rx.ready.eq(self.remaining != 0), self._drop.eq(take)]
-                with m.If(self.remaining == 0):
+                m.d.comb += [self.rx.ready.eq(self.request.remaining != 0), count.drop.eq(take)]
+                with m.If(self.request.remaining == 0):
                     m.d.comb += self.answer.eq(1)
                     m.next = "EXECUTE"
             with m.State("EXECUTE"), m.If(self.done):
@@ -122,44 +149,53 @@ class Requests(Configured):
         with m.If(take & ~self.waiting):
             m.d.sync += number.eq(number + 1)
         with m.If(self.operands_refused):
-            m.d.sync += self.status.eq(self.operand_status)
-        self._count(m)
+            m.d.sync += self.request.status.eq(self.operands_refusal)
+        m.d.comb += [
+            count.operation.eq(self.request.operation),
+            count.byte.eq(self.rx.payload),
+            count.products.eq(self.keep_results),
+            count.results.eq(self.results),
+            count.down.eq(self.count_down),
+            self.request.remaining.eq(count.remaining),
+        ]
         return m
 
     def _refuse(self, m: Module, status: Any) -> None:
-        m.d.sync += self.status.eq(status)
+        m.d.sync += self.request.status.eq(status)
         m.next = "DISCARD"
 
     def _dispatch(self, m: Module) -> None:
         """Go on with the region, with the operands or with the answer."""
-        with m.If(self.status != Status.OK):
+        with m.If(self.request.status != Status.OK):
             m.next = "DISCARD"
-        with m.Elif(self.operation == Operation.CONFIGURE):
-            with m.If(~above(self.remaining, _SHORTEST - 1) | above(self.remaining, _LONGEST)):
+        with m.Elif(self.request.operation == Operation.CONFIGURE):
+            with m.If(
+                ~above(self.request.remaining, _SHORTEST - 1) | above(self.request.remaining, _LONGEST)
+            ):
                 self._refuse(m, Status.LENGTH)
             with m.Else():
                 m.d.comb += self.fill.eq(1)
                 m.next = "EXECUTE"
-        with m.Elif(~self.configured & (self.operation != Operation.INFO)):
+        with m.Elif(~self.configured & (self.request.operation != Operation.INFO)):
             self._refuse(m, Status.CONFIGURED)
-        with m.Elif(is_one_of(self.operation, *REGIONS)):
+        with m.Elif(is_one_of(self.request.operation, *REGIONS)):
             m.next = "HEADER"
-        with m.Elif(self.remaining != 0):
+        with m.Elif(self.request.remaining != 0):
             self._refuse(m, Status.LENGTH)
         with m.Else():
-            m.d.comb += [self._keep_length.eq(1), self.answer.eq(1)]
+            m.d.comb += [self._count.fixed.eq(1), self.answer.eq(1)]
             m.next = "EXECUTE"
 
     def _take_header(self, m: Module, take: Any, number: Any) -> None:
         """Take the region and, for products, the number of vectors."""
         first = HEADER["length"].bits // 8
-        last = Mux(is_one_of(self.operation, *PRODUCTS), first + REGION.size + COUNT.size - 1 - 8, 7)
-        with m.If(self.remaining == 0):
+        last = Mux(is_one_of(self.request.operation, *PRODUCTS), first + REGION.size + COUNT.size - 1 - 8, 7)
+        with m.If(self.request.remaining == 0):
             self._refuse(m, Status.LENGTH)
         with m.Else():
             m.d.comb += [
                 self.rx.ready.eq(1),
-                self._drop.eq(take),
+                self._count.drop.eq(take),
                 self.shift_word.eq(take),
                 self.shift_region.eq(take & (number >= first)),
             ]
@@ -168,23 +204,16 @@ class Requests(Configured):
                 m.next = "CHECK"
 
     def _await_verdict(self, m: Module) -> None:
-        listed = self.operation == Operation.PROGRAM
+        listed = self.request.operation == Operation.PROGRAM
         with m.If(self.refuse):
             self._refuse(m, self.refusal)
         with m.Elif(self.accept):
             m.next = "EXECUTE"
-            with m.If(self.operation == Operation.LOAD):
+            with m.If(self.request.operation == Operation.LOAD):
                 m.d.comb += self.load.eq(1)
-            with m.Elif((self.operation == Operation.PROGRAM_BLOCK) | listed & (self.remaining != 0)):
+            with m.Elif(
+                (self.request.operation == Operation.PROGRAM_BLOCK) | listed & (self.request.remaining != 0)
+            ):
                 m.d.comb += self.fill.eq(1)
             with m.Else():
                 m.d.comb += self.answer.eq(1)
-
-    def _count(self, m: Module) -> None:
-        """Keep the number of bytes to come or to be sent: one condition and one choice, the least logic."""
-        counters = Mux(self.operation == Operation.COUNTERS, COUNTERS * COUNTER_BYTES, self.results)
-        results = Mux(self.operation == Operation.INFO, INFO.size, counters)
-        length = Mux(self._shift_length, Cat(self.remaining[8:], self.rx.payload), results)
-        down = self._drop | self.count_down
-        with m.If(self._shift_length | self._keep_length | self.keep_results | down):
-            m.d.sync += self.remaining.eq(Mux(down, self.remaining - 1, length))

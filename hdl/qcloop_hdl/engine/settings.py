@@ -58,13 +58,13 @@ class Settings(wiring.Component):
                 "last_two": In(16),
                 "programming": Out(ProgrammerSettings),
                 #: The reference is kept as its complement, so that subtracting it takes no inverters.
-                "products": Out(MacSettings),
+                "multiplying": Out(MacSettings),
                 #: Strobes: ``operand`` is a byte of the seed of programming, or of read noise.
                 "seed_programming": Out(1),
                 "seed_read_noise": Out(1),
-                #: Write ``entry`` for the level ``programming.states``.
+                #: Write ``table_entry`` for the level ``programming.states``.
                 "table_write": Out(1),
-                "entry": Out(TableEntry),
+                "table_entry": Out(TableEntry),
             }
         )
 
@@ -83,7 +83,10 @@ class Settings(wiring.Component):
             for field in SETTINGS:
                 with m.Case(SETTINGS.last(field.name)):
                     m.d.sync += self._register(field.name, kept_products).eq(self._value(field))
-        m.d.comb += [self.products.eq(kept_products), self.products.reference.eq(~kept_products.reference)]
+        m.d.comb += [
+            self.multiplying.eq(kept_products),
+            self.multiplying.reference.eq(~kept_products.reference),
+        ]
 
         after_programming, after_seeds = above(self.index, _SEEDS[1] - 1), above(self.index, TABLE_START - 1)
         seeds = self.load & above(self.index, _SEEDS[0] - 1) & ~after_seeds
@@ -91,7 +94,7 @@ class Settings(wiring.Component):
             self.seed_programming.eq(seeds & ~after_programming),
             self.seed_read_noise.eq(seeds & after_programming),
             self.table_write.eq(self.load & self.entry_end),
-            self.entry.eq(Cat(self.last_two, self.operand)),
+            self.table_entry.eq(Cat(self.last_two, self.operand)),
         ]
         with m.If(self.restart):
             m.d.sync += self.programming.states.eq(0)

@@ -179,6 +179,8 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
         Bytes of the operand buffer.
     """
     fields = f"qcloop {VERSION} lanes={array.lanes} cells={array.cells} side={array.side} buffer={buffer}"
+    if array.planes > 1:
+        fields += f" planes={array.planes}"
     return sha256(fields.encode()).digest()
 
 
