@@ -48,7 +48,7 @@ class AdcProof(wiring.Component):
         return m
 
     def _values(self, m):
-        """A twin pipeline holds the words themselves; every word that comes out is converted at once."""
+        """Carry the words along beside the converter, and compare each stage with the formula of its word."""
         dut, flow = self.dut, ~self.o.valid
         words = [Signal(signed(WIDTH), name=f"word{k}") for k in range(3)]
         valid = [Signal(name=f"valid{k}") for k in range(3)]

@@ -88,10 +88,10 @@ class LaneProof(wiring.Component):
 
 
 class SumsProof(wiring.Component):
-    """Accumulators, and sums of the same products that are wider.
+    """The sums, and beside them sums of the same products that are too wide to overflow.
 
-    No sum is of more words than a column of a region, or a row if ``backward``, has; WalkProof says why.
-    ``longer`` is how many words more a sum may have all the same.
+    A sum has at most as many words as a column of a region, or with ``backward`` as a row: that is assumed
+    here, and WalkProof proves it. ``longer`` allows so many words more.
     """
 
     def __init__(self, config, *, backward, sums=Sums, longer=0):
@@ -116,7 +116,8 @@ class SumsProof(wiring.Component):
         size = BACKWARD if self.backward else FORWARD
         m.d.comb += [Assume(within(product, size)) for product in products]
         if self.backward:
-            # Lanes behind a row have an element of 0; there are some only if a row is less than a word.
+            # A lane that a row does not reach has an element of 0. Such lanes matter where a whole row is
+            # less than a word.
             m.d.comb += [Assume(product == 0) for product in products[side:]]
             size *= min(lanes, side)
 
@@ -145,27 +146,27 @@ class SumsProof(wiring.Component):
         return m
 
     def _middle(self, m, products):
-        """Return the products and their word a clock later, as the registers in the middle of the tree."""
+        """Return the products and their word a clock later, and assert the tree's middle registers."""
         dut, tree = self.dut, self.tree.component
-        later = [Signal(signed(PRODUCT_BITS), reset_less=True) for _ in products]
+        delayed = [Signal(signed(PRODUCT_BITS), reset_less=True) for _ in products]
         entering = Signal(Item)
         with m.If(dut.advance):
             m.d.sync += [
                 entering.eq(self.item),
-                *(ours.eq(one) for ours, one in zip(later, products, strict=True)),
+                *(ours.eq(one) for ours, one in zip(delayed, products, strict=True)),
             ]
         m.d.comb += Assert(tree.lane_item.as_value() == entering.as_value())
-        count = 1 << (len(later) - 1).bit_length() - (len(later) - 1).bit_length() // 2
-        span = len(later) // count
+        count = 1 << (len(delayed) - 1).bit_length() - (len(delayed) - 1).bit_length() // 2
+        span = len(delayed) // count
         for number in range(count):
-            group = sum(later[span * number :][:span]) if self.backward else 0 if number else later[0]
+            group = sum(delayed[span * number :][:span]) if self.backward else 0 if number else delayed[0]
             m.d.comb += Assert(self.tree[f"node{number}"] == group)
-        for lane, ours in enumerate(later):
+        for lane, ours in enumerate(delayed):
             limit = (
                 0 if self.backward and lane >= self.config.side else BACKWARD if self.backward else FORWARD
             )
             m.d.comb += [Assert(tree.lane_products[lane] == ours), Assert(within(ours, limit))]
-        return later, entering
+        return delayed, entering
 
     def _sum(self, m, lane, item, product, size):
         """Return the number of words in the sum of a lane, 0 before the first of all."""
@@ -207,7 +208,7 @@ class WalkProof(wiring.Component):
         m.d.comb += Assume(command.product.as_value() <= Product.BACKWARD.value)
         assume_stable(m, command.as_value(), dut.busy)
 
-        # As in Mac: the last word is on its way until the next command.
+        # Mac says that it is drained only when the last word of the command has left the stages.
         m.d.comb += Assume(~(self.drained & dut.item.last))
         self._counters(m, inside)
         m.d.comb += Cover(dut.item.valid & (self.count == side - 1))
@@ -262,7 +263,7 @@ def of_any_products(mac):
 
 
 class MacProof(wiring.Component):
-    """Products of anything: their streams, and that nothing goes on without a command."""
+    """The streams of products, whatever their values, and that nothing happens without a command."""
 
     def __init__(self, config, mac=Mac):
         self.dut = of_any_products(mac)(config)
@@ -287,7 +288,7 @@ class MacProof(wiring.Component):
         return m
 
     def _idle(self, m, inside):
-        """What the engine's proof takes for granted."""
+        """What the proof of the engine assumes of products."""
         dut, idle = self.dut, Signal()
         m.d.sync += idle.eq(~dut.busy & ~dut.command.valid)
         acts = (dut.vector.ready, dut.noise.ready, dut.result.valid, dut.saturated, dut.word_read)
@@ -306,7 +307,7 @@ class MacProof(wiring.Component):
         with m.If(idle):
             m.d.comb += Assert(~dut.busy)
         if dut.config.lanes > 1:
-            # The sums that wait are the first ones.
+            # The sums that wait are the first of the queue.
             waiting = inside.inside("sums").inside("queue")["waiting"][1:]
             m.d.comb += Assert((waiting & (waiting + 1)) == 0)
 

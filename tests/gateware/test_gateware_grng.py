@@ -12,7 +12,7 @@ from qcloop.errors import ConfigError
 from qcloop_hdl.array.generator import LATENCY, GaussianGenerator
 
 
-def places(seed, count):
+def starts(seed, count):
     """Random (seed, stream, position), with the corners first."""
     random = Random(seed)
     corners = [(1, 0, 0), (0, 1, generator.POSITION_MAX - 10**6)]
@@ -34,8 +34,8 @@ async def restart(ctx, dut):
     ctx.set(dut.restart, 0)
 
 
-def message(lanes, place):
-    return seed_bytes(*generator.seed_state(*place), lanes)
+def message(lanes, start):
+    return seed_bytes(*generator.seed_state(*start), lanes)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
@@ -43,18 +43,18 @@ def test_equals_the_golden_model_under_stalls_and_reloads(lanes, bench, simulate
     dut, random = GaussianGenerator(lanes), Random(100 + lanes)
 
     async def testbench(ctx):
-        for place in places(lanes, 5):
+        for start in starts(lanes, 5):
             # A reload meets the generator with a vector on offer, or with half a seed.
             if random.random() < 0.5:
                 await restart(ctx, dut)
                 await bench.send(ctx, dut.seed, random.randbytes(random.randrange(SEED_BYTES)))
             await restart(ctx, dut)
-            await bench.send(ctx, dut.seed, message(lanes, place), random)
+            await bench.send(ctx, dut.seed, message(lanes, start), random)
             count = random.randrange(40, 80)
             vectors = await bench.receive(ctx, dut.z, count, random)
-            golden = Grng16(*place).take(count * lanes)
+            golden = Grng16(*start).take(count * lanes)
             assert lanes_of(vectors, lanes) == golden.tolist(), (
-                f"lanes {lanes}, (seed, stream, position) {place}"
+                f"lanes {lanes}, (seed, stream, position) {start}"
             )
             await ctx.tick().repeat(random.randrange(1, 8))
 

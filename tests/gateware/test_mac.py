@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 # The components that a constructor refuses are never elaborated.
 
-"""The product engine against the golden kernels: values, order of the noise, clocks, back-pressure."""
+"""Products against the golden kernels: values, order of the noise, clocks, back-pressure."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -31,7 +31,7 @@ def engine(lanes, cells, side):
 
 
 class MacWithMemory(Elaboratable):
-    """The engine and a memory of given codes; the level fields are ones, which must not matter."""
+    """Mac and a memory of given codes. The level fields are all ones: they must not matter."""
 
     def __init__(self, config, codes):
         self.mac, self.codes, self.lanes = Mac(config), codes, config.lanes
@@ -146,7 +146,7 @@ class Player:
             await self.play(ctx, job, record)
 
     async def play(self, ctx, job, record):
-        """Feed and drain until the engine is idle again."""
+        """Feed operands and take results until Mac is idle again."""
         mac = self.mac
         queues = {mac.vector: job.vector.tolist(), mac.noise: job.noise.reshape(-1, self.lanes).tolist()}
         fed = dict.fromkeys(queues, 0)
@@ -260,7 +260,7 @@ def test_shapes_come_out_right_and_in_time(config, shapes, play):
     ]
     for job, record in zip(jobs, play(config, codes_for(config, rng), jobs), strict=True):
         clocks = record.offer_clock - record.last_byte_clock
-        # A result takes two clocks: of a narrow or low region they decide.
+        # A result takes two clocks. In a narrow or low region these are more than the clocks of the words.
         busy = max(job.words(config.lanes), 2 * job.results)
         assert clocks <= busy + 16, f"{job.product} {job.rows} x {job.cols}: {clocks} clocks, not {busy} + 16"
         if job.cols > config.lanes if job.product is BACKWARD else job.rows >= 2 * config.lanes:
@@ -393,7 +393,7 @@ def test_a_reset_discards_the_command_in_work(simulate, bench):
     job = job_for(rng, FORWARD8, 7, 10, adc=AdcStage(12, 1))
 
     async def testbench(ctx):
-        # The first command is anywhere on its way, and half of its results may be out.
+        # The reset comes anywhere in the first command, also when some of its results are out.
         for clocks in range(1, 45, 2):
             ctx.set(dut.mac.settings, job.settings())
             ctx.set(dut.mac.command.payload, job_for(rng, BACKWARD, 9, 9).command())

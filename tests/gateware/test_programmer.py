@@ -31,6 +31,7 @@ from qcloop_hdl.array.counters import AMOUNT_BITS, EventCounters
 from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.array.programmer import Cell, Programmer
 from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.registers import delayed
 
 SEED = 11
 ONE_ATTEMPT = [Policy.DIRECT, Policy.RESET_ONLY]
@@ -74,7 +75,7 @@ class ProgrammerWithMemory(Elaboratable):
         read, write = memory.read_port(), memory.write_port(granularity=1)
         spoiled, cell = Signal(), Signal(Cell)
         reads, writes, address, written, lane = (
-            self._late(m, value)
+            self._delayed(m, value)
             for value in (
                 programmer.read,
                 programmer.write,
@@ -85,7 +86,7 @@ class ProgrammerWithMemory(Elaboratable):
         )
         with m.If(reads | writes):
             m.d.sync += spoiled.eq(writes)
-        m.d.sync += programmer.cell.eq(self._late(m, cell.as_value() ^ spoiled.replicate(CELL_BITS)))
+        m.d.sync += programmer.cell.eq(self._delayed(m, cell.as_value() ^ spoiled.replicate(CELL_BITS)))
         m.d.comb += [
             draw.advance.eq(1),
             draw.request.eq(programmer.draw),
@@ -106,13 +107,9 @@ class ProgrammerWithMemory(Elaboratable):
             m.d.comb += [counters.event.enable.eq(0), counters.event.index.eq(self.index)]
         return m
 
-    def _late(self, m, value):
-        """Return a register where there are registers around the memory."""
-        if not self.config.registered:
-            return value
-        register = Signal.like(value)
-        m.d.sync += register.eq(value)
-        return register
+    def _delayed(self, m, value):
+        """Return a value, delayed by a clock where there are registers around the memory."""
+        return delayed(m, value, int(self.config.registered))
 
 
 @dataclass
@@ -353,8 +350,8 @@ def play(simulate, bench):
 def check_clocks(config, step, seen, freely):
     attempts, cells = sum(step.counters.attempts), len(step.requests)
     verify = step.settings.policy is Policy.VERIFY
-    late = config.registered
-    limit = (7 + 4 * late) * attempts if verify else (4 + 2 * late) * cells
+    registered = config.registered
+    limit = (7 + 4 * registered) * attempts if verify else (4 + 2 * registered) * cells
     assert seen.busy - seen.waits <= limit, step.settings
     if freely:
         assert seen.waits == 0
@@ -384,8 +381,11 @@ def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
     cases = list(draws(random))
     dut = Draw()
     ports = (dut.request.z, dut.request.spread, dut.request.base)
-    # Each port is a clock behind the one before.
-    fed = [[*[0] * late, *column, *[0] * (3 - late)] for late, column in enumerate(zip(*cases, strict=True))]
+    # Each operand has a clock of its own, one after that of the operand before.
+    fed = [
+        [*[0] * clocks, *column, *[0] * (3 - clocks)]
+        for clocks, column in enumerate(zip(*cases, strict=True))
+    ]
 
     async def testbench(ctx):
         came = []
