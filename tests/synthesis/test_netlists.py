@@ -1,4 +1,4 @@
-"""What Yosys makes of the engines: recorded programs replayed on the cells of iCE40 and ECP5 in Icarus."""
+"""What Yosys makes of the engines: a recorded program replayed on the cells of iCE40 and ECP5 in Icarus."""
 
 import json
 import re
@@ -10,15 +10,19 @@ import pytest
 from amaranth.back import rtlil
 from verilog_bench import recording, replayer
 
+from qcloop.contract.operations import Operation
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.engine import Engine
+from qcloop_hdl.tools import synthesis
 from qcloop_hdl.tools.synthesis import Family, abc9_died, synthesis_scripts, yosys_command
 from qcloop_hdl.tools.verilog import TOP
 
 pytestmark = pytest.mark.synthesis
 
-#: Programs of a few thousand clocks after the memory is cleared, which have every operation between them.
-SEEDS = (0, 5)
+#: A program that takes two thousand clocks after the memory is cleared, and has every operation.
+SEED, LENGTH = 270, 10
+#: The engine's name in synthesis: that of the table of resources, for which it is synthesised as well.
+DESIGN = "top"
 MODELS = Path(__file__).with_name("ecp5_models.v")
 
 
@@ -62,9 +66,9 @@ def run_yosys(folder, script):
 
 def synthesise(case, folder):
     """Return the netlist, as a build makes it, in the form of Yosys' JSON."""
-    (folder / "design.il").write_text(rtlil.convert(Engine(case.config), name=TOP, emit_src=False))
-    for script in synthesis_scripts(case.family, TOP):
-        done = run_yosys(folder, f"read_rtlil design.il; {script}; write_json netlist.json")
+    (folder / "design.il").write_text(rtlil.convert(Engine(case.config), name=DESIGN, emit_src=False))
+    for script in synthesis_scripts(case.family, DESIGN):
+        done = synthesis._run_yosys(yosys_command(), folder, script)
         if not abc9_died(done):
             break
     assert done.returncode == 0, done.stderr
@@ -98,7 +102,8 @@ class Synthesised:
         folder = self.folder / name
         folder.mkdir()
         (folder / "netlist.json").write_text(json.dumps(netlist))
-        done = run_yosys(folder, "read_json netlist.json; write_verilog -noattr netlist.v")
+        script = f"read_json netlist.json; rename {DESIGN} {TOP}; write_verilog -noattr netlist.v"
+        done = run_yosys(folder, script)
         assert done.returncode == 0, done.stderr
         (folder / "recording.json").write_text(json.dumps(programs))
         sources = [folder / "netlist.v", *self.models]
@@ -117,11 +122,16 @@ def synthesised(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def programs(synthesised):
-    return recording(synthesised.case.config, SEEDS)
+    recorded = recording(synthesised.case.config, [SEED], LENGTH, pauses=True)
+    executed = {
+        bytes.fromhex(request)[0] for request, answer in recorded[0]["exchanges"] if answer[:2] == "00"
+    }
+    assert executed == set(Operation)
+    return recorded
 
 
 def cells(netlist):
-    return netlist["modules"][TOP]["cells"]
+    return netlist["modules"][DESIGN]["cells"]
 
 
 def test_answers_are_those_of_the_golden_model(synthesised, programs):
@@ -134,7 +144,7 @@ def test_answers_are_those_of_the_golden_model(synthesised, programs):
 
 def broken_lut(netlist):
     """Flip one bit of the lookup table that makes the lowest bit of an answer's bytes."""
-    module = netlist["modules"][TOP]
+    module = netlist["modules"][DESIGN]
     (net, *_) = module["ports"]["tx__payload"]["bits"]
     drivers = {
         bits[0]: cell
@@ -167,4 +177,4 @@ def test_a_broken_netlist_is_noticed(synthesised, programs, harm):
     broken = json.loads(json.dumps(synthesised.netlist))
     harm(broken)
     assert broken != synthesised.netlist
-    assert " was recorded and " in synthesised.replay(harm.__name__, broken, programs[:2])
+    assert " was recorded and " in synthesised.replay(harm.__name__, broken, programs)

@@ -129,7 +129,7 @@ def synthesise(component: Any, family: Family, *, top: str = "top") -> Statistic
     SynthesisError
         If there is no Yosys or it fails; the message ends with what Yosys said.
     """
-    return synthesise_rtlil(rtlil.convert(component, name=top), family, top=top)
+    return synthesise_rtlil(rtlil.convert(component, name=top, emit_src=False), family, top=top)
 
 
 def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statistics:
