@@ -1,6 +1,6 @@
 """What is fixed when the gateware is built: one configuration for each target size, and its digest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -124,7 +124,7 @@ class EngineConfig:
 
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""
-        return EngineConfig(self.name, self.array, self.memory, self.buffer, model=True)
+        return replace(self, model=True)
 
 
 class Configured(wiring.Component):
