@@ -7,7 +7,9 @@ result is sim/qcloop_sim/rewriting/activity.tsv; it takes some minutes. Run it a
 that moves or renames many signals, and bench_simulators.py before and after it: docs/simulation.md.
 """
 
+import sys
 from collections import Counter
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -15,14 +17,18 @@ from typing import IO
 from bench_link import train, trainer_on
 
 from qcloop.data import load_dataset
-from qcloop.link.ports import BAUD
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
-from qcloop.link.transport import SerialTransport
+from qcloop_hdl.config import SIZES
+from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.rewriting.activity import TABLE, alike
-from qcloop_sim.spawn import SpawnedBoard
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
+from link_bench import BoardLine
 
 IMAGES, UPDATE = 64, "nearest"
+#: Seconds after which a board that does not answer is given up: one with a waveform is slow.
+PATIENCE = 600.0
 #: A signal that changes in a smaller share of the clocks is left out of the table.
 LEAST = 0.1
 
@@ -57,18 +63,28 @@ def shares(waveform: IO[str], start: int) -> dict[str, float]:
     return found
 
 
+class Recorder:
+    """Stands before a board and writes its waveform to a file."""
+
+    def __init__(self, board: CompiledBoard, waveform: IO[bytes]) -> None:
+        self._board, self._waveform = board, waveform
+
+    def run(self, data: bytes, clocks: int) -> tuple[bytes, bytes, Ended]:
+        """Let the board run."""
+        result = self._board.run(data, clocks)
+        self._waveform.write(self._board.take_waveform())
+        return result
+
+
 def main() -> None:
-    with TemporaryDirectory() as folder:
-        waveform = Path(folder, "board.vcd")
-        board = SpawnedBoard("small", ["--vcd", str(waveform)])
-        array = RemoteArray(LinkStream(SerialTransport(board.url, BAUD)))
-        trainer = trainer_on(array, load_dataset(), IMAGES, UPDATE)
-        start = waveform.stat().st_size
+    board = CompiledBoard(SIZES["small"], waveform=True)
+    with TemporaryDirectory() as folder, Path(folder, "board.vcd").open("w+b") as waveform:
+        line = BoardLine(Recorder(board, waveform), eager=True)
+        trainer = trainer_on(RemoteArray(LinkStream(line, give_up=PATIENCE)), load_dataset(), IMAGES, UPDATE)
+        start = waveform.tell()
         train(trainer)
-        array.close()
-        board.close()
-        with waveform.open() as lines:
-            found = shares(lines, start)
+        waveform.seek(0)
+        found = shares(TextIOWrapper(waveform), start)
     rows = sorted((name, value) for name, value in found.items() if value >= LEAST)
     TABLE.write_text("".join(f"{name}\t{value:.2f}\n" for name, value in rows))
 
