@@ -1,5 +1,11 @@
-"""The order in which files are run by several processes."""
+"""Files that an extra is needed for, and the order in which files are run by several processes."""
 
+from importlib.util import find_spec
+
+import pytest
+
+#: Files that import PyTorch.
+_TORCH = ("test_torch.py", "test_torch_on_board.py")
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
     "test_compiled_engine.py",
@@ -22,3 +28,15 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate(_LONGEST)}
         items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+class _WithoutTorch(pytest.Module):
+    def collect(self):
+        pytest.skip("needs PyTorch: pip install 'qcloop[torch]'", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Skip a file by name whose import would fail."""
+    if module_path.name in _TORCH and find_spec("torch") is None:
+        return _WithoutTorch.from_parent(parent, path=module_path)
+    return None

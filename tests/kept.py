@@ -57,4 +57,5 @@ def kept(make: Callable[[], Any], *inputs: str, worth: Callable[[Any], bool] = l
 def tool_version(*command: str) -> str:
     """Return what a tool says when it is asked for its version."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
+    # What a YoWASP tool says on its first start, while it is compiled, goes to the standard error.
+    return done.stdout

@@ -2,7 +2,16 @@
 
 import pytest
 
+from qcloop_sim.cxxrtl import CompilerMissingError, find_compiler
 from qcloop_sim.spawn import SpawnedBoard
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiler():
+    try:
+        find_compiler()
+    except CompilerMissingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

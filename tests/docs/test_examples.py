@@ -4,6 +4,7 @@ import re
 import runpy
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def shown(name):
     return found
 
 
-def need(*tools):
+def need(*tools, module=None):
+    if module and find_spec(module) is None:
+        pytest.skip(f"needs the Python package {module}")
     if missing := [tool for tool in tools if shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(missing)}")
 
@@ -91,6 +94,7 @@ def test_a_sweep(run, tmp_path):
 
 
 def test_pytorch(run):
+    need(module="torch")
     script = EXAMPLES / "pytorch" / "train.py"
     assert len(script.read_text().splitlines()) < 30
     status, printed = run("python", script)
@@ -99,7 +103,7 @@ def test_pytorch(run):
 
 
 def test_the_blocks_of_the_page_on_pytorch(run, tmp_path):
-    need("g++")
+    need("g++", module="torch")
     blocks = blocks_of((ROOT / "docs" / "pytorch.md").read_text())
     assert [block.language for block in blocks] == ["python"] * 4
     (tmp_path / "blocks.py").write_text("\n".join(block.code for block in blocks))

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -476,6 +477,11 @@ def test_a_port_without_a_board_is_named_and_ends_the_sweep(write, sweep):
 # -- a cluster ------------------------------------------------------------------------------------
 
 
+needs_dask = pytest.mark.skipif(
+    find_spec("distributed") is None, reason="needs Dask: pip install 'qcloop[cluster]'"
+)
+
+
 @pytest.fixture(scope="module")
 def dask():
     """Start a cluster of two workers, each a process that is started anew when it dies."""
@@ -487,6 +493,7 @@ def dask():
         yield started
 
 
+@needs_dask
 def test_a_sweep_on_a_cluster_has_the_results_of_one_here(dask, write, sweep, run, tmp_path):
     file = write("seeds = 2", "", "[grid]\nstates = [4, 32]")
     status, out, err = sweep(file, "--cluster", dask.scheduler_address, jobs=())
@@ -497,6 +504,7 @@ def test_a_sweep_on_a_cluster_has_the_results_of_one_here(dask, write, sweep, ru
     assert [row | own for row in rows(tmp_path / "out")] == [row | own for row in rows(tmp_path / "here")]
 
 
+@needs_dask
 def test_a_worker_of_a_cluster_that_dies_costs_one_try(dask, few, tmp_path):
     died = str(tmp_path / "died")
 
@@ -525,6 +533,7 @@ def test_a_worker_of_a_cluster_that_dies_costs_one_try(dask, few, tmp_path):
     assert re.fullmatch(r"lost its worker 2 times: tcp://\S+ and tcp://\S+ died", failures[3].error)
 
 
+@needs_dask
 def test_a_worker_with_another_qcloop_is_named(dask, monkeypatch):
     monkeypatch.setattr(cluster, "__version__", "9.9")
     message = (
@@ -540,6 +549,7 @@ def test_other_data_on_a_worker_is_named(few):
         cluster._compute(point, "0" * 64, __version__, "w")
 
 
+@needs_dask
 def test_a_cluster_that_is_not_there(write, sweep, monkeypatch):
     monkeypatch.setattr(cluster, "_PATIENCE", 0.3)
     status, _, err = sweep(write(), "--cluster", "tcp://127.0.0.1:9", jobs=())
@@ -547,6 +557,7 @@ def test_a_cluster_that_is_not_there(write, sweep, monkeypatch):
     assert "no cluster at tcp://127.0.0.1:9" in err
 
 
+@needs_dask
 @pytest.mark.parametrize("address", ["localhost:8786", "foo://localhost:1", "tcp://localhost"])
 def test_an_address_that_is_none(address, write, sweep):
     status, _, err = sweep(write(), "--cluster", address, jobs=())
@@ -555,6 +566,7 @@ def test_an_address_that_is_none(address, write, sweep):
     )
 
 
+@needs_dask
 def test_a_cluster_whose_workers_are_gone(write, sweep, few, monkeypatch):
     from distributed import LocalCluster
 
