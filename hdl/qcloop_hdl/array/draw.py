@@ -6,11 +6,8 @@ from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CODE_BITS, CODE_MAX, SPREAD_BITS, SPREAD_FRACTION_BITS
-from qcloop.contract.generator import Z_BITS, Z_FRACTION_BITS
-
-#: Fraction bits of spread * z, as a code.
-_FRACTION_BITS = SPREAD_FRACTION_BITS + Z_FRACTION_BITS
+from qcloop.contract.formats import CODE_BITS, CODE_MAX, SPREAD_BITS
+from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, Z_BITS
 
 
 class DrawRequest(data.Struct):
@@ -60,7 +57,9 @@ class Draw(wiring.Component):
                 z.eq(self.request.z),
                 noise.eq(z * self.request.spread),
                 # A lowest bit of 1 beside the base rounds: with the half of the noise it makes a carry.
-                raw.eq((Cat(1, base, 0).as_signed() + noise[_FRACTION_BITS - 1 :].as_signed()) >> 1),
+                raw.eq(
+                    (Cat(1, base, 0).as_signed() + noise[FLUCTUATION_FRACTION_BITS - 1 :].as_signed()) >> 1
+                ),
             ]
         m.d.comb += [self.result.code.eq(raw), self.result.clipped.eq(raw[CODE_BITS:].any())]
         with m.If(raw < 0):

@@ -7,8 +7,8 @@ import numpy as np
 from numba import njit
 
 from qcloop.array.events import EventIndex
-from qcloop.array.kernels import DRAW_HALF, DRAW_SHIFT
 from qcloop.contract.formats import CODE_MAX
+from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE
 from qcloop.contract.types import Policy
 
 
@@ -24,7 +24,7 @@ def largest(values):
 @njit(cache=True)
 def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
-    return mean + ((spread * z + DRAW_HALF) >> DRAW_SHIFT)
+    return mean + ((spread * z + HALF_CODE) >> FLUCTUATION_FRACTION_BITS)
 
 
 @njit(cache=True)

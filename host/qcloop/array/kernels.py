@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.formats import SPREAD_FRACTION_BITS
-from qcloop.contract.generator import Z_FRACTION_BITS
 from qcloop.contract.types import I16, I32, U8
 
 I64 = npt.NDArray[np.int64]
-
-#: Fraction bits of the product of a spread and a sample, and half of one code in that format.
-DRAW_SHIFT = SPREAD_FRACTION_BITS + Z_FRACTION_BITS
-DRAW_HALF = 1 << (DRAW_SHIFT - 1)
 
 
 class ArrayKernels(Protocol):

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.events import EventIndex
-from qcloop.array.kernels import DRAW_HALF, DRAW_SHIFT
 from qcloop.contract.formats import CODE_MAX
+from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE
 from qcloop.contract.types import Policy, pulse_cost
 
 Ints = npt.NDArray[Any]
@@ -18,7 +18,7 @@ Ints = npt.NDArray[Any]
 
 def draw(mean: Any, spread: Any, z: Any) -> Any:
     """Return the codes before clipping: mean + spread * z, rounded to the nearest (halves up)."""
-    return mean + np.floor_divide(spread * z + DRAW_HALF, 1 << DRAW_SHIFT)
+    return mean + np.floor_divide(spread * z + HALF_CODE, 1 << FLUCTUATION_FRACTION_BITS)
 
 
 def program(

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qcloop.contract.formats import SPREAD_FRACTION_BITS
 from qcloop.errors import ConfigError
 
 I16 = npt.NDArray[np.int16]
@@ -112,6 +113,9 @@ SAMPLE_BITS = 16
 Z_BITS = 9
 #: Fraction bits of z: its LSB is sigma / 2^5.
 Z_FRACTION_BITS = 5
+#: Fraction bits of a fluctuation, which is a spread times a sample, and half of one code with that many.
+FLUCTUATION_FRACTION_BITS = SPREAD_FRACTION_BITS + Z_FRACTION_BITS
+HALF_CODE = 1 << (FLUCTUATION_FRACTION_BITS - 1)
 #: Largest magnitude of z, 4.125 sigma.
 Z_MAX = 132
 #: Distance of two streams, in bits of the uniform stream.
