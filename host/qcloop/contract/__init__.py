@@ -1,1 +1,1 @@
-"""What host and gateware both read: number formats, the array's types, operations, frames, the generator."""
+"""What host and gateware share: number formats, the array's types, operations, frames, the generator."""

@@ -1,7 +1,7 @@
 """Layouts of what host and board exchange: the name, width, offset and limits of each field, stated once.
 
-The encoder and the decoder on the host, the gateware and the tests of the documentation all read them. A
-further field is a further row of its layout.
+The encoder and the decoder on the host, the gateware and the tests of the documentation all read them. To add
+a field, add a row to its layout.
 """
 
 import struct
@@ -17,15 +17,15 @@ _CODES = {8: "B", 16: "H", 32: "I"}
 
 @dataclass(frozen=True)
 class Field:
-    """An unsigned integer of so many bits. ConfigError for limits that do not fit them."""
+    """An unsigned integer of so many bits. Raises ConfigError if its limits do not fit into them."""
 
     name: str
     bits: int
     #: Smallest value.
     least: int = 0
-    #: Largest value; None is all that the bits hold.
+    #: Largest value; with None, the largest that the bits hold.
     limit: int | None = None
-    #: 0 is allowed below ``least``, too: it switches off what the field sets.
+    #: 0 is allowed even if ``least`` is larger, and switches off what the field sets.
     zero_is_off: bool = False
 
     def __post_init__(self) -> None:
@@ -46,12 +46,12 @@ class Field:
 
 
 class Layout:
-    """Fields one after the other from the least significant bit on, without gaps; bytes are little-endian.
+    """Fields that follow one another without gaps, the first in the lowest bits; bytes are little-endian.
 
     Parameters
     ----------
     *fields : Field
-        In their order. ConfigError where two have one name.
+        The fields, in order. ConfigError if two of them have the same name.
     """
 
     def __init__(self, *fields: Field) -> None:
@@ -62,7 +62,7 @@ class Layout:
         self._shifts = dict(zip(self._fields, [0, *ends], strict=False))
         #: Bits of all fields.
         self.bits = ends[-1]
-        #: Bytes that hold them; the bits left over are 0.
+        #: Bytes that hold the fields; the bits left over are 0.
         self.size = -(-self.bits // 8)
 
     def __iter__(self) -> Iterator[Field]:
@@ -76,7 +76,7 @@ class Layout:
         return self._shifts[name]
 
     def join(self, **values: Any) -> Any:
-        """Return one integer made of a value for each field; NumPy arrays of unsigned words do as well."""
+        """Return the integer that holds a value for each field; arrays of unsigned integers work as well."""
         if values.keys() != self._fields.keys():
             raise KeyError(f"values are needed for {list(self._fields)}, not for {list(values)}")
         joined: Any = 0
@@ -85,12 +85,12 @@ class Layout:
         return joined
 
     def extract(self, name: str, joined: Any) -> Any:
-        """Return a field of such an integer, or of an array of them."""
+        """Return the value of a field in an integer that :meth:`join` made, or in an array of them."""
         return joined >> self._shifts[name] & (1 << self._fields[name].bits) - 1
 
 
 class ByteLayout(Layout):
-    """A layout whose fields are whole bytes: integers of 8, 16 or 32 bits, and texts of any other length."""
+    """A layout whose fields are whole bytes: integers of 8, 16 or 32 bits, byte strings of other sizes."""
 
     def __init__(self, *fields: Field) -> None:
         super().__init__(*fields)
@@ -117,14 +117,15 @@ class ByteLayout(Layout):
         return self._struct.pack(*(values[name] for name in self._fields))
 
     def unpack(self, content: bytes, start: int = 0) -> tuple[Any, ...]:
-        """Return the values in the order of the fields, of the bytes from ``start`` on."""
+        """Return the values of the fields, in their order, from the bytes that begin at ``start``."""
         return self._struct.unpack_from(content, start)
 
     def byte_limits(self) -> dict[int, Field]:
-        """Return the limits of each byte that has any, by its offset: values are within limits if these are.
+        """Return limits for single bytes, by offset: all fields are within their limits if these bytes are.
 
-        So the gateware checks bytes as they come. ConfigError for a field of several bytes that its high byte
-        does not decide about: its limits must be 0 and a multiple of 256 less one.
+        The gateware checks each byte when it comes, so the high byte of a field of several bytes must decide
+        alone. The limits of such a field must therefore be 0 and a multiple of ``2^(bits - 8)`` less one;
+        ConfigError is raised if they are not.
         """
         found = {}
         for field in self:

@@ -12,13 +12,13 @@ CODE_MAX = (1 << CODE_BITS) - 1
 SPREAD_BITS = 12
 SPREAD_FRACTION_BITS = 4
 SPREAD_MAX = (1 << SPREAD_BITS) - 1
-#: Number of conductance states.
+#: Smallest and largest number of conductance states.
 MIN_STATES, MAX_STATES = 2, 1 << LEVEL_BITS
 
-#: A cell as the memory holds it, one word of 16 bits.
+#: A cell as the memory holds it, in 16 bits.
 CELL = Layout(Field("code", CODE_BITS), Field("level", LEVEL_BITS))
 CELL_BITS = CELL.bits
-#: What a level is programmed to; 3 bytes in a table.
+#: Mean and spread of a level; an entry of a table takes 3 bytes.
 TABLE_ENTRY = Layout(Field("mean", CODE_BITS), Field("spread", SPREAD_BITS))
 
 #: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
@@ -28,5 +28,6 @@ MAX_SIDE = 8192
 MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
 #: Most attempts of a cell with policy ``VERIFY``.
 MAX_TRIES = 255
-#: Level field of a cell that was made stuck: never below the number of states.
+#: Level field of a cell that was made stuck. Arrays with stuck cells have at most so many states, so that no
+#: other cell has this level.
 STUCK_LEVEL = LEVEL_MAX

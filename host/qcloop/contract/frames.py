@@ -1,27 +1,28 @@
 """The frames of the serial link: one definition for host, gateware and tests.
 
 The link carries two streams of bytes, the requests and the answers of :mod:`.operations`, over a line that
-loses, repeats and alters bytes, and delivers each byte once and in order. A *frame* is a header, a
-piece of a stream (its payload) and a CRC; on the line it is COBS-encoded and followed by a zero byte.
+loses, repeats and alters bytes, and it delivers each byte once and in order. A *frame* is a header, a payload
+and a CRC; on the line it is COBS-encoded and followed by a zero byte. The payload of a DATA frame is a
+*chunk*: bytes of the stream that follow one another.
 
 =======  ====  ===========================================================================================
 field    bits  meaning
 =======  ====  ===========================================================================================
 kind     8     :class:`Kind`
-session  8     number the host chose when it opened the link, 1 to 255, not the board's; 0: none
-attempt  8     how often the host has asked for something again; the board returns what it saw last
+session  8     number of the session, 1 to 255, which the host chooses; 0 is no session
+attempt  8     how often the host has asked for a repetition; the board returns the number it saw last
 seq      16    offset in the sender's stream of the first payload byte, modulo 2^16
 ack      16    offset of the next byte that the sender of the frame expects from the other side
-limit    16    offset up to which it takes bytes (from the board; the host takes all)
+limit    16    offset up to which the board has room; the host always has room, and sends 0
 payload        0 to 480 bytes
 CRC      32    CRC-32 of all before it (ISO-HDLC, as ``zlib.crc32``)
 =======  ====  ===========================================================================================
 
-All integers are little-endian. DATA is taken if it starts at the offset that is expected, and otherwise
-dropped: behind it, the board answers STATE; before it, a piece is missing, and the board answers GAP, the
-host POLL. Either side then sends again from the other's ``ack``. Requests to repeat that are older than the
-last repetition are told by their ``attempt`` and ignored. So each request is executed once, however often
-its bytes are sent.
+All integers are little-endian. A DATA frame is taken if its ``seq`` is the offset that the receiver expects,
+and dropped if it is not. A lower ``seq`` means that these bytes have come before: the board answers STATE. A
+higher one means that bytes are missing: the board answers GAP, the host POLL, and the other side sends again
+from the ``ack`` of that answer. The host ignores a frame that asks for a repetition if its ``attempt`` shows
+that it is older than the last repetition. So each request is executed once, however often its bytes are sent.
 """
 
 import zlib
@@ -34,7 +35,7 @@ from qcloop.errors import LinkError
 
 #: First bytes of an identity.
 MAGIC = 0x4B4C4351  # "QCLK" on the line
-#: Changes whenever the bytes of the link change.
+#: Version of the link. It changes whenever the bytes of the link change.
 VERSION = 1
 #: Most payload bytes of a frame.
 MAX_PAYLOAD = 480
@@ -50,46 +51,48 @@ HEADER = ByteLayout(
 )
 #: What follows the payload.
 CRC = ByteLayout(Field("crc", 32))
-#: Bytes of a header and of a CRC.
+#: Bytes of a header, and of a CRC.
 HEADER_BYTES, CRC_BYTES = HEADER.size, CRC.size
 #: Most bytes of a frame before it is encoded.
 MAX_FRAME = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES
-#: Offsets count modulo this.
+#: Offsets are counted modulo this number.
 OFFSETS = HEADER["seq"].most + 1
 
 
 class Kind(IntEnum):
     """What a frame is for."""
 
-    #: A piece of the stream; both ways.
+    #: Either side: a chunk of the stream.
     DATA = 1
-    #: Host: what was received up to now.
+    #: Host: the answers up to ``ack`` have come.
     ACK = 2
-    #: Host: send again from ``ack``, and tell where you stand.
+    #: Host: the board must send again from ``ack``, and answer STATE.
     POLL = 3
-    #: Host: start a session; the engine is reset, both streams start at 0. Answered by IDENTITY.
+    #: Host: start a session. The engine is reset, both streams start at 0, and the board answers IDENTITY.
     OPEN = 4
-    #: Host: who are you? Changes nothing. Answered by IDENTITY.
+    #: Host: the board must answer IDENTITY; nothing changes.
     IDENTIFY = 5
-    #: Board: where it stands.
+    #: Board: the requests up to ``ack`` have come, and there is room up to ``limit``.
     STATE = 6
-    #: Board: something before this frame is missing; send again from ``ack``.
+    #: Board: a DATA frame was dropped, as bytes before it are missing or there was no room for it. The host
+    #: must send again from ``ack``.
     GAP = 7
-    #: Board: :class:`Identity`, in the payload.
+    #: Board: the payload is its :class:`Identity`.
     IDENTITY = 8
-    #: Board: the frame was of no session that is open.
+    #: Board: a frame came that does not belong to the open session.
     CLOSED = 9
 
 
 class Fault(IntEnum):
-    """Indices of the board's fault counters, 8 bits each; they stay at 255."""
+    """Indices of the board's fault counters. Each has 8 bits, and stays at 255 when it has reached that."""
 
-    #: Frames with a wrong CRC, too short or too long, or that no COBS encoder makes.
+    #: Frames with a wrong CRC, frames that are too short or too long, and those that no COBS encoder makes.
     DAMAGED = 0
-    #: DATA that had come before, and DATA behind a gap.
+    #: DATA frames that had come before.
     REPEATED = 1
+    #: DATA frames before which bytes are missing.
     GAPS = 2
-    #: DATA beyond the limit.
+    #: DATA frames that go beyond the limit.
     OVERFLOWS = 3
     #: Bytes whose stop bit was missing.
     FRAMING = 4
@@ -98,12 +101,12 @@ class Fault(IntEnum):
 
 
 def describe_faults(counts: tuple[int, ...]) -> str:
-    """Return fault counters as text, those at 0 left out."""
+    """Return fault counters as text; those that are 0 are left out."""
     named = zip(Fault, counts, strict=True)
     return ", ".join(f"{count} {fault.name.lower()}" for fault, count in named if count) or "none"
 
 
-#: What a board says of its link; the engine's INFO follows.
+#: What a board says of its link; the engine's INFO results follow it.
 IDENTITY = ByteLayout(
     Field("magic", 32),
     Field("version", 8),
@@ -122,16 +125,17 @@ IDENTITY_BYTES = IDENTITY.size + INFO.size
 class Identity:
     """What a board says of itself."""
 
-    #: What the engine behind the link is.
+    #: What the engine behind the link says of itself.
     info: Info
-    #: Resets since the board was configured.
+    #: How often the board was reset since its bitstream was loaded.
     boots: int
-    #: Bytes of the buffers of requests and of answers: the windows.
+    #: Bytes of requests that the host may send before the board has taken any, and bytes of answers that the
+    #: board keeps until the host has them.
     request_buffer: int
     answer_buffer: int
     #: Fault counters, in the order of :class:`Fault`.
     faults: tuple[int, ...] = (0,) * len(Fault)
-    #: Session that is open; 0 for none.
+    #: Number of the open session; 0 if there is none.
     session: int = 0
 
     def encode(self) -> bytes:
@@ -154,8 +158,8 @@ class Identity:
     def decode(cls, payload: bytes) -> "Identity":
         """Return what a payload says.
 
-        Raises LinkError, which shows both values, where magic, version or size are not ours, and
-        ArrayError where it is those of the engine behind the link (see ``Info.decode``).
+        Raises LinkError if the link's magic word, version or size are not those of this host, and ArrayError
+        if the engine's are not (see ``Info.decode``). The message shows both values.
         """
         if len(payload) != IDENTITY_BYTES:
             raise LinkError(f"an identity must have {IDENTITY_BYTES} bytes, not {len(payload)}")
@@ -172,7 +176,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame."""
+    """A frame before it is encoded; its fields are described above."""
 
     kind: int
     session: int
@@ -190,7 +194,7 @@ class Frame:
 
     @classmethod
     def decode(cls, encoded: bytes) -> "Frame":
-        """Return the frame whose bytes stood before a zero byte; raises LinkError if it is damaged."""
+        """Return a frame from its bytes on the line without the zero byte; LinkError if it is damaged."""
         content = cobs_decode(encoded)
         size = len(content) - CRC_BYTES
         if not HEADER_BYTES <= size <= HEADER_BYTES + MAX_PAYLOAD:
@@ -207,8 +211,8 @@ class Frame:
 def cobs_encode(content: bytes) -> bytes:
     """Return bytes without a zero: consistent overhead byte stuffing (Cheshire and Baker, 1999).
 
-    Each run of up to 254 bytes before a zero or the end becomes its length + 1 and the run; a run of 254 is
-    followed by no zero.
+    The content is cut into runs of up to 254 bytes without a zero. A run becomes its length + 1 and its
+    bytes. It also stands for the zero after it, unless it is the last one or has 254 bytes.
     """
     encoded = bytearray()
     for run in content.split(b"\0"):
@@ -222,7 +226,7 @@ def cobs_encode(content: bytes) -> bytes:
 
 
 def cobs_decode(encoded: bytes) -> bytes:
-    """Return the content of encoded bytes; raises LinkError if no encoder makes them."""
+    """Return the content of encoded bytes; raises LinkError if they are none that an encoder makes."""
     content = bytearray()
     start, size = 0, len(encoded)
     while start < size:

@@ -1,4 +1,4 @@
-"""GRNG16, the Gaussian fluctuation generator: its definition, for host and gateware.
+"""The definition of GRNG16, the generator of Gaussian fluctuations, for host and gateware.
 
 Uniform stage: two Fibonacci registers over GF(2), XORed to one bit stream ``u`` of period about 2^216::
 
@@ -50,7 +50,7 @@ class Stream(IntEnum):
 class Lfsr(NamedTuple):
     """A register with ``s[i] = s[i - degree] ^ s[i - lag]``, its state held as a Python integer.
 
-    Bit ``j`` of a state at bit position ``p`` is ``s[p + j]``.
+    Bit ``j`` of the state at bit ``i`` of the sequence is ``s[i + j]``.
     """
 
     #: Register length L and degree of the characteristic polynomial.
@@ -90,12 +90,12 @@ class Lfsr(NamedTuple):
         """Return the state ``distance`` bits after ``state``."""
         taps = self.power_of_x(distance)
         ahead = self.expand(state, 2 * self.degree)
-        later = 0
+        moved = 0
         while taps:
             lowest = taps & -taps
-            later ^= ahead >> (lowest.bit_length() - 1)
+            moved ^= ahead >> (lowest.bit_length() - 1)
             taps ^= lowest
-        return later & ((1 << self.degree) - 1)
+        return moved & ((1 << self.degree) - 1)
 
     def _reduce(self, polynomial: int) -> int:
         while high := polynomial >> self.degree:
@@ -138,12 +138,12 @@ ROMS: tuple[tuple[int, ...], ...] = tuple(half + tuple(-entry for entry in half)
 
 
 def _byte_table(low: int, high: int) -> I16:
-    """Return what ROMs ``low`` and ``high`` add for each byte, the low nibble addressing ``low``."""
+    """Return the sum of two ROMs for each byte: its low nibble addresses ``low``, the other one ``high``."""
     return np.add.outer(ROMS[high], ROMS[low]).ravel().astype(np.int16)
 
 
-# Two tables of 512 bytes stay in the nearest cache beside a caller's own data. One of 65536 entries is a
-# tenth faster alone, but fills 128 KiB of cache.
+# Two tables of 512 bytes fit into the nearest cache together with a caller's own data. A single table of
+# 65536 entries is a tenth faster if nothing else runs, but it fills 128 KiB of cache.
 #: What the low byte and the high byte of a uniform word add to z; int16 (256,) each.
 BYTE_TABLES = _byte_table(0, 1), _byte_table(2, 3)
 
@@ -202,7 +202,7 @@ def registers_from_words(words: list[int]) -> tuple[int, int]:
 
 
 def seed_state(seed: int, stream: int = 0, position: int = 0) -> tuple[int, int]:
-    """Register contents at a sample of a stream: what a machine is loaded with to start there.
+    """Return the registers at a sample of a stream: a generator that is loaded with them starts there.
 
     Parameters
     ----------

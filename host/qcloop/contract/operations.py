@@ -1,8 +1,8 @@
 """The operations of an array engine as bytes: one definition for host, tests and gateware.
 
-A request is an opcode, the number of operand bytes and the operands; it is answered once, by a status,
-the number of result bytes and the results. All integers are little-endian. A request that is refused
-changes nothing and its answer has no results.
+A request is an opcode, the number of operand bytes and the operands. The engine answers it once, with a
+status, the number of result bytes and the results. All integers are little-endian. A request that is refused
+changes nothing, and its answer has no results.
 
 ==============  ==========================================  ======================================
 operation       operands                                    results
@@ -21,15 +21,15 @@ COUNTERS        none                                        all counters, 6 byte
 
 The layouts are :data:`REGION`, :data:`qcloop.contract.formats.CELL` (a *cell word*), :data:`LISTED_CELL`,
 :data:`qcloop.contract.types.SETTINGS` and :data:`qcloop.contract.formats.TABLE_ENTRY`, one for each level. A
-*listed cell* is told by its offset from the region's first word, ``word * lanes + lane``; the lanes behind
-the last column are cells of their word like any other. A *1-bit vector* has the first row in the least
-significant bit of the first byte, and as many bytes as its rows take; the bits left over are ignored. A
-*product* is a signed integer of 3 or 4 bytes (see :func:`product_bytes`). A *generator seed* is what
+*listed cell* is given by its offset in cells from the region's first word, ``word * lanes + lane``; the lanes
+behind the last column are counted as well. A *1-bit vector* has the first row in the least significant bit of
+the first byte, and as many bytes as its rows take; the bits left over are ignored. A *product* is a signed
+integer of 3 or 4 bytes (see :func:`product_bytes`). A *generator seed* is what
 :func:`qcloop.contract.seeding.seed_bytes` returns.
 
-What CONFIGURE, PROGRAM and PROGRAM_BLOCK carry after the region is checked as a whole before it is
-executed, so it must fit into the engine's operand buffer. The functions here cut what is longer into
-several requests, which together do exactly what one would do.
+The operands of CONFIGURE, and those of PROGRAM and PROGRAM_BLOCK after the region, are checked as a whole
+before any of them is executed, so they must fit into the engine's operand buffer. If a list or a block is
+longer, the functions here cut it into several requests, which together do exactly what one would do.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ from qcloop.errors import ArrayError, ConfigError
 
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
-#: Changes whenever the bytes of an operation change.
+#: Version of the operations. It changes whenever the bytes of an operation change.
 VERSION = 2
 
 
@@ -83,26 +83,26 @@ class Operation(IntEnum):
 
 
 class Status(IntEnum):
-    """First byte of an answer: OK, or the first reason that was found to refuse the request."""
+    """First byte of an answer: OK, or the first reason for which the request was refused."""
 
     OK = 0
-    #: No such opcode.
+    #: There is no such opcode.
     OPERATION = 1
-    #: The length does not belong to the operands, or operands or results are too long.
+    #: The operands do not have the length that they must have, or operands or results are too long.
     LENGTH = 2
-    #: Not configured.
+    #: The array is not configured.
     CONFIGURED = 3
     #: A setting is out of range.
     SETTING = 4
     #: Rows or columns are 0 or above the side, or the region ends behind the last word.
     REGION = 5
-    #: The block starts behind the first word that was never programmed.
+    #: The block starts behind the first word that was never programmed, so it would leave a gap.
     CONTIGUOUS = 6
     #: The region holds a word that was never programmed.
     PROGRAMMED = 7
     #: A level is not below the number of states.
     LEVEL = 8
-    #: The offset of a listed cell is not in the words of the region.
+    #: The offset of a listed cell lies outside the words of the region.
     CELL = 9
 
 
@@ -118,15 +118,15 @@ _REASONS = {
     Status.CELL: "a cell outside the region",
 }
 
-#: Opcode or status, and number of bytes that follow.
+#: Opcode of a request or status of an answer, and the number of bytes that follow.
 HEADER = ByteLayout(Field("code", 8), Field("length", 16))
 #: Largest number of operand or result bytes.
 MAX_LENGTH = HEADER["length"].most
-#: First memory word, rows and columns.
+#: A region: its first memory word, its rows and its columns.
 REGION = ByteLayout(Field("base", 16), Field("rows", 16), Field("cols", 16))
-#: What follows the region of a product: the number of vectors.
+#: The number of vectors, which follows the region of a product.
 COUNT = ByteLayout(Field("count", 16))
-#: A cell of PROGRAM's list.
+#: A cell in the list of PROGRAM.
 LISTED_CELL = Layout(Field("offset", 10), Field("level", LEVEL_BITS))
 #: What INFO answers.
 INFO = ByteLayout(
@@ -140,9 +140,10 @@ INFO = ByteLayout(
 )
 #: Operand bytes of CONFIGURE before the table.
 TABLE_START = SETTINGS.size + 2 * SEED_BYTES
-#: Bytes of a product, and of one that fits fewer (see :func:`product_bytes`).
+#: Bytes of a product, and of a narrow product (see :func:`product_bytes`).
 PRODUCT_BYTES, NARROW_BYTES = 4, 3
-#: Most rows of a region whose FORWARD8 products are narrow, and most columns of one whose BACKWARD ones are.
+#: The products of FORWARD8 are narrow up to this number of rows, those of BACKWARD up to this number of
+#: columns.
 NARROW_ROWS, NARROW_COLS = 31, 63
 #: Bytes of a counter; it wraps around.
 COUNTER_BYTES = 6
@@ -151,8 +152,8 @@ COUNTER_BYTES = 6
 class Counter(IntEnum):
     """Indices of the counters; those below ``SET`` are the attempts for each target level.
 
-    The gateware keeps the attempts and the odd events in one half of a memory, the even events in the other.
-    Of two events in successive clocks, one is in each half.
+    The gateware keeps the counters in two halves of a memory: the attempts and the odd indices in one, the
+    even indices in the other. Two events in successive clocks never count in the same half.
     """
 
     SET = MAX_STATES
@@ -186,7 +187,7 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
 
 @dataclass(frozen=True)
 class Info:
-    """What an engine says of itself."""
+    """What an engine says of itself in its answer to INFO."""
 
     #: Lanes, cells and side.
     array: ArrayConfig
@@ -207,9 +208,10 @@ class Info:
 
     @classmethod
     def decode(cls, results: bytes) -> "Info":
-        """Return what INFO results say.
+        """Return what the results of INFO say.
 
-        Raises ArrayError, which shows both values, where magic, version or digest are not ours.
+        Raises ArrayError if the magic word, the version or the digest are not those of this host. The message
+        shows both values.
         """
         if len(results) != INFO.size:
             raise ArrayError(f"INFO must answer {INFO.size} bytes, not {len(results)}: not a qcloop engine?")
@@ -260,7 +262,7 @@ def encode_region(region: Region) -> bytes:
 
 
 def configure_request(settings: ArraySettings, positions: Positions, lanes: int) -> bytes:
-    """Return the request that configures an engine of so many lanes and puts its generators at positions."""
+    """Return the request that configures an engine of so many lanes and sets its generators' positions."""
     programming, read = (
         seed_bytes(*seed_state(settings.seed, stream, position), width)
         for stream, position, width in (
@@ -277,13 +279,13 @@ def configure_request(settings: ArraySettings, positions: Positions, lanes: int)
 def split_region(region: Region, lanes: int, most: int) -> Iterator[tuple[Region, slice]]:
     """Cut a region into regions of at most ``most`` cells, in the order of its cells, row by row.
 
-    Programming, loading or reading them one after the other is the same as doing the whole.
+    Programming, loading or reading these regions one after the other is the same as doing so with the whole.
 
     Yields
     ------
     region : Region
     cells : slice
-        Its cells among those of the whole, counted row by row.
+        Where its cells are among those of the whole, counted row by row.
     """
     words = -(-region.cols // lanes)
     if region.cols <= most:
@@ -309,13 +311,14 @@ def program_requests(
 ) -> Iterator[bytes]:
     """Yield the requests that program a list of cells (see ``Array.program``); none for no cells.
 
-    An offset has few bits, so a larger region is cut into windows, and a request lists cells of one window. A
-    list in the order of the cells therefore takes the fewest requests.
+    The offset of a listed cell has few bits, so a larger region is cut into windows, and each request lists
+    cells of one window only. A list in the order of the cells therefore takes the fewest requests.
     """
     windows, first = _windows(region, lanes)
     window = np.searchsorted(first, cells, "right") - 1
     inside = cells - first[window]
-    cols = windows[0].cols  # where windows differ in that, they have one row
+    # Windows of different widths have one row each, and then `inside // cols` is 0.
+    cols = windows[0].cols
     offsets = inside + inside // cols * (-cols % lanes)
     listed = LISTED_CELL.join(offset=offsets.astype("<u2"), level=levels.astype("<u2"))
     bounds = [0, *(np.flatnonzero(np.diff(window)) + 1), len(cells)] if len(cells) else []
@@ -328,7 +331,7 @@ def program_requests(
 
 @lru_cache
 def _windows(region: Region, lanes: int) -> tuple[list[Region], npt.NDArray[np.int64]]:
-    """Cut a region into regions whose cells all have an offset; also return the first cell of each."""
+    """Cut a region into windows whose cells all have an offset; also return the first cell of each window."""
     reach, stride = LISTED_CELL["offset"].most + 1, -(-region.cols // lanes) * lanes
     most = reach // stride * region.cols if stride <= reach else reach
     windows = list(split_region(region, lanes, most))
@@ -338,21 +341,21 @@ def _windows(region: Region, lanes: int) -> tuple[list[Region], npt.NDArray[np.i
 def block_requests(region: Region, levels: U8, lanes: int, buffer: int) -> Iterator[bytes]:
     """Yield the requests that program a block; ``levels`` is (rows, cols)."""
     flat = levels.reshape(-1)
-    for part, cells in split_region(region, lanes, buffer):
-        yield request(Operation.PROGRAM_BLOCK, encode_region(part) + flat[cells].tobytes())
+    for section, cells in split_region(region, lanes, buffer):
+        yield request(Operation.PROGRAM_BLOCK, encode_region(section) + flat[cells].tobytes())
 
 
 def load_requests(region: Region, levels: U8, codes: I16, lanes: int) -> Iterator[bytes]:
     """Yield the requests that write raw cells; ``levels`` and ``codes`` are (rows, cols)."""
     flat = cell_words(levels, codes).reshape(-1)
-    for part, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // CELL.size):
-        yield request(Operation.LOAD, encode_region(part) + flat[cells].tobytes())
+    for section, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // CELL.size):
+        yield request(Operation.LOAD, encode_region(section) + flat[cells].tobytes())
 
 
 def read_requests(region: Region, lanes: int) -> Iterator[bytes]:
-    """Yield the requests that read cells, to be put together by :func:`decode_cells`."""
-    for part, _ in split_region(region, lanes, MAX_LENGTH // CELL.size):
-        yield request(Operation.READ, encode_region(part))
+    """Yield the requests that read cells; :func:`decode_cells` decodes their joined results."""
+    for section, _ in split_region(region, lanes, MAX_LENGTH // CELL.size):
+        yield request(Operation.READ, encode_region(section))
 
 
 def forward_operation(bits: int) -> Operation:
@@ -380,7 +383,7 @@ def _product_requests(operation: Operation, region: Region, vectors: U8, results
 
 
 def product_bytes(operation: Operation, region: Region) -> int:
-    """Return the bytes of a product: :data:`NARROW_BYTES` where no sum can need more.
+    """Return how many bytes a product has: :data:`NARROW_BYTES` if every possible sum fits into them.
 
     8192 * 1023, 31 * 255 * 1023 and 63 * 128 * 1023 are below 2^23.
     """
@@ -393,15 +396,15 @@ def product_bytes(operation: Operation, region: Region) -> int:
 
 
 def decode_products(results: bytes, operation: Operation, region: Region) -> I32:
-    """Return what requests of one operation answered, joined: (n, cols) int32 or, backward, (n, rows) int32.
+    """Decode the joined results of product requests: (n, cols) int32 or, backward, (n, rows) int32.
 
-    Raises ArrayError where the results are no whole number of vectors.
+    Raises ArrayError if the results are no whole number of vectors.
     """
     length = region.rows if operation is Operation.BACKWARD else region.cols
     size = product_bytes(operation, region)
     if len(results) % (size * length):
         raise ArrayError(f"products must come as vectors of {size * length} bytes, not {len(results)} bytes")
-    # In the high bytes of a word; the shift brings the sign along.
+    # Each product is put into the high bytes of 32 bits; the shift down then extends its sign.
     words = np.zeros((len(results) // size, PRODUCT_BYTES), np.uint8)
     words[:, PRODUCT_BYTES - size :] = np.frombuffer(results, np.uint8).reshape(-1, size)
     products: I32 = (words.view("<i4") >> 8 * (PRODUCT_BYTES - size)).astype(np.int32)
@@ -409,9 +412,9 @@ def decode_products(results: bytes, operation: Operation, region: Region) -> I32
 
 
 def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
-    """Return the (rows, cols) levels and codes that READ requests answered, joined.
+    """Return the (rows, cols) levels and codes in the joined results of READ requests.
 
-    Raises ArrayError where there are more or fewer.
+    Raises ArrayError if there are more or fewer.
     """
     if len(results) != CELL.size * region.rows * region.cols:
         raise ArrayError(
@@ -423,7 +426,7 @@ def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
 
 
 def decode_counters(results: bytes) -> Counters:
-    """Return the counters that COUNTERS answered."""
+    """Return the counters in the results of COUNTERS."""
     if len(results) != COUNTERS * COUNTER_BYTES:
         raise ArrayError(f"counters take {COUNTERS * COUNTER_BYTES} bytes, not {len(results)}")
     count = [
@@ -444,11 +447,11 @@ def decode_counters(results: bytes) -> Counters:
 
 
 def positions_after(start: Positions, counters: Counters, settings: ArraySettings, lanes: int) -> Positions:
-    """Return where the generators stand: every attempt takes a sample, every noisy word read ``lanes``."""
+    """Return the positions now: an attempt takes one sample, a word that is read with noise ``lanes``."""
     read = counters.cycles * lanes if settings.read_spread else 0
     return Positions(start.programming + sum(counters.attempts), start.read + read)
 
 
 def _low_bytes(values: npt.NDArray[np.uint32], size: int) -> bytes:
-    """Return the low bytes of little-endian values, so many of each."""
+    """Return the lowest ``size`` bytes of each value, little-endian."""
     return values.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :size].tobytes()

@@ -1,7 +1,8 @@
-"""How a generator in gateware is brought to a state: host and gateware agree on it here.
+"""How a generator in gateware is brought to a state; host and gateware share this definition.
 
 The gateware holds GRNG16's state as a window of the bit stream u and of a companion sequence w
-(``qcloop_hdl.array.generator``), and takes it as bytes, eight bits a step, that flip new bits of w.
+(``qcloop_hdl.array.generator``). The host sends a state as bytes: one a step, each bit of which flips a new
+bit of w.
 """
 
 from functools import lru_cache
@@ -11,14 +12,15 @@ from qcloop.errors import ConfigError
 
 #: Bits of a generator's state.
 STATE_BITS = LFSR_A.degree + LFSR_B.degree
-#: Bytes that bring a cleared generator to a state: exactly the bits of the state.
+#: Bytes that bring a cleared generator to a state. They have exactly as many bits as the state.
 SEED_BYTES = STATE_BITS // 8
 
-#: Distance of the bits of w that the bits of a seed byte flip, by lanes. The even distance 16 * lanes / 8
-#: makes the seed bits independent, but after the last byte no flip may lie behind the 216 bits of the state,
-#: where the even ones of 16 and 32 lanes would; theirs were found by trial. All have full rank (tested).
+#: The eight bits of a seed byte flip eight bits of w. This is the distance between them, by lanes. Up to 8
+#: lanes it is 16 * lanes / 8, which spreads them evenly and makes the seed bits independent. After the last
+#: byte no flip may lie behind the 216 bits of the state, as it would with that distance for 16 and 32 lanes:
+#: their distances were found by trial. All of them have full rank (tested).
 _FLIP_DISTANCE = {1: 2, 2: 4, 4: 8, 8: 16, 16: 13, 32: 17}
-#: Lanes that a generator is built with.
+#: Numbers of lanes with which a generator can be built.
 GENERATOR_LANES = tuple(_FLIP_DISTANCE)
 _STATE_MASK = (1 << STATE_BITS) - 1
 
@@ -47,9 +49,9 @@ def seed_bytes(a: int, b: int, lanes: int) -> bytes:
 
     Notes
     -----
-    A state is the next 216 bits of u. A seed bit flips one new bit of w in a
-    generator that starts from zero, so that the state after the last byte is the XOR of windows of the
-    impulse response, one for each seed bit that is 1. The 216 windows are linearly independent.
+    A state is the next 216 bits of u. The generator starts from zero, and each seed bit that is 1 flips one
+    new bit of w. The state after the last byte is therefore the XOR of windows of the impulse response, one
+    for each of these seed bits. The 216 windows are linearly independent.
     """
     check_lanes(lanes)
     for name, lfsr, state in (("A", LFSR_A, a), ("B", LFSR_B, b)):
@@ -68,7 +70,7 @@ def seed_bytes(a: int, b: int, lanes: int) -> bytes:
 
 @lru_cache
 def _windows(lanes: int) -> tuple[tuple[int, int, int], ...]:
-    """Return the seed bits' effects in echelon form: (highest bit of effect, effect, seed bits)."""
+    """Return the effects of the seed bits in echelon form: (highest bit of effect, effect, seed bits)."""
     leap = SAMPLE_BITS * lanes
     response = _impulse_response(SEED_BYTES * leap)
     echelon: dict[int, tuple[int, int]] = {}

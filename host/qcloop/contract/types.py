@@ -1,4 +1,4 @@
-"""The types of the array contract: what is configured, addressed and counted, for host and gateware."""
+"""The types of the array contract, for host and gateware: what is configured, addressed and counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -36,7 +36,8 @@ class Policy(IntEnum):
     DIRECT = 0
     #: Physical device: up only by SET to ON, then RESET pulses down to the level; one draw.
     RESET_ONLY = 1
-    #: As ``RESET_ONLY``, then read and repeated until within a tolerance or out of tries.
+    #: As ``RESET_ONLY``, but the cell is then read, and the attempt is repeated until the code is within a
+    #: tolerance or the tries are used up.
     VERIFY = 2
 
     @property
@@ -67,7 +68,7 @@ class ArrayConfig:
     cells: int = 1 << 19
     #: Most rows and most columns of a region: the length of the vector buffer.
     side: int = MAX_SIDE
-    #: Words that the memory holds for each cell: 1 is the cell alone, 2 is a second plane beside the cells.
+    #: Planes of the memory: with 1 it holds the cells alone, with 2 one more word for each word of cells.
     planes: int = 1
 
     def __post_init__(self) -> None:
@@ -145,7 +146,7 @@ class AdcStage:
         return self.shift + (8 if input_bits == 8 else 0)
 
 
-#: The settings as CONFIGURE carries them; the tables of the levels follow them.
+#: The settings as CONFIGURE carries them; the seeds and the table of the levels follow.
 SETTINGS = ByteLayout(
     Field("policy", 8, limit=max(Policy)),
     Field("tries", 8, least=1, limit=MAX_TRIES),
@@ -159,7 +160,7 @@ SETTINGS = ByteLayout(
 
 @dataclass(frozen=True)
 class ArraySettings:
-    """What :meth:`Array.configure` loads at run time. Raises ConfigError when out of range."""
+    """What :meth:`Array.configure` loads at run time. Raises ConfigError if a value is out of range."""
 
     seed: int
     #: Mean conductance code of each level, lowest level first, 0..1023.
@@ -170,11 +171,11 @@ class ArraySettings:
     reference: int
     policy: Policy = Policy.DIRECT
     adc: AdcStage | None = None
-    #: Spread of the noise added to a cell at each read of a product; format of ``spread``; 0 is off.
+    #: Spread of the noise that a product adds to each code it reads, in the format of ``spread``; 0 is off.
     read_spread: int = 0
-    #: ``VERIFY``: accepted distance from the mean, in codes.
+    #: ``VERIFY``: largest distance from the mean, in codes, that is accepted.
     verify_tolerance: int = 8
-    #: ``VERIFY``: most attempts a cell.
+    #: ``VERIFY``: largest number of attempts for a cell.
     verify_tries: int = 8
 
     def __post_init__(self) -> None:
@@ -200,7 +201,7 @@ class ArraySettings:
         return len(self.mean)
 
     def fields(self) -> dict[str, int]:
-        """Return the values of :data:`SETTINGS`."""
+        """Return a value for each field of :data:`SETTINGS`, by its name."""
         return {
             "policy": self.policy,
             "tries": self.verify_tries,
@@ -219,12 +220,12 @@ def _check_range(what: str, value: int, low: int, high: int) -> None:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the array counted since it was configured."""
+    """What the array has counted since it was configured."""
 
     #: SET pulses and RESET pulses, as the policy needs them (see :func:`pulse_cost`).
     set_pulses: int = 0
     reset_pulses: int = 0
-    #: Cells programmed (requests), and those that ``VERIFY`` gave up on.
+    #: Cells that were to be programmed, and those of them that ``VERIFY`` gave up on.
     programmed: int = 0
     unverified: int = 0
     #: Draws below 0 or above the largest code.
@@ -249,7 +250,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Positions:
-    """Next sample of each generator of the array: with the cells, its whole state."""
+    """Next sample of each generator of the array. With the cells, this is the array's whole state."""
 
     programming: int = 0
     read: int = 0
@@ -258,10 +259,10 @@ class Positions:
 def pulse_cost(old: int | None, new: int, states: int, policy: Policy) -> tuple[int, int]:
     """Return the (SET, RESET) pulses of one attempt to bring a cell from level ``old`` to ``new``.
 
-    ``old`` is None where the state is unknown: never programmed, or a level field that is not below
-    the number of states (a stuck cell). Pulse stage n = states - level is reached from ON by n RESET
-    pulses (paper/facts: mu(n) = 16.5 - 0.5 n after n pulses). A rewrite of the same level costs one
-    RESET pulse in ``DIRECT`` and a whole SET and RESET sequence otherwise.
+    ``old`` is None for a cell that was never programmed, as its state is unknown. The state of a stuck cell,
+    whose level field is not below the number of states, is unknown, too. Pulse stage n = states - level is
+    reached from ON by n RESET pulses (paper/facts: mu(n) = 16.5 - 0.5 n after n pulses). A rewrite of the
+    same level costs one RESET pulse in ``DIRECT`` and a whole SET and RESET sequence otherwise.
     """
     if old is None or old >= states:
         return 1, states - new
@@ -271,6 +272,6 @@ def pulse_cost(old: int | None, new: int, states: int, policy: Policy) -> tuple[
 
 
 def cell_words(levels: U8, codes: I16) -> npt.NDArray[np.uint16]:
-    """Return cells as they are stored, see :data:`CELL`, little-endian, in the shape of both."""
+    """Return cells as they are stored (see :data:`CELL`), little-endian, in the shape of the arguments."""
     words: npt.NDArray[np.uint16] = CELL.join(code=codes.astype("<u2"), level=levels.astype("<u2"))
-    return words.astype("<u2", copy=False)  # an operation returns the machine's byte order
+    return words.astype("<u2", copy=False)  # NumPy's operators return the machine's byte order
