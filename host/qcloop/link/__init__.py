@@ -1,1 +1,1 @@
-"""The serial link to a board, and the array behind it."""
+"""The serial link to a board, and the array that the board holds."""

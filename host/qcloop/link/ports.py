@@ -1,4 +1,4 @@
-"""From the name of a port to an array behind it."""
+"""Finds serial ports, and opens the array of the board on a port."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import FrameReader, LinkCounts, LinkStream, ask_identity
 from qcloop.link.transport import SerialTransport
 
-#: Bits a second where nothing else is said.
+#: Bits a second, unless another rate is given.
 BAUD = 1_000_000
-#: Entry points that start a board: called with what stands behind the colon of ``--port NAME:...``, each
-#: returns something with a ``url`` to open and a method ``close``.
+#: Group of the entry points that start a board. The entry point NAME is called with the text behind the colon
+#: of ``--port NAME:...``. It returns an object with a ``url`` to open and a method ``close``.
 _STARTERS = "qcloop.ports"
 
 
@@ -29,7 +29,7 @@ class FoundPort:
 
 
 def found_ports() -> list[FoundPort]:
-    """Return the serial ports that are there; on macOS only the callout devices ``cu.*``."""
+    """Return the serial ports of this machine; on macOS only the callout devices ``cu.*``."""
     ports = (FoundPort(port.device, port.description or "") for port in list_ports.comports())
     return sorted(
         (port for port in ports if not port.device.startswith("/dev/tty.")), key=lambda port: port.device
@@ -37,7 +37,7 @@ def found_ports() -> list[FoundPort]:
 
 
 def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
-    """Ask who is on a port (see :func:`open_array`); changes nothing there.
+    """Ask the board on a port (see :func:`open_array`) for its identity; nothing changes there.
 
     Raises LinkError if the port cannot be opened, or no board answers within ``wait`` seconds.
     """
@@ -54,14 +54,14 @@ def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
 
 
 class OpenedArray(RemoteArray):
-    """An array on a port, and the board that was started for it, if one was."""
+    """An array on a port. It ends the board that was started for it, if there is one."""
 
     def __init__(self, link: LinkStream, board: Any) -> None:
         super().__init__(link)
         self._board = board
 
     def close(self) -> None:
-        """Let others have the port, and end the board that was started."""
+        """Release the port, and end the board that was started."""
         super().close()
         self._board.close()
 
@@ -74,7 +74,7 @@ def open_array(port: str, baud: int = BAUD) -> OpenedArray:
     LinkError
         If the port cannot be opened, or there is no board on it.
     ArrayError
-        If the board's engine is another version's.
+        If the version of the board's engine is not that of this host.
     QcloopError
         If a virtual board is asked for and its packages are not installed.
     """
@@ -89,16 +89,16 @@ def open_array(port: str, baud: int = BAUD) -> OpenedArray:
 
 @dataclass(frozen=True)
 class _Plain:
-    """A port of this machine or a URL, for which no board is started."""
+    """A port of this machine or a URL: no board is started for it."""
 
     url: str
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing, as no board was started."""
 
 
 def _start(port: str) -> Any:
-    """Start the board that a port's name stands for, if any; return what has its ``url`` and ``close``."""
+    """Start the board that a port names, if it names one; return an object with ``url`` and ``close``."""
     name, _, argument = port.partition(":")
     starters = entry_points(group=_STARTERS, name=name)
     if not starters:

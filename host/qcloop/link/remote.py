@@ -1,4 +1,4 @@
-"""An array behind a link: a real board or a virtual one."""
+"""The array of a board, real or virtual, on a link."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from qcloop.link.stream import LinkStream
 
 @dataclass(slots=True)
 class PendingResults:
-    """Results of requests that belong together: those that have come, and how many are missing."""
+    """The results of requests that belong together: those that have come, and how many are missing."""
 
     missing: int
     results: list[bytes] = field(default_factory=list)
@@ -26,9 +26,9 @@ class PendingResults:
 class RemoteArray(Array):
     """The array contract on a link.
 
-    Requests are sent at once and their answers awaited only when a result is fetched, so that programming
-    costs no round trip, and products one where they are asked for together. What the board might refuse is
-    refused by the contract before.
+    A request is sent at once, but its answer is awaited only when a result is fetched. So programming costs
+    no round trip, and products that are asked for together cost one. :class:`Array` has checked all arguments
+    before, so the board has nothing to refuse.
 
     Parameters
     ----------
@@ -38,12 +38,13 @@ class RemoteArray(Array):
     Raises
     ------
     LinkError
-        From any operation: the board cannot be reached any more.
+        From any operation, if the board cannot be reached any more.
     ArrayResetError
-        From any operation: the board was reset. Everything must be configured and loaded again.
+        From any operation, if the board was reset. It must be configured, and its cells loaded, again.
     """
 
-    #: Little is lost to the headers of frames, and a batch of 32 keeps both directions at work.
+    #: With so many vectors the headers of frames cost little, and a batch of 32 still keeps both directions
+    #: of the line busy.
     micro_batch_size = 16
 
     def __init__(self, link: LinkStream) -> None:
@@ -59,16 +60,16 @@ class RemoteArray(Array):
         return self._link
 
     def restart(self) -> None:
-        """Start a new session: the array is as after a reset, no cell of it programmed yet."""
+        """Start a new session: the array is as after a reset, and no cell is programmed."""
         self._link.open()
         self._forget()
 
     def close(self) -> None:
-        """Let others have the port."""
+        """Release the port."""
         self._link.close()
 
     def counters(self) -> Counters:
-        """Return what was counted since :meth:`configure`."""
+        """Return what the array has counted since :meth:`configure`."""
         return operations.decode_counters(self._ask([operations.request(Operation.COUNTERS)]))
 
     def positions(self) -> Positions:
@@ -78,7 +79,7 @@ class RemoteArray(Array):
     # -- the link -------------------------------------------------------------------------------
 
     def _send_all(self, requests: Iterable[bytes]) -> PendingResults:
-        """Send requests, in as few frames as they take; whoever wants their results fetches them later."""
+        """Send requests in as few frames as possible; return what :meth:`_fetch` needs for their results."""
         together = list(requests)
         answers = PendingResults(len(together))
         self._awaited.extend((Operation(request[0]), answers) for request in together)
@@ -86,13 +87,13 @@ class RemoteArray(Array):
         return answers
 
     def _fetch(self, answers: PendingResults) -> bytes:
-        """Return results, joined, once they and all that was asked for before have come."""
+        """Return results, joined, when they and those of all earlier requests have come."""
         while answers.missing:
             self._take_answer()
         return b"".join(answers.results)
 
     def _ask(self, requests: Iterable[bytes]) -> bytes:
-        """Send requests and return their results, joined, when all that was ever sent is answered."""
+        """Send requests, and return their joined results when every request that was sent is answered."""
         answers = self._send_all(requests)
         while self._awaited:
             self._take_answer()
@@ -106,7 +107,7 @@ class RemoteArray(Array):
             raise
 
     def _take_answer(self) -> None:
-        """Take the answer to the oldest request; ArrayError if it was refused."""
+        """Take the answer to the oldest request; ArrayError if the request was refused."""
         if not self._awaited:
             raise ArrayError("these products were asked for before the array was reset: ask again")
         try:
@@ -121,7 +122,7 @@ class RemoteArray(Array):
         operations.check_status(status, operation)
 
     def _forget(self) -> None:
-        """Know that nothing is programmed any more."""
+        """Forget what was asked and what was programmed: the board has lost it."""
         self._awaited.clear()
         self._readable.clear()
         self._programmed_words = 0

@@ -1,4 +1,4 @@
-"""The host's end of the link: a stream of bytes each way, each byte once and in order, over a bad line."""
+"""The host's end of the link: two byte streams over a bad line, each byte delivered once and in order."""
 
 import secrets
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ from qcloop.contract.frames import MAX_FRAME, MAX_PAYLOAD, OFFSETS, Frame, Ident
 from qcloop.errors import ArrayResetError, LinkError
 from qcloop.link.transport import Transport
 
-#: Seconds without a frame after which the board is given up, and without a byte of either stream.
+#: Seconds after which the board is given up: if no frame comes, and if frames come but no byte of a stream
+#: gets through.
 GIVE_UP, NO_PROGRESS = 5.0, 30.0
-#: Seconds after which a board is asked again who it is.
+#: Seconds after which a board is asked for its identity again.
 ASK_AGAIN = 0.3
 #: Shortest and longest wait, in seconds, before the board is asked where it stands.
 _IMPATIENT, _PATIENT = 0.02, 0.5
-#: Waits before the round trip is known.
+#: Round trip in seconds that is assumed before one was measured.
 _FIRST_ROUND_TRIP = 0.03
 
 
@@ -22,12 +23,12 @@ _FIRST_ROUND_TRIP = 0.03
 class LinkCounts:
     """What went over the line since the link was opened."""
 
-    #: Bytes on the line, frames and all; and bytes of the streams, each counted once.
+    #: Bytes on the line, with all of the frames; and bytes of the streams, each of which is counted once.
     bytes_out: int = 0
     bytes_in: int = 0
     stream_out: int = 0
     stream_in: int = 0
-    #: Frames of the board that were damaged, and how often either side was asked for something again.
+    #: Frames of the board that were damaged, and how often one side asked the other for a repetition.
     damaged: int = 0
     repeats: int = 0
 
@@ -39,7 +40,7 @@ class FrameReader:
     ----------
     transport : Transport
     counts : LinkCounts
-        Counts bytes, and frames that are damaged.
+        The bytes that come, and the damaged frames, are counted here.
     """
 
     def __init__(self, transport: Transport, counts: LinkCounts) -> None:
@@ -47,13 +48,13 @@ class FrameReader:
         self._partial = b""
 
     def read(self, timeout: float) -> list[Frame]:
-        """Return the frames whose last byte comes at once or, if there is none yet, within some seconds."""
+        """Return the frames that are complete; if nothing has come, wait up to ``timeout`` seconds."""
         data = self._transport.read(timeout)
         if not data:
             return []
         self._counts.bytes_in += len(data)
         *whole, rest = (self._partial + data).split(b"\0")
-        # What is longer than a frame is none.
+        # Encoding makes a frame little longer: more bytes than this without a zero are no frame.
         self._partial = rest[-2 * MAX_FRAME :]
         frames = []
         for encoded in filter(None, whole):
@@ -65,13 +66,13 @@ class FrameReader:
 
 
 def ask_identity(transport: Transport, reader: FrameReader, question: Frame, give_up: float) -> Identity:
-    """Ask a board who it is, with a frame of kind OPEN or IDENTIFY, again and again until it answers.
+    """Ask a board for its identity, with a frame of kind OPEN or IDENTIFY, until it answers.
 
-    Raises LinkError when it does not within ``give_up`` seconds.
+    Raises LinkError if it does not answer within ``give_up`` seconds.
     """
     end = monotonic() + give_up
     while monotonic() < end:
-        # The zero bytes end whatever the board has heard before.
+        # Zero bytes end a frame of which the board may have received the beginning.
         transport.write(b"\0\0" + question.encode())
         again = min(end, monotonic() + ASK_AGAIN)
         while (left := again - monotonic()) > 0:
@@ -97,9 +98,9 @@ class LinkStream:
     Raises
     ------
     LinkError
-        If no board answers, or it speaks another version.
+        If no board answers, or its link has another version.
     ArrayError
-        If the engine behind it does.
+        If its engine has another version.
     """
 
     def __init__(self, transport: Transport, *, give_up: float = GIVE_UP) -> None:
@@ -120,23 +121,24 @@ class LinkStream:
         return self._identity
 
     def close(self) -> None:
-        """Let others have the port."""
+        """Release the port."""
         self._transport.close()
 
     # -- opening --------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start a new session: the board's engine is reset and both streams start anew."""
-        # The board takes its own session for a repetition: the new one must be another.
+        # The board takes an OPEN with its own session number for a repetition, so the new number must be
+        # another.
         identify = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
         old = ask_identity(self._transport, self._reader, identify, self._give_up).session
         self._session = secrets.choice([number for number in range(1, 256) if number != old])
         self._attempt = 0
-        # Requests from offset `base` on are kept until the board has them; `next` is the next to be sent.
+        # Requests from offset `base` on are kept until the board has them; `next` is the offset to send from.
         self._requests, self._base, self._next, self._limit = bytearray(), 0, 0, 0
-        self._highest = 0  # what has been sent at least once ends here
+        self._highest = 0  # all before this offset has been sent at least once
         self._answers, self._received, self._told = bytearray(), 0, 0
-        #: Up to where requests had been sent when the board was asked where it stands.
+        #: Offset up to which requests had been sent when the board was polled; None when no poll is open.
         self._asked: int | None = None
         self._timed: tuple[int, float] | None = None
         question = Frame(Kind.OPEN, self._session, 0, 0, 0)
@@ -164,17 +166,17 @@ class LinkStream:
             If the board was reset; a new session is open then.
         """
         patience = self._patience
-        # The host may have been busy with other things.
+        # The host may not have listened for a while, and that must not count as the board's silence.
         self._heard = self._moved = monotonic()
         while len(self._answers) < count:
             self._push()
-            # On a slow line a frame comes in many pieces.
+            # On a slow line a frame takes several reads: as long as bytes come, there is no need to ask.
             came = self._pump(patience)
             self._check_alive()
             if came:
                 continue
             self._ask()
-            # A long computation is not asked after all the time.
+            # The board may be computing for long, so it is asked less and less often.
             patience = min(2 * patience, _PATIENT)
         data = bytes(self._answers[:count])
         del self._answers[:count]
@@ -205,15 +207,15 @@ class LinkStream:
         ).encode()
 
     def _push(self) -> None:
-        """Send the requests that the board has room for; no small pieces while larger ones may follow."""
+        """Send the requests that the board has room for, but no small chunk while a larger one may follow."""
         out = bytearray()
         end = self._base + len(self._requests)
         while self._next < min(end, self._limit):
             stop = min(self._next + MAX_PAYLOAD, end, self._limit)
             if stop < min(self._next + MAX_PAYLOAD, end) and self._next > self._base:
                 break
-            piece = bytes(self._requests[self._next - self._base : stop - self._base])
-            out += self._frame(Kind.DATA, self._next, piece)
+            chunk = bytes(self._requests[self._next - self._base : stop - self._base])
+            out += self._frame(Kind.DATA, self._next, chunk)
             if self._timed is None:
                 self._timed = (stop, monotonic())
             self._next = stop
@@ -228,7 +230,7 @@ class LinkStream:
             self.counts.bytes_out += len(data)
 
     def _ask(self) -> None:
-        """Ask the board where it stands, and for everything that has not come."""
+        """Poll the board: it says which requests have come, and sends again the answers that have not."""
         self._attempt = (self._attempt + 1) % 256
         self._asked = self._next
         self._timed = None
@@ -236,7 +238,7 @@ class LinkStream:
         self._write(self._frame(Kind.POLL, self._next))
 
     def _go_back(self) -> None:
-        """Send again what the board does not have."""
+        """Send again the requests that the board does not have."""
         self._attempt = (self._attempt + 1) % 256
         self._asked = self._timed = None
         self.counts.repeats += 1
@@ -245,7 +247,7 @@ class LinkStream:
     # -- receiving ------------------------------------------------------------------------------
 
     def _pump(self, timeout: float) -> bool:
-        """Take what has come within so many seconds; return whether a byte has."""
+        """Take the frames that come within ``timeout`` seconds; return whether any byte has come."""
         heard, before = False, self.counts.bytes_in
         for frame in self._reader.read(timeout):
             if frame.kind == Kind.CLOSED:
@@ -275,14 +277,15 @@ class LinkStream:
         elif 0 < ahead < OFFSETS // 2:
             if current:
                 self._ask()
-        elif frame.kind == Kind.DATA:  # it has not heard how much there is: tell it with the next frame
+        elif frame.kind == Kind.DATA:
+            # The board does not know that this chunk has come: the next acknowledgement is due now.
             self._told = self._received - self._identity.answer_buffer
 
     def _acknowledge(self, frame: Frame) -> None:
-        """Drop the requests that the board has, and learn how many more it takes."""
+        """Drop the requests that the board has, and note up to where it has room."""
         news = (frame.ack - self._base) % OFFSETS
         if news > self._highest - self._base:
-            return  # from before what is known
+            return  # an old frame: later ones have told more
         if news:
             del self._requests[:news]
             self._base += news

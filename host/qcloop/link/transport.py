@@ -1,4 +1,4 @@
-"""Ports that bytes go through: serial devices, and what else pyserial has a URL for."""
+"""Ports that carry bytes: serial devices, and whatever else pyserial opens by a URL."""
 
 import contextlib
 import errno
@@ -13,20 +13,20 @@ import serial
 
 from qcloop.errors import LinkError
 
-#: Most bytes fetched at a time.
+#: Largest number of bytes that are read at a time.
 _CHUNK = 1 << 16
-#: Seconds that a port without a handle to wait for is read at a time.
+#: Seconds that a read waits on a port for which `select` cannot wait.
 _SLICE = 0.02
 
 
 class Transport(Protocol):
-    """A line of bytes, with losses or without."""
+    """A line that carries bytes, and may lose some."""
 
-    #: How messages call it.
+    #: Name of the line in messages.
     name: str
 
     def read(self, timeout: float) -> bytes:
-        """Return what has come, at least a byte, or nothing after so many seconds."""
+        """Return the bytes that have come; if there are none, wait for some, at most ``timeout`` seconds."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -34,35 +34,35 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the line."""
         ...
 
 
 class SerialTransport:
     """A port that pyserial opens: ``/dev/ttyUSB1``, ``COM3``, ``socket://host:port``, ``rfc2217://...``.
 
-    Opened for this process alone, and in low-latency mode where the driver has one.
+    It is opened for this process alone, and in low-latency mode if the driver has one.
 
     Parameters
     ----------
     url : str
         Device or URL.
     baud : int
-        Bits a second; of no consequence for a socket.
+        Bits a second; without effect on a socket.
 
     Raises
     ------
     LinkError
-        With what to do: the port is not there, is in use, or may not be opened.
+        If the port is not there, is in use, or may not be opened. The message says what to do.
     """
 
     def __init__(self, url: str, baud: int) -> None:
         if sys.platform == "darwin" and "/dev/tty." in url:
             raise LinkError(f"{url} waits for a modem: open {url.replace('/dev/tty.', '/dev/cu.')} instead")
         self.name = url
-        # URLs know no exclusive mode; a socket has one client by itself.
+        # pyserial has no exclusive mode for URLs. A socket does not need it: it has only one client.
         options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
-        if not url.startswith("rfc2217:"):  # pyserial's has none
+        if not url.startswith("rfc2217:"):  # pyserial has no write timeout for this one
             options["write_timeout"] = 5
         try:
             self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, **options)
@@ -72,10 +72,12 @@ class SerialTransport:
             self._port.set_low_latency_mode(True)
         self._handle = _handle(self._port)
         if self._handle is None:
-            self._port.timeout = _SLICE  # once: a port is configured anew, over the network where it is there
+            # Set only once, as pyserial then configures the port anew, and does so over the network for
+            # rfc2217.
+            self._port.timeout = _SLICE
 
     def read(self, timeout: float) -> bytes:
-        """Return what has come, at least a byte, or nothing after so many seconds.
+        """Return the bytes that have come; if there are none, wait for some, at most ``timeout`` seconds.
 
         Raises LinkError if the port is gone.
         """
@@ -101,7 +103,7 @@ class SerialTransport:
             raise self._lost(error) from error
 
     def close(self) -> None:
-        """Let others have the port."""
+        """Release the port."""
         with contextlib.suppress(serial.SerialException, OSError):
             self._port.close()
 
@@ -110,7 +112,7 @@ class SerialTransport:
 
 
 def _handle(port: Any) -> int | None:
-    """Return what ``select`` can wait for; None where there is nothing."""
+    """Return the handle on which ``select`` can wait for a port; None if it has none."""
     if os.name != "posix":
         return None
     try:
