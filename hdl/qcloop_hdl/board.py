@@ -1,4 +1,4 @@
-"""What every board holds: the engine behind the link, and the link behind a line."""
+"""What every board holds: a line, the link on it, and the engine behind the link."""
 
 from typing import Any
 
@@ -12,7 +12,8 @@ from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.link import Link
 from qcloop_hdl.link.uart import UartReceiver, UartTransmitter
 
-#: For a board's lights. A session is open; strobes: a good frame came, something was wrong.
+#: Ports for a board's lights. ``open`` is high while a session is open; ``seen`` is a strobe for each good
+#: frame, ``wrong`` one for each fault.
 _LIGHTS = {"open": Out(1), "seen": Out(1), "wrong": Out(1)}
 
 
@@ -29,13 +30,13 @@ class ByteBoard(wiring.Component):
         self._config, self._link = config, link
         super().__init__(
             {
-                #: Strobe: a byte of the line; and one without a stop bit.
+                #: Strobes: a byte of the line is there; a byte came without a stop bit.
                 "rx_valid": In(1),
                 "rx_byte": In(8),
                 "rx_error": In(1),
                 #: Bytes for the line.
                 "tx": Out(stream.Signature(8)),
-                #: Nothing happens before a byte comes.
+                #: Nothing will happen before the next byte comes.
                 "idle": Out(1),
             }
             | _LIGHTS
@@ -76,10 +77,10 @@ class UartBoard(wiring.Component):
         self._config, self._link, self._clocks = config, link, clocks
         super().__init__(
             {
-                #: The line; high when idle.
+                #: The two directions of the line, high when idle.
                 "rx": In(1, init=1),
                 "tx": Out(1, init=1),
-                #: Nothing happens before the line falls.
+                #: Nothing will happen before the line goes low.
                 "idle": Out(1),
             }
             | _LIGHTS

@@ -15,13 +15,13 @@ from qcloop_hdl.registers import delayed
 
 #: Largest number of memory words: addresses on the command port have 16 bits.
 MAX_WORDS = 1 << 16
-#: Largest number of cells: more than the memory of any board here holds.
+#: Largest number of cells; no board here has memory for more.
 MAX_CELLS = 1 << 18
-#: Smallest operand buffer: settings with 64 states take 256 bytes.
+#: Smallest operand buffer: the operands of CONFIGURE with 64 states take 256 bytes.
 MIN_BUFFER = 256
 #: Largest operand buffer: an operation's length has 16 bits.
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
-#: Most lanes: that of the read noise generator.
+#: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
 
 
@@ -45,9 +45,10 @@ class EngineConfig:
     name: str
     #: Lanes, cells and largest side, shared with the golden model.
     array: ArrayConfig
-    #: What the cell memory is made of.
+    #: Primitive of which the cell memory is made.
     memory: MemoryKind = MemoryKind.BLOCK
-    #: Bytes of the operand buffer, a power of two: the longest configure or program operation.
+    #: Bytes of the operand buffer, a power of two. They limit the operands of CONFIGURE, PROGRAM,
+    #: PROGRAM_BLOCK.
     buffer: int = 1024
     #: Use the simulation model of the memory instead of the device's primitives; not part of the digest.
     model: bool = False
@@ -80,7 +81,7 @@ class EngineConfig:
 
     @property
     def side(self) -> int:
-        """Most rows and most columns of a region."""
+        """Largest number of rows, and of columns, of a region."""
         return self.array.side
 
     @property
@@ -100,21 +101,22 @@ class EngineConfig:
 
     @property
     def registered(self) -> bool:
-        """Whether what the memories read passes a register before any logic.
+        """Whether there are registers between the memories and the logic that uses what they read.
 
-        Block RAM of the families with much of it takes half a clock to answer. An iCE40's clock is slow
-        beside its memories', and a register without logic before it costs a cell of logic.
+        The block RAM of ECP5 and Gowin takes about half a clock to answer, so with these registers the clock
+        can be faster. On an iCE40 the logic is slow beside the memories, and each such register would cost a
+        logic cell, so there are none.
         """
         return self.memory is MemoryKind.BLOCK
 
     @property
     def row_words(self) -> int:
-        """Words of the longest row: depth of the vector buffer when it is ``lanes`` bytes wide."""
+        """Words of the longest row. This is the depth of a vector buffer that is ``lanes`` bytes wide."""
         return self.array.row_words(self.side)
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over what determines the engine's behaviour."""
+        """SHA-256 over everything that determines the engine's behaviour."""
         return configuration_digest(self.array, self.buffer)
 
     @property
@@ -147,7 +149,7 @@ class Configured(wiring.Component):
         return self._config
 
     def delayed(self, m: Module, value: Any) -> Any:
-        """Return a value, or, with registers around the memories, what it was a clock before."""
+        """Return a value, delayed by a clock if there are registers around the memories (``registered``)."""
         return delayed(m, value, int(self.config.registered))
 
 

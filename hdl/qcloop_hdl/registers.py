@@ -1,4 +1,4 @@
-"""What many blocks need: registers of memories, values of a few clocks ago, connections by name."""
+"""What many components need: registers of memories, delayed values, connections by name."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -9,17 +9,18 @@ from amaranth.lib.wiring import In, Out
 
 
 def read_register(shape: Any) -> Any:
-    """Return a register for what a memory's read port in domain ``comb`` reads: a block RAM's own register.
+    """Return a register for what a memory's read port in domain ``comb`` reads.
 
-    It has no value at power-up, as a block RAM's has none. Synthesis would make one up, a gate for each bit.
+    Synthesis takes the register that a block RAM has for it. That one has no value at power-up, so this one
+    has none either: otherwise synthesis would add a gate for each bit to make one up.
     """
     return Signal(shape, reset_less=True, attrs={"init": ""})
 
 
 def delayed(m: Module, value: Any, clocks: int = 1, *, enable: Any = None) -> Any:
-    """Return what a value was ``clocks`` clocks before; with 0 clocks, the value itself.
+    """Return a value, delayed by ``clocks`` clocks; with 0 clocks, this is the value itself.
 
-    With ``enable``, only the clocks in which it was high count. The registers have no reset value.
+    With ``enable``, only clocks in which it is high are counted. The registers have no reset value.
     """
     for _ in range(clocks):
         register = Signal.like(value, reset_less=True)
@@ -30,21 +31,21 @@ def delayed(m: Module, value: Any, clocks: int = 1, *, enable: Any = None) -> An
 
 
 def drive(m: Module, sink: Any, source: Any, *names: str) -> None:
-    """Connect input ports of a component to the output ports that have the same names in another one."""
+    """Connect input ports of component ``sink`` to the output ports of ``source`` with the same names."""
     m.d.comb += [getattr(sink, name).eq(getattr(source, name)) for name in names]
 
 
 def add_components(m: Module, owner: Any) -> None:
-    """Make submodules of all components that are attributes of a component, by the attributes' names."""
+    """Add all components that are attributes of ``owner`` as submodules, under the attributes' names."""
     for name, component in vars(owner).items():
         if isinstance(component, wiring.Component):
             m.submodules[name] = component
 
 
 class LastTwo(wiring.Component):
-    """The last two bytes of what passes by, as a word; the later byte is the high one.
+    """Holds the last two bytes that were shifted in, as 16 bits; the later byte is the high one.
 
-    ``rotate`` rotates the word left by a bit instead.
+    ``rotate`` rotates these bits left by one instead.
     """
 
     shift: In(1)
