@@ -13,9 +13,8 @@ from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.server import PtyPort, Server
 
 SETTINGS = resolve_device("A", 32, None).array_settings(seed=5)
-#: Clocks after which a board that does not come to rest is taken to wait for more.
-_REST = 60_000
-_TURN = 2000
+#: Clocks of one run of the board, and clocks without a byte after which it is taken to wait for more.
+_RUN, _REST = 2000, 60_000
 
 
 class BoardLine:
@@ -26,9 +25,9 @@ class BoardLine:
     board : CompiledBoard
     faults : Faults
     lag : float
-        Seconds by which what the board sends is late.
-    pieces : Random, optional
-        Cuts what the host reads into pieces of a few bytes.
+        Seconds that what the board sends takes to the host.
+    chunks : Random, optional
+        Cuts what the host reads into chunks of a few bytes.
     eager : bool
         Give the host what has come at once, as a line without delay does; without, all that the board sends
         before it needs more from the host comes in one round trip.
@@ -36,8 +35,8 @@ class BoardLine:
 
     name = "board"
 
-    def __init__(self, board, faults=None, *, lag=0.0, pieces=None, eager=False):
-        self.board, self.lag, self.pieces, self.eager = board, lag, pieces, eager
+    def __init__(self, board, faults=None, *, lag=0.0, chunks=None, eager=False):
+        self.board, self.lag, self.chunks, self.eager = board, lag, chunks, eager
         faults = faults or Faults()
         self._to_board, self._to_host = BadLine(faults, "in"), BadLine(faults, "out")
         self._written, self._unread = b"", b""
@@ -63,16 +62,16 @@ class BoardLine:
             sleep(min(wait, timeout))
             if wait > timeout:
                 return b""
-        size = self.pieces.randint(1, 9) if self.pieces else len(self._unread)
+        size = self.chunks.randint(1, 9) if self.chunks else len(self._unread)
         data, self._unread = self._unread[:size], self._unread[size:]
         return data
 
     def _run(self):
         came, spent = b"", 0
         while True:
-            out, rest, ended = self.board.run(self._written, _TURN)
+            out, rest, ended = self.board.run(self._written, _RUN)
             came += out
-            spent = 0 if out or len(rest) < len(self._written) else spent + _TURN
+            spent = 0 if out or len(rest) < len(self._written) else spent + _RUN
             self._written = rest
             if ended is Ended.IDLE or spent >= _REST or (came and self.eager):
                 return came

@@ -71,7 +71,7 @@ def test_operations_equal_the_golden_model(faults):
 
 
 def test_case_1_frames_are_put_together_from_short_reads():
-    array, golden = both(remote_array(board(), pieces=Random(1))[0])
+    array, golden = both(remote_array(board(), chunks=Random(1))[0])
     for one in (array, golden):
         one.configure(SETTINGS)
         one.program_block(REGION, block(1))
@@ -100,7 +100,7 @@ def test_case_2_loading_64_x_64_cells_takes_four_round_trips():
         assert line.round_trips - before <= 4
 
 
-def test_case_3_an_answer_that_is_late_is_not_asked_for_again():
+def test_case_3_an_answer_that_takes_long_is_not_asked_for_again():
     array, _ = remote_array(board(), lag=0.02)
     array.configure(SETTINGS)
     array.program_block(REGION, block(4))
@@ -214,16 +214,16 @@ def test_a_board_that_answers_without_progress_is_given_up(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "message"),
+    ("offset", "value", "message"),
     [
         (0, 0, r"magic word must be 0x4b4c4351, not 0x4b4c4300"),
         (4, 9, r"this host speaks version 1 of the link with 480 .* version 9 with 480"),
         (12, 1, r"version 1 with 257"),
     ],
 )
-def test_a_board_of_another_release_is_told_by_both_values(place, value, message):
+def test_a_board_of_another_release_is_told_by_both_values(offset, value, message):
     payload = bytearray(Identity(SIZES["small"].info, 1, 4092, 4096).encode())
-    payload[place] = value
+    payload[offset] = value
     with pytest.raises(LinkError, match=message):
         Identity.decode(bytes(payload))
 
@@ -301,7 +301,7 @@ def test_framing_is_at_most_a_twentieth_of_the_bytes():
 
 @pytest.mark.parametrize("faults", [None, BAD])
 def test_products_are_those_of_the_cells_when_they_were_asked_for(faults):
-    """Fetched late, in any order, or not at all; what is asked for in between comes out right, too."""
+    """They are fetched after other requests, in any order or not at all; answers between them are right."""
     array, golden = both(remote_array(board(), faults)[0])
     x = np.random.default_rng(1).integers(0, 256, (40, 64), np.uint8)
     d = np.random.default_rng(2).integers(-128, 128, (40, 64)).astype(np.int8)
@@ -347,9 +347,9 @@ def test_settings_and_states_travel_unchanged():
     assert_same_cells(array, golden)
 
 
-def test_a_frame_that_comes_in_pieces_is_waited_for():
+def test_a_frame_that_comes_in_chunks_is_waited_for():
     """As on a slow line: each read returns a few bytes, and none of them is a reason to ask again."""
-    array, golden = both(remote_array(board(), pieces=Random(2))[0])
+    array, golden = both(remote_array(board(), chunks=Random(2))[0])
     for one in (array, golden):
         one.configure(SETTINGS)
         one.program_block(REGION, block(1))

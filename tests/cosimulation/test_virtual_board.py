@@ -26,7 +26,7 @@ RUN = "--network 784-16-16-10 --epochs 2 --batch 32 --seed 4".split()
 #: Images of a run: the board is sent some 150,000 bytes in an epoch.
 TRAIN, TEST = 640, 300
 #: Bytes after which a run is in its second epoch.
-PART_OF_A_RUN = 200_000
+INTO_A_RUN = 200_000
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_training_over_a_bad_line_says_how_often_it_repeated(qcloop, options, tm
 
 
 def test_a_reset_in_mid_run_is_told_and_the_trace_goes_on(qcloop, options, tmp_path, unbroken, started):
-    url = started("--reset-after", str(PART_OF_A_RUN))
+    url = started("--reset-after", str(INTO_A_RUN))
     status, _, errors = qcloop("train", *options, "--port", url, "--out", tmp_path / "run")
     assert status == 0
     assert "was reset (boot counter 1, now 2)" in errors and "on from epoch" in errors
@@ -88,7 +88,7 @@ def test_a_reset_in_mid_run_is_told_and_the_trace_goes_on(qcloop, options, tmp_p
 def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(
     qcloop, options, tmp_path, unbroken, started
 ):
-    url = started("--cut-after", str(PART_OF_A_RUN))
+    url = started("--cut-after", str(INTO_A_RUN))
     status, _, errors = qcloop("train", *options, "--port", url, "--out", tmp_path / "run")
     assert status == 3
     assert len(errors.splitlines()) == 1
@@ -168,7 +168,7 @@ def test_a_tcp_address_in_use_is_an_error(started):
 
 
 class NotCompiled:
-    """In the place of a board that is not compiled yet, and cannot be."""
+    """Stands for a board that is not compiled yet, and cannot be."""
 
     def __init__(self, *_, compiling, **__):
         compiling()
@@ -216,7 +216,7 @@ def test_the_selftest_warns_of_a_bad_line(qcloop, started):
 
 
 def test_a_reset_ends_the_selftest(qcloop, started):
-    url = started("--reset-after", str(PART_OF_A_RUN))
+    url = started("--reset-after", str(INTO_A_RUN))
     status, output, errors = qcloop("selftest", "--port", url, "--quick")
     assert status == 3 and "LOST    " in output
     assert "was reset (boot counter 1, now 2)" in errors and len(errors.splitlines()) == 1

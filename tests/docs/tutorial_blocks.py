@@ -44,20 +44,20 @@ def difference(shown: str, printed: str) -> str:
     the end of a line do not count.
     """
     lines = [line.rstrip() for line in printed.strip().splitlines()]
-    place, free = 0, False
+    number, free = 0, False
     for wanted in (line.rstrip() for line in shown.strip().splitlines()):
         if wanted == "...":
             free = True
             continue
         pattern = re.compile(".*".join(map(re.escape, wanted.split("..."))))
-        here = range(place, len(lines) if free else min(place + 1, len(lines)))
-        match = next((number for number in here if pattern.fullmatch(lines[number])), None)
+        here = range(number, len(lines) if free else min(number + 1, len(lines)))
+        match = next((one for one in here if pattern.fullmatch(lines[one])), None)
         if match is None:
-            came = lines[place] if place < len(lines) else "nothing"
+            came = lines[number] if number < len(lines) else "nothing"
             return f"shown: {wanted}\nprinted{' first' if free else ''}: {came}"
-        place, free = match + 1, False
-    if place < len(lines) and not free:
-        return f"shown: nothing\nprinted: {lines[place]}"
+        number, free = match + 1, False
+    if number < len(lines) and not free:
+        return f"shown: nothing\nprinted: {lines[number]}"
     return ""
 
 

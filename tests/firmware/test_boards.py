@@ -54,7 +54,7 @@ def test_the_plan_of_every_board(board):
     assert re.findall(LOCATION, constraints, re.MULTILINE) == PINS[board.name].split()
     assert f"\\{PLL[board.family]} " in plan.files["top.il"]
     assert not re.search(r'attribute \\src "', plan.files["top.il"]), (
-        "the place of the sources is in the design"
+        "the design must not say where its sources are"
     )
     placing = [arguments for tool, arguments in plan.commands if tool.startswith("nextpnr")]
     assert len(placing) == len(board.seeds)

@@ -237,9 +237,8 @@ class Pair:
         region = self._programmed(draw)
         if region is None:
             return
-        places = range(region.rows * region.cols)
         count = draw.choice((0, 1, 2, draw.randint(1, 30)))
-        cells = np.array([draw.choice(places) for _ in range(count)], np.int64)
+        cells = np.array([draw.randrange(region.rows * region.cols) for _ in range(count)], np.int64)
         levels = self._levels(draw, count)
         self.golden.program(region, cells, levels)
         self.array.program(region, cells, levels)
@@ -304,7 +303,7 @@ class Pair:
         good = bytearray(operations.configure_request(settings, Positions(), self.config.lanes))
         start = operations.HEADER.size
         tables = start + operations.TABLE_START + TABLE_ENTRY.size * draw.randrange(settings.states)
-        place, value = draw.choice(
+        offset, value = draw.choice(
             (
                 (start, draw.randint(3, 255)),
                 (start + 1, 0),
@@ -316,7 +315,7 @@ class Pair:
                 (tables + 2, draw.randint(64, 255)),
             )
         )
-        good[place] = value
+        good[offset] = value
         self.refused(bytes(good), Status.SETTING)
 
     def bad_length(self, draw: Random) -> None:
@@ -417,9 +416,9 @@ class Pair:
         )
         if end >= most:
             return
-        places = [draw.randrange(end) for _ in range(5)]
-        places[draw.randrange(5)] = draw.choice((end, min(end + draw.randint(0, 99), most - 1), most - 1))
-        body = b"".join(place.to_bytes(LISTED_CELL.size, "little") for place in places)
+        offsets = [draw.randrange(end) for _ in range(5)]
+        offsets[draw.randrange(5)] = draw.choice((end, min(end + draw.randint(0, 99), most - 1), most - 1))
+        body = b"".join(offset.to_bytes(LISTED_CELL.size, "little") for offset in offsets)
         self.refused(
             operations.request(Operation.PROGRAM, operations.encode_region(region) + body), Status.CELL
         )

@@ -224,9 +224,9 @@ def refused_settings():
     settings = operations.configure_request(SETTINGS, Positions(), 4)[operations.HEADER.size :]
     for length in (0, 1, 64, 69, 71, 72, 257, 300):
         yield Operation.CONFIGURE, settings[:length].ljust(length, b"\0"), Status.LENGTH
-    for place in (0, len(settings) - 1):
+    for offset in (0, len(settings) - 1):
         wrong = bytearray(settings)
-        wrong[place] = 255
+        wrong[offset] = 255
         yield Operation.CONFIGURE, bytes(wrong), Status.SETTING
 
 
@@ -239,9 +239,9 @@ def refused_operands(good):
     # The operands are right, but the results are too long.
     row = operations.encode_region(Region(0, 1, 32))
     yield Operation.FORWARD1, row + (600).to_bytes(2, "little") + bytes(600), Status.LENGTH
-    for place in (0, 19):
+    for offset in (0, 19):
         levels = bytearray(20)
-        levels[place] = 3
+        levels[offset] = 3
         yield Operation.PROGRAM_BLOCK, good + levels, Status.LEVEL
     for cells in ([3 << 10, 0, 0], [0, 0, 3 << 10]):
         yield Operation.PROGRAM, good + b"".join(cell.to_bytes(2, "little") for cell in cells), Status.LEVEL

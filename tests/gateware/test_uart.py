@@ -110,7 +110,7 @@ def test_case_9_bit_time_is_round_of_clock_by_baud(clock, baud, bench, simulate)
 
     simulate(dut, testbench, limit=12 * clocks + 50, background=[recorder(dut.pin, trace)])
     _, *bits, rest = runs(trace)
-    assert bits == [(place % 2, round(clock / baud)) for place in range(9)], bits
+    assert bits == [(bit % 2, round(clock / baud)) for bit in range(9)], bits
     assert rest[0] == 1 and rest[1] >= clocks
     assert dut.clocks == clocks
 
@@ -126,7 +126,7 @@ def test_bytes_follow_each_other_at_once(clocks, bench, simulate):
         await ctx.tick().until(dut.idle)
 
     simulate(dut, testbench, limit=11 * clocks * len(data), background=[recorder(dut.pin, trace)])
-    bits = [bit for byte in data for bit in (0, *(byte >> place & 1 for place in range(8)), 1)]
+    bits = [bit for byte in data for bit in (0, *(byte >> k & 1 for k in range(8)), 1)]
     expected = [bit for bit in bits for _ in range(clocks)]
     start = trace.index(0)
     assert trace[start : start + len(expected)] == expected
@@ -149,7 +149,7 @@ class Line:
         self.levels += [level] * (round(self._end) - len(self.levels))
 
     def send(self, byte, bit, stop=1):
-        for level in (0, *(byte >> place & 1 for place in range(8)), stop):
+        for level in (0, *(byte >> k & 1 for k in range(8)), stop):
             self.hold(level, bit)
 
     def simulate(self, simulate):

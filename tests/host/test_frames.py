@@ -86,9 +86,9 @@ def test_a_frame_has_the_bytes_of_its_description():
 
 @repeatable
 @given(frames, st.integers(0, 10**6), st.integers(1, 255))
-def test_a_damaged_byte_is_noticed(frame, place, change):
+def test_a_damaged_byte_is_noticed(frame, offset, change):
     encoded = bytearray(frame.encode()[:-1])
-    encoded[place % len(encoded)] ^= change
+    encoded[offset % len(encoded)] ^= change
     for part in bytes(encoded).split(b"\0"):
         with pytest.raises(LinkError):
             Frame.decode(part)

@@ -203,8 +203,8 @@ def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path):
     write_checkpoint(path, {"a": np.arange(5), "b": np.zeros((0, 3), np.float32)}, {"n": 1})
     good = path.read_bytes()
     expected = read_checkpoint(path)
-    for place in range(0, len(good), 7):
-        path.write_bytes(good[:place] + bytes([good[place] ^ 0x10]) + good[place + 1 :])
+    for offset in range(0, len(good), 7):
+        path.write_bytes(good[:offset] + bytes([good[offset] ^ 0x10]) + good[offset + 1 :])
         try:
             arrays, values = read_checkpoint(path)
         except CheckpointError:
