@@ -395,7 +395,7 @@ def test_an_unknown_yosys_is_told_and_its_simulation_is_equal(tmp_path, monkeypa
 
 
 class Unknown:
-    """In the place of a board that an unknown Yosys has written, and that cannot be compiled besides."""
+    """Stands for a board that an unknown Yosys has written, and that cannot be compiled either."""
 
     def __init__(self, *_, **__):
         warnings.warn("another Yosys:\nslow", UnknownYosysWarning, stacklevel=2)
