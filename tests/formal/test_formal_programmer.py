@@ -77,7 +77,7 @@ class ProgrammerProof(wiring.Component):
         """Only the cell that was asked for is written, with its level, and only if it is not stuck."""
         dut, request = self.dut, self.request
         asked = Signal.like(request.payload)
-        # The memory is not read between the clock in which it is decided and the one of the write.
+        # Whether to write is decided in the clock before the write, and the memory is not read in between.
         before = Signal.like(self.cell.as_value())
         m.d.sync += before.eq(self.cell)
         with m.If(self._is(State.WRITE)):

@@ -51,7 +51,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "memory_enable": Out(1),
         #: The word read last.
         "memory_data": In(word),
-        #: The same, with registers around the memories a clock later; while no command is in work.
+        #: The word read last, for others while no command is in work; with registers around the memories it
+        #: is delayed by one clock.
         "word": Out(word),
         #: Samples of a word's read noise: one transfer a word, none with a read spread of 0.
         "noise": In(stream.Signature(ArrayLayout(signed(Z_BITS), config.lanes))),
@@ -77,21 +78,23 @@ class Mac(Configured):
     ``clip(g + ((read_spread * z + 2^8) >> 9), 0, 1023)`` with a vector of samples for each word.
 
     The memory answers one clock after ``memory_enable``, and holds its answer up to the next. With registers
-    around the memories, it is read whenever the stages move, and the address, the elements of the vector and
-    the sums of the lanes each have a register more.
+    around the memories (:attr:`EngineConfig.registered`) it is read whenever the stages move, and one more
+    register delays the address, the elements of the vector and the sums of the lanes.
 
     While ``busy`` the command's payload, the settings and the cells of the region must not change. A command
     must be one that the array allows: nothing is checked.
 
-    Latency: from the transfer of the last byte of the vector to the offer of the last result at most
-    ``max(rows * ceil(cols / lanes), 2 n) + 16`` clocks, ``n`` the number of results (2 n is the larger only
-    forward for fewer rows than twice the lanes, and backward for no more columns than lanes), when noise is
-    there and results are taken at once. Forward, the first column block is read while the vector comes in:
-    from the transfer of the first byte it is less than the same maximum plus ``2 lanes`` + :attr:`latency`,
-    if the vector comes a byte a clock. Throughput: a word a clock, a result every two clocks.
+    Latency: let ``words`` be ``rows * ceil(cols / lanes)`` and ``n`` the number of results. If noise is there
+    and results are taken at once, the last result is offered at most ``max(words, 2 n) + 16`` clocks after
+    the transfer of the vector's last byte. (2 n is the larger only forward for fewer rows than twice the
+    lanes, and backward for no more columns than lanes.) Forward, the first column block is read while the
+    vector comes. If a byte comes each clock, the last result is offered less than ``max(words, 2 n) +
+    2 lanes`` + :attr:`latency` clocks after the first byte.
 
-    Back-pressure: a result that is not taken, and noise that is not there, stop everything; a byte that
-    is not there stops forward's first column block, and lets the words before it finish.
+    Throughput: a word a clock, a result every two clocks.
+
+    Back-pressure: everything stops while a result is not taken or noise is not there. While a byte of the
+    vector is not there, forward's first column block stops, and the words before it finish.
 
     Reset: idle. A reset in the middle of a command discards it.
 

@@ -57,10 +57,10 @@ class Programmer(Configured):
     a stuck cell is not written. Its pulses, clipped draws, retries and failures go out as events, one a
     clock at most and as :class:`EventCounters` wants them.
 
-    Throughput: an attempt takes 4 clocks (VERIFY: 7), or with registers around the memories 6 (VERIFY: 11),
-    when the sample is there; the next request is taken in the last clock of the one before, in VERIFY in the
-    clock after. Back-pressure: it waits for requests and for samples. The memory is used only while ``busy``,
-    and must hold what it read up to the next access.
+    Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
+    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11). The next request is taken in the last
+    clock of the one before, and with VERIFY in the clock after. Back-pressure: it waits for requests and for
+    samples. The memory is used only while ``busy``, and must hold what it read up to the next access.
 
     Reset: idle, tables undefined. A reset in the middle of a request drops it.
 
@@ -92,8 +92,8 @@ class Programmer(Configured):
                 #: Read the word in this clock.
                 "read": Out(1),
                 #: The lane's cell of the word read last, two clocks after ``read``. With registers around the
-                #: memories that of the word in work, which is read whenever it is not written: four clocks
-                #: after ``address`` has come, or after the write.
+                #: memories the word in work is read whenever it is not written, and its cell is there four
+                #: clocks after a new ``address`` or a write.
                 "cell": In(Cell),
                 #: Write ``written`` to the lane in this clock.
                 "write": Out(1),
