@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 def read_register(shape: Any) -> Any:
     """Return a register for what a memory's read port in domain ``comb`` reads.
 
-    Synthesis takes the register that a block RAM has for it. That one has no value at power-up, so this one
+    Synthesis maps it to the register inside a block RAM. That one has no value at power-up, so this one
     has none either: otherwise synthesis would add a gate for each bit to make one up.
     """
     return Signal(shape, reset_less=True, attrs={"init": ""})

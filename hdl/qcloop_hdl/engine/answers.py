@@ -1,4 +1,4 @@
-"""Answers: status, length and results of a request."""
+"""Sends the answer to a request: its status, its length and its results."""
 
 from itertools import pairwise
 from typing import Any
@@ -18,15 +18,16 @@ _WITH_RESULTS = (Operation.INFO, Operation.READ, Operation.COUNTERS, *PRODUCTS)
 
 
 class Answers(Configured):
-    """Sends the answer of a request: after ``start`` its status, the length of the results, and the results.
+    """Sends the answer to a request: after ``start`` the status, the length of the results, and the results.
 
-    Results are the products that ``product`` delivers, in ``product_length`` bytes, or ``remaining`` bytes of
-    counters or cells: ``fetch`` is high in the clock before the first byte of each is waited for,
-    ``next_item`` or ``step_cell`` after its last byte. A counter or a word of INFO must be there one clock
-    after ``fetch``, a cell two clocks; with registers around the memories both must be there four clocks
-    after it. ``done`` is high for a clock at the end.
+    Results are either products, which come on ``product`` and have ``product_length`` bytes in all, or
+    ``remaining`` bytes of counters, INFO or cells. These are fetched one after the other: ``fetch`` is high
+    for a clock before each of them is sent, ``next_item`` is high when its last byte is sent, and
+    ``step_cell`` as well if it is a cell. A counter or 6 bytes of INFO must be on ``count`` one clock after
+    ``fetch``, a cell on ``cell`` two clocks after it. With registers around the memories all of them must be
+    there four clocks after ``fetch``. ``done`` is high for a clock at the end.
 
-    Back-pressure: on ``tx``, a register.
+    Back-pressure: on ``tx``, which is a register.
 
     Parameters
     ----------
@@ -43,17 +44,17 @@ class Answers(Configured):
                 "product_length": In(WORD_BITS),
                 #: Products have three bytes.
                 "narrow": In(1),
-                #: What is sent.
+                #: The results.
                 "product": In(stream.Signature(signed(32))),
                 "count": In(8 * COUNTER_BYTES),
                 "cell": In(Cell),
                 #: Products are still to come.
                 "product_busy": In(1),
-                #: The answer has begun, and it is no refusal: vectors may be taken.
+                #: The answer is being sent and is no refusal: vectors may be taken.
                 "running": Out(1),
                 "fetch": Out(1),
-                #: Strobes: a byte of the results was sent, no product's; the last one of a counter; of a
-                #: cell.
+                #: Strobes: a byte of results that are no products was sent; it was the last one of a counter,
+                #: of 6 bytes of INFO or of a cell; it was the last one of a cell.
                 "count_down": Out(1),
                 "next_item": Out(1),
                 "step_cell": Out(1),
@@ -61,9 +62,10 @@ class Answers(Configured):
             },
         )
 
-        #: Number of the byte of a product, a counter or a cell; whether it is the last; whether there is one.
+        #: Index of the byte in its product, counter or cell; whether it is the last; whether there is a byte
+        #: to send.
         self.number, self._final, self._put = Signal(3), Signal(), Signal()
-        #: The register of ``tx`` is free to take a byte, and which.
+        #: Whether the register of ``tx`` can take a byte, and the byte that it takes.
         self.room, self.byte = Signal(), Signal(8)
 
     def elaborate(self, platform: Any) -> Module:
@@ -97,7 +99,7 @@ class Answers(Configured):
                 m.next = "SEND"
                 with m.If(~products if self.config.registered else reads):
                     m.next = "CELL"
-            # A memory and the registers behind it answer meanwhile.
+            # In these states the memory, and the registers behind it, deliver what was fetched.
             waits = ("CELL", "WORD", "WAIT", "SEND") if self.config.registered else ("CELL", "SEND")
             for state, following in pairwise(waits):
                 with m.State(state):
@@ -134,7 +136,7 @@ class Answers(Configured):
                     self._finish(m)
 
     def _result_byte(self, m: Module) -> Any:
-        """Return the byte of the product, or of the counter or cell, that is sent."""
+        """Return the byte of the product, the counter or the cell that is to be sent."""
         byte = Signal(8)
         m.d.comb += byte.eq(self._byte_of(m, self.product.payload))
         with m.Switch(self.request.operation):

@@ -1,4 +1,4 @@
-"""Checks of a region and of the lengths that follow from it, before anything is executed."""
+"""Checks a region, and the lengths that follow from it, before anything is executed."""
 
 from typing import Any
 
@@ -18,11 +18,12 @@ _WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
 class RegionCheck(Configured):
     """Finds the first reason to refuse an operation on a region, if there is one.
 
-    From ``start`` on it checks that rows and columns are allowed, that the region is inside the memory and
-    programmed, and that operands and results have the lengths that follow. In its last clock either
-    ``refuse`` is high, with the reason in ``refusal``, or ``accept``. It takes at most 58 clocks, most of
-    them for up to three multiplications of 16 clocks; ``product`` is then the number of result bytes of a
-    product operation, and for PROGRAM the words of the region.
+    After ``start`` it checks that the numbers of rows and columns are allowed, that the region lies inside
+    the memory, that it was programmed (or, if all of it is to be written, that no gap remains before it), and
+    that the operands and the results have the lengths that follow from it. It takes at most 58 clocks, most
+    of them for up to three multiplications of 16 clocks each. In the last clock either ``accept`` is high, or
+    ``refuse``, with the reason in ``refusal``. ``product`` is then the number of result bytes if the
+    operation is a product, and the number of words of the region if it is PROGRAM.
 
     Parameters
     ----------
@@ -34,34 +35,37 @@ class RegionCheck(Configured):
             config,
             {
                 "start": In(1),
-                #: The request: stable while busy. ``rows`` must rotate left with ``rotate_rows``, what
-                #: ``count_bit`` is the highest bit of (the number of vectors) with ``rotate_count``.
+                #: The request, stable while busy. ``count_bit`` is the highest bit of the number of vectors.
+                #: By ``rotate_rows`` the rows must rotate left by a bit, by ``rotate_count`` the number of
+                #: vectors.
                 "request": In(REQUEST),
                 "rows": In(WORD_BITS),
                 "cols": In(WORD_BITS),
                 "count_bit": In(1),
                 "rotate_rows": Out(1),
                 "rotate_count": Out(1),
-                #: What the region ahead of ``base`` by ``product`` words is, while ``asks_end`` is high.
+                #: While ``asks_end`` is high, ``past_memory`` and ``past_mark`` must tell of the word that is
+                #: ``product`` words behind ``base`` (see ``RegionWalk``).
                 "asks_end": Out(1),
                 "past_memory": In(1),
                 "past_mark": In(1),
-                #: Strobes: keep ``product`` as the words of the region; as the number of result bytes.
+                #: Strobes: ``product`` is the number of words of the region, which is to be kept; it is the
+                #: number of result bytes, which is to be kept.
                 "keep_words": Out(1),
                 "keep_results": Out(1),
-                #: The verdict.
+                #: Strobes: the request is accepted; it is refused with ``refusal``.
                 "accept": Out(1),
                 "refuse": Out(1),
                 "refusal": Out(Status),
                 "product": Out(WORD_BITS),
-                #: Products have three bytes instead of four; good from ``accept`` on.
+                #: Products have three bytes instead of four; valid from ``accept`` on.
                 "narrow": Out(1),
                 "busy": Out(1),
             },
         )
         self.lengths = LengthMultiplier(config)
-        #: A word before the region was never programmed; the region ends behind the memory; a word of it was
-        #: never programmed.
+        #: A word before the region was never programmed; the region ends behind the memory; a word of the
+        #: region was never programmed.
         self.gap, self.beyond, self.past = Signal(), Signal(), Signal()
 
     def elaborate(self, platform: Any) -> Module:
@@ -96,14 +100,14 @@ class RegionCheck(Configured):
         m.next = "IDLE"
 
     def _clocks(self, first: str, second: str, following: str) -> list[tuple[str, str]]:
-        """Return a state and what follows; two where ``end`` is delayed by a clock."""
+        """Return a state and the one after it; two such pairs if what is asked for is delayed by a clock."""
         return [(first, second), (second, following)] if self.config.registered else [(first, following)]
 
     # -- the region in the memory ----------------------------------------------------------------
 
     def _find_end(self, m: Module) -> None:
-        """Multiply rows by words of a row, and see where the region begins and where it ends."""
-        # In START the product is still zero: `ahead` is the region's first word.
+        """Multiply the rows by the words of a row, and find out where the region begins and ends."""
+        # In START the product is still zero: what is asked about is the region's first word.
         for state, following in self._clocks("START", "FIRST", "WORDS"):
             with m.State(state):
                 m.d.comb += self.asks_end.eq(1)
@@ -112,7 +116,7 @@ class RegionCheck(Configured):
         for state, following in self._clocks("WORDS", "END", "REGION"):
             with m.State(state):
                 m.d.comb += self.asks_end.eq(1)
-                # Registers, since the path through the two adders is timing-critical.
+                # The path through two adders to these bits is timing-critical, so they are registers.
                 m.d.sync += self.beyond.eq(self.lengths.overflow | self.past_memory)
                 m.d.sync += self.past.eq(self.past_mark)
                 with m.If(~self.lengths.busy):
@@ -125,7 +129,7 @@ class RegionCheck(Configured):
             self.request.operation == Operation.PROGRAM,
             is_one_of(self.request.operation, *_WRITES),
         )
-        # PROGRAM does not need its columns any more.
+        # PROGRAM does not need its columns any more, so the number of words may replace them.
         m.d.comb += self.keep_words.eq(listed)
         with m.If(self.beyond):
             self._refuse(m, Status.REGION)
@@ -141,10 +145,10 @@ class RegionCheck(Configured):
         with m.Else():
             self._accept(m)
 
-    # -- lengths -------------------------------------------------------------------------------------
+    # -- lengths ---------------------------------------------------------------------------------
 
     def _compare_lengths(self, m: Module) -> None:
-        """Compare the length of the operands, and see whether the results are not too long."""
+        """Compare the length of the operands with the right one, and refuse results that are too long."""
         product, overflow, reads = (
             self.product,
             self.lengths.overflow,
@@ -152,7 +156,7 @@ class RegionCheck(Configured):
         )
         too_long = (self.request.operation == Operation.PROGRAM_BLOCK) & above(product, self.config.buffer)
         differs = self.delayed(m, (product != self.request.remaining) | overflow | too_long)
-        # As if each product had four bytes.
+        # The results must be short enough for products of four bytes, even if these have three.
         too_many = self.delayed(m, overflow | product[-2:].any() & ~reads)
         ready = ~self.lengths.busy
         known = ready & self.delayed(m, ready)
@@ -172,7 +176,8 @@ class RegionCheck(Configured):
             with m.If(too_many):
                 self._refuse(m, Status.LENGTH)
         with m.State("BYTES"):
-            # Three times the number of products, or twice its double. READ kept its bytes before.
+            # The number of products is multiplied by 3, or doubled twice. READ kept its number of bytes
+            # before.
             m.d.comb += self.lengths.again.eq(1)
             with m.If(self.narrow | self.lengths.doubled):
                 self._accept(m)

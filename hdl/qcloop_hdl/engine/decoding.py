@@ -1,4 +1,4 @@
-"""What the engine's components know of operations: the groups they belong to, their products, comparisons."""
+"""What several components of the engine need: groups of operations, a request's signals, comparisons."""
 
 from functools import reduce
 from itertools import groupby
@@ -16,23 +16,24 @@ PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 PROGRAMS = (Operation.PROGRAM, Operation.PROGRAM_BLOCK)
 #: Operations on a region.
 REGIONS = (*PRODUCTS, *PROGRAMS, Operation.LOAD, Operation.READ)
-#: Bits of an opcode that the engine keeps: enough for those it knows.
+#: Bits of an opcode that the engine keeps: enough for all known opcodes.
 OPERATION_BITS = max(Operation).bit_length()
 #: Bits of a region's fields and of all other counts.
 WORD_BITS = 16
 
-#: What all components know of the request in work.
+#: What the components know of the request in work.
 REQUEST = Signature(
     {
         "operation": Out(OPERATION_BITS),
-        #: Bytes of operands that are still to come, and later of results that are still to be sent.
+        #: Bytes of the operands that are still to come. While the answer is sent, bytes of the results that
+        #: are still to be sent.
         "remaining": Out(WORD_BITS),
-        #: The first reason that was found to refuse it.
+        #: OK, or the first reason to refuse the request that was found.
         "status": Out(Status),
     }
 )
 
-#: What each operation on a region multiplies.
+#: The product that each of the product operations computes.
 PRODUCT_OF = {
     Operation.FORWARD1: Product.FORWARD1,
     Operation.FORWARD8: Product.FORWARD8,
@@ -41,14 +42,14 @@ PRODUCT_OF = {
 
 
 def is_one_of(operation: Any, *operations: Operation) -> Any:
-    """Return whether a signal is one of some opcodes."""
+    """Return a signal that is high if ``operation`` is one of some opcodes."""
     return reduce(or_, (operation == one for one in operations))
 
 
 def product_bits() -> int:
     """Return how many low bits of an opcode are the :class:`Product` of :data:`PRODUCT_OF`.
 
-    Raises ConfigError where opcodes or products were given other numbers, so that they are not.
+    Raises ConfigError if opcodes or products were given numbers for which this is not so.
     """
     bits: int = Shape.cast(Product).width
     for operation, product in PRODUCT_OF.items():
@@ -61,7 +62,7 @@ def product_bits() -> int:
 
 
 def above(value: Any, limit: int) -> Any:
-    """Return ``value > limit`` as gates: of the operator, synthesis makes a carry chain, a cell a bit."""
+    """Return ``value > limit`` as gates: synthesis turns the operator into a carry chain, a cell a bit."""
     greater: Any = Const(0, 1)
     first = 0
     for one, run in groupby(limit >> k & 1 for k in range(len(value))):

@@ -1,4 +1,4 @@
-"""The engine: executes :mod:`qcloop.contract.operations`, byte stream in, byte stream out."""
+"""The engine: it takes a stream of requests, executes them, and gives a stream of answers."""
 
 from typing import Any
 
@@ -21,25 +21,27 @@ from qcloop_hdl.registers import LastTwo, add_components, drive
 
 
 class Engine(Configured):
-    """The array behind a byte stream: decoder, cell memory, generators, programmer and products.
+    """The array behind two byte streams: decoder, cell memory, generators, programmer and products.
 
-    Takes requests and gives answers, see :mod:`qcloop.contract.operations`, one at a time and in order;
-    computes what :class:`qcloop.array.GoldenArray` does. The first reason to refuse a request, in the order
-    unknown, not configured, length, region, level and cell as they come, is its status: its operands are
-    taken and dropped, and nothing changes.
+    It takes requests (see :mod:`qcloop.contract.operations`), executes them one at a time and in order, and
+    answers each of them. It computes what :class:`qcloop.array.GoldenArray` computes. A request can be
+    refused for these reasons, which are checked in this order: unknown operation, not configured, length,
+    region, and then level or cell of each operand as it comes. The status of the answer is the first reason
+    that was found. The operands of a refused request are taken and dropped, and nothing changes.
 
-    Products start when the first vector comes and are answered while later vectors come: whoever sends them
-    must take answers at the same time. A vector's products take what :class:`Mac` says; a cell of PROGRAM and
-    PROGRAM_BLOCK at most 4 clocks after the last operand (VERIFY: 7 an attempt and one more), when its sample
-    is there. Everything else takes at most 60 clocks besides one for each byte, two more for each cell that
-    is read, one for each counter, and for CONFIGURE each operand once more. In block RAM, with registers
-    around the memories, a cell takes 6 clocks (VERIFY: 11 an attempt), what is read, a cell or a counter, 4
-    clocks, and an operand of CONFIGURE 4 more.
+    Products start when the first vector comes, and are answered while further vectors come: who sends vectors
+    must take answers at the same time. :class:`Mac` says how long the products of a vector take. A cell of
+    PROGRAM or PROGRAM_BLOCK takes at most 4 clocks after the last operand (with VERIFY 7 for each attempt,
+    and one more) if its sample is there. Everything else takes a clock for each byte and at most 60 clocks
+    besides; further clocks are two for each cell that is read, one for each counter, and one for each operand
+    of CONFIGURE. With registers around the memories, as with block RAM, a cell that is programmed takes 6
+    clocks (with VERIFY 11 for each attempt), a cell or a counter that is read 4 clocks, and an operand of
+    CONFIGURE 4 more.
 
-    Back-pressure: on both ports, anywhere.
+    Back-pressure: on both ports, at any time.
 
-    Reset: the memory is cleared, a word a clock; ``ready`` is low and no request is taken until then. The
-    array is not configured and no word is programmed.
+    Reset: the memory is cleared, a word in each clock. Until that is done, ``ready`` is low and no request is
+    taken. The array is not configured and no word is programmed.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ class Engine(Configured):
                 "tx": Out(stream.Signature(8)),
                 #: The memory is cleared.
                 "ready": Out(1),
-                #: All is answered, and no byte of another request is there.
+                #: Every request is answered, and no byte of another one is there.
                 "idle": Out(1),
             },
         )
@@ -66,7 +68,7 @@ class Engine(Configured):
         self.array = self._make_array()
 
     def _make_array(self) -> CellArray:
-        """Make the array; a proof puts one in its place whose arithmetic is free."""
+        """Make the array. A proof overrides this with an array whose arithmetic is unconstrained."""
         return CellArray(self.config)
 
     def elaborate(self, platform: Any) -> Module:
@@ -88,7 +90,7 @@ class Engine(Configured):
         return is_one_of(self.requests.request.operation, *operations)
 
     def _connect_line(self, m: Module) -> None:
-        """Offer each byte to all who take bytes: only one of them is ready at a time."""
+        """Offer each byte to all components that take bytes: only one of them is ready at a time."""
         takers = (self.requests.rx, self.operands.rx, self.vectors.rx)
         for taker in takers:
             m.d.comb += [taker.valid.eq(self.rx.valid), taker.payload.eq(self.rx.payload)]
@@ -158,7 +160,7 @@ class Engine(Configured):
         ]
 
     def _connect_execution(self, m: Module) -> None:
-        """Connect what programs cells, takes vectors, and loads, reads and clears words."""
+        """Connect the components that program cells, take vectors, and load, read and clear words."""
         array, operands, region, vectors = self.array, self.operands, self.region, self.vectors
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
@@ -196,7 +198,8 @@ class Engine(Configured):
             answers.product_length.eq(self.checks.product),
             array.read.eq(answers.fetch & self._is(Operation.READ)),
             array.fixed.eq(self._is(Operation.INFO)),
-            # CONFIGURE clears all counters: it replays at least 70 operands, and their number came before.
+            # CONFIGURE clears the counter `index` at each operand that it replays, and these are at least 70.
+            # The counter after those is cleared before them, at `restart`: `index` is then their number.
             array.presents.eq(self._is(Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)),
             array.clear_count.eq(operands.restart | operands.configure),
         ]

@@ -1,4 +1,4 @@
-"""The counts that a request must agree with: words of its region, bytes of operands and of results."""
+"""Computes what a request is checked against: words of its region, bytes of its operands and results."""
 
 from typing import Any
 
@@ -12,11 +12,12 @@ from qcloop_hdl.engine.multiplier import Multiplier
 
 
 class LengthMultiplier(Configured):
-    """Multiplies what a request counts with, one multiplication after the other.
+    """Multiplies the counts of a request, in up to three multiplications of 16 clocks each.
 
-    After ``first``, each ``start`` begins the next one, of 16 clocks: the words of the region, the bytes of
-    the operands, and the number of products. In a clock with ``again`` the number of products is doubled,
-    or tripled where products are narrow; ``doubled`` is high in the second such clock.
+    After ``first``, each ``start`` begins the next multiplication. The first one gives the words of the
+    region, the second one the bytes of the operands, and the third one the number of products. In a clock
+    with ``again`` the number of products is doubled, or tripled if products are narrow; ``doubled`` is high
+    in the second such clock.
 
     Parameters
     ----------
@@ -36,10 +37,10 @@ class LengthMultiplier(Configured):
                 "start": In(1),
                 "again": In(1),
                 "doubled": Out(1),
-                #: ``rows``, or the number of vectors, must rotate left by a bit.
+                #: ``rows`` must rotate left by a bit; the number of vectors must.
                 "rotate_rows": Out(1),
                 "rotate_count": Out(1),
-                #: Which multiplication it is, from 1 on.
+                #: Number of the multiplication, counted from 1.
                 "number": Out(2),
                 "busy": Out(1),
                 "product": Out(WORD_BITS),
@@ -60,7 +61,8 @@ class LengthMultiplier(Configured):
         with m.If(self.first | self.again):
             m.d.sync += number.eq(0)
         of_rows = (number == 1) | ~is_one_of(operation, *PRODUCTS)
-        # A cell of LOAD and READ has two bytes: rows begin with the next lower bit, as the highest is 0.
+        # A cell of LOAD and READ has two bytes. The highest bit of rows is 0, so that beginning with the next
+        # lower bit doubles them.
         two_bytes = (number == 2) & is_one_of(operation, Operation.LOAD, Operation.READ)
         row_bit = Mux(two_bytes, self.rows[-2], self.rows[-1])
         m.d.comb += [
@@ -79,12 +81,12 @@ class LengthMultiplier(Configured):
         return m
 
     def _factor(self) -> Any:
-        """Return what rows, or the number of vectors, are multiplied with."""
+        """Return the factor with which the rows, or the number of vectors, are multiplied."""
         number, operation = self.number, self.request.operation
         packs, backward = operation == Operation.FORWARD1, operation == Operation.BACKWARD
         by_rows = Mux(number == 2, packs | (operation == Operation.FORWARD8), (number == 3) & backward)
         whole = Mux(by_rows, self.rows, self.cols)[: self.config.side_bits]
-        # Words of a row or, after them, bytes of a vector of single bits.
+        # In the first multiplication the words of a row, in the second one the bytes of a 1-bit vector.
         of_bytes, lanes = number != 1, self.config.lane_bits
         groups = Mux(of_bytes, whole[3:], whole[lanes:]) + Mux(of_bytes, whole[:3].any(), whole[:lanes].any())
         return Mux((number == 1) | (number == 2) & packs, groups, whole)

@@ -1,4 +1,4 @@
-"""Multiplies the counts of a request: words of a region, bytes of operands and results."""
+"""A small multiplier for the counts of a request, which takes a clock for each bit."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from qcloop_hdl.engine.decoding import WORD_BITS
 
 
 class Multiplier(wiring.Component):
-    """Multiplies by shift and add, a bit a clock.
+    """Multiplies by shift and add, one bit in each clock.
 
-    ``product`` is good when ``busy`` is low again, 16 clocks after ``start``. ``bit`` must be the highest bit
-    of one factor in the clock after ``start``, then the next lower one, and so on. A clock with ``again``
+    ``product`` is valid when ``busy`` is low again, 16 clocks after ``start``. ``bit`` must be the highest
+    bit of one factor in the clock after ``start``, then the next lower one, and so on. A clock with ``again``
     doubles the product, or triples it with ``bit``.
 
     Reset: idle, the product is 0.
@@ -29,14 +29,14 @@ class Multiplier(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                #: Multiply the product by 2 (``bit`` low) or by 3.
+                #: Multiply the product by 2, or by 3 if ``bit`` is high.
                 "again": In(1),
-                #: One factor, bit by bit.
+                #: One of the factors, bit by bit.
                 "bit": In(1),
-                #: The other one; stable while busy.
+                #: The other factor; stable while busy.
                 "factor": In(width),
                 "busy": Out(1),
-                #: Bits of the factor that were multiplied with.
+                #: How many bits were multiplied.
                 "step": Out(range(WORD_BITS)),
                 "product": Out(WORD_BITS),
                 #: The product did not fit.

@@ -1,4 +1,4 @@
-"""The operand buffer: keeps bytes, reads them again, and numbers those of table entries and listed cells."""
+"""The operand buffer keeps bytes, reads them again, and counts those of table entries and listed cells."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ from qcloop_hdl.registers import read_register
 
 
 class OperandBuffer(Configured):
-    """Bytes in a memory, one after the other: ``write`` keeps ``byte`` as the byte ``index``.
+    """Keeps bytes in a memory, and goes through them one after the other.
 
-    While nothing is written, ``operand`` is the byte ``index``. ``clear`` goes to the first byte and
-    ``step`` to the next. With registers around the memories (``EngineConfig.registered``) the byte has
-    reached ``operand`` when ``settled`` is high: it was waited for (``wait``) in three clocks.
+    ``write`` keeps ``byte`` as the byte ``index``. While nothing is written, ``operand`` is the byte
+    ``index``. ``clear`` goes to the first byte and ``step`` to the next one. With registers around the
+    memories (``EngineConfig.registered``) the byte has reached ``operand`` when ``settled`` is high, which it
+    is after three clocks with ``wait``.
 
     Parameters
     ----------
@@ -36,12 +37,12 @@ class OperandBuffer(Configured):
                 "operand": Out(8),
                 "wait": In(1),
                 "settled": Out(1),
-                #: Go to the first byte of an entry; count a byte of a listed cell or, with ``listed`` low,
-                #: of a table entry.
+                #: The next byte is the first one of an entry; count a byte of an entry. An entry is a listed
+                #: cell if ``listed`` is high, else an entry of the table.
                 "first": In(1),
                 "count": In(1),
                 "listed": In(1),
-                #: Number of the byte in its entry, and whether it is the last.
+                #: Index of the byte in its entry, and whether it is the last one.
                 "entry_byte": Out(2),
                 "entry_end": Out(1),
             },
@@ -49,7 +50,7 @@ class OperandBuffer(Configured):
         self.memory = Memory(shape=8, depth=config.buffer, init=[])
         #: What the memory has read.
         self.read_operand = read_register(8)
-        #: Clocks that were waited, one bit each.
+        #: One bit for each clock that was waited.
         self.waited = Signal(3)
 
     def elaborate(self, platform: Any) -> Module:
@@ -73,7 +74,8 @@ class OperandBuffer(Configured):
             self.operand.eq(self.delayed(m, self.read_operand)),
             self.settled.eq(self.waited.all() if self.config.registered else 1),
         ]
-        # While it is written nothing is read: with this condition synthesis builds nothing for a collision.
+        # Nothing is read while a byte is written. With this condition synthesis knows that, and adds no logic
+        # for a read of the byte that is being written.
         with m.If(~self.write):
             m.d.sync += self.read_operand.eq(read.data)
         if self.config.registered:

@@ -1,4 +1,4 @@
-"""Operands that are checked as a whole before they are executed, and cells that are loaded as they come."""
+"""Operands: most are checked as a whole before they are executed, cells to be loaded are written at once."""
 
 from typing import Any
 
@@ -18,15 +18,15 @@ _OFFSET_BITS = LISTED_CELL["offset"].bits
 class Operands(Configured):
     """Keeps the operands of CONFIGURE, PROGRAM and PROGRAM_BLOCK, checks them, and then replays them.
 
-    After ``fill`` it takes ``remaining`` bytes into its buffer. A byte that is not allowed is refused
-    (``operands_refused``), and then nothing of them is executed. Otherwise the bytes come out again as
-    ``operand``: for CONFIGURE with ``configure`` and their ``index``, for the others as requests for the
-    programmer. After ``load`` it takes cell words instead, two bytes each, which are written as they come
-    (``write_cell``). ``done`` is high for a clock at the end.
+    After ``fill`` it takes ``remaining`` bytes into its buffer and checks them. If a byte is not allowed,
+    ``operands_refused`` is high, and none of the operands is executed. If all are allowed, the bytes come out
+    again as ``operand``: those of CONFIGURE with ``configure`` and their ``index``, those of PROGRAM and
+    PROGRAM_BLOCK as cells for the programmer. After ``load`` it takes cell words of two bytes instead, and
+    each is written as soon as it has come (``write_cell``). ``done`` is high for a clock at the end.
 
-    The bytes taken and replayed pass the two bytes of ``last_two`` in the clock of ``shift``. With registers
+    Bytes that are taken or replayed are shifted into the engine's ``last_two`` (``shift``). With registers
     around the memories (``EngineConfig.registered``), ``operand`` is delayed by a clock, and the replay waits
-    for three clocks at each operand but the first byte of a listed cell.
+    three clocks for each operand, except for the first byte of a listed cell.
 
     Reset: idle; the array is not configured.
 
@@ -44,21 +44,21 @@ class Operands(Configured):
                 "done": Out(1),
                 "rx": In(stream.Signature(8)),
                 "request": In(REQUEST),
-                #: Complement of the words of the region of PROGRAM.
+                #: Complement of the number of words of PROGRAM's region.
                 "words": In(WORD_BITS),
                 #: Number of states.
                 "states": In(LEVEL_BITS + 1),
-                #: The byte that comes is out of the limits of CONFIGURE (see ``Settings``).
+                #: The byte on ``rx`` breaks a limit of a setting (see ``Settings``).
                 "out_of_range": In(1),
                 #: Strobe: the operands are refused with ``operands_refusal``.
                 "operands_refused": Out(1),
                 "operands_refusal": Out(Status),
-                #: Strobe: an operand byte was taken and is not kept.
+                #: Strobe: an operand byte was taken that is not kept in the buffer.
                 "count_down": Out(1),
-                #: Go to the first byte; go on to the next.
+                #: Go to the first byte; go to the next one.
                 "first": In(1),
                 "next": In(1),
-                #: Number of the byte, and whether it is the last of a table entry or of a listed cell.
+                #: Index of the byte, and whether it is the last of a table entry or of a listed cell.
                 "index": Out(range(config.buffer)),
                 "entry_end": Out(1),
                 #: Shift ``byte`` into the last two bytes, of which ``before`` is the later one.
@@ -71,20 +71,22 @@ class Operands(Configured):
                 "restart": Out(1),
                 "configure": Out(1),
                 "configured": Out(1),
-                #: A cell for the programmer: its offset, if it is listed, and its level.
+                #: A cell for the programmer: its offset, which only a listed cell has, and its level.
                 "cell_valid": Out(1),
                 "cell_ready": In(1),
                 "offset": Out(_OFFSET_BITS),
                 "level": Out(LEVEL_BITS),
                 "programmer_busy": In(1),
-                #: Strobes: go on to the next cell; write the word of the last two bytes.
+                #: Strobes: go to the next cell; write the cell that the byte before and the byte on ``rx``
+                #: make.
                 "step_cell": Out(1),
                 "write_cell": Out(1),
             },
         )
         self.buffer = OperandBuffer(config)
-        #: Strobe: ``operand`` is to be shifted; with registers around the memories, the same a clock and two
-        #: clocks before, when it is there.
+        #: Strobe: an operand is to be shifted into the last two bytes; and this strobe, delayed by one and by
+        #: two clocks. With registers around the memories the byte is on ``operand`` two clocks after the
+        #: strobe.
         self.shift_operand, self.shifts = Signal(), Signal(2, reset_less=True)
 
     def elaborate(self, platform: Any) -> Module:
@@ -151,7 +153,7 @@ class Operands(Configured):
         m.d.comb += [self.operands_refused.eq(when), self.operands_refusal.eq(status)]
 
     def _shift(self, m: Module, taken: Any, replaying: Any) -> None:
-        """Let bytes that are taken, and operands that are replayed, pass the last two bytes."""
+        """Shift bytes that are taken, and operands that are replayed, into the last two bytes."""
         replayed = self.shift_operand
         if self.config.registered:
             m.d.sync += self.shifts.eq(Cat(self.shift_operand, self.shifts[0]))
@@ -167,7 +169,7 @@ class Operands(Configured):
     # -- FILL ------------------------------------------------------------------------------------------
 
     def _offset(self, byte: Any) -> Any:
-        """Return the offset of a listed cell whose second byte is there."""
+        """Return the offset of a listed cell whose second byte is ``byte``."""
         return Cat(self.before, byte)[:_OFFSET_BITS]
 
     def _check(self, m: Module, listed: Any, configures: Any) -> None:
@@ -180,7 +182,7 @@ class Operands(Configured):
             with m.If((self.entry_end | ~listed) & (level >= self.states)):
                 self._refuse(m, Status.LEVEL)
             word = self._offset(byte)[self.config.lane_bits :]
-            # `entry_end` is low for a block, whose operands are not counted.
+            # The operands of a block are not counted as entries, so `entry_end` is low for them.
             with m.If(self.entry_end & ~(word < ~self.words)):
                 self._refuse(m, Status.CELL)
 
@@ -206,10 +208,10 @@ class Operands(Configured):
             ]
 
     def _load(self, m: Module) -> None:
-        """Take cell words; the first byte of each waits among the last two."""
+        """Take cell words; the first byte of each stays in the last two bytes until the second one comes."""
         m.d.comb += self.count_down.eq(self.rx.valid)
         with m.If(self.rx.valid):
-            # Cells have two bytes: an odd number of them is left after the first one of a cell.
+            # After the first of a cell's two bytes an odd number of bytes is left.
             with m.If(self.request.remaining[0]):
                 m.d.comb += [self.write_cell.eq(1), self.step_cell.eq(1)]
             with m.If(self.request.remaining == 1):

@@ -1,4 +1,4 @@
-"""The region of a request: where it lies in the memory, and the walk over its cells."""
+"""The region of a request: its location in the memory, and the walk over its cells."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from qcloop_hdl.engine.decoding import WORD_BITS, above
 class RegionWalk(Configured):
     """Holds a region, walks over its cells row by row, and knows which words were programmed.
 
-    The region comes byte by byte (``shift``). ``base`` then is the word of the current cell and ``lane`` its
-    lane; ``step_cell`` goes on to the next cell. Words are programmed one after the other from word 0 on: a
-    step out of the first word that was never programmed marks it as programmed.
+    The region comes byte by byte (``shift``). Then ``base`` is the word of the current cell and ``lane`` its
+    lane, and ``step_cell`` goes to the next cell. Words are programmed one after the other, beginning with
+    word 0: a step out of the first word that was never programmed marks that word as programmed.
 
-    ``end`` is the word ``ahead`` words behind ``base``, ``past_memory``, ``past_mark`` and ``fresh`` say
-    where that is. With registers around the memories (``EngineConfig.registered``) these four are delayed by
-    a clock.
+    ``end`` is the word that is ``ahead`` words behind ``base``; ``past_memory``, ``past_mark`` and ``fresh``
+    compare it with the memory and with the first word that was never programmed. With registers around the
+    memories (``EngineConfig.registered``) these four are delayed by a clock.
 
     Reset: no word is programmed, ``base`` is 0.
 
@@ -36,15 +36,16 @@ class RegionWalk(Configured):
                 "byte": In(8),
                 #: Go to the first column.
                 "first_cell": In(1),
-                #: Go on to the next cell, or to the next word.
+                #: Go to the next cell; go to the next word.
                 "step_cell": In(1),
                 "step_word": In(1),
-                #: The cells are the bits of a packed vector: a row has ``rows`` of them, and words stay.
+                #: Step through the bits of a packed vector instead of cells: it has ``rows`` bits, and
+                #: ``base`` stays.
                 "packed": In(1),
                 #: Rotate ``rows`` left by a bit.
                 "rotate_rows": In(1),
-                #: Keep the complement of ``words`` in the place of the columns: a comparison with it takes no
-                #: inverters.
+                #: Replace the columns by the complement of ``words``. It is the complement because a
+                #: comparison with it takes no inverters.
                 "keep_words": In(1),
                 "words": In(WORD_BITS),
                 "ahead": In(WORD_BITS),
@@ -58,12 +59,12 @@ class RegionWalk(Configured):
                 #: The current cell is the last of its row.
                 "row_end": Out(1),
                 "end": Out(WORD_BITS + 1),
-                #: ``end`` is behind the memory's last word, behind the first word that was never programmed,
-                #: or is that word.
+                #: ``end`` is more than one word behind the memory's last word; it is behind the first word
+                #: that was never programmed; it is that word.
                 "past_memory": Out(1),
                 "past_mark": Out(1),
                 "fresh": Out(1),
-                #: Words at the end of the memory that were never programmed.
+                #: Number of words at the end of the memory that were never programmed.
                 "unprogrammed": Out(range(config.words + 1), init=config.words),
             },
         )
@@ -92,7 +93,7 @@ class RegionWalk(Configured):
         return m
 
     def _move(self, m: Module, step_word: Any) -> None:
-        """Shift, step and rotate: one condition and one choice for each register take the least logic."""
+        """Shift, step and rotate. One condition and one choice for each register take the least logic."""
         region = Cat(self.base, self.rows, self.cols, self.byte)[8:]
         base, rows, cols = (region[start : start + WORD_BITS] for start in (0, WORD_BITS, 2 * WORD_BITS))
         with m.If(self.shift | step_word):

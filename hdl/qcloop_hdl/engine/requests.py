@@ -1,4 +1,4 @@
-"""The decoder: takes a request's opcode, length and region, and says who executes it."""
+"""The decoder takes a request's opcode, length and region, and says which component goes on with it."""
 
 from typing import Any
 
@@ -26,17 +26,17 @@ _SHORTEST, _LONGEST = (TABLE_START + TABLE_ENTRY.size * states for states in (MI
 
 
 class RemainingBytes(wiring.Component):
-    """How many bytes of a request are still to come, and then how many of its results are to be sent."""
+    """Counts the bytes of a request that are still to come, and then those of its results to be sent."""
 
     operation: In(OPERATION_BITS)
     #: Strobe: ``byte`` is the next byte of the length, low byte first.
     shift: In(1)
     byte: In(8)
-    #: Strobe: what is counted are the results now, those of INFO or COUNTERS, or ``results`` bytes.
+    #: Strobes: begin to count the results, which are those of INFO or COUNTERS, or have ``results`` bytes.
     fixed: In(1)
     products: In(1)
     results: In(WORD_BITS)
-    #: Strobes: one less.
+    #: Strobes: count down by one byte.
     drop: In(1)
     down: In(1)
     remaining: Out(WORD_BITS)
@@ -48,21 +48,22 @@ class RemainingBytes(wiring.Component):
         results = Mux(self.operation == Operation.INFO, INFO.size, counters)
         length = Mux(self.shift, Cat(self.remaining[8:], self.byte), results)
         down = self.drop | self.down
-        # One condition and one choice take the least logic.
+        # One condition and one choice for the register take the least logic.
         with m.If(self.shift | self.fixed | self.products | down):
             m.d.sync += self.remaining.eq(Mux(down, self.remaining - 1, length))
         return m
 
 
 class Requests(Configured):
-    """Takes requests one at a time, up to their operands, and keeps what the others need to know of one.
+    """Takes requests one at a time, up to their operands, and keeps what other components must know of them.
 
-    After opcode and length, and a region that ``check`` has accepted, one of ``fill``, ``load`` and
-    ``answer`` is high for a clock: the operands are to be kept and executed as a whole, to be written as they
-    come, or there is nothing to do but to answer. A request that is refused has its operands dropped and is
-    answered, with the reason in ``status``. The next one is taken after ``done``.
+    It takes the opcode, the length and, if the operation has one, the region, which is then checked
+    (``check``). After that one of three strobes says who goes on: with ``fill`` the operands are kept and
+    executed as a whole, with ``load`` they are written as they come, and with ``answer`` the answer is sent
+    at once. If a request is refused, its operands are dropped, and it is answered with the reason in
+    ``status``. The next request is taken after ``done``.
 
-    Reset: ``clearing`` is high until ``cleared``; then the first request is taken.
+    Reset: ``clearing`` is high until ``cleared`` is; then the first request is taken.
 
     Parameters
     ----------
@@ -74,31 +75,33 @@ class Requests(Configured):
             config,
             {
                 "rx": In(stream.Signature(8)),
-                #: The memory is being cleared; it is, in the next clock.
+                #: The memory is being cleared; strobe: its last word is.
                 "clearing": Out(1),
                 "cleared": In(1),
                 #: A request is awaited.
                 "waiting": Out(1),
-                #: An array that was configured.
+                #: The array is configured.
                 "configured": In(1),
-                #: A byte of the region comes; a byte of the region or of the number of vectors.
+                #: Strobes: a byte of the region is there; a byte of the region or of the number of vectors
+                #: is.
                 "shift_region": Out(1),
                 "shift_word": Out(1),
-                #: A verdict on the region is wanted, and what it is (see ``RegionCheck``).
+                #: Strobe: check the region; and the verdict (see ``RegionCheck``).
                 "check": Out(1),
                 "accept": In(1),
                 "refuse": In(1),
                 "refusal": In(Status),
-                #: Strobe: the operands are refused with ``operands_refusal``; they are taken nevertheless.
+                #: Strobe: the operands are refused with ``operands_refusal``; all of them are taken
+                #: nevertheless.
                 "operands_refused": In(1),
                 "operands_refusal": In(Status),
-                #: Strobe: results have ``results`` bytes.
+                #: Strobe: the results will have ``results`` bytes.
                 "keep_results": In(1),
                 "results": In(WORD_BITS),
                 #: Strobe: a byte of the operands was taken, or one of the results sent.
                 "count_down": In(1),
                 "request": Out(REQUEST),
-                #: Strobes: who goes on.
+                #: Strobes: what comes next, as described above.
                 "fill": Out(1),
                 "load": Out(1),
                 "answer": Out(1),
@@ -110,8 +113,9 @@ class Requests(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        # A byte of the request is taken. Behind the opcode, bytes 0 and 1 are the length and 2 to 7 the
-        # region; bytes 8 and 9, the number of vectors, are counted as 0 and 1 again.
+        # `take` is high when a byte of the request is taken, `number` is its index after the opcode: 0 and 1
+        # are the length, 2 to 7 the region. The number of vectors follows, and has 0 and 1 again, as 3 bits
+        # are enough.
         take, number = Signal(), Signal(3)
         m.submodules.count = count = RemainingBytes()
         self._count = count
@@ -165,7 +169,7 @@ class Requests(Configured):
         m.next = "DISCARD"
 
     def _dispatch(self, m: Module) -> None:
-        """Go on with the region, with the operands or with the answer."""
+        """Decide whether the region, the operands or the answer comes next."""
         with m.If(self.request.status != Status.OK):
             m.next = "DISCARD"
         with m.Elif(self.request.operation == Operation.CONFIGURE):

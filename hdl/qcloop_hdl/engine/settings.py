@@ -1,4 +1,4 @@
-"""The settings of the array: checked as they come, and kept when they are executed."""
+"""The settings of the array: they are checked as they come, and kept when CONFIGURE is executed."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ from qcloop_hdl.array.programmer import ProgrammerSettings, TableEntry
 from qcloop_hdl.engine.decoding import above
 
 _SEEDS = range(TABLE_START - 2 * SEED_BYTES, TABLE_START, SEED_BYTES)
-#: Limit of the last byte of a table entry: the bits above the entry are 0.
+#: Limit of the last byte of a table entry: the bits that the entry leaves over must be 0.
 _ENTRY_LIMIT = Field("table", 8, limit=((1 << TABLE_ENTRY.bits) - 1) >> 8 * (TABLE_ENTRY.size - 1))
 
 
 def _breaks(field: Field, byte: Any) -> Any:
-    """Return whether a byte is out of the limits of a field."""
+    """Return a signal that is high if a byte breaks the limits of a field."""
     wrong = above(byte, field.most)
     for value in range(1 if field.zero_is_off else 0, field.least):
         wrong = wrong | (byte == value)
@@ -32,12 +32,12 @@ def _breaks(field: Field, byte: Any) -> Any:
 class Settings(wiring.Component):
     """Checks and keeps what CONFIGURE carries, as :data:`qcloop.contract.types.SETTINGS` lays it out.
 
-    ``out_of_range`` says in the same clock whether ``byte``, the byte ``index`` of the operands, breaks a
-    limit. With ``load``, ``operand``, the byte ``index``, is the last byte of a setting, a byte of a seed, or
-    a byte of the table, which is written at its ``entry_end``; the two bytes before it are in ``last_two``.
-    ``restart`` empties the table.
+    While the operands come, ``byte`` is the byte ``index`` of them, and ``out_of_range`` says in the same
+    clock whether it breaks a limit. When they are replayed with ``load``, ``operand`` is the byte ``index``,
+    and the two bytes before it are in ``last_two``. A setting is kept with its last byte, bytes of the seeds
+    are handed over, and an entry of the table is written at its ``entry_end``. ``restart`` empties the table.
 
-    Reset: undefined until loaded.
+    Reset: the settings are undefined until they are loaded.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ class Settings(wiring.Component):
                 "programming": Out(ProgrammerSettings),
                 #: The reference is kept as its complement, so that subtracting it takes no inverters.
                 "multiplying": Out(MacSettings),
-                #: Strobes: ``operand`` is a byte of the seed of programming, or of read noise.
+                #: Strobes: ``operand`` is a byte of the seed of programming; it is one of the seed of read
+                #: noise.
                 "seed_programming": Out(1),
                 "seed_read_noise": Out(1),
                 #: Write ``table_entry`` for the level ``programming.states``.

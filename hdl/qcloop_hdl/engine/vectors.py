@@ -1,4 +1,4 @@
-"""Vectors of a product: bytes of the request become elements for the products."""
+"""Hands the vectors of a product operation over to the array, element by element."""
 
 from typing import Any
 
@@ -10,10 +10,11 @@ from qcloop_hdl.config import Configured, EngineConfig
 
 
 class VectorFeed(Configured):
-    """Hands vectors over while ``running``: a byte each, or with ``packed`` its bits one after the other.
+    """Hands vectors over while ``running``: each byte is an element, or with ``packed`` each bit.
 
-    Bits of a packed byte behind the last row are dropped: ``col`` counts the bits of a vector from 1 on, and
-    ``row_end`` tells the last one. ``step`` is high when one of them was taken, ``take`` when a byte was.
+    The bits of a packed vector are counted outside: ``col`` is the number of the bit, counted from 1, and
+    ``row_end`` is high at the last one. The bits behind it in its byte are dropped. ``step`` is high when a
+    bit of a packed vector is taken, ``take`` when a byte is.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def resources(size: tuple[str, ...], document: str | None) -> None:
         old = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {document}: {error}; name a document that has the table") from error
-    replace_table(old, "")  # an error now rather than in a minute
+    replace_table(old, "")  # so that a document without the markers is refused now, not in a minute
     _write(path, replace_table(old, table(measure())))
 
 

