@@ -14,7 +14,7 @@ def contents(seed):
     random = Random(seed)
     for length in LENGTHS:
         yield bytes(length)
-        yield bytes(1 + place % 255 for place in range(length))
+        yield bytes(1 + index % 255 for index in range(length))
         for zeros in (0.01, 0.5):
             yield bytes(0 if random.random() < zeros else random.randint(1, 255) for _ in range(length))
     for run in (253, 254, 255, 508):
@@ -22,41 +22,41 @@ def contents(seed):
             yield before + bytes([random.randint(1, 255)]) * run + behind
 
 
-def pieces_of(encoded):
-    """What a decoder makes of a frame and the zero behind it: its content, and its end, None if broken."""
+def decoded_from(encoded):
+    """Return what a decoder makes of a frame and its zero byte: the content and the end; None if broken."""
     try:
         return [*cobs_decode(encoded), "end"]
     except LinkError:
         return None
 
 
-def decode(lines, simulate, pauses=None):
-    """Feed a line to a decoder and return its pieces; with pauses, there are clocks without a byte."""
+def decode(line, simulate, pauses=None):
+    """Return what a decoder makes of a line: bytes and ends of frames. Pauses are clocks without a byte."""
     dut = CobsDecoder()
-    pieces = []
+    found = []
 
     async def testbench(ctx):
-        for byte in lines:
+        for byte in line:
             while pauses and pauses.random() < 0.5:
                 ctx.set(dut.byte, pauses.randrange(256))
-                assert not ctx.get(dut.piece_valid)
+                assert not ctx.get(dut.decoded_valid)
                 await ctx.tick()
             ctx.set(dut.valid, 1)
             ctx.set(dut.byte, byte)
-            if ctx.get(dut.piece_valid):
-                piece = ctx.get(dut.piece)
-                pieces.append(("broken" if piece.broken else "end") if piece.end else piece.byte)
+            if ctx.get(dut.decoded_valid):
+                decoded = ctx.get(dut.decoded)
+                found.append(("broken" if decoded.broken else "end") if decoded.end else decoded.byte)
             await ctx.tick()
             ctx.set(dut.valid, 0)
 
-    simulate(dut, testbench, limit=4 * len(lines) + 100)
-    return pieces
+    simulate(dut, testbench, limit=4 * len(line) + 100)
+    return found
 
 
 @pytest.mark.parametrize("seed", [None, 5])
 def test_decoder_equals_the_definition(seed, simulate):
     frames = list(contents(1))
-    expected = [piece for content in frames for piece in (*content, "end")]
+    expected = [item for content in frames for item in (*content, "end")]
     line = b"\0\0".join(cobs_encode(content) for content in frames) + b"\0"
     assert decode(line, simulate, None if seed is None else Random(seed)) == expected
 
@@ -70,23 +70,23 @@ def test_decoder_tells_what_no_encoder_makes(simulate):
             random.randint(1, random.choice((3, 3, 20, 255))) for _ in range(random.randint(1, 9))
         )
         frames.append(encoded)
-    broken = [pieces_of(encoded) is None for encoded in frames]
+    broken = [decoded_from(encoded) is None for encoded in frames]
     assert 20 < sum(broken) < 180, sum(broken)
-    pieces = decode(b"\0".join(frames) + b"\0", simulate)
+    found = decode(b"\0".join(frames) + b"\0", simulate)
     for encoded, bad in zip(frames, broken, strict=True):
-        end = next(place for place, piece in enumerate(pieces) if isinstance(piece, str))
-        assert pieces[end] == ("broken" if bad else "end"), encoded.hex()
+        end = next(index for index, item in enumerate(found) if isinstance(item, str))
+        assert found[end] == ("broken" if bad else "end"), encoded.hex()
         if not bad:
-            assert pieces[: end + 1] == pieces_of(encoded), encoded.hex()
-        del pieces[: end + 1]
-    assert not pieces
+            assert found[: end + 1] == decoded_from(encoded), encoded.hex()
+        del found[: end + 1]
+    assert not found
 
 
 def items(frames):
     return [
-        {"last": place == len(content) - 1, "byte": byte}
+        {"last": index == len(content) - 1, "byte": byte}
         for content in frames
-        for place, byte in enumerate(content)
+        for index, byte in enumerate(content)
     ]
 
 
@@ -147,7 +147,7 @@ def test_encoder_fills_its_buffer_and_no_more(kind, bench, simulate):
 
 @pytest.mark.parametrize("margin", range(12))
 def test_encoder_ends_frames_at_the_brim_of_its_buffer(margin, bench, simulate):
-    """Frames end at each of the last places of the buffer, while one byte leaves now and then."""
+    """Frames end at each of the last addresses of the buffer, while one byte leaves now and then."""
     dut = CobsEncoder()
     random = Random(margin)
     head = bytes(random.randint(1, 255) for _ in range(254 + margin % 2))

@@ -1,1 +1,1 @@
-"""The board's end of the serial link."""
+"""The board's end of the serial link: frames, buffers, and the line."""

@@ -1,4 +1,4 @@
-"""The answers that the host does not have yet."""
+"""Keeps the answers that the host does not have yet."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from qcloop_hdl.link.layouts import OFFSET_BITS, LinkConfig
 class AnswerStore(wiring.Component):
     """Keeps answer bytes from the engine until the host has acknowledged them, and knows which were sent.
 
-    ``acked`` frees what the host has; with ``again``, and when the host has more than was sent, sending
-    goes on from ``ack``. An ``ack`` that cannot be is ignored.
+    ``acked`` frees the bytes that the host has. With ``again`` sending goes on from ``ack``, and so it does
+    when the host has more than was sent. An ``ack`` that is not possible is ignored.
 
     Parameters
     ----------
     config : LinkConfig
     registered : bool
-        The memory is slow beside logic: ``waiting`` is delayed by a clock, and ``stale`` is high in the clock
-        in which it does not count yet what an acknowledgement has changed.
+        The memory is slow beside logic. Then ``waiting`` is delayed by a clock, and ``stale`` is high in the
+        clock in which it does not yet include what an acknowledgement has changed.
     """
 
     def __init__(self, config: LinkConfig, *, registered: bool = False) -> None:
@@ -39,10 +39,10 @@ class AnswerStore(wiring.Component):
                 "take": In(1),
                 "length": In(range(config.answer_buffer + 1)),
                 "sent": Out(OFFSET_BITS),
-                #: Bytes from ``sent`` on.
+                #: Number of bytes from ``sent`` on; whether that number is out of date.
                 "waiting": Out(range(config.answer_buffer + 1)),
                 "stale": Out(1),
-                #: There are some that ``waiting`` does not count yet.
+                #: There are bytes from ``sent`` on that ``waiting`` may not count yet.
                 "rest": Out(1),
                 #: The byte at an offset in the stream, a clock after ``read_enable``.
                 "read_enable": In(1),
@@ -60,7 +60,7 @@ class AnswerStore(wiring.Component):
         written, acked = Signal(OFFSET_BITS), Signal(OFFSET_BITS)
         put = self.answers.valid & self.answers.ready
         m.d.comb += [
-            # They are a buffer apart when it is full, and never more.
+            # The two offsets differ by the size of the buffer when it is full, and never by more.
             self.answers.ready.eq(~(written - acked)[self._config.answer_buffer.bit_length() - 1]),
             buffer.write_enable.eq(put),
             buffer.write_address.eq(written),
@@ -83,7 +83,7 @@ class AnswerStore(wiring.Component):
         return m
 
     def _acknowledge(self, m: Module, written: Any, acked: Any) -> None:
-        """Move on to where the host is, if it can be there; a request to repeat goes back to it."""
+        """Take over the host's ``ack`` if it is possible; send from there again if the host asks for that."""
         bits = self._config.answer_buffer.bit_length()
         news, kept, unsent = Signal(OFFSET_BITS), Signal(bits), Signal(signed(bits + 1))
         known = Signal()
@@ -91,7 +91,7 @@ class AnswerStore(wiring.Component):
             news.eq(self.ack - acked),
             kept.eq(written - acked),
             known.eq(self.acked & (news <= kept)),
-            # They are a buffer apart at most, either of them ahead.
+            # The two offsets differ by the size of the buffer at most; either one may be ahead.
             unsent.eq(self.sent - self.ack),
             self.resent.eq(known & self.again & (unsent != 0)),
         ]

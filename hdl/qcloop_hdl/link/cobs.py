@@ -1,4 +1,4 @@
-"""Consistent overhead byte stuffing: frames on a line, told apart by zero bytes."""
+"""Consistent overhead byte stuffing (COBS): on the line, a zero byte ends each frame."""
 
 from typing import Any
 
@@ -9,26 +9,28 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.registers import read_register
 
-#: Bytes of the encoder's buffer: a run and what is being written behind it.
+#: Bytes of the encoder's buffer: it holds a run, and what is being written behind it.
 BUFFER = 512
-#: Bytes that are kept free: the end of a long run and of a frame are written without asking for
-#: room, and whether there is some is known a clock late.
+#: Bytes of the buffer that are kept free: the signal that there is room is delayed by a clock, and the ends
+#: of a long run and of a frame are written without looking at it.
 _MARGIN = 8
-#: Longest run without a zero, and its code.
+#: Length of the longest run without a zero, and its code.
 _RUN, _FULL = 254, 255
 
 
 class ByteMemory(wiring.Component):
-    """Bytes in a block RAM. A read of the byte that is being written is none: ``read_data`` stays.
+    """Bytes in a block RAM. A byte cannot be read while it is written: ``read_data`` then stays as it is.
 
-    Latency: a clock; ``registered``, a byte is written a clock later. No initial contents; reset: none.
+    Latency: a byte is read in one clock. With ``registered`` the write is delayed by one clock.
+
+    Reset: none, and no initial contents.
 
     Parameters
     ----------
     depth : int
         A power of two.
     registered : bool
-        Put a register before the port that writes.
+        Put registers before the port that writes.
     """
 
     def __init__(self, depth: int, *, registered: bool = False) -> None:
@@ -66,19 +68,20 @@ class ByteMemory(wiring.Component):
             read.addr.eq(self.read_address),
             self.read_data.eq(register),
         ]
-        # So synthesis can see that they never meet, and builds nothing for a collision.
+        # With this condition synthesis knows that read and write never meet, and adds no logic for a
+        # collision.
         meet = write.en & (write.addr == self.read_address)
         with m.If(self.read_enable & ~meet):
             m.d.sync += register.eq(read.data)
         return m
 
 
-class Piece(data.Struct):
-    """A byte of a frame's content, or its end."""
+class Decoded(data.Struct):
+    """A byte of a frame's content, or the end of the frame."""
 
-    #: The frame has ended; ``byte`` means nothing.
+    #: The frame has ended, and ``byte`` has no meaning.
     end: 1
-    #: With ``end``: a run was cut short, no encoder makes this.
+    #: With ``end``: the last run was cut short, as no encoder does.
     broken: 1
     byte: 8
 
@@ -86,8 +89,8 @@ class Piece(data.Struct):
 class CobsDecoder(wiring.Component):
     """Turns bytes of a line into the content of frames, see :func:`qcloop.contract.frames.cobs_decode`.
 
-    Each byte makes at most one piece, in the clock in which it is there, so nothing is ever held back:
-    there is no back-pressure. Zero bytes without a frame before them make no piece.
+    For each byte there is at most one decoded byte or end of a frame, in the same clock. So nothing is ever
+    held back, and there is no back-pressure. A zero byte without a frame before it yields nothing.
 
     Reset: at the start of a frame.
     """
@@ -95,22 +98,23 @@ class CobsDecoder(wiring.Component):
     #: Strobe: a byte of the line.
     valid: In(1)
     byte: In(8)
-    #: Strobe: a piece.
-    piece_valid: Out(1)
-    piece: Out(Piece)
+    #: Strobe: a decoded byte, or the end of a frame.
+    decoded_valid: Out(1)
+    decoded: Out(Decoded)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
+        # Bytes of the run that are still to come; if there are none, the next byte is a code.
         left = Signal(8)
-        #: A code byte comes next; whether the run before it stands for a zero; whether the frame has begun.
+        # Whether the run stands for the zero after it, too; whether the frame has begun.
         zero, begun = Signal(), Signal()
         code, end = left == 0, self.byte == 0
         m.d.comb += [
-            self.piece.end.eq(end),
-            self.piece.broken.eq(~code),
-            self.piece.byte.eq(Mux(code, 0, self.byte)),
-            self.piece_valid.eq(self.valid & Mux(end, begun, ~code | (begun & zero))),
+            self.decoded.end.eq(end),
+            self.decoded.broken.eq(~code),
+            self.decoded.byte.eq(Mux(code, 0, self.byte)),
+            self.decoded_valid.eq(self.valid & Mux(end, begun, ~code | (begun & zero))),
         ]
         with m.If(self.valid):
             m.d.sync += begun.eq(~end)
@@ -126,7 +130,7 @@ class CobsDecoder(wiring.Component):
 class Content(data.Struct):
     """A byte of a frame's content."""
 
-    #: It is the last one.
+    #: It is the last byte of the frame.
     last: 1
     byte: 8
 
@@ -134,9 +138,9 @@ class Content(data.Struct):
 class CobsEncoder(wiring.Component):
     """Turns the content of frames into bytes of a line, see :func:`qcloop.contract.frames.cobs_encode`.
 
-    A frame has at least one byte of content. A run is offered when it has ended, so that while one run
-    leaves, the next is taken. Throughput: a byte a clock, and one or two clocks for the end of a long run
-    and of a frame. Back-pressure: on both sides.
+    A frame has at least one byte of content. The code of a run is known only at its end, so a run is kept in
+    a buffer until then; while it leaves, the next one is taken. Throughput: a byte in each clock, and one or
+    two further clocks for the end of a long run and of a frame. Back-pressure: on both sides.
 
     Reset: empty, at the start of a frame.
 
@@ -148,7 +152,7 @@ class CobsEncoder(wiring.Component):
 
     i: In(stream.Signature(Content))
     o: Out(stream.Signature(8))
-    #: All content that came has left.
+    #: All content that was taken has left.
     idle: Out(1)
 
     def __init__(self, *, registered: bool = False) -> None:
@@ -159,17 +163,17 @@ class CobsEncoder(wiring.Component):
         """Return the circuit."""
         m = Module()
         m.submodules.buffer = buffer = ByteMemory(BUFFER, registered=self._registered)
-        # Place of the run's code; that behind the last byte of the run is `place`. What is before the code
-        # may leave; `leaving` is the next to do so.
-        code, place, leaving = (Signal(range(BUFFER), init=init) for init in (0, 1, 0))
+        # Addresses in the buffer: of the run's code, of the next byte of the run, and of the next byte to
+        # leave. All bytes before the code may leave.
+        code, tail, leaving = (Signal(range(BUFFER), init=init) for init in (0, 1, 0))
         count = Signal(8, init=1)
         full = Signal()
-        m.d.sync += full.eq((leaving - place)[: len(place)] < _MARGIN)  # of the clock before
+        m.d.sync += full.eq((leaving - tail)[: len(tail)] < _MARGIN)
         m.d.comb += [
-            buffer.write_address.eq(place),
+            buffer.write_address.eq(tail),
             buffer.write_data.eq(self.i.payload.byte),
         ]
-        next_run = [code.eq(place), place.eq(place + 1), count.eq(1)]
+        next_run = [code.eq(tail), tail.eq(tail + 1), count.eq(1)]
 
         with m.FSM() as machine:
             with m.State("CONTENT"):
@@ -180,7 +184,7 @@ class CobsEncoder(wiring.Component):
                         m.d.sync += next_run
                     with m.Else():
                         m.d.comb += buffer.write_enable.eq(1)
-                        m.d.sync += [place.eq(place + 1), count.eq(count + 1)]
+                        m.d.sync += [tail.eq(tail + 1), count.eq(count + 1)]
                         with m.If(count == _RUN):
                             m.next = "FULL"
                     with m.If(self.i.payload.last):
@@ -197,7 +201,7 @@ class CobsEncoder(wiring.Component):
                 m.next = "DELIMITER"
             with m.State("DELIMITER"), m.If(~full):
                 m.d.comb += [buffer.write_enable.eq(1), buffer.write_data.eq(0)]
-                m.d.sync += [code.eq(place + 1), place.eq(place + 2), count.eq(1)]
+                m.d.sync += [code.eq(tail + 1), tail.eq(tail + 2), count.eq(1)]
                 m.next = "CONTENT"
 
         self._leave(m, buffer, code, leaving)
@@ -205,7 +209,7 @@ class CobsEncoder(wiring.Component):
         return m
 
     def _leave(self, m: Module, buffer: Any, code: Any, leaving: Any) -> None:
-        """Read what may leave: `o` is the memory's own register, or the one behind it."""
+        """Read the bytes that may leave; ``o`` is the memory's own register, or a register behind it."""
         written, coming, offered, fetch = Signal.like(code), Signal(), Signal(), Signal()
         payload = Signal(8)
         self._holds = coming | offered
@@ -231,5 +235,5 @@ class CobsEncoder(wiring.Component):
 
     @staticmethod
     def _close(m: Module, buffer: Any, code: Any, count: Any) -> None:
-        """End the run: write its code, which is the number of its bytes and one."""
+        """End the run: write its code, which is the number of its bytes plus one."""
         m.d.comb += [buffer.write_enable.eq(1), buffer.write_address.eq(code), buffer.write_data.eq(count)]

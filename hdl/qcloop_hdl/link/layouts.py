@@ -18,9 +18,9 @@ HEADER_READ = data.StructLayout({field.name: field.bits for field in HEADER if f
 
 
 def crc32() -> Processor:
-    """Return what computes ``zlib.crc32`` mirrored: bytes go in and ``crc`` comes out with bits reversed.
+    """Return a component that computes ``zlib.crc32`` mirrored: bytes and ``crc`` have their bits reversed.
 
-    A register that is used as it is, and not mirrored itself, simulates faster.
+    Its register need not be mirrored inside, and so it simulates faster.
     """
     return Algorithm(
         crc_width=32,
@@ -34,9 +34,9 @@ def crc32() -> Processor:
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """Sizes of the link's buffers, in bytes. ConfigError unless they are powers of two, 1024 to 16384."""
+    """Sizes of the link's buffers, in bytes: powers of two from 1024 to 16384. ConfigError for others."""
 
-    #: Holds requests until the engine takes them; the host sends so many bytes, less 4, unasked.
+    #: Holds requests until the engine takes them; its size less 4 is what the host may send ahead.
     request_buffer: int = 4096
     #: Keeps answers until the host has them.
     answer_buffer: int = 4096
@@ -49,5 +49,5 @@ class LinkConfig:
 
     @property
     def window(self) -> int:
-        """Request bytes that the host may send unasked: the CRC of a frame passes through the buffer, too."""
+        """Request bytes that the host may send ahead: the CRC of a frame needs room in the buffer, too."""
         return self.request_buffer - CRC_BYTES

@@ -1,4 +1,4 @@
-"""The board's end of the serial link: frames of :mod:`qcloop.contract.frames` outside, the engine inside."""
+"""The board's end of the serial link, between frames (:mod:`qcloop.contract.frames`) and the engine."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from qcloop_hdl.link.sender import Sender
 class Link(wiring.Component):
     """The board's end of the link.
 
-    Delivers each byte of the host's stream to the engine once and in order, and each byte of the engine's
-    to the host, over a line that loses, repeats and alters bytes; see :mod:`qcloop.contract.frames`. A frame
-    that is not of the open session, or whose CRC is wrong, changes nothing.
+    It delivers each byte of the host's stream to the engine once and in order, and each byte of the engine's
+    stream to the host, over a line that loses, repeats and alters bytes (see :mod:`qcloop.contract.frames`).
+    A frame that does not belong to the open session, or whose CRC is wrong, changes nothing.
 
     Reset: no session is open.
 
@@ -26,7 +26,7 @@ class Link(wiring.Component):
     ----------
     config : LinkConfig
     info : Info
-        The engine's, for the identity.
+        What the engine says of itself, for the identity.
     registered : bool
         The memories are slow beside logic.
     """
@@ -54,7 +54,7 @@ class Link(wiring.Component):
                 #: Strobes: a good frame came; something was wrong.
                 "seen": Out(1),
                 "wrong": Out(1),
-                #: Nothing happens before a byte comes.
+                #: Nothing will happen before the next byte comes.
                 "idle": Out(1),
             }
         )
@@ -96,7 +96,7 @@ class Link(wiring.Component):
         return m
 
     def _judge(self, m: Module, receiver: Any, sender: Any, session: Any, attempt: Any) -> dict[Fault, Any]:
-        """Say what becomes of a frame whose CRC is right; return what was wrong with the one or the other."""
+        """Decide what to do with a frame whose CRC is right; return a strobe for each kind of fault."""
         header, order = receiver.header, sender.order
         distance = Signal(OFFSET_BITS)
         repeated, gap, overflow = Signal(), Signal(), Signal()
@@ -150,7 +150,7 @@ class Link(wiring.Component):
         m.d.comb += self.wrong.eq(Cat(faults.values()).any())
 
     def _boots(self, m: Module) -> Any:
-        """Count resets in a register that they do not reset."""
+        """Count the resets, in a register that a reset does not clear."""
         boots, running = Signal(BOOT_BITS, reset_less=True), Signal()
         m.d.sync += running.eq(1)
         with m.If(~running & ~ResetSignal(allow_reset_less=True)):

@@ -14,7 +14,7 @@ from qcloop_hdl.link.layouts import HEADER_READ, OFFSET_BITS, LinkConfig, crc32
 class RequestQueue(wiring.Component):
     """Keeps request bytes until the engine takes them.
 
-    Bytes are written at their offset in the stream (``put``); those below ``end`` are handed over.
+    Bytes are written at their offset in the stream (``put``), and those before ``end`` are handed over.
     Throughput: two bytes in three clocks, or, if ``registered``, one in two.
 
     Parameters
@@ -33,7 +33,7 @@ class RequestQueue(wiring.Component):
                 "byte": In(8),
                 #: Offset of the first byte that is not to be handed over.
                 "end": In(OFFSET_BITS),
-                #: Offset of the next byte to be fetched; strobe: it is, and in the next clock it is one more.
+                #: Offset of the next byte to be fetched; strobe: it is fetched, and the offset rises by one.
                 "taken": Out(OFFSET_BITS),
                 "fetch": Out(1),
                 "requests": Out(stream.Signature(8)),
@@ -50,11 +50,11 @@ class RequestQueue(wiring.Component):
         left, fetch = self.taken != self.end, self.fetch
         there: Any = left
         if self._registered:
-            # Asked a clock before, and so only every other clock.
+            # Delayed by a clock, and low after each byte that was fetched: a byte in every other clock.
             there = Signal()
             m.d.sync += there.eq(left & ~fetch & ~self.clear)
-        # `requests` is a register behind the memory's own, which is slow beside logic. Its `ready` is
-        # timing-critical, so `fetch` does not depend on it.
+        # The memory's own register is slow beside logic, so there is another one behind it for `requests`.
+        # The `ready` of `requests` is timing-critical, so `fetch` does not depend on it.
         fetched, free = Signal(), Signal()
         m.d.comb += [
             buffer.write_enable.eq(self.put),
@@ -80,8 +80,9 @@ class RequestQueue(wiring.Component):
 class Receiver(wiring.Component):
     """Takes frames from the line, and hands the payload of those that are accepted to the engine.
 
-    ``judge`` is high in one clock after a frame whose CRC is right, with its ``header``; in that clock
-    ``accept`` takes its payload over, which is dropped otherwise. There is no back-pressure on the line.
+    After a frame whose CRC is right, ``judge`` is high for one clock, with the frame's ``header``. ``accept``
+    in that clock takes the payload over; without it the payload is dropped. There is no back-pressure on the
+    line.
 
     Parameters
     ----------
@@ -99,19 +100,19 @@ class Receiver(wiring.Component):
                 "byte": In(8),
                 #: Payloads.
                 "requests": Out(stream.Signature(8)),
-                #: A frame is there; whether there was room for its payload.
+                #: Strobe: a frame is there; its header; whether there was room for its payload.
                 "judge": Out(1),
                 "header": Out(HEADER_READ),
                 "fits": Out(1),
                 "accept": In(1),
                 #: Strobe: a frame was damaged.
                 "damaged": Out(1),
-                #: Offset of the next byte of the stream, and that up to which there is room.
+                #: Offset of the next byte of the stream, and the offset up to which there is room.
                 "expected": Out(OFFSET_BITS),
                 "limit": Out(OFFSET_BITS),
-                #: Strobe: in the next clock, the limit is one more.
+                #: Strobe: the limit rises by one in the next clock.
                 "freed": Out(1),
-                #: Forget everything; both streams start anew.
+                #: Strobe: forget everything; both streams start anew.
                 "clear": In(1),
                 #: No byte is left to be handed over.
                 "empty": Out(1),
@@ -124,12 +125,15 @@ class Receiver(wiring.Component):
         m.submodules.decoder = decoder = CobsDecoder()
         m.submodules.crc = crc = crc32()
         m.submodules.queue = queue = RequestQueue(self._config, registered=self._registered)
-        piece = decoder.piece
+        decoded = decoder.decoded
+        # `tail` is the offset behind the payload that has come. The CRC is taken for payload until the frame
+        # ends.
         header, tail, overflow = Signal(HEADER_READ), Signal(OFFSET_BITS), Signal()
-        # Bytes of the frame that have come; stays where it is too long.
-        position = Signal(range(MAX_FRAME + 2))
-        too_long = position == MAX_FRAME + 1
-        # What is of use in the header has come; the header has come; that and a CRC have.
+        # How many bytes of the frame have come; the number stays when the frame is too long.
+        length = Signal(range(MAX_FRAME + 2))
+        too_long = length == MAX_FRAME + 1
+        # The fields of the header that are of use have come; the header has come; enough bytes for a header
+        # and a CRC have come.
         known, payload, whole = Signal(), Signal(), Signal()
         milestones = {
             len(header.as_value()) // 8: known,
@@ -140,27 +144,27 @@ class Receiver(wiring.Component):
         m.d.comb += [
             decoder.valid.eq(self.valid),
             decoder.byte.eq(self.byte),
-            content.eq(decoder.piece_valid & ~piece.end),
-            end.eq(decoder.piece_valid & piece.end),
+            content.eq(decoder.decoded_valid & ~decoded.end),
+            end.eq(decoder.decoded_valid & decoded.end),
             crc.valid.eq(content),
-            crc.data.eq(piece.byte[::-1]),
+            crc.data.eq(decoded.byte[::-1]),
             crc.start.eq(self.judge | self.damaged),
             self.header.eq(header),
             self.fits.eq(~overflow),
             self.limit.eq(queue.taken + self._config.window),
-            self.damaged.eq(end & (piece.broken | ~crc.match_detected | ~whole | too_long)),
+            self.damaged.eq(end & (decoded.broken | ~crc.match_detected | ~whole | too_long)),
         ]
         m.d.sync += self.judge.eq(end & ~self.damaged)
-        # They are a buffer apart when it is full, and never more.
+        # The two offsets differ by the size of the buffer when it is full, and never by more.
         room = ~(tail - queue.taken)[self._config.request_buffer.bit_length() - 1]
         with m.If(content):
             with m.If(~too_long):
-                m.d.sync += position.eq(position + 1)
+                m.d.sync += length.eq(length + 1)
             for count, milestone in milestones.items():
-                with m.If(position == count - 1):
+                with m.If(length == count - 1):
                     m.d.sync += milestone.eq(1)
             with m.If(~known):
-                m.d.sync += header.eq(Cat(header.as_value()[8:], piece.byte))
+                m.d.sync += header.eq(Cat(header.as_value()[8:], decoded.byte))
             with m.If(payload & room):
                 m.d.sync += tail.eq(tail + 1)
             with m.If(payload & ~room):
@@ -171,12 +175,12 @@ class Receiver(wiring.Component):
         with m.Elif(self.judge | self.damaged):
             m.d.sync += tail.eq(self.expected)
         with m.If(self.judge | self.damaged):
-            m.d.sync += [register.eq(0) for register in (position, known, payload, whole, overflow)]
+            m.d.sync += [register.eq(0) for register in (length, known, payload, whole, overflow)]
         wiring.connect(m, queue.requests, wiring.flipped(self.requests))
         m.d.comb += [
             queue.put.eq(content & payload & room),
             queue.put_offset.eq(tail),
-            queue.byte.eq(piece.byte),
+            queue.byte.eq(decoded.byte),
             queue.end.eq(self.expected),
             queue.clear.eq(self.clear),
             self.empty.eq(queue.empty),

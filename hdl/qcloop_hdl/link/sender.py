@@ -13,24 +13,24 @@ from qcloop_hdl.link.cobs import CobsEncoder
 from qcloop_hdl.link.layouts import BOOT_BITS, FAULT_BITS, OFFSET_BITS, LinkConfig
 from qcloop_hdl.link.writer import FrameWriter, IdentityBytes
 
-#: Frames that may be due besides DATA, the most urgent first.
+#: Kinds of frames that may be ordered, the most urgent first; DATA frames are sent without an order.
 ORDERS = data.StructLayout({"identity": 1, "closed": 1, "gap": 1, "state": 1})
 
 
 class Sender(wiring.Component):
     """Keeps the answers until the host has them, and sends frames.
 
-    A DATA frame leaves when it is full, or when there is something for it and ``flush`` is high. STATE
-    leaves when it is ordered, or when ``limit`` has moved by a quarter of the request buffer since the host
-    was told. The encoder's output is the line; its back-pressure is the line's rate.
+    A DATA frame is sent when there are enough bytes to fill it, or when there are some and ``flush`` is high.
+    A STATE frame is sent when it is ordered, or when ``limit`` has risen by a quarter of the request buffer
+    since the host was told. Back-pressure: on ``line``, which takes bytes at its rate.
 
     Parameters
     ----------
     config : LinkConfig
     info : Info
-        The engine's.
+        What the engine says of itself, for the identity.
     registered : bool
-        The memory is slow beside logic: a byte of a payload takes two clocks, with a register behind it.
+        The memory is slow beside logic: there is a register behind it, and a payload byte takes two clocks.
     """
 
     def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
@@ -38,7 +38,7 @@ class Sender(wiring.Component):
         super().__init__(
             {
                 "answers": In(stream.Signature(8)),
-                #: Send what there is.
+                #: Send the bytes that there are, even if they do not fill a frame.
                 "flush": In(1),
                 #: Strobes: a frame of this kind is due.
                 "order": In(ORDERS),
@@ -53,15 +53,15 @@ class Sender(wiring.Component):
                 "attempt": In(8),
                 "expected": In(OFFSET_BITS),
                 "limit": In(OFFSET_BITS),
-                #: Strobe: in the next clock, the limit is one more.
+                #: Strobe: the limit rises by one in the next clock.
                 "freed": In(1),
                 "boots": In(BOOT_BITS),
                 "faults": In(data.ArrayLayout(FAULT_BITS, len(Fault))),
-                #: Forget everything; the stream starts anew.
+                #: Strobe: forget everything; the stream starts anew.
                 "clear": In(1),
                 #: Bytes for the line.
                 "line": Out(stream.Signature(8)),
-                #: Nothing is on its way or due.
+                #: No frame is due or on its way.
                 "idle": Out(1),
             }
         )
@@ -106,7 +106,8 @@ class Sender(wiring.Component):
         due = Cat(pending.as_value(), freed).any() | has_data
         frame = writer.frame
         m.d.comb += [
-            # An acknowledgement may move `sent` in this clock: then no frame may move it, too.
+            # An acknowledgement may change `sent` in this clock; then no frame may begin, which would change
+            # it, too.
             writer.begin.eq(due & writer.free & ~self.acked & ~store.stale),
             frame.kind.eq(Kind.STATE),
             frame.session.eq(self.session),
@@ -131,7 +132,7 @@ class Sender(wiring.Component):
         return due
 
     def _note_orders(self, m: Module, pending: Any, writer: Any) -> None:
-        """Keep what is due until it is sent. Each frame tells the host what STATE does."""
+        """Keep an order until its frame is sent. Every frame tells the host what a STATE frame tells it."""
         with m.If(writer.begin):
             m.d.sync += pending.state.eq(0)
             with m.If(pending.identity):

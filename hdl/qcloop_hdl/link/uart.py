@@ -1,4 +1,4 @@
-"""An asynchronous serial line: start bit, eight data bits from the least significant, stop bit."""
+"""An asynchronous serial line: a start bit, eight data bits, the least significant first, a stop bit."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.errors import ConfigError
 
-#: Largest error of a bit time that a receiver is sure to bear: a byte is ten bits long.
+#: Largest error of the time of a bit with which a receiver still works for sure. It adds up over ten bits.
 MAX_ERROR = 0.02
 
 
 def divisor(clock_hz: float, baud: int) -> int:
     """Return the clocks of a bit, ``round(clock / baud)``.
 
-    Raises ConfigError, with the baud rates next to it, where that is off by more than 2 %, or where a bit
-    has fewer than 4 clocks.
+    Raises ConfigError if the baud rate that results is off by more than 2 % (the message names rates that are
+    not), or if a bit has fewer than 4 clocks.
     """
     clocks = round(clock_hz / baud)
     if clocks < 4:
@@ -49,10 +49,10 @@ class _Uart(wiring.Component):
 
 
 class UartReceiver(_Uart):
-    """Receives bytes: each bit is looked at in its middle.
+    """Receives bytes: each bit is sampled in its middle.
 
     A start bit shorter than half a bit is taken for noise. After a byte without a stop bit the line must
-    become high before the next is looked for.
+    become high before the next byte can begin.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ class UartReceiver(_Uart):
             {
                 #: The line; high when idle. Synchronised here.
                 "pin": In(1, init=1),
-                #: Strobe: a byte.
+                #: Strobe: a byte was received.
                 "valid": Out(1),
                 "byte": Out(8),
-                #: Strobe: the stop bit was missing.
+                #: Strobe: a byte came whose stop bit was missing.
                 "error": Out(1),
                 #: No byte is on its way.
                 "idle": Out(1),
@@ -110,7 +110,7 @@ class UartReceiver(_Uart):
 
 
 class UartTransmitter(_Uart):
-    """Sends bytes; a bit takes exactly ``clocks`` clocks, a byte ten bits, and the next follows at once.
+    """Sends bytes. A bit takes exactly ``clocks`` clocks, a byte has ten bits, and the next follows at once.
 
     Parameters
     ----------

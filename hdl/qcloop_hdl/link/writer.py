@@ -21,34 +21,35 @@ from qcloop.contract.operations import Info
 from qcloop_hdl.link.cobs import Content
 from qcloop_hdl.link.layouts import BOOT_BITS, FAULT_BITS, OFFSET_BITS, LinkConfig, crc32
 
-#: Bytes of the header that are written low byte first, and may change in between: `ack` and `limit`.
+#: Offsets of the header's two fields that may change between their low byte, which is written first, and
+#: their high byte.
 _ACK, _LIMIT = HEADER.offset("ack"), HEADER.offset("limit")
-#: A bit in which the two offsets differ.
+#: Index of a bit in which these two offsets differ.
 _DIFFERS = (_ACK ^ _LIMIT).bit_length() - 1
 
 
 class FrameHead(data.Struct):
-    """What a frame is begun with."""
+    """What a frame is to contain, as far as it is known when it begins."""
 
     kind: Kind
     session: 8
     attempt: 8
-    #: Offset of its first payload byte.
+    #: Offset of its first payload byte in the stream.
     seq: OFFSET_BITS
     #: Its payload is the identity.
     identity: 1
-    #: Bytes of its payload otherwise.
+    #: Otherwise, the number of its payload bytes.
     length: range(MAX_PAYLOAD + 1)
 
 
 class FrameWriter(wiring.Component):
     """Writes a frame after ``begin``: the header, the payload, and the CRC of both.
 
-    ``expected`` and ``limit`` are those of the clock in which their first byte is written. A payload byte is
-    asked for by its offset and taken a clock later.
+    ``expected`` and ``limit`` are written with the values that they have when their first byte is written. A
+    payload byte is asked for by its offset, and taken one clock after that.
 
-    Throughput: a byte a clock, or, if ``registered``, a byte of a stored payload in two clocks.
-    Back-pressure: on ``content``, a register.
+    Throughput: a byte in each clock, or, with ``registered``, a byte of a stored payload in two clocks.
+    Back-pressure: on ``content``, which is a register.
 
     Parameters
     ----------
@@ -80,9 +81,10 @@ class FrameWriter(wiring.Component):
                 "content": Out(stream.Signature(Content)),
             }
         )
-        #: The frame in work; ``seq`` and ``length`` are counted on.
+        #: The frame in work; ``seq`` counts up and ``length`` counts down with each payload byte.
         self._head = Signal(FrameHead)
-        #: A byte is there, and is transferred; it is one of the CRC; it is the frame's last; which it is.
+        #: A byte is there; it is transferred; it is one of the CRC; it is the frame's last one; and the byte
+        #: itself.
         self._offer, self._transfer, self._checking, self._last = Signal(), Signal(), Signal(), Signal()
         self._byte = Signal(8)
 
@@ -100,7 +102,7 @@ class FrameWriter(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.free.eq(~self.content.valid)
                 with m.If(self.begin):
-                    # What is sent answers this attempt, even if another comes before it has left.
+                    # The frame answers the attempt of this clock, even if a new one comes before it has left.
                     m.d.sync += [head.eq(self.frame), index.eq(0)]
                     m.next = "HEADER"
             with m.State("HEADER"):
@@ -131,7 +133,8 @@ class FrameWriter(wiring.Component):
 
     def _write_header(self, m: Module) -> None:
         head, index = self._head, self.index
-        high = Signal(8)  # of `expected` and `limit`: both bytes of each are from one clock
+        # High byte of `expected` or `limit`, kept when the low byte is written, so that both belong together.
+        high = Signal(8)
         fields = {
             "kind": head.kind,
             "session": head.session,
@@ -164,12 +167,12 @@ class FrameWriter(wiring.Component):
                     m.next = "CRC"
 
     def _output(self, m: Module) -> None:
-        """Put a register between what chooses a byte and what is made of it: CRC and encoder input."""
+        """Put a register between the choice of a byte and its users, which are the CRC and the encoder."""
         m.submodules.crc = crc = crc32()
         content, chosen, of_crc = self.content, Signal(8), Signal()
         m.d.comb += [
             self._transfer.eq(self._offer & (~content.valid | content.ready)),
-            # Fed with itself, the CRC moves on by a byte.
+            # A CRC that is fed with its own upper byte moves on to its next byte.
             content.payload.byte.eq(Mux(of_crc, crc.crc[24:][::-1], chosen)),
             crc.data.eq(Mux(of_crc, ~crc.crc[24:], chosen[::-1])),
             crc.valid.eq(content.valid & content.ready),
@@ -186,13 +189,13 @@ class FrameWriter(wiring.Component):
 
 
 class IdentityBytes(wiring.Component):
-    """The bytes of a board's :class:`qcloop.contract.frames.Identity`; no clock.
+    """The bytes of a board's :class:`qcloop.contract.frames.Identity`, as combinational logic.
 
     Parameters
     ----------
     config : LinkConfig
     info : Info
-        The engine's.
+        What the engine says of itself.
     """
 
     def __init__(self, config: LinkConfig, info: Info) -> None:
@@ -200,7 +203,7 @@ class IdentityBytes(wiring.Component):
         super().__init__(
             {
                 "index": In(range(IDENTITY_BYTES)),
-                #: What may change.
+                #: The fields that may change.
                 "session": In(8),
                 "boots": In(BOOT_BITS),
                 "faults": In(data.ArrayLayout(FAULT_BITS, len(Fault))),
@@ -215,7 +218,8 @@ class IdentityBytes(wiring.Component):
         boots = IDENTITY.offset("boots")
         live = {IDENTITY.offset("session"): self.session, boots: self.boots[:8], boots + 1: self.boots[8:]}
         live |= {IDENTITY.offset(fault.name.lower()): self.faults[fault] for fault in Fault}
-        # Their offsets differ in the low bits, so few of these choose.
+        # The offsets of the bytes that may change differ in their low 4 bits, so these bits alone choose
+        # among them.
         by_low_bits = {number % 16: value for number, value in live.items()}
         near = [min(by_low_bits, key=lambda known: (known ^ low, known)) for low in range(16)]
         changing = Array(by_low_bits[low] for low in near)[self.index[:4]]

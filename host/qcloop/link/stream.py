@@ -13,7 +13,7 @@ from qcloop.link.transport import Transport
 GIVE_UP, NO_PROGRESS = 5.0, 30.0
 #: Seconds after which a board is asked for its identity again.
 ASK_AGAIN = 0.3
-#: Shortest and longest wait, in seconds, before the board is asked where it stands.
+#: Shortest and longest wait, in seconds, before the board is polled.
 _IMPATIENT, _PATIENT = 0.02, 0.5
 #: Round trip in seconds that is assumed before one was measured.
 _FIRST_ROUND_TRIP = 0.03
@@ -285,7 +285,7 @@ class LinkStream:
         """Drop the requests that the board has, and note up to where it has room."""
         news = (frame.ack - self._base) % OFFSETS
         if news > self._highest - self._base:
-            return  # an old frame: later ones have told more
+            return  # this frame is older than one that has come before it
         if news:
             del self._requests[:news]
             self._base += news
