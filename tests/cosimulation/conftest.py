@@ -26,3 +26,11 @@ def started():
     yield start
     for board in boards:
         board.close()
+
+
+@pytest.fixture(scope="module")
+def url():
+    """Return the port of a virtual board that the tests of a file share: to start one takes seconds."""
+    board = SpawnedBoard("small")
+    yield board.url
+    board.close()

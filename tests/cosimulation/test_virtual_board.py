@@ -98,31 +98,33 @@ def test_case_4_a_line_that_is_cut_leaves_a_checkpoint_to_go_on_from(
     assert metrics(tmp_path / "run") == unbroken
 
 
-def test_a_run_goes_on_on_another_backend_and_is_evaluated_on_a_third(qcloop, options, tmp_path, unbroken):
+def test_a_run_goes_on_on_another_backend_and_is_evaluated_on_a_third(
+    qcloop, options, url, tmp_path, unbroken
+):
     half = list(options)
     half[half.index("--epochs") + 1] = "1"
     assert qcloop("train", *half, "--port", "sim", "--out", tmp_path / "run")[0] == 0
     assert qcloop("resume", tmp_path / "run", "--epochs", "2")[0] == 0
     assert metrics(tmp_path / "run") == unbroken
-    status, output, _ = qcloop("eval", tmp_path / "run", "--port", "sim")
+    status, output, _ = qcloop("eval", tmp_path / "run", "--port", url)
     assert status == 0 and f"test accuracy {100 * float(unbroken[-1][2]):.2f} %" in output
 
 
-def test_read_noise_wants_the_lanes_it_was_drawn_for(qcloop, options, tmp_path):
+def test_read_noise_wants_the_lanes_it_was_drawn_for(qcloop, options, url, tmp_path):
     arguments = [*options, "--lanes", "8", "--read-noise", "0.1", "--out", tmp_path / "run"]
     assert qcloop("train", *arguments)[0] == 0
-    status, _, errors = qcloop("resume", tmp_path / "run", "--epochs", "3", "--port", "sim")
+    status, _, errors = qcloop("resume", tmp_path / "run", "--epochs", "3", "--port", url)
     assert status == 2 and "drawn for 8 lanes" in errors and "has 4" in errors
 
 
-def test_another_shape_than_the_boards_is_an_error(qcloop, options, tmp_path):
-    status, _, errors = qcloop("train", *options, "--lanes", "8", "--port", "sim", "--out", tmp_path / "run")
+def test_another_shape_than_the_boards_is_an_error(qcloop, options, url, tmp_path):
+    status, _, errors = qcloop("train", *options, "--lanes", "8", "--port", url, "--out", tmp_path / "run")
     assert status == 2 and "has 4 lanes, not 8: leave --lanes out" in errors
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_that_does_not_fit_is_an_error(qcloop, tmp_path):
-    status, _, errors = qcloop("train", "--network", "784-256-10", "--port", "sim", "--out", tmp_path / "run")
+def test_a_network_that_does_not_fit_is_an_error(qcloop, url, tmp_path):
+    status, _, errors = qcloop("train", "--network", "784-256-10", "--port", url, "--out", tmp_path / "run")
     assert status == 2 and "needs 203776 cells" in errors and "the array has 65536" in errors
 
 
