@@ -17,7 +17,7 @@ from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
 from qcloop_hdl.array.walk import Item, Product, Walk, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.registers import delayed
+from qcloop_hdl.registers import delayed, drive
 
 __all__ = ["Mac", "MacSettings", "Product", "mac_command"]
 
@@ -172,30 +172,23 @@ class Mac(Configured):
 
     def _vector(self, m: Module, walk: Walk, buffer: VectorBuffer, advance: Any, used: Any) -> None:
         clocks = 1 + 2 * self.config.registered
+        drive(m, buffer, walk, "write_word", "write_select", "loading", "read_word", "backward")
         m.d.comb += [
             buffer.advance.eq(advance),
             buffer.write_enable.eq(self.vector.valid & self.vector.ready),
-            buffer.write_word.eq(walk.write_word),
-            buffer.write_select.eq(walk.write_select),
             buffer.write_data.eq(self.vector.payload),
-            buffer.loading.eq(walk.loading),
-            buffer.read_word.eq(walk.read_word),
             buffer.read_select.eq(delayed(m, walk.read_select, clocks, enable=advance)),
-            buffer.backward.eq(walk.backward),
             buffer.used.eq(used),
         ]
 
     def _lanes(self, m: Module, lanes: Lanes, advance: Any, buffer: VectorBuffer, sums: Sums) -> None:
+        drive(m, lanes, self, "memory_data", "lent", "draw")
+        drive(m, self, lanes, "drawn", "word")
         m.d.comb += [
             lanes.advance.eq(advance),
             lanes.noise.eq(self.noise.payload),
             lanes.spread.eq(self.settings.read_spread),
             lanes.reference.eq(self.settings.reference),
-            lanes.memory_data.eq(self.memory_data),
-            lanes.lent.eq(self.lent),
-            lanes.draw.eq(self.draw),
-            self.drawn.eq(lanes.drawn),
-            self.word.eq(lanes.word),
         ]
         for lane in range(self.config.lanes):
             m.d.comb += [lanes.x[lane].eq(buffer.x[lane]), sums.products[lane].eq(lanes.products[lane])]

@@ -50,6 +50,40 @@ def cell_request(config: EngineConfig) -> data.StructLayout:
     )
 
 
+def _ports(config: EngineConfig) -> dict[str, Any]:
+    return {
+        #: What to program.
+        "request": In(stream.Signature(cell_request(config))),
+        #: Settings.
+        "settings": In(ProgrammerSettings),
+        #: Write ``table_entry`` for ``table_level``; only while not busy.
+        "table_write": In(1),
+        "table_level": In(LEVEL_BITS),
+        "table_entry": In(TableEntry),
+        #: Samples of stream 0.
+        "z": In(stream.Signature(signed(Z_BITS))),
+        #: To a :class:`Draw` that does not stand still while ``busy``.
+        "draw": Out(DrawRequest),
+        "drawn": In(DrawResult),
+        #: Word and lane in work.
+        "address": Out(config.address_bits),
+        "lane": Out(config.lane_bits),
+        #: Read the word in this clock.
+        "read": Out(1),
+        #: The lane's cell of the word read last, two clocks after ``read``. With registers around the
+        #: memories the word in work is read whenever it is not written, and its cell is there four
+        #: clocks after a new ``address`` or a write.
+        "cell": In(Cell),
+        #: Write ``written`` to the lane in this clock.
+        "write": Out(1),
+        "written": Out(Cell),
+        #: What to count.
+        "event": Out(Event),
+        #: A request is in work.
+        "busy": Out(1),
+    }
+
+
 class Programmer(Configured):
     """Brings one cell after the other to its level, as ``Array.program`` defines it.
 
@@ -70,40 +104,7 @@ class Programmer(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__(
-            config,
-            {
-                #: What to program.
-                "request": In(stream.Signature(cell_request(config))),
-                #: Settings.
-                "settings": In(ProgrammerSettings),
-                #: Write ``table_entry`` for ``table_level``; only while not busy.
-                "table_write": In(1),
-                "table_level": In(LEVEL_BITS),
-                "table_entry": In(TableEntry),
-                #: Samples of stream 0.
-                "z": In(stream.Signature(signed(Z_BITS))),
-                #: To a :class:`Draw` that does not stand still while ``busy``.
-                "draw": Out(DrawRequest),
-                "drawn": In(DrawResult),
-                #: Word and lane in work.
-                "address": Out(config.address_bits),
-                "lane": Out(config.lane_bits),
-                #: Read the word in this clock.
-                "read": Out(1),
-                #: The lane's cell of the word read last, two clocks after ``read``. With registers around the
-                #: memories the word in work is read whenever it is not written, and its cell is there four
-                #: clocks after a new ``address`` or a write.
-                "cell": In(Cell),
-                #: Write ``written`` to the lane in this clock.
-                "write": Out(1),
-                "written": Out(Cell),
-                #: What to count.
-                "event": Out(Event),
-                #: A request is in work.
-                "busy": Out(1),
-            },
-        )
+        super().__init__(config, _ports(config))
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
