@@ -19,6 +19,9 @@ from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
 
+# The component in whose stead a faulty one is put is never used.
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+
 
 def configured(cells, kind):
     return EngineConfig("proof", ArrayConfig(lanes=2, cells=cells, side=4), kind, buffer=256)
