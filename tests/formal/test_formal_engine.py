@@ -1,4 +1,5 @@
 import sys
+from itertools import combinations
 
 import pytest
 from amaranth import Array, Cat, Module, Mux, ResetSignal, Signal, signed
@@ -134,7 +135,7 @@ def with_fault(config, name, faults):
 MACHINES = {
     "requests": ("CLEAR", "OPERATION", "LENGTH", "DISPATCH", "HEADER", "CHECK", "DISCARD", "EXECUTE"),
     "checks": ("SIDES", "START", "FIRST", "WORDS", "END", "REGION", "LENGTHS", "RESULTS", "BYTES"),
-    "operands": ("FILL", "VERDICT", "REPLAY", "DRAIN", "LOAD"),
+    "operands": ("FILL", "VERDICT", "REPLAY", "DRAIN"),
     "answers": ("STATUS", "LENGTH_LOW", "LENGTH_HIGH", "FETCH", "CELL", "WORD", "WAIT", "SEND"),
 }
 #: Those that only an engine with registers around the memories has.
@@ -182,12 +183,12 @@ class EngineProof(wiring.Component):
 
     def _state(self, *names):
         """Return whether one of the machines is in one of the states, as far as this engine has them."""
-        found = []
+        found = [self.dut.loader.busy] if "LOAD" in names else []
         for component, states in MACHINES.items():
             asked = [name for name in names if name in self._existing(states)]
             if asked:
                 found.append(self.engine.inside(component).state(*asked))
-        unknown = set(names) - {name for states in MACHINES.values() for name in states}
+        unknown = set(names) - {"LOAD", *(name for states in MACHINES.values() for name in states)}
         assert not unknown, unknown
         return Cat(found).any()
 
@@ -203,10 +204,11 @@ class EngineProof(wiring.Component):
                 m.d.comb += Assert(active[name])
             else:
                 m.d.comb += Assert(active[name] | self.engine.inside(name).state("IDLE"))
+        executing = (active["operands"], active["answers"], self.dut.loader.busy)
         m.d.comb += [
             Assert(active["checks"] == self._state("CHECK")),
-            Assert((active["operands"] | active["answers"]) == self._state("EXECUTE")),
-            Assert(~(active["operands"] & active["answers"])),
+            *(Assert(~(one & other)) for one, other in combinations(executing, 2)),
+            Assert(Cat(executing).any() == self._state("EXECUTE")),
             Assert(~self._state(*_HEADS) | (self.dut.answers.number == 0)),
         ]
 
@@ -630,8 +632,8 @@ def test_requests_are_refused(sby):
         # Configured by a request of a wrong length.
         (
             "operands",
-            'with m.State("IDLE"):',
-            'with m.State("IDLE"):\n                m.d.sync += self.configured.eq(configures)',
+            "        with m.FSM():",
+            "        m.d.sync += self.configured.eq(configures)\n        with m.FSM():",
         ),
     ],
 )

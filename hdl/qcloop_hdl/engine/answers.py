@@ -17,6 +17,32 @@ _READS = (Operation.READ,)
 _WITH_RESULTS = (Operation.INFO, Operation.READ, Operation.COUNTERS, *PRODUCTS)
 
 
+def _ports() -> dict[str, Any]:
+    return {
+        "start": In(1),
+        "done": Out(1),
+        "request": In(REQUEST),
+        "product_length": In(WORD_BITS),
+        #: Products have three bytes.
+        "narrow": In(1),
+        #: The results.
+        "product": In(stream.Signature(signed(32))),
+        "count": In(8 * COUNTER_BYTES),
+        "cell": In(Cell),
+        #: Products are still to come.
+        "product_busy": In(1),
+        #: The answer is being sent and is no refusal: vectors may be taken.
+        "running": Out(1),
+        "fetch": Out(1),
+        #: Strobes: a byte of results that are no products was sent; it was the last one of a counter,
+        #: of 6 bytes of INFO or of a cell; it was the last one of a cell.
+        "count_down": Out(1),
+        "next_item": Out(1),
+        "step_cell": Out(1),
+        "tx": Out(stream.Signature(8)),
+    }
+
+
 class Answers(Configured):
     """Sends the answer to a request: after ``start`` the status, the length of the results, and the results.
 
@@ -37,29 +63,7 @@ class Answers(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
             config,
-            {
-                "start": In(1),
-                "done": Out(1),
-                "request": In(REQUEST),
-                "product_length": In(WORD_BITS),
-                #: Products have three bytes.
-                "narrow": In(1),
-                #: The results.
-                "product": In(stream.Signature(signed(32))),
-                "count": In(8 * COUNTER_BYTES),
-                "cell": In(Cell),
-                #: Products are still to come.
-                "product_busy": In(1),
-                #: The answer is being sent and is no refusal: vectors may be taken.
-                "running": Out(1),
-                "fetch": Out(1),
-                #: Strobes: a byte of results that are no products was sent; it was the last one of a counter,
-                #: of 6 bytes of INFO or of a cell; it was the last one of a cell.
-                "count_down": Out(1),
-                "next_item": Out(1),
-                "step_cell": Out(1),
-                "tx": Out(stream.Signature(8)),
-            },
+            _ports(),
         )
 
         #: Index of the byte in its product, counter or cell; whether it is the last; whether there is a byte

@@ -15,6 +15,38 @@ from qcloop_hdl.registers import drive
 _WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
 
 
+def _ports() -> dict[str, Any]:
+    return {
+        "start": In(1),
+        #: The request, stable while busy. ``count_bit`` is the highest bit of the number of vectors.
+        #: By ``rotate_rows`` the rows must rotate left by a bit, by ``rotate_count`` the number of
+        #: vectors.
+        "request": In(REQUEST),
+        "rows": In(WORD_BITS),
+        "cols": In(WORD_BITS),
+        "count_bit": In(1),
+        "rotate_rows": Out(1),
+        "rotate_count": Out(1),
+        #: While ``asks_end`` is high, ``past_memory`` and ``past_mark`` must tell of the word that is
+        #: ``product`` words behind ``base`` (see ``RegionWalk``).
+        "asks_end": Out(1),
+        "past_memory": In(1),
+        "past_mark": In(1),
+        #: Strobes: ``product`` is the number of words of the region, which is to be kept; it is the
+        #: number of result bytes, which is to be kept.
+        "keep_words": Out(1),
+        "keep_results": Out(1),
+        #: Strobes: the request is accepted; it is refused with ``refusal``.
+        "accept": Out(1),
+        "refuse": Out(1),
+        "refusal": Out(Status),
+        "product": Out(WORD_BITS),
+        #: Products have three bytes instead of four; valid from ``accept`` on.
+        "narrow": Out(1),
+        "busy": Out(1),
+    }
+
+
 class RegionCheck(Configured):
     """Finds the first reason to refuse an operation on a region, if there is one.
 
@@ -33,35 +65,7 @@ class RegionCheck(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
             config,
-            {
-                "start": In(1),
-                #: The request, stable while busy. ``count_bit`` is the highest bit of the number of vectors.
-                #: By ``rotate_rows`` the rows must rotate left by a bit, by ``rotate_count`` the number of
-                #: vectors.
-                "request": In(REQUEST),
-                "rows": In(WORD_BITS),
-                "cols": In(WORD_BITS),
-                "count_bit": In(1),
-                "rotate_rows": Out(1),
-                "rotate_count": Out(1),
-                #: While ``asks_end`` is high, ``past_memory`` and ``past_mark`` must tell of the word that is
-                #: ``product`` words behind ``base`` (see ``RegionWalk``).
-                "asks_end": Out(1),
-                "past_memory": In(1),
-                "past_mark": In(1),
-                #: Strobes: ``product`` is the number of words of the region, which is to be kept; it is the
-                #: number of result bytes, which is to be kept.
-                "keep_words": Out(1),
-                "keep_results": Out(1),
-                #: Strobes: the request is accepted; it is refused with ``refusal``.
-                "accept": Out(1),
-                "refuse": Out(1),
-                "refusal": Out(Status),
-                "product": Out(WORD_BITS),
-                #: Products have three bytes instead of four; valid from ``accept`` on.
-                "narrow": Out(1),
-                "busy": Out(1),
-            },
+            _ports(),
         )
         self.lengths = LengthMultiplier(config)
         #: A word before the region was never programmed; the region ends behind the memory; a word of the

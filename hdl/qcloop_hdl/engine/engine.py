@@ -12,6 +12,7 @@ from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
 from qcloop_hdl.engine.decoding import PRODUCTS, PROGRAMS, is_one_of, product_bits
+from qcloop_hdl.engine.loader import CellLoader
 from qcloop_hdl.engine.operands import Operands
 from qcloop_hdl.engine.region import RegionWalk
 from qcloop_hdl.engine.requests import Requests
@@ -63,7 +64,8 @@ class Engine(Configured):
             },
         )
         self.requests, self.checks, self.region = Requests(config), RegionCheck(config), RegionWalk(config)
-        self.operands, self.last_two, self.vectors = Operands(config), LastTwo(), VectorFeed(config)
+        self.operands, self.loader, self.vectors = Operands(config), CellLoader(), VectorFeed(config)
+        self.last_two = LastTwo()
         self.settings, self.answers = Settings(len(self.operands.index)), Answers(config)
         self.array = self._make_array()
 
@@ -75,7 +77,7 @@ class Engine(Configured):
         """Return the circuit."""
         m = Module()
         add_components(m, self)
-        users = (self.checks, self.operands, self.answers)
+        users = (self.checks, self.operands, self.loader, self.answers)
         wiring.connect(m, self.requests.request, *(user.request for user in users))
         self._connect_line(m)
         self._connect_requests(m)
@@ -91,7 +93,7 @@ class Engine(Configured):
 
     def _connect_line(self, m: Module) -> None:
         """Offer each byte to all components that take bytes: only one of them is ready at a time."""
-        takers = (self.requests.rx, self.operands.rx, self.vectors.rx)
+        takers = (self.requests.rx, self.operands.rx, self.loader.rx, self.vectors.rx)
         for taker in takers:
             m.d.comb += [taker.valid.eq(self.rx.valid), taker.payload.eq(self.rx.payload)]
         m.d.comb += [
@@ -109,7 +111,7 @@ class Engine(Configured):
         m.d.comb += [
             requests.cleared.eq(self.region.base == self.config.words - 1),
             requests.results.eq(checks.product),
-            requests.count_down.eq(operands.count_down | self.vectors.take | self.answers.count_down),
+            requests.count_down.eq(self.loader.take | self.vectors.take | self.answers.count_down),
             requests.done.eq(self.answers.done),
             checks.start.eq(requests.check),
             checks.count_bit.eq(self.last_two.word[-1]),
@@ -119,11 +121,12 @@ class Engine(Configured):
         requests, region, checks = self.requests, self.region, self.checks
         drive(m, region, checks, "rotate_rows", "keep_words")
         word = self.operands.offset[self.config.lane_bits :]
+        stepped = (self.operands.step_cell, self.loader.write_cell, self.vectors.step, self.answers.step_cell)
         m.d.comb += [
             region.shift.eq(requests.shift_region),
             region.byte.eq(self.rx.payload),
             region.first_cell.eq(requests.waiting),
-            region.step_cell.eq(self.operands.step_cell | self.vectors.step | self.answers.step_cell),
+            region.step_cell.eq(Cat(stepped).any()),
             region.step_word.eq(requests.clearing),
             region.packed.eq(self._is(Operation.FORWARD1)),
             region.words.eq(checks.product),
@@ -132,7 +135,8 @@ class Engine(Configured):
 
     def _connect_operands(self, m: Module) -> None:
         requests, operands, last_two = self.requests, self.operands, self.last_two
-        drive(m, operands, requests, "fill", "load")
+        drive(m, operands, requests, "fill")
+        drive(m, self.loader, requests, "load")
         drive(m, operands, self.settings, "out_of_range")
         drive(m, operands, self.array, "programmer_busy")
         m.d.comb += [
@@ -141,7 +145,7 @@ class Engine(Configured):
             operands.first.eq(requests.waiting),
             operands.next.eq(self.answers.next_item),
             operands.before.eq(last_two.word[8:]),
-            last_two.shift.eq(requests.shift_word | operands.shift),
+            last_two.shift.eq(requests.shift_word | operands.shift | self.loader.take),
             last_two.byte.eq(operands.byte),
             last_two.rotate.eq(self.checks.rotate_count),
         ]
@@ -183,7 +187,7 @@ class Engine(Configured):
             command.payload.cols.eq(region.cols),
             array.walk_address.eq(region.base),
             array.walk_lane.eq(region.lane),
-            array.load.eq(operands.write_cell),
+            array.load.eq(self.loader.write_cell),
             array.loaded.eq(Cat(self.last_two.word[8:], self.rx.payload)),
             array.clear.eq(self.requests.clearing),
         ]
@@ -194,7 +198,7 @@ class Engine(Configured):
         drive(m, answers, self.checks, "narrow")
         drive(m, answers, array, "product_busy", "count", "cell")
         m.d.comb += [
-            answers.start.eq(self.requests.answer | operands.done),
+            answers.start.eq(self.requests.answer | operands.done | self.loader.done),
             answers.product_length.eq(self.checks.product),
             array.read.eq(answers.fetch & self._is(Operation.READ)),
             array.fixed.eq(self._is(Operation.INFO)),

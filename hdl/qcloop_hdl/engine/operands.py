@@ -1,4 +1,4 @@
-"""Operands: most are checked as a whole before they are executed, cells to be loaded are written at once."""
+"""Operands that are checked as a whole before they are executed."""
 
 from typing import Any
 
@@ -15,14 +15,55 @@ from qcloop_hdl.engine.operand_buffer import OperandBuffer
 _OFFSET_BITS = LISTED_CELL["offset"].bits
 
 
+def _ports(config: EngineConfig) -> dict[str, Any]:
+    return {
+        "fill": In(1),
+        "done": Out(1),
+        "rx": In(stream.Signature(8)),
+        "request": In(REQUEST),
+        #: Complement of the number of words of PROGRAM's region.
+        "words": In(WORD_BITS),
+        #: Number of states.
+        "states": In(LEVEL_BITS + 1),
+        #: The byte on ``rx`` breaks a limit of a setting (see ``Settings``).
+        "out_of_range": In(1),
+        #: Strobe: the operands are refused with ``operands_refusal``.
+        "operands_refused": Out(1),
+        "operands_refusal": Out(Status),
+        #: Go to the first byte; go to the next one.
+        "first": In(1),
+        "next": In(1),
+        #: Index of the byte, and whether it is the last of a table entry or of a listed cell.
+        "index": Out(range(config.buffer)),
+        "entry_end": Out(1),
+        #: Shift ``byte`` into the last two bytes, of which ``before`` is the later one.
+        "shift": Out(1),
+        "byte": Out(8),
+        "before": In(8),
+        #: The byte that is replayed.
+        "operand": Out(8),
+        #: Strobes: CONFIGURE begins; ``operand`` is its byte ``index``.
+        "restart": Out(1),
+        "configure": Out(1),
+        "configured": Out(1),
+        #: A cell for the programmer: its offset, which only a listed cell has, and its level.
+        "cell_valid": Out(1),
+        "cell_ready": In(1),
+        "offset": Out(_OFFSET_BITS),
+        "level": Out(LEVEL_BITS),
+        "programmer_busy": In(1),
+        #: Strobe: go to the next cell.
+        "step_cell": Out(1),
+    }
+
+
 class Operands(Configured):
     """Keeps the operands of CONFIGURE, PROGRAM and PROGRAM_BLOCK, checks them, and then replays them.
 
     After ``fill`` it takes ``remaining`` bytes into its buffer and checks them. If a byte is not allowed,
     ``operands_refused`` is high, and none of the operands is executed. If all are allowed, the bytes come out
     again as ``operand``: those of CONFIGURE with ``configure`` and their ``index``, those of PROGRAM and
-    PROGRAM_BLOCK as cells for the programmer. After ``load`` it takes cell words of two bytes instead, and
-    each is written as soon as it has come (``write_cell``). ``done`` is high for a clock at the end.
+    PROGRAM_BLOCK as cells for the programmer. ``done`` is high for a clock at the end.
 
     Bytes that are taken or replayed are shifted into the engine's ``last_two`` (``shift``). With registers
     around the memories (``EngineConfig.registered``), ``operand`` is delayed by a clock, and the replay waits
@@ -38,50 +79,7 @@ class Operands(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
             config,
-            {
-                "fill": In(1),
-                "load": In(1),
-                "done": Out(1),
-                "rx": In(stream.Signature(8)),
-                "request": In(REQUEST),
-                #: Complement of the number of words of PROGRAM's region.
-                "words": In(WORD_BITS),
-                #: Number of states.
-                "states": In(LEVEL_BITS + 1),
-                #: The byte on ``rx`` breaks a limit of a setting (see ``Settings``).
-                "out_of_range": In(1),
-                #: Strobe: the operands are refused with ``operands_refusal``.
-                "operands_refused": Out(1),
-                "operands_refusal": Out(Status),
-                #: Strobe: an operand byte was taken that is not kept in the buffer.
-                "count_down": Out(1),
-                #: Go to the first byte; go to the next one.
-                "first": In(1),
-                "next": In(1),
-                #: Index of the byte, and whether it is the last of a table entry or of a listed cell.
-                "index": Out(range(config.buffer)),
-                "entry_end": Out(1),
-                #: Shift ``byte`` into the last two bytes, of which ``before`` is the later one.
-                "shift": Out(1),
-                "byte": Out(8),
-                "before": In(8),
-                #: The byte that is replayed.
-                "operand": Out(8),
-                #: Strobes: CONFIGURE begins; ``operand`` is its byte ``index``.
-                "restart": Out(1),
-                "configure": Out(1),
-                "configured": Out(1),
-                #: A cell for the programmer: its offset, which only a listed cell has, and its level.
-                "cell_valid": Out(1),
-                "cell_ready": In(1),
-                "offset": Out(_OFFSET_BITS),
-                "level": Out(LEVEL_BITS),
-                "programmer_busy": In(1),
-                #: Strobes: go to the next cell; write the cell that the byte before and the byte on ``rx``
-                #: make.
-                "step_cell": Out(1),
-                "write_cell": Out(1),
-            },
+            _ports(config),
         )
         self.buffer = OperandBuffer(config)
         #: Strobe: an operand is to be shifted into the last two bytes; and this strobe, delayed by one and by
@@ -95,14 +93,11 @@ class Operands(Configured):
         m.submodules.buffer = buffer = self.buffer
         operation, status = self.request.operation, self.request.status
         listed, configures = operation == Operation.PROGRAM, operation == Operation.CONFIGURE
-        filling, replaying, loading, advance, at_last = (Signal() for _ in range(5))
+        filling, replaying, advance, at_last = (Signal() for _ in range(4))
         take = filling & self.rx.valid
         with m.FSM():
-            with m.State("IDLE"):
-                with m.If(self.load):
-                    m.next = "LOAD"
-                with m.If(self.fill):
-                    m.next = "FILL"
+            with m.State("IDLE"), m.If(self.fill):
+                m.next = "FILL"
             with m.State("FILL"):
                 m.d.comb += filling.eq(1)
                 with m.If(take):
@@ -125,12 +120,9 @@ class Operands(Configured):
                     m.next = "DRAIN"
             with m.State("DRAIN"), m.If(~self.programmer_busy):
                 self._finish(m)
-            with m.State("LOAD"):
-                m.d.comb += loading.eq(1)
-                self._load(m)
         in_table = configures & above(buffer.index, TABLE_START - 1)
         m.d.comb += [
-            self.rx.ready.eq(filling | loading),
+            self.rx.ready.eq(filling),
             at_last.eq(buffer.index + 1 == self.request.remaining),
             buffer.step.eq(take | advance | self.next),
             buffer.write.eq(take),
@@ -142,7 +134,7 @@ class Operands(Configured):
         ]
         with m.If(self.first):
             m.d.comb += buffer.clear.eq(1)
-        self._shift(m, loading & self.rx.valid | take & listed, replaying)
+        self._shift(m, take & listed, replaying)
         return m
 
     def _finish(self, m: Module) -> None:
@@ -186,7 +178,7 @@ class Operands(Configured):
             with m.If(self.entry_end & ~(word < ~self.words)):
                 self._refuse(m, Status.CELL)
 
-    # -- REPLAY and LOAD -------------------------------------------------------------------------------
+    # -- REPLAY ----------------------------------------------------------------------------------------
 
     def _replay(self, m: Module, listed: Any, configures: Any, advance: Any) -> None:
         m.d.comb += [
@@ -206,13 +198,3 @@ class Operands(Configured):
                 advance.eq(self.cell_ready),
                 self.step_cell.eq(self.cell_ready & ~listed),
             ]
-
-    def _load(self, m: Module) -> None:
-        """Take cell words; the first byte of each stays in the last two bytes until the second one comes."""
-        m.d.comb += self.count_down.eq(self.rx.valid)
-        with m.If(self.rx.valid):
-            # After the first of a cell's two bytes an odd number of bytes is left.
-            with m.If(self.request.remaining[0]):
-                m.d.comb += [self.write_cell.eq(1), self.step_cell.eq(1)]
-            with m.If(self.request.remaining == 1):
-                self._finish(m)

@@ -54,6 +54,44 @@ class RemainingBytes(wiring.Component):
         return m
 
 
+def _ports() -> dict[str, Any]:
+    return {
+        "rx": In(stream.Signature(8)),
+        #: The memory is being cleared; strobe: its last word is.
+        "clearing": Out(1),
+        "cleared": In(1),
+        #: A request is awaited.
+        "waiting": Out(1),
+        #: The array is configured.
+        "configured": In(1),
+        #: Strobes: a byte of the region is there; a byte of the region or of the number of vectors
+        #: is.
+        "shift_region": Out(1),
+        "shift_word": Out(1),
+        #: Strobe: check the region; and the verdict (see ``RegionCheck``).
+        "check": Out(1),
+        "accept": In(1),
+        "refuse": In(1),
+        "refusal": In(Status),
+        #: Strobe: the operands are refused with ``operands_refusal``; all of them are taken
+        #: nevertheless.
+        "operands_refused": In(1),
+        "operands_refusal": In(Status),
+        #: Strobe: the results will have ``results`` bytes.
+        "keep_results": In(1),
+        "results": In(WORD_BITS),
+        #: Strobe: a byte of the operands was taken, or one of the results sent.
+        "count_down": In(1),
+        "request": Out(REQUEST),
+        #: Strobes: what comes next, as described above.
+        "fill": Out(1),
+        "load": Out(1),
+        "answer": Out(1),
+        #: Strobe: the request is answered.
+        "done": In(1),
+    }
+
+
 class Requests(Configured):
     """Takes requests one at a time, up to their operands, and keeps what other components must know of them.
 
@@ -73,41 +111,7 @@ class Requests(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(
             config,
-            {
-                "rx": In(stream.Signature(8)),
-                #: The memory is being cleared; strobe: its last word is.
-                "clearing": Out(1),
-                "cleared": In(1),
-                #: A request is awaited.
-                "waiting": Out(1),
-                #: The array is configured.
-                "configured": In(1),
-                #: Strobes: a byte of the region is there; a byte of the region or of the number of vectors
-                #: is.
-                "shift_region": Out(1),
-                "shift_word": Out(1),
-                #: Strobe: check the region; and the verdict (see ``RegionCheck``).
-                "check": Out(1),
-                "accept": In(1),
-                "refuse": In(1),
-                "refusal": In(Status),
-                #: Strobe: the operands are refused with ``operands_refusal``; all of them are taken
-                #: nevertheless.
-                "operands_refused": In(1),
-                "operands_refusal": In(Status),
-                #: Strobe: the results will have ``results`` bytes.
-                "keep_results": In(1),
-                "results": In(WORD_BITS),
-                #: Strobe: a byte of the operands was taken, or one of the results sent.
-                "count_down": In(1),
-                "request": Out(REQUEST),
-                #: Strobes: what comes next, as described above.
-                "fill": Out(1),
-                "load": Out(1),
-                "answer": Out(1),
-                #: Strobe: the request is answered.
-                "done": In(1),
-            },
+            _ports(),
         )
 
     def elaborate(self, platform: Any) -> Module:

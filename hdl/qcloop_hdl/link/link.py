@@ -13,6 +13,32 @@ from qcloop_hdl.link.receiver import Receiver
 from qcloop_hdl.link.sender import Sender
 
 
+def _ports() -> dict[str, Any]:
+    return {
+        #: Strobe: a byte of the line. There is no back-pressure.
+        "rx_valid": In(1),
+        "rx_byte": In(8),
+        #: Strobe: a byte without a stop bit.
+        "rx_error": In(1),
+        #: Bytes for the line.
+        "tx": Out(stream.Signature(8)),
+        #: To and from the engine.
+        "requests": Out(stream.Signature(8)),
+        "answers": In(stream.Signature(8)),
+        #: Strobe: reset the engine.
+        "restart": Out(1),
+        #: The engine awaits a request.
+        "engine_idle": In(1),
+        #: A session is open.
+        "open": Out(1),
+        #: Strobes: a good frame came; something was wrong.
+        "seen": Out(1),
+        "wrong": Out(1),
+        #: Nothing will happen before the next byte comes.
+        "idle": Out(1),
+    }
+
+
 class Link(wiring.Component):
     """The board's end of the link.
 
@@ -33,31 +59,7 @@ class Link(wiring.Component):
 
     def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
         self._config, self._info, self._registered = config, info, registered
-        super().__init__(
-            {
-                #: Strobe: a byte of the line. There is no back-pressure.
-                "rx_valid": In(1),
-                "rx_byte": In(8),
-                #: Strobe: a byte without a stop bit.
-                "rx_error": In(1),
-                #: Bytes for the line.
-                "tx": Out(stream.Signature(8)),
-                #: To and from the engine.
-                "requests": Out(stream.Signature(8)),
-                "answers": In(stream.Signature(8)),
-                #: Strobe: reset the engine.
-                "restart": Out(1),
-                #: The engine awaits a request.
-                "engine_idle": In(1),
-                #: A session is open.
-                "open": Out(1),
-                #: Strobes: a good frame came; something was wrong.
-                "seen": Out(1),
-                "wrong": Out(1),
-                #: Nothing will happen before the next byte comes.
-                "idle": Out(1),
-            }
-        )
+        super().__init__(_ports())
 
     @property
     def config(self) -> LinkConfig:

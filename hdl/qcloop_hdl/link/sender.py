@@ -17,6 +17,37 @@ from qcloop_hdl.link.writer import FrameWriter, IdentityBytes
 ORDERS = data.StructLayout({"identity": 1, "closed": 1, "gap": 1, "state": 1})
 
 
+def _ports() -> dict[str, Any]:
+    return {
+        "answers": In(stream.Signature(8)),
+        #: Send the bytes that there are, even if they do not fill a frame.
+        "flush": In(1),
+        #: Strobes: a frame of this kind is due.
+        "order": In(ORDERS),
+        #: Strobe: the host has all before ``ack``, and, with ``again``, wants the rest once more.
+        "acked": In(1),
+        "ack": In(OFFSET_BITS),
+        "again": In(1),
+        #: Strobe: the rest is sent once more.
+        "resent": Out(1),
+        #: For headers and identities.
+        "session": In(8),
+        "attempt": In(8),
+        "expected": In(OFFSET_BITS),
+        "limit": In(OFFSET_BITS),
+        #: Strobe: the limit rises by one in the next clock.
+        "freed": In(1),
+        "boots": In(BOOT_BITS),
+        "faults": In(data.ArrayLayout(FAULT_BITS, len(Fault))),
+        #: Strobe: forget everything; the stream starts anew.
+        "clear": In(1),
+        #: Bytes for the line.
+        "line": Out(stream.Signature(8)),
+        #: No frame is due or on its way.
+        "idle": Out(1),
+    }
+
+
 class Sender(wiring.Component):
     """Keeps the answers until the host has them, and sends frames.
 
@@ -35,36 +66,7 @@ class Sender(wiring.Component):
 
     def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
         self._config, self._info, self._registered = config, info, registered
-        super().__init__(
-            {
-                "answers": In(stream.Signature(8)),
-                #: Send the bytes that there are, even if they do not fill a frame.
-                "flush": In(1),
-                #: Strobes: a frame of this kind is due.
-                "order": In(ORDERS),
-                #: Strobe: the host has all before ``ack``, and, with ``again``, wants the rest once more.
-                "acked": In(1),
-                "ack": In(OFFSET_BITS),
-                "again": In(1),
-                #: Strobe: the rest is sent once more.
-                "resent": Out(1),
-                #: For headers and identities.
-                "session": In(8),
-                "attempt": In(8),
-                "expected": In(OFFSET_BITS),
-                "limit": In(OFFSET_BITS),
-                #: Strobe: the limit rises by one in the next clock.
-                "freed": In(1),
-                "boots": In(BOOT_BITS),
-                "faults": In(data.ArrayLayout(FAULT_BITS, len(Fault))),
-                #: Strobe: forget everything; the stream starts anew.
-                "clear": In(1),
-                #: Bytes for the line.
-                "line": Out(stream.Signature(8)),
-                #: No frame is due or on its way.
-                "idle": Out(1),
-            }
-        )
+        super().__init__(_ports())
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

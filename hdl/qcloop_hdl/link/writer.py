@@ -42,6 +42,29 @@ class FrameHead(data.Struct):
     length: range(MAX_PAYLOAD + 1)
 
 
+def _ports() -> dict[str, Any]:
+    return {
+        #: A frame may be begun.
+        "free": Out(1),
+        #: Strobe: begin ``frame``; only while free.
+        "begin": In(1),
+        "frame": In(FrameHead),
+        #: Fields of the header.
+        "expected": In(OFFSET_BITS),
+        "limit": In(OFFSET_BITS),
+        #: Strobe: ``limit`` is written.
+        "tells_limit": Out(1),
+        #: Byte of the identity.
+        "index": Out(range(IDENTITY_BYTES)),
+        "identity_byte": In(8),
+        #: Byte of the payload, a clock after ``read_enable``.
+        "read_enable": Out(1),
+        "read_offset": Out(OFFSET_BITS),
+        "stored": In(8),
+        "content": Out(stream.Signature(Content)),
+    }
+
+
 class FrameWriter(wiring.Component):
     """Writes a frame after ``begin``: the header, the payload, and the CRC of both.
 
@@ -59,28 +82,7 @@ class FrameWriter(wiring.Component):
 
     def __init__(self, *, registered: bool = False) -> None:
         self._registered = registered
-        super().__init__(
-            {
-                #: A frame may be begun.
-                "free": Out(1),
-                #: Strobe: begin ``frame``; only while free.
-                "begin": In(1),
-                "frame": In(FrameHead),
-                #: Fields of the header.
-                "expected": In(OFFSET_BITS),
-                "limit": In(OFFSET_BITS),
-                #: Strobe: ``limit`` is written.
-                "tells_limit": Out(1),
-                #: Byte of the identity.
-                "index": Out(range(IDENTITY_BYTES)),
-                "identity_byte": In(8),
-                #: Byte of the payload, a clock after ``read_enable``.
-                "read_enable": Out(1),
-                "read_offset": Out(OFFSET_BITS),
-                "stored": In(8),
-                "content": Out(stream.Signature(Content)),
-            }
-        )
+        super().__init__(_ports())
         #: The frame in work; ``seq`` counts up and ``length`` counts down with each payload byte.
         self._head = Signal(FrameHead)
         #: A byte is there; it is transferred; it is one of the CRC; it is the frame's last one; and the byte
