@@ -29,8 +29,9 @@ from qcloop.contract.operations import COUNTERS, Counter
 from qcloop.contract.types import cell_words
 from qcloop_hdl.array.counters import AMOUNT_BITS, EventCounters
 from qcloop_hdl.array.draw import Draw
-from qcloop_hdl.array.programmer import Cell, Programmer
+from qcloop_hdl.array.programmer import Programmer
 from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.registers import delayed
 
 SEED = 11
@@ -73,7 +74,7 @@ class ProgrammerWithMemory(Elaboratable):
         m.submodules.counters = counters = self.counters
         m.submodules.memory = memory = self.memory
         read, write = memory.read_port(), memory.write_port(granularity=1)
-        spoiled, cell = Signal(), Signal(Cell)
+        spoiled, cell = Signal(), Signal(CELL_LAYOUT)
         reads, writes, address, written, lane = (
             self._delayed(m, value)
             for value in (

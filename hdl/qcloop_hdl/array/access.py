@@ -7,8 +7,8 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS
-from qcloop_hdl.array.programmer import Cell
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.layouts import CELL_LAYOUT
 
 
 class MemoryAccess(Configured):
@@ -41,17 +41,17 @@ class MemoryAccess(Configured):
                 "program_lane": In(config.lane_bits),
                 "program_read": In(1),
                 "program_write": In(1),
-                "program_cell": In(Cell),
+                "program_cell": In(CELL_LAYOUT),
                 #: Of the walk: write ``loaded``, write zeros to all lanes, or read.
                 "walk_address": In(config.address_bits),
                 "walk_lane": In(config.lane_bits),
                 "load": In(1),
-                "loaded": In(Cell),
+                "loaded": In(CELL_LAYOUT),
                 "clear": In(1),
                 "read": In(1),
                 #: The lane's cell of the word read last: a register between the memory and all that looks at
                 #: it.
-                "cell": Out(Cell),
+                "cell": Out(CELL_LAYOUT),
                 #: To the memory.
                 "read_address": Out(config.address_bits),
                 "read_enable": Out(1),
@@ -82,7 +82,7 @@ class MemoryAccess(Configured):
             for number in range(self.config.lanes):
                 with m.Case(number):
                     m.d.sync += self.cell.eq(self.product_word[number])
-        written = Signal(Cell)
+        written = Signal(CELL_LAYOUT)
         with m.If(~self.clear):
             m.d.comb += written.eq(Mux(programs, self.program_cell.as_value(), self.loaded.as_value()))
         written, writing = self.delayed(m, written), self.program_write | self.load

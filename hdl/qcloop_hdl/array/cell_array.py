@@ -10,11 +10,12 @@ from qcloop_hdl.array.access import MemoryAccess
 from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, EventCounters
 from qcloop_hdl.array.events import EventSelect
 from qcloop_hdl.array.generator import GaussianGenerator
-from qcloop_hdl.array.mac import Mac, MacSettings
+from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
-from qcloop_hdl.array.programmer import Cell, Programmer, ProgrammerSettings, TableEntry, cell_request
+from qcloop_hdl.array.programmer import Programmer, cell_request
 from qcloop_hdl.array.walk import mac_command
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
 from qcloop_hdl.registers import add_components, drive
 
 
@@ -24,10 +25,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "programs": In(1),
         "products": In(1),
         #: Settings; ``table_entry`` is written for the level ``programming.states``.
-        "programming": In(ProgrammerSettings),
-        "multiplying": In(MacSettings),
+        "programming": In(PROGRAMMER_SETTINGS),
+        "multiplying": In(MAC_SETTINGS),
         "table_write": In(1),
-        "table_entry": In(TableEntry),
+        "table_entry": In(TABLE_ENTRY_LAYOUT),
         #: Strobes: the generators are seeded anew; ``seed_byte`` is for that of programming, of read noise.
         "restart": In(1),
         "seed_programming": In(1),
@@ -45,10 +46,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "walk_address": In(config.address_bits),
         "walk_lane": In(config.lane_bits),
         "load": In(1),
-        "loaded": In(Cell),
+        "loaded": In(CELL_LAYOUT),
         "clear": In(1),
         "read": In(1),
-        "cell": Out(Cell),
+        "cell": Out(CELL_LAYOUT),
         #: ``presents`` stops counting: ``count`` is then the counter ``index``, or with ``fixed`` a word of
         #: INFO, and ``clear_count`` makes the counter zero.
         "presents": In(1),

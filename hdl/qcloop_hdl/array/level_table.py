@@ -3,19 +3,13 @@
 from typing import Any
 
 from amaranth import Module
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CODE_BITS, LEVEL_BITS, MAX_STATES, SPREAD_BITS
+from qcloop.contract.formats import LEVEL_BITS, MAX_STATES
+from qcloop_hdl.layouts import TABLE_ENTRY_LAYOUT
 from qcloop_hdl.registers import delayed, read_register
-
-
-class TableEntry(data.Struct):
-    """Mean code and spread of a level."""
-
-    mean: CODE_BITS
-    spread: SPREAD_BITS
 
 
 class LevelTable(wiring.Component):
@@ -37,12 +31,12 @@ class LevelTable(wiring.Component):
                 #: Write ``write_entry`` for ``write_level``.
                 "write": In(1),
                 "write_level": In(LEVEL_BITS),
-                "write_entry": In(TableEntry),
+                "write_entry": In(TABLE_ENTRY_LAYOUT),
                 #: Read the entry of ``read_level``.
                 "read": In(1),
                 "read_level": In(LEVEL_BITS),
                 #: The entry read last.
-                "entry": Out(TableEntry),
+                "entry": Out(TABLE_ENTRY_LAYOUT),
             }
         )
 
@@ -54,10 +48,10 @@ class LevelTable(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=TableEntry, depth=MAX_STATES, init=[])
+        m.submodules.memory = memory = Memory(shape=TABLE_ENTRY_LAYOUT, depth=MAX_STATES, init=[])
         read, write = memory.read_port(domain="comb"), memory.write_port()
         # With this register the read port becomes the synchronous one of a block RAM.
-        entry = read_register(TableEntry)
+        entry = read_register(TABLE_ENTRY_LAYOUT)
         m.d.comb += [
             write.addr.eq(self.write_level),
             write.data.eq(self.write_entry),

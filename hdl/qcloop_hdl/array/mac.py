@@ -4,11 +4,11 @@ from itertools import pairwise
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CELL_BITS, CODE_BITS, SPREAD_BITS
+from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop_hdl.array.adc import Adc
 from qcloop_hdl.array.draw import DrawRequest, DrawResult
@@ -17,21 +17,10 @@ from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
 from qcloop_hdl.array.walk import Item, Product, Walk, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.layouts import MAC_SETTINGS
 from qcloop_hdl.registers import delayed, drive
 
-__all__ = ["Mac", "MacSettings", "Product", "mac_command"]
-
-
-class MacSettings(data.Struct):
-    """The settings that act on products; stable while busy."""
-
-    reference: CODE_BITS
-    #: 0: no read noise.
-    read_spread: SPREAD_BITS
-    #: 2 to 16; 0: no converter.
-    adc_bits: 5
-    #: 0 to 22.
-    adc_shift: 5
+__all__ = ["Mac", "Product", "mac_command"]
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -40,7 +29,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Commands; the next is taken when the last result of the one before was.
         "command": In(stream.Signature(mac_command(config))),
         #: Settings.
-        "settings": In(MacSettings),
+        "settings": In(MAC_SETTINGS),
         #: Elements of the vector, first to last.
         "vector": In(stream.Signature(8)),
         #: Results, first to last.

@@ -6,35 +6,19 @@ from amaranth import Module, Signal, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CODE_BITS, LEVEL_BITS
+from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.types import Policy
 from qcloop_hdl.array.attempt import AttemptSequence, State
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.draw import DrawRequest, DrawResult
-from qcloop_hdl.array.level_table import LevelTable, TableEntry
+from qcloop_hdl.array.level_table import LevelTable
 from qcloop_hdl.array.programming_events import ProgrammingEvents
 from qcloop_hdl.array.verdict import AttemptVerdict
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.layouts import CELL_LAYOUT, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
 
-__all__ = ["Cell", "Programmer", "ProgrammerSettings", "TableEntry", "cell_request"]
-
-
-class ProgrammerSettings(data.Struct):
-    """The settings that act on programming; stable while busy."""
-
-    policy: 2
-    #: Number of states.
-    states: LEVEL_BITS + 1
-    tolerance: CODE_BITS
-    tries: 8
-
-
-class Cell(data.Struct):
-    """A cell as the memory holds it."""
-
-    code: CODE_BITS
-    level: LEVEL_BITS
+__all__ = ["Programmer", "cell_request"]
 
 
 def cell_request(config: EngineConfig) -> data.StructLayout:
@@ -55,11 +39,11 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: What to program.
         "request": In(stream.Signature(cell_request(config))),
         #: Settings.
-        "settings": In(ProgrammerSettings),
+        "settings": In(PROGRAMMER_SETTINGS),
         #: Write ``table_entry`` for ``table_level``; only while not busy.
         "table_write": In(1),
         "table_level": In(LEVEL_BITS),
-        "table_entry": In(TableEntry),
+        "table_entry": In(TABLE_ENTRY_LAYOUT),
         #: Samples of stream 0.
         "z": In(stream.Signature(signed(Z_BITS))),
         #: To a :class:`Draw` that does not stand still while ``busy``.
@@ -73,10 +57,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: The lane's cell of the word read last, two clocks after ``read``. With registers around the
         #: memories the word in work is read whenever it is not written, and its cell is there four
         #: clocks after a new ``address`` or a write.
-        "cell": In(Cell),
+        "cell": In(CELL_LAYOUT),
         #: Write ``written`` to the lane in this clock.
         "write": Out(1),
-        "written": Out(Cell),
+        "written": Out(CELL_LAYOUT),
         #: What to count.
         "event": Out(Event),
         #: A request is in work.

@@ -9,9 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL
 from qcloop.contract.operations import COUNTER_BYTES, NARROW_BYTES, PRODUCT_BYTES, Operation, Status
-from qcloop_hdl.array.programmer import Cell
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.engine.decoding import PRODUCTS, REQUEST, WORD_BITS, is_one_of
+from qcloop_hdl.layouts import CELL_LAYOUT
 
 _READS = (Operation.READ,)
 _WITH_RESULTS = (Operation.INFO, Operation.READ, Operation.COUNTERS, *PRODUCTS)
@@ -28,7 +28,7 @@ def _ports() -> dict[str, Any]:
         #: The results.
         "product": In(stream.Signature(signed(32))),
         "count": In(8 * COUNTER_BYTES),
-        "cell": In(Cell),
+        "cell": In(CELL_LAYOUT),
         #: Products are still to come.
         "product_busy": In(1),
         #: The answer is being sent and is no refusal: vectors may be taken.

@@ -12,9 +12,8 @@ from qcloop.contract.operations import TABLE_START
 from qcloop.contract.seeding import SEED_BYTES
 from qcloop.contract.types import SETTINGS
 from qcloop.errors import ConfigError
-from qcloop_hdl.array.mac import MacSettings
-from qcloop_hdl.array.programmer import ProgrammerSettings, TableEntry
 from qcloop_hdl.engine.decoding import above
+from qcloop_hdl.layouts import MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
 
 _SEEDS = range(TABLE_START - 2 * SEED_BYTES, TABLE_START, SEED_BYTES)
 #: Limit of the last byte of a table entry: the bits that the entry leaves over must be 0.
@@ -56,16 +55,16 @@ class Settings(wiring.Component):
                 "load": In(1),
                 "operand": In(8),
                 "last_two": In(16),
-                "programming": Out(ProgrammerSettings),
+                "programming": Out(PROGRAMMER_SETTINGS),
                 #: The reference is kept as its complement, so that subtracting it takes no inverters.
-                "multiplying": Out(MacSettings),
+                "multiplying": Out(MAC_SETTINGS),
                 #: Strobes: ``operand`` is a byte of the seed of programming; it is one of the seed of read
                 #: noise.
                 "seed_programming": Out(1),
                 "seed_read_noise": Out(1),
                 #: Write ``table_entry`` for the level ``programming.states``.
                 "table_write": Out(1),
-                "table_entry": Out(TableEntry),
+                "table_entry": Out(TABLE_ENTRY_LAYOUT),
             }
         )
 
@@ -79,7 +78,7 @@ class Settings(wiring.Component):
         with m.If(self.entry_end):
             m.d.comb += self.out_of_range.eq(_breaks(_ENTRY_LIMIT, self.byte))
 
-        kept_products = Signal(MacSettings)
+        kept_products = Signal(MAC_SETTINGS)
         with m.If(self.load), m.Switch(self.index):
             for field in SETTINGS:
                 with m.Case(SETTINGS.last(field.name)):
@@ -108,7 +107,7 @@ class Settings(wiring.Component):
         for registers in (self.programming, products):
             if name in dict(data.Layout.cast(registers.shape())):
                 return registers[name]
-        raise ConfigError(f"setting {name} has no register: ProgrammerSettings or MacSettings must name it")
+        raise ConfigError(f"setting {name} has no register: PROGRAMMER_SETTINGS or MAC_SETTINGS must name it")
 
     def _value(self, field: Field) -> Any:
         value = self.operand if field.bits == 8 else Cat(self.last_two[8:], self.operand)
