@@ -82,7 +82,15 @@ class CompiledBoard:
             else UartBoard(config.as_model(), self._link, bit_clocks)
         )
         defines = () if bit_clocks is None else (f"UART_CLOCKS={bit_clocks}",)
-        library = build(top, DRIVER, defines=defines, waveform=waveform, cache=cache, compiling=compiling)
+        library = build(
+            top,
+            DRIVER,
+            description=f"{type(top).__name__} {config.as_model()} {self._link} {bit_clocks}",
+            defines=defines,
+            waveform=waveform,
+            cache=cache,
+            compiling=compiling,
+        )
         self._library = library
         _declare(library, waveform)
         self._board = library.board_make()

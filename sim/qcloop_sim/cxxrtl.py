@@ -16,10 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil
-
 from qcloop.errors import QcloopError
 from qcloop_sim import rewriting
+from qcloop_sim.designs import Design
 from qcloop_sim.rewriting import activity
 
 #: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first; and the
@@ -78,6 +77,7 @@ def build(
     component: Any,
     driver: Path,
     *,
+    description: str = "",
     defines: tuple[str, ...] = (),
     waveform: bool = False,
     cache: Path | None = None,
@@ -93,6 +93,9 @@ def build(
         name doubled.
     driver : Path
         C++ source of the functions to call, each marked ``QCLOOP_API``; ``prelude.cpp`` stands before it.
+    description : str
+        Class and parameters of a component of ``qcloop_hdl``: what was compiled before is found the sooner
+        (see :class:`qcloop_sim.designs.Design`).
     defines : tuple of str
         Macros for the driver, ``NAME`` or ``NAME=VALUE``.
     waveform : bool
@@ -123,7 +126,7 @@ def build(
         If the text of this Yosys is not known, when a library is made. The simulation is equal, but slower.
     """
     folder = cache if cache is not None else cache_folder()
-    design = rtlil.convert(component, name="top", emit_src=False)
+    design = Design(component, description, folder)
     package = _yosys_package()
     compiler = find_compiler()
     sources = (_PRELUDE, _WAVEFORM, driver) if waveform else (_PRELUDE, driver)
@@ -134,7 +137,7 @@ def build(
         *(["-DQCLOOP_VCD"] if waveform else []),
     )
     identity = (
-        design,
+        design.digest,
         *(source.read_text() for source in (*rewriting.FILES, *sources)),
         f"{package} {version(package)}",
         shlex.join(compiler),
@@ -147,7 +150,7 @@ def build(
     library = folder / f"{key}.so"
     if not library.exists():
         compiling()
-        text = _convert(design, package, waveform)
+        text = _convert(design.text, package, waveform)
         # A waveform shows all values in each clock, so all have to be computed.
         texts = [text if waveform else _rewritten(text, package)]
         texts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]

@@ -4,6 +4,7 @@ import shutil
 import sys
 import warnings
 from ctypes import c_uint64
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -19,7 +20,7 @@ from qcloop.cli import main
 from qcloop_hdl.board import ByteBoard
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.layouts import LinkConfig
-from qcloop_sim import cxxrtl, rewriting
+from qcloop_sim import board, cxxrtl, designs, rewriting
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, UnknownYosysWarning, build
 from qcloop_sim.rewriting import UnknownTextError, activity, grouping, reading, rewritten, writing
 from qcloop_sim.spawn import SpawnedBoard
@@ -197,6 +198,42 @@ def test_another_design_or_driver_is_not_taken_for_the_first(tmp_path):
     driver.write_text(DRIVER.read_text().replace("get(design.p_y)", "get(design.p_y) + 1"))
     assert build(Doubler(), driver, cache=tmp_path).doubled(5) == 11
     assert len(libraries(tmp_path)) == 3
+
+
+def test_a_design_is_told_by_its_description_until_the_gateware_changes(tmp_path, monkeypatch):
+    def digest(description, scale=2):
+        component = Doubler(scale)
+        return designs.Design(component, description, tmp_path).digest
+
+    first = digest("Doubler 2")
+    monkeypatch.setattr(designs.rtlil, "convert", lambda *_, **__: pytest.fail("the digest was kept"))
+    assert digest("Doubler 2") == first
+    monkeypatch.undo()
+    assert digest("Doubler 3", 3) != first
+    assert digest("", 3) == digest("Doubler 3", 3)
+    monkeypatch.setattr(designs, "_gateware", lambda: "another Amaranth")
+    assert digest("Doubler 2", 3) == digest("", 3), "what was kept for other gateware is not used"
+
+
+def test_boards_that_differ_in_one_parameter_have_different_descriptions(monkeypatch):
+    described = []
+
+    def noted(*_, description, **__):
+        described.append(description)
+        raise CompileError("not compiled here")
+
+    monkeypatch.setattr(board, "build", noted)
+    config, link = SIZES["medium"], LinkConfig()
+    for engine, sizes, bit_clocks in (
+        (config, link, None),
+        (config, link, 8),
+        (config, replace(link, answer_buffer=1024), None),
+        (replace(config, buffer=512), link, None),
+        (replace(config, array=replace(config.array, side=512)), link, None),
+    ):
+        with pytest.raises(CompileError):
+            board.CompiledBoard(engine, sizes, bit_clocks=bit_clocks)
+    assert len(set(described)) == len(described) == 5
 
 
 def test_the_cache_is_where_the_variable_says(tmp_path, monkeypatch):

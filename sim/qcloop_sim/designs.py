@@ -1,0 +1,67 @@
+"""Designs as text, and digests of them that are known without making the text."""
+
+import contextlib
+import sys
+from functools import cache, cached_property
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+
+import qcloop.contract
+import qcloop_hdl
+from qcloop.files import write_atomic
+
+
+class Design:
+    """A component as text in RTLIL, and the digest of that text.
+
+    Making the text takes seconds for a board: Amaranth writes down every bit of its memory. So the digest
+    is kept in a file, which is named after all that the text depends on.
+
+    Parameters
+    ----------
+    component
+        Amaranth component.
+    description : str
+        Class and parameters of a component of ``qcloop_hdl``; two with the same description are the same.
+        Empty for any other component: its digest is not kept.
+    folder : Path
+        Where digests are kept.
+    """
+
+    def __init__(self, component: Any, description: str, folder: Path) -> None:
+        self._component, self._description, self._folder = component, description, folder
+
+    @cached_property
+    def text(self) -> str:
+        """The design in RTLIL."""
+        design: str = rtlil.convert(self._component, name="top", emit_src=False)
+        return design
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text, in hex."""
+        if not self._description:
+            return sha256(self.text.encode()).hexdigest()
+        name = sha256(f"{self._description}\n{_gateware()}".encode()).hexdigest()
+        path = self._folder / f"{name}.design"
+        with contextlib.suppress(OSError):
+            return path.read_text()
+        digest = sha256(self.text.encode()).hexdigest()
+        with contextlib.suppress(OSError):  # whether the folder can be written matters to who compiles
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, digest)
+        return digest
+
+
+@cache
+def _gateware() -> str:
+    """Return a text that changes with the gateware, with Amaranth and with Python."""
+    texts = [f"amaranth {version('amaranth')}, Python {sys.version}"]
+    for package in (qcloop_hdl, qcloop.contract):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            texts.append(f"{path.name} {sha256(path.read_bytes()).hexdigest()}")
+    return "\n".join(texts)
