@@ -76,16 +76,18 @@ class CompiledBoard:
         compiling: Callable[[], None] = lambda: None,
     ) -> None:
         self._config, self._link, self._waveform = config, link or LinkConfig(), waveform
-        top = (
-            ByteBoard(config.as_model(), self._link)
-            if bit_clocks is None
-            else UartBoard(config.as_model(), self._link, bit_clocks)
-        )
+        model = config.as_model()
+
+        def top() -> ByteBoard | UartBoard:
+            if bit_clocks is None:
+                return ByteBoard(model, self._link)
+            return UartBoard(model, self._link, bit_clocks)
+
         defines = () if bit_clocks is None else (f"UART_CLOCKS={bit_clocks}",)
         library = build(
             top,
             DRIVER,
-            description=f"{type(top).__name__} {config.as_model()} {self._link} {bit_clocks}",
+            description=f"board {model} {self._link} {bit_clocks}",
             defines=defines,
             waveform=waveform,
             cache=cache,

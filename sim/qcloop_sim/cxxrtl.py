@@ -88,9 +88,9 @@ def build(
     Parameters
     ----------
     component
-        Amaranth component with one clock domain, ``sync``, and without primitives of a device. Its ports
-        are members of ``qcloop::Design`` in the driver, ``p_`` before the name and each underscore of the
-        name doubled.
+        Amaranth component, or a function that makes it. It has one clock domain, ``sync``, and no
+        primitives of a device. Its ports are members of ``qcloop::Design`` in the driver, ``p_`` before the
+        name and each underscore of the name doubled.
     driver : Path
         C++ source of the functions to call, each marked ``QCLOOP_API``; ``prelude.cpp`` stands before it.
     description : str
@@ -127,6 +127,7 @@ def build(
     """
     folder = cache if cache is not None else cache_folder()
     design = Design(component, description, folder)
+    digest = design.digest
     package = _yosys_package()
     compiler = find_compiler()
     sources = (_PRELUDE, _WAVEFORM, driver) if waveform else (_PRELUDE, driver)
@@ -137,7 +138,7 @@ def build(
         *(["-DQCLOOP_VCD"] if waveform else []),
     )
     identity = (
-        design.digest,
+        digest,
         *(source.read_text() for source in (*rewriting.FILES, *sources)),
         f"{package} {version(package)}",
         shlex.join(compiler),

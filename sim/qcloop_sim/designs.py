@@ -24,7 +24,7 @@ class Design:
     Parameters
     ----------
     component
-        Amaranth component.
+        Amaranth component, or a function that makes it, which is called only where the text is made.
     description : str
         Class and parameters of a component of ``qcloop_hdl``; two with the same description are the same.
         Empty for any other component: its digest is not kept.
@@ -38,7 +38,8 @@ class Design:
     @cached_property
     def text(self) -> str:
         """The design in RTLIL."""
-        design: str = rtlil.convert(self._component, name="top", emit_src=False)
+        component = self._component() if callable(self._component) else self._component
+        design: str = rtlil.convert(component, name="top", emit_src=False)
         return design
 
     @cached_property

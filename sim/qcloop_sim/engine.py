@@ -62,7 +62,9 @@ class CompiledEngine:
     def __init__(self, config: EngineConfig, *, cache: Path | None = None) -> None:
         self._config = config
         model = config.as_model()
-        self._library = library = build(Engine(model), _DRIVER, description=f"Engine {model}", cache=cache)
+        self._library = library = build(
+            lambda: Engine(model), _DRIVER, description=f"Engine {model}", cache=cache
+        )
         _declare(library)
         self._engine = library.engine_make()
         self._release = weakref.finalize(self, library.engine_free, self._engine)

@@ -201,9 +201,8 @@ def test_another_design_or_driver_is_not_taken_for_the_first(tmp_path):
 
 
 def test_a_design_is_told_by_its_description_until_the_gateware_changes(tmp_path, monkeypatch):
-    def digest(description, scale=2):
-        component = Doubler(scale)
-        return designs.Design(component, description, tmp_path).digest
+    def digest(description, factor=2):
+        return designs.Design(lambda: Doubler(factor), description, tmp_path).digest
 
     first = digest("Doubler 2")
     monkeypatch.setattr(designs.rtlil, "convert", lambda *_, **__: pytest.fail("the digest was kept"))

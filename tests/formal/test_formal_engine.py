@@ -4,7 +4,7 @@ from itertools import combinations
 import pytest
 from amaranth import Array, Cat, Module, Mux, ResetSignal, Signal, signed
 from amaranth.asserts import AnyConst, AnySeq
-from amaranth.hdl import Assert, Assume, Cover
+from amaranth.hdl import Assert, Assume, Cover, Fragment
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -19,9 +19,6 @@ from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
-
-# The component in whose stead a faulty one is put is never used.
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 
 def configured(cells, kind):
@@ -124,8 +121,9 @@ def with_fault(config, name, faults):
     """Return an engine, one component of which has a deliberate fault (see ``formal_tools.mutant``)."""
     engine = AbstractEngine(config)
     owner = engine.array if hasattr(engine.array, name) else engine
-    real = type(getattr(owner, name))
-    faulty = getattr(mutant(sys.modules[real.__module__], faults), real.__name__)
+    real = getattr(owner, name)
+    Fragment.get(real, None)  # Amaranth warns of components that are not used
+    faulty = getattr(mutant(sys.modules[type(real).__module__], faults), type(real).__name__)
     setattr(owner, name, faulty(config))
     return engine
 

@@ -1,12 +1,14 @@
+import re
 from dataclasses import replace
 
 import pytest
+from amaranth.back import rtlil
 from engine_bench import SimulatedEngine, failure, random_program, tiny
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.operations import Info
-from qcloop.errors import ArrayError, ConfigError
-from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
+from qcloop.errors import ArrayError
+from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
 
 
@@ -21,7 +23,6 @@ class Unannounced(EngineConfig):
 def test_an_engine_with_a_second_plane_computes_the_same():
     one = tiny(2)
     two = Unannounced(one.name, replace(one.array, planes=2), one.memory, one.buffer)
-    assert Engine(two).array.memory.planes == 2
     engine = SimulatedEngine(two)
     engine.config = one
     assert failure(engine, random_program(5, 12), None) is None
@@ -34,9 +35,9 @@ def test_the_digest_tells_the_planes():
         Info.decode(two.info.encode())
 
 
-def test_two_planes_that_are_larger_than_the_sprams_do_not_fit():
-    array = replace(SIZES["small"].array, planes=2)
-    with pytest.raises(ConfigError, match="16384 words of 4 lanes in 2 planes take 8 SPRAM blocks"):
-        Engine(EngineConfig("too much", array, MemoryKind.SPRAM))
+def test_the_memory_of_an_engine_has_the_planes_of_its_configuration():
     half = ArrayConfig(lanes=4, cells=1 << 15, side=1024, planes=2)
-    assert Engine(EngineConfig("half", half, MemoryKind.SPRAM)).array.memory.words == 1 << 13
+    engine = Engine(EngineConfig("half", half, MemoryKind.SPRAM))
+    text = rtlil.convert(engine, emit_src=False)
+    assert (engine.array.memory.words, engine.array.memory.planes) == (1 << 13, 2)
+    assert len(re.findall(r"cell \\SB_SPRAM256KA", text)) == 4
