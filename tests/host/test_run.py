@@ -140,14 +140,15 @@ def kill_after(process, path, epochs, seconds):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_killed_at_random_moments_a_run_resumes_to_the_same_last_code(tmp_path):
-    """kill -9 at twelve random moments, then resume: the folder equals that of an unbroken run."""
+@pytest.mark.parametrize("attempts", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_a_run_resumes_to_the_same_last_code(attempts, tmp_path):
+    """kill -9 at two random moments each, then resume: the folder equals that of an unbroken run."""
     whole = qcloop(*COMMAND, "--out", tmp_path / "whole")
     assert whole.wait(timeout=300) == 0, whole.stderr.read()
     whole.stderr.close()
     expected = contents(tmp_path / "whole")
     moments, kills = random.Random(20261125), 0
-    for attempt in range(6):
+    for attempt in range(attempts):
         path = tmp_path / f"broken{attempt}"
         process = qcloop(*COMMAND, "--out", path)
         for _ in range(2):  # a run is killed, resumed, and killed again
@@ -159,7 +160,7 @@ def test_killed_at_random_moments_a_run_resumes_to_the_same_last_code(tmp_path):
         assert process.wait(timeout=120) == 0, process.stderr.read()
         process.stderr.close()
         assert contents(path) == expected, f"attempt {attempt}"
-    assert kills >= 6  # of twelve: the others ended before
+    assert kills >= attempts  # of twice as many: the others ended before
 
 
 def test_nothing_is_overwritten(start, tmp_path, make_settings, mnist):
