@@ -19,7 +19,9 @@ from qcloop.array import (
 from qcloop.contract import operations
 from qcloop.contract.operations import Operation, Status
 from qcloop.errors import ArrayError, ConfigError
+from qcloop_hdl.array.walk import Product
 from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
+from qcloop_hdl.engine import decoding
 
 KINDS = [(1, MemoryKind.BLOCK), (4, MemoryKind.BLOCK), (16, MemoryKind.BLOCK), (4, MemoryKind.SPRAM)]
 SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)
@@ -307,3 +309,10 @@ def test_a_host_of_another_version_is_told_both_versions():
 def test_an_impossible_configuration_is_an_error(change, message):
     with pytest.raises(ConfigError, match=message):
         EngineConfig("bad", **{"array": ArrayConfig(lanes=4, cells=256)} | change)
+
+
+def test_opcodes_whose_low_bits_are_not_their_products_are_an_error(monkeypatch):
+    swapped = {Operation.FORWARD1: Product.BACKWARD, Operation.BACKWARD: Product.FORWARD1}
+    monkeypatch.setattr(decoding, "PRODUCT_OF", decoding.PRODUCT_OF | swapped)
+    with pytest.raises(ConfigError, match=r"the low 2 bits of opcode FORWARD1 must be product 2, not 0b1000"):
+        decoding.product_bits()

@@ -68,6 +68,7 @@ class Engine(Configured):
         self.last_two = LastTwo()
         self.settings, self.answers = Settings(len(self.operands.index)), Answers(config)
         self.array = self._make_array()
+        self._product_bits = product_bits()
 
     def _make_array(self) -> CellArray:
         """Make the array. A proof overrides this with an array whose arithmetic is unconstrained."""
@@ -181,7 +182,7 @@ class Engine(Configured):
             array.products.eq(self._is(*PRODUCTS)),
             vectors.running.eq(self.answers.running & array.products),
             command.valid.eq(vectors.running & (self.requests.request.remaining != 0)),
-            command.payload.product.eq(self.requests.request.operation[: product_bits()]),
+            command.payload.product.eq(self.requests.request.operation[: self._product_bits]),
             command.payload.base.eq(region.base),
             command.payload.rows.eq(region.rows),
             command.payload.cols.eq(region.cols),
