@@ -206,20 +206,20 @@ def test_data_beyond_the_limit_is_dropped_and_answered_with_gap():
     twin.line(twin.frame(Kind.DATA, INFO * 31).encode())
     assert twin.kept == 1023
     expected, faults, limit = 93, 0, twin.told
-    pieces = []
+    chunks = []
     while True:
-        piece = INFO * 60
-        frame = Frame(Kind.DATA, 3, 0, expected, 0, payload=piece)
+        chunk = INFO * 60
+        frame = Frame(Kind.DATA, 3, 0, expected, 0, payload=chunk)
         came = twin.raw(frame.encode())
         if any(reply.kind == Kind.GAP for reply in came):
             break
-        pieces.append(piece)
-        expected += len(piece)
+        chunks.append(chunk)
+        expected += len(chunk)
         limit = max([limit, *(reply.limit for reply in came)])
     (gap,) = [reply for reply in came if reply.kind == Kind.GAP]
     faults += 1
     # The engine has the request whose answer stalls, and the next byte waits at its door.
-    assert gap.ack == expected and expected < gap.limit < expected + len(piece)
+    assert gap.ack == expected and expected < gap.limit < expected + len(chunk)
     # What just fits is taken: its CRC has room as well.
     room = gap.limit - expected
     for size in (room + 1, MAX_PAYLOAD):
@@ -491,8 +491,8 @@ def test_the_link_alone_under_back_pressure(seed, registered, bench, simulate):
 
     checks = [bench.contract(port) for port in (dut.tx, dut.requests)]
     simulate(dut, host, limit=25_000, background=[engine, line, *checks])
-    pieces = [frame for frame in frames if frame.kind == Kind.DATA]
-    assert b"".join(piece.payload for piece in pieces) == data
+    chunks = [frame for frame in frames if frame.kind == Kind.DATA]
+    assert b"".join(chunk.payload for chunk in chunks) == data
     identity = Identity.decode(frames[-1].payload)
     assert identity.faults == tuple(255 if fault == Fault.FRAMING else 0 for fault in Fault)
     assert identity.boots == 1
@@ -545,25 +545,25 @@ def some_frame(twin, random):
 
 
 def mutated(line, random):
-    """Return a line with bits flipped, bytes lost, repeated or put in, a piece cut off, or a zero."""
+    """Return a line with bits flipped, bytes lost, repeated or put in, a stretch cut out, or a zero."""
     line = bytearray(line)
     for _ in range(random.choice((1, 1, 1, 2, 5))):
-        place = random.randrange(len(line))
+        index = random.randrange(len(line))
         match random.randrange(6):
             case 0:
-                line[place] ^= 1 << random.randrange(8)
+                line[index] ^= 1 << random.randrange(8)
             case 1:
-                del line[place]
+                del line[index]
                 line = line or bytearray(1)
             case 2:
-                line.insert(place, line[place])
+                line.insert(index, line[index])
             case 3:
-                line.insert(place, random.randrange(256))
+                line.insert(index, random.randrange(256))
             case 4:
-                del line[place : place + random.randint(1, 30)]
+                del line[index : index + random.randint(1, 30)]
                 line = line or bytearray(1)
             case 5:
-                line[place] = 0
+                line[index] = 0
     return bytes(line)
 
 

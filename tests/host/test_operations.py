@@ -78,7 +78,7 @@ def test_a_region_is_three_words_of_16_bits():
 
 
 def test_listed_cells_are_places_and_levels_in_two_bytes():
-    # Rows of 5 cells take two words of 4 lanes: cell (1, 2) is place 10, cell (2, 4) place 20.
+    # Rows of 5 cells take two words of 4 lanes: cell (1, 2) has offset 10, cell (2, 4) offset 20.
     (request,) = operations.program_requests(
         Region(0x0102, 3, 5), np.array([0, 7, 14]), u8(0, 63, 33), lanes=4, buffer=256
     )
@@ -88,9 +88,9 @@ def test_listed_cells_are_places_and_levels_in_two_bytes():
 @pytest.mark.parametrize(
     ("region", "lanes", "cells", "windows"),
     [
-        # 64 rows of 16 cells have 1024 places.
+        # 64 rows of 16 cells have 1024 offsets.
         (Region(5, 784, 16), 4, [0, 1023, 1024, 12543], [(5, 64, 16), (261, 64, 16), (3077, 16, 16)]),
-        # Rows of 5 cells take 8 places: 128 rows, 640 cells.
+        # Rows of 5 cells take 8 offsets: 128 rows, 640 cells.
         (Region(0, 200, 5), 4, [639, 640, 999], [(0, 128, 5), (256, 72, 5)]),
         # 2 rows of 510 cells and 2 lanes left over each.
         (Region(0, 5, 510), 16, [1019, 1020, 2549], [(0, 2, 510), (64, 2, 510), (128, 1, 510)]),
@@ -242,7 +242,7 @@ def test_a_long_list_is_cut_at_whole_cells(count, lengths):
     parts = regions_and_bodies(
         operations.program_requests(region, cells, levels, lanes=8, buffer=256), Operation.PROGRAM
     )
-    assert [place for place, _ in parts] == [(5, 20, 10)] * len(lengths)
+    assert [where for where, _ in parts] == [(5, 20, 10)] * len(lengths)
     assert [len(body) / 2 for _, body in parts] == lengths
     words = np.frombuffer(b"".join(body for _, body in parts), "<u2")
     assert (words >> 10).tolist() == levels.tolist()
@@ -250,7 +250,7 @@ def test_a_long_list_is_cut_at_whole_cells(count, lengths):
 
 
 @pytest.mark.parametrize(
-    ("region", "lanes", "places"),
+    ("region", "lanes", "regions"),
     [
         (Region(3, 10, 25), 4, [(3, 10, 25)]),
         (Region(3, 16, 16), 4, [(3, 16, 16)]),
@@ -267,12 +267,12 @@ def test_a_long_list_is_cut_at_whole_cells(count, lengths):
     ],
     ids=str,
 )
-def test_a_long_block_is_cut_at_whole_words(region, lanes, places):
+def test_a_long_block_is_cut_at_whole_words(region, lanes, regions):
     levels = np.random.default_rng(0).integers(0, 64, (region.rows, region.cols), np.uint8)
     parts = regions_and_bodies(
         operations.block_requests(region, levels, lanes, buffer=256), Operation.PROGRAM_BLOCK
     )
-    assert [place for place, _ in parts] == places
+    assert [where for where, _ in parts] == regions
     assert all(len(body) == rows * cols <= 256 for (_, rows, cols), body in parts)
     assert b"".join(body for _, body in parts) == levels.tobytes()
 
@@ -282,7 +282,7 @@ def test_a_long_block_is_cut_at_whole_words(region, lanes, places):
 )
 @pytest.mark.parametrize("most", [16, 35, 64, 1000])
 def test_pieces_cover_the_cells_of_the_whole_in_order(rows, cols, lanes, most):
-    def places(region):
+    def addresses(region):
         words = -(-region.cols // lanes)
         rows, cols = np.arange(region.rows)[:, None], np.arange(region.cols)
         return (((region.base + rows * words + cols // lanes) * lanes) + cols % lanes).reshape(-1).tolist()
@@ -293,20 +293,20 @@ def test_pieces_cover_the_cells_of_the_whole_in_order(rows, cols, lanes, most):
         assert part.rows * part.cols <= most
         assert (cells.start, cells.stop) == (next_cell, next_cell + part.rows * part.cols)
         next_cell = cells.stop
-        covered += places(part)
-    assert covered == places(whole)
+        covered += addresses(part)
+    assert covered == addresses(whole)
 
 
 def test_long_loads_and_reads_are_cut_by_their_lengths():
     region, rng = Region(0, 5, 8192), np.random.default_rng(2)
     levels = rng.integers(0, 64, (5, 8192), np.uint8)
     codes = rng.integers(0, 1024, (5, 8192), np.int16)
-    places = [(0, 3, 8192), (3 * 512, 2, 8192)]
+    regions = [(0, 3, 8192), (3 * 512, 2, 8192)]
     loads = regions_and_bodies(operations.load_requests(region, levels, codes, lanes=16), Operation.LOAD)
-    assert [place for place, _ in loads] == places
+    assert [where for where, _ in loads] == regions
     assert b"".join(body for _, body in loads) == cell_words(levels, codes).tobytes()
     reads = regions_and_bodies(operations.read_requests(region, lanes=16), Operation.READ)
-    assert reads == [(place, b"") for place in places]
+    assert reads == [(where, b"") for where in regions]
     assert all(2 * rows * cols <= MAX_LENGTH for (_, rows, cols), _ in reads)
 
 
@@ -340,8 +340,8 @@ def test_long_backward_products_are_cut_at_whole_vectors(rows, cols, vectors, co
     assert b"".join(body[2:] for _, body in parts) == d.tobytes()
 
 
-def assert_products(parts, place, counts, results):
-    assert [came for came, _ in parts] == [place] * len(counts)
+def assert_products(parts, where, counts, results):
+    assert [came for came, _ in parts] == [where] * len(counts)
     assert [int.from_bytes(body[:2], "little") for _, body in parts] == counts
     assert all(4 * count * results <= MAX_LENGTH for count in counts)
 
@@ -462,9 +462,9 @@ def test_info_of_a_wrong_length_is_an_error(length):
         Info.decode(INFO.encode().ljust(31, b"\0")[:length])
 
 
-def changed(place, *values):
+def changed(offset, *values):
     results = bytearray(INFO.encode())
-    results[place : place + len(values)] = values
+    results[offset : offset + len(values)] = values
     return bytes(results)
 
 
@@ -484,9 +484,9 @@ def test_the_version_is_compared_before_what_it_lays_out():
         Info.decode(b"QCLP\x09" + bytes(25))
 
 
-@pytest.mark.parametrize(("place", "value"), [(5, 2), (6, 33), (8, 4), (13, 4), (14, 0)])
-def test_another_digest_is_shown_beside_ours(place, value):
-    results = changed(place, value)
+@pytest.mark.parametrize(("offset", "value"), [(5, 2), (6, 33), (8, 4), (13, 4), (14, 0)])
+def test_another_digest_is_shown_beside_ours(offset, value):
+    results = changed(offset, value)
     assert results != INFO.encode()
     with pytest.raises(ArrayError, match=r"digest must be [0-9a-f]{32}, not [0-9a-f]{32}: build") as error:
         Info.decode(results)

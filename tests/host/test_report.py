@@ -691,10 +691,10 @@ def test_by_default_the_page_lies_in_the_run(run, start, monkeypatch):
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(run, trained, tmp_path, arguments, message):
-    places = {"tmp": tmp_path, "run": trained}
-    status, out, err = run("report", *(word.format(**places) for word in arguments))
+    folders = {"tmp": tmp_path, "run": trained}
+    status, out, err = run("report", *(word.format(**folders) for word in arguments))
     assert (status, out) == (2, "")
     assert err.startswith("qcloop: error: ")
     assert err.count("\n") == 1
-    assert message.format(**places) in err
+    assert message.format(**folders) in err
     assert list(tmp_path.iterdir()) == []

@@ -220,13 +220,13 @@ always_from_the_start = generator("_programming", lambda s, p: Grng16(s.seed, St
 
 
 @kernel("program")
-def wraps_instead_of_clips(right, levels, codes, places, targets, fresh, mean, spread, *others):
+def wraps_instead_of_clips(right, levels, codes, addresses, targets, fresh, mean, spread, *others):
     z = others[3]
-    used = right(levels, codes, places, targets, fresh, mean, spread, *others)
+    used = right(levels, codes, addresses, targets, fresh, mean, spread, *others)
     if not others[0]:  # direct: one sample a cell
         raw = (mean[targets] + ((spread[targets] * z + 256) >> 9)) & 1023
-        free = levels[places] == targets
-        codes[places[free]] = raw[free]
+        free = levels[addresses] == targets
+        codes[addresses[free]] = raw[free]
     return used
 
 
@@ -239,10 +239,10 @@ def clips_without_counting(right, *given):
 
 
 @kernel("program")
-def moves_stuck_cells(right, levels, codes, places, *others):
-    stuck = levels[places] == 63
-    levels[places[stuck]] = 0
-    return right(levels, codes, places, *others)
+def moves_stuck_cells(right, levels, codes, addresses, *others):
+    stuck = levels[addresses] == 63
+    levels[addresses[stuck]] = 0
+    return right(levels, codes, addresses, *others)
 
 
 @kernel("program")
@@ -266,10 +266,10 @@ def direct_pulses_for_reset_only(right, *given):
 
 
 @kernel("program")
-def one_cell_too_many(right, levels, codes, places, *others):
-    used = right(levels, codes, places, *others)
-    if places[-1] + 4 < len(codes):
-        codes[places[-1] + 4] ^= 1
+def one_cell_too_many(right, levels, codes, addresses, *others):
+    used = right(levels, codes, addresses, *others)
+    if addresses[-1] + 4 < len(codes):
+        codes[addresses[-1] + 4] ^= 1
     return used
 
 
