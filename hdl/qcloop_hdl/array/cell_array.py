@@ -15,8 +15,8 @@ from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.array.programmer import Programmer, cell_request
 from qcloop_hdl.array.walk import mac_command
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
-from qcloop_hdl.registers import add_components, drive
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
 from qcloop_hdl.array.walk import Item, Product, Walk, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import drive
 from qcloop_hdl.layouts import MAC_SETTINGS
-from qcloop_hdl.registers import delayed, drive
+from qcloop_hdl.registers import delayed
 
 __all__ = ["Mac", "Product", "mac_command"]
 

@@ -8,9 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import Operation, Status
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS, above, is_one_of
 from qcloop_hdl.engine.lengths import LengthMultiplier
-from qcloop_hdl.registers import drive
 
 _WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
 

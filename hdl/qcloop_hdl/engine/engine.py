@@ -9,16 +9,17 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.operations import Operation
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
 from qcloop_hdl.engine.decoding import PRODUCTS, PROGRAMS, is_one_of, product_bits
+from qcloop_hdl.engine.last_two import LastTwo
 from qcloop_hdl.engine.loader import CellLoader
 from qcloop_hdl.engine.operands import Operands
 from qcloop_hdl.engine.region import RegionWalk
 from qcloop_hdl.engine.requests import Requests
 from qcloop_hdl.engine.settings import Settings
 from qcloop_hdl.engine.vectors import VectorFeed
-from qcloop_hdl.registers import LastTwo, add_components, drive
 
 
 class Engine(Configured):
