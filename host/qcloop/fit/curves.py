@@ -36,6 +36,8 @@ class Curve:
     #: Column of the file, from 1.
     column: int
     direction: Direction = "down"
+    #: Device that was measured, as the file names it; empty if the file names none.
+    device: str = ""
 
 
 @dataclass(frozen=True)
