@@ -58,7 +58,10 @@ def test_csv_is_read_and_the_user_is_told_how(write):
     assert [curve.column for curve in measured.curves] == [2, 3]
     assert measured.notes == (
         "text, cells parted by commas, decimal points, 1 comment line; heading in row 2",
-        "wide layout: pulse number in column 1 'pulse', 2 columns of values",
+        (
+            "wide layout: pulse number in column 1 'pulse', "
+            "2 columns of values (column 2 'a (uS)' to column 3 'b (uS)')"
+        ),
         "unit uS: the median is 25.5 uS = 0.329 G0",
     )
     assert measured.findings == ()
@@ -518,9 +521,9 @@ def test_sizes_that_no_number_has_room_for_are_left_out(write):
 
 
 def test_decimal_signs_that_are_mixed_are_unreadable_not_misread(write):
-    measured = read_measurements(write("n;G (uS)\n1;50,5\n2;1.234,5\n3;40,5\n4;30.5\n5;20,5\n"))
-    assert values_of(measured) == [[50.5, 40.5, 20.5]]
-    assert [f.row for f in measured.findings if f.kind == "unreadable"] == [3, 5]
+    measured = read_measurements(write("n;G (uS)\n1;2.050,5\n2;1.234,5\n3;40,5\n4;30.5\n5;20,5\n"))
+    assert values_of(measured) == [[2050.5, 1234.5, 40.5, 20.5]]
+    assert [f.row for f in measured.findings if f.kind == "unreadable"] == [5]
 
 
 def test_columns_without_numbers_are_reported(write):
@@ -536,10 +539,10 @@ def test_headings_of_several_words_between_blanks(write):
 
 
 def test_long_lists_are_cut_and_counted(write):
-    text = "G (uS)\n" + "\n".join(["50", *["-1"] * 12, *["0"] * 3, "20"])
+    text = "G (uS)\n" + "\n".join(["50", *["inf"] * 12, *["0"] * 3, "20"])
     findings = read_measurements(write(text)).findings
     lines = listed(findings)
-    assert lines[0] == "negative: 12"
+    assert lines[0] == "infinite: 12"
     assert lines[11:14] == ["  ... and 2 more", "zero: 3", "  row 15, column 1 'G (uS)': 0 uS: left out"]
     assert len(listed(findings, None)) == 2 + 15
     assert not any(re.search("more", line) for line in listed(findings, None))

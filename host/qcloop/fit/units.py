@@ -1,6 +1,8 @@
 """Units of measured values, and how headings of columns state them."""
 
+import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,14 +48,25 @@ _SPELLINGS = {
 }  # fmt: skip
 
 _QUANTITIES: dict[str, Quantity] = {
-    **dict.fromkeys(("g", "conductance", "leitwert", "conductances"), "conductance"),
-    **dict.fromkeys(("r", "resistance", "widerstand", "resistances"), "resistance"),
-    **dict.fromkeys(("i", "current", "strom", "currents", "id"), "current"),
+    **dict.fromkeys(("g", "conductance", "leitwert", "conductances", "gread"), "conductance"),
+    **dict.fromkeys(("r", "resistance", "widerstand", "resistances", "rread"), "resistance"),
+    **dict.fromkeys(("i", "current", "strom", "currents", "id", "ids", "iread", "imeas"), "current"),
 }
 
 #: Units that could also be the name of a column.
 _NAMES = frozenset(("S", "A", "G0", "g0"))
-_BRACKETED = re.compile(r"[(\[{]([^)\]}]*)[)\]}]")
+_BRACKETED = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
+#: A power of ten by which the values were multiplied, as in ``G x 1e6 (S)``.
+_MULTIPLIED = re.compile(r"[×x*]\s*(?:10\s*\^|10\*\*|10[⁺⁻+-]|1e[-+]?\d)", re.IGNORECASE)
+#: A logarithm in a heading, at its beginning, and anywhere. Behind it stands what the logarithm is of.
+_LOGARITHM = re.compile(r"\s*(log[ _]?10|lg|log[ _]?e|ln)(?=[^a-z0-9]|[GRI](?![a-z])|$)", re.IGNORECASE)
+_ANY_LOGARITHM = re.compile(
+    r"(?<![a-z])(?:log[ _]?(?:10|2|e)?|lg|ln|logarithm)(?=[^a-z0-9]|$)"
+    r"|(?<![a-z])log(?:10)?(?:[GRI](?![a-z])|res|cond|cur)"
+    r"|(?<![a-z])d[bB](?![a-z])",
+    re.IGNORECASE,
+)
+_FIRST_BRACKETS = re.compile(r"^\s*[(\[{]([^)\]}]*)[)\]}]")
 _VOLTAGE = re.compile(r"(?:\bat|@|\bV\w*\s*=)\s*([-+]?\d+(?:[.,]\d+)?)\s*(m?)V\b")
 
 
@@ -77,6 +90,9 @@ def unit_in_heading(heading: str) -> Unit | None:
     What may be a name is not taken for a unit: ``S``, ``A`` or ``G0`` alone, and ``device A``, because the
     heading names no quantity to which the letter could belong.
     """
+    heading = unicodedata.normalize("NFKC", heading)
+    if _MULTIPLIED.search(heading):
+        return None
     inside = _BRACKETED.search(heading)
     if inside:
         return find_unit(re.split(r"[@\s]|\bat\b", inside[1].strip())[0])
@@ -98,6 +114,20 @@ def quantity_in_heading(heading: str) -> Quantity | None:
     return _QUANTITIES.get(word)
 
 
+def logarithm_in_heading(heading: str) -> tuple[float | None, str]:
+    """Return the base of the logarithm that a heading states, and the heading of the values themselves.
+
+    The base is None for a heading of no logarithm, and NaN for a logarithm whose base is not stated
+    (``log R``) or that has a factor (``-log10 I``, ``dB``).
+    """
+    found = _LOGARITHM.match(heading)
+    if found:
+        rest = _FIRST_BRACKETS.sub(r"\1 ", heading[found.end() :].lstrip(" _-")).strip()
+        base = math.e if found[1].lower().endswith(("e", "n")) else 10.0
+        return base, re.sub(r"^of\b\s*", "", rest)
+    return (math.nan if _ANY_LOGARITHM.search(heading) else None), heading
+
+
 def voltage_in_heading(heading: str) -> float | None:
     """Return the read voltage that a heading states (``I (uA) at 0.1 V``), in volts, or None."""
     found = _VOLTAGE.search(heading)
@@ -117,15 +147,14 @@ def readable_unit(siemens: float, stated: str) -> str:
 
 
 def _plain(spelling: str) -> str:
-    """Return a spelling without blanks, with letters for the signs that a keyboard lacks."""
-    plain = "".join(spelling.split())
+    """Return a spelling without blanks, with letters for the signs that a keyboard lacks.
+
+    NFKC makes one character of those that look alike, such as the ohm sign U+2126 and the letter omega.
+    """
+    plain = "".join(unicodedata.normalize("NFKC", spelling).split())
     for sign, letter in (
-        ("µ", "u"),
-        ("μ", "u"),
-        ("Ω", "Ohm"),
-        ("Ω", "Ohm"),
-        ("₀", "0"),
-        ("²", "2"),
+        ("\N{GREEK SMALL LETTER MU}", "u"),
+        ("\N{GREEK CAPITAL LETTER OMEGA}", "Ohm"),
         ("℧", "S"),
     ):
         plain = plain.replace(sign, letter)

@@ -1,0 +1,398 @@
+"""Which columns of a table hold pulse numbers, cycles, devices and values, and which are not used."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+
+from qcloop.errors import MeasurementError
+from qcloop.fit.findings import Finding
+from qcloop.fit.grid import Cell, Unclear, not_used
+from qcloop.fit.headings import DataTable, text_of
+from qcloop.fit.roles import Role, has_quantity, is_axis, is_spread, pulse_rank, role_of, tag_of
+from qcloop.fit.units import Quantity, quantity_in_heading, unit_in_heading
+from qcloop.fit.units import logarithm_in_heading as logarithm
+
+#: Words by which a column of texts tells potentiation from depression.
+# fmt: off
+_BRANCHES = frozenset((
+    "p", "d", "ltp", "ltd", "pot", "dep", "potentiation", "depression", "set", "reset", "up", "down", "+",
+    "program", "erase", "write", "inc", "dec", "increase", "decrease",
+))
+# fmt: on
+#: Most different values of a column that are shown.
+_SHOWN = 4
+
+
+@dataclass
+class Columns:
+    """What each column of a table holds, as indices of columns."""
+
+    table: DataTable
+    values: list[int]
+    #: Column of the pulse numbers of each column of values that has one.
+    pulses: dict[int, int] = field(default_factory=dict)
+    cycle: int | None = None
+    device: int | None = None
+    branch: int | None = None
+    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def long(self) -> bool:
+        """Whether each row has one value, beside the number of its cycle or device."""
+        return self.cycle is not None or self.device is not None
+
+    @property
+    def used(self) -> list[int]:
+        """All columns that are used."""
+        keys = [index for index in (self.cycle, self.device, self.branch) if index is not None]
+        return sorted({*self.values, *self.pulses.values(), *keys})
+
+    def layout(self) -> str:
+        """Return a sentence on which columns were taken."""
+        label = self.table.label
+        pulse = "the pulse number is counted"
+        if len(set(self.pulses.values())) == 1:
+            pulse = f"pulse number in {label(next(iter(self.pulses.values())))}"
+        elif self.pulses:
+            pairs = [f"{label(value)} at {label(pulse)}" for value, pulse in self.pulses.items()]
+            pulse = f"each with its pulse numbers ({', '.join(pairs[:8])}{', ...' if len(pairs) > 8 else ''})"
+        keys = "".join(
+            f", {what} in {label(index)}"
+            for what, index in (("cycle", self.cycle), ("device", self.device), ("branch", self.branch))
+            if index is not None
+        )
+        if self.long:
+            return f"long layout: {pulse}{keys}, values in {label(self.values[0])}"
+        count = len(self.values)
+        named = label(self.values[0]) + (f" to {label(self.values[-1])}" if count > 1 else "")
+        return f"wide layout: {pulse}{keys}, {count} column{'s' if count > 1 else ''} of values ({named})"
+
+
+def find_columns(
+    table: DataTable,
+    quantity: Quantity | None = None,
+    chosen: Sequence[str] = (),
+    pulse: str | None = None,
+) -> Columns:
+    """Return what the columns of a table hold, from their names.
+
+    Parameters
+    ----------
+    table
+    quantity : {"conductance", "resistance", "current"}, optional
+        Which columns of values are used.
+    chosen : sequence of str, optional
+        Names or numbers of the columns of values [default: all that may be some].
+    pulse : str, optional
+        Name or number of the column of pulse numbers.
+
+    Raises
+    ------
+    MeasurementError
+        If there is no column of values, or if it is not certain which columns are some.
+    """
+    columns = Columns(table, [])
+    roles = [role_of(name) if name else Role.VALUE for name in table.names]
+    _take_keys(columns, roles)
+    pulses = _pulse_columns(columns, roles, pulse)
+    if chosen:
+        columns.values = [index for name in chosen for index in _named(table, name)]
+    else:
+        columns.values = [index for index in _value_columns(table, roles) if index not in pulses]
+        if not columns.values and pulse is None and all(is_axis(table.names[index]) for index in pulses):
+            columns.values, pulses = pulses, []
+        if not pulses and not columns.long and pulse is None and len(columns.values) > 1:
+            pulses = _found_pulses(columns)
+        _refuse_unnamed(columns)
+    _choose_quantity(columns, quantity, bool(chosen))
+    _refuse_derived(columns, roles, bool(chosen))
+    _refuse_several(columns)
+    columns.pulses = _paired(table, pulses, columns.values)
+    _refuse_unclear(columns)
+    _report_same_names(columns)
+    _report_unused(columns, roles)
+    return columns
+
+
+def _has_numbers(cells: Iterable[Cell]) -> bool:
+    return any(isinstance(cell, float | Unclear) for cell in cells)
+
+
+def _named(table: DataTable, name: str) -> list[int]:
+    """Return the columns of a name, or the one of a number."""
+    for names in (table.names, [text.strip().casefold() for text in table.names]):
+        wanted = name if names is table.names else name.strip().casefold()
+        if found := [index for index, text in enumerate(names) if text and text == wanted]:
+            return found
+    if name.isdecimal() and 1 <= int(name) <= len(table.names):
+        return [int(name) - 1]
+    known = ", ".join(
+        table.label(index).removeprefix("column ") for index in range(min(12, len(table.names)))
+    )
+    raise MeasurementError(f"there is no column '{name}': the columns are {known}")
+
+
+def _value_columns(table: DataTable, roles: Sequence[Role]) -> list[int]:
+    """Return the columns that may hold values by their names; one named ``x`` may, or may have pulses."""
+    return [
+        index
+        for index, role in enumerate(roles)
+        if (role == Role.VALUE or is_axis(table.names[index])) and _has_numbers(table.columns[index])
+    ]
+
+
+# -- keys and pulse numbers ------------------------------------------------------------------------
+
+
+def _take_keys(columns: Columns, roles: Sequence[Role]) -> None:
+    """Find the columns of cycle, device and branch; of several the first is taken."""
+    for index, role in enumerate(roles):
+        cells = columns.table.columns[index]
+        if role in (Role.CYCLE, Role.DEVICE, Role.BRANCH):
+            if getattr(columns, role) is None and any(cell is not None for cell in cells):
+                setattr(columns, role, index)
+        elif columns.branch is None and _are_branches(cells):
+            columns.branch = index
+
+
+def _are_branches(cells: Iterable[Cell]) -> bool:
+    found = set()
+    for cell in cells:
+        if cell is None:
+            continue
+        if not isinstance(cell, str) or cell.casefold() not in _BRANCHES:
+            return False
+        found.add(cell)
+    return len(found) > 1
+
+
+def _pulse_columns(columns: Columns, roles: Sequence[Role], pulse: str | None) -> list[int]:
+    """Return the columns of pulse numbers: those with the surest name, or the one that the user names."""
+    table = columns.table
+    if pulse is not None:
+        return _named(table, pulse)
+    found = [i for i, role in enumerate(roles) if role == Role.PULSE and _has_numbers(table.columns[i])]
+    best = max((pulse_rank(table.names[index]) for index in found), default=0)
+    return [index for index in found if pulse_rank(table.names[index]) == best]
+
+
+def _found_pulses(columns: Columns) -> list[int]:
+    """Take the first column as the pulse number if it holds whole numbers at equal distances."""
+    first = columns.values[0]
+    table = columns.table
+    cells = table.columns[first]
+    if first or has_quantity(table.names[first]):
+        return []
+    figures = [cell for cell in cells if isinstance(cell, float)]
+    if len(figures) < max(3, len(cells)) or any(figure % 1 for figure in figures):
+        return []
+    steps = set(np.diff(figures).tolist())
+    if len(steps) != 1 or min(steps) <= 0:
+        return []
+    columns.values.remove(first)
+    columns.notes.append(
+        f"{table.label(first)} rises by {min(steps):g} from row to row: it is taken as the pulse number"
+    )
+    return [first]
+
+
+def _paired(table: DataTable, pulses: Sequence[int], values: Sequence[int]) -> dict[int, int]:
+    """Return the column of pulse numbers for each column of values.
+
+    Of several it is the one with the same word in its name (``pulse_LTP`` and ``G_LTP``), or else the last
+    one before the values.
+    """
+    pairs = {}
+    for value in values if pulses else ():
+        tag = tag_of(table.names[value])
+        alike = [pulse for pulse in pulses if tag and tag_of(table.names[pulse]) == tag]
+        before = [pulse for pulse in pulses if pulse < value]
+        pairs[value] = alike[0] if len(alike) == 1 else (before[-1] if before else pulses[0])
+    return pairs
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def _choose_quantity(columns: Columns, quantity: Quantity | None, chosen: bool) -> None:
+    table = columns.table
+    found = {index: _quantity_of(table.names[index] or table.variable) for index in columns.values}
+    kinds = {kind for kind in found.values() if kind}
+    if quantity is not None:
+        columns.values = [index for index in columns.values if found[index] in (quantity, None)]
+        if not columns.values:
+            there = ", ".join(sorted(kinds))
+            raise MeasurementError(f"there is no column of {quantity}: there are {there or 'no values'}")
+    elif len(kinds) > 1:
+        listed = ", ".join(f"{table.label(index)} ({kind or '?'})" for index, kind in found.items())
+        raise MeasurementError(
+            f"the columns are of several quantities: {listed}: name one by --quantity, or columns by --column"
+        )
+    elif columns.long and kinds and not chosen:  # beside a named column of values, others hold something else
+        columns.values = [index for index in columns.values if found[index]]
+
+
+def _quantity_of(name: str) -> Quantity | None:
+    _, plain = logarithm(name)
+    unit = unit_in_heading(plain)
+    return unit.quantity if unit else quantity_in_heading(plain)
+
+
+def _refuse_unnamed(columns: Columns) -> None:
+    """Refuse numbers beside named columns: it is not known what they are."""
+    names = columns.table.names
+    unnamed = [index for index in columns.values if not names[index]]
+    if unnamed and len(unnamed) < len(columns.values):
+        cells = columns.table.columns[unnamed[0]]
+        row = next(row for row, cell in enumerate(cells) if isinstance(cell, float | Unclear))
+        raise MeasurementError(
+            f"row {columns.table.numbers[row]}, column {unnamed[0] + 1} has a number, but the heading has no "
+            "name for it: name it, or choose the columns of values by --column"
+        )
+
+
+def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> None:
+    """Refuse a table of means and spreads, which would be taken for cycles."""
+    table = columns.table
+    derived = [
+        index
+        for index, role in enumerate(roles)
+        if role == Role.DERIVED and _has_numbers(table.columns[index])
+    ]
+    spreads = [index for index in derived if is_spread(table.names[index])]
+    if chosen or not derived or (columns.values and not (spreads and len(columns.values) == 1)):
+        return
+    shown = ", ".join(table.label(index) for index in derived[:4])
+    raise MeasurementError(
+        f"the table holds no single values: {shown} come from several cycles; write mean and spread of each "
+        "state into a device file (`qcloop device export A -o mine.toml` makes one to edit), or take columns "
+        "as cycles by --column"
+    )
+
+
+def _refuse_several(columns: Columns) -> None:
+    label = columns.table.label
+    if not columns.values:
+        raise MeasurementError(
+            "there is no column of conductance, resistance or current: choose columns by --column"
+        )
+    if columns.long and len(columns.values) > 1:
+        raise MeasurementError(
+            "with columns of cycle or device there must be one column of values, not "
+            f"{len(columns.values)} ({', '.join(label(index) for index in columns.values)}): "
+            "name a quantity by --quantity, or the column by --column"
+        )
+
+
+def _refuse_unclear(columns: Columns) -> None:
+    table = columns.table
+    for index in columns.used:
+        for row, cell in enumerate(table.columns[index]):
+            if isinstance(cell, Unclear):
+                raise MeasurementError(f"row {table.numbers[row]}, {table.label(index)}: {cell.why}")
+
+
+# -- what is not used ------------------------------------------------------------------------------
+
+
+def _report_same_names(columns: Columns) -> None:
+    """Report names that occur more than once."""
+    names = columns.table.names
+    if len(set(columns.pulses.values())) > 1:  # each pair of columns is a curve, whatever it is called
+        return
+    counts = Counter(names[index] for index in columns.values)
+    for name, count in counts.items():
+        if name and count > 1:
+            numbers = ", ".join(str(index + 1) for index in columns.values if names[index] == name)
+            columns.findings.append(
+                Finding("duplicate", f"columns {numbers} are all named '{name}': taken as {count} curves")
+            )
+
+
+def _report_unused(columns: Columns, roles: Sequence[Role]) -> None:
+    table, used = columns.table, set(columns.used)
+    unused = []
+    for index, name in enumerate(table.names):
+        cells = table.columns[index]
+        if index in used or not (name or any(cell is not None for cell in cells)):
+            continue
+        if roles[index] == Role.VALUE and not _has_numbers(cells):
+            columns.findings.append(Finding("empty", f"{table.label(index)} has no numbers: left out"))
+        else:
+            unused.append(table.label(index).removeprefix("column "))
+    columns.notes += not_used("column", unused)
+
+
+def refuse_mixed_rows(columns: Columns, currents: bool) -> None:
+    """Refuse rows that were measured at several voltages, which only the user can choose from.
+
+    Pulses that differ from state to state, or between potentiation and depression, are no such rows: their
+    voltage does not alternate from row to row. Currents at several voltages cannot be compared at all.
+
+    Raises
+    ------
+    MeasurementError
+        If rows alternate between voltages.
+    """
+    table = columns.table
+    for index, name in enumerate(table.names):
+        if index in columns.used or role_of(name) != Role.VOLTAGE:
+            continue
+        volts = [cell for cell in table.columns[index] if isinstance(cell, float)]
+        changes = sum(a != b for a, b in pairwise(volts))
+        different = list(dict.fromkeys(volts))
+        alternating = 1 < len(different) <= len(volts) / 2 and 2 * changes > len(volts)
+        if alternating or (currents and len(different) > 1):
+            shown = ", ".join(f"{volt:g}" for volt in different[:_SHOWN])
+            more = ", ..." if len(different) > _SHOWN else ""
+            least = min((volt for volt in different if volt), key=abs, default=0.0)
+            raise MeasurementError(
+                f"the rows differ in {table.label(index)} ({shown}{more}): choose those of the read pulse, "
+                f"for instance --rows '{name}={least:g}'"
+            )
+
+
+def select_rows(table: DataTable, conditions: Sequence[str]) -> DataTable:
+    """Return the rows in which columns have values, each condition being written ``NAME=VALUE``.
+
+    Raises
+    ------
+    MeasurementError
+        If a condition is no such text, or there is no such column or row.
+    """
+    for condition in conditions:
+        name, sign, value = condition.rpartition("=")
+        if not sign:
+            raise MeasurementError(f"--rows must be written NAME=VALUE, not '{condition}'")
+        index = _named(table, name)[0]
+        cells = table.columns[index]
+        keep = [row for row, cell in enumerate(cells) if _matches(cell, value)]
+        if not keep:
+            known = ", ".join(dict.fromkeys(text_of(cell) for cell in cells[:200] if cell is not None))
+            raise MeasurementError(
+                f"no row has {table.label(index)} = '{value}': there are {known[:200] or 'none'}"
+            )
+        note = (
+            f"{len(keep)} of {len(cells)} rows are taken: those with {table.label(index)} = {value.strip()}"
+        )
+        table = replace(
+            table,
+            rows=tuple(table.rows[row] for row in keep),
+            numbers=tuple(table.numbers[row] for row in keep),
+            notes=(*table.notes, note),
+        )
+    return table
+
+
+def _matches(cell: Cell, value: str) -> bool:
+    if isinstance(cell, float):
+        try:
+            return math.isclose(cell, float(value), rel_tol=1e-9)
+        except ValueError:
+            return False
+    return cell is not None and cell.casefold() == value.strip().casefold()
