@@ -45,6 +45,19 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Which columns to use, if there are several quantities",
 )
 @click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="Name or number of a column of values; may be repeated [default: recognised]",
+)
+@click.option("--pulse-column", help="Name or number of the column of pulse numbers [default: recognised]")
+@click.option(
+    "--rows",
+    multiple=True,
+    help="Rows to use, as NAME=VALUE: 'V (V)=0.05' for instance; may be repeated [default: all]",
+)
+@click.option("--transpose", is_flag=True, help="Each row is a cycle [default: recognised]")
+@click.option(
     "--model",
     type=click.Choice(["equation", "table"]),
     default="equation",
@@ -81,7 +94,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--variable", help="Array of a MATLAB file")
 @click.option("--delimiter", help="Delimiter of a text file [default: recognised]")
 @click.option(
-    "--decimal", type=click.Choice([".", ","]), help="Decimal sign of a text file [default: recognised]"
+    "--decimal",
+    type=click.Choice([".", ","]),
+    help="Decimal sign of numbers that are text; the other sign separates thousands [default: recognised]",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist")
 @click.option("--verbose", is_flag=True, help="List all findings, and each state of a table")
@@ -91,6 +106,10 @@ def fit(
     unit: str | None,
     read_voltage: float | None,
     quantity: str | None,
+    columns: tuple[str, ...],
+    pulse_column: str | None,
+    rows: tuple[str, ...],
+    transpose: bool,
     model: str,
     reading: str | None,
     curve: str | None,
@@ -126,6 +145,10 @@ def fit(
         delimiter=delimiter,
         decimal=decimal,
         last_pulse=turn,
+        columns=columns,
+        pulse_column=pulse_column,
+        rows=rows,
+        transpose=transpose,
     )
     click.echo(f"{file}: " + "\n  ".join(measured.notes))
     branches = measured.branches()

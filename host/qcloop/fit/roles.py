@@ -34,7 +34,9 @@ _CYCLE = frozenset(("cycle", "cycles", "cyc", "run", "repeat", "repetition", "tr
 _DEVICE = frozenset(("device", "dev", "cell", "sample", "die", "chip", "probe"))
 _BRANCH = frozenset(("p d", "d p", "ltp ltd", "ltd ltp", "set reset", "reset set", "up down", "branch"))
 #: Words beside the one for a cycle or device in the name of a column of their numbers.
-_NUMBERING = frozenset(("no", "nr", "num", "number", "id", "idx", "index", "name", "label", "#", "of", "count"))
+_NUMBERING = frozenset((
+    "no", "nr", "num", "number", "id", "idx", "index", "name", "label", "#", "of", "count",
+))
 #: Words behind ``pulse`` that make something else of it, and those behind ``x`` and ``y`` that do not.
 _OF_PULSE = frozenset(("width", "duration", "length", "time", "period", "voltage", "amplitude", "height"))
 _OF_AXIS = frozenset(("x", "value", "values", "axis", "data", "coordinate"))
@@ -44,8 +46,8 @@ _SPREAD = frozenset((
 ))
 _DERIVED = _SPREAD | frozenset((
     "mean", "means", "avg", "average", "median", "mittelwert", "min", "max", "minimum", "maximum", "delta",
-    "diff", "difference", "change", "rel", "relative", "ratio", "norm", "normalized", "normalised", "normiert",
-    "percent",
+    "diff", "difference", "change", "rel", "relative", "ratio", "norm", "normalized", "normalised",
+    "normiert", "percent",
 ))
 _VOLTAGE = frozenset(("v", "voltage", "volt", "volts", "vread", "vpulse", "vg", "vgs", "vd", "vds", "bias"))
 _TIME = frozenset(("time", "t", "timestamp", "zeit", "width", "duration", "delay", "period"))
