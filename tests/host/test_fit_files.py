@@ -60,7 +60,7 @@ def test_csv_is_read_and_the_user_is_told_how(write):
         "text, cells parted by commas, decimal points, 1 comment line; heading in row 2",
         (
             "wide layout: pulse number in column 1 'pulse', "
-            "2 columns of values (column 2 'a (uS)' to column 3 'b (uS)')"
+            "2 columns of values (column 2 'a (uS)', column 3 'b (uS)')"
         ),
         "unit uS: the median is 25.5 uS = 0.329 G0",
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from qcloop.errors import MeasurementError
 from qcloop.fit.findings import Finding
-from qcloop.fit.grid import Cell, Unclear, not_used
+from qcloop.fit.grid import Cell, Unclear, not_used, shown
 from qcloop.fit.headings import DataTable, text_of
 from qcloop.fit.roles import Role, has_quantity, is_axis, is_spread, pulse_rank, role_of, tag_of
 from qcloop.fit.units import Quantity, quantity_in_heading, unit_in_heading
@@ -25,6 +25,8 @@ _BRANCHES = frozenset((
 # fmt: on
 #: Most different values of a column that are shown.
 _SHOWN = 4
+#: Most columns that are listed.
+_LISTED = 8
 
 
 @dataclass
@@ -56,11 +58,10 @@ class Columns:
         """Return a sentence on which columns were taken."""
         label = self.table.label
         pulse = "the pulse number is counted"
-        if len(set(self.pulses.values())) == 1:
-            pulse = f"pulse number in {label(next(iter(self.pulses.values())))}"
+        if self.each_its_own:
+            pulse = "each column of values has its pulse numbers"
         elif self.pulses:
-            pairs = [f"{label(value)} at {label(pulse)}" for value, pulse in self.pulses.items()]
-            pulse = f"each with its pulse numbers ({', '.join(pairs[:8])}{', ...' if len(pairs) > 8 else ''})"
+            pulse = f"pulse number in {label(next(iter(self.pulses.values())))}"
         keys = "".join(
             f", {what} in {label(index)}"
             for what, index in (("cycle", self.cycle), ("device", self.device), ("branch", self.branch))
@@ -69,8 +70,25 @@ class Columns:
         if self.long:
             return f"long layout: {pulse}{keys}, values in {label(self.values[0])}"
         count = len(self.values)
-        named = label(self.values[0]) + (f" to {label(self.values[-1])}" if count > 1 else "")
-        return f"wide layout: {pulse}{keys}, {count} column{'s' if count > 1 else ''} of values ({named})"
+        columns = "1 column" if count == 1 else f"{count} columns"
+        return f"wide layout: {pulse}{keys}, {columns} of values ({self._named()})"
+
+    @property
+    def each_its_own(self) -> bool:
+        """Whether columns of values have different columns of pulse numbers."""
+        return len(set(self.pulses.values())) > 1
+
+    def _named(self) -> str:
+        """Return the columns of values: all, or the first and the last of many side by side."""
+        first, last = self.values[0], self.values[-1]
+        if len(self.values) > 3 and self.values == list(range(first, last + 1)):
+            return f"{self._name(first)} to {self._name(last)}"
+        more = ", ..." if len(self.values) > _LISTED else ""
+        return ", ".join(map(self._name, self.values[:_LISTED])) + more
+
+    def _name(self, index: int) -> str:
+        at = f" at {self.table.label(self.pulses[index])}" if self.each_its_own else ""
+        return self.table.label(index) + at
 
 
 def find_columns(
@@ -267,11 +285,11 @@ def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> No
     spreads = [index for index in derived if is_spread(table.names[index])]
     if chosen or not derived or (columns.values and not (spreads and len(columns.values) == 1)):
         return
-    shown = ", ".join(table.label(index) for index in derived[:4])
+    listed = ", ".join(table.label(index) for index in derived[:_SHOWN])
     raise MeasurementError(
-        f"the table holds no single values: {shown} come from several cycles; write mean and spread of each "
-        "state into a device file (`qcloop device export A -o mine.toml` makes one to edit), or take columns "
-        "as cycles by --column"
+        f"there are means and spreads instead of single values ({listed}): write those of each state into a "
+        "device file (`qcloop device export A -o mine.toml` makes one to edit), or take columns as cycles by "
+        "--column"
     )
 
 
@@ -303,14 +321,16 @@ def _refuse_unclear(columns: Columns) -> None:
 def _report_same_names(columns: Columns) -> None:
     """Report names that occur more than once."""
     names = columns.table.names
-    if len(set(columns.pulses.values())) > 1:  # each pair of columns is a curve, whatever it is called
+    if columns.each_its_own:  # each pair of columns is a curve, whatever it is called
         return
     counts = Counter(names[index] for index in columns.values)
     for name, count in counts.items():
         if name and count > 1:
             numbers = ", ".join(str(index + 1) for index in columns.values if names[index] == name)
             columns.findings.append(
-                Finding("duplicate", f"columns {numbers} are all named '{name}': taken as {count} curves")
+                Finding(
+                    "duplicate", f"columns {numbers} are all named '{shown(name)}': taken as {count} curves"
+                )
             )
 
 
@@ -348,12 +368,12 @@ def refuse_mixed_rows(columns: Columns, currents: bool) -> None:
         different = list(dict.fromkeys(volts))
         alternating = 1 < len(different) <= len(volts) / 2 and 2 * changes > len(volts)
         if alternating or (currents and len(different) > 1):
-            shown = ", ".join(f"{volt:g}" for volt in different[:_SHOWN])
+            volts_shown = ", ".join(f"{volt:g}" for volt in different[:_SHOWN])
             more = ", ..." if len(different) > _SHOWN else ""
             least = min((volt for volt in different if volt), key=abs, default=0.0)
             raise MeasurementError(
-                f"the rows differ in {table.label(index)} ({shown}{more}): choose those of the read pulse, "
-                f"for instance --rows '{name}={least:g}'"
+                f"the rows differ in {table.label(index)} ({volts_shown}{more}): choose those of the read "
+                f"pulse, for instance --rows '{shown(name)}={least:g}'"
             )
 
 
@@ -373,7 +393,7 @@ def select_rows(table: DataTable, conditions: Sequence[str]) -> DataTable:
         cells = table.columns[index]
         keep = [row for row, cell in enumerate(cells) if _matches(cell, value)]
         if not keep:
-            known = ", ".join(dict.fromkeys(text_of(cell) for cell in cells[:200] if cell is not None))
+            known = ", ".join(dict.fromkeys(shown(text_of(cell)) for cell in cells[:200] if cell is not None))
             raise MeasurementError(
                 f"no row has {table.label(index)} = '{value}': there are {known[:200] or 'none'}"
             )

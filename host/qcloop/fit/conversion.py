@@ -10,7 +10,7 @@ from qcloop.device.profile import F64, UNITS
 from qcloop.errors import MeasurementError
 from qcloop.fit.columns import Columns
 from qcloop.fit.findings import Finding
-from qcloop.fit.grid import Amount, Cell
+from qcloop.fit.grid import Amount, Cell, shown
 from qcloop.fit.headings import DataTable
 from qcloop.fit.roles import Role, role_of
 from qcloop.fit.units import (
@@ -257,19 +257,19 @@ def _trouble(cell: Cell, unit: Unit, volts: float | None) -> tuple[str, str]:
     if cell is None:
         return "empty", "empty"
     if isinstance(cell, str):
-        return "unreadable", f"'{cell[:80]}' is not a number: left out"
-    shown = f"{cell:g} {unit.name}"
+        return "unreadable", f"'{shown(cell)}' is not a number: left out"
+    amount = f"{cell:g} {unit.name}"
     if not math.isfinite(cell):
-        return "infinite", f"{shown}: left out"
+        return "infinite", f"{amount}: left out"
     if cell == 0:
         if unit.quantity == "resistance":
-            return "zero resistance", f"{shown} is an infinite conductance: left out"
-        return "zero", f"{shown}: left out"
+            return "zero resistance", f"{amount} is an infinite conductance: left out"
+        return "zero", f"{amount}: left out"
     if not _SIZES[0] < abs(cell) * unit.factor < _SIZES[1]:
-        return "out of range", f"{shown} is no measured value: left out"
+        return "out of range", f"{amount} is no measured value: left out"
     if cell < 0 if volts is None else cell * volts < 0:
         at = "" if volts is None else f" at {volts:g} V"
-        return "negative", f"{shown}{at}: left out"
+        return "negative", f"{amount}{at}: left out"
     return "", ""
 
 
@@ -289,9 +289,9 @@ def _refuse_lost(columns: Columns, index: int, findings: list[Finding], volts: f
         if len(lost) > 1 and len(lost) > share * cells:
             count = "all" if len(lost) == cells else f"{len(lost)} of {cells}"
             label = columns.table.label(index)
-            shown = lost[0].text.removeprefix(f"row {lost[0].row}, {label}: ").removesuffix(": left out")
+            example = lost[0].text.removeprefix(f"row {lost[0].row}, {label}: ").removesuffix(": left out")
             raise MeasurementError(
-                f"{label}: {count} values are {what} (in row {lost[0].row} {shown}); {cure}"
+                f"{label}: {count} values are {what} (in row {lost[0].row} {example}); {cure}"
             )
 
 

@@ -93,24 +93,24 @@ class Size:
             )
 
 
-def choose_table(name: str | None, shown: dict[str, str], useful: list[str], path: object, what: str) -> str:
+def choose_table(name: str | None, titles: dict[str, str], useful: list[str], path: object, what: str) -> str:
     """Return the table (a ``sheet`` or ``variable``) that the user chose, or the only useful one.
 
-    ``shown`` is what messages call each table, and ``useful`` has those that hold something.
+    ``titles`` is what messages call each table, and ``useful`` has those that hold something.
     """
     if name is not None:
-        if name not in shown:
+        if name not in titles:
             raise MeasurementError(
-                f"{path} has no {what} '{name}': it has {', '.join(shown.values()) or 'none'}"
+                f"{path} has no {what} '{name}': it has {', '.join(titles.values()) or 'none'}"
             )
         return name
     if len(useful) == 1:
         return useful[0]
     if useful:
-        several = ", ".join(shown[key] for key in useful)
+        several = ", ".join(titles[key] for key in useful)
         raise MeasurementError(f"{path} has several {what}s with numbers: {several}: choose one by --{what}")
     raise MeasurementError(
-        f"{path} has no {what} with numbers (it has {', '.join(shown.values()) or 'none'})"
+        f"{path} has no {what} with numbers (it has {', '.join(titles.values()) or 'none'})"
     )
 
 
@@ -123,6 +123,12 @@ def not_used(what: str, names: Iterable[str]) -> tuple[str, ...]:
         return (f"{what} {listed[0]} is not used",)
     more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
     return (f"{what}s {', '.join(listed[:8])}{more} are not used",)
+
+
+def shown(text: str, most: int = 60) -> str:
+    """Return a text from a file as messages show it: short, in one line, without codes for a terminal."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    return line if len(line) <= most else line[: most - 3] + "..."
 
 
 def first_line(error: Exception) -> str:

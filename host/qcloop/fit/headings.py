@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise, zip_longest
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_CELLS, MOST_COLUMNS, Cell, Grid, Row, Unclear, not_used
+from qcloop.fit.grid import MOST_CELLS, MOST_COLUMNS, Cell, Grid, Row, Unclear, not_used, shown
 from qcloop.fit.numbers import is_mark
 from qcloop.fit.roles import Role, has_quantity, key_with_number, role_of
 from qcloop.fit.units import find_unit, unit_in_heading
@@ -48,7 +48,7 @@ class DataTable:
     def label(self, column: int) -> str:
         """Return what a column is called in a message."""
         name = self.names[column]
-        return f"column {column + 1}" + (f" '{name}'" if name else "")
+        return f"column {column + 1}" + (f" '{shown(name)}'" if name else "")
 
 
 def find_table(grid: Grid, transpose: bool = False) -> DataTable:
@@ -116,7 +116,9 @@ def text_of(cell: Cell) -> str:
 
 def _joined(heads: Sequence[Row], column: int) -> str:
     parts = [text_of(row[column]) for row in heads if column < len(row)]
-    return " ".join(part for part in parts if part)
+    if len(heads) > 1:  # a unit that stands in a row of its own
+        parts = [f"({part})" if find_unit(part) else part for part in parts]
+    return " ".join(" ".join(parts).split())
 
 
 def _is_word(cell: Cell) -> bool:
@@ -157,9 +159,11 @@ def _body_start(rows: Sequence[Row]) -> int:
         if not _is_heading(rows[index]):
             continue
         body = [row for row in rows[index + 1 : index + 1 + _LOOKED_AT] if not _is_heading(row)]
+        if not body:
+            break
         above = [row for row in rows[start:index] if not _is_heading(row)]
         narrow = any(_states(cell) for cell in rows[index]) and all(_is_narrower(row, body) for row in above)
-        if not body or not (narrow or all(_is_metadata(row, body) for row in above)):
+        if not (narrow or all(_is_metadata(row, body) for row in above)):
             break
         start = index + 1
     if start == 0:  # no heading: there may still be lines such as `Temperature, 300`
@@ -208,7 +212,7 @@ def _heading_rows(above: Sequence[Row]) -> list[Row]:
     It is the last row; and the one above it, if that says of a column what the rows below do not: names above
     a row of units.
     """
-    if not above or not (_is_heading(above[-1]) or len(above) == 1):
+    if not above or not (_is_heading(above[-1]) or (len(above) == 1 and _has_more_words(above[0]))):
         return []
     heads = [above[-1]]
     for row in reversed(above[:-1]):
@@ -225,9 +229,9 @@ def _adds(cell: Cell, heads: Sequence[Row], column: int) -> bool:
         return False
     name = _joined(heads, column)
     bare = find_unit(name.strip("()[] ")) is not None
-    if name and not bare:  # it is named; only its unit may be missing
-        return False
-    return _states(cell) or (bare and _is_word(cell))
+    if isinstance(cell, str) and find_unit(cell.strip("()[] ")) and not has_quantity(name):
+        return True
+    return _states(cell) if not name else bare and _is_word(cell)
 
 
 # -- a row for each cycle --------------------------------------------------------------------------
@@ -243,18 +247,19 @@ def _rows_are_cycles(table: DataTable, heads: Sequence[Row]) -> str:
     if heads:
         names = [unicodedata.normalize("NFKC", name) for name in table.names]
         if sum(key_with_number(name, Role.PULSE) is not None for name in names[1:]) == width - 1:
-            return f"the heading has '{names[1]}', '{names[2]}'"
+            return f"the heading has '{shown(names[1])}', '{shown(names[2])}'"
         figures = [cell for cell in heads[-1] if isinstance(cell, float)]
         if len(figures) == width - 1 and labelled:
-            return f"the first column has '{text_of(firsts[0])}', the heading {figures[0]:g}, {figures[1]:g}"
+            pulses = f"the heading {figures[0]:g}, {figures[1]:g}"
+            return f"the first column has '{shown(text_of(firsts[0]))}', {pulses}"
         if len(figures) == width - 1 and role_of(names[0]) in ("cycle", "device"):
             raise MeasurementError(
-                f"the heading has '{names[0]}' and then numbers: if each row is a cycle, give --transpose; "
-                "if each column is one, name the first column 'pulse'"
+                f"the heading has '{shown(names[0])}' and then numbers: if each row is a cycle, give "
+                "--transpose; if each column is one, name the first column 'pulse'"
             )
         return ""
     if labelled and all(key_with_number(text_of(cell), Role.CYCLE) is not None for cell in firsts):
-        return f"the first column has '{text_of(firsts[0])}'"
+        return f"the first column has '{shown(text_of(firsts[0]))}'"
     counted = [cell for cell in rows[0] if isinstance(cell, float)]
     if len(counted) >= width - 1 and len(rows) > 1 and _counts(counted) and not _counts(_floats(firsts)):
         return f"row {table.numbers[0]} has the pulse numbers {counted[0]:g}, {counted[1]:g}, {counted[2]:g}"
@@ -278,8 +283,11 @@ def _transposed(table: DataTable, heads: Sequence[Row], grid: Grid) -> Grid:
     for cells in zip_longest(*rows):
         number = key_with_number(text_of(cells[0]), Role.PULSE) if heads else None
         turned.append((float(number), *cells[1:]) if number is not None else cells)
-    if unit:  # `G (uS)` above the names of the cycles is the unit of all of them
-        labels = (f"{text_of(cell)} ({unit.name})" for cell in turned[0][1:])
-        turned[0] = ("pulse", *labels)
+    if heads and any(
+        isinstance(cells[0], float) for cells in turned[1:]
+    ):  # the heading had the pulse numbers
+        before = f"{corner} " if role_of(corner) in (Role.CYCLE, Role.DEVICE) else ""
+        behind = f" ({unit.name})" if unit else ""
+        turned[0] = ("pulse", *(f"{before}{text_of(cell)}{behind}" for cell in turned[0][1:]))
     numbers = tuple(range(1, len(turned) + 1))
     return Grid(grid.kind, tuple(turned), numbers, variable=grid.variable)

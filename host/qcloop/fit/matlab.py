@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_CELLS, MOST_EXPANDED, Grid, choose_table, first_line, not_used
+from qcloop.fit.grid import MOST_CELLS, MOST_EXPANDED, Grid, choose_table, first_line, not_used, shown
 
 #: Classes of arrays that hold numbers, as scipy names them.
 _NUMERIC = frozenset(
@@ -35,15 +35,15 @@ def read_matlab(content: bytes, path: object, variable: str | None) -> Grid:
     except Exception as error:  # scipy raises exceptions of many classes for damaged files
         raise _damaged(path, error) from error
     shapes = {name: shape for name, shape, _ in listed}
-    shown = {name: f"{name} ({' x '.join(map(str, shape))})" for name, shape in shapes.items()}
+    titles = {name: f"{shown(name)} ({' x '.join(map(str, shape))})" for name, shape in shapes.items()}
     numeric = [
         name
         for name, shape, kind in listed
         if kind in _NUMERIC and len(shape) == 2 and shape[0] * shape[1] > 1
     ]
-    name = choose_table(variable, shown, numeric, path, "variable")
+    name = choose_table(variable, titles, numeric, path, "variable")
     if name not in numeric:
-        raise _not_real(shown, name, numeric, path)
+        raise _not_real(titles, name, numeric, path)
     index = [entry[0] for entry in listed].index(name)
     size = listed[index][1][0] * listed[index][1][1]
     try:
@@ -52,21 +52,21 @@ def read_matlab(content: bytes, path: object, variable: str | None) -> Grid:
         raise _damaged(path, error) from error
     if size > MOST_CELLS or too_far:
         raise MeasurementError(
-            f"variable {shown[name]} of {path} has {size} values: at most {MOST_CELLS} can be read; save the "
-            "columns and rows that are needed"
+            f"variable {titles[name]} of {path} has {size} values: at most {MOST_CELLS} can be read; save "
+            "the columns and rows that are needed"
         )
     try:
         array = np.asarray(scipy.io.loadmat(io.BytesIO(content), variable_names=[name])[name])
     except Exception as error:
         raise _damaged(path, error) from error
     if array.dtype.kind not in "fiu" or array.ndim != 2:
-        raise _not_real(shown, name, [other for other in numeric if other != name], path)
+        raise _not_real(titles, name, [other for other in numeric if other != name], path)
     if len(array) == 1:  # a row vector is one cycle
         array = array.T
     rows = tuple(tuple(None if v != v else v for v in row) for row in array.astype(np.float64).tolist())
-    unused = not_used("variable", (shown[other] for other in numeric if other != name))
+    unused = not_used("variable", (titles[other] for other in numeric if other != name))
     return Grid(
-        f"MATLAB, variable {shown[name]}", rows, tuple(range(1, len(rows) + 1)), variable=name, unused=unused
+        f"MATLAB, variable {titles[name]}", rows, tuple(range(1, len(rows) + 1)), variable=name, unused=unused
     )
 
 
@@ -77,10 +77,10 @@ def _damaged(path: object, error: Exception) -> MeasurementError:
     )
 
 
-def _not_real(shown: dict[str, str], name: str, numeric: list[str], path: object) -> MeasurementError:
+def _not_real(titles: dict[str, str], name: str, numeric: list[str], path: object) -> MeasurementError:
     return MeasurementError(
-        f"variable {shown[name]} of {path} is no matrix of real numbers: choose one of "
-        f"{', '.join(shown[other] for other in numeric) or '(there is none)'}"
+        f"variable {titles[name]} of {path} is no matrix of real numbers: choose one of "
+        f"{', '.join(titles[other] for other in numeric) or '(there is none)'}"
     )
 
 

@@ -137,11 +137,20 @@ def _sniff(
         readable = sum(not isinstance(cell, str) for cell in cells) / max(1, len(cells))
         widths = [len(row) for row in rows]
         usual = max(widths, key=widths.count, default=0)
-        heading_suits = widths[:1] == [usual]
+        heading_suits = usual in _heading_widths(rows, choice[1])
         return round(readable, 2), heading_suits, usual > 1, widths.count(usual) / max(1, len(rows))
 
     # Of equal scores `max` returns the first.
     return max(((delimiter, sign) for delimiter in delimiters for sign in decimals), key=score)
+
+
+def _heading_widths(rows: list[list[str]], decimal: str) -> set[int]:
+    """Return how many cells the rows of words have that stand above numbers, or the first row."""
+    figures = [any(isinstance(number(text, decimal), float) for text in row) for row in rows]
+    last = max((index for index, has in enumerate(figures) if has), default=0)
+    return {len(row) for row, has in zip(rows[:last], figures, strict=False) if not has} or {
+        len(row) for row in rows[:1]
+    }
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:

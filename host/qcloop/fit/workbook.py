@@ -21,6 +21,7 @@ from qcloop.fit.grid import (
     choose_table,
     first_line,
     not_used,
+    shown,
 )
 from qcloop.fit.numbers import DECIMALS, is_decisive, is_mark, number, unclear
 
@@ -104,13 +105,13 @@ def _open(content: bytes) -> Any:
 def _read_sheet(book: Any, path: object, sheet: str | None, decimal: str | None) -> Grid:
     pages = {page.title: page for page in book.worksheets}
     filled = [title for title, page in pages.items() if _is_filled(page)]
-    name = choose_table(sheet, {title: f"'{title}'" for title in pages}, filled, path, "sheet")
+    name = choose_table(sheet, {title: f"'{shown(title)}'" for title in pages}, filled, path, "sheet")
     formulas: dict[int, dict[int, str]] = {}
     for row_number, column, text in _open_formulas(pages[name]):
         formulas.setdefault(row_number, {})[column] = text
     rows: list[Row] = []
     numbers = []
-    size = Size(f"sheet '{name}' of {path}")
+    size = Size(f"sheet '{shown(name)}' of {path}")
     for row_number, row in enumerate(_rows(pages[name], max(formulas, default=0)), 1):
         cells = _cells(row, formulas.get(row_number, {}))
         size.add(max(len(row), len(cells)))
@@ -119,8 +120,8 @@ def _read_sheet(book: Any, path: object, sheet: str | None, decimal: str | None)
         if cells and not comment:
             rows.append(cells)
             numbers.append(row_number)
-    unused = not_used("sheet", (f"'{title}'" for title in filled if title != name))
-    return Grid(f"Excel, sheet '{name}'", _with_numbers(rows, decimal), tuple(numbers), unused=unused)
+    unused = not_used("sheet", (f"'{shown(title)}'" for title in filled if title != name))
+    return Grid(f"Excel, sheet '{shown(name)}'", _with_numbers(rows, decimal), tuple(numbers), unused=unused)
 
 
 def _is_filled(page: Any) -> bool:
@@ -170,8 +171,8 @@ def _cells(values: tuple[Any, ...], formulas: dict[int, str]) -> Row:
         cells += [None] * (column - len(cells))
         cells[column - 1] = Unclear(
             text,
-            f"the formula '{text[:80]}' has no stored value: open the file in a spreadsheet program and save "
-            "it, or paste the values over the formulas",
+            f"the formula '{shown(text)}' has no stored value: open the file in a spreadsheet program and "
+            "save it, or paste the values over the formulas",
         )
     while cells and cells[-1] is None:
         cells.pop()
