@@ -128,8 +128,9 @@ def fit(
 ) -> None:
     """Fit a device to measured conductances: CSV, TSV, XLSX or MAT, any number of cycles.
 
-    FILE has a column for each cycle, beside one of pulse numbers; or it has a value in each row, beside
-    columns of cycle or device. Units stand in the headings, as in `G (uS)`, or are given by --unit.
+    FILE has a column for each cycle, beside one of pulse numbers; or a row for each cycle, below pulse
+    numbers; or it has a value in each row, beside columns of cycle or device. Units stand in the headings, as in
+    `G (uS)`, or are given by --unit. The first lines printed say which columns and rows were taken.
     """
     picture = plot or out.with_suffix(".png")
     _check_outputs(file, out, picture, force)
@@ -163,16 +164,15 @@ def fit(
             fits[direction] = _fit(used, model, reading, confidence)
         except MeasurementError as error:
             if direction == chosen:
+                _print_findings(findings, verbose)  # a cell that was left out may be the reason
                 raise
             findings.append(Finding("not fitted", f"{direction}: {error}"))
     made = fits[chosen]
-    profile = to_profile(made, name or profile_name(file), source_of(file, made), states)
     for fitted in fits.values():
         click.echo()
         click.echo("\n".join(_report(fitted, verbose)))
-    if findings:
-        click.echo()
-        click.echo("\n".join(listed(findings, None if verbose else 10)))
+    _print_findings(findings, verbose)
+    profile = to_profile(made, name or profile_name(file), source_of(file, made), states)
     for fitted in fits.values():
         for misfit in fitted.misfits:
             click.echo(f"warning: {fitted.branch.direction}: {misfit}; see --model table", err=True)
@@ -183,7 +183,18 @@ def fit(
         f"wrote {out} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
         f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) and {picture}"
     )
+    for direction, branch in branches.items():
+        if direction != chosen:
+            click.echo(
+                f"the {len(branch.curves)} {direction} curves are not used: --curve {direction} takes them"
+            )
     click.echo(f"train on it by `qcloop train --device {out}`")
+
+
+def _print_findings(findings: list[Finding], verbose: bool) -> None:
+    if findings:
+        click.echo()
+        click.echo("\n".join(listed(findings, None if verbose else 10)))
 
 
 def _check_outputs(file: Path, out: Path, picture: Path, force: bool) -> None:
