@@ -129,8 +129,8 @@ def fit(
     """Fit a device to measured conductances: CSV, TSV, XLSX or MAT, any number of cycles.
 
     FILE has a column for each cycle, beside one of pulse numbers; or a row for each cycle, below pulse
-    numbers; or it has a value in each row, beside columns of cycle or device. Units stand in the headings, as in
-    `G (uS)`, or are given by --unit. The first lines printed say which columns and rows were taken.
+    numbers; or it has a value in each row, beside columns of cycle or device. Units stand in the headings,
+    as in `G (uS)`, or are given by --unit. The first lines printed say which columns and rows were taken.
     """
     picture = plot or out.with_suffix(".png")
     _check_outputs(file, out, picture, force)
@@ -185,8 +185,10 @@ def fit(
     )
     for direction, branch in branches.items():
         if direction != chosen:
+            count = len(branch.curves)
+            curves = f"curve{'s' if count > 1 else ''} {'are' if count > 1 else 'is'}"
             click.echo(
-                f"the {len(branch.curves)} {direction} curves are not used: --curve {direction} takes them"
+                f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
             )
     click.echo(f"train on it by `qcloop train --device {out}`")
 
