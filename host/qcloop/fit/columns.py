@@ -287,9 +287,9 @@ def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> No
         return
     listed = ", ".join(table.label(index) for index in derived[:_SHOWN])
     raise MeasurementError(
-        f"there are means and spreads instead of single values ({listed}): write those of each state into a "
-        "device file (`qcloop device export A -o mine.toml` makes one to edit), or take columns as cycles by "
-        "--column"
+        f"there are no single values but means, spreads, differences or ratios ({listed}): take columns as "
+        "cycles by --column, or write mean and spread of each state into a device file (`qcloop device export A -o "
+        "mine.toml` makes one to edit)"
     )
 
 
@@ -346,6 +346,23 @@ def _report_unused(columns: Columns, roles: Sequence[Role]) -> None:
         else:
             unused.append(table.label(index).removeprefix("column "))
     columns.notes += not_used("column", unused)
+    columns.notes += [
+        _differing(table, index, values)
+        for index, role in enumerate(roles)
+        if index not in used and role in (Role.OTHER, Role.VOLTAGE) and (values := _few_values(table, index))
+    ]
+
+
+def _few_values(table: DataTable, index: int) -> list[float]:
+    """Return the values of a column that takes a few again and again; none if it takes one or many."""
+    counts = Counter(cell for cell in table.columns[index] if isinstance(cell, float))
+    return sorted(counts) if 1 < len(counts) <= _LISTED and min(counts.values()) > 1 else []
+
+
+def _differing(table: DataTable, index: int, values: Sequence[float]) -> str:
+    listed = ", ".join(f"{value:g}" for value in values)
+    some = f"--rows '{shown(table.names[index])}={values[0]:g}'"
+    return f"the rows differ in {table.label(index)} ({listed}) and are taken together: {some} takes some"
 
 
 def refuse_mixed_rows(columns: Columns, currents: bool) -> None:

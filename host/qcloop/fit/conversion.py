@@ -31,6 +31,7 @@ _SIZES = (1e-30, 1e30)
 #: Shares of a column that may be negative or no numbers, if they are two cells or more: what is left after
 #: more is another curve than was measured. A conductance near 0 may be negative by noise.
 _MOST_NEGATIVE, _MOST_UNREADABLE = 0.1, 0.25
+_CURE = "correct them, or empty those that are to be left out"
 
 
 @dataclass(frozen=True)
@@ -278,12 +279,9 @@ def _refuse_lost(columns: Columns, index: int, findings: list[Finding], volts: f
     cells = sum(cell is not None for cell in columns.table.columns[index])
     for kind, share, what, cure in (
         ("negative", _MOST_NEGATIVE, "negative", _sign_cure(volts)),
-        (
-            "unreadable",
-            _MOST_UNREADABLE,
-            "no numbers",
-            "correct them, or empty those that are to be left out",
-        ),
+        ("unreadable", _MOST_UNREADABLE, "no numbers", _CURE),
+        ("infinite", _MOST_UNREADABLE, "infinite", _CURE),
+        ("out of range", _MOST_UNREADABLE, "of no measurable size", _CURE),
     ):
         lost = [finding for finding in findings if finding.kind == kind]
         if len(lost) > 1 and len(lost) > share * cells:

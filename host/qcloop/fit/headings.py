@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, zip_longest
 
+import numpy as np
+
 from qcloop.errors import MeasurementError
 from qcloop.fit.grid import MOST_CELLS, MOST_COLUMNS, Cell, Grid, Row, Unclear, not_used, shown
 from qcloop.fit.numbers import is_mark
-from qcloop.fit.roles import Role, has_quantity, key_with_number, role_of
+from qcloop.fit.roles import Role, device_in, has_quantity, key_with_number, role_of
 from qcloop.fit.units import find_unit, unit_in_heading
 
 #: Rows by which the body of a table is known, and rows above its heading that an instrument may write.
@@ -19,6 +21,9 @@ _LOOKED_AT, _MOST_METADATA = 20, 200
 _MOST_AREA = 8 * MOST_CELLS
 #: Fewest numbers 1, 2, 3, 4 in a first row that are taken as pulse numbers.
 _PULSES_IN_ROW = 4
+#: Share of the steps from column to column that go one way, and how much more the means of columns vary than
+#: the values of a column, if each row is a cycle.
+_ONE_WAY, _MORE = 0.8, 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class DataTable:
     heading: str
     #: What else was seen or is not used, one sentence each.
     notes: tuple[str, ...] = ()
+    #: Device of each column, if a row above the heading names them; empty texts otherwise.
+    devices: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> list[list[Cell]]:
@@ -88,6 +95,10 @@ def _divide(grid: Grid) -> tuple[DataTable, list[Row]]:
         numbers = grid.numbers[start - len(heads) : start]
         said = f"heading in row {', '.join(map(str, numbers))}"
     above = grid.numbers[: start - len(heads)]
+    devices = _devices(grid.rows[len(above) - 1]) if above and heads else ()
+    if devices:
+        notes.append(f"row {above[-1]} names the devices")
+        above = above[:-1]
     if above:
         notes += not_used("row", map(str, above))
     if not heads and any(isinstance(cell, str) for cell in grid.comment):
@@ -106,7 +117,19 @@ def _divide(grid: Grid) -> tuple[DataTable, list[Row]]:
         )
     names = tuple(_joined(heads, column) for column in range(width))
     numbers = tuple(grid.numbers[i] for i in keep)
-    return DataTable(names, rows, numbers, grid.variable, f"{grid.kind}; {said}", tuple(notes)), heads
+    return DataTable(
+        names, rows, numbers, grid.variable, f"{grid.kind}; {said}", tuple(notes), devices
+    ), heads
+
+
+def _devices(row: Row) -> tuple[str, ...]:
+    """Return the device of each column from a row such as ``Device 1``, empty, ``Device 2``; or nothing."""
+    found = [device_in(cell) if isinstance(cell, str) else "" for cell in row]
+    if len(set(found) - {""}) < 2:
+        return ()
+    for index in range(1, len(found)):
+        found[index] = found[index] or found[index - 1]
+    return tuple(found)
 
 
 def text_of(cell: Cell) -> str:
@@ -132,7 +155,7 @@ def _is_heading(row: Row) -> bool:
     if not figures:
         return words > 0 and not any(isinstance(cell, Unclear) for cell in row)
     first = next(cell for cell in row if cell is not None)
-    if not isinstance(first, str) or not _is_word(first):
+    if not isinstance(first, str) or not _is_word(first) or any(sign.isdecimal() for sign in first):
         return False
     return role_of(first) in ("pulse", "cycle", "device") or _counts(figures)
 
@@ -242,28 +265,61 @@ def _rows_are_cycles(table: DataTable, heads: Sequence[Row]) -> str:
     width, rows = len(table.names), table.rows
     if width < 3 or not rows or len(rows) > MOST_COLUMNS:
         return ""
-    firsts = [row[0] if row else None for row in rows]
-    labelled = all(_is_word(cell) for cell in firsts)
     if heads:
-        names = [unicodedata.normalize("NFKC", name) for name in table.names]
-        if sum(key_with_number(name, Role.PULSE) is not None for name in names[1:]) == width - 1:
-            return f"the heading has '{shown(names[1])}', '{shown(names[2])}'"
-        figures = [cell for cell in heads[-1] if isinstance(cell, float)]
-        if len(figures) == width - 1 and labelled:
-            pulses = f"the heading {figures[0]:g}, {figures[1]:g}"
-            return f"the first column has '{shown(text_of(firsts[0]))}', {pulses}"
-        if len(figures) == width - 1 and role_of(names[0]) in ("cycle", "device"):
-            raise MeasurementError(
-                f"the heading has '{shown(names[0])}' and then numbers: if each row is a cycle, give "
-                "--transpose; if each column is one, name the first column 'pulse'"
-            )
-        return ""
-    if labelled and all(key_with_number(text_of(cell), Role.CYCLE) is not None for cell in firsts):
+        return _by_heading(table, heads[-1])
+    firsts = [row[0] if row else None for row in rows]
+    if all(key_with_number(text_of(cell), Role.CYCLE) is not None for cell in firsts):
         return f"the first column has '{shown(text_of(firsts[0]))}'"
-    counted = [cell for cell in rows[0] if isinstance(cell, float)]
+    counted = _floats(rows[0])
     if len(counted) >= width - 1 and len(rows) > 1 and _counts(counted) and not _counts(_floats(firsts)):
         return f"row {table.numbers[0]} has the pulse numbers {counted[0]:g}, {counted[1]:g}, {counted[2]:g}"
+    if not _counts(_floats(firsts)) and _changes_along_rows(table):
+        raise MeasurementError(
+            f"the values of {len(rows)} rows and {width} columns change more from column to column than from row "
+            "to row: give --transpose if each row is a cycle, or name the columns in a heading"
+        )
     return ""
+
+
+def _by_heading(table: DataTable, heading: Row) -> str:
+    """Return by what a heading says that each row is a cycle: it has pulse numbers behind the first names."""
+    keys = _key_columns(table)
+    names = [unicodedata.normalize("NFKC", name) for name in table.names[keys:]]
+    if len(names) > 1 and all(key_with_number(name, Role.PULSE) is not None for name in names):
+        return f"the heading has '{shown(names[0])}', '{shown(names[1])}'"
+    figures = _floats(heading)
+    if len(figures) < len(names) or len(figures) < 2:
+        return ""
+    first = table.rows[0][0] if table.rows[0] else None
+    pulses = f"the heading {figures[0]:g}, {figures[1]:g}"
+    if keys > 1 or all(row and _is_word(row[0]) for row in table.rows):
+        return f"the first column has '{shown(text_of(first))}', {pulses}"
+    if role_of(table.names[0]) in (Role.CYCLE, Role.DEVICE):
+        raise MeasurementError(
+            f"the heading has '{shown(table.names[0])}' and then numbers: if each row is a cycle, give "
+            "--transpose; if each column is one, name the first column 'pulse'"
+        )
+    return ""
+
+
+def _key_columns(table: DataTable) -> int:
+    """Return how many columns at the left name the cycle and device of a row, if each row is a cycle."""
+    count = 0
+    while count < len(table.names) and role_of(table.names[count]) in (Role.CYCLE, Role.DEVICE):
+        count += 1
+    return max(1, count)
+
+
+def _changes_along_rows(table: DataTable) -> bool:
+    """Return whether the mean of a column rises or falls from column to column, and rows differ little."""
+    figures = np.array(
+        [[cell if isinstance(cell, float) else np.nan for cell in column] for column in table.columns]
+    )
+    if len(figures) < _PULSES_IN_ROW or not np.isfinite(figures).all():
+        return False
+    steps = np.diff(figures.mean(axis=1))
+    one_way = max(np.mean(steps > 0), np.mean(steps < 0)) > _ONE_WAY
+    return bool(one_way and figures.mean(axis=1).var() > _MORE * figures.var(axis=1).mean())
 
 
 def _floats(cells: Sequence[Cell]) -> list[float]:
@@ -271,23 +327,35 @@ def _floats(cells: Sequence[Cell]) -> list[float]:
 
 
 def _transposed(table: DataTable, heads: Sequence[Row], grid: Grid) -> Grid:
-    """Return the table with rows and columns exchanged, its heading included."""
+    """Return the table with rows and columns exchanged, its heading included.
+
+    The names of a row's cycle and device become the name of a column, with the unit if the corner states one.
+    """
     if len(table.rows) > MOST_COLUMNS:
         raise MeasurementError(
             f"the table has {len(table.rows)} rows: at most {MOST_COLUMNS} can be exchanged for columns"
         )
-    rows = [*heads[-1:], *table.rows]
-    corner = text_of(rows[0][0]) if heads and rows[0] else ""
-    unit = unit_in_heading(corner)
-    turned = []
-    for cells in zip_longest(*rows):
-        number = key_with_number(text_of(cells[0]), Role.PULSE) if heads else None
-        turned.append((float(number), *cells[1:]) if number is not None else cells)
-    if heads and any(
-        isinstance(cells[0], float) for cells in turned[1:]
-    ):  # the heading had the pulse numbers
-        before = f"{corner} " if role_of(corner) in (Role.CYCLE, Role.DEVICE) else ""
-        behind = f" ({unit.name})" if unit else ""
-        turned[0] = ("pulse", *(f"{before}{text_of(cell)}{behind}" for cell in turned[0][1:]))
-    numbers = tuple(range(1, len(turned) + 1))
-    return Grid(grid.kind, tuple(turned), numbers, variable=grid.variable)
+    turned = list(zip_longest(*heads[-1:], *table.rows))
+    if heads:
+        keys = _key_columns(table)
+        turned[keys:] = [(_pulse(cells[0]), *cells[1:]) for cells in turned[keys:]]
+        if any(isinstance(cells[0], float) for cells in turned[keys:]):  # the heading had the pulse numbers
+            labels = [_name_of_row(table, row, keys) for row in table.rows]
+            turned[:keys] = [("pulse", *labels)]
+    return Grid(grid.kind, tuple(turned), tuple(range(1, len(turned) + 1)), variable=grid.variable)
+
+
+def _name_of_row(table: DataTable, row: Row, keys: int) -> str:
+    """Return a name for the cycle in a row, such as ``device a cycle 1``, or ``a (uS)`` below a unit."""
+    parts = []
+    for name, cell in zip(table.names[:keys], row, strict=False):
+        named = role_of(name) in (Role.CYCLE, Role.DEVICE)
+        parts.append(f"{name} {text_of(cell)}" if named else text_of(cell))
+    unit = unit_in_heading(table.names[0])
+    return " ".join(parts) + (f" ({unit.name})" if unit else "")
+
+
+def _pulse(cell: Cell) -> Cell:
+    """Return the number in a name such as ``pulse 7``, and other cells as they are."""
+    number = key_with_number(text_of(cell), Role.PULSE)
+    return cell if number is None else float(number)

@@ -16,7 +16,7 @@ from qcloop.fit.columns import Columns, find_columns, refuse_mixed_rows, select_
 from qcloop.fit.conversion import Conductances, conductances, in_siemens
 from qcloop.fit.curves import Branch, Curve, Direction, branches, directed
 from qcloop.fit.findings import Finding
-from qcloop.fit.headings import find_table, text_of
+from qcloop.fit.headings import DataTable, find_table, text_of
 from qcloop.fit.roles import device_in
 from qcloop.fit.units import Quantity, named_unit
 
@@ -171,10 +171,16 @@ def _curves(columns: Columns, conductances_: Conductances) -> list[Curve]:
                             values[keep],
                             tuple(table.numbers[i] for i in keep),
                             index + 1,
-                            device=device or device_in(table.names[index]),
+                            device=device or _device_of(table, index),
                         )
                     )
     return curves
+
+
+def _device_of(table: DataTable, index: int) -> str:
+    """Return the device of a column of values, from its name or from the row above the heading."""
+    above = table.devices[index] if index < len(table.devices) else ""
+    return device_in(table.names[index]) or above
 
 
 def _said(what: str, key: str | None) -> str:

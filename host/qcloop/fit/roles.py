@@ -37,8 +37,8 @@ _BRANCH = frozenset(("p d", "d p", "ltp ltd", "ltd ltp", "set reset", "reset set
 _NUMBERING = frozenset((
     "no", "nr", "num", "number", "id", "idx", "index", "name", "label", "#", "of", "count",
 ))
-#: Words behind ``pulse`` that make something else of it, and those behind ``x`` and ``y`` that do not.
-_OF_PULSE = frozenset(("width", "duration", "length", "time", "period", "voltage", "amplitude", "height"))
+#: Words behind ``pulse`` that make a voltage of it, and those behind ``x`` that leave it an axis.
+_OF_PULSE = frozenset(("voltage", "amplitude", "height"))
 _OF_AXIS = frozenset(("x", "value", "values", "axis", "data", "coordinate"))
 _SPREAD = frozenset((
     "std", "stdev", "stddev", "sd", "sem", "sigma", "variance", "cv", "rsd", "err", "error", "errors",
@@ -50,7 +50,7 @@ _DERIVED = _SPREAD | frozenset((
     "normiert", "percent",
 ))
 _VOLTAGE = frozenset(("v", "voltage", "volt", "volts", "vread", "vpulse", "vg", "vgs", "vd", "vds", "bias"))
-_TIME = frozenset(("time", "t", "timestamp", "zeit", "width", "duration", "delay", "period"))
+_TIME = frozenset(("time", "t", "timestamp", "zeit", "width", "duration", "delay", "period", "length"))
 _OTHER = frozenset((
     "date", "temperature", "temp", "comment", "comments", "note", "notes", "remark", "pixel", "row", "status",
     "flag", "compliance", "operator",
@@ -58,6 +58,8 @@ _OTHER = frozenset((
 # fmt: on
 #: Names of columns of pulses, where each row is a cycle: ``pulse 1``, ``pulse 2``.
 _PULSE_COLUMNS = frozenset(("pulse", "pulses", "puls", "stage", "state", "step"))
+#: A ratio to one of the values, such as ``G/Gmax`` or ``R / R_on``.
+_RATIO = re.compile(r"/\s*[GRI]_?(?:max|min|on|off|init|hrs|lrs|0|1)(?![^\W_])", re.IGNORECASE)
 _IN_BRACKETS = re.compile(r"[(\[]\s*(?:(m?s|[uμn]s|min|h|°?C|K|px)|([uμmk]?V))\s*[)\]]")
 _DEVICE_IN = re.compile(
     rf"(?<![^\W\d_])(?:{'|'.join(sorted(_DEVICE))})(?:[\s_#.:-]+(\w+)|(\d+))", re.IGNORECASE
@@ -74,12 +76,12 @@ def role_of(name: str) -> Role:
     words = _words(name)
     if not words:
         return Role.VALUE
-    if words[0] in _TIME:  # also with a unit: `us` may be microsiemens or microseconds
+    if _TIME & set(words) and not quantity_in_heading(name):  # `us` may be microsiemens or microseconds
         return Role.OTHER
     unit = unit_in_heading(logarithm_in_heading(name)[1])
     if not unit and (found := _without_unit(name, words)) is not None:
         return found
-    if _DERIVED & set(words) or "Δ" in name or "%" in name:
+    if _DERIVED & set(words) or "Δ" in name or "%" in name or (not unit and _RATIO.search(name)):
         return Role.DERIVED
     if not unit and words[0] in _PULSE and (words[0] != "x" or is_axis(name)):
         return Role.PULSE
