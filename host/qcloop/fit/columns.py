@@ -1,17 +1,15 @@
 """Which columns of a table hold pulse numbers, cycles, devices and values, and which are not used."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from qcloop.errors import MeasurementError
 from qcloop.fit.findings import Finding
 from qcloop.fit.grid import Cell, Unclear, not_used, shown
-from qcloop.fit.headings import DataTable, text_of
+from qcloop.fit.headings import DataTable
 from qcloop.fit.roles import Role, has_quantity, is_axis, is_spread, pulse_rank, role_of, tag_of
 from qcloop.fit.units import Quantity, quantity_in_heading, unit_in_heading
 from qcloop.fit.units import logarithm_in_heading as logarithm
@@ -119,7 +117,7 @@ def find_columns(
     _take_keys(columns, roles)
     pulses = _pulse_columns(columns, roles, pulse)
     if chosen:
-        columns.values = [index for name in chosen for index in _named(table, name)]
+        columns.values = [index for name in chosen for index in named_columns(table, name)]
     else:
         columns.values = [index for index in _value_columns(table, roles) if index not in pulses]
         if not columns.values and pulse is None and all(is_axis(table.names[index]) for index in pulses):
@@ -141,7 +139,7 @@ def _has_numbers(cells: Iterable[Cell]) -> bool:
     return any(isinstance(cell, float | Unclear) for cell in cells)
 
 
-def _named(table: DataTable, name: str) -> list[int]:
+def named_columns(table: DataTable, name: str) -> list[int]:
     """Return the columns of a name, or the one of a number."""
     for names in (table.names, [text.strip().casefold() for text in table.names]):
         wanted = name if names is table.names else name.strip().casefold()
@@ -193,7 +191,7 @@ def _pulse_columns(columns: Columns, roles: Sequence[Role], pulse: str | None) -
     """Return the columns of pulse numbers: those with the surest name, or the one that the user names."""
     table = columns.table
     if pulse is not None:
-        return _named(table, pulse)
+        return named_columns(table, pulse)
     found = [i for i, role in enumerate(roles) if role == Role.PULSE and _has_numbers(table.columns[i])]
     best = max((pulse_rank(table.names[index]) for index in found), default=0)
     return [index for index in found if pulse_rank(table.names[index]) == best]
@@ -288,8 +286,8 @@ def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> No
     listed = ", ".join(table.label(index) for index in derived[:_SHOWN])
     raise MeasurementError(
         f"there are no single values but means, spreads, differences or ratios ({listed}): take columns as "
-        "cycles by --column, or write mean and spread of each state into a device file (`qcloop device export A -o "
-        "mine.toml` makes one to edit)"
+        "cycles by --column, or write mean and spread of each state into a device file (`qcloop device "
+        "export A -o mine.toml` makes one to edit)"
     )
 
 
@@ -363,73 +361,3 @@ def _differing(table: DataTable, index: int, values: Sequence[float]) -> str:
     listed = ", ".join(f"{value:g}" for value in values)
     some = f"--rows '{shown(table.names[index])}={values[0]:g}'"
     return f"the rows differ in {table.label(index)} ({listed}) and are taken together: {some} takes some"
-
-
-def refuse_mixed_rows(columns: Columns, currents: bool) -> None:
-    """Refuse rows that were measured at several voltages, which only the user can choose from.
-
-    Pulses that differ from state to state, or between potentiation and depression, are no such rows: their
-    voltage does not alternate from row to row. Currents at several voltages cannot be compared at all.
-
-    Raises
-    ------
-    MeasurementError
-        If rows alternate between voltages.
-    """
-    table = columns.table
-    for index, name in enumerate(table.names):
-        if index in columns.used or role_of(name) != Role.VOLTAGE:
-            continue
-        volts = [cell for cell in table.columns[index] if isinstance(cell, float)]
-        changes = sum(a != b for a, b in pairwise(volts))
-        different = list(dict.fromkeys(volts))
-        alternating = 1 < len(different) <= len(volts) / 2 and 2 * changes > len(volts)
-        if alternating or (currents and len(different) > 1):
-            volts_shown = ", ".join(f"{volt:g}" for volt in different[:_SHOWN])
-            more = ", ..." if len(different) > _SHOWN else ""
-            least = min((volt for volt in different if volt), key=abs, default=0.0)
-            raise MeasurementError(
-                f"the rows differ in {table.label(index)} ({volts_shown}{more}): choose those of the read "
-                f"pulse, for instance --rows '{shown(name)}={least:g}'"
-            )
-
-
-def select_rows(table: DataTable, conditions: Sequence[str]) -> DataTable:
-    """Return the rows in which columns have values, each condition being written ``NAME=VALUE``.
-
-    Raises
-    ------
-    MeasurementError
-        If a condition is no such text, or there is no such column or row.
-    """
-    for condition in conditions:
-        name, sign, value = condition.rpartition("=")
-        if not sign:
-            raise MeasurementError(f"--rows must be written NAME=VALUE, not '{condition}'")
-        index = _named(table, name)[0]
-        cells = table.columns[index]
-        keep = [row for row, cell in enumerate(cells) if _matches(cell, value)]
-        if not keep:
-            known = ", ".join(dict.fromkeys(shown(text_of(cell)) for cell in cells[:200] if cell is not None))
-            raise MeasurementError(
-                f"no row has {table.label(index)} = '{value}': there are {known[:200] or 'none'}"
-            )
-        note = (
-            f"{len(keep)} of {len(cells)} rows are taken: those with {table.label(index)} = {value.strip()}"
-        )
-        table = replace(
-            table,
-            rows=tuple(table.rows[row] for row in keep),
-            numbers=tuple(table.numbers[row] for row in keep),
-            notes=(*table.notes, note),
-        )
-    return table
-
-
-def _matches(cell: Cell, value: str) -> bool:
-    if isinstance(cell, float):
-        try:
-            return math.isclose(cell, float(value), rel_tol=1e-9)
-        except ValueError:
-            return False
-    return cell is not None and cell.casefold() == value.strip().casefold()

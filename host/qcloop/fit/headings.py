@@ -1,29 +1,23 @@
-"""Where the table of a file begins, what its columns are called, and whether its rows are the cycles."""
+"""Where the table of a file begins, and what its columns are called."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, zip_longest
-
-import numpy as np
+from itertools import pairwise
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_CELLS, MOST_COLUMNS, Cell, Grid, Row, Unclear, not_used, shown
+from qcloop.fit.grid import MOST_CELLS, Cell, Grid, Row, Unclear, not_used, shown
 from qcloop.fit.numbers import is_mark
-from qcloop.fit.roles import Role, device_in, has_quantity, key_with_number, role_of
-from qcloop.fit.units import find_unit, unit_in_heading
+from qcloop.fit.roles import Role, device_in, has_quantity, role_of
+from qcloop.fit.units import find_unit
 
 #: Rows by which the body of a table is known, and rows above its heading that an instrument may write.
 _LOOKED_AT, _MOST_METADATA = 20, 200
 #: Cells of a table with its empty ones, if its rows differ in length: more take too long to look through.
 _MOST_AREA = 8 * MOST_CELLS
 #: Fewest numbers 1, 2, 3, 4 in a first row that are taken as pulse numbers.
-_PULSES_IN_ROW = 4
-#: Share of the steps from column to column that go one way, and how much more the means of columns vary than
-#: the values of a column, if each row is a cycle.
-_ONE_WAY, _MORE = 0.8, 4
+PULSES_IN_ROW = 4
 
 
 @dataclass(frozen=True)
@@ -58,34 +52,7 @@ class DataTable:
         return f"column {column + 1}" + (f" '{shown(name)}'" if name else "")
 
 
-def find_table(grid: Grid, transpose: bool = False) -> DataTable:
-    """Return the table of a grid. Above it there may be lines of an instrument, which are not used.
-
-    Parameters
-    ----------
-    grid
-    transpose : bool, optional
-        Whether each row is a cycle. It is recognised if the first column names cycles, or the first row pulse
-        numbers.
-
-    Raises
-    ------
-    MeasurementError
-        If the table is too large.
-    """
-    table, heads = _divide(grid)
-    why = "--transpose" if transpose else _rows_are_cycles(table, heads)
-    if not why:
-        return table
-    turned, _ = _divide(_transposed(table, heads, grid))
-    note = f"each row is a cycle ({why}): rows are called columns in what follows, and columns rows"
-    return replace(turned, notes=(*table.notes, note, *turned.notes))
-
-
-# -- heading and body ------------------------------------------------------------------------------
-
-
-def _divide(grid: Grid) -> tuple[DataTable, list[Row]]:
+def divide(grid: Grid) -> tuple[DataTable, list[Row]]:
     """Return the table, and the rows of its heading."""
     start = _body_start(grid.rows)
     heads = _heading_rows(grid.rows[:start])
@@ -144,26 +111,27 @@ def _joined(heads: Sequence[Row], column: int) -> str:
     return " ".join(" ".join(parts).split())
 
 
-def _is_word(cell: Cell) -> bool:
+def is_word(cell: Cell) -> bool:
+    """Return whether a cell is a text that stands for no value."""
     return isinstance(cell, str) and not isinstance(cell, Unclear) and not is_mark(cell)
 
 
 def _is_heading(row: Row) -> bool:
     """Return whether a row has words and no numbers, or numbers behind a word such as ``pulse``."""
-    words = sum(_is_word(cell) for cell in row)
+    words = sum(is_word(cell) for cell in row)
     figures = [cell for cell in row if isinstance(cell, float)]
     if not figures:
         return words > 0 and not any(isinstance(cell, Unclear) for cell in row)
     first = next(cell for cell in row if cell is not None)
-    if not isinstance(first, str) or not _is_word(first) or any(sign.isdecimal() for sign in first):
+    if not isinstance(first, str) or not is_word(first) or any(sign.isdecimal() for sign in first):
         return False
-    return role_of(first) in ("pulse", "cycle", "device") or _counts(figures)
+    return role_of(first) in ("pulse", "cycle", "device") or counts(figures)
 
 
-def _counts(figures: Sequence[float]) -> bool:
+def counts(figures: Sequence[float]) -> bool:
     """Return whether numbers are 1, 2, 3, 4 and so on, or begin with 0."""
     return (
-        len(figures) >= _PULSES_IN_ROW
+        len(figures) >= PULSES_IN_ROW
         and figures[0] in (0, 1)
         and all(b - a == 1 for a, b in pairwise(figures))
     )
@@ -199,18 +167,18 @@ def _body_start(rows: Sequence[Row]) -> int:
 
 def _has_more_words(row: Row) -> bool:
     figures = sum(isinstance(cell, float) for cell in row)
-    return bool(row) and _is_word(row[0]) and sum(_is_word(cell) for cell in row) > figures
+    return bool(row) and is_word(row[0]) and sum(is_word(cell) for cell in row) > figures
 
 
 def _is_metadata(row: Row, body: Sequence[Row]) -> bool:
     """Return whether a row begins with a word that the rows of the body do not begin with."""
     first = next((index for index, cell in enumerate(row) if cell is not None), None)
-    if first is None or not _is_word(row[first]):
+    if first is None or not is_word(row[first]):
         return False
     firsts = [other[first] if first < len(other) else None for other in body]
     alike = sum(cell == row[first] for cell in firsts)
     figures = sum(isinstance(cell, float) for cell in firsts)
-    usual = max(Counter(cell for cell in firsts if _is_word(cell)).values(), default=0)
+    usual = max(Counter(cell for cell in firsts if is_word(cell)).values(), default=0)
     return alike == 0 and (2 * figures > len(firsts) or (usual > 1 and 2 * usual > len(firsts)))
 
 
@@ -224,7 +192,7 @@ def _filled(row: Row) -> int:
 
 def _states(cell: Cell) -> bool:
     """Return whether a cell is a name of pulse numbers, or states a quantity or a unit."""
-    if not isinstance(cell, str) or not _is_word(cell):
+    if not isinstance(cell, str) or not is_word(cell):
         return False
     return role_of(cell) == Role.PULSE or has_quantity(cell)
 
@@ -254,108 +222,4 @@ def _adds(cell: Cell, heads: Sequence[Row], column: int) -> bool:
     bare = find_unit(name.strip("()[] ")) is not None
     if isinstance(cell, str) and find_unit(cell.strip("()[] ")) and not has_quantity(name):
         return True
-    return _states(cell) if not name else bare and _is_word(cell)
-
-
-# -- a row for each cycle --------------------------------------------------------------------------
-
-
-def _rows_are_cycles(table: DataTable, heads: Sequence[Row]) -> str:
-    """Return by what each row is known to be a cycle, or an empty text if it is none."""
-    width, rows = len(table.names), table.rows
-    if width < 3 or not rows or len(rows) > MOST_COLUMNS:
-        return ""
-    if heads:
-        return _by_heading(table, heads[-1])
-    firsts = [row[0] if row else None for row in rows]
-    if all(key_with_number(text_of(cell), Role.CYCLE) is not None for cell in firsts):
-        return f"the first column has '{shown(text_of(firsts[0]))}'"
-    counted = _floats(rows[0])
-    if len(counted) >= width - 1 and len(rows) > 1 and _counts(counted) and not _counts(_floats(firsts)):
-        return f"row {table.numbers[0]} has the pulse numbers {counted[0]:g}, {counted[1]:g}, {counted[2]:g}"
-    if not _counts(_floats(firsts)) and _changes_along_rows(table):
-        raise MeasurementError(
-            f"the values of {len(rows)} rows and {width} columns change more from column to column than from row "
-            "to row: give --transpose if each row is a cycle, or name the columns in a heading"
-        )
-    return ""
-
-
-def _by_heading(table: DataTable, heading: Row) -> str:
-    """Return by what a heading says that each row is a cycle: it has pulse numbers behind the first names."""
-    keys = _key_columns(table)
-    names = [unicodedata.normalize("NFKC", name) for name in table.names[keys:]]
-    if len(names) > 1 and all(key_with_number(name, Role.PULSE) is not None for name in names):
-        return f"the heading has '{shown(names[0])}', '{shown(names[1])}'"
-    figures = _floats(heading)
-    if len(figures) < len(names) or len(figures) < 2:
-        return ""
-    first = table.rows[0][0] if table.rows[0] else None
-    pulses = f"the heading {figures[0]:g}, {figures[1]:g}"
-    if keys > 1 or all(row and _is_word(row[0]) for row in table.rows):
-        return f"the first column has '{shown(text_of(first))}', {pulses}"
-    if role_of(table.names[0]) in (Role.CYCLE, Role.DEVICE):
-        raise MeasurementError(
-            f"the heading has '{shown(table.names[0])}' and then numbers: if each row is a cycle, give "
-            "--transpose; if each column is one, name the first column 'pulse'"
-        )
-    return ""
-
-
-def _key_columns(table: DataTable) -> int:
-    """Return how many columns at the left name the cycle and device of a row, if each row is a cycle."""
-    count = 0
-    while count < len(table.names) and role_of(table.names[count]) in (Role.CYCLE, Role.DEVICE):
-        count += 1
-    return max(1, count)
-
-
-def _changes_along_rows(table: DataTable) -> bool:
-    """Return whether the mean of a column rises or falls from column to column, and rows differ little."""
-    figures = np.array(
-        [[cell if isinstance(cell, float) else np.nan for cell in column] for column in table.columns]
-    )
-    if len(figures) < _PULSES_IN_ROW or not np.isfinite(figures).all():
-        return False
-    steps = np.diff(figures.mean(axis=1))
-    one_way = max(np.mean(steps > 0), np.mean(steps < 0)) > _ONE_WAY
-    return bool(one_way and figures.mean(axis=1).var() > _MORE * figures.var(axis=1).mean())
-
-
-def _floats(cells: Sequence[Cell]) -> list[float]:
-    return [cell for cell in cells if isinstance(cell, float)]
-
-
-def _transposed(table: DataTable, heads: Sequence[Row], grid: Grid) -> Grid:
-    """Return the table with rows and columns exchanged, its heading included.
-
-    The names of a row's cycle and device become the name of a column, with the unit if the corner states one.
-    """
-    if len(table.rows) > MOST_COLUMNS:
-        raise MeasurementError(
-            f"the table has {len(table.rows)} rows: at most {MOST_COLUMNS} can be exchanged for columns"
-        )
-    turned = list(zip_longest(*heads[-1:], *table.rows))
-    if heads:
-        keys = _key_columns(table)
-        turned[keys:] = [(_pulse(cells[0]), *cells[1:]) for cells in turned[keys:]]
-        if any(isinstance(cells[0], float) for cells in turned[keys:]):  # the heading had the pulse numbers
-            labels = [_name_of_row(table, row, keys) for row in table.rows]
-            turned[:keys] = [("pulse", *labels)]
-    return Grid(grid.kind, tuple(turned), tuple(range(1, len(turned) + 1)), variable=grid.variable)
-
-
-def _name_of_row(table: DataTable, row: Row, keys: int) -> str:
-    """Return a name for the cycle in a row, such as ``device a cycle 1``, or ``a (uS)`` below a unit."""
-    parts = []
-    for name, cell in zip(table.names[:keys], row, strict=False):
-        named = role_of(name) in (Role.CYCLE, Role.DEVICE)
-        parts.append(f"{name} {text_of(cell)}" if named else text_of(cell))
-    unit = unit_in_heading(table.names[0])
-    return " ".join(parts) + (f" ({unit.name})" if unit else "")
-
-
-def _pulse(cell: Cell) -> Cell:
-    """Return the number in a name such as ``pulse 7``, and other cells as they are."""
-    number = key_with_number(text_of(cell), Role.PULSE)
-    return cell if number is None else float(number)
+    return _states(cell) if not name else bare and is_word(cell)

@@ -12,17 +12,21 @@ import numpy as np
 from qcloop.device.profile import F64, G0_SIEMENS, UNITS
 from qcloop.errors import MeasurementError
 from qcloop.fit.cells import read_grid
-from qcloop.fit.columns import Columns, find_columns, refuse_mixed_rows, select_rows
+from qcloop.fit.columns import Columns, find_columns
 from qcloop.fit.conversion import Conductances, conductances, in_siemens
 from qcloop.fit.curves import Branch, Curve, Direction, branches, directed
 from qcloop.fit.findings import Finding
-from qcloop.fit.headings import DataTable, find_table, text_of
+from qcloop.fit.headings import DataTable, text_of
+from qcloop.fit.orientation import find_table
 from qcloop.fit.roles import device_in
+from qcloop.fit.rows import refuse_mixed_rows, select_rows
 from qcloop.fit.units import Quantity, named_unit
 
 _MOST_PULSES = 1e12
 #: Plausible medians in siemens, 1 pS to 0.1 S. For another one the user is asked to check the unit.
 _PLAUSIBLE = (1e-12, 0.1)
+#: Most curves times pulse numbers, 160 MB: 20 times what a table of cells without gaps has.
+_MOST_LINED_UP = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def read_measurements(
     refuse_mixed_rows(found, " at " in values.source)
     lost = _lost_pulses(found)
     raw = _curves(found, values)
+    _refuse_sparse(path, raw)
     curves, more = directed(raw, last_pulse)
     findings = (*found.findings, *lost, *values.findings, *more)
     if not curves:
@@ -120,6 +125,16 @@ def read_measurements(
             f"a median of {in_siemens(siemens)} is unusual for a memristor: check the unit {values.source}"
         )
     return Measurements(str(path), values.unit, curves, findings, tuple(notes))
+
+
+def _refuse_sparse(path: str | os.PathLike[str], curves: Sequence[Curve]) -> None:
+    """Refuse curves that have few pulse numbers in common, since they are lined up in one table."""
+    pulses = len({pulse for curve in curves for pulse in curve.pulses.tolist()})
+    if pulses * len(curves) > _MOST_LINED_UP:
+        raise MeasurementError(
+            f"{path} has {len(curves)} curves and {pulses} different pulse numbers: curves of one device "
+            "have most of them in common; name their column by --pulse-column"
+        )
 
 
 def _no_curve(
