@@ -171,7 +171,7 @@ def test_of_several_sheets_or_variables_one_is_named(tmp_path):
     ):
         read_measurements(tmp_path / "a.mat")
     assert values_of(read_measurements(tmp_path / "a.mat", variable="G_uS")) == DOWN.tolist()
-    with pytest.raises(MeasurementError, match=r"who \(1\) .*no matrix of real numbers.*G_uS"):
+    with pytest.raises(MeasurementError, match=r"who \(1 x 2\) .*no matrix of real numbers.*G_uS"):
         read_measurements(tmp_path / "a.mat", variable="who")
 
 

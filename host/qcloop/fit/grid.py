@@ -133,4 +133,4 @@ def shown(text: str, most: int = 60) -> str:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error of a library, or its type if it has no text."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    return shown(str(error).strip().split("\n")[0], most=160) or type(error).__name__

@@ -16,6 +16,7 @@ from qcloop.fit.columns import Columns, find_columns
 from qcloop.fit.conversion import Conductances, conductances, in_siemens
 from qcloop.fit.curves import Branch, Curve, Direction, branches, directed
 from qcloop.fit.findings import Finding
+from qcloop.fit.grid import shown
 from qcloop.fit.headings import DataTable, text_of
 from qcloop.fit.orientation import find_table
 from qcloop.fit.roles import device_in
@@ -233,7 +234,7 @@ def _groups(columns: Columns) -> dict[tuple[str | None, str | None], list[int]]:
     ]
     groups: dict[tuple[str | None, str | None], list[int]] = {}
     for row in range(len(columns.table.rows)):
-        device, cycle = (None if column is None else text_of(column[row]) for column in cells)
+        device, cycle = (None if column is None else shown(text_of(column[row])) for column in cells)
         groups.setdefault((device, cycle), []).append(row)
     return groups
 
