@@ -3,17 +3,19 @@
 ``reference.py`` holds their plain NumPy twins. All sums are sums of integers, so their order does not matter.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
 
 from qcloop.array.events import EventIndex
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE
 from qcloop.contract.types import Policy
+from qcloop.jit import kernel
 
 
-@njit(cache=True)
-def largest(values):
+@kernel
+def largest(values: Any) -> Any:
     """Return the largest of (n,) unsigned integers, 0 where there are none."""
     top = values.dtype.type(0)
     for k in range(len(values)):
@@ -21,19 +23,19 @@ def largest(values):
     return top
 
 
-@njit(cache=True)
+@kernel
 def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
     return mean + ((spread * z + HALF_CODE) >> FLUCTUATION_FRACTION_BITS)
 
 
-@njit(cache=True)
+@kernel
 def clip_code(code):
     """Return the code held to what a cell can store."""
     return min(max(code, 0), CODE_MAX)
 
 
-@njit(cache=True)
+@kernel
 def pulses(old, new, states, policy):
     """Return the SET and RESET pulses of one attempt, as ``pulse_cost`` of the contract defines them."""
     if old >= states or (policy != Policy.DIRECT and new >= old):
@@ -41,7 +43,7 @@ def pulses(old, new, states, policy):
     return max(new - old, 0), max(old - new, 0) + (new == old)
 
 
-@njit(cache=True)
+@kernel
 def program(
     levels, codes, addresses, targets, fresh, mean, spread, policy, tolerance, tries, z, events, attempts
 ):
@@ -81,7 +83,7 @@ def program(
     return used
 
 
-@njit(cache=True)
+@kernel
 def forward_binary(codes, start, stride, reference, x, y):
     """Sum the rows whose input is 1. Inputs are sparse, so the other rows are not even looked at."""
     rows, cols = x.shape[1], y.shape[1]
@@ -90,7 +92,7 @@ def forward_binary(codes, start, stride, reference, x, y):
         n = 0
         for i in range(rows):
             active[n] = start + i * stride
-            n += x[b, i]
+            n += int(x[b, i])
         total = y[b]
         for j in range(cols):
             total[j] = np.int32(-reference * n)
@@ -110,7 +112,7 @@ def forward_binary(codes, start, stride, reference, x, y):
             k += 1
 
 
-@njit(cache=True)
+@kernel
 def forward_bytes(codes, start, stride, reference, x, y):
     """Multiply 8-bit inputs with the rows; rows whose input is zero are skipped."""
     rows, cols = x.shape[1], y.shape[1]
@@ -130,7 +132,7 @@ def forward_bytes(codes, start, stride, reference, x, y):
             total[j] -= np.int32(reference * weight)
 
 
-@njit(cache=True)
+@kernel
 def backward(codes, start, stride, reference, d, e):
     """Multiply signed 8-bit vectors with the columns."""
     rows, cols = e.shape[1], d.shape[1]
@@ -148,7 +150,7 @@ def backward(codes, start, stride, reference, d, e):
             e[b, i] = total - np.int32(reference * weight)
 
 
-@njit(cache=True)
+@kernel
 def forward_noisy(codes, start, lanes, reference, read_spread, x, z, y):
     """Multiply one vector, drawing a sample for each cell: for each column block, row by row."""
     rows, cols = len(x), len(y)
@@ -163,7 +165,7 @@ def forward_noisy(codes, start, lanes, reference, read_spread, x, z, y):
                 y[block * lanes + lane] += np.int32(int(x[i]) * (code - reference))
 
 
-@njit(cache=True)
+@kernel
 def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
     """Multiply one vector, drawing a sample for each cell: for each row, column block by column block."""
     rows, cols = len(e), len(d)
@@ -176,7 +178,7 @@ def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
         e[i] = total
 
 
-@njit(cache=True)
+@kernel
 def convert(y, shift, top, events):
     """Put products through the converter in place: round halves away from zero, saturate, count."""
     half = (1 << shift) >> 1

@@ -7,9 +7,8 @@ bits, ``W[n] = W[n-127] ^ W[n-64]``, and each of them holds four samples.
 from collections.abc import Callable
 from copy import copy
 from operator import index as _index
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +26,7 @@ from qcloop.contract.generator import (
     seed_state,
 )
 from qcloop.errors import ConfigError
+from qcloop.jit import kernel
 
 I16 = npt.NDArray[np.int16]
 U16 = npt.NDArray[np.uint16]
@@ -47,7 +47,7 @@ _SHORT_SKIP = 1 << 18
 
 
 def _compiled(function: _Function) -> _Function:
-    return cast(_Function, numba.njit(cache=True, nogil=True)(function))
+    return kernel(function, nogil=True)
 
 
 @_compiled

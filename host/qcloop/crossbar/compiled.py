@@ -7,10 +7,11 @@ of integers, and the rest is elementwise IEEE arithmetic in a fixed order.
 import math
 
 import numpy as np
-from numba import njit
+
+from qcloop.jit import kernel
 
 
-@njit(cache=True)
+@kernel
 def largest_of(vector):
     """Return the largest magnitude in a vector."""
     peak = 0.0
@@ -19,7 +20,7 @@ def largest_of(vector):
     return peak
 
 
-@njit(cache=True)
+@kernel
 def quantise_vectors(delta, d, d_scale):
     """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value."""
     for b in range(delta.shape[0]):
@@ -30,7 +31,7 @@ def quantise_vectors(delta, d, d_scale):
         d_scale[b] = peak / 127.0
 
 
-@njit(cache=True)
+@kernel
 def quantise_batch(delta, x_scale, d, top):
     """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return the largest."""
     largest = 0.0
@@ -43,7 +44,7 @@ def quantise_batch(delta, x_scale, d, top):
     return largest
 
 
-@njit(cache=True)
+@kernel
 def row_gradient(x, d, i, gradient):
     """Fill gradient[j] = sum_b x[b, i] d[b, j]; return whether any input of the row is on."""
     on = False
@@ -62,13 +63,13 @@ def row_gradient(x, d, i, gradient):
     return on
 
 
-@njit(cache=True)
+@kernel
 def steepness(means):
     """Return how many levels a code is worth, on the straight line through the table of means."""
     return np.float32(len(means) - 1) / (means[len(means) - 1] - means[0])
 
 
-@njit(cache=True)
+@kernel
 def nearest(code, means, steep):
     """Return the level whose mean is nearest to ``code``; halves go up.
 
@@ -85,7 +86,7 @@ def nearest(code, means, steep):
     return level
 
 
-@njit(cache=True)
+@kernel
 def note(i, j, new, levels, changes, n):
     """Set the level of weight (i, j) to ``new``; list the change, if it is one, and return their number."""
     old = levels[i, j]
@@ -98,7 +99,7 @@ def note(i, j, new, levels, changes, n):
     return n + 1
 
 
-@njit(cache=True)
+@kernel
 def list_flagged(flags, words, indices):
     """Fill ``indices`` with those of the flags that are 1; return their number.
 
@@ -110,11 +111,11 @@ def list_flagged(flags, words, indices):
         if words[group] != 0:
             for j in range(8 * group, 8 * group + 8):
                 indices[n] = j
-                n += flags[j]
+                n += int(flags[j])
     return n
 
 
-@njit(cache=True)
+@kernel
 def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     """Descend an accumulator for each weight; list the weights that have crossed a level boundary.
 
@@ -147,7 +148,7 @@ def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     return n
 
 
-@njit(cache=True)
+@kernel
 def update_nearest(x, d, factor, means, reach, levels, changes):
     """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
     rows, cols = levels.shape
@@ -167,7 +168,7 @@ def update_nearest(x, d, factor, means, reach, levels, changes):
     return n
 
 
-@njit(cache=True)
+@kernel
 def update_stochastic(x, d, factor, means, levels, changes, words):
     """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random."""
     rows, cols = levels.shape

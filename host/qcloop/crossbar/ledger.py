@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.types import U8, Region
+from qcloop.jit import kernel
 
 Ints = npt.NDArray[Any]
 
@@ -15,7 +15,7 @@ Ints = npt.NDArray[Any]
 UNKNOWN = MAX_STATES
 
 
-@njit(cache=True)
+@kernel
 def _record(shadow: U8, writes: Ints, transitions: Ints, cells: Ints, levels: U8, states: int) -> None:
     for k in range(len(cells)):
         cell, new = cells[k], levels[k]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 
 from qcloop.errors import ConfigError
+from qcloop.jit import kernel
 
 _DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -37,7 +37,7 @@ def forbid_second_derivative() -> None:
         raise ConfigError("devices have no second derivative: use backward() without create_graph=True")
 
 
-@njit(cache=True)
+@kernel
 def first_outside(values: Any, high: Any) -> int:
     """Return the index of the first value outside 0..high, which NaN is too; -1 if there is none."""
     for k in range(len(values)):

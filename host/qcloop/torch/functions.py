@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from torch import nn
 from torch.autograd.function import Function
 
 from qcloop.errors import ConfigError
+from qcloop.jit import kernel
 from qcloop.torch.exchange import (
     empty_like,
     first_outside,
@@ -24,13 +24,13 @@ from qcloop.torch.exchange import (
 from qcloop.training import compiled
 
 
-@njit(cache=True)
+@kernel
 def _logistic(v: Any, a: Any) -> None:
     for k in range(len(v)):
         a[k] = compiled.logistic(v[k])
 
 
-@njit(cache=True)
+@kernel
 def _slope(a: Any, error: Any, product: Any) -> None:
     for k in range(len(a)):
         product[k] = error[k] * (a[k] * (1.0 - a[k]))
@@ -121,7 +121,7 @@ def cross_entropy(
     return result
 
 
-@njit(cache=True)
+@kernel
 def cross_entropy_of(picked: Any, divisor: int) -> Any:
     """Return the cross-entropy of the (n,) probabilities given to the labels, divided by ``divisor``."""
     total = 0.0

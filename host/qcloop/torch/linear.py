@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
-from numba import njit
 from torch import nn
 from torch.autograd.function import Function
 
 from qcloop.contract.types import U8
 from qcloop.crossbar.kernels import F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
+from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.exchange import empty_like, first_outside, forbid_second_derivative, to_numpy, to_torch
 from qcloop.training import compiled
@@ -322,7 +322,7 @@ _NO_NUMBERS = torch.zeros(0)
 _MOST = float(np.finfo(np.float64).max)
 
 
-@njit(cache=True)
+@kernel
 def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
     """Fill ``x`` with v of 0..1 on ``top`` steps; return the index of a value outside 0..1, or -1."""
     bad = first_outside(v.reshape(-1), 1.0)
@@ -334,7 +334,7 @@ def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
     return bad
 
 
-@njit(cache=True)
+@kernel
 def _encode_scaled(v: Any, x: Any, x_scale: Any) -> int:
     """Fill ``x`` with v, each vector scaled to a largest of 255; return the index of a wrong value, or -1."""
     bad = first_outside(v.reshape(-1), _MOST)
@@ -344,7 +344,7 @@ def _encode_scaled(v: Any, x: Any, x_scale: Any) -> int:
     return bad
 
 
-@njit(cache=True)
+@kernel
 def _to_inputs(e: Any, e_scale: Any, gain: float, x_grad: Any) -> None:
     """Fill x_grad = e * (e_scale * gain)."""
     for b in range(e.shape[0]):
@@ -353,7 +353,7 @@ def _to_inputs(e: Any, e_scale: Any, gain: float, x_grad: Any) -> None:
             x_grad[b, i] = e[b, i] * factor
 
 
-@njit(cache=True)
+@kernel
 def _affine(y: Any, scale: Any, bias: Any, z: Any) -> None:
     """Fill z = y * scale + bias."""
     for b in range(y.shape[0]):

@@ -7,14 +7,14 @@ IEEE's, in a fixed order, and the exponential is our own (see ``exponential.py``
 import math
 
 import numpy as np
-from numba import njit
 
+from qcloop.jit import kernel
 from qcloop.training.exponential import LN2_HIGH, LN2_LOW, LOG2_E, POWERS_OF_TWO, TAYLOR
 
 _BIAS = len(POWERS_OF_TWO) // 2
 
 
-@njit(cache=True)
+@kernel
 def exponential(x):
     """Return e^x for |x| <= 700, by the very steps of ``exponential.exponential``."""
     k = math.floor(x * LOG2_E + 0.5)
@@ -25,13 +25,13 @@ def exponential(x):
     return total * POWERS_OF_TWO[int(k) + _BIAS]
 
 
-@njit(cache=True)
+@kernel
 def logistic(v):
     """Return 1 / (1 + e^-v)."""
     return 1.0 / (1.0 + exponential(-min(max(v, -40.0), 40.0)))
 
 
-@njit(cache=True)
+@kernel
 def sigmoid(y, scale, bias, x, slope):
     """Fill the 8-bit activations ``x`` and the slopes a (1 - a) of a sigmoid layer."""
     for b in range(y.shape[0]):
@@ -41,7 +41,7 @@ def sigmoid(y, scale, bias, x, slope):
             slope[b, j] = a * (1.0 - a)
 
 
-@njit(cache=True)
+@kernel
 def scale_vector(v, x):
     """Fill the 8-bit ``x`` with values of 0 and up, the largest as 255; return what a step is worth."""
     top = 0.0
@@ -53,7 +53,7 @@ def scale_vector(v, x):
     return top / 255.0
 
 
-@njit(cache=True)
+@kernel
 def relu(y, scale, bias, x, slope, x_scale):
     """Fill the 8-bit activations of a ReLU layer, each vector scaled to its own largest value."""
     for b in range(y.shape[0]):
@@ -64,7 +64,7 @@ def relu(y, scale, bias, x, slope, x_scale):
             slope[b, j] = 1.0 if slope[b, j] > 0.0 else 0.0
 
 
-@njit(cache=True)
+@kernel
 def softmax(y, scale, bias, labels, delta, picked):
     """Fill the error p - onehot(label) and the probability of the label; return the hits."""
     cols = y.shape[1]
@@ -85,11 +85,11 @@ def softmax(y, scale, bias, labels, delta, picked):
         label = labels[b]
         picked[b] = delta[b, label]
         delta[b, label] -= 1.0
-        hits += best == label
+        hits += int(best == label)
     return hits
 
 
-@njit(cache=True)
+@kernel
 def propagate(e, e_scale, gain, slope, delta):
     """Fill delta = e * (e_scale * gain) * slope."""
     for b in range(e.shape[0]):
@@ -98,7 +98,7 @@ def propagate(e, e_scale, gain, slope, delta):
             delta[b, j] = e[b, j] * factor * slope[b, j]
 
 
-@njit(cache=True)
+@kernel
 def descend_bias(bias, delta, rate):
     """Subtract rate * sum over the batch of delta, vector by vector."""
     for j in range(delta.shape[1]):

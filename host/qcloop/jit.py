@@ -1,0 +1,58 @@
+"""Compiled inner loops: numba, whose cache of machine code may be missing, damaged or impossible to write."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def kernel(function: _Function, *, nogil: bool = False) -> _Function:
+    """Compile a function when it is first called; its machine code is kept for later processes.
+
+    The code is kept in ``NUMBA_CACHE_DIR`` if that is set, otherwise beside the source or in the user's cache
+    folder, in the first of them that can be written. Where none can, each process compiles anew, which takes
+    some seconds. With ``NUMBA_DISABLE_JIT=1`` the function is left as it is: it computes the same bits,
+    hundreds of times more slowly.
+
+    Parameters
+    ----------
+    function : callable
+    nogil : bool
+        Whether other threads may run while the function does.
+    """
+    compiled: Any = njit(nogil=nogil)(function)
+    if compiled is not function:
+        with suppress(RuntimeError):  # numba found no folder that can be written
+            # What `cache=True` does, but with a cache that stops nobody from working.
+            compiled._cache = _Cache(function)
+    return cast(_Function, compiled)
+
+
+class _Cache(FunctionCache):
+    """A cache whose failures cost time only: what cannot be read is compiled anew."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what was kept for a signature; None if there is nothing, or if it cannot be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a pickle that was cut short or overwritten raises whatever its bytes lead to
+            self._empty()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled for a signature, if the disk takes it."""
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            self.disable()
+
+    def _empty(self) -> None:
+        """Start with an empty index, as numba reads the damaged one again before it saves."""
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
