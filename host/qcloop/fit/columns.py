@@ -117,7 +117,7 @@ def find_columns(
     _take_keys(columns, roles)
     pulses = _pulse_columns(columns, roles, pulse)
     if chosen:
-        columns.values = [index for name in chosen for index in named_columns(table, name)]
+        columns.values = list(dict.fromkeys(i for name in chosen for i in named_columns(table, name)))
     else:
         columns.values = [index for index in _value_columns(table, roles) if index not in pulses]
         if not columns.values and pulse is None and all(is_axis(table.names[index]) for index in pulses):
@@ -293,6 +293,9 @@ def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> No
 
 def _refuse_several(columns: Columns) -> None:
     label = columns.table.label
+    empty = [index for index in columns.values if not _has_numbers(columns.table.columns[index])]
+    if empty:
+        raise MeasurementError(f"{label(empty[0])} has no numbers: choose other columns by --column")
     if not columns.values:
         raise MeasurementError(
             "there is no column of conductance, resistance or current: choose columns by --column"

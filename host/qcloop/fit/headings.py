@@ -77,10 +77,9 @@ def divide(grid: Grid) -> tuple[DataTable, list[Row]]:
     rows = tuple(grid.rows[i] for i in keep)
     width = max((len(row) for row in (*rows, *heads)), default=0)
     if width * len(rows) > _MOST_AREA:
-        widest = max(range(len(rows)), key=lambda i: len(rows[i]))
         raise MeasurementError(
-            f"row {grid.numbers[keep[widest]]} has {width} cells, which makes a table of {len(rows)} rows "
-            f"that are mostly empty: delete what stands beside the table"
+            f"the table has {len(rows)} rows and {width} columns, most of them empty: delete what stands "
+            "beside the values"
         )
     names = tuple(_joined(heads, column) for column in range(width))
     numbers = tuple(grid.numbers[i] for i in keep)

@@ -100,15 +100,6 @@ def is_mark(text: str) -> bool:
     return len(text) <= _LONGEST_MARK and _MARK.fullmatch(text) is not None
 
 
-def without_decimals(texts: list[str], decimal: str) -> bool:
-    """Return whether cells mix whole numbers with others that may have decimals or separated thousands.
-
-    So it is with ``1.242`` and ``942``: with a fixed number of decimals the second would be ``942.000``.
-    """
-    groups = sum(bool(_ONE_GROUP.fullmatch(text)) and decimal in text for text in texts)
-    return bool(groups) and any(text.isdecimal() for text in texts)
-
-
 def is_decisive(text: str, decimal: str) -> bool:
     """Return whether a text shows that this sign is the decimal sign."""
     if decimal not in text or _ONE_GROUP.fullmatch(text):

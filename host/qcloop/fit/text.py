@@ -2,10 +2,9 @@
 
 import csv
 import re
-from collections.abc import Iterator
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_ROWS, Cell, Grid, Row, Size
+from qcloop.fit.grid import MOST_ROWS, Grid, Row, Size
 from qcloop.fit.numbers import (
     DECIMALS,
     is_decisive,
@@ -13,7 +12,6 @@ from qcloop.fit.numbers import (
     is_one_group,
     number,
     unclear,
-    without_decimals,
 )
 
 _COMMENTS = ("#", "%", "//", "!")
@@ -168,20 +166,27 @@ def _cells(texts: list[list[str]], chosen: tuple[str | None, str], given: bool) 
     rows = [[number(text, decimal, sure=given) for text in row] for row in texts]
     certain = given or delimiter == "," or any(is_decisive(text, decimal) for row in texts for text in row)
     if not certain:
-        for column in range(max((len(row) for row in texts), default=0)):
-            if without_decimals(list(_column(texts, column)), decimal):
-                _mark_unclear(texts, rows, column)
+        doubtful = _doubtful_columns(texts, decimal)
+        for written, row in zip(texts, rows, strict=True):
+            for column in doubtful:
+                if column < len(row) and is_one_group(written[column]):
+                    row[column] = unclear(written[column])
     return tuple(tuple(row) for row in rows)
 
 
-def _column(texts: list[list[str]], column: int) -> Iterator[str]:
-    return (row[column] for row in texts if column < len(row))
+def _doubtful_columns(texts: list[list[str]], decimal: str) -> set[int]:
+    """Return the columns that mix whole numbers with some that may have decimals or separated thousands.
 
-
-def _mark_unclear(texts: list[list[str]], rows: list[list[Cell]], column: int) -> None:
-    for written, row in zip(texts, rows, strict=True):
-        if column < len(row) and is_one_group(written[column]):
-            row[column] = unclear(written[column])
+    So it is with ``1.242`` and ``942``: with a fixed number of decimals the second would be ``942.000``.
+    """
+    groups, wholes = set(), set()
+    for row in texts:
+        for column, text in enumerate(row):
+            if text.isdecimal():
+                wholes.add(column)
+            elif decimal in text and is_one_group(text):
+                groups.add(column)
+    return groups & wholes
 
 
 def _check_blanks(rows: tuple[Row, ...], lines: list[tuple[int, str]], path: object) -> None:
