@@ -1,13 +1,18 @@
 """Compiled inner loops: numba, whose cache of machine code may be missing, damaged or impossible to write."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core.caching import FunctionCache
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: Signals that end a run in good order, where the system has them.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def kernel(function: _Function, *, nogil: bool = False) -> _Function:
@@ -32,13 +37,35 @@ def kernel(function: _Function, *, nogil: bool = False) -> _Function:
     return cast(_Function, compiled)
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Put off what a signal does. An exception raised in a callback of the loader would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread only
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
 class _Cache(FunctionCache):
     """A cache whose failures cost time only: what cannot be read is compiled anew."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was kept for a signature; None if there is nothing, or if it cannot be read."""
         try:
-            return super().load_overload(sig, target_context)
+            with _signals_held():
+                return super().load_overload(sig, target_context)
         except Exception:  # a pickle that was cut short or overwritten raises whatever its bytes lead to
             self._empty()
             return None

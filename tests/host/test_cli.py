@@ -1,8 +1,18 @@
 """The command line as a user meets it: the fixed spellings, and one line for each mistake."""
 
 import csv
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
 
+import click
 import pytest
+
+from qcloop.cli import interrupts
+from qcloop.cli.main import COMMANDS, cli
 
 TRAIN = (
     "train --network 784-16-16-10 --device A --states 32 --update mixed --policy direct --batch 32 "
@@ -153,3 +163,171 @@ def test_a_folder_with_another_run_and_a_corrupt_checkpoint_are_exit_2(run, tmp_
     status, _, err = run("resume", tmp_path / "nothing")
     assert status == 2
     assert "holds no run" in err
+
+
+# -- what is loaded ---------------------------------------------------------------------------------
+
+HEAVY = {"numpy", "numba", "llvmlite", "scipy", "matplotlib", "rich", "amaranth", "joblib", "pyarrow"}
+FULL = Path("/dev/full")
+
+
+def in_a_process(code, *arguments, **options):
+    """Run a text of Python as ``qcloop`` with these arguments."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **options)
+
+
+CALL = "import sys; from qcloop.cli import main; main(sys.argv[1:])"
+
+
+@pytest.mark.parametrize("option", ["--version", "--help", "-h", None])
+def test_version_and_help_load_no_compiler_and_no_numpy(option):
+    code = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+        "from qcloop.cli import main; main(sys.argv[1:])"
+    )
+    done = in_a_process(code, *[option] if option else [], stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert "qcloop" in done.stdout
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_version_takes_a_small_part_of_the_time_in_which_all_commands_are_loaded():
+    def seconds(code, *arguments):
+        begin = time.perf_counter()
+        assert in_a_process(code, *arguments, stdout=subprocess.PIPE).returncode == 0
+        return time.perf_counter() - begin
+
+    everything = "; ".join(f"import {c.module}" for c in COMMANDS.values() if c.module)
+    assert min(seconds(CALL, "--version") for _ in range(3)) < 0.5 * min(
+        seconds(everything) for _ in range(3)
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_commands_say(name):
+    command = cli.get_command(click.Context(cli), name)
+    assert command.get_short_help_str(1000) == COMMANDS[name].summary
+
+
+def test_the_list_has_every_command_and_a_command_of_another_package(run, monkeypatch):
+    registered = {name for name, command in COMMANDS.items() if not command.module}
+    assert registered == set(entry_points(group="qcloop.commands").names)
+
+    class Entries(list):
+        names = ("foreign",)
+
+    class Foreign:
+        module = "foreign.cli"
+
+        def load(self):
+            return click.Command("foreign", help="Do what nobody expects.")
+
+    monkeypatch.setattr(sys.modules["qcloop.cli.main"], "entry_points", lambda **_: Entries([Foreign()]))
+    _, out, _ = run("--help")
+    assert "foreign" in out.split("Commands:")[1]
+    assert "Do what nobody expects." in out
+
+
+# -- output that cannot be written, interrupts ------------------------------------------------------
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, which Linux has")
+@pytest.mark.parametrize("arguments", [["info"], ["--help"], ["--version"], ["device", "show", "A"], TRAIN])
+def test_output_that_does_not_fit_the_disk_is_one_line(arguments, tmp_path):
+    out = ["--out", tmp_path / "run"] if arguments is TRAIN else []
+    with FULL.open("w") as full:
+        done = in_a_process(CALL, *arguments, *out, stdout=full)
+    expected = "qcloop: error: cannot write standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+    assert (tmp_path / "run" / "checkpoint.npz").exists() is (arguments is TRAIN)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, which Linux has")
+def test_an_error_that_cannot_be_written_is_still_an_exit_code():
+    with FULL.open("w") as full:
+        command = [sys.executable, "-c", CALL, "train", "--batch", "0"]
+        assert subprocess.run(command, stderr=full, check=False).returncode in (2, 120)
+
+
+def test_an_error_of_the_system_names_its_file_and_too_little_memory_is_one_line(run, monkeypatch):
+    for error, message in (
+        (PermissionError(13, "Permission denied", "there/it"), "there/it: Permission denied"),
+        (OSError(28, "No space left on device"), "a file: No space left on device"),
+        (MemoryError("9 TiB"), "not enough memory (9 TiB): use a smaller network, batch or file"),
+        (MemoryError(), "not enough memory: use a smaller network, batch or file"),
+    ):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr("qcloop.cli.train.load_dataset", fail)
+        assert run("train")[::2] == (2, f"qcloop: error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "kept"),
+    [
+        (["fit", "x.csv", "-o", "x.toml"], "fit.read_measurements", ""),
+        (["device", "list"], "device.resolve_device", ""),
+        (["train"], "train.load_dataset", "; a run that has begun is kept, go on with `qcloop resume DIR`"),
+        (["reproduce", "fig3"], "reproduce.Study", "; what is finished is kept, the same command goes on"),
+    ],
+)
+def test_an_interrupt_says_what_the_command_keeps(run, monkeypatch, arguments, target, kept):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"qcloop.cli.{target}" + (".of" if target.endswith("Study") else ""), interrupt)
+    assert run(*arguments)[::2] == (130, f"qcloop: error: interrupted{kept}\n")
+
+
+def test_an_interrupt_at_any_instant_is_one_line(tmp_path):
+    code = "print('up', flush=True); " + CALL
+    for moment in range(12):
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            "train",
+            "--epochs",
+            "50",
+            "--out",
+            str(tmp_path / str(moment)),
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            process.stdout.readline()
+            time.sleep(0.01 + 0.08 * moment)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err.count("\n")) == (130, 1), (moment, err)
+        assert err.startswith("qcloop: error: interrupted"), moment
+
+
+def test_an_interrupt_while_a_command_is_loaded_is_not_raised_inside_of_the_import():
+    code = (
+        "import signal, sys, qcloop.cli; main = sys.modules['qcloop.cli.main']\n"
+        "def load(name):\n    signal.raise_signal(signal.SIGINT); print('went on')\n"
+        "main.import_module = load; qcloop.cli.main(['info'])"
+    )
+    done = in_a_process(code, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "qcloop: error: interrupted\n")
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL, lambda *_: None])
+def test_another_handler_of_interrupts_stays(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        interrupts.end_at_once()
+        assert signal.getsignal(signal.SIGINT) is handler
+        interrupts.raise_again()
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_command_line_leaves_the_handler_of_interrupts_as_it_was(run):
+    before = signal.getsignal(signal.SIGINT)
+    run("info")
+    run("--version")
+    assert signal.getsignal(signal.SIGINT) is before

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_without_a_folder_for_the_cache_each_process_compiles(double, tmp_path, 
     first = double()
     assert first(np.int64(21)) == 42
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_signal_while_code_is_loaded_is_raised_afterwards(double, monkeypatch):
+    loaded = []
+
+    def load(*_):
+        signal.raise_signal(signal.SIGINT)
+        loaded.append(True)
+
+    monkeypatch.setattr("numba.core.caching.FunctionCache.load_overload", load)
+    with pytest.raises(KeyboardInterrupt):
+        double()(21)
+    assert loaded == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_without_the_compiler_everything_is_the_same_to_the_bit(expected):

@@ -1,35 +1,138 @@
 """Entry point: the group of all commands. An error becomes one line and an exit code."""
 
+import os
 import sys
+from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import entry_points
+from typing import NamedTuple, NoReturn
 
 import click
 
 from qcloop import __version__
-from qcloop.cli import device, fit, info, ports, report, reproduce, selftest, sweep, train
+from qcloop.cli import interrupts
 from qcloop.errors import QcloopError
 
 
-class _Group(click.Group):
-    """The host's own commands, and those that other packages of qcloop register as ``qcloop.commands``.
+class _Command(NamedTuple):
+    """A command that is loaded when it is called, and what the list of commands says of it."""
 
-    A registered command is imported only when it is called, or when its help is listed.
-    """
+    #: First sentence of the command's own help.
+    summary: str
+    #: Module of the command; empty for one that another package registers as ``qcloop.commands``.
+    module: str = ""
+    #: The command's name in its module, where it is another one.
+    attribute: str = ""
+    #: What an interrupt leaves behind.
+    kept: str = ""
+
+
+_RESUMED = "; a run that has begun is kept, go on with `qcloop resume DIR`"
+_SAME_AGAIN = "; what is finished is kept, the same command goes on"
+
+#: All commands, so that their list needs neither NumPy nor the compiler: those would take most of a second.
+COMMANDS = {
+    "device": _Command(
+        "Device profiles: the mean and spread of each conductance state.", "qcloop.cli.device"
+    ),
+    "eval": _Command(
+        "Classify the test images with the devices of a run as they are now.", "qcloop.cli.train", "evaluate"
+    ),
+    "fit": _Command(
+        "Fit a device to measured conductances: CSV, TSV, XLSX or MAT, any number of cycles.",
+        "qcloop.cli.fit",
+    ),
+    "info": _Command(
+        "Print what is installed and built in, or the contents of the run folder DIR.", "qcloop.cli.info"
+    ),
+    "ports": _Command(
+        "List the serial ports, or say which board is on each PORT; ``sim`` is a virtual board.",
+        "qcloop.cli.ports",
+    ),
+    "report": _Command(
+        "Write an HTML page on the run or sweep in DIR, finished or not.", "qcloop.cli.report"
+    ),
+    "reproduce": _Command(
+        "Reproduce the paper's figures, and go beyond them.", "qcloop.cli.reproduce", kept=_SAME_AGAIN
+    ),
+    "resume": _Command("Go on with a run at its checkpoint.", "qcloop.cli.train", kept=_RESUMED),
+    "selftest": _Command(
+        "Compare everything that a board computes with the golden model, and test its memory.",
+        "qcloop.cli.selftest",
+    ),
+    "sweep": _Command(
+        "Train with all combinations of settings and seeds in FILE.", "qcloop.cli.sweep", kept=_SAME_AGAIN
+    ),
+    "train": _Command(
+        "Train a network on the emulated array, and write a run folder.", "qcloop.cli.train", kept=_RESUMED
+    ),
+    "boards": _Command(
+        "List the boards: chip, engine, the largest network that fits, clock, baud rate, how it was tested."
+    ),
+    "build": _Command(
+        "Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another."
+    ),
+    "doctor": _Command(
+        "Say which tools for boards are there, with their versions, and how to get those that are missing."
+    ),
+    "flash": _Command("Load the bitstream of a board (a name, or FILE.py)."),
+    "hdl": _Command("Export the array engine for FPGAs and simulators."),
+    "sim": _Command("Run the gateware as a virtual board, and print the port to open."),
+}
+
+
+class _Group(click.Group):
+    """The host's own commands, and those that other packages of qcloop register as ``qcloop.commands``."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*super().list_commands(context), *sorted(entry_points(group="qcloop.commands").names)]
+        own = [name for name, command in COMMANDS.items() if command.module]
+        return [*own, *sorted(entry_points(group="qcloop.commands").names)]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        own = super().get_command(context, name)
-        if own is not None:
-            return own
+        known = COMMANDS.get(name)
+        if known is not None and known.module:
+            command: click.Command = getattr(import_module(known.module), known.attribute or name)
+            return command
         for entry in entry_points(group="qcloop.commands", name=name):
             try:
-                command: click.Command = entry.load()
+                command = entry.load()
             except ModuleNotFoundError as error:
                 return _unavailable(name, _EXTRAS.get(entry.module.partition(".")[0], name), str(error.name))
             return command
         return None
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading those of the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._summary(context, name)) for name in self.list_commands(context)])
+
+    def _summary(self, context: click.Context, name: str) -> str:
+        if name in COMMANDS:
+            return COMMANDS[name].summary
+        command = self.get_command(context, name)
+        return command.get_short_help_str() if command else ""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Load the command that is called; from now on Ctrl-C is for the command to handle."""
+        found = super().resolve_command(context, arguments)
+        interrupts.raise_again()
+        return found
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command; where the user interrupts it, say what it keeps."""
+        try:
+            return super().invoke(context)
+        except (click.Abort, KeyboardInterrupt):
+            called = COMMANDS.get(context.invoked_subcommand or "")
+            raise _Interrupted(f"interrupted{called.kept if called else ''}") from None
+
+
+class _Interrupted(QcloopError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = interrupts.INTERRUPTED
 
 
 #: The extra that each package needs.
@@ -66,24 +169,9 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (
-    train.train,
-    train.resume,
-    train.evaluate,
-    report.report,
-    reproduce.reproduce,
-    sweep.sweep,
-    fit.fit,
-    device.device,
-    info.info,
-    ports.ports,
-    selftest.selftest,
-):
-    cli.add_command(command)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exits with 2 for errors that the user can mend, with 130 if interrupted."""
+    interrupts.end_at_once()
     try:
         status = cli.main(arguments, prog_name="qcloop", standalone_mode=False)
     except QcloopError as error:
@@ -91,11 +179,32 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; what is finished is kept, a run goes on with `qcloop resume DIR`", 130)
-    else:
-        sys.exit(status if isinstance(status, int) else 0)
+        _fail("interrupted", _Interrupted.exit_code)
+    except MemoryError as error:
+        _fail(
+            f"not enough memory{f' ({error})' if str(error) else ''}: use a smaller network, batch or file", 2
+        )
+    except OSError as error:
+        if error.filename is None and _takes_no_output():
+            _fail(f"cannot write standard output: {error.strerror}", 2)
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+    finally:
+        interrupts.raise_again()
+    sys.exit(status if isinstance(status, int) else 0)
 
 
-def _fail(message: str, status: int) -> None:
-    click.echo(f"qcloop: error: {' '.join(message.split())}", err=True)
+def _fail(message: str, status: int) -> NoReturn:
+    with suppress(OSError):  # where even this cannot be written, the exit code tells
+        click.echo(f"qcloop: error: {' '.join(message.split())}", err=True)
     sys.exit(status)
+
+
+def _takes_no_output() -> bool:
+    """Tell whether standard output refuses what is printed: its disk is full, for instance."""
+    try:
+        print(flush=True)
+    except OSError:
+        # Python flushes it once more at the end, and would fail anew.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
