@@ -120,6 +120,7 @@ def logarithm_in_heading(heading: str) -> tuple[float | None, str]:
     The base is None for a heading of no logarithm, and NaN for a logarithm whose base is not stated
     (``log R``) or that has a factor (``-log10 I``, ``dB``).
     """
+    heading = unicodedata.normalize("NFKC", heading)
     found = _LOGARITHM.match(heading)
     if found:
         rest = _FIRST_BRACKETS.sub(r"\1 ", heading[found.end() :].lstrip(" _-")).strip()

@@ -1,5 +1,6 @@
 """Sheets of Excel workbooks as cells."""
 
+import contextlib
 import io
 import re
 import warnings
@@ -42,8 +43,9 @@ def read_workbook(content: bytes, path: object, sheet: str | None, decimal: str 
         If the file is damaged or too large, or if there is no such sheet.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that do not matter here
+        # openpyxl warns of styles and extensions that do not matter here, and prints a line at damaged ones.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
             _check_parts(content, path)
             return _read_sheet(_open(content), path, sheet, decimal)
     except MeasurementError:
