@@ -633,6 +633,50 @@ def test_numbers_that_are_text_in_a_spreadsheet(book):
 
 def test_the_error_of_an_empty_result_says_what_was_left_out(write):
     assert refused(write("pulse,G (uS)", "1,abc", "2,30")).endswith(
-        "has no curve of 2 or more conductances above 0 (2 cells were read; left out: 1 unreadable, the first "
-        "in row 2, column 2 'G (uS)': 'abc' is not a number: left out): see `qcloop fit --help` for the layouts"
+        "has no curve of 2 or more conductances above 0 (2 cells were read; left out: 1 unreadable, the "
+        "first in row 2, column 2 'G (uS)': 'abc' is not a number: left out): see `qcloop fit --help` for "
+        "the layouts"
     )
+
+
+def test_a_fit_that_fails_lists_what_was_left_out(write, run, tmp_path):
+    path = write("pulse,G (uS)", "1,abc", *down(0)[1:])
+    status, text, err = run("fit", path, "-o", tmp_path / "a.toml", "--model", "table")
+    assert status == 2
+    assert "a table needs 2 values or more at each pulse" in err
+    assert "row 2, column 2 'G (uS)': 'abc' is not a number: left out" in text
+    many = write("pulse,G (uS)", *(f"{n},{100 - n + n % 3 / 5}" for n in range(1, 80)), "80,abc")
+    status, text, err = run("fit", many, "-o", tmp_path / "a.toml")
+    assert status == 2
+    assert "at most 64 states: give --states" in err
+    assert "row 81, column 2 'G (uS)': 'abc' is not a number: left out" in text
+    assert not (tmp_path / "a.toml").exists()
+
+
+def test_options_of_the_command_and_curves_that_are_not_used(write, run, tmp_path):
+    rng = np.random.default_rng(1)
+    rows = [
+        f"{volts},{n + 1},{(20 + 2 * n if n < 12 else 62 - 2 * n) + rng.normal() / 5:.3f},{n}"
+        for n in range(24)
+        for volts in (2, 0.1)
+    ]
+    path = write("V,No,G,foo", *rows)
+    status, text, err = run(
+        "fit",
+        path,
+        "-o",
+        tmp_path / "a.toml",
+        "--unit",
+        "uS",
+        "--column",
+        "G",
+        "--rows",
+        "V=0.1",
+        "--pulse-column",
+        2,
+    )
+    assert (status, err) == (0, "")
+    assert "24 of 48 rows are taken: those with column 1 'V' = 0.1" in text
+    assert "pulse number in column 2 'No', 1 column of values (column 3 'G')" in text
+    assert "columns 1 'V', 4 'foo' are not used" in text
+    assert "1 up curve is not used: --curve up takes the up curves" in text

@@ -1,7 +1,7 @@
 """Matrices in MATLAB files (versions 4 to 7) as cells.
 
-The reader is our own: that of scipy 1.17 crashes the interpreter at some damaged files, and fills the memory at
-others. It knows matrices of real numbers only. The format is described in "MAT-File Format", The MathWorks.
+The reader is our own: that of scipy 1.17 crashes the interpreter at some damaged files, and fills the memory
+at others. It knows matrices of real numbers only. The MathWorks describe the format in "MAT-File Format".
 """
 
 import math
