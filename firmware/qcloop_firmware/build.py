@@ -149,7 +149,7 @@ def build(board: Board, folder: Path, baud: int, *, tell: Tell, force: bool = Fa
         bitstream = folder / flow.bitstream_name(board)
         say(f"{bitstream.stat().st_size:,} bytes")
     manifest = _manifest(plan, figures, older, bitstream)
-    write_atomic(folder / MANIFEST, tomli_w.dumps(manifest))
+    write_atomic(folder / MANIFEST, tomli_w.dumps(manifest), BuildError)
     return Built(folder, bitstream, manifest, False)
 
 
@@ -177,7 +177,7 @@ def _lay_out(files: dict[str, str], folder: Path, stale: tuple[str, ...] = ()) -
         for name in stale:
             (folder / name).unlink(missing_ok=True)
         for name, text in files.items():
-            (folder / name).write_text(text)
+            write_atomic(folder / name, text, BuildError)
     except OSError as error:
         raise BuildError(
             f"cannot write to {folder}: {error.strerror}; choose a folder with --output"
@@ -275,7 +275,7 @@ def _call(plan: Plan, tool: str, arguments: list[str], folder: Path) -> "subproc
 def _run(plan: Plan, tool: str, arguments: list[str], folder: Path, log: str) -> None:
     done = _call(plan, tool, arguments, folder)
     if log == flow.PACK_LOG:
-        (folder / log).write_text(done.stdout + done.stderr)
+        write_atomic(folder / log, done.stdout + done.stderr, BuildError)
     _check(plan, tool, done, folder, log)
 
 

@@ -32,6 +32,10 @@ class ConfigError(QcloopError):
     """A setting of a run is unknown, out of range or contradicts another."""
 
 
+class FileError(QcloopError):
+    """A file cannot be written: the disk is full or read-only, or a folder or a right is missing."""
+
+
 class RunError(QcloopError):
     """A run folder cannot be used as asked."""
 

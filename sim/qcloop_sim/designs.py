@@ -12,6 +12,7 @@ from amaranth.back import rtlil
 
 import qcloop.contract
 import qcloop_hdl
+from qcloop.errors import FileError
 from qcloop.files import write_atomic
 
 
@@ -52,7 +53,8 @@ class Design:
         with contextlib.suppress(OSError):
             return path.read_text()
         digest = sha256(self.text.encode()).hexdigest()
-        with contextlib.suppress(OSError):  # whether the folder can be written matters to who compiles
+        # Whether the folder can be written matters only to whoever compiles.
+        with contextlib.suppress(OSError, FileError):
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, digest)
         return digest

@@ -1,5 +1,6 @@
 """The run folder: complete, resumable to the bit, never half written."""
 
+import errno
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from qcloop.data import load_dataset
 from qcloop.device import builtin
-from qcloop.errors import CheckpointError, ConfigError, DataError, RunError
+from qcloop.errors import CheckpointError, ConfigError, DataError, FileError, RunError
 from qcloop.files import write_atomic
 from qcloop.run.checkpoint import read_checkpoint, write_checkpoint
 from qcloop.run.folder import Run
@@ -282,9 +283,10 @@ def test_write_atomic_leaves_the_old_file_if_writing_fails(tmp_path, monkeypatch
     write_atomic(path, "old")
 
     def full(_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(FileError, match=f"cannot write {path}: No space left on device: free some space"):
         write_atomic(path, "new")
     assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]

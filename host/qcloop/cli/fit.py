@@ -7,6 +7,7 @@ import click
 
 from qcloop.device import DEFAULT_READING, save_profile
 from qcloop.errors import MeasurementError
+from qcloop.files import write_atomic
 from qcloop.fit import (
     DEFAULT_CONFIDENCE,
     FITTED_READINGS,
@@ -177,7 +178,9 @@ def fit(
         for misfit in fitted.misfits:
             click.echo(f"warning: {fitted.branch.direction}: {misfit}; see --model table", err=True)
     save_profile(profile, out)
-    _write(picture, plot_fits(list(fits.values()), f"{profile.name}: {file.name}"))
+    write_atomic(
+        picture, plot_fits(list(fits.values()), f"{profile.name}: {file.name}"), MeasurementError, "picture"
+    )
     click.echo()
     click.echo(
         f"wrote {out} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
@@ -275,10 +278,3 @@ def _table_rows(fitted: TableFit, share: str, verbose: bool) -> list[tuple[str, 
             (f"{pulse:g}", str(fitted.counts[stage]), *(f"{figure[stage]:.5g}" for figure in figures))
         )
     return rows
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise MeasurementError(f"cannot write picture {path}: {error.strerror}") from error

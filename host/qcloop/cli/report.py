@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from qcloop.errors import RunError
 from qcloop.files import write_atomic
 from qcloop.sweep.results import RESULTS
 
@@ -24,10 +23,7 @@ def report(folder: Path, out: Path | None, show: bool) -> None:
 
     out = folder / "report.html" if out is None else out
     page = (sweep_report(folder) if (folder / RESULTS).exists() else run_report(folder)).encode()
-    try:
-        write_atomic(out, page)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}") from error
+    write_atomic(out, page)
     click.echo(f"report in {out} ({len(page) / 1000:,.0f} kB)")
     if show and not webbrowser.open(out.resolve().as_uri()):
         click.echo("no browser found to open it in")

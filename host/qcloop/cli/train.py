@@ -12,12 +12,13 @@ import click
 
 from qcloop.array import Array
 from qcloop.cli.progress import TrainingDisplay, print_epoch
+from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.contract.types import Policy
 from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
-from qcloop.errors import ConfigError, LinkError
+from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
-from qcloop.run.folder import ArrayFactory, Run, golden_array
+from qcloop.run.folder import CHECKPOINT, ArrayFactory, Run, golden_array
 from qcloop.training.settings import RECIPES, RunSettings, resolve
 from qcloop.training.trainer import Trainer
 
@@ -132,11 +133,11 @@ def train(
     if out is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
-    with _array_on(port, baud) as array:
+    with StopRequest() as stop, _array_on(port, baud) as array:
         if array is not None:
             settings = _settings_of_board(settings, array, given)
         with Run.create(out, settings, profile, dataset, source, _factory(array)) as run:
-            _train(run)
+            _train(run, stop)
 
 
 def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
@@ -156,20 +157,36 @@ def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[st
 @port_options
 def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) -> None:
     """Go on with a run at its checkpoint. It ends with the same codes as a run without a break."""
-    with _array_on(port, baud) as array, Run.open(run_folder, epochs, _factory(array)) as run:
+    with (
+        StopRequest() as stop,
+        _array_on(port, baud) as array,
+        Run.open(run_folder, epochs, _factory(array)) as run,
+    ):
         for row in run.trainer.progress.history:
             print_epoch(row)
-        _train(run)
+        _train(run, stop)
 
 
-def _train(run: Run) -> None:
+def _train(run: Run, stop: StopRequest) -> None:
+    """Train to the end. A signal ends it after the present batch, with a checkpoint."""
     trainer = run.trainer
+    again = f"go on with `qcloop resume {run.path}`"
+    stop.kept = f"; {again}"
     click.echo(_describe(trainer))
-    with TrainingDisplay(trainer) as display:
-        try:
-            run.train(display.update, display.say)
-        except LinkError as error:
-            raise LinkError(f"{error}; then go on with `qcloop resume {run.path}`") from error
+    try:
+        with TrainingDisplay(trainer) as display:
+            stop.waits = True
+            run.train(display.update, display.say, stop)
+    except (LinkError, FileError) as error:
+        if not (run.path / CHECKPOINT).exists():  # the folder was deleted, for instance
+            raise
+        raise type(error)(f"{error}; then {again}") from error
+    finally:
+        stop.waits = False
+    if stop.number is not None:
+        progress = trainer.progress
+        here = f", image {progress.image:,} of the next" if progress.image else ""
+        raise Stopped(stop.number, f" after epoch {progress.epoch}{here}; {again}")
     cost = trainer.cost()
     click.echo(
         f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"
@@ -200,7 +217,7 @@ def _describe(trainer: Trainer) -> str:
 @port_options
 def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | None, baud: int) -> None:
     """Classify the test images with the devices of a run as they are now. The run is not changed."""
-    with _array_on(port, baud) as array, Run.open(run_folder, None, _factory(array)) as run:
+    with _array_on(port, baud) as array, Run.open(run_folder, None, _factory(array), only_read=True) as run:
         trainer = run.trainer
         if data is not None:
             trainer.use_test_set(load_dataset(data, transpose=transpose))

@@ -38,6 +38,8 @@ class UpdateRule(ABC):
 
     #: Settings that suit the rule, by name: they apply where a user leaves a setting open.
     defaults: ClassVar[Mapping[str, Any]] = {}
+    #: Whether :attr:`memory` has a number for each weight.
+    remembers: ClassVar[bool] = False
 
     def __init__(self, weights: WeightMap, cols: int, kernels: CrossbarKernels, words: Grng16) -> None:
         self.weights, self.kernels, self.words = weights, kernels, words
@@ -93,6 +95,8 @@ class StochasticRule(UpdateRule):
 
 class MixedRule(UpdateRule):
     """A float accumulator for each weight; its :attr:`memory` is their distances from the levels' means."""
+
+    remembers = True
 
     def start(self, remainders: F32) -> None:
         """Let the accumulators begin at the weights that were asked for."""

@@ -12,7 +12,10 @@ import tomli_w
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, PAPER_STATES, builtin
 from qcloop.device.profile import UNITS, DeviceProfile, PulseTrain
 from qcloop.errors import DeviceError
+from qcloop.files import read_text, write_atomic
 
+#: Most bytes of a device file: one of 64 states takes 10 kB.
+_MOST_BYTES = 1 << 20
 _HEADER = f"""\
 # qcloop device profile.
 # unit    of every conductance below, one of {", ".join(UNITS)}
@@ -25,7 +28,7 @@ _HEADER = f"""\
 
 
 def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
-    """Write a profile as TOML; :func:`load_profile` returns an equal one.
+    """Write a profile as TOML; :func:`load_profile` returns an equal one. The file is whole or unchanged.
 
     Raises
     ------
@@ -33,10 +36,7 @@ def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     content = f"{_HEADER}\n{tomli_w.dumps(profile_to_dict(profile))}"
-    try:
-        Path(path).write_bytes(content.encode())
-    except OSError as error:
-        raise DeviceError(f"cannot write device file {path}: {error.strerror}") from error
+    write_atomic(Path(path), content, DeviceError, "device file")
 
 
 def load_profile(path: str | os.PathLike[str]) -> DeviceProfile:
@@ -49,11 +49,13 @@ def load_profile(path: str | os.PathLike[str]) -> DeviceProfile:
         type, or holds a profile that is out of range. The message names the path.
     """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        text = read_text(Path(path), _MOST_BYTES, "utf-8-sig")
     except OSError as error:
         raise DeviceError(f"cannot read device file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DeviceError(f"device file {path} is not UTF-8 text (byte {error.start})") from error
+    except ValueError as error:
+        raise DeviceError(f"cannot read device file {path}: {error}") from error
+    try:
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line; huge integers, nesting
         raise DeviceError(f"device file {path} is not TOML: {error}") from error
     try:

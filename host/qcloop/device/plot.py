@@ -10,6 +10,7 @@ from qcloop.device.draw import profile_title
 from qcloop.device.profile import F64, G0_SIEMENS, DeviceProfile
 from qcloop.errors import DeviceError
 from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_png
+from qcloop.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,10 +36,7 @@ def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
     draw_conductance(left, profile)
     draw_spread(right, profile)
     figure.suptitle(profile_title(profile))
-    try:
-        Path(path).write_bytes(to_png(figure))
-    except OSError as error:
-        raise DeviceError(f"cannot write picture {path}: {error.strerror}") from error
+    write_atomic(Path(path), to_png(figure), DeviceError, "picture")
 
 
 def draw_conductance(axes: "Axes", profile: DeviceProfile) -> None:

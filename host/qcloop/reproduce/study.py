@@ -63,15 +63,12 @@ class Study:
         """
         outcomes = run_points(self.points(), folder / "points", jobs, done)
         sections = []
-        try:
-            for name in self.names:
-                finding = PARTS[name].present(self.seeds, outcomes)
-                for file, content in finding.files.items():
-                    write_atomic(folder / file, content)
-                sections.append((name, finding.section))
-            write_atomic(folder / REPORT, self._page(sections))
-        except OSError as error:
-            raise RunError(f"cannot write into {folder}: {error.strerror}") from error
+        for name in self.names:
+            finding = PARTS[name].present(self.seeds, outcomes)
+            for file, content in finding.files.items():
+                write_atomic(folder / file, content, RunError)
+            sections.append((name, finding.section))
+        write_atomic(folder / REPORT, self._page(sections), RunError)
         return sections
 
     def _page(self, sections: list[tuple[str, Section]]) -> str:

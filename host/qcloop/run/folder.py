@@ -35,9 +35,10 @@ from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
 from qcloop.figure import to_png
-from qcloop.files import write_atomic
+from qcloop.files import explain, read_text, write_atomic
 from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
+from qcloop.run.state import check_predictions, check_state, most_bytes
 from qcloop.training.settings import RunSettings
 from qcloop.training.trainer import EpochMetrics, Trainer
 
@@ -45,8 +46,10 @@ from qcloop.training.trainer import EpochMetrics, Trainer
 CHECKPOINT_SECONDS = 30.0
 #: A run gives up after so many resets of its array without a checkpoint between them.
 MOST_RESETS = 5
+#: Most bytes of ``config.toml``: the largest device profile takes 10 kB.
+_MOST_CONFIG_BYTES = 1 << 20
 
-CONFIG, CHECKPOINT, METRICS = "config.toml", "checkpoint.npz", "metrics.csv"
+CONFIG, CHECKPOINT, METRICS, COUNTERS = "config.toml", "checkpoint.npz", "metrics.csv", "counters.toml"
 
 ArrayFactory = Callable[[RunSettings], Array]
 
@@ -60,11 +63,11 @@ class Run:
     """A training run in its folder. The folder is locked against a second process until :meth:`close`.
 
     Use :meth:`create` for a new run and :meth:`open` for one that exists. As a context manager a run closes
-    itself.
+    itself. A run that is only read is not locked.
     """
 
     def __init__(
-        self, path: Path, config: dict[str, Any], trainer: Trainer, lock: filelock.BaseFileLock
+        self, path: Path, config: dict[str, Any], trainer: Trainer, lock: filelock.BaseFileLock | None
     ) -> None:
         self.path, self.trainer = path, trainer
         self._config, self._lock = config, lock
@@ -94,18 +97,12 @@ class Run:
         ConfigError
             If settings, device, data and array do not fit together. Nothing is written in that case.
         """
-        if (path / CONFIG).exists():
-            raise RunError(
-                f"{path} already holds a run: go on with it by `qcloop resume {path}`, "
-                "or choose another --out"
-            )
-        if path.exists() and (not path.is_dir() or any(p.name[0] != "." for p in path.iterdir())):
-            raise RunError(f"{path} is not an empty folder: choose another --out")
+        _check_is_free(path)
         trainer = Trainer(settings, profile, data, make_array(settings))
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot make the run folder {path}: {error.strerror}") from error
+            raise RunError(explain("make", path, error, "the run folder")) from error
         config = {
             "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "data": {"name": data.name, "sha256": data.sha256, **data_source},
@@ -113,14 +110,28 @@ class Run:
             "profile": profile_to_dict(profile),
         }
         run = cls(path, config, trainer, lock_folder(path))
-        write_atomic(path / CONFIG, tomli_w.dumps(config))
-        trainer.initialise()
-        run.save()
+        try:
+            write_atomic(path / CONFIG, tomli_w.dumps(config))
+            trainer.initialise()
+            run.save()
+        except BaseException:
+            run.close()
+            raise
         return run
 
     @classmethod
-    def open(cls, path: Path, epochs: int | None = None, make_array: ArrayFactory = golden_array) -> "Run":
+    def open(
+        cls,
+        path: Path,
+        epochs: int | None = None,
+        make_array: ArrayFactory = golden_array,
+        *,
+        only_read: bool = False,
+    ) -> "Run":
         """Open a run at its checkpoint; ``epochs`` sets a new total number of epochs.
+
+        With ``only_read`` nothing is written into the folder, which may be read-only, and which another
+        process may use. Such a run can be evaluated, but not trained.
 
         Raises
         ------
@@ -130,11 +141,12 @@ class Run:
             If the checkpoint is damaged or belongs to other settings.
         """
         config = read_config(path)
-        lock = lock_folder(path)
+        lock = None if only_read else lock_folder(path)
         try:
             run = cls._open(path, config, epochs, make_array, lock)
         except BaseException:
-            lock.release()
+            if lock is not None:
+                lock.release()
             raise
         return run
 
@@ -145,7 +157,7 @@ class Run:
         config: dict[str, Any],
         epochs: int | None,
         make_array: ArrayFactory,
-        lock: filelock.BaseFileLock,
+        lock: filelock.BaseFileLock | None,
     ) -> "Run":
         settings = RunSettings.from_dict(config["settings"])
         if epochs is not None:
@@ -166,11 +178,14 @@ class Run:
         return run
 
     def _restore(self) -> None:
-        self.trainer.restore(*read_state(self.path, self._config))
+        arrays, values = read_state(self.path, self._config)
+        check_predictions(arrays, values, self.trainer.test_images)
+        self.trainer.restore(arrays, values)
 
     def close(self) -> None:
         """Unlock the folder for other processes."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> "Run":
         return self
@@ -184,18 +199,27 @@ class Run:
         self,
         report: Callable[[Trainer], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Train to the last epoch; ``report`` is called after each batch and each epoch.
+
+        If ``stop`` returns True after a batch, the checkpoint is written and the run ends there.
 
         If the array loses its cells, because a board was reset, it is loaded again from the checkpoint.
         ``say`` is told so, and the trace goes on as if nothing had happened. If this happens
         :data:`MOST_RESETS` times without a checkpoint between, the ArrayResetError is raised.
+
+        Raises
+        ------
+        FileError
+            If the checkpoint cannot be written. The one before it is kept whole.
         """
         resets, saved = 0, self._saves
         while True:
             try:
-                self._train(report)
-                self.write_results()
+                self._train(report, stop)
+                if self.trainer.finished:
+                    self.write_results()
                 return
             except ArrayResetError as error:
                 resets = resets + 1 if self._saves == saved else 1
@@ -206,10 +230,13 @@ class Run:
                 progress = self.trainer.progress
                 say(f"{error}; on from epoch {progress.epoch + 1}, image {progress.image}")
 
-    def _train(self, report: Callable[[Trainer], None]) -> None:
+    def _train(self, report: Callable[[Trainer], None], stop: Callable[[], bool]) -> None:
         last = monotonic()
         while not self.trainer.finished:
             for _ in self.trainer.run_epoch():
+                if stop():  # before the report: the terminal that it is written to may be gone
+                    self.save()
+                    return
                 report(self.trainer)
                 if monotonic() - last > CHECKPOINT_SECONDS:
                     self.save()
@@ -217,9 +244,16 @@ class Run:
             self.save()
             last = monotonic()
             report(self.trainer)
+            if stop():
+                return
 
     def save(self) -> None:
-        """Write the checkpoint, then the tables that are made from it."""
+        """Write the checkpoint, then the tables that are made from it.
+
+        Raises RunError if the run was opened to be read only, and FileError if a file cannot be written.
+        """
+        if self._lock is None:
+            raise RunError(f"{self.path} was opened to be read only: open it without only_read to train it")
         arrays, values = self.trainer.state()
         write_checkpoint(self.path / CHECKPOINT, arrays, {**values, "config": _config_digest(self._config)})
         self._saves += 1
@@ -237,7 +271,7 @@ class Run:
             "cost": self.trainer.cost().to_dict(),
             "array": asdict(self.trainer.counters()),
         }
-        write_atomic(self.path / "counters.toml", tomli_w.dumps(counters))
+        write_atomic(self.path / COUNTERS, tomli_w.dumps(counters))
 
     def write_results(self) -> None:
         """Write tables and pictures of a run that has finished an epoch."""
@@ -257,31 +291,71 @@ class Run:
             write_atomic(self.path / f"{name}.png", to_png(figure))
 
 
+def _check_is_free(path: Path) -> None:
+    """Raise RunError unless a folder is empty, hidden files apart, or does not exist."""
+    try:
+        names = [entry.name for entry in path.iterdir()]
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        names = [path.name]
+    except OSError as error:
+        raise RunError(f"{explain('look into', path, error)}, or choose another --out") from error
+    if CONFIG in names:
+        raise RunError(
+            f"{path} already holds a run: go on with it by `qcloop resume {path}`, or choose another --out"
+        )
+    if any(not name.startswith(".") for name in names):
+        raise RunError(f"{path} is not an empty folder: choose another --out")
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Return the configuration of a run folder. Raises RunError if there is none, or if it is damaged."""
+    file = path / CONFIG
     try:
-        config = tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
+        config = tomllib.loads(read_text(file, _MOST_CONFIG_BYTES))
     except FileNotFoundError:
         raise RunError(f"{path} holds no run: expected a folder with {CONFIG}") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path / CONFIG}: {error}") from error
-    missing = [part for part in ("settings", "profile", "data") if not isinstance(config.get(part), dict)]
-    if missing:
-        raise RunError(f"{path / CONFIG} has no [{missing[0]}]: it is not the configuration of a run")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
+    for part in ("settings", "profile", "data", "qcloop"):
+        if not isinstance(config.get(part), dict):
+            raise RunError(f"{file} has no [{part}]: it is not the configuration of a run")
+    for part, name, kind, needed in _CHECKED:
+        value = config[part].get(name)
+        if not isinstance(value, kind) and (needed or value is not None):
+            wanted = "true or false" if kind is bool else "a text"
+            raise RunError(f"{file}: {name} of [{part}] must be {wanted}, not {value!r:.60}")
     return config
+
+
+#: Values of ``config.toml`` besides settings and profile, which have checks of their own: the table, the key,
+#: the type, and whether it must be there.
+_CHECKED = (
+    ("data", "sha256", str, True),
+    ("data", "directory", str, False),
+    ("data", "name", str, False),
+    ("data", "transpose", bool, False),
+    ("qcloop", "version", str, False),
+    ("qcloop", "python", str, False),
+    ("qcloop", "numpy", str, False),
+)
 
 
 def read_state(path: Path, config: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
     """Return the arrays and values of a run's checkpoint. It may be read while the run goes on.
 
-    Raises CheckpointError if the checkpoint is damaged or belongs to other settings than ``config``.
+    Raises CheckpointError if the checkpoint is damaged, belongs to other settings than ``config``, or holds
+    what such a run cannot have reached.
     """
-    arrays, values = read_checkpoint(path / CHECKPOINT)
+    settings, profile = RunSettings.from_dict(config["settings"]), profile_from_dict(config["profile"])
+    arrays, values = read_checkpoint(path / CHECKPOINT, most_bytes(settings, profile))
     if values.get("config") != _config_digest(config):
         raise CheckpointError(
             f"checkpoint {path / CHECKPOINT} belongs to other settings than {CONFIG} beside it: "
             f"undo the edit of {CONFIG}, or start a new run"
         )
+    check_state(arrays, values, settings, profile)
     return arrays, values
 
 
@@ -306,10 +380,17 @@ def _config_digest(config: dict[str, Any]) -> str:
 
 
 def lock_folder(path: Path) -> filelock.BaseFileLock:
-    """Lock a folder against other processes until the lock is released. Raises RunError if one has it."""
+    """Lock a folder against other processes until the lock is released.
+
+    Raises RunError if another process has it, or if the folder cannot be written.
+    """
     lock = filelock.FileLock(path / ".lock")
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
         raise RunError(f"{path} is in use by another process: wait for it to end") from None
+    except OSError as error:
+        raise RunError(explain("lock", path, error, "the folder")) from error
+    except NotImplementedError as error:  # a file system without locks
+        raise RunError(f"cannot lock the folder {path}: {error}: choose a folder on another disk") from error
     return lock

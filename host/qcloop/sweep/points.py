@@ -140,10 +140,7 @@ class Outcome:
 
     def save(self, point: Point, path: Path) -> None:
         """Write the outcome of a point, as a whole. Raises RunError if the file cannot be written."""
-        try:
-            write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n")
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror}") from error
+        write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n", RunError)
 
 
 def compute(

@@ -45,10 +45,7 @@ def write_results(
     schema = _schema().with_metadata({_ABOUT: json.dumps(about), _FILE: plan.text.encode()})
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema), buffer, compression="zstd")
-    try:
-        write_atomic(path, buffer.getvalue())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    write_atomic(path, buffer.getvalue(), RunError)
 
 
 def _schema() -> "pyarrow.Schema":

@@ -109,6 +109,11 @@ class Trainer:
         return len(self._train_labels)
 
     @property
+    def test_images(self) -> int:
+        """Images that :meth:`evaluate` classifies."""
+        return len(self._test_labels)
+
+    @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
         return self.progress.epoch >= self.settings.epochs

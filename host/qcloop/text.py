@@ -1,0 +1,22 @@
+"""Text from files, made safe to print."""
+
+import unicodedata
+
+#: Categories of characters that a terminal would obey instead of show: control characters (also C1), format
+#: characters (which turn the direction of writing), lone surrogates, private ones, and breaks of lines.
+_OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def printable(text: object) -> str:
+    r"""Return a text in one line without characters that a terminal would obey.
+
+    Each of them is shown by its code, as Python spells it: ``\x1b`` for escape, ``\u202e`` for the override
+    that writes from right to left.
+    """
+    return "".join(_code(sign) if unicodedata.category(sign) in _OBEYED else sign for sign in str(text))
+
+
+def _code(sign: str) -> str:
+    number = ord(sign)
+    letter, digits = ("x", 2) if number < 1 << 8 else ("u", 4) if number < 1 << 16 else ("U", 8)
+    return f"\\{letter}{number:0{digits}x}"
