@@ -44,6 +44,10 @@ class CheckpointError(RunError):
     """A checkpoint is damaged or belongs to something else."""
 
 
+class DivergenceError(QcloopError):
+    """Training came to a number that is not finite. The checkpoint before it is kept."""
+
+
 class SweepError(QcloopError):
     """Points of a sweep are missing: they failed, or no worker was left to run them."""
 

@@ -479,7 +479,7 @@ def test_impossible_shapes_of_an_array_are_named():
         ArrayConfig(planes=3)
     with pytest.raises(ConfigError, match="power of two from 1 to 64, not 3"):
         ArrayConfig(lanes=3)
-    with pytest.raises(ConfigError, match="multiple of 4 lanes, not 10"):
+    with pytest.raises(ConfigError, match="cells must be a multiple of 4 lanes up to 1073741824, not 10"):
         ArrayConfig(lanes=4, cells=10)
     with pytest.raises(ConfigError, match=r"2..16 bits, not 1"):
         AdcStage(1, 0)

@@ -24,6 +24,9 @@ TABLE_ENTRY = Layout(Field("mean", CODE_BITS), Field("spread", SPREAD_BITS))
 #: Largest number of rows and of columns of a region. With it no 32-bit sum can overflow:
 #: 8192 * 255 * 1023 and 8192 * 128 * 1023 are below 2^31.
 MAX_SIDE = 8192
+#: Largest capacity of an array in cells. The golden model takes 3 bytes for each, so 3 GiB; 16 of the largest
+#: regions fit.
+MAX_CELLS = 1 << 30
 #: Narrowest and widest converter, and its largest shift.
 MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
 #: Most attempts of a cell with policy ``VERIFY``.

@@ -14,6 +14,7 @@ from qcloop.contract.formats import (
     CODE_MAX,
     MAX_ADC_BITS,
     MAX_ADC_SHIFT,
+    MAX_CELLS,
     MAX_SIDE,
     MAX_STATES,
     MAX_TRIES,
@@ -74,8 +75,10 @@ class ArrayConfig:
     def __post_init__(self) -> None:
         if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
             raise ConfigError(f"lanes must be a power of two from 1 to 64, not {self.lanes}")
-        if self.cells < self.lanes or self.cells % self.lanes:
-            raise ConfigError(f"capacity must be a multiple of {self.lanes} lanes, not {self.cells} cells")
+        if not self.lanes <= self.cells <= MAX_CELLS or self.cells % self.lanes:
+            raise ConfigError(
+                f"cells must be a multiple of {self.lanes} lanes up to {MAX_CELLS}, not {self.cells}"
+            )
         if not 1 <= self.side <= MAX_SIDE:
             raise ConfigError(f"the side of a region must be 1..{MAX_SIDE}, not {self.side}")
         if self.planes not in (1, 2):

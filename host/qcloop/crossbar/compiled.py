@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from qcloop.crossbar.kernels import SMALLEST
 from qcloop.jit import kernel
 
 
@@ -25,7 +26,7 @@ def quantise_vectors(delta, d, d_scale):
     """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value."""
     for b in range(delta.shape[0]):
         peak = largest_of(delta[b])
-        gain = 127.0 / peak if peak > 0.0 else 0.0
+        gain = 127.0 / peak if peak > SMALLEST else 0.0
         for j in range(delta.shape[1]):
             d[b, j] = np.int8(math.floor(delta[b, j] * gain + 0.5))
         d_scale[b] = peak / 127.0
@@ -37,7 +38,7 @@ def quantise_batch(delta, x_scale, d, top):
     largest = 0.0
     for b in range(delta.shape[0]):
         largest = max(largest, largest_of(delta[b]) * x_scale[b])
-    gain = top / largest if largest > 0.0 else 0.0
+    gain = top / largest if largest > SMALLEST else 0.0
     for b in range(delta.shape[0]):
         for j in range(delta.shape[1]):
             d[b, j] = np.int32(math.floor(delta[b, j] * x_scale[b] * gain + 0.5))

@@ -16,13 +16,15 @@ from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.crossbar.weights import WeightMap
-from qcloop.errors import ConfigError
+from qcloop.errors import ConfigError, DivergenceError
 
 #: Waits for products that were asked for; returns them and the scale of each vector's products.
 Scaled = Callable[[], tuple[I32, F64]]
 
 #: Largest integer error of a batch. It is smaller where a sum of products would not fit 32 bits.
 _ERROR_TOP = 32767
+#: Most codes for one unit of the gradient. A gradient is up to 2^31, and their product must fit a float32.
+_STEP_MOST = 1e28
 
 
 class Layer:
@@ -119,6 +121,7 @@ class LayeredCrossbar:
         ConfigError
             If the array has no room for it.
         """
+        self.check_side(rows, cols)
         config = self.array.config
         base = self.layers[-1].region.end(config) if self.layers else 0
         region = Region(base, rows, cols * self.weights.devices)
@@ -134,6 +137,16 @@ class LayeredCrossbar:
         self.layers.append(layer)
         self.ledger.add_region(region)
         return layer
+
+    def check_side(self, rows: int, cols: int) -> None:
+        """Raise ConfigError if (rows, cols) weights are more cells in a line than the array takes."""
+        devices, side = self.weights.devices, self.array.config.side
+        if max(rows, cols * devices) > side:
+            raise ConfigError(
+                f"a layer of {rows} x {cols} weights needs {rows} x {cols * devices} cells "
+                f"({self.settings.scheme}), but the array takes at most {side} rows and columns: "
+                f"use a smaller layer{' or scheme single' if rows <= side >= cols else ''}"
+            )
 
     def initialise(self, layer: Layer) -> None:
         """Program every cell with random weights, then make the stuck cells of the layer stuck.
@@ -205,14 +218,26 @@ class LayeredCrossbar:
         delta : (n, cols) float64
             Errors: the derivative of the loss by the layer's sums.
         rate : float
+
+        Raises
+        ------
+        DivergenceError
+            If the step is not finite. Nothing is changed.
         """
         d, largest, top = self.errors(layer, delta, x_scale)
-        factor = np.float32(rate * largest / top / layer.weight_per_code)
+        factor = self._step(layer, rate * largest / top / layer.weight_per_code)
         n = layer.rule.descend(x, d, factor, layer.levels, layer.changes)
         if n:
             cells, levels = self.weights.cells(layer.changes[:, :n])
             self.array.program(layer.region, cells, levels)
             self.ledger.record(layer.index, cells, levels)
+
+    @staticmethod
+    def _step(layer: Layer, codes: float) -> np.float32:
+        """Return the codes for one unit of the gradient; raises DivergenceError if they are too many."""
+        if not abs(codes) <= _STEP_MOST:
+            raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
+        return np.float32(codes)
 
     # -- state ----------------------------------------------------------------------------------
 

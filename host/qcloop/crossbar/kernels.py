@@ -7,6 +7,10 @@ import numpy.typing as npt
 
 from qcloop.contract.types import I8, I32, U8
 
+#: Numbers whose largest is smaller than this count as zero: the factor that scales it up to the largest
+#: integer would not be finite.
+SMALLEST = 1e-300
+
 I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 F32 = npt.NDArray[np.float32]

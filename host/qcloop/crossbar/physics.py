@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.formats import CODE_MAX, SPREAD_FRACTION_BITS, SPREAD_MAX
+from qcloop.contract.formats import CODE_MAX, MAX_ADC_SHIFT, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import AdcStage, ArraySettings, Counters, Policy, pulse_cost
 from qcloop.crossbar.ledger import UNKNOWN, WriteLedger
 from qcloop.crossbar.settings import CrossbarSettings
@@ -25,24 +25,33 @@ def array_settings(settings: CrossbarSettings, profile: DeviceProfile) -> ArrayS
     ConfigError
         If a physical value does not fit its number format.
     """
-    read_spread = round(settings.read_noise / profile.lsb * 2**SPREAD_FRACTION_BITS)
-    if read_spread > SPREAD_MAX:
+    steps = settings.read_noise / profile.lsb * 2**SPREAD_FRACTION_BITS
+    if steps >= SPREAD_MAX + 0.5:
         most = SPREAD_MAX * profile.lsb / 2**SPREAD_FRACTION_BITS
         raise ConfigError(
             f"read-noise must be at most {most:g} {profile.unit} for this device, not {settings.read_noise:g}"
         )
-    adc = None
-    if settings.adc_bits:
-        codes = settings.adc_range / profile.lsb
-        adc = AdcStage(settings.adc_bits, max(0, ceil(log2(codes / 2 ** (settings.adc_bits - 1)))))
+    adc = AdcStage(settings.adc_bits, _adc_shift(settings, profile)) if settings.adc_bits else None
     return profile.array_settings(
         settings.seed,
         policy=Policy.from_label(settings.policy),
         adc=adc,
-        read_spread=read_spread,
-        verify_tolerance=min(round(settings.verify_tolerance / profile.lsb), CODE_MAX),
+        read_spread=round(steps),
+        verify_tolerance=round(min(settings.verify_tolerance / profile.lsb, CODE_MAX)),
         verify_tries=settings.verify_tries,
     )
+
+
+def _adc_shift(settings: CrossbarSettings, profile: DeviceProfile) -> int:
+    """Return the smallest shift with which the ADC has the full scale that is asked for."""
+    finest = 2.0 ** (settings.adc_bits - 1)
+    codes = settings.adc_range / profile.lsb
+    if codes > finest * 2**MAX_ADC_SHIFT:
+        raise ConfigError(
+            f"adc-range must be at most {finest * 2**MAX_ADC_SHIFT * profile.lsb:g} {profile.unit} for "
+            f"{settings.adc_bits} bits and this device, not {settings.adc_range:g}"
+        )
+    return ceil(log2(max(codes / finest, 1.0)))
 
 
 @dataclass(frozen=True)

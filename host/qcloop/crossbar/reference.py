@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qcloop.crossbar.kernels import SMALLEST
+
 Data = npt.NDArray[Any]
 
 
 def quantise_vectors(delta: Data, d: Data, d_scale: Data) -> None:
     """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value."""
     peak = np.abs(delta).max(axis=1)
-    gain = np.divide(127.0, peak, out=np.zeros_like(peak), where=peak > 0.0)
+    gain = np.divide(127.0, peak, out=np.zeros_like(peak), where=peak > SMALLEST)
     d[:] = np.floor(delta * gain[:, None] + 0.5)
     d_scale[:] = peak / 127.0
 
@@ -19,7 +21,7 @@ def quantise_vectors(delta: Data, d: Data, d_scale: Data) -> None:
 def quantise_batch(delta: Data, x_scale: Data, d: Data, top: float) -> float:
     """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return the largest."""
     largest = float((np.abs(delta).max(axis=1) * x_scale).max())
-    d[:] = np.floor(delta * x_scale[:, None] * (top / largest if largest > 0.0 else 0.0) + 0.5)
+    d[:] = np.floor(delta * x_scale[:, None] * (top / largest if largest > SMALLEST else 0.0) + 0.5)
     return largest
 
 

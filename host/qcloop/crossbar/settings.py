@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from qcloop.contract.types import ArrayConfig, Policy
@@ -12,6 +12,10 @@ from qcloop.crossbar.weights import Scheme
 from qcloop.errors import ConfigError
 
 _Kind = TypeVar("_Kind", bound=StrEnum)
+
+#: Smallest and largest value of the factors of training: weight range and rate. Useful ones are 0.001 to 100.
+#: Within these bounds no product of factors leaves the range of a float.
+LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
 
 
 def option(default: Any, text: str, before: str | None = None) -> Any:
@@ -53,14 +57,12 @@ class CrossbarSettings:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type is float:
-                object.__setattr__(self, f.name, float(value))
-                if not isfinite(value):
-                    raise ConfigError(f"{spell(f.name)} must be a finite number, not {value}")
+                object.__setattr__(self, f.name, _finite(f.name, value))
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
-        require(self.weight_range > 0, "weight-range", "above 0", self.weight_range)
+        require_factor("weight-range", self.weight_range)
         require(self.read_noise >= 0, "read-noise", "0 or more", self.read_noise)
         require(
             self.adc_bits == 0 or 2 <= self.adc_bits <= 16, "adc-bits", "0 (none) or 2..16", self.adc_bits
@@ -145,6 +147,22 @@ def require(good: bool, name: str, expected: str, came: object) -> None:
     """Raise ConfigError, which tells what was expected and what came, unless a value is good."""
     if not good:
         raise ConfigError(f"{name} must be {expected}, not {came}")
+
+
+def require_factor(name: str, value: float) -> None:
+    """Raise ConfigError unless a factor is in the range of useful ones, widely drawn."""
+    good = LEAST_FACTOR <= value <= MOST_FACTOR
+    require(good, name, f"{LEAST_FACTOR:g}..{MOST_FACTOR:g}", f"{value:g}")
+
+
+def _finite(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the range of floats
+        number = inf
+    if not isfinite(number):
+        raise ConfigError(f"{spell(name)} must be a finite number, not {number}")
+    return number
 
 
 def choice(name: str, kind: type[_Kind], value: str) -> _Kind:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from qcloop.contract.types import I32, U8
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar, Scaled
+from qcloop.errors import DivergenceError
+from qcloop.jit import kernel
 from qcloop.training import compiled
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.settings import Activation
@@ -60,6 +62,26 @@ class Batch:
         for name, arrays in vars(self).items():
             setattr(some, name, [array[rows] for array in arrays])
         return some
+
+
+#: Scales and biases stay below this, so that sums and products of two of them are finite. Beyond it the
+#: exponential would look up what is not in its table.
+_MOST = 1e150
+
+
+@kernel
+def _within(values: F64, most: float) -> bool:
+    for k in range(len(values)):  # noqa: SIM110  # numba has no generators as arguments
+        if not abs(values[k]) < most:  # NaN, too
+            return False
+    return True
+
+
+def check_finite(what: str, layer: Layer, values: F64) -> None:
+    """Raise DivergenceError, which names a quantity and its layer, unless all values are finite."""
+    if not _within(values, _MOST):
+        worst = float(values[np.argmax(np.nan_to_num(np.abs(values), nan=np.inf))])
+        raise DivergenceError(f"{what} of layer {layer.index + 1} is {worst:g}")
 
 
 #: The way of a micro-batch through the layers. It yields what waits for its next products, and is sent them.
@@ -168,6 +190,7 @@ class Chain:
             for index in range(len(self._layers) - 1, 0, -1):
                 layer, slope = self._layers[index], some.slopes[index - 1]
                 e, e_scale = yield self._crossbar.start_backward(layer, delta)
+                check_finite("the scale of the errors", layer, e_scale)
                 delta = some.deltas[index - 1]
                 kernels.propagate(e, e_scale, layer.weight_per_code, slope, delta)
 
@@ -179,6 +202,7 @@ class Chain:
         kernels = self._kernels
         for index, layer in enumerate(self._layers):
             y, scale = yield self._crossbar.start_forward(layer, some.inputs[index], some.input_scales[index])
+            check_finite("the scale of the products", layer, scale)
             if layer is not self._layers[-1]:
                 a, a_scale, slope = some.inputs[index + 1], some.input_scales[index + 1], some.slopes[index]
                 if self._activation is Activation.SIGMOID:

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from qcloop.crossbar.kernels import SMALLEST
 from qcloop.jit import kernel
 from qcloop.training.exponential import LN2_HIGH, LN2_LOW, LOG2_E, POWERS_OF_TWO, TAYLOR
 
@@ -47,7 +48,7 @@ def scale_vector(v, x):
     top = 0.0
     for j in range(len(v)):
         top = max(top, v[j])
-    gain = 255.0 / top if top > 0.0 else 0.0
+    gain = 255.0 / top if top > SMALLEST else 0.0
     for j in range(len(v)):
         x[j] = np.uint8(v[j] * gain + 0.5)
     return top / 255.0

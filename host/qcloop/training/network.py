@@ -9,7 +9,7 @@ from qcloop.contract.types import U8, Region
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.errors import ConfigError
 from qcloop.training import compiled
-from qcloop.training.chain import Batch, Chain
+from qcloop.training.chain import Batch, Chain, check_finite
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.settings import Bias, RunSettings
 
@@ -39,6 +39,8 @@ class Network:
         self._biases = settings.bias is Bias.FLOAT
         shapes, config = list(pairwise(settings.layer_sizes())), crossbar.array.config
         devices = crossbar.weights.devices
+        for rows, cols in shapes:
+            crossbar.check_side(rows, cols)
         words = sum(Region(0, rows, cols * devices).end(config) for rows, cols in shapes)
         if words > config.words:
             raise ConfigError(
@@ -76,6 +78,11 @@ class Network:
         -------
         int
             Images that were classified correctly before the step.
+
+        Raises
+        ------
+        DivergenceError
+            If a number is no longer finite. The layers are then of no use: go back to a checkpoint.
         """
         batch, n = Batch(self.layers, x), len(x)
         hits = self._chain.propagate(batch, labels, picked)
@@ -86,6 +93,7 @@ class Network:
             self.crossbar.update(layer, x, x_scale, delta, rate / n)
             if self._biases:
                 self._kernels.descend_bias(layer.bias, delta, rate / n)
+                check_finite("the bias", layer, layer.bias)
         return hits
 
     # -- state ----------------------------------------------------------------------------------

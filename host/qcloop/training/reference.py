@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qcloop.crossbar.kernels import SMALLEST
 from qcloop.training.exponential import exponential
 
 Data = npt.NDArray[Any]
@@ -22,7 +23,7 @@ def relu(y: Data, scale: Data, bias: Data, x: Data, slope: Data, x_scale: Data) 
     """Fill the 8-bit activations of a ReLU layer, each vector scaled to its own largest value."""
     v = np.maximum(y * scale[:, None] + bias, 0.0)
     top = v.max(axis=1)
-    gain = np.divide(255.0, top, out=np.zeros_like(top), where=top > 0.0)
+    gain = np.divide(255.0, top, out=np.zeros_like(top), where=top > SMALLEST)
     x[:] = v * gain[:, None] + 0.5
     slope[:] = v > 0.0
     x_scale[:] = top / 255.0

@@ -1,12 +1,14 @@
 """The settings of a training run: one frozen record, its checks, its defaults and its recipes."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from qcloop.contract.formats import MAX_SIDE
 from qcloop.crossbar.rules import Update
-from qcloop.crossbar.settings import CrossbarSettings, option, require
+from qcloop.crossbar.settings import LEAST_FACTOR, CrossbarSettings, option, require, require_factor
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES
 from qcloop.errors import ConfigError
@@ -26,6 +28,13 @@ class Bias(StrEnum):
     NONE = "none"
     #: Float numbers on the host.
     FLOAT = "float"
+
+
+#: Most epochs. Each is a row of every checkpoint; the random numbers of one seed would last for far more.
+MAX_EPOCHS = 1_000_000
+#: Most layer sizes of a network: with those of the largest, its name still is a name of a file.
+MAX_SIZES = 32
+_SIZES = re.compile(r"[1-9][0-9]{0,9}(?:-[1-9][0-9]{0,9})+")
 
 
 @dataclass(frozen=True)
@@ -54,22 +63,26 @@ class RunSettings(CrossbarSettings):
         super().__post_init__()
         self.layer_sizes()
         require(1 <= self.batch <= 65536, "batch", "1..65536", self.batch)
-        require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
+        require(1 <= self.epochs <= MAX_EPOCHS, "epochs", f"1..{MAX_EPOCHS}", self.epochs)
         require(self.images >= 0, "images", "0 (all) or more", self.images)
         require(self.input_bits in (1, 8), "input-bits", "1 or 8", self.input_bits)
         require(0 <= self.shift <= MAX_SHIFT, "shift", f"0..{MAX_SHIFT} pixels", self.shift)
-        require(self.rate > 0, "rate", "above 0", self.rate)
-        require(0 < self.decay <= 1, "decay", "above 0, at most 1", self.decay)
+        require_factor("rate", self.rate)
+        require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
 
     def layer_sizes(self) -> tuple[int, ...]:
-        """Return the layer sizes; raises ConfigError unless they are two or more positive numbers."""
-        try:
-            sizes = tuple(int(size) for size in self.network.split("-"))
-        except ValueError:
-            sizes = ()
-        if len(sizes) < 2 or min(sizes) < 1:
+        """Return the layer sizes; raises ConfigError unless they are numbers that an array can have."""
+        if not _SIZES.fullmatch(self.network):
             raise ConfigError(
-                f"network must be two or more layer sizes such as 784-16-16-10, not '{self.network}'"
+                f"network must be two or more layer sizes such as 784-16-16-10, not {self.network[:80]!r}"
+            )
+        sizes = tuple(int(size) for size in self.network.split("-"))
+        if len(sizes) > MAX_SIZES:
+            raise ConfigError(f"network must have at most {MAX_SIZES} layer sizes, not {len(sizes)}")
+        if max(sizes) > MAX_SIDE:
+            raise ConfigError(
+                f"network {self.network} has a layer of {max(sizes)}, but the largest is {MAX_SIDE}: "
+                "use a smaller layer, or smaller images if these are the inputs"
             )
         return sizes
 

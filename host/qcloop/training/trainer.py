@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qcloop.array import Array, array_digest
 from qcloop.array.generator import Grng16
-from qcloop.contract.formats import STUCK_LEVEL
+from qcloop.contract.formats import MAX_SIDE, STUCK_LEVEL
 from qcloop.contract.generator import Stream
 from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
@@ -18,9 +18,10 @@ from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
-from qcloop.errors import CheckpointError, ConfigError
+from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.training import compiled
 from qcloop.training.kernels import F64, LayerKernels
+from qcloop.training.memory import check_memory
 from qcloop.training.network import Network
 from qcloop.training.settings import RunSettings
 
@@ -75,7 +76,7 @@ class Trainer:
     Raises
     ------
     ConfigError
-        If network, data and array do not fit one another.
+        If network, data and array do not fit one another, or the network does not fit the memory.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Trainer:
         self.settings, self.profile, self.array = settings, profile, array
         check_run(settings, profile, data)
         count = settings.images or len(data.train_labels)
+        check_memory(settings, count)
         self._train_x = encode_inputs(data.train_images[:count], settings.input_bits)
         self._train_labels = data.train_labels[:count]
         self._image_shape = data.image_shape
@@ -146,10 +148,22 @@ class Trainer:
             x = self._train_x[chosen]
             if self.settings.shift:
                 x = shift_images(x, self._image_shape, offsets[progress.image : progress.image + batch])
-            progress.hits += self.network.train_batch(x, self._train_labels[chosen], rate, picked)
+            try:
+                progress.hits += self.network.train_batch(x, self._train_labels[chosen], rate, picked)
+            except DivergenceError as error:
+                raise self._diverged(error) from error
             progress.image += len(chosen)
             yield progress.image
         self._finish_epoch(rate)
+
+    def _diverged(self, error: DivergenceError) -> DivergenceError:
+        """Return the error with the batch in which it happened, and what a user can change."""
+        settings, progress = self.settings, self.progress
+        return DivergenceError(
+            f"training diverged in epoch {progress.epoch + 1}, batch {progress.image // settings.batch + 1}: "
+            f"{error}; use a smaller rate than {settings.rate:g}, or weight-range than "
+            f"{settings.weight_range:g}"
+        )
 
     def _order(self, epoch: int) -> npt.NDArray[np.intp]:
         """Return the order of the images: they are sorted by 64-bit keys from stream ``SHUFFLE``."""
@@ -262,6 +276,11 @@ def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> N
 def check_network(settings: RunSettings, data: Dataset) -> None:
     """Raise ConfigError unless the network begins and ends as the data does."""
     sizes = settings.layer_sizes()
+    if data.pixels > MAX_SIDE:
+        raise ConfigError(
+            f"the images of {data.name} have {data.pixels} pixels, but a network has at most {MAX_SIDE} "
+            "inputs: make the images smaller"
+        )
     if sizes[0] != data.pixels:
         raise ConfigError(
             f"network {settings.network} starts at {sizes[0]}, but the images of {data.name} have "
