@@ -182,6 +182,41 @@ def test_means_beside_cycles_are_not_used(write):
     assert "columns 4 'mean (uS)', 5 'std (uS)' are not used" in measured.notes
 
 
+def test_columns_of_a_parameter_analyser(write):
+    rows = [f"{n / 10:g},{4e-6 - n * 1e-7:g},0.1,{4e-5 - n * 1e-6:g}" for n in range(1, 7)]
+    path = write("Time,AI,AV,GT", *rows)
+    assert refused(path, unit="S") == "column 2 'AI' is named a current, but S is a unit of conductance"
+    measured = read_measurements(path, unit="S", columns=["GT"])
+    assert len(measured.curves) == 1
+    assert "columns 1 'Time', 2 'AI', 3 'AV' are not used" in measured.notes
+    measured = read_measurements(path, unit="A", read_voltage=0.1, columns=["AI"])
+    assert measured.curves[0].values[0] == pytest.approx(39)
+
+
+def test_columns_of_unlike_sizes_are_not_taken_as_cycles(write):
+    rows = [f"{n},{4e-5 - n * 1e-6:g},{7 * n}" for n in range(1, 7)]
+    path = write("pulse,foo,bar", *rows)
+    assert refused(path, unit="S") == (
+        "column 2 'foo' and column 3 'bar' state no unit and differ much in size (medians 3.65e-05 and 24.5): "
+        "choose the columns of values by --column"
+    )
+    assert len(read_measurements(path, unit="S", columns=["foo"]).curves) == 1
+
+
+def test_the_index_of_a_data_frame_is_not_used(write):
+    measured = read_measurements(write(",pulse,G (uS)", *(f"{n},{2 * n},{40 - n}" for n in range(6))))
+    assert measured.curves[0].pulses.tolist() == [0, 2, 4, 6, 8, 10]
+    assert "column 1 is not used" in measured.notes
+
+
+def test_a_heading_with_a_line_break_in_quotes(write):
+    measured = read_measurements(write('"Pulse","G', '(uS)"', *down(0)))
+    assert measured.unit == "uS"
+    assert measured.curves[0].rows == (3, 4, 5, 6, 7, 8)
+    measured = read_measurements(write('# 4" wafer', "pulse,G (uS)", *down(0)))
+    assert len(measured.curves[0].values) == 6
+
+
 def test_numbers_without_a_name_are_not_guessed(write):
     assert refused(write("pulse,G (uS)", "1,40,7", "2,30,8")) == (
         "row 2, column 3 has a number, but the heading has no name for it: name it, or choose the columns of "

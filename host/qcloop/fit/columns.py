@@ -33,6 +33,8 @@ class Columns:
 
     table: DataTable
     values: list[int]
+    #: Whether the user named the columns of values.
+    chosen: bool = False
     #: Column of the pulse numbers of each column of values that has one.
     pulses: dict[int, int] = field(default_factory=dict)
     cycle: int | None = None
@@ -112,7 +114,7 @@ def find_columns(
     MeasurementError
         If there is no column of values, or if it is not certain which columns are some.
     """
-    columns = Columns(table, [])
+    columns = Columns(table, [], chosen=bool(chosen))
     roles = [role_of(name) if name else Role.VALUE for name in table.names]
     _take_keys(columns, roles)
     pulses = _pulse_columns(columns, roles, pulse)
@@ -125,8 +127,8 @@ def find_columns(
         if not pulses and not columns.long and pulse is None and len(columns.values) > 1:
             pulses = _found_pulses(columns)
         _refuse_unnamed(columns)
-    _choose_quantity(columns, quantity, bool(chosen))
-    _refuse_derived(columns, roles, bool(chosen))
+    _choose_quantity(columns, quantity)
+    _refuse_derived(columns, roles)
     _refuse_several(columns)
     columns.pulses = _paired(table, pulses, columns.values)
     _refuse_unclear(columns)
@@ -199,22 +201,24 @@ def _pulse_columns(columns: Columns, roles: Sequence[Role], pulse: str | None) -
 
 def _found_pulses(columns: Columns) -> list[int]:
     """Take the first column as the pulse number if it holds whole numbers at equal distances."""
-    first = columns.values[0]
-    table = columns.table
-    cells = table.columns[first]
-    if first or has_quantity(table.names[first]):
-        return []
-    figures = [cell for cell in cells if isinstance(cell, float)]
-    if len(figures) < max(3, len(cells)) or any(figure % 1 for figure in figures):
-        return []
-    steps = set(np.diff(figures).tolist())
-    if len(steps) != 1 or min(steps) <= 0:
+    first, table = columns.values[0], columns.table
+    step = 0.0 if first or has_quantity(table.names[first]) else _even_step(table.columns[first])
+    if not step:
         return []
     columns.values.remove(first)
     columns.notes.append(
-        f"{table.label(first)} rises by {min(steps):g} from row to row: it is taken as the pulse number"
+        f"{table.label(first)} rises by {step:g} from row to row: it is taken as the pulse number"
     )
     return [first]
+
+
+def _even_step(cells: Sequence[Cell]) -> float:
+    """Return the distance of whole numbers that rise evenly, 3 or more of them; 0 for other cells."""
+    figures = [cell for cell in cells if isinstance(cell, float)]
+    if len(figures) < max(3, len(cells)) or any(figure % 1 for figure in figures):
+        return 0.0
+    steps = set(np.diff(figures).tolist())
+    return max(0.0, min(steps)) if len(steps) == 1 else 0.0
 
 
 def _paired(table: DataTable, pulses: Sequence[int], values: Sequence[int]) -> dict[int, int]:
@@ -235,7 +239,7 @@ def _paired(table: DataTable, pulses: Sequence[int], values: Sequence[int]) -> d
 # -- values ----------------------------------------------------------------------------------------
 
 
-def _choose_quantity(columns: Columns, quantity: Quantity | None, chosen: bool) -> None:
+def _choose_quantity(columns: Columns, quantity: Quantity | None) -> None:
     table = columns.table
     found = {index: _quantity_of(table.names[index] or table.variable) for index in columns.values}
     kinds = {kind for kind in found.values() if kind}
@@ -249,7 +253,9 @@ def _choose_quantity(columns: Columns, quantity: Quantity | None, chosen: bool) 
         raise MeasurementError(
             f"the columns are of several quantities: {listed}: name one by --quantity, or columns by --column"
         )
-    elif columns.long and kinds and not chosen:  # beside a named column of values, others hold something else
+    elif (
+        columns.long and kinds and not columns.chosen
+    ):  # beside a named column of values, others hold something else
         columns.values = [index for index in columns.values if found[index]]
 
 
@@ -262,6 +268,8 @@ def _quantity_of(name: str) -> Quantity | None:
 def _refuse_unnamed(columns: Columns) -> None:
     """Refuse numbers beside named columns: it is not known what they are."""
     names = columns.table.names
+    if len(columns.values) > 1 and not names[0] and _even_step(columns.table.columns[0]):
+        columns.values = [index for index in columns.values if index]  # the index of a data frame
     unnamed = [index for index in columns.values if not names[index]]
     if unnamed and len(unnamed) < len(columns.values):
         cells = columns.table.columns[unnamed[0]]
@@ -272,7 +280,7 @@ def _refuse_unnamed(columns: Columns) -> None:
         )
 
 
-def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> None:
+def _refuse_derived(columns: Columns, roles: Sequence[Role]) -> None:
     """Refuse a table of means and spreads, which would be taken for cycles."""
     table = columns.table
     derived = [
@@ -281,7 +289,7 @@ def _refuse_derived(columns: Columns, roles: Sequence[Role], chosen: bool) -> No
         if role == Role.DERIVED and _has_numbers(table.columns[index])
     ]
     spreads = [index for index in derived if is_spread(table.names[index])]
-    if chosen or not derived or (columns.values and not (spreads and len(columns.values) == 1)):
+    if columns.chosen or not derived or (columns.values and not (spreads and len(columns.values) == 1)):
         return
     listed = ", ".join(table.label(index) for index in derived[:_SHOWN])
     raise MeasurementError(

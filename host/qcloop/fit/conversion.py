@@ -12,7 +12,7 @@ from qcloop.fit.columns import Columns
 from qcloop.fit.findings import Finding
 from qcloop.fit.grid import Amount, Cell, shown
 from qcloop.fit.headings import DataTable
-from qcloop.fit.roles import Role, role_of
+from qcloop.fit.roles import Role, has_quantity, role_of
 from qcloop.fit.units import (
     MEASURED_UNITS,
     Quantity,
@@ -31,6 +31,8 @@ _SIZES = (1e-30, 1e30)
 #: Shares of a column that may be negative or no numbers, if they are two cells or more: what is left after
 #: more is another curve than was measured. A conductance near 0 may be negative by noise.
 _MOST_NEGATIVE, _MOST_UNREADABLE = 0.1, 0.25
+#: Columns without units whose medians differ by this factor are not of one quantity.
+_UNLIKE = 1e4
 _CURE = "correct them, or empty those that are to be left out"
 
 
@@ -84,6 +86,7 @@ def conductances(columns: Columns, given: Unit | None, read_voltage: float | Non
         figures_of[index] = figures
         _refuse_lost(columns, index, found, volts)
         findings += found
+    _refuse_unlike(columns, figures_of)
     siemens = [_scaled(figures, units[index], volts, 1.0) for index, figures in figures_of.items()]
     target = _target(units, np.concatenate(siemens))
     values = {
@@ -272,6 +275,24 @@ def _trouble(cell: Cell, unit: Unit, volts: float | None) -> tuple[str, str]:
         at = "" if volts is None else f" at {volts:g} V"
         return "negative", f"{amount}{at}: left out"
     return "", ""
+
+
+def _refuse_unlike(columns: Columns, figures: dict[int, F64]) -> None:
+    """Refuse columns whose names state nothing and whose values are of very different sizes."""
+    names = columns.table.names
+    sizes = {}
+    for index, column in figures.items():
+        sized = np.abs(column[~np.isnan(column)])
+        if not columns.chosen and not has_quantity(names[index]) and len(sized):
+            sizes[index] = float(np.median(sized))
+    if not sizes:
+        return
+    least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if sizes[most] > _UNLIKE * sizes[least]:
+        raise MeasurementError(
+            f"{columns.table.label(least)} and {columns.table.label(most)} state no unit and differ much in "
+            f"size (medians {sizes[least]:.3g} and {sizes[most]:.3g}): choose the columns of values by --column"
+        )
 
 
 def _refuse_lost(columns: Columns, index: int, findings: list[Finding], volts: float | None) -> None:

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from enum import StrEnum
 
-from qcloop.fit.units import logarithm_in_heading, quantity_in_heading, unit_in_heading
+from qcloop.fit.units import TERMINAL, logarithm_in_heading, quantity_in_heading, unit_in_heading
 
 
 class Role(StrEnum):
@@ -26,7 +26,8 @@ class Role(StrEnum):
 # fmt: off
 #: Words for pulse numbers, with their rank: of several such columns the one of the highest rank is taken.
 _PULSE = {
-    **dict.fromkeys(("pulse", "pulses", "pulseno", "pulsenr", "pulsenumber", "pulsenum", "puls"), 3),
+    **dict.fromkeys(("pulse", "pulses", "pulseno", "pulsenr", "pulsenumber", "pulsenum"), 3),
+    **dict.fromkeys(("puls", "impuls", "impulse", "impulses", "impulsion"), 3),
     **dict.fromkeys(("n", "no", "nr", "num", "number", "stage", "step"), 2),
     **dict.fromkeys(("#", "index", "idx", "x"), 1),
 }
@@ -91,6 +92,9 @@ def role_of(name: str) -> Role:
 def _without_unit(name: str, words: list[str]) -> Role | None:
     """Return the role that a name without a unit of measured values states, but for pulse numbers."""
     bracket = _IN_BRACKETS.search(name)
+    terminal = TERMINAL.fullmatch(name.strip())
+    if terminal and terminal[1] == "V":
+        return Role.VOLTAGE
     of_pulse = words[0] in _PULSE and bool(_OF_PULSE & set(words))
     if (
         words[0] in _VOLTAGE

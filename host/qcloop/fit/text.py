@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Iterator
 
 from qcloop.errors import MeasurementError
 from qcloop.fit.grid import MOST_ROWS, Grid, Row, Size
@@ -28,6 +29,10 @@ _STATED = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
 _SNIFFED, _SNIFFED_LENGTH = 200, 200_000
 #: Longest line: 16,384 columns of 16 characters. All ways to divide it are tried, which takes seconds.
 _LONGEST_LINE = 1 << 18
+#: A quoted cell that does not end in its line.
+_OPEN_QUOTE = re.compile(r'(?:^|[,;\t|])\s*"[^"]*$')
+#: Most line breaks in a quoted cell.
+_MOST_BREAKS = 5
 
 
 def read_text(content: bytes, path: object, delimiter: str | None, decimal: str | None) -> Grid:
@@ -93,7 +98,7 @@ def _lines(text: str, path: object) -> tuple[list[tuple[int, str]], list[tuple[i
     lines: list[tuple[int, str]] = []
     comments: list[tuple[int, str]] = []
     stated = None
-    for number_, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    for number_, line in _whole_lines(re.split(r"\r\n|\n|\r", text)):
         if len(line) > _LONGEST_LINE:
             raise MeasurementError(
                 f"row {number_} of {path} has {len(line)} characters: at most {_LONGEST_LINE} can be read"
@@ -106,6 +111,20 @@ def _lines(text: str, path: object) -> tuple[list[tuple[int, str]], list[tuple[i
         elif shown.strip():
             lines.append((number_, shown))
     return lines, comments, stated
+
+
+def _whole_lines(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Return the lines with their numbers; one that ends within a quoted cell goes on with the next ones."""
+    index = 0
+    while index < len(lines):
+        line, number_ = lines[index], index + 1
+        index += 1
+        if _OPEN_QUOTE.search(line):  # a heading such as "G<line break>(uS)"
+            for more in range(index, min(index + _MOST_BREAKS, len(lines))):
+                if lines[more].count('"') % 2:
+                    line, index = " ".join(lines[number_ - 1 : more + 1]), more + 1
+                    break
+        yield number_, line
 
 
 def _sample(lines: list[tuple[int, str]]) -> list[str]:

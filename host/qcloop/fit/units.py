@@ -53,6 +53,9 @@ _QUANTITIES: dict[str, Quantity] = {
     **dict.fromkeys(("i", "current", "strom", "currents", "id", "ids", "iread", "imeas"), "current"),
 }
 
+#: Current or voltage of a terminal, as parameter analysers name them: ``AI``, ``DrainV``.
+TERMINAL = re.compile(r"(?:[A-D]|[Aa]node|[Cc]athode|[Gg]ate|[Dd]rain|[Ss]ource|[Tt]op|[Bb]ottom)([IV])")
+
 #: Units that could also be the name of a column.
 _NAMES = frozenset(("S", "A", "G0", "g0"))
 _BRACKETED = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
@@ -110,8 +113,9 @@ def unit_in_heading(heading: str) -> Unit | None:
 
 def quantity_in_heading(heading: str) -> Quantity | None:
     """Return the quantity that the first word of a heading names, or None."""
-    word = re.split(r"[^a-zA-Z]", heading.strip(), maxsplit=1)[0].lower()
-    return _QUANTITIES.get(word)
+    word = re.split(r"[^a-zA-Z]", heading.strip(), maxsplit=1)[0]
+    terminal = TERMINAL.fullmatch(word)
+    return "current" if terminal and terminal[1] == "I" else _QUANTITIES.get(word.lower())
 
 
 def logarithm_in_heading(heading: str) -> tuple[float | None, str]:
