@@ -197,8 +197,8 @@ def test_columns_of_unlike_sizes_are_not_taken_as_cycles(write):
     rows = [f"{n},{4e-5 - n * 1e-6:g},{7 * n}" for n in range(1, 7)]
     path = write("pulse,foo,bar", *rows)
     assert refused(path, unit="S") == (
-        "column 2 'foo' and column 3 'bar' state no unit and differ much in size (medians 3.65e-05 and 24.5): "
-        "choose the columns of values by --column"
+        "column 2 'foo' and column 3 'bar' state no unit and differ much in size (medians 3.65e-05 and "
+        "24.5): choose the columns of values by --column"
     )
     assert len(read_measurements(path, unit="S", columns=["foo"]).curves) == 1
 

@@ -289,9 +289,10 @@ def _refuse_unlike(columns: Columns, figures: dict[int, F64]) -> None:
         return
     least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
     if sizes[most] > _UNLIKE * sizes[least]:
+        label = columns.table.label
         raise MeasurementError(
-            f"{columns.table.label(least)} and {columns.table.label(most)} state no unit and differ much in "
-            f"size (medians {sizes[least]:.3g} and {sizes[most]:.3g}): choose the columns of values by --column"
+            f"{label(least)} and {label(most)} state no unit and differ much in size (medians "
+            f"{sizes[least]:.3g} and {sizes[most]:.3g}): choose the columns of values by --column"
         )
 
 

@@ -152,7 +152,8 @@ def _body_start(rows: Sequence[Row]) -> int:
         if not body:
             break
         above = [row for row in rows[start:index] if not _is_heading(row)]
-        narrow = any(_states(cell) for cell in rows[index]) and all(_is_narrower(row, body) for row in above)
+        named = start == 0 and any(_states(cell) for cell in rows[index])
+        narrow = named and all(_is_narrower(row, body) for row in above)
         if not (narrow or all(_is_metadata(row, body) for row in above)):
             break
         start = index + 1
