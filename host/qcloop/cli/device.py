@@ -15,6 +15,7 @@ from qcloop.device import (
     save_profile,
 )
 from qcloop.errors import DeviceError
+from qcloop.text import printable
 
 _states = click.option(
     "--states", type=int, help="Conductance states, 2..64 [default: 32, or those of the file]"
@@ -56,7 +57,7 @@ def show(name: str, states: int | None, reading: str | None, sigma: float | None
     click.echo(draw_profile(profile))
     if plot is not None:
         plot_profile(profile, plot)
-        click.echo(f"\npicture in {plot}")
+        click.echo(f"\npicture in {printable(plot)}")
 
 
 @device.command()
@@ -72,4 +73,4 @@ def export(name: str, states: int | None, reading: str | None, sigma: float | No
     if out.exists():
         raise DeviceError(f"{out} exists already: choose another name")
     save_profile(resolve_device(name, states, reading, sigma), out)
-    click.echo(f"wrote {out}; train on it by `qcloop train --device {out}`")
+    click.echo(f"wrote {printable(out)}; train on it by `qcloop train --device {printable(out)}`")

@@ -1,7 +1,10 @@
 """``qcloop info``: about the installation, or about a run."""
 
+import csv
 import platform
 import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,8 +13,15 @@ import click
 from qcloop import __version__
 from qcloop.contract.types import ArrayConfig
 from qcloop.device import BUILTIN_NAMES, READINGS
-from qcloop.run.folder import CHECKPOINT, METRICS, read_config
+from qcloop.errors import RunError
+from qcloop.files import read_text
+from qcloop.run.folder import CHECKPOINT, COUNTERS, METRICS, read_config
+from qcloop.text import printable
 from qcloop.training.settings import RECIPES
+from qcloop.training.trainer import EpochMetrics
+
+#: Most bytes of a table: metrics.csv has some 150 for each epoch.
+_MOST_BYTES = 1 << 26
 
 
 @click.command()
@@ -43,19 +53,52 @@ def _installation() -> None:
 
 def _run(path: Path) -> None:
     config = read_config(path)
-    click.echo(f"run in {path}, made by qcloop {config['qcloop']['version']}")
+    metrics = _table(path / METRICS, _metrics)
+    cost = _table(path / COUNTERS, _cost)
+    click.echo(f"run in {printable(path)}, made by qcloop {printable(config['qcloop'].get('version'))}")
     for part in ("settings", "data"):
         click.echo(f"[{part}]")
         for name, value in config[part].items():
-            click.echo(f"  {name:18s}{value}")
-    if (path / METRICS).exists():
-        click.echo("[metrics]")
-        for line in (path / METRICS).read_text().splitlines():
-            epoch, loss, accuracy, digest, *_ = line.split(",")
-            click.echo(f"  {epoch:>5s}  {loss:>10s}  {accuracy:>13s}  {digest[:16]}")
-    if (path / "counters.toml").exists():
-        click.echo("[cost]")
-        for name, value in tomllib.loads((path / "counters.toml").read_text())["cost"].items():
-            click.echo(f"  {name:24s}{value:,}")
+            click.echo(f"  {printable(name):18s}{printable(value)}")
+    for title, lines in (("metrics", metrics), ("cost", cost)):
+        if lines is not None:
+            click.echo("\n".join([f"[{title}]", *lines]))
     if not (path / CHECKPOINT).exists():
         click.echo("no checkpoint yet: `qcloop resume` starts from the beginning")
+
+
+def _table(path: Path, show: Callable[[str], Iterable[str]]) -> list[str] | None:
+    """Return the lines that ``show`` makes of a file's text; None if there is no file.
+
+    Raises RunError if the file is damaged.
+    """
+    try:
+        return list(show(read_text(path, _MOST_BYTES)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise RunError(
+            f"{path} is damaged ({error}): `qcloop resume {path.parent}` makes it anew from the checkpoint"
+        ) from error
+
+
+def _metrics(text: str) -> Iterable[str]:
+    names = [field.name for field in fields(EpochMetrics)]
+    for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        if len(row) != len(names) or (number == 1 and row != names):
+            raise ValueError(f"line {number} has not the {len(names)} values {names[0]} to {names[-1]}")
+        epoch, loss, accuracy, digest, *others = row
+        if number > 1:
+            for value in (epoch, loss, accuracy, *others):
+                float(value)
+        yield f"  {epoch:>5s}  {loss:>10s}  {accuracy:>13s}  {printable(digest[:16])}"
+
+
+def _cost(text: str) -> Iterable[str]:
+    values = tomllib.loads(text).get("cost")
+    if not isinstance(values, dict):
+        raise ValueError("it has no [cost]")
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} is no number: {value!r:.40}")
+        yield f"  {printable(name):24s}{value:,}"

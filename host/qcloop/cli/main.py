@@ -12,6 +12,7 @@ import click
 from qcloop import __version__
 from qcloop.cli import interrupts
 from qcloop.errors import QcloopError
+from qcloop.text import printable
 
 
 class _Command(NamedTuple):
@@ -195,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(message: str, status: int) -> NoReturn:
     with suppress(OSError):  # where even this cannot be written, the exit code tells
-        click.echo(f"qcloop: error: {' '.join(message.split())}", err=True)
+        click.echo(f"qcloop: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(status)
 
 

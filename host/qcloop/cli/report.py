@@ -7,6 +7,7 @@ import click
 
 from qcloop.files import write_atomic
 from qcloop.sweep.results import RESULTS
+from qcloop.text import printable
 
 
 @click.command()
@@ -24,6 +25,6 @@ def report(folder: Path, out: Path | None, show: bool) -> None:
     out = folder / "report.html" if out is None else out
     page = (sweep_report(folder) if (folder / RESULTS).exists() else run_report(folder)).encode()
     write_atomic(out, page)
-    click.echo(f"report in {out} ({len(page) / 1000:,.0f} kB)")
+    click.echo(f"report in {printable(out)} ({len(page) / 1000:,.0f} kB)")
     if show and not webbrowser.open(out.resolve().as_uri()):
         click.echo("no browser found to open it in")

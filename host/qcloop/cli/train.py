@@ -19,6 +19,7 @@ from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.run.folder import CHECKPOINT, ArrayFactory, Run, golden_array
+from qcloop.text import printable
 from qcloop.training.settings import RECIPES, RunSettings, resolve
 from qcloop.training.trainer import Trainer
 
@@ -196,13 +197,14 @@ def _train(run: Run, stop: StopRequest) -> None:
     )
     best = trainer.progress.history[-1]
     click.echo(
-        f"test accuracy {100 * best.test_accuracy:.2f} % after epoch {best.epoch}; results in {run.path}"
+        f"test accuracy {100 * best.test_accuracy:.2f} % after epoch {best.epoch}; "
+        f"results in {printable(run.path)}"
     )
 
 
 def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
-    reading = f", reading {profile.reading}" if profile.reading else ""
+    reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
         f"update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "

@@ -19,6 +19,12 @@ from qcloop.errors import DataError
 #: Most bytes that one file may declare. The largest EMNIST file has 0.55e9.
 MAX_BYTES = 1 << 31
 
+#: Most elements that may come from a byte of a compressed file. One layer of gzip reaches 1032; what two
+#: layers make of a few bytes is no data, but takes all time and memory.
+MAX_EXPANSION = 1100
+#: Most bytes that are read behind the declared elements, to say how many there are.
+_MAX_EXCESS = 1 << 24
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_GZIP_LAYERS = 2  # two, if a server compresses a file that is compressed already
 _SNIFFED_BYTES = 512
@@ -88,6 +94,11 @@ def _read_stream(path: Path, stream: BufferedIOBase) -> npt.NDArray[np.uint8]:
     head = stream.read(_SNIFFED_BYTES)
     _check_magic(path, head)
     shape, header_bytes = _read_shape(path, head)
+    if math.prod(shape) > MAX_EXPANSION * path.stat().st_size:
+        raise DataError(
+            f"{path}: declares {_times(shape)} elements, but has only {path.stat().st_size} bytes: "
+            "download the file again"
+        )
     stream.seek(header_bytes)
     body = _read_body(path, stream, shape, header_bytes)
     return np.frombuffer(body, np.uint8).reshape(shape)
@@ -139,7 +150,8 @@ def _read_body(path: Path, stream: BufferedIOBase, shape: tuple[int, ...], heade
     """Read exactly the declared elements.
 
     The buffer grows with the bytes that are read, so that a wrong header cannot allocate more memory than the
-    file holds. The stream is always read to its end, because gzip checks its sum only there.
+    file holds. The stream is read to its end, because gzip checks its sum only there, but not further than
+    :data:`_MAX_EXCESS`.
     """
     expected = math.prod(shape)
     body = bytearray()
@@ -148,13 +160,14 @@ def _read_body(path: Path, stream: BufferedIOBase, shape: tuple[int, ...], heade
         if len(body) > expected:
             break
     came = len(body)
-    while chunk := stream.read(_CHUNK_BYTES):
+    while came <= expected + _MAX_EXCESS and (chunk := stream.read(_CHUNK_BYTES)):
         came += len(chunk)
     if came != expected:
         fault = "is truncated" if came < expected else "goes on after its data"
+        more = "more than " if came > expected + _MAX_EXCESS else ""
         raise DataError(
             f"{path}: {fault}: expected {header_bytes + expected} bytes for {_times(shape)} elements, "
-            f"came {header_bytes + came}: download the file again"
+            f"came {more}{header_bytes + came}: download the file again"
         )
     return body
 

@@ -4,6 +4,7 @@ import math
 
 from qcloop.device.profile import DeviceProfile
 from qcloop.errors import DeviceError
+from qcloop.text import printable
 
 #: Fewest columns of a drawing.
 MIN_WIDTH = 40
@@ -19,7 +20,7 @@ def profile_title(profile: DeviceProfile) -> str:
     distinct = profile.distinct_states
     parts = [f"{profile.states} states" + ("" if distinct == profile.states else f" ({distinct} distinct)")]
     if profile.reading:
-        parts.append(f"reading {profile.reading}")
+        parts.append(f"reading {printable(profile.reading)}")
     return f"{profile.name}: {', '.join(parts)}"
 
 
@@ -46,7 +47,7 @@ def profile_table(profile: DeviceProfile) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(2, "  ".join("-" * width for width in widths))
-    intro = [profile_title(profile), profile.source, f"one code is {profile.lsb:g} {unit}", ""]
+    intro = [profile_title(profile), printable(profile.source), f"one code is {profile.lsb:g} {unit}", ""]
     return "\n".join(line.rstrip() for line in intro + lines)
 
 

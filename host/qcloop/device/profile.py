@@ -23,6 +23,12 @@ G0_SIEMENS = 77.5e-6
 #: Units of conductance that a profile may state, in siemens.
 UNITS = {"G0": G0_SIEMENS, "S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 
+#: Smallest and largest conductance of one code in siemens: from a fraction of what instruments resolve, to
+#: more than any device has. Far beyond them, energies and products would leave the range of floats.
+LSB_RANGE_S = (1e-18, 1e3)
+#: Likewise for each value of a pulse, in its own unit (V, s, A, S).
+PULSE_RANGE = (1e-18, 1e6)
+
 #: What a name may be: it becomes a piece of titles and of names of files.
 _NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
 
@@ -49,7 +55,7 @@ class PulseTrain:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reset_volts", _floats("reset_volts", self.reset_volts))
         for index, volts in enumerate(self.reset_volts):
-            _check_positive(f"amplitude of RESET pulse {index + 1} (a magnitude, in V)", volts)
+            _check_pulse(f"amplitude of RESET pulse {index + 1} (a magnitude, in V)", volts)
         for field, what in (
             ("width_s", "pulse width width_s (s)"),
             ("set_volts", "SET voltage set_volts (V)"),
@@ -57,7 +63,7 @@ class PulseTrain:
             ("on_siemens", "ON conductance on_siemens (S)"),
         ):
             value = _float(field, getattr(self, field))
-            _check_positive(what, value)
+            _check_pulse(what, value)
             object.__setattr__(self, field, value)
 
 
@@ -99,6 +105,12 @@ class DeviceProfile:
         object.__setattr__(self, "mean", _floats("mean", self.mean))
         object.__setattr__(self, "spread", _floats("spread", self.spread))
         _check_positive(f"lsb ({self.unit} a conductance code)", self.lsb)
+        siemens, (low, high) = self.lsb * self.siemens_per_unit, LSB_RANGE_S
+        if not low <= siemens <= high:
+            raise DeviceError(
+                f"the lsb of {self.lsb:g} {self.unit} a conductance code is {siemens:g} S, but must be "
+                f"{low:g} to {high:g} S: check lsb and unit"
+            )
         check_states(self.states)
         if len(self.spread) != self.states:
             raise DeviceError(f"{self.states} means but {len(self.spread)} spreads: give one of each a level")
@@ -136,10 +148,12 @@ class DeviceProfile:
         level = int(np.argmax(table))
         code = float(self._codes(table, steps)[level])
         if code > most:
+            lsb = self._fitting_lsb()
+            fits = lsb * self.siemens_per_unit <= LSB_RANGE_S[1]
+            cure = f"choose an lsb of {lsb:g} {self.unit}, or check the unit" if fits else "check the unit"
             raise DeviceError(
                 f"the {what} of level {level}, {table[level]:g} {self.unit}, is code {code:g} at an lsb of "
-                f"{self.lsb:g} {self.unit}, but codes end at {most}: choose an lsb of "
-                f"{self._fitting_lsb():g} {self.unit}, or check the unit"
+                f"{self.lsb:g} {self.unit}, but codes end at {most}: {cure}"
             )
 
     def _codes(self, table: tuple[float, ...], steps: int) -> F64:
@@ -212,6 +226,13 @@ def check_states(states: int) -> None:
 def _check_positive(what: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
         raise DeviceError(f"the {what} must be above 0 and finite, not {value:g}")
+
+
+def _check_pulse(what: str, value: float) -> None:
+    _check_positive(what, value)
+    low, high = PULSE_RANGE
+    if not low <= value <= high:
+        raise DeviceError(f"the {what} must be {low:g} to {high:g}, not {value:g}: check its unit")
 
 
 def _is_text(value: object) -> bool:

@@ -21,7 +21,7 @@ from qcloop.crossbar.settings import spell
 from qcloop.data import Dataset
 from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
 from qcloop.device.draw import profile_title
-from qcloop.errors import CheckpointError, DataError, RunError
+from qcloop.errors import DataError, RunError
 from qcloop.figure import to_svg
 from qcloop.report.page import (
     Block,
@@ -38,8 +38,9 @@ from qcloop.report.page import (
 from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
+from qcloop.run.state import check_predictions
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import EpochMetrics
+from qcloop.training.trainer import EpochMetrics, check_run
 
 F64 = npt.NDArray[np.float64]
 
@@ -131,18 +132,13 @@ def _read(path: Path) -> _State:
     if not (path / CHECKPOINT).exists():
         raise RunError(f"{path} has no checkpoint yet: start it by `qcloop resume {path}`")
     arrays, values = read_state(path, config)
-    try:
-        progress = values["progress"]
-        history = [EpochMetrics(**row) for row in progress["history"]]
-        counters = Counters.from_dict(values["counters"])
-        layers = range(len(settings.layer_sizes()) - 1)
-        ledger = WriteLedger(profile.states)
-        for index in layers:
-            ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
-        ledger.restore(arrays)
-        image = int(progress["image"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
+    history = [EpochMetrics(**row) for row in values["progress"]["history"]]
+    image = values["progress"]["image"]
+    counters = Counters.from_dict(values["counters"])
+    ledger = WriteLedger(profile.states)
+    for index in range(len(settings.layer_sizes()) - 1):
+        ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
+    ledger.restore(arrays)
     if not history:
         raise RunError(
             f"{path} has not finished its first epoch ({image:,} images so far): a report needs one; "
@@ -153,6 +149,9 @@ def _read(path: Path) -> _State:
         data = load_run_data(config)
     except DataError as error:
         data_error = str(error)
+    if data is not None:
+        check_run(settings, profile, data)
+        check_predictions(arrays, values, len(data.test_labels))
     return _State(config, settings, profile, arrays, history, image, counters, ledger, data, data_error)
 
 
