@@ -58,6 +58,8 @@ class CrossbarSettings:
             value = getattr(self, f.name)
             if f.type is float:
                 object.__setattr__(self, f.name, _finite(f.name, value))
+            elif f.name == "sigma" and value is not None:
+                _finite(f.name, value)
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)

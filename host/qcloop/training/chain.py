@@ -203,6 +203,7 @@ class Chain:
         for index, layer in enumerate(self._layers):
             y, scale = yield self._crossbar.start_forward(layer, some.inputs[index], some.input_scales[index])
             check_finite("the scale of the products", layer, scale)
+            check_finite("the bias", layer, layer.bias)
             if layer is not self._layers[-1]:
                 a, a_scale, slope = some.inputs[index + 1], some.input_scales[index + 1], some.slopes[index]
                 if self._activation is Activation.SIGMOID:
