@@ -349,6 +349,26 @@ def test_a_first_row_of_pulse_numbers_is_no_value(write):
     assert values_of(measured) == [[float(text) for text in row.split(",")] for row in CYCLES]
 
 
+@pytest.mark.parametrize("numbers", ["1,2,3", "0,1,2"])
+def test_a_first_row_of_cycle_numbers_is_no_value(write, numbers):
+    rows = [f"{40 - 9 * n},{41 - 9 * n},{42 - 9 * n}" for n in range(4)]
+    measured = read_measurements(write(numbers, *rows), unit="uS")
+    assert values_of(measured) == [[start - 9 * n for n in range(4)] for start in (40, 41, 42)]
+    assert measured.curves[0].rows == (2, 3, 4, 5)
+    assert "row 1 is taken as the numbers of the columns, and not as values" in measured.notes
+    alike = write("1,2,3", "1.5,2.5,3.5", "2,3,4")
+    assert [len(values) for values in values_of(read_measurements(alike, unit="uS"))] == [3, 3, 3]
+
+
+def test_columns_without_units_beside_one_that_states_it(write):
+    assert refused(write("n,count,G (uS)", "1,5,40", "2,5,30")) == (
+        "column 2 'count' states no unit, but column 3 'G (uS)' does: add the unit to its name, or choose "
+        "the columns of values by --column"
+    )
+    measured = read_measurements(write("n,energy (nJ),f (kHz),G (uS)", "1,5,9,40", "2,5,9,30"))
+    assert "columns 2 'energy (nJ)', 3 'f (kHz)' are not used" in measured.notes
+
+
 def test_the_unit_in_the_corner_and_devices_of_rows(write):
     rows = [f"device {n + 1},{row}" for n, row in enumerate(CYCLES)]
     measured = read_measurements(write("G (uS),1,2,3,4,5", *rows))

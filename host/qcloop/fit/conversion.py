@@ -133,6 +133,12 @@ def _unit(columns: Columns, index: int, given: Unit | None) -> Unit:
         raise MeasurementError(f"{label} states the unit {stated.name}, but --unit says {given.name}")
     unit = stated or given or _unit_of_cells(columns, index)
     if unit is None:
+        stating = next((i for i in columns.values if unit_in_heading(columns.table.names[i])), None)
+        if stating is not None:
+            raise MeasurementError(
+                f"{label} states no unit, but {columns.table.label(stating)} does: add the unit to its name, "
+                "or choose the columns of values by --column"
+            )
         raise MeasurementError(_no_unit(columns, index, quantity))
     if quantity not in (None, unit.quantity):
         raise MeasurementError(f"{label} is named a {quantity}, but {unit.name} is a unit of {unit.quantity}")

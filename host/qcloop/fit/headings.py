@@ -16,8 +16,8 @@ from qcloop.fit.units import find_unit
 _LOOKED_AT, _MOST_METADATA = 20, 200
 #: Cells of a table with its empty ones, if its rows differ in length: more take too long to look through.
 _MOST_AREA = 8 * MOST_CELLS
-#: Fewest numbers 1, 2, 3, 4 in a first row that are taken as pulse numbers.
-PULSES_IN_ROW = 4
+#: Fewest numbers 1, 2, 3 in a row that are taken as pulse numbers, or as numbers of cycles.
+PULSES_IN_ROW = 3
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _is_heading(row: Row) -> bool:
 
 
 def counts(figures: Sequence[float]) -> bool:
-    """Return whether numbers are 1, 2, 3, 4 and so on, or begin with 0."""
+    """Return whether numbers are 1, 2, 3 and so on, or begin with 0."""
     return (
         len(figures) >= PULSES_IN_ROW
         and figures[0] in (0, 1)

@@ -4,9 +4,11 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from statistics import median
 
 import numpy as np
 
+from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
 from qcloop.fit.grid import MOST_COLUMNS, Cell, Grid, Row, shown
 from qcloop.fit.headings import PULSES_IN_ROW, DataTable, counts, divide, is_word, text_of
@@ -16,6 +18,8 @@ from qcloop.fit.units import unit_in_heading
 #: Share of the steps from column to column that go one way, and how much more the means of columns vary than
 #: the values of a column, if each row is a cycle.
 _ONE_WAY, _MORE = 0.8, 4
+#: Factor by which the values of the second row differ from 1, 2, 3, ... if those are no values.
+_ALIKE = 2
 
 
 def find_table(grid: Grid, transpose: bool = False) -> DataTable:
@@ -31,15 +35,21 @@ def find_table(grid: Grid, transpose: bool = False) -> DataTable:
     Raises
     ------
     MeasurementError
-        If the table is too large.
+        If the table is too large, or if it is not certain whether its rows or its columns are cycles.
     """
     table, heads = divide(grid)
     why = "--transpose" if transpose else _rows_are_cycles(table, heads)
-    if not why:
-        return table
-    turned, _ = divide(_transposed(table, heads, grid))
-    note = f"each row is a cycle ({why}): rows are called columns in what follows, and columns rows"
-    return replace(turned, notes=(*table.notes, note, *turned.notes))
+    if why:
+        turned, _ = divide(_transposed(table, heads, grid))
+        note = f"each row is a cycle ({why}): rows are called columns in what follows, and columns rows"
+        return replace(turned, notes=(*table.notes, note, *turned.notes))
+    if not heads and _first_row_counts(table):
+        note = f"row {table.numbers[0]} is taken as the numbers of the columns, and not as values"
+        names = tuple(text_of(cell) for cell in table.rows[0])
+        return replace(
+            table, names=names, rows=table.rows[1:], numbers=table.numbers[1:], notes=(*table.notes, note)
+        )
+    return table
 
 
 def _rows_are_cycles(table: DataTable, heads: Sequence[Row]) -> str:
@@ -52,15 +62,30 @@ def _rows_are_cycles(table: DataTable, heads: Sequence[Row]) -> str:
     firsts = [row[0] if row else None for row in rows]
     if all(key_with_number(text_of(cell), Role.CYCLE) is not None for cell in firsts):
         return f"the first column has '{shown(text_of(firsts[0]))}'"
-    counted = _floats(rows[0])
-    if len(counted) >= width - 1 and len(rows) > 1 and counts(counted) and not counts(_floats(firsts)):
-        return f"row {table.numbers[0]} has the pulse numbers {counted[0]:g}, {counted[1]:g}, {counted[2]:g}"
-    if not counts(_floats(firsts)) and _changes_along_rows(table):
+    if counts(_floats(firsts)):
+        return ""
+    if _first_row_counts(table):
+        between, within = _variances(table.rows[1:], width)
+        named = any(is_word(cell) for cell in firsts)
+        first, second, third = _floats(rows[0])[:3]
+        pulses = f"row {table.numbers[0]} has the pulse numbers {first:g}, {second:g}, {third:g}"
+        return pulses if named or between > within else ""
+    if _change_along_rows(table):
         raise MeasurementError(
             f"the values of {len(rows)} rows and {width} columns change more from column to column than from "
             "row to row: give --transpose if each row is a cycle, or name the columns in a heading"
         )
     return ""
+
+
+def _first_row_counts(table: DataTable) -> bool:
+    """Return whether the first row is 1, 2, 3 and so on, and no row of values like the second."""
+    if len(table.rows) < 2:
+        return False
+    first, second = _floats(table.rows[0]), _floats(table.rows[1])
+    if len(first) < len(table.names) - 1 or not counts(first) or not second:
+        return False
+    return not 1 / _ALIKE < abs(median(second)) / median(first) < _ALIKE
 
 
 def _by_heading(table: DataTable, heading: Row) -> str:
@@ -92,16 +117,38 @@ def _key_columns(table: DataTable) -> int:
     return max(1, count)
 
 
-def _changes_along_rows(table: DataTable) -> bool:
-    """Return whether the mean of a column rises or falls from column to column, and rows differ little."""
-    figures = np.array(
-        [[cell if isinstance(cell, float) else np.nan for cell in column] for column in table.columns]
-    )
-    if len(figures) < PULSES_IN_ROW or not np.isfinite(figures).all():
+def _change_along_rows(table: DataTable) -> bool:
+    """Return whether the values change from column to column, mostly one way, and little from row to row."""
+    if len(table.names) < PULSES_IN_ROW:
         return False
-    steps = np.diff(figures.mean(axis=1))
-    one_way = max(np.mean(steps > 0), np.mean(steps < 0)) > _ONE_WAY
-    return bool(one_way and figures.mean(axis=1).var() > _MORE * figures.var(axis=1).mean())
+    steps = np.diff(_means(_columns(table.rows, len(table.names))))
+    if not len(steps):
+        return False
+    between, within = _variances(table.rows, len(table.names))
+    return bool(max(np.mean(steps > 0), np.mean(steps < 0)) > _ONE_WAY and between > _MORE * within)
+
+
+def _columns(rows: Sequence[Row], width: int) -> list[list[float]]:
+    """Return the numbers of each column that has some."""
+    columns = (
+        [cell for row in rows if column < len(row) and isinstance(cell := row[column], float)]
+        for column in range(width)
+    )
+    return [column for column in columns if column]
+
+
+def _means(columns: list[list[float]]) -> F64:
+    with np.errstate(all="ignore"):  # values of any size are read
+        return np.array([np.mean(column) for column in columns])
+
+
+def _variances(rows: Sequence[Row], width: int) -> tuple[float, float]:
+    """Return the variance of the columns' means, and the mean of the columns' variances."""
+    columns = _columns(rows, width)
+    if not columns:
+        return 0.0, 0.0
+    with np.errstate(all="ignore"):
+        return float(_means(columns).var()), float(np.mean([np.var(column) for column in columns]))
 
 
 def _floats(cells: Sequence[Cell]) -> list[float]:

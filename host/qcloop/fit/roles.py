@@ -61,7 +61,9 @@ _OTHER = frozenset((
 _PULSE_COLUMNS = frozenset(("pulse", "pulses", "puls", "stage", "state", "step"))
 #: A ratio to one of the values, such as ``G/Gmax`` or ``R / R_on``.
 _RATIO = re.compile(r"/\s*[GRI]_?(?:max|min|on|off|init|hrs|lrs|0|1)(?![^\W_])", re.IGNORECASE)
-_IN_BRACKETS = re.compile(r"[(\[]\s*(?:(m?s|[uμn]s|min|h|°?C|K|px)|([uμmk]?V))\s*[)\]]")
+_IN_BRACKETS = re.compile(
+    r"[(\[]\s*(?:(m?s|[uμn]s|min|h|°?C|K|px|[fpnuμmkMG]?(?:J|W|Hz|m|eV|F))|([uμmk]?V))\s*[)\]]"
+)
 _DEVICE_IN = re.compile(
     rf"(?<![^\W\d_])(?:{'|'.join(sorted(_DEVICE))})(?:[\s_#.:-]+(\w+)|(\d+))", re.IGNORECASE
 )
