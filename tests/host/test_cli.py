@@ -265,6 +265,14 @@ def test_an_error_of_the_system_names_its_file_and_too_little_memory_is_one_line
         assert run("train")[::2] == (2, f"qcloop: error: {message}\n")
 
 
+def test_a_disabled_compiler_is_said_where_it_takes_long(run, monkeypatch, tmp_path):
+    warning = "warning: NUMBA_DISABLE_JIT is set: training takes hundreds of times as long\n"
+    for value, expected in (("1", warning), ("0", ""), ("", "")):
+        monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
+        assert run("train", "--batch", 0)[2] == expected + "qcloop: error: batch must be 1..65536, not 0\n"
+        assert run("device", "list")[2] == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "target", "kept"),
     [

@@ -168,6 +168,8 @@ def cli(context: click.Context) -> None:
     """Train neural networks on emulated quantized-conductance memristor arrays."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+    elif COMMANDS.get(context.invoked_subcommand, _Command("")).kept and _without_compiler():
+        click.echo("warning: NUMBA_DISABLE_JIT is set: training takes hundreds of times as long", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -198,6 +200,10 @@ def _fail(message: str, status: int) -> NoReturn:
     with suppress(OSError):  # where even this cannot be written, the exit code tells
         click.echo(f"qcloop: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(status)
+
+
+def _without_compiler() -> bool:
+    return os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
 
 
 def _takes_no_output() -> bool:

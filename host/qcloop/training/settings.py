@@ -34,7 +34,7 @@ class Bias(StrEnum):
 MAX_EPOCHS = 1_000_000
 #: Most layer sizes of a network: with those of the largest, its name still is a name of a file.
 MAX_SIZES = 32
-_SIZES = re.compile(r"[1-9][0-9]{0,9}(?:-[1-9][0-9]{0,9})+")
+_SIZES = re.compile(r"[0-9]{1,10}(?:-[0-9]{1,10})+")
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,12 @@ class RunSettings(CrossbarSettings):
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Return the layer sizes; raises ConfigError unless they are numbers that an array can have."""
-        if not _SIZES.fullmatch(self.network):
+        written = _SIZES.fullmatch(self.network)
+        sizes = tuple(int(size) for size in self.network.split("-")) if written else (0,)
+        if min(sizes) < 1:
             raise ConfigError(
                 f"network must be two or more layer sizes such as 784-16-16-10, not {self.network[:80]!r}"
             )
-        sizes = tuple(int(size) for size in self.network.split("-"))
         if len(sizes) > MAX_SIZES:
             raise ConfigError(f"network must have at most {MAX_SIZES} layer sizes, not {len(sizes)}")
         if max(sizes) > MAX_SIDE:
