@@ -436,7 +436,7 @@ def gone(pid):
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_was_finished_before_the_end_is_kept(how, write, sweep, tmp_path):
     file, out = write("seeds = 30", epochs=60), tmp_path / "out"
     process = start(file, out)
@@ -453,11 +453,15 @@ def test_what_was_finished_before_the_end_is_kept(how, write, sweep, tmp_path):
     while not all(gone(int(worker.rpartition(" ")[2])) for worker in workers):
         assert monotonic() < end, "workers outlive the sweep"
         sleep(0.05)
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert (
-            err == f"interrupted: {len(kept)} of 30 points are finished and kept; the same command goes on\n"
-        )
+    if how != signal.SIGKILL:
+        status, word = {
+            signal.SIGINT: (130, "interrupted"),
+            signal.SIGTERM: (143, "stopped by SIGTERM"),
+            signal.SIGHUP: (129, "stopped by SIGHUP"),
+        }[how]
+        assert process.returncode == status
+        line = f"{word}: {len(kept)} of 30 points are finished and kept; the same command goes on\n"
+        assert err == line
         assert sum(row["status"] == "finished" for row in rows(out)) == len(kept)
     file.write_text(file.read_text().replace("seeds = 30", f"seeds = {len(kept) + 4}"))
     status, text, _ = sweep(file)

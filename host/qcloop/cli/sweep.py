@@ -3,20 +3,21 @@
 import os
 from collections import Counter
 from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import click
 
 from qcloop.cli.progress import PointsDisplay
+from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.errors import ClusterError, ConfigError, SweepError
 from qcloop.sweep.plan import Plan
 from qcloop.sweep.points import Point
 from qcloop.sweep.results import RESULTS
 from qcloop.sweep.run import Sweep, open_boards
 from qcloop.sweep.workers import Failure, Result, Worker, run_on
+from qcloop.text import printable
 
-_INTERRUPTED = 130
 #: Most reasons that are spelled out in one line.
 _SHOWN = 3
 
@@ -59,13 +60,13 @@ def sweep(
     if the_sweep.failures and not keep_going:
         raise ConfigError(f"{file}: {_refused(the_sweep)}; --dry-run lists all, --keep-going runs the others")
     try:
-        with the_sweep:
+        with StopRequest(), the_sweep:
             _run(the_sweep, jobs or os.cpu_count() or 1, cluster, keep_going)
-    except KeyboardInterrupt:
-        click.echo(
-            f"interrupted: {_count(the_sweep)} are finished and kept; the same command goes on", err=True
-        )
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+    except Stopped as stopped:
+        kept = f"{_count(the_sweep)} are finished and kept; the same command goes on"
+        with suppress(OSError):  # the terminal may be gone
+            click.echo(f"{stopped}: {kept}", err=True)
+        raise click.exceptions.Exit(stopped.exit_code) from None
     _conclude(the_sweep)
 
 
@@ -87,7 +88,7 @@ def _run(sweep: Sweep, jobs: int, cluster: str | None, keep_going: bool) -> None
 
         def done(point: Point, result: Result) -> None:
             if isinstance(result, Failure):
-                display.say(f"failed: {sweep.label(point)}: {result.error}")
+                display.say(printable(f"failed: {sweep.label(point)}: {result.error}"))
             display.update()
 
         try:
@@ -127,7 +128,7 @@ def _list(sweep: Sweep) -> None:
             status = f"cannot run: {entry.error}"
         else:
             status = "finished" if entry.point in finished else "to run"
-        click.echo(f"{entry.label}: {status}")
+        click.echo(printable(f"{entry.label}: {status}"))
     click.echo(f"{_count(sweep)} are finished, {len(sweep.failures)} cannot run")
 
 

@@ -18,7 +18,7 @@ from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
-from qcloop.run.folder import CHECKPOINT, ArrayFactory, Run, golden_array
+from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array
 from qcloop.text import printable
 from qcloop.training.settings import RECIPES, RunSettings, resolve
 from qcloop.training.trainer import Trainer
@@ -137,8 +137,22 @@ def train(
     with StopRequest() as stop, _array_on(port, baud) as array:
         if array is not None:
             settings = _settings_of_board(settings, array, given)
-        with Run.create(out, settings, profile, dataset, source, _factory(array)) as run:
+        with (
+            _saying_how_to_go_on(out),
+            Run.create(out, settings, profile, dataset, source, _factory(array)) as run,
+        ):
             _train(run, stop)
+
+
+@contextmanager
+def _saying_how_to_go_on(path: Path) -> Iterator[None]:
+    """Add to the error of a board or of a disk how the run goes on when that is mended, if it can."""
+    try:
+        yield
+    except (LinkError, FileError) as error:
+        if not (path / CONFIG).exists():  # the run was not begun, or its folder was deleted
+            raise
+        raise type(error)(f"{error}; then go on with `qcloop resume {path}`") from error
 
 
 def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
@@ -161,6 +175,7 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
     with (
         StopRequest() as stop,
         _array_on(port, baud) as array,
+        _saying_how_to_go_on(run_folder),
         Run.open(run_folder, epochs, _factory(array)) as run,
     ):
         for row in run.trainer.progress.history:
@@ -178,10 +193,6 @@ def _train(run: Run, stop: StopRequest) -> None:
         with TrainingDisplay(trainer) as display:
             stop.waits = True
             run.train(display.update, display.say, stop)
-    except (LinkError, FileError) as error:
-        if not (run.path / CHECKPOINT).exists():  # the folder was deleted, for instance
-            raise
-        raise type(error)(f"{error}; then {again}") from error
     finally:
         stop.waits = False
     if stop.number is not None:

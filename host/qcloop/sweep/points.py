@@ -17,7 +17,7 @@ from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
-from qcloop.files import write_atomic
+from qcloop.files import explain, write_atomic
 from qcloop.run.folder import golden_array
 from qcloop.training.network import Network
 from qcloop.training.settings import RunSettings, resolve
@@ -161,4 +161,4 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise RunError(explain("make", folder, error, "the folder")) from error
