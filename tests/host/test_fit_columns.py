@@ -449,13 +449,32 @@ def test_what_stands_above_the_values(write, lines, heading):
     assert measured.notes[0].endswith(heading)
 
 
+def test_a_comment_without_a_blank_is_a_heading(write):
+    measured = read_measurements(
+        write(
+            "#sample7",
+            "#pulse;G_uS",
+            "1;40",
+            "2;#WERT!",
+            "3;20",
+            "4;#NV",
+            *(f"{n};{20 - n}" for n in range(5, 11)),
+        )
+    )
+    assert measured.notes[0].endswith("2 comment lines; heading in the last comment")
+    assert values_of(measured) == [[40, 20, 15, 14, 13, 12, 11, 10]]
+    assert [finding.row for finding in measured.findings] == [4, 6]
+
+
 def test_a_heading_that_comes_again_is_no_value(write):
     measured = read_measurements(write("n,G (uS)", *down(0), "n,G (uS)", *down(1)))
     assert [len(curve.values) for curve in measured.curves] == [6, 6]
     assert "the heading is repeated in row 8: passed over" in measured.notes
 
 
-@pytest.mark.parametrize("mark", ["OVLD", ">1200", "overflow", "O.L.", "#DIV/0!", "***"])
+@pytest.mark.parametrize(
+    "mark", ["OVLD", ">1200", "overflow", "O.L.", "#DIV/0!", "#WERT!", "#NAME?", "####", "***"]
+)
 def test_a_row_with_a_pulse_number_is_no_heading(write, mark):
     rows = [f"{n};{mark if n < 3 else 1300 - 100 * n}" for n in range(1, 10)]
     measured = read_measurements(write("Pulse;R (Ohm)", *rows))

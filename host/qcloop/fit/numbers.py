@@ -14,10 +14,10 @@ _AMOUNT = re.compile(r"([-+]?[\d.,]+(?:[eE][-+]?\d+)?)\s*([^\W\d]\w*)")
 _GROUP = "'’ \u00a0\u2009\u202f"
 #: One group of three digits, and nothing that tells whether the sign before it is a decimal sign.
 _ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
-#: What instruments write instead of a value that they cannot measure.
+#: What instruments write instead of a value that they cannot measure, and spreadsheet programs for an error.
 _MARK = re.compile(
     r"[<>≤≥~]\s*[-+]?\.?\d\S*(?:\s*\S+)?|ov(?:er)?ld|ovl|ofl|ol|o\.l\.?|over(?:load|flow|[ -]?range)?"
-    r"|#\S+|\?+|\*+",
+    r"|#[^\W\d_]+(?:/0)?[!?]|#N/?[AV]|#{2,}|\?+|\*+",
     re.IGNORECASE,
 )
 #: Longest text that is looked at as such a mark.
