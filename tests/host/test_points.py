@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 
 def test_points_are_checked_as_the_command_line_checks():
-    with pytest.raises(ConfigError, match="rate must be above 0"):
+    with pytest.raises(ConfigError, match="rate must be 1e-06"):
         small(rate=0.0)
     with pytest.raises(DeviceError, match="not 65"):
         small(states=65)

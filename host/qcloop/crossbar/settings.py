@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
 from math import inf, isfinite
+from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from qcloop.contract.types import ArrayConfig, Policy
@@ -58,8 +59,12 @@ class CrossbarSettings:
             value = getattr(self, f.name)
             if f.type is float:
                 object.__setattr__(self, f.name, _finite(f.name, value))
+            elif f.type is int:
+                object.__setattr__(self, f.name, _integer(f.name, value))
             elif f.name == "sigma" and value is not None:
                 _finite(f.name, value)
+            elif f.name == "states" and value is not None:
+                _integer(f.name, value)
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
@@ -162,9 +167,18 @@ def _finite(name: str, value: Any) -> float:
         number = float(value)
     except OverflowError:  # an integer beyond the range of floats
         number = inf
+    except (TypeError, ValueError):
+        raise ConfigError(f"{spell(name)} must be a number, not {value!r}") from None
     if not isfinite(number):
         raise ConfigError(f"{spell(name)} must be a finite number, not {number}")
     return number
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise ConfigError(f"{spell(name)} must be an integer, not {value!r}") from None
 
 
 def choice(name: str, kind: type[_Kind], value: str) -> _Kind:
