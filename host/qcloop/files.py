@@ -78,11 +78,12 @@ def _replace(target: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     if os.name == "posix":  # the new name must reach the disk as well; only here can a folder be flushed
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with contextlib.suppress(PermissionError):  # a folder that can be written need not be readable
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 def read_text(path: Path, most_bytes: int, encoding: str = "utf-8") -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from qcloop.errors import ConfigError, LinkError
+from qcloop.errors import ConfigError, FileError, LinkError
+from qcloop.files import explain
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.faults import BadLine, Faults
 
@@ -212,5 +213,8 @@ class Server:
 
     def _record(self) -> None:
         if self.vcd is not None:
-            with self.vcd.open("ab") as file:
-                file.write(self.board.take_waveform())
+            try:
+                with self.vcd.open("ab") as file:
+                    file.write(self.board.take_waveform())
+            except OSError as error:
+                raise FileError(explain("write", self.vcd, error, "the waveform")) from error

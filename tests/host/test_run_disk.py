@@ -15,8 +15,10 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from qcloop.cli.selftest import _report
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.device import builtin
 from qcloop.errors import FileError
@@ -144,6 +146,13 @@ def test_every_command_that_writes_tells_of_a_full_disk(run, failing, trained, t
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_the_report_of_a_selftest_on_a_full_disk_is_one_line():
+    with pytest.raises(FileError) as caught, _report(Path("/dev/full")) as say:
+        say("heading")
+    assert str(caught.value) == f"cannot write the report to /dev/full: {FULL}"
+
+
 # -- a run ----------------------------------------------------------------------------------------
 
 
@@ -213,6 +222,21 @@ def test_a_folder_deleted_under_a_run_is_one_line(run, tmp_path, monkeypatch):
         f"qcloop: error: cannot write {out}/checkpoint.npz: No such file or directory: "
         "make its folder, or choose another\n"
     )
+
+
+def test_names_of_data_that_are_no_text_are_refused_before_anything_is_written(run, tmp_path):
+    data = Path(os.fsdecode(os.fsencode(tmp_path) + b"/pixels\xff"))
+    data.mkdir()
+    for part, count in (("train", 4), ("t10k", 2)):
+        for kind, shape in (("images-idx3", (count, 2, 2)), ("labels-idx1", (count,))):
+            head = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
+            content = head + bytes(np.prod(shape))
+            (data / f"{part}-{kind}-ubyte").write_bytes(content)
+    out = tmp_path / "run"
+    status, _, err = run("train", "--network", "4-2", "--batch", 2, "--data", data, "--out", out)
+    assert status == 2
+    assert f'a name is not: directory = "{tmp_path}/pixels\\udcff": rename the file or folder' in err
+    assert not out.exists()
 
 
 @pytest.fixture

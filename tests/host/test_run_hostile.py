@@ -450,6 +450,12 @@ def test_texts_of_a_device_reach_the_terminal_by_their_codes(run, tmp_path):
     assert load_profile(path).source == HOSTILE
 
 
+def test_a_reading_that_looks_like_mathematics_is_drawn_as_text(run, tmp_path):
+    path = tmp_path / "x.toml"
+    save_profile(replace(builtin("A"), reading="a<b>$x^$&"), path)
+    assert run("device", "show", path, "--plot", tmp_path / "x.png")[::2] == (0, "")
+
+
 def test_names_of_a_run_reach_the_terminal_by_their_codes(run, folder):
     config = folder / "config.toml"
     values = tomllib.loads(config.read_text())

@@ -10,7 +10,8 @@ import click
 
 from qcloop import __version__
 from qcloop.contract.generator import SEED_MAX
-from qcloop.errors import ConfigError, SelfTestError
+from qcloop.errors import ConfigError, FileError, SelfTestError
+from qcloop.files import explain
 from qcloop.link.ports import BAUD, open_array
 from qcloop.selftest import CheckVerdict, run_checks
 
@@ -66,14 +67,17 @@ def _report(path: Path | None) -> Iterator[Callable[[str], None]]:
         yield click.echo
         return
     try:
-        file = path.open("w", encoding="utf-8")
+        file = path.open("wb", buffering=0)
     except OSError as error:
         raise ConfigError(f"cannot write the report to {path}: {error.strerror}") from error
     with file:
 
         def say(line: str) -> None:
             click.echo(line)
-            print(line, file=file, flush=True)
+            try:
+                file.write(f"{line}\n".encode())
+            except OSError as error:
+                raise FileError(explain("write", path, error, "the report to")) from error
 
         yield say
 

@@ -144,6 +144,7 @@ def load_dataset(directory: Path | None = None, *, transpose: bool = False) -> D
         return _assemble("mnist", _read_shipped(), transpose)
     prefix, paths = find_files(directory)
     name = prefix.strip("-_. ") or directory.resolve().name
+    name = name.encode(errors="replace").decode()  # names of files need not be text
     arrays = {role: _read_role(path, role) for role, path in paths.items()}
     return _assemble(name, arrays, transpose or prefix.lower().startswith("emnist"))
 

@@ -35,7 +35,7 @@ def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     draw_conductance(left, profile)
     draw_spread(right, profile)
-    figure.suptitle(profile_title(profile))
+    figure.suptitle(profile_title(profile), parse_math=False)  # a reading may hold any text
     write_atomic(Path(path), to_png(figure), DeviceError, "picture")
 
 

@@ -99,19 +99,20 @@ class Run:
         """
         _check_is_free(path)
         trainer = Trainer(settings, profile, data, make_array(settings))
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(explain("make", path, error, "the run folder")) from error
         config = {
             "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "data": {"name": data.name, "sha256": data.sha256, **data_source},
             "settings": settings.to_dict(),
             "profile": profile_to_dict(profile),
         }
+        text = _to_toml(config)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(explain("make", path, error, "the run folder")) from error
         run = cls(path, config, trainer, lock_folder(path))
         try:
-            write_atomic(path / CONFIG, tomli_w.dumps(config))
+            write_atomic(path / CONFIG, text)
             trainer.initialise()
             run.save()
         except BaseException:
@@ -174,7 +175,7 @@ class Run:
                 raise RunError(
                     f"{path} has done {run.trainer.progress.epoch} epochs already, more than {epochs}"
                 )
-            write_atomic(path / CONFIG, tomli_w.dumps(config))
+            write_atomic(path / CONFIG, _to_toml(config))
         return run
 
     def _restore(self) -> None:
@@ -289,6 +290,19 @@ class Run:
         }
         for name, figure in pictures.items():
             write_atomic(self.path / f"{name}.png", to_png(figure))
+
+
+def _to_toml(config: dict[str, Any]) -> str:
+    """Return a configuration as text. Raises RunError if a name in it cannot be written as text."""
+    text = tomli_w.dumps(config)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        name = next(line for line in text.splitlines() if text[error.start] in line)
+        raise RunError(
+            f"config.toml must be UTF-8 text, but a name is not: {name}: rename the file or folder"
+        ) from error
+    return text
 
 
 def _check_is_free(path: Path) -> None:
