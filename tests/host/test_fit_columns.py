@@ -1,5 +1,7 @@
 """Which columns and rows of a file are taken, what is said about the others, and what is refused."""
 
+from datetime import datetime
+
 import numpy as np
 import openpyxl
 import pytest
@@ -472,6 +474,16 @@ def test_a_heading_that_comes_again_is_no_value(write):
     assert "the heading is repeated in row 8: passed over" in measured.notes
 
 
+@pytest.mark.parametrize("second", ["pulse,R (Ohm)", "pulse,H (uS)", "n,R"])
+def test_another_heading_below_values_is_refused(write, second):
+    names = ", ".join(f"'{name}'" for name in second.split(","))
+    assert refused(write("pulse,G (uS)", *down(0), second, *down(1))) == (
+        f"row 8 is another heading ({names}) below values: put each table into a file or sheet of its own"
+    )
+    measured = read_measurements(write("pulse,G (uS)", *down(0), "cycle 2,", *down(1), "end of data,N"))
+    assert [len(curve.values) for curve in measured.curves] == [6, 6]
+
+
 @pytest.mark.parametrize(
     "mark", ["OVLD", ">1200", "overflow", "O.L.", "#DIV/0!", "#WERT!", "#NAME?", "####", "***"]
 )
@@ -677,6 +689,14 @@ def test_formulas_in_columns_that_are_not_used_do_no_harm(book):
     assert "columns 3 'time (s)', 4 'comment' are not used" in measured.notes
     assert refused(book(["pulse", "G (uS)", "H (uS)"], *([n, 40 - n, f"=B{n}*2"] for n in range(1, 6)))) == (
         "row 2, column 3 'H (uS)': the formula '=B1*2' " + CURE
+    )
+
+
+def test_values_that_became_dates_are_named(book):
+    days = [datetime(2024, 1, day) for day in range(1, 6)]
+    assert refused(book(["pulse", "G (uS)"], *([n, day] for n, day in enumerate(days)))) == (
+        "there is no column of conductance, resistance or current (column 2 'G (uS)' has no numbers: in "
+        "row 2 '2024-01-01 00:00:00'): choose columns by --column"
     )
 
 

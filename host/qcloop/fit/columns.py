@@ -306,7 +306,8 @@ def _refuse_several(columns: Columns) -> None:
         raise MeasurementError(f"{label(empty[0])} has no numbers: choose other columns by --column")
     if not columns.values:
         raise MeasurementError(
-            "there is no column of conductance, resistance or current: choose columns by --column"
+            "there is no column of conductance, resistance or current"
+            f"{_without_numbers(columns.table)}: choose columns by --column"
         )
     if columns.long and len(columns.values) > 1:
         raise MeasurementError(
@@ -314,6 +315,16 @@ def _refuse_several(columns: Columns) -> None:
             f"{len(columns.values)} ({', '.join(label(index) for index in columns.values)}): "
             "name a quantity by --quantity, or the column by --column"
         )
+
+
+def _without_numbers(table: DataTable) -> str:
+    """Return words on a column that should have values, but has texts: dates, for instance."""
+    for index, name in enumerate(table.names):
+        texts = [(row, cell) for row, cell in enumerate(table.columns[index]) if isinstance(cell, str)]
+        if texts and has_quantity(name):
+            row, cell = texts[0]
+            return f" ({table.label(index)} has no numbers: in row {table.numbers[row]} '{shown(cell)}')"
+    return ""
 
 
 def _refuse_unclear(columns: Columns) -> None:

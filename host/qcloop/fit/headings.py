@@ -10,7 +10,7 @@ from qcloop.errors import MeasurementError
 from qcloop.fit.grid import MOST_CELLS, Cell, Grid, Row, Unclear, not_used, shown
 from qcloop.fit.numbers import is_mark
 from qcloop.fit.roles import Role, device_in, has_quantity, role_of
-from qcloop.fit.units import find_unit
+from qcloop.fit.units import find_unit, unit_in_heading
 
 #: Rows by which the body of a table is known, and rows above its heading that an instrument may write.
 _LOOKED_AT, _MOST_METADATA = 20, 200
@@ -70,10 +70,11 @@ def divide(grid: Grid) -> tuple[DataTable, list[Row]]:
         notes += not_used("row", map(str, above))
     if not heads and any(isinstance(cell, str) for cell in grid.comment):
         heads, said = [grid.comment], "heading in the last comment"
-    keep = [i for i in range(start, len(grid.rows)) if not (heads and grid.rows[i] == heads[-1])]
+    keep = [i for i in range(start, len(grid.rows)) if grid.rows[i] not in heads]
     if len(keep) < len(grid.rows) - start:
-        repeated = [grid.numbers[i] for i in range(start, len(grid.rows)) if grid.rows[i] == heads[-1]]
+        repeated = [grid.numbers[i] for i in range(start, len(grid.rows)) if grid.rows[i] in heads]
         notes.append(f"the heading is repeated in row {', '.join(map(str, repeated[:8]))}: passed over")
+    _refuse_second_heading(grid, keep)
     rows = tuple(grid.rows[i] for i in keep)
     width = max((len(row) for row in (*rows, *heads)), default=0)
     if width * len(rows) > _MOST_AREA:
@@ -86,6 +87,21 @@ def divide(grid: Grid) -> tuple[DataTable, list[Row]]:
     return DataTable(
         names, rows, numbers, grid.variable, f"{grid.kind}; {said}", tuple(notes), devices
     ), heads
+
+
+def _refuse_second_heading(grid: Grid, body: Sequence[int]) -> None:
+    """Refuse another heading below values: the columns below it may hold something else."""
+    for index in body:
+        row = grid.rows[index]
+        if not _is_heading(row):
+            continue
+        stating = [cell for cell in row if isinstance(cell, str) and _states(cell)]
+        if len(stating) > 1 or any(unit_in_heading(cell) for cell in stating):
+            names = ", ".join(f"'{shown(cell)}'" for cell in stating[:4])
+            raise MeasurementError(
+                f"row {grid.numbers[index]} is another heading ({names}) below values: put each table into a "
+                "file or sheet of its own"
+            )
 
 
 def _devices(row: Row) -> tuple[str, ...]:
