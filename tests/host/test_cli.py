@@ -322,6 +322,17 @@ def test_an_interrupt_while_a_command_is_loaded_is_not_raised_inside_of_the_impo
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "qcloop: error: interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["qcloop.cli.interrupts", "qcloop.cli.main", "click"])
+def test_an_interrupt_in_the_first_instants_is_one_line(module):
+    code = (
+        "import sys\nclass Finder:\n    def find_spec(name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder)\nimport qcloop.cli"
+    )
+    done = in_a_process(code, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "qcloop: error: interrupted\n")
+
+
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL, lambda *_: None])
 def test_another_handler_of_interrupts_stays(handler):
     before = signal.signal(signal.SIGINT, handler)
