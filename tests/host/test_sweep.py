@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -653,6 +654,8 @@ def test_reports_that_cannot_be_made(write, sweep, run, tmp_path, monkeypatch):
     (tmp_path / "out" / "results.parquet").write_bytes(b"PAR1")
     status, _, err = run("report", tmp_path / "out")
     assert status == 2 and "results.parquet does not hold the results of a sweep" in err
+    pq.write_table(pa.table({"point": [1]}), tmp_path / "out" / "results.parquet")
+    assert "a sweep: it has no column array_sha256" in run("report", tmp_path / "out")[2]
     with Sweep(Plan.load(write()), tmp_path / "none"):
         pass
     with pytest.raises(RunError, match=r"no point of .*/none is finished"):

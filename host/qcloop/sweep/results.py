@@ -111,6 +111,9 @@ def read_results(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any], str]
 
     try:
         table = parquet.read_table(path)
+        missing = set(_schema().names) - set(EXTRAS | TYPES) - set(table.schema.names)
+        if missing:
+            raise ValueError(f"it has no column {min(missing)}")
         metadata = table.schema.metadata or {}
         return table.to_pylist(), json.loads(metadata[_ABOUT]), metadata[_FILE].decode()
     except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
