@@ -160,6 +160,41 @@ def test_100000_extreme_settings_are_refused_or_stay_finite(tiny):
     assert 12_500 < fuzz(100_000, 2, tiny) < 87_500
 
 
+#: Texts that a shell can give.
+TEXTS = [
+    "",
+    " ",
+    "-",
+    "--",
+    "1e999",
+    "0x10",
+    "1_0",
+    "٣",
+    "nan",
+    "1,5",
+    "\n",
+    "\x1b[31m",
+    "\udcff",
+    "'",
+    "a" * 300,
+    "💧",
+]
+
+
+def test_500_odd_command_lines_are_one_line(run):
+    rng, types = random.Random(3), RunSettings.types()
+    for _ in range(500):
+        words = []
+        for name, value in draw(rng).items():
+            words += [f"--{name.replace('_', '-')}", str(value) if rng.random() < 0.7 else rng.choice(TEXTS)]
+        if rng.random() < 0.1:
+            words.insert(rng.randrange(len(words)), rng.choice([*TEXTS, *types]))
+        status, out, err = run("train", *words, "--data", "nowhere")
+        assert (status, out, err.count("\n")) == (2, "", 1), words
+        assert err.startswith("qcloop: error: "), words
+        assert err[:-1].isprintable(), words
+
+
 @pytest.mark.parametrize("update", ["mixed", "nearest", "stochastic"])
 @pytest.mark.parametrize("scheme", ["single", "differential"])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
