@@ -281,7 +281,8 @@ def test_rows_of_several_voltages_are_chosen_from(write):
     path = write("V (V),R (Ohm)", *VOLTS)
     assert refused(path) == (
         "the rows differ in column 1 'V (V)' (2, 0, 0.05): choose those of the read pulse, for instance "
-        "--rows 'V (V)=0.05'"
+        "--rows 'V (V)=0.05', or name the columns of values by --column if they were measured at another "
+        "voltage"
     )
     measured = read_measurements(path, rows=["V (V)=0.05"])
     assert values_of(measured) == [pytest.approx([1e6 / (2200 + 100 * n) for n in range(6)])]
@@ -297,6 +298,13 @@ def test_a_sweep_of_currents_is_no_pulse_curve(write):
     assert "the rows differ in column 1 'V (V)' (0.1, 0.2, 0.3, 0.4, ...)" in refused(
         write("V (V),I (uA)", *rows), read_voltage=0.1
     )
+    both = [f"{n / 10:g},{n}" for n in (-4, -3, -2, -1, 1, 2, 3, 4)]
+    assert "the rows differ in column 1 'V (V)'" in refused(write("V (V),I (uA)", *both), read_voltage=0.1)
+    programmed = [f"{1 if n < 7 else -1},{10 + n if n < 7 else 22 - n}" for n in range(1, 13)]
+    path = write("V (V),I (uA)", *programmed)
+    assert "the rows differ in column 1 'V (V)' (1, -1)" in refused(path, read_voltage=0.1)
+    assert len(read_measurements(path, read_voltage=0.1, columns=["I (uA)"]).curves) == 2
+    assert len(read_measurements(write("V (V),I (uA) at 0.1 V", *programmed)).curves) == 2
 
 
 def test_pulses_of_different_voltages_are_all_read(write):

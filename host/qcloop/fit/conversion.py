@@ -48,6 +48,7 @@ class Conductances:
     findings: tuple[Finding, ...]
     #: Units of the columns and the read voltage, in words for the user.
     source: str
+    #: What was done to the values, one sentence each.
     notes: tuple[str, ...] = ()
 
 
@@ -59,25 +60,37 @@ def in_siemens(value: float) -> str:
     return f"{value / 1000.0**power:.3g} {'afpnum kMGT'[power + 6].strip()}S"
 
 
-def conductances(columns: Columns, given: Unit | None, read_voltage: float | None) -> Conductances:
+def units_of(columns: Columns, given: Unit | None) -> dict[int, Unit]:
+    """Return the unit of each column of values; ``given`` is that of columns that state none.
+
+    Raises
+    ------
+    MeasurementError
+        If a unit is missing or contradicts another, or if a column is a logarithm of an unknown base.
+    """
+    for index in columns.values:
+        _base(columns.table, index)
+    return {index: _unit(columns, index, given) for index in columns.values}
+
+
+def conductances(columns: Columns, units: dict[int, Unit], read_voltage: float | None) -> Conductances:
     """Return the columns of values as conductances.
 
     Parameters
     ----------
     columns
-    given : Unit, optional
-        Unit of columns that state none.
+    units
+        Unit of each column of values.
     read_voltage : float, optional
         In volts, for currents.
 
     Raises
     ------
     MeasurementError
-        If a unit or read voltage is missing or contradicts another, if the base of a logarithm is not known,
-        or if many cells of a column are negative or no numbers.
+        If a read voltage is missing or contradicts another, or if many cells of a column are negative or no
+        numbers.
     """
     bases = {index: _base(columns.table, index) for index in columns.values}
-    units = {index: _unit(columns, index, given) for index in columns.values}
     volts = _read_voltage(columns, units, read_voltage)
     figures_of: dict[int, F64] = {}
     findings: list[Finding] = []

@@ -13,7 +13,7 @@ from qcloop.device.profile import F64, G0_SIEMENS, UNITS
 from qcloop.errors import MeasurementError
 from qcloop.fit.cells import read_grid
 from qcloop.fit.columns import Columns, find_columns
-from qcloop.fit.conversion import Conductances, conductances, in_siemens
+from qcloop.fit.conversion import Conductances, conductances, in_siemens, units_of
 from qcloop.fit.curves import Branch, Curve, Direction, branches, directed
 from qcloop.fit.findings import Finding
 from qcloop.fit.grid import shown
@@ -102,8 +102,9 @@ def read_measurements(
     grid = read_grid(path, sheet=sheet, variable=variable, delimiter=delimiter, decimal=decimal)
     table = select_rows(find_table(grid, transpose), rows)
     found = find_columns(table, quantity, columns, pulse_column)
-    values = conductances(found, None if unit is None else named_unit(unit), read_voltage)
-    refuse_mixed_rows(found, " at " in values.source)
+    units = units_of(found, None if unit is None else named_unit(unit))
+    refuse_mixed_rows(found, units)
+    values = conductances(found, units, read_voltage)
     lost = _lost_pulses(found)
     raw = _curves(found, values)
     _refuse_sparse(path, raw)

@@ -10,16 +10,18 @@ from qcloop.fit.columns import Columns, named_columns
 from qcloop.fit.grid import Cell, shown
 from qcloop.fit.headings import DataTable, text_of
 from qcloop.fit.roles import Role, role_of
+from qcloop.fit.units import Unit, voltage_in_heading
 
 #: Most different values of a column that are shown.
 _SHOWN = 4
 
 
-def refuse_mixed_rows(columns: Columns, currents: bool) -> None:
+def refuse_mixed_rows(columns: Columns, units: dict[int, Unit]) -> None:
     """Refuse rows that were measured at several voltages, which only the user can choose from.
 
     Pulses that differ from state to state, or between potentiation and depression, are no such rows: their
-    voltage does not alternate from row to row. Currents at several voltages cannot be compared at all.
+    voltage does not alternate from row to row. Currents at several voltages cannot be compared at all. Where
+    the user names the columns of values, the voltage is taken to be another than theirs.
 
     Raises
     ------
@@ -27,6 +29,12 @@ def refuse_mixed_rows(columns: Columns, currents: bool) -> None:
         If rows alternate between voltages.
     """
     table = columns.table
+    if columns.chosen:
+        return
+    currents = any(
+        unit.quantity == "current" and voltage_in_heading(table.names[index]) is None
+        for index, unit in units.items()
+    )
     for index, name in enumerate(table.names):
         if index in columns.used or role_of(name) != Role.VOLTAGE:
             continue
@@ -40,7 +48,8 @@ def refuse_mixed_rows(columns: Columns, currents: bool) -> None:
             least = min((volt for volt in different if volt), key=abs, default=0.0)
             raise MeasurementError(
                 f"the rows differ in {table.label(index)} ({volts_shown}{more}): choose those of the read "
-                f"pulse, for instance --rows '{shown(name)}={least:g}'"
+                f"pulse, for instance --rows '{shown(name)}={least:g}', or name the columns of values by "
+                "--column if they were measured at another voltage"
             )
 
 
