@@ -280,7 +280,10 @@ def test_a_fused_step_that_cannot_be_done_changes_nothing():
     assert same(net, untrained)
     with torch.no_grad():
         layers(net)[1].bias.fill_(float("nan"))
-    with pytest.raises(ConfigError, match="the loss of a FusedStep is not a finite number"):
+    with pytest.raises(
+        ConfigError,
+        match="the loss of a FusedStep is not a finite number, as the bias of layer 2 is nan: use",
+    ):
         step(x, labels)
     layers(net)[1].bias.data.zero_()
     assert same(net, untrained)

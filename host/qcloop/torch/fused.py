@@ -1,14 +1,13 @@
 """A training step of a plain network in one call: the bits of a loop, without the time of autograd."""
 
 from itertools import pairwise
-from math import isfinite
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from qcloop.errors import ConfigError
+from qcloop.errors import ConfigError, DivergenceError
 from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
 from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
 from qcloop.torch.optimizer import QCSGD
@@ -87,10 +86,13 @@ class FusedStep:
             linear._lend_bias()
         batch, picked = Batch(self._layers, *first._encode(x)), np.empty(n)
         divisor = n if self._reduction == "mean" else 1
-        self._chain.propagate(batch, classes, picked, 1.0 / divisor)
+        try:
+            self._chain.propagate(batch, classes, picked, 1.0 / divisor)
+        except DivergenceError as error:
+            raise ConfigError(
+                f"the loss of a FusedStep is not a finite number, as {error}: use a smaller rate"
+            ) from error
         loss: float = cross_entropy_of(picked, divisor)
-        if not isfinite(loss):
-            raise ConfigError("the loss of a FusedStep is not a finite number: use a smaller rate")
         self._descend(batch)
         return loss
 
