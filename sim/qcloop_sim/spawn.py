@@ -39,8 +39,14 @@ class SpawnedBoard:
         if size not in SIZES:
             raise ConfigError(f"the size of a virtual board must be {', '.join(SIZES)}, not '{size}'")
         command = [sys.executable, "-m", "qcloop", "sim", "--size", size, "--while-input", *arguments]
+        # Ctrl-C is for the run, which ends the board when it has written its checkpoint.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._input, self._output = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         #: The port to open.

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ RUN = "--network 784-16-16-10 --epochs 2 --batch 32 --seed 4".split()
 TRAIN, TEST = 640, 300
 #: Bytes after which a run is in its second epoch.
 INTO_A_RUN = 200_000
+#: Seconds that a run may take to begin, and to end.
+PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -294,6 +297,24 @@ def test_a_board_ends_with_its_user():
 
 
 # -- the faults themselves ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_terminal_ends_the_run_before_its_board(tmp_path, number, status):
+    few, out = write_few(tmp_path / "few", 100, 50), tmp_path / "run"
+    command = [sys.executable, "-m", "qcloop", "train", "--port", "sim", "--data", few, "--out", out]
+    options = "--network 784-10 --epochs 1000".split()
+    process = subprocess.Popen(
+        [*map(str, command), *options], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    end = monotonic() + PATIENCE
+    while not (out / "metrics.csv").exists() or (out / "metrics.csv").read_text().count("\n") < 2:
+        assert process.poll() is None and monotonic() < end
+        sleep(0.05)
+    os.killpg(process.pid, number)  # as a terminal does: the board gets it, too
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status
+    assert f"; go on with `qcloop resume {out}`" in err
 
 
 def test_faults_do_not_depend_on_how_bytes_are_cut():

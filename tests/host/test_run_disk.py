@@ -21,7 +21,7 @@ import pytest
 from qcloop.cli.selftest import _report
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.device import builtin
-from qcloop.errors import FileError
+from qcloop.errors import FileError, LinkError
 from qcloop.files import write_atomic
 from qcloop.run.checkpoint import read_checkpoint
 from qcloop.run.folder import Run
@@ -378,3 +378,13 @@ def test_a_second_signal_ends_it_at_once():
         pytest.fail("it goes on")
     assert (str(caught.value), caught.value.exit_code) == ("interrupted; kept", 130)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "terminal"), LinkError("board")])
+def test_what_a_signal_takes_along_is_not_the_reason_of_the_end(error):
+    with pytest.raises(Stopped, match="stopped by SIGTERM; kept"), StopRequest() as stop:
+        stop.kept, stop.waits = "; kept", True
+        signal.raise_signal(signal.SIGTERM)
+        raise error
+    with pytest.raises(type(error)), StopRequest():
+        raise error

@@ -1,5 +1,6 @@
 """Damaged and hostile run folders, checkpoints, device files and data sets: one line, and nothing is lost."""
 
+import errno
 import gzip
 import io
 import json
@@ -199,6 +200,17 @@ def test_a_checkpoint_larger_than_the_run_can_have_is_not_read(folder):
         file.truncate(1 << 40)  # of nothing: no disk and no memory is needed
     with pytest.raises(CheckpointError, match=r"it is larger than the 67,1.* bytes that this run can have"):
         read_state(folder, read_config(folder))
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(folder, monkeypatch):
+    def refuse(self, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    config = read_config(folder)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(CheckpointError) as caught:
+        read_state(folder, config)
+    assert str(caught.value) == f"cannot read checkpoint {folder}/checkpoint.npz: Permission denied"
 
 
 def forged(folder, change):

@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from qcloop.errors import QcloopError
+from qcloop.errors import LinkError, QcloopError
 
 #: Ctrl-C, the end of a session or of a job (also by a scheduler), and the loss of the terminal.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -49,8 +49,9 @@ class StopRequest:
     ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
-        # The loss of a terminal is also an OSError of whatever is printed to it.
-        if self.number is not None and isinstance(error, KeyboardInterrupt | OSError):
+        # The loss of a terminal is also an OSError of whatever is printed to it. Who ends all processes of a job
+        # ends a virtual board, too.
+        if self.number is not None and isinstance(error, KeyboardInterrupt | OSError | LinkError):
             raise Stopped(self.number, self.kept) from None
 
     def __call__(self) -> bool:

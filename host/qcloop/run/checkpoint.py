@@ -43,14 +43,14 @@ def write_checkpoint(path: Path, arrays: Arrays, values: dict[str, Any]) -> None
 def read_checkpoint(path: Path, most_bytes: int = MOST_BYTES) -> tuple[Arrays, dict[str, Any]]:
     """Return what :func:`write_checkpoint` wrote.
 
-    Raises CheckpointError if the file is larger than ``most_bytes``, or if it is damaged.
+    Raises CheckpointError if the file cannot be read, is larger than ``most_bytes``, or is damaged.
     """
     try:
         return _read(path, most_bytes)
     except Exception as error:  # zipfile and NumPy raise whatever a damaged byte leads to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
+        if isinstance(error, OSError) and error.filename is not None:
+            raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
         raise CheckpointError(
             f"checkpoint {path} is damaged ({reason}): restore it from a copy, or start a new run"
         ) from error
