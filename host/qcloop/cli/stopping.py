@@ -49,8 +49,8 @@ class StopRequest:
     ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
-        # The loss of a terminal is also an OSError of whatever is printed to it. Who ends all processes of a job
-        # ends a virtual board, too.
+        # The loss of a terminal is also an OSError of whatever is printed to it. Who ends all processes of a
+        # job ends a virtual board, too.
         if self.number is not None and isinstance(error, KeyboardInterrupt | OSError | LinkError):
             raise Stopped(self.number, self.kept) from None
 
