@@ -26,7 +26,7 @@ def verilog(size: str, output: str) -> None:
     if output == "-":
         click.echo(text, nl=False)
         return
-    _write(Path(output), text)
+    write_atomic(Path(output), text, ConfigError)
     click.echo(
         f"{output}: {size}, {config.lanes} lanes, {config.array.cells} cells, "
         f"configuration {config.digest.hex()[:16]}",
@@ -50,13 +50,4 @@ def resources(size: tuple[str, ...], document: str | None) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {document}: {error}; name a document that has the table") from error
     replace_table(old, "")  # so that a document without the markers is refused now, not in a minute
-    _write(path, replace_table(old, table(measure())))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomic(path, text)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}; give a file in a folder you can write to"
-        ) from error
+    write_atomic(path, replace_table(old, table(measure())), ConfigError)
