@@ -462,6 +462,17 @@ def test_texts_of_a_device_reach_the_terminal_by_their_codes(run, tmp_path):
     assert load_profile(path).source == HOSTILE
 
 
+def test_names_of_measurement_files_are_shown_by_their_codes_and_drawn_as_text(run, tmp_path):
+    path = tmp_path / "\x1b[31ma<b>$x^$&.csv"
+    path.write_text("pulse,G (uS)\n" + "".join(f"{n},{200 - 5 * n}.{n % 3}\n" for n in range(1, 21)))
+    out = tmp_path / "\x1b[0m.toml"
+    status, said, err = run("fit", path, "-o", out, "--name", "x")
+    assert (status, err) == (0, "")
+    assert out.exists()
+    assert said.startswith(f"{tmp_path}/\\x1b[31ma<b>$x^$&.csv: ")
+    assert all(line.isprintable() for line in said.splitlines())
+
+
 def test_a_reading_that_looks_like_mathematics_is_drawn_as_text(run, tmp_path):
     path = tmp_path / "x.toml"
     save_profile(replace(builtin("A"), reading="a<b>$x^$&"), path)

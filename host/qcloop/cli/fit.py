@@ -31,6 +31,7 @@ from qcloop.fit import (
 )
 from qcloop.fit.curves import Direction
 from qcloop.fit.units import Quantity
+from qcloop.text import printable
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -152,7 +153,7 @@ def fit(
         rows=rows,
         transpose=transpose,
     )
-    click.echo(f"{file}: " + "\n  ".join(measured.notes))
+    click.echo(f"{printable(file)}: " + "\n  ".join(measured.notes))
     branches = measured.branches()
     chosen = _choose(cast(Direction | None, curve), branches)
     findings = list(measured.findings)
@@ -179,12 +180,16 @@ def fit(
             click.echo(f"warning: {fitted.branch.direction}: {misfit}; see --model table", err=True)
     save_profile(profile, out)
     write_atomic(
-        picture, plot_fits(list(fits.values()), f"{profile.name}: {file.name}"), MeasurementError, "picture"
+        picture,
+        plot_fits(list(fits.values()), f"{profile.name}: {printable(file.name)}"),
+        MeasurementError,
+        "picture",
     )
     click.echo()
     click.echo(
-        f"wrote {out} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
-        f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) and {picture}"
+        f"wrote {printable(out)} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
+        f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) "
+        f"and {printable(picture)}"
     )
     for direction, branch in branches.items():
         if direction != chosen:
@@ -193,7 +198,7 @@ def fit(
             click.echo(
                 f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
             )
-    click.echo(f"train on it by `qcloop train --device {out}`")
+    click.echo(f"train on it by `qcloop train --device {printable(out)}`")
 
 
 def _print_findings(findings: list[Finding], verbose: bool) -> None:

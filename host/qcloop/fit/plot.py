@@ -37,7 +37,7 @@ def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
     unit = fits[0].branch.unit
     rows[0, 0].set_ylabel(f"conductance ({_UNIT_SIGNS.get(unit, unit)})")
     rows[1, 0].set_ylabel("residual (spreads)")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)  # it holds the name of a file
     return to_png(figure)
 
 
