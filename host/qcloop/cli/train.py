@@ -123,6 +123,8 @@ def train(
 
     Some defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and
     batch 36, unless a recipe or an option gives other values.
+
+    Ctrl-C, SIGTERM and SIGHUP end it after the present batch, with a checkpoint; `qcloop resume` goes on.
     """
     settings = resolve(recipe, {name: value for name, value in given.items() if value is not None})
     profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
@@ -171,7 +173,10 @@ def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[st
 @click.option("--epochs", type=int, help="New total number of epochs [default: that of the run]")
 @port_options
 def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) -> None:
-    """Go on with a run at its checkpoint. It ends with the same codes as a run without a break."""
+    """Go on with a run at its checkpoint. It ends with the same codes as a run without a break.
+
+    Ctrl-C, SIGTERM and SIGHUP end it as they end `qcloop train`.
+    """
     with (
         StopRequest() as stop,
         _array_on(port, baud) as array,
@@ -229,7 +234,10 @@ def _describe(trainer: Trainer) -> str:
 @click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
 @port_options
 def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | None, baud: int) -> None:
-    """Classify the test images with the devices of a run as they are now. The run is not changed."""
+    """Classify the test images with the devices of a run as they are now. The run is not changed.
+
+    Nothing is written, so DIR may be read-only, and the run may go on meanwhile.
+    """
     with _array_on(port, baud) as array, Run.open(run_folder, None, _factory(array), only_read=True) as run:
         trainer = run.trainer
         if data is not None:
