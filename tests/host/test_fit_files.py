@@ -543,6 +543,10 @@ def test_long_lists_are_cut_and_counted(write):
     findings = read_measurements(write(text)).findings
     lines = listed(findings)
     assert lines[0] == "zero: 12"
-    assert lines[11:14] == ["  ... and 2 more", "infinite: 3", "  row 15, column 1 'G (uS)': inf uS: left out"]
+    assert lines[11:14] == [
+        "  ... and 2 more",
+        "infinite: 3",
+        "  row 15, column 1 'G (uS)': inf uS: left out",
+    ]
     assert len(listed(findings, None)) == 2 + 15
     assert not any(re.search("more", line) for line in listed(findings, None))
