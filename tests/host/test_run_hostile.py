@@ -252,6 +252,7 @@ FORGERIES = {
     "weight level": (setting("layer0.levels", 32), "layer0.levels holds 32"),
     "shadow": (setting("layer0.shadow", 63), "layer0.shadow holds 63"),
     "transition": (setting("transitions", -1), "transitions holds -1"),
+    "transitions": (setting("transitions", 1 << 62), "transitions holds 4611686018427387904"),
     "class": (setting("predictions", 2), "predictions holds 2, which is not in 0..1"),
     "missing": (lambda arrays, _: arrays.pop("layer1.levels"), "'layer1.levels' is missing"),
     "short": (

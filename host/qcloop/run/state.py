@@ -111,7 +111,9 @@ def _layers(settings: RunSettings, profile: DeviceProfile) -> dict[str, _Member]
     weights = WeightMap(array_settings(settings, profile), settings.scheme)
     top = profile.states - 1
     stuck = STUCK_LEVEL if settings.stuck_off + settings.stuck_on > 0 else None
-    members = {"transitions": _Member(np.int64, (MAX_STATES + 1, MAX_STATES))}
+    changes = MAX_STATES + 1, MAX_STATES
+    # So many of each kind that their sum is a count, too.
+    members = {"transitions": _Member(np.int64, changes, high=_COUNT_MAX // prod(changes))}
     for index, (rows, cols) in enumerate(pairwise(settings.layer_sizes())):
         cells = rows, cols * weights.devices
         remembered = rows if settings.update.rule.remembers else 0
