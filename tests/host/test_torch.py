@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -287,7 +288,8 @@ def test_a_fused_step_that_cannot_be_done_changes_nothing():
         step(x, labels)
     layers(net)[1].bias.data.zero_()
     assert same(net, untrained)
-    loop(net, torch.optim.SGD(net.parameters(), lr=1.0))(x, labels)
+    with torch.no_grad():
+        layers(net)[1].devices.mul_(0.9)  # as another optimizer does
     with pytest.raises(ConfigError, match=r"give its parameters to qcloop\.torch\.QCSGD"):
         step(x, labels)
 
@@ -438,9 +440,113 @@ def test_an_optimizer_that_cannot_program_is_noticed(make, foreach):
     layer = QCLinear(4, 3, ideal())
     optimizer = make(layer.parameters(), lr=0.1, foreach=foreach)
     layer(torch.rand(2, 4)).sum().backward()
-    optimizer.step()
+    with pytest.raises(ConfigError, match=r"does not see the gradient of devices.*qcloop\.torch\.QCSGD"):
+        optimizer.step()
+
+
+def test_a_parameter_that_was_changed_without_its_gradient_is_noticed():
+    layer = QCLinear(4, 3, ideal())
+    with torch.no_grad():
+        layer.devices.mul_(0.9)  # as an optimizer's weight decay does
     with pytest.raises(ConfigError, match=r"qcloop\.torch\.QCSGD"):
         layer(torch.rand(2, 4))
+
+
+WRITES = {
+    "init": lambda layer: nn.init.xavier_uniform_(layer.weight),
+    "init of another kind": lambda layer: nn.init.zeros_(layer.weight),
+    "data": lambda layer: layer.weight.data.fill_(0.0),
+    "detached": lambda layer: layer.weight.detach().mul_(2.0),
+    "a row of it": lambda layer: layer.weight[0].copy_(torch.zeros(4)),
+    "an element": lambda layer: layer.weight.__setitem__((0, 0), 1.0),
+    "in place": lambda layer: layer.weight.__iadd__(1.0),
+    "out": lambda layer: torch.add(torch.ones(3, 4), 1.0, out=layer.weight),
+    "its data": lambda layer: setattr(layer.weight, "data", torch.zeros(3, 4)),
+    "several": lambda layer: torch._foreach_mul_([layer.weight], 2.0),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_writing_to_the_weight_of_a_layer_is_an_error(write):
+    layer = QCLinear(4, 3, ideal())
+    with pytest.raises(ConfigError, match=r"on the weight of a QCLinear would move no device: train it by"):
+        WRITES[write](layer)
+
+
+def test_the_weight_of_a_layer_cannot_be_set_but_read():
+    layer = QCLinear(4, 3, ideal())
+    for value in (torch.zeros(3, 4), nn.Parameter(torch.zeros(3, 4)), 0.0):
+        with pytest.raises(ConfigError, match="the weight of a QCLinear cannot be set"):
+            layer.weight = value
+    copied = layer.weight.clone()
+    assert type(copied) is type(layer.weight * 2) is type(layer.weight.float().abs().sum()) is torch.Tensor
+    copied.fill_(0.0)
+    assert (layer.weight != 0).any()
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight.numpy()[:] = 0.0
+
+
+@pytest.mark.parametrize("rate", [torch.zeros(3, 4), np.zeros((3, 4)), -1.0, float("nan"), "0.1", None])
+def test_program_takes_a_rate(rate):
+    layer = QCLinear(4, 3, ideal())
+    layer(torch.rand(2, 4)).sum().backward()
+    with pytest.raises(ConfigError, match="program takes the rate by which to descend along the gradient"):
+        layer.program(rate)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda parameters: nn.utils.clip_grad_norm_(parameters, 1.0),
+        lambda parameters: nn.utils.clip_grad_norm_(parameters, 1.0, foreach=False),
+        lambda parameters: nn.utils.clip_grad_value_(parameters, 1.0),
+        lambda parameters: sum(p.grad.norm() for p in parameters),
+        lambda parameters: [p.grad.mul_(0.5) for p in parameters],
+        lambda parameters: [p.grad.add_(p, alpha=0.1) for p in parameters],
+    ],
+)
+def test_what_clips_or_scales_gradients_is_told_that_it_does_not_see_devices(look):
+    layer = QCLinear(4, 3, ideal())
+    for _ in range(2):
+        layer(torch.rand(2, 4)).sum().backward()
+        with torch.no_grad(), pytest.raises(ConfigError, match="does not see the gradient of devices"):
+            look(list(layer.parameters()))
+    nn.utils.clip_grad_norm_([layer.bias], 1.0)
+
+
+def test_gradients_set_to_zero_are_forgotten():
+    layer = QCLinear(4, 3, ideal())
+    optimizer = QCSGD(layer.parameters(), lr=1.0)
+    layer(torch.rand(2, 4)).sum().backward()
+    optimizer.zero_grad(set_to_none=False)
+    before = layer.weight.clone()
+    optimizer.step()
+    assert layer.gradient is None
+    assert torch.equal(before, layer.weight)
+    x = torch.rand(2, 4)
+    layer(x).sum().backward()
+    alone = layer.gradient
+    layer.zero_grad()
+    layer(x).sum().backward()
+    assert torch.equal(alone, layer.gradient)
+
+
+def test_an_empty_batch_teaches_nothing():
+    crossbar = ideal()
+    layer = QCLinear(4, 3, crossbar)
+    before = layer.weight.clone()
+    y = layer(torch.rand(0, 4))
+    assert y.shape == (0, 3)
+    y.sum().backward()
+    QCSGD(layer.parameters(), lr=1.0).step()
+    assert layer.gradient is None
+    assert torch.equal(before, layer.weight)
+
+
+def test_a_crossbar_is_not_copied():
+    for copy_of in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(ConfigError, match="a Crossbar cannot be copied or pickled"):
+            copy_of(ideal())
 
 
 def test_what_cannot_be_done_says_so():

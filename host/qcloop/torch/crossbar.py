@@ -1,7 +1,7 @@
 """The array that the layers of a PyTorch network share, and what belongs to all of them."""
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -103,6 +103,12 @@ class Crossbar(LayeredCrossbar):
         self.array.configure(self.array.settings, positions)
         self.ledger.restore(writes)
         self._counted = counted
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise ConfigError(
+            "a Crossbar cannot be copied or pickled, since its devices are on an array: make a second one "
+            "with the same settings and layers, and load the state_dict of both"
+        )
 
     def _identity(self) -> dict[str, Any]:
         """Return the settings that decide how training goes on, with the device's table for its name."""

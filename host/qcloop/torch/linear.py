@@ -17,6 +17,7 @@ from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.exchange import empty_like, first_outside, forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.standins import DeviceGradient, ReadOnlyWeights
 from qcloop.training import compiled
 
 
@@ -35,7 +36,8 @@ class DeviceWeights(nn.Parameter):
     """Stands for a layer's devices among a network's parameters; it has no numbers of its own.
 
     :class:`QCSGD` recognises it and programs the devices. Its ``grad`` only tells whether there is a
-    gradient: it is None, or an empty tensor. The gradient itself is :attr:`QCLinear.gradient`.
+    gradient: it is None, or a :class:`qcloop.torch.standins.DeviceGradient`. The gradient itself is
+    :attr:`QCLinear.gradient`.
     """
 
     layer: "QCLinear"
@@ -116,6 +118,7 @@ class QCLinear(nn.Module):
         self._no_bias = np.zeros(out_features)
         self.devices = DeviceWeights(torch.zeros(0))
         self.devices.layer = self
+        self.devices.register_post_accumulate_grad_hook(self._stand_in_for_gradient)
         self._record = _Record(self.devices._version)
         self.bias = nn.Parameter(torch.zeros(out_features, dtype=self.dtype)) if bias else None
 
@@ -123,9 +126,21 @@ class QCLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The (out_features, in_features) weights that were asked for, each the mean of its level."""
+        """The (out_features, in_features) weights that were asked for, each the mean of its level.
+
+        Writing to them, as ``torch.nn.init`` does, raises ConfigError: no device would move.
+        """
         codes = self.crossbar.weights.means[self.on_array.levels].T
-        return torch.from_numpy(codes * self.on_array.weight_per_code).to(self.dtype)
+        values = torch.from_numpy(codes * self.on_array.weight_per_code).to(self.dtype)
+        return values.as_subclass(ReadOnlyWeights)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            raise ConfigError(
+                "the weight of a QCLinear cannot be set, since it is only read from devices: train it by "
+                "QCSGD, or put devices back by load_state_dict"
+            )
+        super().__setattr__(name, value)
 
     @property
     def gradient(self) -> torch.Tensor | None:
@@ -173,7 +188,16 @@ class QCLinear(nn.Module):
         return z if x.ndim == 2 else z.reshape(*x.shape[:-1], self.out_features)
 
     def program(self, rate: float) -> None:
-        """Descend by ``rate`` times :attr:`gradient` and program the devices that change."""
+        """Descend by ``rate`` times :attr:`gradient` and program the devices that change.
+
+        Raises ConfigError unless ``rate`` is a finite number, 0 or more; :attr:`weight` cannot be given.
+        """
+        if not (isinstance(rate, (int, float, np.number)) and isfinite(rate) and rate >= 0):
+            came = f"a {type(rate).__name__}" if hasattr(rate, "shape") else repr(rate)
+            raise ConfigError(
+                f"program takes the rate by which to descend along the gradient, a number of 0 or more, not "
+                f"{came}: weights cannot be programmed by it"
+            )
         if self._record.batches:
             self._descend(*self._gathered(), rate)
 
@@ -181,6 +205,16 @@ class QCLinear(nn.Module):
         """Program the devices that a batch changes."""
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
         self._record.programmed += 1
+
+    def _stand_in_for_gradient(self, devices: torch.Tensor) -> None:
+        """Let the gradient of the devices refuse what it cannot do; called when it was accumulated."""
+        if not isinstance(devices.grad, DeviceGradient):
+            gradient = torch.zeros(0).as_subclass(DeviceGradient)
+            gradient.forget = self._forget_gradient
+            devices.grad = gradient
+
+    def _forget_gradient(self) -> None:
+        self._record.batches.clear()
 
     def _lend_bias(self) -> None:
         """Let the layer on the array read and change the bias itself, as a :class:`FusedStep` does."""
@@ -309,7 +343,8 @@ class _Product(Function):
         if for_devices:
             if layer.devices.grad is None:
                 layer._record.batches.clear()
-            layer._record.batches.append(_Batch(ctx.x, ctx.x_scale, delta.copy()))
+            if len(delta):  # nothing is learned from an empty batch
+                layer._record.batches.append(_Batch(ctx.x, ctx.x_scale, delta.copy()))
         return (
             layer._input_error(delta, ctx.like) if for_x else None,
             _NO_NUMBERS if for_devices else None,
