@@ -7,7 +7,7 @@ from typing import Any
 from amaranth import Module
 from amaranth.lib import wiring
 
-from qcloop.contract.operations import MAX_LENGTH, Info, configuration_digest
+from qcloop.contract.operations import MAX_LENGTH, MIN_BUFFER, Info, configuration_digest
 from qcloop.contract.seeding import GENERATOR_LANES
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError
@@ -17,8 +17,6 @@ from qcloop_hdl.registers import delayed
 MAX_WORDS = 1 << 16
 #: Largest number of cells; no board here has memory for more.
 MAX_CELLS = 1 << 18
-#: Smallest operand buffer: the operands of CONFIGURE with 64 states take 256 bytes.
-MIN_BUFFER = 256
 #: Largest operand buffer: an operation's length has 16 bits.
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import serial
@@ -123,10 +124,31 @@ def test_case_6_a_missing_port_and_a_missing_permission_are_told_apart(opened, m
     opened(serial.SerialException(errno.EACCES, "could not open port"))
     grp = types.SimpleNamespace(getgrgid=lambda gid: types.SimpleNamespace(gr_name="dialout"))
     monkeypatch.setitem(sys.modules, "grp", grp)
+    monkeypatch.setattr(Path, "stat", lambda self: types.SimpleNamespace(st_gid=20))
     with pytest.raises(
         LinkError, match=rf"may not open {device}: join the group dialout .*usermod -aG dialout"
     ):
         SerialTransport(str(device), 115200)
+
+
+def test_nobody_is_told_to_join_the_group_of_root(opened, monkeypatch, tmp_path):
+    opened(serial.SerialException(errno.EACCES, "could not open port"))
+    monkeypatch.setattr(Path, "stat", lambda self: types.SimpleNamespace(st_gid=0))
+    with pytest.raises(LinkError, match=r"it belongs to root alone.* udev rule .*dialout") as caught:
+        SerialTransport(str(tmp_path), 115200)
+    assert "usermod" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["socket://127.0.0.1", "socket://127.0.0.1:x", "socket://:99999", "socket:"])
+def test_a_socket_without_a_port_is_named(url):
+    with pytest.raises(LinkError, match=rf"{url} must name host and port, as socket://127\.0\.0\.1:7000"):
+        SerialTransport(url, 115200)
+
+
+@pytest.mark.parametrize("baud", [0, -1, 10**20])
+def test_a_baud_rate_that_cannot_be_is_named(baud):
+    with pytest.raises(LinkError, match=rf"the baud rate must be 50\.\.100000000, not {baud}"):
+        SerialTransport("/dev/ttyUSB1", baud)
 
 
 def test_case_5_a_busy_port_is_told(opened):

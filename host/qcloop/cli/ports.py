@@ -41,6 +41,6 @@ def _describe(identity: Identity) -> str:
     return (
         f"qcloop: {array.lanes} lanes, {array.cells:,} cells, side {array.side}, "
         f"configuration {identity.info.digest.hex()[:16]}, "
-        f"boot {identity.boots}{', in use' if identity.session else ''}; "
+        f"boot {identity.boots}{', a host has opened a session' if identity.session else ''}; "
         f"faults: {describe_faults(identity.faults)}"
     )

@@ -128,6 +128,8 @@ REGION = ByteLayout(Field("base", 16), Field("rows", 16), Field("cols", 16))
 COUNT = ByteLayout(Field("count", 16))
 #: A cell in the list of PROGRAM.
 LISTED_CELL = Layout(Field("offset", 10), Field("level", LEVEL_BITS))
+#: Smallest operand buffer: the operands of CONFIGURE with 64 states take 256 bytes.
+MIN_BUFFER = 256
 #: What INFO answers.
 INFO = ByteLayout(
     Field("magic", 32),
@@ -227,6 +229,8 @@ class Info:
             info = cls(ArrayConfig(lanes, cells, side), buffer, version)
         except ConfigError as error:
             raise ArrayError(f"INFO must describe an array that can be, but {error}") from error
+        if buffer < MIN_BUFFER:
+            raise ArrayError(f"INFO must tell an operand buffer of {MIN_BUFFER} bytes or more, not {buffer}")
         if digest != info.digest:
             raise ArrayError(
                 f"the configuration digest must be {info.digest.hex()}, not {digest.hex()}: "

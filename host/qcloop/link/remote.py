@@ -10,7 +10,7 @@ import numpy.typing as npt
 from qcloop.array.interface import Array, Products
 from qcloop.contract import operations
 from qcloop.contract.operations import HEADER, Operation
-from qcloop.contract.types import I8, I16, U8, ArraySettings, Counters, Positions, Region
+from qcloop.contract.types import I8, I16, I32, U8, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
 
@@ -145,14 +145,25 @@ class RemoteArray(Array):
 
     def _start_forward(self, region: Region, x: U8, bits: int) -> Products:
         operation = operations.forward_operation(bits)
-        return self._products(operations.forward_requests(region, x, bits), operation, region)
+        return self._products(operations.forward_requests(region, x, bits), operation, region, len(x))
 
     def _start_backward(self, region: Region, d: I8) -> Products:
-        return self._products(operations.backward_requests(region, d), Operation.BACKWARD, region)
+        return self._products(operations.backward_requests(region, d), Operation.BACKWARD, region, len(d))
 
-    def _products(self, requests: Iterable[bytes], operation: Operation, region: Region) -> Products:
+    def _products(
+        self, requests: Iterable[bytes], operation: Operation, region: Region, vectors: int
+    ) -> Products:
         answers = self._send_all(requests)
-        return lambda: operations.decode_products(self._fetch(answers), operation, region)
+
+        def products() -> I32:
+            decoded = operations.decode_products(self._fetch(answers), operation, region)
+            if len(decoded) != vectors:
+                raise ArrayError(
+                    f"{operation.name} of {vectors} vectors must answer as many products, not {len(decoded)}"
+                )
+            return decoded
+
+        return products
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         return operations.decode_cells(self._ask(operations.read_requests(region, self.config.lanes)), region)

@@ -44,7 +44,7 @@ class FrameReader:
     """
 
     def __init__(self, transport: Transport, counts: LinkCounts) -> None:
-        self._transport, self._counts = transport, counts
+        self._transport, self.counts = transport, counts
         self._partial = b""
 
     def read(self, timeout: float) -> list[Frame]:
@@ -52,7 +52,7 @@ class FrameReader:
         data = self._transport.read(timeout)
         if not data:
             return []
-        self._counts.bytes_in += len(data)
+        self.counts.bytes_in += len(data)
         *whole, rest = (self._partial + data).split(b"\0")
         # Encoding makes a frame little longer: more bytes than this without a zero are no frame.
         self._partial = rest[-2 * MAX_FRAME :]
@@ -61,16 +61,16 @@ class FrameReader:
             try:
                 frames.append(Frame.decode(encoded))
             except LinkError:
-                self._counts.damaged += 1
+                self.counts.damaged += 1
         return frames
 
 
 def ask_identity(transport: Transport, reader: FrameReader, question: Frame, give_up: float) -> Identity:
     """Ask a board for its identity, with a frame of kind OPEN or IDENTIFY, until it answers.
 
-    Raises LinkError if it does not answer within ``give_up`` seconds.
+    Raises LinkError if it does not answer within ``give_up`` seconds; the message tells silence from noise.
     """
-    end = monotonic() + give_up
+    end, before = monotonic() + give_up, reader.counts.bytes_in
     while monotonic() < end:
         # Zero bytes end a frame of which the board may have received the beginning.
         transport.write(b"\0\0" + question.encode())
@@ -79,9 +79,14 @@ def ask_identity(transport: Transport, reader: FrameReader, question: Frame, giv
             for frame in reader.read(left):
                 if frame.kind == Kind.IDENTITY and question.session in (0, frame.session):
                     return Identity.decode(frame.payload)
+    if came := reader.counts.bytes_in - before:
+        raise LinkError(
+            f"{came:,} bytes have come on {transport.name} within {give_up:g} s, but no answer of a qcloop "
+            f"board is among them: give the baud rate of the bitstream (--baud), or the port of the board"
+        )
     raise LinkError(
-        f"no qcloop board has answered on {transport.name} within {give_up:g} s: is it this port, is the "
-        f"board's bitstream loaded, and is the baud rate that of the bitstream?"
+        f"no qcloop board has answered on {transport.name} within {give_up:g} s, and no byte has come: is it "
+        f"this port, is the board's bitstream loaded, and is the baud rate that of the bitstream?"
     )
 
 
@@ -106,6 +111,8 @@ class LinkStream:
     def __init__(self, transport: Transport, *, give_up: float = GIVE_UP) -> None:
         self._transport, self._give_up = transport, give_up
         self._round_trip = _FIRST_ROUND_TRIP
+        #: Sessions of this host: an OPEN of an earlier one may reach the board long after it was sent.
+        self._opened: set[int] = set()
         self.counts = LinkCounts()
         self._reader = FrameReader(transport, self.counts)
         self.open()
@@ -133,6 +140,7 @@ class LinkStream:
         identify = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
         old = ask_identity(self._transport, self._reader, identify, self._give_up).session
         self._session = secrets.choice([number for number in range(1, 256) if number != old])
+        self._opened.add(self._session)
         self._attempt = 0
         # Requests from offset `base` on are kept until the board has them; `next` is the offset to send from.
         self._requests, self._base, self._next, self._limit = bytearray(), 0, 0, 0
@@ -161,7 +169,7 @@ class LinkStream:
         Raises
         ------
         LinkError
-            If the board is silent for too long, or the port is gone.
+            If the board is silent for too long, if the port is gone, or if another host opened a session.
         ArrayResetError
             If the board was reset; a new session is open then.
         """
@@ -250,8 +258,8 @@ class LinkStream:
         """Take the frames that come within ``timeout`` seconds; return whether any byte has come."""
         heard, before = False, self.counts.bytes_in
         for frame in self._reader.read(timeout):
-            if frame.kind == Kind.CLOSED:
-                self._reopen()
+            if frame.kind == Kind.CLOSED and frame.session != self._session:
+                self._closed()
             elif frame.session == self._session:
                 heard = True
                 self._take(frame)
@@ -273,7 +281,8 @@ class LinkStream:
             self._answers += frame.payload
             self._received += len(frame.payload)
             self.counts.stream_in += len(frame.payload)
-            self._moved = monotonic()
+            if frame.payload:  # an empty frame at the right offset brings nothing, however often it comes
+                self._moved = monotonic()
         elif 0 < ahead < OFFSETS // 2:
             if current:
                 self._ask()
@@ -296,8 +305,17 @@ class LinkStream:
             self._round_trip += (monotonic() - self._timed[1] - self._round_trip) / 4
             self._timed = None
 
-    def _reopen(self) -> None:
-        before = self._identity
+    def _closed(self) -> None:
+        """Ask a board that has no session of ours which one it has: the frame may be older than ours."""
+        before, question = self._identity, Frame(Kind.IDENTIFY, 0, 0, 0, 0)
+        now = ask_identity(self._transport, self._reader, question, self._give_up)
+        if now.session == self._session:
+            return
+        if now.session and now.session not in self._opened:
+            raise LinkError(
+                f"another host opened a session on {self.name}, and the array is no longer what it was: end "
+                f"that host's work first"
+            )
         self.open()
         raise ArrayResetError(
             f"the board on {self.name} was reset (boot counter {before.boots}, now {self._identity.boots}), "

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import serial
 
@@ -17,6 +18,8 @@ from qcloop.errors import LinkError
 _CHUNK = 1 << 16
 #: Seconds that a read waits on a port for which `select` cannot wait.
 _SLICE = 0.02
+#: Smallest and largest baud rate: what drivers and boards have, widely drawn.
+_BAUDS = 50, 100_000_000
 
 
 class Transport(Protocol):
@@ -59,6 +62,10 @@ class SerialTransport:
     def __init__(self, url: str, baud: int) -> None:
         if sys.platform == "darwin" and "/dev/tty." in url:
             raise LinkError(f"{url} waits for a modem: open {url.replace('/dev/tty.', '/dev/cu.')} instead")
+        if not _BAUDS[0] <= baud <= _BAUDS[1]:
+            raise LinkError(f"the baud rate must be {_BAUDS[0]}..{_BAUDS[1]}, not {baud}")
+        if url.startswith("socket:") and _port_of(url) is None:
+            raise LinkError(f"{url} must name host and port, as socket://127.0.0.1:7000")
         self.name = url
         # pyserial has no exclusive mode for URLs. A socket does not need it: it has only one client.
         options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
@@ -66,7 +73,7 @@ class SerialTransport:
             options["write_timeout"] = 5
         try:
             self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, **options)
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (serial.SerialException, OSError, ValueError, TypeError) as error:
             raise LinkError(_reason(url, error)) from error
         with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
             self._port.set_low_latency_mode(True)
@@ -111,6 +118,13 @@ class SerialTransport:
         return LinkError(f"the connection to {self.name} was lost ({error}): plug it in again")
 
 
+def _port_of(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
+
+
 def _handle(port: Any) -> int | None:
     """Return the handle on which ``select`` can wait for a port; None if it has none."""
     if os.name != "posix":
@@ -137,7 +151,13 @@ def _permission(url: str) -> str:
     try:
         import grp
 
-        group = grp.getgrgid(Path(url).stat().st_gid).gr_name
+        number = Path(url).stat().st_gid
+        group = grp.getgrgid(number).gr_name
     except (ImportError, KeyError, OSError):
         return "ask for permission to use serial ports"
+    if number == 0:
+        return (
+            "it belongs to root alone, whose group nobody should join: let a udev rule give it to the group "
+            'of serial ports (SUBSYSTEM=="tty", GROUP="dialout"), or ask who runs this machine'
+        )
     return f"join the group {group} (sudo usermod -aG {group} $USER) and log in again"
