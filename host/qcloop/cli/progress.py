@@ -16,11 +16,29 @@ _LONG_RUNS = 24 * 3600.0
 
 def print_epoch(row: EpochMetrics, speed: float | None = None) -> None:
     """Print one line about an epoch; ``speed`` is in images a second."""
-    click.echo(
+    click.echo(describe_epoch(row, speed))
+
+
+def describe_epoch(row: EpochMetrics, speed: float | None = None) -> str:
+    """Return one line about an epoch."""
+    return (
         f"epoch {row.epoch:3d}  loss {row.train_loss:.4f}  train {100 * row.train_accuracy:6.2f} %  "
         f"test {100 * row.test_accuracy:6.2f} %  array {row.array_sha256[:12]}"
         + (f"  {speed:,.0f} images/s" if speed else "")
     )
+
+
+def _print_above(bar: Progress, line: str, *, err: bool = False) -> None:
+    """Print a line, on a terminal above the bar: the bar is taken away before and drawn anew afterwards.
+
+    What is printed beside a bar that is drawn would end up in its line.
+    """
+    shown = bar.live.is_started
+    if shown:
+        bar.stop()
+    click.echo(line, err=err)
+    if shown:
+        bar.start()
 
 
 class TrainingDisplay:
@@ -57,7 +75,7 @@ class TrainingDisplay:
 
     def say(self, message: str) -> None:
         """Print a message above the bar, after which the present epoch begins again."""
-        click.echo(message, err=True)
+        _print_above(self._bar, message, err=True)
         self._epoch_start, self._first_image = monotonic(), 0
 
     def update(self, trainer: Trainer) -> None:
@@ -66,7 +84,7 @@ class TrainingDisplay:
         progress = trainer.progress
         if len(progress.history) > self._seen:
             self._seen = len(progress.history)
-            print_epoch(progress.history[-1], self._speed)
+            _print_above(self._bar, describe_epoch(progress.history[-1], self._speed))
             self._epoch_start, self._first_image = now, 0
         elif progress.image == self._images:  # the last batch: evaluation and saving follow
             self._speed = (self._images - self._first_image) / max(now - self._epoch_start, 1e-9)
@@ -120,7 +138,7 @@ class PointsDisplay:
 
     def say(self, message: str) -> None:
         """Print a message above the bar."""
-        click.echo(message, err=True)
+        _print_above(self._bar, message, err=True)
 
     def update(self, *_: object) -> None:
         """Count one finished run."""
