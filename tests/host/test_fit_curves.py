@@ -133,3 +133,42 @@ def test_means_that_go_the_wrong_way_are_named_with_both_pulses():
     assert [finding.text for finding in not_monotone(up)] == [
         "up: the mean goes from 3 uS at pulse 2 to 2.5 at pulse 3; kept"
     ]
+
+
+def turn(values):
+    """Return how many values the first leg of a curve has."""
+    numbers = np.arange(1.0, len(values) + 1)
+    curve = Curve("c", numbers, np.asarray(values, float), tuple(range(len(values))), 1)
+    legs, _ = directed([curve])
+    return len(legs[0].values)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_flat_top_belongs_to_the_first_leg(sign):
+    flat = [50, 90, 120, 140, 150, 148, 147, 149, 148, 30, 28, 25, 23, 20, 18, 16, 14, 11, 9]
+    assert turn(sign * np.array(flat) + 200) == 9
+    falling = [*np.linspace(9, 70, 8), *np.linspace(69.5, 63, 8), 9, 8.5, 8, 7.5, 7, 6.5, 6, 5.5]
+    assert turn(sign * np.array(falling) + 200) == 16
+
+
+def test_one_noisy_point_does_not_draw_the_turn_from_the_middle():
+    found = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        values = np.concatenate([np.arange(64.0), 63 - np.arange(64.0)]) + random.normal(0, 0.3, 128)
+        values[random.integers(50, 78)] += 5
+        found += turn(values + 10) == 64
+    assert found >= 95
+
+
+def test_unequal_legs_turn_where_they_do():
+    found = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        up, down = random.integers(20, 70, 2)
+        bend = random.uniform(0.01, 3, 2)
+        rise = np.expm1(-bend[0] * np.arange(1, up + 1) / up) / np.expm1(-bend[0])
+        fall = 1 - np.expm1(-bend[1] * np.arange(1, down + 1) / down) / np.expm1(-bend[1])
+        values = 100 * np.concatenate([rise, fall]) + random.normal(0, 0.1, up + down)
+        found += abs(turn(values + 10) - up) <= 1
+    assert found >= 95

@@ -16,6 +16,11 @@ Direction = Literal["down", "up"]
 _LEFT_BY_MONOTONE = 0.05
 #: A curve that swings by more than this share of its range three times holds several cycles.
 _SWING = 0.5
+#: A step down is where the polarity changed if it is this share of the range, and so many times as large as
+#: any other step down.
+_JUMP_SHARE, _JUMP_ALONE = 0.3, 3.0
+#: A turn in the middle is taken if it leaves no more squares above the least than so many variances of noise.
+_NOISE_SQUARES = 9.0
 #: Fewest values of a pulse number among which outliers are looked for; and for many values, the distance
 #: from the median, in robust standard deviations, from which on a value is an outlier.
 _OUTLIER_VALUES, _OUTLIER = 5, 5.0
@@ -153,8 +158,7 @@ def directed(
                 f"{_named(alike[0])} turns, but pulse {last_pulse:g} is not between its ends, "
                 f"{pulses[0]:g} and {pulses[-1]:g}: give the last pulse before the turn"
             )
-        costs = [_turn_costs(curve.values if direction == "up" else -curve.values) for curve in alike]
-        turn = _best_turn(np.sum(costs, axis=0))
+        turn = _turn_of([curve.values if direction == "up" else -curve.values for curve in alike])
         if last_pulse is not None:
             turn = int(np.searchsorted(pulses, last_pulse, side="right")) - 1
         many = f"{len(alike)} curves go" if len(alike) > 1 else f"{_named(alike[0])} goes"
@@ -228,10 +232,49 @@ def _turn_costs(values: F64) -> F64:
     return costs
 
 
-def _best_turn(costs: F64) -> int:
-    """Return the last index with the least cost: the extremum belongs to the first leg."""
+def _turn_of(curves: list[F64]) -> int:
+    """Return the index of the last value before curves turn from up to down.
+
+    Where one step down is much larger than all others, the polarity of the pulses changed there: a flat top
+    before it belongs to the first leg, also if it falls a little. Otherwise it is where two monotone legs
+    leave the least squares; and the middle, if that is no worse than the noise of the curves explains.
+    """
+    costs: F64 = np.sum([_turn_costs(values) for values in curves], axis=0)
+    jump = _jump_of(np.mean(curves, axis=0))
+    if jump is not None and np.isfinite(costs[jump]):
+        return jump
+    middle = costs.size // 2 - 1
+    if costs.size % 2 == 0:  # without single odd values, which draw the turn to them
+        calm: F64 = np.sum([_turn_costs(_median_of_3(values)) for values in curves], axis=0)
+        if calm[middle] <= calm.min() + _NOISE_SQUARES * sum(map(_noise, curves)):
+            return middle
     best = float(costs.min())
+    # The last index with the least cost: the extremum belongs to the first leg.
     return int(np.flatnonzero(costs <= best * (1 + 1e-9) + 1e-300)[-1])
+
+
+def _jump_of(values: F64) -> int | None:
+    """Return the index before a step down that is much larger than all others and is not undone; or None."""
+    drops = -np.diff(values)
+    index = int(drops.argmax())
+    others = np.delete(drops, index)
+    alone = drops[index] >= _JUMP_SHARE * np.ptp(values) and drops[index] >= _JUMP_ALONE * others.max(
+        initial=0
+    )
+    lasts = values[index + 1 :].max() < values[index] - drops[index] / 2
+    return index if alone and lasts else None
+
+
+def _median_of_3(values: F64) -> F64:
+    padded = np.pad(values, 1, mode="edge")
+    middle: F64 = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+    return middle
+
+
+def _noise(values: F64) -> float:
+    """Return the variance of a curve's noise, from the median of its second differences."""
+    second = np.abs(np.diff(values, 2))
+    return (float(np.median(second)) / (0.6745 * 6**0.5)) ** 2
 
 
 def _monotone_squares(values: F64) -> F64:
