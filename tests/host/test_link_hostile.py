@@ -118,6 +118,15 @@ def test_an_operand_buffer_that_cannot_be_is_named(size):
         opened(board)
 
 
+@pytest.mark.parametrize("size", [0, OFFSETS // 2 + 1, OFFSETS - 1])
+@pytest.mark.parametrize("what", ["request", "answer"])
+def test_a_buffer_of_the_link_that_cannot_be_is_named(what, size):
+    board = Board()
+    board.identity = replace(IDENTITY, **{f"{what}_buffer": size})
+    with pytest.raises(LinkError, match=rf"a buffer for {what}s of 1\.\.32768 bytes, not {size}"):
+        opened(board)
+
+
 def test_silence_and_noise_are_told_apart():
     board = Board()
     board.write = lambda data: None

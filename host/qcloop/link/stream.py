@@ -13,6 +13,8 @@ from qcloop.link.transport import Transport
 GIVE_UP, NO_PROGRESS = 5.0, 30.0
 #: Seconds after which a board is asked for its identity again.
 ASK_AGAIN = 0.3
+#: Most bytes of a board's buffer: offsets further apart than half of their range cannot be ordered.
+_LARGEST_BUFFER = OFFSETS // 2
 #: Shortest and longest wait, in seconds, before the board is polled.
 _IMPATIENT, _PATIENT = 0.02, 0.5
 #: Round trip in seconds that is assumed before one was measured.
@@ -103,7 +105,7 @@ class LinkStream:
     Raises
     ------
     LinkError
-        If no board answers, or its link has another version.
+        If no board answers, or its link has another version or buffers that cannot be.
     ArrayError
         If its engine has another version.
     """
@@ -151,6 +153,15 @@ class LinkStream:
         self._timed: tuple[int, float] | None = None
         question = Frame(Kind.OPEN, self._session, 0, 0, 0)
         self._identity = ask_identity(self._transport, self._reader, question, self._give_up)
+        for what, size in (
+            ("requests", self._identity.request_buffer),
+            ("answers", self._identity.answer_buffer),
+        ):
+            if not 1 <= size <= _LARGEST_BUFFER:
+                raise LinkError(
+                    f"the board on {self.name} must have a buffer for {what} of 1..{_LARGEST_BUFFER} bytes, "
+                    f"not {size}: load the bitstream again"
+                )
         self._limit = self._identity.request_buffer
         self._heard = self._moved = monotonic()
 
