@@ -7,6 +7,7 @@ from time import monotonic
 import numpy as np
 import pytest
 
+from qcloop.cli.ports import _describe
 from qcloop.contract.frames import OFFSETS, Frame, Identity, Kind
 from qcloop.contract.operations import HEADER, LISTED_CELL, MIN_BUFFER, Info
 from qcloop.contract.types import ArrayConfig, Region
@@ -127,6 +128,13 @@ def test_a_buffer_of_the_link_that_cannot_be_is_named(what, size):
         opened(board)
 
 
+def test_ports_says_that_a_session_was_opened_and_not_that_it_is_in_use():
+    """The board cannot know whether the host that opened its session is still there."""
+    assert "session" not in _describe(IDENTITY)
+    told = _describe(replace(IDENTITY, session=7))
+    assert "boot 1, a host has opened a session; faults: none" in told and "in use" not in told
+
+
 def test_silence_and_noise_are_told_apart():
     board = Board()
     board.write = lambda data: None
@@ -185,6 +193,7 @@ def attack(seed):
             board, kind, bytes(content) if kind == Kind.IDENTITY else payload, **changes
         )
     board.answer = lie(board, random)
+    start = monotonic()
     try:
         array = RemoteArray(LinkStream(board, give_up=0.02))
         array.configure(SETTINGS)
@@ -196,6 +205,9 @@ def attack(seed):
     except QcloopError as error:
         assert "\n" not in str(error)
         return True
+    finally:
+        # Most take some 0.02 s; a busy machine may be far slower.
+        assert monotonic() - start < 5, f"the board of seed {seed} kept the host"
     return False
 
 
