@@ -1,8 +1,11 @@
-"""Figures, as SVG elements in a page or as PNG files."""
+"""Figures, as SVG elements in a page or as files."""
 
 import io
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from qcloop.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +18,13 @@ COLUMN = 5.0
 _SCALE = 92
 #: Figures that are wider than this, in inches, are scrolled on a phone instead of shrunk.
 _WIDE = 7.0
+
+#: Formats of a picture by suffix, and what is said in it of its making: no time, so that it can be compared.
+_METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": "qcloop"},
+    ".pdf": {"Creator": "qcloop", "Producer": None, "CreationDate": None},
+    ".svg": {"Creator": "qcloop", "Date": None},
+}
 
 _TAG = re.compile(r"<[^>]*>")
 _ID = re.compile(r'\sid="([^"]*)"')
@@ -31,8 +41,35 @@ def new_figure(width: float = COLUMN, height: float = 3.5) -> "Figure":
 
 def to_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": "qcloop"})
+    return to_file(figure, Path("figure.png"))
+
+
+def plain(text: str) -> str:
+    """Return a text for a figure so that it is drawn as it is: a ``$`` begins no formula.
+
+    A label that begins with ``_`` would be left out of a legend, so a blank is put before it.
+    """
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def check_picture(path: Path) -> None:
+    """Raise ConfigError unless a figure can be written under such a name."""
+    if path.suffix.lower() not in _METADATA:
+        raise ConfigError(f"a picture must end in {', '.join(_METADATA)}, not '{path.name}'")
+
+
+def to_file(figure: "Figure", path: Path) -> bytes:
+    """Return a figure as a file of the format that its name asks for; the same drawing gives the same bytes.
+
+    Raises ConfigError for another suffix than .png, .pdf and .svg.
+    """
+    check_picture(path)
+    from matplotlib import rc_context
+
+    suffix, buffer = path.suffix.lower(), io.BytesIO()
+    with rc_context({"svg.hashsalt": "qcloop"}):
+        figure.savefig(buffer, format=suffix[1:], dpi=200, metadata=_METADATA[suffix])
     return buffer.getvalue()
 
 

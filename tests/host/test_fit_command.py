@@ -201,3 +201,80 @@ def test_long_lists_are_cut_unless_all_is_asked_for(run, tmp_path):
     assert "  ... and 2 more" in short
     assert "... and" not in full
     assert full.count("G0: left out") == 12
+
+
+def write_one(path, values, unit="uS", pulses=None):
+    numbers = range(1, len(values) + 1) if pulses is None else pulses
+    rows = [f"{n:g},{g:.6g}" for n, g in zip(numbers, values, strict=True)]
+    path.write_text("\n".join([f"pulse,G ({unit})", *rows]) + "\n")
+    return path
+
+
+def test_a_device_that_the_data_refuse_is_written_only_by_force(run, tmp_path):
+    noise = np.random.default_rng(1).normal(0, 0.1, 30)
+    path = write_one(tmp_path / "bent.csv", 5 + 95 * np.exp(-np.arange(1, 31) / 4) + noise)
+    out = tmp_path / "bent.toml"
+    status, _, err = run("fit", path, "-o", out)
+    assert status == 2 and not out.exists()
+    assert "no device is written, since the data refuse it: the curve is bent" in err
+    assert (
+        " uS were measured, and the device has 5.0" in err
+        and "--model table, which needs two cycles or more" in err
+    )
+    status, text, err = run("fit", path, "-o", out, "--force")
+    assert status == 0 and out.exists()
+    assert "warning: down: the curve is bent" in err
+    assert "at the ends of the down curves" in text
+
+
+def test_a_device_of_siemens_needs_force(run, tmp_path):
+    values = 40 - np.arange(20) + np.random.default_rng(1).normal(0, 0.2, 20)
+    path = write_one(tmp_path / "huge.csv", values, "S")
+    status, _, err = run("fit", path, "-o", tmp_path / "huge.toml")
+    assert status == 2 and "a device of 40.1 S is none that is known: check column and unit" in err
+    assert run("fit", path, "-o", tmp_path / "huge.toml", "--force")[0] == 0
+
+
+def test_pulse_numbers_count_and_missing_ones_are_states(run, tmp_path):
+    random, numbers = np.random.default_rng(1), [n for n in range(1, 21) if n not in (8, 9)]
+    values = [20 - 0.7 * (n - 1) + random.uniform(-0.05, 0.05) for n in numbers]
+    path = write_one(tmp_path / "gap.csv", values, pulses=numbers)
+    assert run("fit", path, "-o", tmp_path / "gap.toml")[0] == 0
+    profile = load_profile(tmp_path / "gap.toml")
+    assert profile.states == 20
+    assert np.diff(profile.mean) == pytest.approx(np.full(19, 0.7), abs=0.02)
+    assert max(profile.spread) < 0.1
+    odd = write_one(tmp_path / "odd.csv", [90, 80, 70, 60, 50, 41], pulses=[0.4, 1.1, 1.9, 3.2, 5.7, 7])
+    status, _, err = run("fit", odd, "-o", tmp_path / "odd.toml")
+    assert status == 2 and "pulse 1.9 is no whole number of steps after 0.4: number the pulses" in err
+    far = write_one(tmp_path / "far.csv", [90, 80, 71, 60, 50, 41], pulses=[1, 2, 3, 4, 5, 100])
+    status, _, err = run("fit", far, "-o", tmp_path / "far.toml")
+    assert status == 2 and "are 100 stages, but only 6 were measured" in err
+
+
+def test_states_of_a_table_that_are_out_of_order_are_merged_and_counted(run, tmp_path):
+    cycles = np.array([[50, 40, 41, 30, 20], [52, 42, 45, 31, 21.0]])
+    path = write_wide(tmp_path / "order.csv", cycles, "uS")
+    status, text, _ = run("fit", path, "-o", tmp_path / "order.toml", "--model", "table")
+    assert status == 0 and "2 of 5 states are out of order: neighbours have one mean each" in text
+    assert load_profile(tmp_path / "order.toml").mean == pytest.approx((20.5, 30.5, 42, 42, 51))
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_picture_has_the_format_of_its_suffix(run, data, tmp_path, suffix, start):
+    for name in ("one", "two"):
+        picture = tmp_path / f"{name}.{suffix}"
+        assert run("fit", data, "-o", tmp_path / f"{name}.toml", "--plot", picture, "--name", "x")[0] == 0
+        shown = tmp_path / f"{name} of A.{suffix}"
+        assert run("device", "show", "A", "--plot", shown)[0] == 0
+        assert picture.read_bytes().startswith(start) and shown.read_bytes().startswith(start)
+    for name in ("", " of A"):
+        one, two = ((tmp_path / f"{n}{name}.{suffix}").read_bytes() for n in ("one", "two"))
+        assert one == two
+
+
+def test_another_suffix_is_refused_before_any_work(run, data, tmp_path):
+    for arguments in (("fit", data, "-o", tmp_path / "a.toml"), ("device", "show", "A")):
+        status, text, err = run(*arguments, "--plot", tmp_path / "x.jpg")
+        assert (status, text) == (2, "")
+        assert "a picture must end in .png, .pdf, .svg, not 'x.jpg'" in err

@@ -1,6 +1,7 @@
 """`qcloop sweep`: its file, its points on processes and clusters, what is kept, and its report."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -660,3 +661,37 @@ def test_reports_that_cannot_be_made(write, sweep, run, tmp_path, monkeypatch):
         pass
     with pytest.raises(RunError, match=r"no point of .*/none is finished"):
         sweep_report(tmp_path / "none")
+
+
+def test_names_of_devices_are_drawn_as_they_are(write, sweep, run, tmp_path):
+    for name in ("a<b>$x^$&.toml", r"b $\frac{$.toml", "_c.toml"):
+        save_profile(builtin("A", states=4), tmp_path / name)
+    names = ", ".join(json.dumps(str(path)) for path in sorted(tmp_path.glob("*.toml")))
+    sweep(write("", "images = 40", f"[grid]\ndevice = [{names}]\nrate = [0.1, 0.2]"))
+    status, _, err = run("report", tmp_path / "out")
+    assert (status, err) == (0, "")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "a&lt;b&gt;$x^$&amp;.toml" in page and "_c.toml" in page
+
+
+def test_a_report_of_a_sweep_just_begun_says_so(run, tmp_path):
+    (tmp_path / "begun" / "points").mkdir(parents=True)
+    status, _, err = run("report", tmp_path / "begun")
+    assert status == 2 and "no point of the sweep" in err and "is finished yet" in err
+
+
+def _sweep_as_a_daemon(file, out, told):
+    from click.testing import CliRunner
+
+    result = CliRunner().invoke(command.sweep, [str(file), "--out", str(out), "--jobs", "1"])
+    told.put(str(result.exception))
+
+
+def test_a_sweep_in_a_daemonic_process_is_one_line(write, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    arguments = (write("", "images = 40"), tmp_path / "out", told)
+    process = context.Process(target=_sweep_as_a_daemon, args=arguments, daemon=True)
+    process.start()
+    assert "processes of its own, which a daemonic process cannot start" in told.get(timeout=60)
+    process.join()

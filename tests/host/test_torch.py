@@ -455,6 +455,10 @@ def test_a_parameter_that_was_changed_without_its_gradient_is_noticed():
 WRITES = {
     "init": lambda layer: nn.init.xavier_uniform_(layer.weight),
     "init of another kind": lambda layer: nn.init.zeros_(layer.weight),
+    "init normal": lambda layer: nn.init.normal_(layer.weight),
+    "init uniform": lambda layer: nn.init.uniform_(layer.weight),
+    "init constant": lambda layer: nn.init.constant_(layer.weight, 0.0),
+    "init kaiming": lambda layer: nn.init.kaiming_uniform_(layer.weight),
     "data": lambda layer: layer.weight.data.fill_(0.0),
     "detached": lambda layer: layer.weight.detach().mul_(2.0),
     "a row of it": lambda layer: layer.weight[0].copy_(torch.zeros(4)),

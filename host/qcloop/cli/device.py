@@ -15,6 +15,7 @@ from qcloop.device import (
     save_profile,
 )
 from qcloop.errors import DeviceError
+from qcloop.figure import check_picture
 from qcloop.text import printable
 
 _states = click.option(
@@ -48,9 +49,15 @@ def list_devices() -> None:
 @_states
 @_reading
 @_sigma
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw it into a PNG file")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw it into a file: .png, .pdf or .svg",
+)
 def show(name: str, states: int | None, reading: str | None, sigma: float | None, plot: Path | None) -> None:
     """Print the table of a device (built-in or a TOML file) and draw it."""
+    if plot is not None:
+        check_picture(plot)
     profile = resolve_device(name, states, reading, sigma)
     click.echo(profile_table(profile))
     click.echo()

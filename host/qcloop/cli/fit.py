@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import cast
 
 import click
+import numpy as np
 
-from qcloop.device import DEFAULT_READING, save_profile
+from qcloop.device import DEFAULT_READING, DeviceProfile, save_profile
 from qcloop.errors import MeasurementError
+from qcloop.figure import check_picture
 from qcloop.files import write_atomic
 from qcloop.fit import (
     DEFAULT_CONFIDENCE,
@@ -32,6 +34,9 @@ from qcloop.fit import (
 from qcloop.fit.curves import Direction
 from qcloop.fit.units import Quantity
 from qcloop.text import printable
+
+#: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.
+_MOST_SIEMENS = 0.1
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -91,7 +96,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--drop-outliers", is_flag=True, help="Leave outliers out of the fit")
 @click.option("--name", help="Name of the device [default: that of the file]")
-@click.option("--plot", type=_FILE, help="Picture to write [default: OUT with the suffix .png]")
+@click.option("--plot", type=_FILE, help="Picture to write: .png, .pdf or .svg [default: OUT with .png]")
 @click.option("--sheet", help="Sheet of an Excel file")
 @click.option("--variable", help="Array of a MATLAB file")
 @click.option("--delimiter", help="Delimiter of a text file [default: recognised]")
@@ -100,7 +105,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Choice([".", ","]),
     help="Decimal sign of numbers that are text; the other sign separates thousands [default: recognised]",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that exist")
+@click.option(
+    "--force", is_flag=True, help="Overwrite files that exist, and write a device that the data refuse"
+)
 @click.option("--verbose", is_flag=True, help="List all findings, and each state of a table")
 def fit(
     file: Path,
@@ -175,17 +182,26 @@ def fit(
         click.echo("\n".join(_report(fitted, verbose)))
     _print_findings(findings, verbose)
     profile = to_profile(made, name or profile_name(file), source_of(file, made), states)
+    measured_ends = np.nanmean(made.branch.by_stage, axis=0)[[-1, 0]]
+    ends = (
+        f"{measured_ends[0]:.4g} and {measured_ends[1]:.4g} {made.branch.unit} were measured, and the device "
+        f"has {profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
+    )
+    if not force:
+        _refuse(made, profile, ends)
     for fitted in fits.values():
         for misfit in fitted.misfits:
             click.echo(f"warning: {fitted.branch.direction}: {misfit}; see --model table", err=True)
     save_profile(profile, out)
     write_atomic(
         picture,
-        plot_fits(list(fits.values()), f"{profile.name}: {printable(file.name)}"),
+        plot_fits(list(fits.values()), f"{profile.name}: {printable(file.name)}", picture),
         MeasurementError,
         "picture",
     )
-    click.echo()
+    if merged := int(np.sum(made.device_mean != made.mean)) if isinstance(made, TableFit) else 0:
+        click.echo(f"\n{merged} of {len(made.mean)} states are out of order: neighbours have one mean each")
+    click.echo(f"\nat the ends of the {chosen} curves {ends}")
     click.echo(
         f"wrote {printable(out)} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
         f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) "
@@ -207,11 +223,26 @@ def _print_findings(findings: list[Finding], verbose: bool) -> None:
         click.echo("\n".join(listed(findings, None if verbose else 10)))
 
 
+def _refuse(made: Fit, profile: DeviceProfile, ends: str) -> None:
+    """Raise MeasurementError if the data refuse a device, or if it conducts as no memristor does."""
+    reasons = list(made.refusals)
+    cure = "take --model table, which needs two cycles or more" if reasons else "give --unit or --column"
+    top = float(profile.mean_siemens().max())
+    if top > _MOST_SIEMENS:
+        reasons.append(f"a device of {top:.3g} S is none that is known: check column and unit")
+    if reasons:
+        raise MeasurementError(
+            f"no device is written, since the data refuse it: {'; '.join(reasons)}; {ends}: {cure}, or "
+            "write it all the same by --force"
+        )
+
+
 def _check_outputs(file: Path, out: Path, picture: Path, force: bool) -> None:
     if out.suffix != ".toml":
         raise MeasurementError(f"the device file must end in .toml, not '{out.name}'")
     if len({file.resolve(), out.resolve(), picture.resolve()}) < 3:
         raise MeasurementError(f"data, device and picture must be three files: {file}, {out}, {picture}")
+    check_picture(picture)
     for path in (out, picture):
         if not path.parent.is_dir():
             raise MeasurementError(f"cannot write {path}: there is no folder {path.parent}")

@@ -11,8 +11,21 @@ from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
 from qcloop.reproduce.study import REPORT, Study
 
+_HELP = """Reproduce the paper's figures, and go beyond them. Writes report.html, tables and pictures.
 
-@click.command()
+\b
+PART is one or more of
+  fig3, fig4    distribution and cycles of the conductance, under each reading of Equation (1)
+  fig5c, fig5d  accuracy by number of states, and by device
+  beyond        better training on the same devices, and what it costs
+  map           states against fluctuation (rule mixed); map-nearest is the same by the paper's rule
+  all           all of these but map-nearest
+
+Finished runs are kept in the folder, so the same command goes on where it was interrupted.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("parts", metavar="PART...", nargs=-1, required=True)
 @click.option("--seeds", default=5, show_default=True, help="Runs of each curve, with seeds 1, 2, ...")
 @click.option(
@@ -24,18 +37,7 @@ from qcloop.reproduce.study import REPORT, Study
 )
 @click.option("--jobs", type=int, help="Processes [default: one for each core]")
 def reproduce(parts: tuple[str, ...], seeds: int, out: Path, jobs: int | None) -> None:
-    r"""Reproduce the paper's figures, and go beyond them. Writes report.html, tables and pictures.
-
-    \b
-    PART is one or more of
-      fig3, fig4    distribution and cycles of the conductance, under each reading of Equation (1)
-      fig5c, fig5d  accuracy by number of states, and by device
-      beyond        better training on the same devices, and what it costs
-      map           states against fluctuation (rule mixed); map-nearest is the same by the paper's rule
-      all           all of these but map-nearest
-
-    Finished runs are kept in the folder, so the same command goes on where it was interrupted.
-    """
+    """Reproduce the paper's figures; see the help."""
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
     if jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, not {jobs}")

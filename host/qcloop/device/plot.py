@@ -9,7 +9,7 @@ import numpy as np
 from qcloop.device.draw import profile_title
 from qcloop.device.profile import F64, G0_SIEMENS, DeviceProfile
 from qcloop.errors import DeviceError
-from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_png
+from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, check_picture, new_figure, to_file
 from qcloop.files import write_atomic
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST_GRID_LINES = 80
 
 
 def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
-    """Draw a device into a PNG file, whatever the suffix of its name.
+    """Draw a device into a PNG, PDF or SVG file, as the suffix of its name says.
 
     The left panel shows the conductance against the pulse stage, with a band of one standard deviation on
     either side, and the nominal half-integer conductances (multiples of G0 / 2) as a grid. The right panel
@@ -28,15 +28,18 @@ def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    ConfigError
+        If the name has another suffix.
     DeviceError
         If the file cannot be written.
     """
+    check_picture(Path(path))
     figure = new_figure(2 * COLUMN, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     draw_conductance(left, profile)
     draw_spread(right, profile)
     figure.suptitle(profile_title(profile), parse_math=False)  # a reading may hold any text
-    write_atomic(Path(path), to_png(figure), DeviceError, "picture")
+    write_atomic(Path(path), to_file(figure, Path(path)), DeviceError, "picture")
 
 
 def draw_conductance(axes: "Axes", profile: DeviceProfile) -> None:

@@ -38,6 +38,10 @@ _LEAST_K = -10.0
 _FIRST_STEP = 0.02
 #: A deviation below this share of the numbers is taken for rounding.
 _ROUNDING = 1e-12
+#: Fewest stages among which a bend is looked for.
+_FEWEST_BENT = 6
+#: A pulse number that is further from a whole number of steps than this share of one is none.
+_OFF_BEAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,17 @@ class EquationFit:
     confidence: float
     #: Natural logarithm of the likelihood of all values, with conductances in the branch's unit.
     log_likelihood: float
-    #: Mean and standard deviation at each stage, (states,), stage 1 first.
+    #: Mean and standard deviation at each measured stage, (states,), stage 1 first.
     mean: F64
     spread: F64
+    #: The same at every stage of the device, also where a pulse number is missing.
+    device_mean: F64
+    device_spread: F64
     #: Probability of means (and of spreads) that are as far from the equation as these; None if unknown.
     p_means: float | None
     p_spreads: float | None
+    #: Probability that a parabola fits so much better than the line; None where a pulse has two values.
+    p_bend: float | None = None
     #: Whether the best k is at the end of its range.
     at_limit: bool = False
 
@@ -78,11 +87,19 @@ class EquationFit:
         return f"equation, reading {self.reading}"
 
     @property
-    def misfits(self) -> tuple[str, ...]:
-        """What in the data does not follow the equation, one line for each."""
+    def refusals(self) -> tuple[str, ...]:
+        """Why the data refuse the equation's means, so that a device made of them would be another one."""
         said = []
         if self.p_means is not None and self.p_means < MISFIT:
             said.append(f"the mean conductances do not follow the equation (F test, p = {self.p_means:.2g})")
+        if self.p_bend is not None and self.p_bend < MISFIT:
+            said.append(f"the curve is bent, not a straight line (F test, p = {self.p_bend:.2g})")
+        return tuple(said)
+
+    @property
+    def misfits(self) -> tuple[str, ...]:
+        """What in the data does not follow the equation, one line for each."""
+        said = list(self.refusals)
         if self.p_spreads is not None and self.p_spreads < MISFIT:
             said.append(f"the spreads do not follow the equation (Bartlett's test, p = {self.p_spreads:.2g})")
         if self.at_limit:
@@ -133,6 +150,7 @@ def fit_equation(
         )
     best, at_limit = _maximum(likelihood)
     mean, spread = likelihood.curve(best)
+    device_mean, device_spread = likelihood.every_stage(best)
     p_means, p_spreads = _misfit(likelihood, best)
     return EquationFit(
         branch=branch,
@@ -142,10 +160,41 @@ def fit_equation(
         log_likelihood=likelihood.at(best).value,
         mean=mean,
         spread=spread,
+        device_mean=device_mean,
+        device_spread=device_spread,
         p_means=p_means,
         p_spreads=p_spreads,
+        p_bend=None if p_means is not None else _bend(likelihood, best),
         at_limit=at_limit,
     )
+
+
+def pulses_passed(branch: Branch) -> F64:
+    """Return how many pulses lie between the first stage and each measured one, (states,).
+
+    The pulse numbers are multiples of their smallest distance, which is one pulse for the equation.
+
+    Raises
+    ------
+    MeasurementError
+        If they are not, or if more pulse numbers are missing than there are.
+    """
+    distance = np.abs(branch.stage_pulses - branch.stage_pulses[0])
+    passed: F64 = distance / np.diff(np.sort(distance)).min()
+    odd = np.flatnonzero(np.abs(passed - np.round(passed)) > _OFF_BEAT)
+    if len(odd):
+        raise MeasurementError(
+            f"the equation needs pulse numbers that are counted, such as 1, 2, 3, but pulse "
+            f"{branch.stage_pulses[odd[0]]:g} is no whole number of steps after "
+            f"{branch.stage_pulses[0]:g}: number the pulses, or take --model table"
+        )
+    if passed[-1] + 1 > 2 * branch.states:
+        raise MeasurementError(
+            f"pulse numbers {branch.pulses[0]:g} to {branch.pulses[-1]:g} are {round(passed[-1]) + 1} "
+            f"stages, but only {branch.states} were measured: number the pulses one after the other, or take "
+            "--model table"
+        )
+    return np.round(passed)
 
 
 def check_confidence(confidence: float) -> None:
@@ -183,9 +232,13 @@ class _Likelihood:
         self.count = int(self.counts.sum())
         self.means: F64 = np.nanmean(values, axis=0)
         self.squares: F64 = np.nansum((values - self.means) ** 2, axis=0)
+        #: Pulses from the first stage to each measured one; pulse numbers that are missing are counted.
+        self.passed = pulses_passed(branch)
+        #: Stages from the first to the last, those of missing pulse numbers included.
+        self.stages = int(self.passed[-1]) + 1
         # The equation counts stages so that the last one is 32, whatever their number.
-        self.n: F64 = np.arange(1.0, self.states + 1) * (PAPER_STATES / self.states)
-        self._design: F64 = np.stack([np.ones(self.states), -np.arange(self.states, dtype=np.float64)])
+        self.n: F64 = (self.passed + 1) * (PAPER_STATES / self.stages)
+        self._design: F64 = np.stack([np.ones(self.states), -self.passed])
 
     @cached_property
     def most_log_ratio(self) -> float:
@@ -229,9 +282,17 @@ class _Likelihood:
         return float(top), float(step)
 
     def curve(self, log_ratio: float) -> tuple[F64, F64]:
-        """Return mean and standard deviation of each stage at a log ratio."""
-        point, w = self.at(log_ratio), self.factor(log_ratio)
-        mu = point.top * self._design[0] + point.step * self._design[1]
+        """Return mean and standard deviation of each measured stage at a log ratio."""
+        return self._curve(log_ratio, self.passed)
+
+    def every_stage(self, log_ratio: float) -> tuple[F64, F64]:
+        """Return mean and standard deviation of all stages, also where a pulse number is missing."""
+        return self._curve(log_ratio, np.arange(float(self.stages)))
+
+    def _curve(self, log_ratio: float, passed: F64) -> tuple[F64, F64]:
+        point = self.at(log_ratio)
+        w = 1 - self.k(log_ratio) * (passed + 1) * (PAPER_STATES / self.stages)
+        mu = point.top - point.step * passed
         return (w * mu if self.literal else mu), w * point.scale
 
 
@@ -374,6 +435,23 @@ def _interval(profile: _Profile, value: float, width: float, least: float) -> tu
 
 
 # -- does it suit the data -------------------------------------------------------------------------
+
+
+def _bend(likelihood: _Likelihood, best: float) -> float | None:
+    """Return the probability that a parabola leaves so much less than the line: an F test of one term.
+
+    It needs no repetitions. The spread of the values is taken as equal, since the equation's own would make
+    room for a bend where it is largest.
+    """
+    from scipy.stats import f
+
+    x, y = likelihood.passed, likelihood.means
+    if len(x) < _FEWEST_BENT:
+        return None
+    line, parabola = (float(np.sum((y - np.polyval(np.polyfit(x, y, n), x)) ** 2)) for n in (1, 2))
+    if parabola <= 0:
+        return None
+    return float(f.sf((line - parabola) / (parabola / (len(x) - 3)), 1, len(x) - 3))
 
 
 def _misfit(likelihood: _Likelihood, best: float) -> tuple[float | None, float | None]:

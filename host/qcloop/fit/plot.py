@@ -1,12 +1,13 @@
 """The picture of a fit: measured values, fitted mean and residuals."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qcloop.device.profile import F64
-from qcloop.figure import BLUE, ORANGE, new_figure, to_png
+from qcloop.figure import BLUE, ORANGE, new_figure, to_file
 from qcloop.fit.curves import Branch
 from qcloop.fit.profile import Fit
 
@@ -21,11 +22,12 @@ _MOST_SPREADS = 5.0
 _UNIT_SIGNS = {"uS": "µS", "G0": "G$_0$"}
 
 
-def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
-    """Return a PNG of measured values, the fitted mean with a band of one spread, and the residuals below.
+def plot_fits(fits: Sequence[Fit], title: str, path: Path = Path("fit.png")) -> bytes:
+    """Return a picture of measured values, fitted means with a band of one spread, and residuals below.
 
-    Residuals are drawn in units of the spread. Each fit (down, up) has a column of its own, and all columns
-    have the same scale of conductance. The measured means are drawn beside the fitted ones.
+    Its format is that in which ``path`` ends: PNG, PDF or SVG. Residuals are drawn in units of the spread.
+    Each fit (down, up) has a column of its own, and all columns have the same scale of conductance. The
+    measured means are drawn beside the fitted ones.
     """
     figure = new_figure(7.6 if len(fits) == 1 else 11.6, 6.6)
     rows = figure.subplots(
@@ -38,7 +40,7 @@ def plot_fits(fits: Sequence[Fit], title: str) -> bytes:
     rows[0, 0].set_ylabel(f"conductance ({_UNIT_SIGNS.get(unit, unit)})")
     rows[1, 0].set_ylabel("residual (spreads)")
     figure.suptitle(title, fontsize=12, parse_math=False)  # it holds the name of a file
-    return to_png(figure)
+    return to_file(figure, path)
 
 
 def _points(branch: Branch, values: F64) -> tuple[F64, F64]:

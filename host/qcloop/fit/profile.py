@@ -48,7 +48,7 @@ def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> D
     DeviceError
         If :class:`DeviceProfile` refuses the tables.
     """
-    mean, spread = fit.mean[::-1], fit.spread[::-1]
+    mean, spread = fit.device_mean[::-1], fit.device_spread[::-1]
     if states is not None:
         check_states(states)
         order = np.argsort(mean)

@@ -40,6 +40,30 @@ class TableFit:
         return None
 
     @property
+    def device_mean(self) -> F64:
+        """Mean of each stage of the device: stages that noise has put out of order are merged to one mean."""
+        blocks: list[tuple[float, int]] = []  # mean and number of stages
+        for value in self.mean.tolist():
+            mean, count = value, 1
+            while blocks and blocks[-1][0] < mean:
+                before, others = blocks.pop()
+                mean = (before * others + mean * count) / (others + count)
+                count += others
+            blocks.append((mean, count))
+        merged: F64 = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+        return merged
+
+    @property
+    def device_spread(self) -> F64:
+        """Standard deviation of each stage of the device: the measured ones."""
+        return self.spread
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Nothing, as for :attr:`misfits`."""
+        return ()
+
+    @property
     def misfits(self) -> tuple[str, ...]:
         """Nothing: a table follows whatever was measured."""
         return ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.figure import BLUE, COLUMN, GREEN, GREY, ORANGE, RED, new_figure
+from qcloop.figure import BLUE, COLUMN, GREEN, GREY, ORANGE, RED, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +54,9 @@ def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figur
         if np.isfinite(value):
             colour = "black" if value > low + (high - low) * 2 / 3 else "white"
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(x.texts)), x.texts)
-    axes.set_yticks(range(len(y.texts)), y.texts)
-    axes.set(xlabel=x.label, ylabel=y.label)
+    axes.set_xticks(range(len(x.texts)), list(map(plain, x.texts)))
+    axes.set_yticks(range(len(y.texts)), list(map(plain, y.texts)))
+    axes.set(xlabel=plain(x.label), ylabel=plain(y.label))
     figure.colorbar(image, ax=axes, label="test accuracy (%)")
     return figure
 
@@ -87,14 +87,14 @@ def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: 
             markersize=5,
             capsize=3,
             linewidth=1.4,
-            label=label,
+            label=plain(label),
         )
         dots = [(at, value) for at, values in there for value in values]
         axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=3, alpha=0.45) if dots else None
     _set_x(axes, x, ticks)
     axes.set(ylabel="test accuracy (%)")
     if legend:
-        axes.legend(title=legend, fontsize=9, title_fontsize=9)
+        axes.legend(title=plain(legend), fontsize=9, title_fontsize=9)
     _plain(axes)
     return figure
 
@@ -105,23 +105,23 @@ def draw_histories(histories: Mapping[str, Sequence[Sequence[float]]], legend: s
     axes = figure.subplots()
     for colour, (label, runs) in zip(_COLOURS, histories.items(), strict=False):
         mean = np.mean(np.array(runs), axis=0)
-        axes.plot(range(1, len(mean) + 1), mean, "o-", color=colour, markersize=3.5, label=label)
+        axes.plot(range(1, len(mean) + 1), mean, "o-", color=colour, markersize=3.5, label=plain(label))
     axes.set(xlabel="epoch", ylabel="test accuracy (%)")
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
-    axes.legend(title=legend, fontsize=9, title_fontsize=9)
+    axes.legend(title=plain(legend), fontsize=9, title_fontsize=9)
     _plain(axes)
     return figure
 
 
 def _set_x(axes: "Axes", x: Axis, ticks: list[float]) -> None:
-    axes.set_xlabel(x.label)
+    axes.set_xlabel(plain(x.label))
     if x.numbers and min(ticks) > 0 and max(ticks) / min(ticks) >= _WIDE:
         axes.set_xscale("log")
         axes.minorticks_off()
     if not x.numbers:
         axes.set_xlim(-0.5, len(ticks) - 0.5)
     if not x.numbers or len(ticks) <= _MOST_TICKS:
-        axes.set_xticks(ticks, x.texts)
+        axes.set_xticks(ticks, list(map(plain, x.texts)))
 
 
 def _plain(axes: "Axes") -> None:

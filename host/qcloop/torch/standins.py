@@ -22,7 +22,9 @@ class ReadOnlyWeights(torch.Tensor):
     ) -> Any:
         """Carry an operation out, unless it writes to such weights."""
         kwargs = kwargs or {}
-        written = [*args[:1], kwargs.get("out")] if _writes(func.__name__) else [kwargs.get("out")]
+        written = [kwargs.get("out")]
+        if _writes(func.__name__):
+            written += [*args[:1], kwargs.get("tensor")]  # some of nn.init give their tensor by this name
         if any(isinstance(tensor, cls) for tensor in _flat(written)):
             raise ConfigError(
                 f"{func.__name__} on the weight of a QCLinear would move no device: train it by QCSGD, or "
