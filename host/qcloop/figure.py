@@ -26,6 +26,9 @@ _METADATA: dict[str, dict[str, str | None]] = {
     ".svg": {"Creator": "qcloop", "Date": None},
 }
 
+#: Most characters of a name in a figure.
+_LONGEST = 32
+
 _TAG = re.compile(r"<[^>]*>")
 _ID = re.compile(r'\sid="([^"]*)"')
 _REFERENCE = re.compile(r'url\(#([^)]*)\)|(?:xlink:)?href="#([^"]*)"')
@@ -47,8 +50,10 @@ def to_png(figure: "Figure") -> bytes:
 def plain(text: str) -> str:
     """Return a text for a figure so that it is drawn as it is: a ``$`` begins no formula.
 
-    A label that begins with ``_`` would be left out of a legend, so a blank is put before it.
+    A label that begins with ``_`` would be left out of a legend, so a blank is put before it. Of a long text
+    only the end is drawn: it is what tells files apart, and the beginning would leave no room for the figure.
     """
+    text = text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
     escaped = text.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
