@@ -66,7 +66,8 @@ def build(
 ) -> None:
     """Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another.
 
-    The build fails, and prints the figures, if the clock is not met with 5 % to spare.
+    FILE.py is a Python program, and it is run: build only files that you trust. The build fails, and prints
+    the figures, if the clock is not met with 5 % to spare.
     """
     if every:
         if name or output or baud or design_only:

@@ -59,8 +59,10 @@ def _tool(tool: tools.Tool) -> tuple[str, str, str]:
     trouble = tool.trouble(found)
     if trouble:
         return _BAD, tool.name, f"{found.command} does not run ({trouble}): {tool.hint}"
+    if not found.version:
+        return _BAD, tool.name, f"{found.command} does not say that it is {tool.name}: {tool.hint}"
     needed = f", needed {tool.needed}" if tool.needed else ""
-    return _GOOD, tool.name, f"{found.version or 'version unknown'}{needed}; {found.origin}: {found.command}"
+    return _GOOD, tool.name, f"{found.version}{needed}; {found.origin}: {found.command}"
 
 
 def _own_loader(name: str, hint: str) -> tuple[str, str, str]:

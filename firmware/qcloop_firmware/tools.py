@@ -77,12 +77,12 @@ class Tool:
         chosen = os.environ.get(self.variable)
         if chosen:
             path = shutil.which(chosen)
-            return [Found(path, _asked_version(path, self.option), f"${self.variable}")] if path else []
+            return [Found(path, self._asked_version(path), f"${self.variable}")] if path else []
         scripts = sysconfig.get_path("scripts")
         found = []
         native = shutil.which(self.name)
         if native and not Path(native).parent.samefile(scripts):
-            found.append(Found(native, _asked_version(native, self.option), "native"))
+            found.append(Found(native, self._asked_version(native), "native"))
         own = self.program and (shutil.which(self.program, path=scripts) or shutil.which(self.program))
         if own:
             found.append(Found(own, _package_version(self.package), "pip"))
@@ -122,25 +122,28 @@ class Tool:
         said = (done.stderr + done.stdout).strip().splitlines()
         return (said or [f"status {done.returncode}"])[-1] if done.returncode else ""
 
+    def _asked_version(self, command: str) -> str:
+        """Return the version that a program states beside its name; empty if it states none."""
+        if not self.option:
+            return f"sha256 {sha256(Path(command).read_bytes()).hexdigest()[:16]}"
+        try:
+            done = subprocess.run(
+                [command, self.option], capture_output=True, text=True, timeout=_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        for line in (done.stdout + done.stderr).splitlines():
+            match = re.search(r"\d+\.\d+[\w.+-]*", line)
+            if match and self.name.split("-")[0].lower() in line.lower():
+                return match[0]
+        return ""
+
     def _too_old(self, found: Found) -> bool:
         return bool(self.needed and found.version) and _numbers(found.version) < _numbers(self.needed)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-def _asked_version(command: str, option: str) -> str:
-    if not option:
-        return f"sha256 {sha256(Path(command).read_bytes()).hexdigest()[:16]}"
-    try:
-        done = subprocess.run(
-            [command, option], capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    match = re.search(r"\d+\.\d+[\w.+-]*", done.stdout + done.stderr)
-    return match[0] if match else ""
 
 
 def _package_version(package: str) -> str:

@@ -55,6 +55,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "qcloop")
 
 
+def _check_owner(*paths: Path) -> None:
+    """Raise CompileError if others may write to a path that is there: code is loaded from it."""
+    if os.name != "posix":
+        return
+    for path in paths:
+        if not path.exists():
+            continue
+        state = path.stat()
+        if state.st_uid not in (os.geteuid(), 0) or state.st_mode & 0o022:
+            raise CompileError(
+                f"{path} can be written by others than you (mode {state.st_mode & 0o777:o}, owner "
+                f"{state.st_uid}), and compiled boards are loaded from it: chmod go-w it, or name a folder "
+                "of your own in $QCLOOP_CACHE"
+            )
+
+
 def find_compiler() -> list[str]:
     """Return the command of the C++ compiler: ``$CXX``, c++, g++, clang++, or that of the ziglang package.
 
@@ -149,6 +165,7 @@ def build(
     # Each text has a digest of its own, so that none can be taken for the end of the one before it.
     key = sha256(b"".join(sha256(text.encode()).digest() for text in identity)).hexdigest()
     library = folder / f"{key}.so"
+    _check_owner(folder, library)
     if not library.exists():
         compiling()
         text = _convert(design.text, package, waveform)

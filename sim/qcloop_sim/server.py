@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +18,7 @@ _STRIDE = 20_000
 #: A board that is not idle but has moved no byte for so many clocks is not simulated until a byte comes.
 #: This is more than the longest computation takes: such a board waits for the end of a request.
 _SILENCE = 4_000_000
-#: The board stops while so many bytes wait for the client.
+#: The board stops while so many bytes wait for the client, and no more are read while so many wait for it.
 _WAITING = 1 << 17
 #: Most bytes read at once.
 _CHUNK = 1 << 16
@@ -33,8 +34,11 @@ class Port(Protocol):
         """Return the file descriptor that is read and written; None while there is no client."""
         ...
 
-    def waits_for(self) -> int:
-        """Return the file descriptor that becomes readable when there are bytes, or when a client comes."""
+    def waits_for(self, full: bool) -> list[int]:
+        """Return the file descriptors that become readable when there are bytes, or when a client comes.
+
+        While the board is ``full``, no bytes are wanted.
+        """
         ...
 
     def read(self) -> bytes:
@@ -66,9 +70,9 @@ class PtyPort:
         """Return the board's end. Bytes that no client has read yet wait there."""
         return self._board
 
-    def waits_for(self) -> int:
+    def waits_for(self, full: bool) -> list[int]:
         """Return the board's end."""
-        return self._board
+        return [] if full else [self._board]
 
     def read(self) -> bytes:
         """Return what the client has sent."""
@@ -114,6 +118,7 @@ class TcpPort:
             self._server = socket.create_server((host or "127.0.0.1", int(port)), backlog=1)
         except OSError as error:
             raise LinkError(f"cannot listen on {address}: {error.strerror}; choose another port") from error
+        self._server.setblocking(False)
         self._client: socket.socket | None = None
         self.url = "socket://{}:{}".format(*self._server.getsockname()[:2])
 
@@ -121,17 +126,22 @@ class TcpPort:
         """Return the client's socket."""
         return self._client.fileno() if self._client else None
 
-    def waits_for(self) -> int:
-        """Return the client's socket, or without a client the one that clients connect to."""
-        return (self._client or self._server).fileno()
+    def waits_for(self, full: bool) -> list[int]:
+        """Return the socket that clients connect to, and that of the client, if there is one."""
+        client = [] if self._client is None or full else [self._client.fileno()]
+        return [self._server.fileno(), *client]
 
     def read(self) -> bytes:
         """Return what the client has sent; accept a new client, and close the socket of one that has gone."""
         if self._client is None:
-            self._client, _ = self._server.accept()
+            try:
+                self._client, _ = self._server.accept()
+            except BlockingIOError:  # it went before it was accepted
+                return b""
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client.setblocking(False)
             return b""
+        self._turn_away()
         try:
             data = self._client.recv(_CHUNK)
         except BlockingIOError:
@@ -142,6 +152,15 @@ class TcpPort:
             self._client.close()
             self._client = None
         return data
+
+    def _turn_away(self) -> None:
+        """Close the connection of a second client, which would wait for ever."""
+        try:
+            other, address = self._server.accept()
+        except OSError:
+            return
+        other.close()
+        print(f"turned away a second client, {address[0]}:{address[1]}: the board has one", file=sys.stderr)
 
     def write(self, data: bytes) -> int:
         """Send to the client. Without one, the bytes are lost."""
@@ -183,10 +202,13 @@ class Server:
         try:
             while True:
                 busy = waiting or silent < _SILENCE
-                handle = self.port.handle()
+                handle, full = self.port.handle(), len(waiting) >= _WAITING
                 writes = [handle] if output and handle is not None else []
                 ready, writable, _ = select.select(
-                    [self.port.waits_for(), stop], writes, [], 0 if busy and len(output) < _WAITING else None
+                    [*self.port.waits_for(full), stop],
+                    writes,
+                    [],
+                    0 if busy and len(output) < _WAITING else None,
                 )
                 if stop in ready:
                     return
@@ -195,6 +217,8 @@ class Server:
                     received += len(data)
                     waiting += to_board.pass_on(data)
                     silent = 0
+                    if handle is not None and self.port.handle() is None:
+                        waiting, output = b"", b""  # of a client that has gone
                 if self.faults.cut_after and received >= self.faults.cut_after:
                     return
                 if self.faults.reset_after and received >= self.faults.reset_after and not was_reset:

@@ -1,5 +1,6 @@
 """Compiling a component: the cache, what is said when something is missing, and the rewritten simulation."""
 
+import os
 import shutil
 import sys
 import warnings
@@ -486,3 +487,16 @@ def test_the_table_of_activity_is_of_this_gateware():
     # Fields of a record and second names are in the waveform only.
     assert len(busy & known) >= 25, "run benchmarks/board_activity.py"
     assert rewritten(text, activity.share) != text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
+def test_code_that_others_may_write_is_not_loaded(tmp_path):
+    build(Doubler(), DRIVER, cache=tmp_path)
+    (library,) = libraries(tmp_path)
+    for path, mode in ((tmp_path, 0o777), (tmp_path, 0o775), (library, 0o722)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        with pytest.raises(CompileError, match=rf"{path} can be written by others than you \(mode {mode:o}"):
+            build(Doubler(), DRIVER, cache=tmp_path)
+        path.chmod(before)
+    assert build(Doubler(), DRIVER, cache=tmp_path).doubled(2) == 4

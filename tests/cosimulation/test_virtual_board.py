@@ -4,8 +4,11 @@ import csv
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -18,9 +21,10 @@ from qcloop.cli import main
 from qcloop.errors import ConfigError, LinkError
 from qcloop.link.ports import open_array, probe
 from qcloop.link.transport import SerialTransport
-from qcloop_sim.board import CompiledBoard
+from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.cxxrtl import CompileError
 from qcloop_sim.faults import BadLine, Faults
+from qcloop_sim.server import Server, TcpPort
 from qcloop_sim.spawn import SpawnedBoard
 
 RUN = "--network 784-16-16-10 --epochs 2 --batch 32 --seed 4".split()
@@ -340,3 +344,69 @@ def test_faults_are_as_frequent_as_they_are_meant_to_be():
 def test_faults_that_cannot_be_are_errors(wrong):
     with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
         Faults(**wrong)
+
+
+class Idle:
+    """A board that takes no byte."""
+
+    taken = came = clocks = 0
+
+    def __init__(self):
+        self.most = 0
+
+    def run(self, data, clocks):
+        self.most = max(self.most, len(data))
+        return b"", data, Ended.CLOCKS
+
+    def reset(self):
+        pass
+
+
+@contextmanager
+def tcp_server(board):
+    stop, tell = os.pipe()
+    port = TcpPort("127.0.0.1:0")
+    thread = threading.Thread(target=Server(board, port).serve, args=(stop,))
+    thread.start()
+    host, _, number = port.url.removeprefix("socket://").rpartition(":")
+    try:
+        yield (host, int(number))
+    finally:
+        os.write(tell, b"x")
+        thread.join()
+
+
+def test_input_waits_with_the_client_and_not_in_the_board():
+    board = Idle()
+    with tcp_server(board) as address, socket.create_connection(address) as client:
+        client.settimeout(1)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 100_000_000:
+                sent += client.send(bytes(1 << 16))
+        assert sent < 50_000_000
+        assert 0 < board.most < 300_000
+
+
+def test_what_a_departed_client_left_is_dropped():
+    board = Idle()
+    with tcp_server(board) as address:
+        with socket.create_connection(address) as client:
+            client.sendall(b"U" * 1000)
+        sleep(0.3)
+        board.most = 0
+        with socket.create_connection(address) as client:
+            client.sendall(b"a")
+            sleep(0.3)
+        assert board.most == 1
+
+
+def test_a_second_client_is_turned_away_at_once(capfd):
+    with tcp_server(Idle()) as address, socket.create_connection(address) as first:
+        first.sendall(b"a")
+        sleep(0.2)
+        with socket.create_connection(address) as second:
+            second.settimeout(5)
+            assert second.recv(1) == b""
+        first.sendall(b"b")
+    assert "turned away a second client" in capfd.readouterr().err

@@ -1,5 +1,6 @@
 """Tools as a user has them: found, too old, missing, broken; and what the commands say then."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -65,8 +66,8 @@ def test_a_native_tool_that_is_too_old_is_passed_over(native, packages):
 
 
 def test_a_variable_is_obeyed_and_one_that_names_nothing_is_said(native, packages, monkeypatch):
-    native("sometool", "echo 1.11")
-    monkeypatch.setenv("SOMETOOL", native("other", "echo 1.12"))
+    native("sometool", "echo sometool 1.11")
+    monkeypatch.setenv("SOMETOOL", native("other", "echo sometool 1.12"))
     assert (TOOL.find().version, TOOL.find().origin) == ("1.12", "$SOMETOOL")
     monkeypatch.setenv("SOMETOOL", "/nowhere/tool")
     with pytest.raises(ToolError, match=r"\$SOMETOOL names /nowhere/tool, which is no program"):
@@ -88,6 +89,15 @@ def test_the_doctor_names_each_tool_its_version_and_what_to_do(native, monkeypat
     assert lines["yosys"].startswith("missing")
     assert "apt install libusb" in lines["openFPGALoader"]
     assert set(lines) >= {tool.name for tool in tools.ALL} | set(tools.OWN_LOADERS)
+
+
+def test_a_program_that_does_not_say_what_it_is_has_no_version(native, monkeypatch):
+    monkeypatch.setenv("SOMETOOL", native("other", 'echo "true (GNU coreutils) 9.1"'))
+    assert TOOL.find().version == ""
+    monkeypatch.setattr("qcloop_firmware.doctor.tools.ALL", (TOOL,))
+    result = CliRunner().invoke(doctor, standalone_mode=False)
+    assert result.return_value == 1
+    assert re.search(r"^missing +sometool +.*/other does not say that it is sometool: ", result.output, re.M)
 
 
 def test_the_doctor_tells_a_tool_that_does_not_run(native):
