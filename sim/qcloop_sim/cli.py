@@ -14,14 +14,11 @@ import click
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.uart import divisor
-from qcloop_sim.board import CompiledBoard, Ended
+from qcloop_sim.board import CompiledBoard
 from qcloop_sim.cxxrtl import UnknownYosysWarning
 from qcloop_sim.faults import Faults
 from qcloop_sim.server import PtyPort, Server, TcpPort
 from qcloop_sim.spawn import REMARK, WARNING
-
-#: Clocks of a run before the port is there.
-_STRIDE = 1000
 
 
 @click.command()
@@ -76,9 +73,6 @@ def sim(
             waveform=vcd is not None,
             compiling=compiling,
         )
-    if vcd is not None:  # a board that writes down all signals takes longer for its reset than a host waits
-        while board.run(b"", _STRIDE)[2] is not Ended.IDLE:
-            pass
     # A script lets its background processes ignore Ctrl-C, and with it their end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -15,6 +15,8 @@ from qcloop_sim.faults import BadLine, Faults
 
 #: The board runs for so many clocks at a time; in between, bytes are read from the client and written to it.
 _STRIDE = 20_000
+#: The same where all signals are written down, which takes some thousand times as long.
+_WATCHED = 100
 #: A board that is not idle but has moved no byte for so many clocks is not simulated until a byte comes.
 #: This is more than the longest computation takes: such a board waits for the end of a request.
 _SILENCE = 4_000_000
@@ -197,7 +199,7 @@ class Server:
         """Serve until the file descriptor ``stop`` can be read, or the line is cut."""
         to_board, to_host = BadLine(self.faults, "in"), BadLine(self.faults, "out")
         waiting, output = b"", b""
-        silent = _SILENCE
+        silent, stride = _SILENCE, _STRIDE if self.vcd is None else _WATCHED
         received, was_reset = 0, False
         try:
             while True:
@@ -225,9 +227,9 @@ class Server:
                     self.board.reset()
                     waiting, was_reset = b"", True
                 if (waiting or silent < _SILENCE) and len(output) < _WAITING:
-                    came, rest, ended = self.board.run(waiting, _STRIDE)
+                    came, rest, ended = self.board.run(waiting, stride)
                     moved = came or len(rest) < len(waiting)
-                    silent = _SILENCE if ended is Ended.IDLE else 0 if moved else silent + _STRIDE
+                    silent = _SILENCE if ended is Ended.IDLE else 0 if moved else silent + stride
                     waiting, output = rest, output + to_host.pass_on(came)
                     self._record()
                 if output and (writable or self.port.handle() is None or not writes):

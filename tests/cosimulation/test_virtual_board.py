@@ -352,21 +352,24 @@ class Idle:
     taken = came = clocks = 0
 
     def __init__(self):
-        self.most = 0
+        self.most = self.longest = 0
 
     def run(self, data, clocks):
-        self.most = max(self.most, len(data))
+        self.most, self.longest = max(self.most, len(data)), max(self.longest, clocks)
         return b"", data, Ended.CLOCKS
 
     def reset(self):
         pass
 
+    def take_waveform(self):
+        return b""
+
 
 @contextmanager
-def tcp_server(board):
+def tcp_server(board, vcd=None):
     stop, tell = os.pipe()
     port = TcpPort("127.0.0.1:0")
-    thread = threading.Thread(target=Server(board, port).serve, args=(stop,))
+    thread = threading.Thread(target=Server(board, port, vcd=vcd).serve, args=(stop,))
     thread.start()
     host, _, number = port.url.removeprefix("socket://").rpartition(":")
     try:
@@ -386,6 +389,15 @@ def test_input_waits_with_the_client_and_not_in_the_board():
                 sent += client.send(bytes(1 << 16))
         assert sent < 50_000_000
         assert 0 < board.most < 300_000
+
+
+def test_a_board_with_a_waveform_answers_after_few_clocks(tmp_path):
+    """A hundred clocks of it take a hundredth of a second; 20,000 took longer than a host waits."""
+    board = Idle()
+    with tcp_server(board, tmp_path / "x.vcd") as address, socket.create_connection(address) as client:
+        client.sendall(b"a")
+        sleep(0.3)
+    assert 0 < board.longest <= 100
 
 
 def test_what_a_departed_client_left_is_dropped():

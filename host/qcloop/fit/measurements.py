@@ -159,7 +159,7 @@ def _pooled(curves: Sequence[Curve]) -> list[str]:
     if len(devices) < 2:
         return []
     shown = ", ".join(devices[:8]) + (", ..." if len(devices) > 8 else "")
-    return [f"{len(devices)} devices are taken together ({shown}): --per-device makes a profile of each"]
+    return [f"{len(devices)} devices are taken together ({shown}): divide the file to make a profile of each"]
 
 
 # -- curves ----------------------------------------------------------------------------------------
