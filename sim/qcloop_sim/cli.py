@@ -73,16 +73,16 @@ def sim(
             waveform=vcd is not None,
             compiling=compiling,
         )
-    # A script lets its background processes ignore Ctrl-C, and with it their end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     port = PtyPort() if tcp is None else TcpPort(tcp)
-    click.echo(port.url)
-    sys.stdout.flush()
-    if not while_input:
-        click.echo(f"a {size} board is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
-    stop = sys.stdin.fileno() if while_input else os.pipe()[0]
     try:
+        # A script lets its background processes ignore Ctrl-C, and with it their end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        click.echo(port.url)
+        sys.stdout.flush()
+        if not while_input:
+            click.echo(f"a {size} board is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
+        stop = sys.stdin.fileno() if while_input else os.pipe()[0]
         Server(board, port, wrong, vcd).serve(stop)
     except KeyboardInterrupt:
         click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)

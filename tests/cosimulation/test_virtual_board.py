@@ -422,3 +422,23 @@ def test_a_second_client_is_turned_away_at_once(capfd):
             assert second.recv(1) == b""
         first.sendall(b"b")
     assert "turned away a second client" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_board_in_the_background_of_a_script_obeys_signals(number):
+    """A shell without job control lets its background processes ignore INT."""
+    command = [sys.executable, "-m", "qcloop", "sim"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        assert process.stdout.readline().startswith(b"/dev/")
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
