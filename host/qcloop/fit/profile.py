@@ -39,7 +39,7 @@ def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> D
     DeviceProfile
         Its unit is G0 if the conductances are in G0; otherwise as :func:`qcloop.fit.units.readable_unit`
         chooses it. A mean that the equation puts below 0 becomes 0. The lsb leaves room for 4 spreads above
-        the highest state.
+        the highest state. States of a table that are out of order are merged.
 
     Raises
     ------
@@ -51,6 +51,7 @@ def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> D
     mean, spread = fit.device_mean[::-1], fit.device_spread[::-1]
     if states is not None:
         check_states(states)
+        mean, spread = fit.mean[::-1], fit.spread[::-1]
         order = np.argsort(mean)
         wanted = np.linspace(mean[order[0]], mean[order[-1]], states)
         mean, spread = wanted, np.interp(wanted, mean[order], spread[order])
