@@ -11,6 +11,7 @@ import click
 
 from qcloop import __version__
 from qcloop.cli import interrupts
+from qcloop.cli.stopping import SAME_AGAIN
 from qcloop.errors import QcloopError
 from qcloop.text import printable
 
@@ -29,7 +30,6 @@ class _Command(NamedTuple):
 
 
 _RESUMED = "; a run that has begun is kept, go on with `qcloop resume DIR`"
-_SAME_AGAIN = "; what is finished is kept, the same command goes on"
 
 #: All commands, so that their list needs neither NumPy nor the compiler: those would take most of a second.
 COMMANDS = {
@@ -54,7 +54,7 @@ COMMANDS = {
         "Write an HTML page on the run or sweep in DIR, finished or not.", "qcloop.cli.report"
     ),
     "reproduce": _Command(
-        "Reproduce the paper's figures, and go beyond them.", "qcloop.cli.reproduce", kept=_SAME_AGAIN
+        "Reproduce the paper's figures, and go beyond them.", "qcloop.cli.reproduce", kept=SAME_AGAIN
     ),
     "resume": _Command("Go on with a run at its checkpoint.", "qcloop.cli.train", kept=_RESUMED),
     "selftest": _Command(
@@ -62,7 +62,7 @@ COMMANDS = {
         "qcloop.cli.selftest",
     ),
     "sweep": _Command(
-        "Train with all combinations of settings and seeds in FILE.", "qcloop.cli.sweep", kept=_SAME_AGAIN
+        "Train with all combinations of settings and seeds in FILE.", "qcloop.cli.sweep", kept=SAME_AGAIN
     ),
     "train": _Command(
         "Train a network on the emulated array, and write a run folder.", "qcloop.cli.train", kept=_RESUMED

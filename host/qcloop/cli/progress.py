@@ -14,13 +14,8 @@ _REFRESH = 0.1
 _LONG_RUNS = 24 * 3600.0
 
 
-def print_epoch(row: EpochMetrics, speed: float | None = None) -> None:
-    """Print one line about an epoch; ``speed`` is in images a second."""
-    click.echo(describe_epoch(row, speed))
-
-
 def describe_epoch(row: EpochMetrics, speed: float | None = None) -> str:
-    """Return one line about an epoch."""
+    """Return one line about an epoch; ``speed`` is in images a second."""
     return (
         f"epoch {row.epoch:3d}  loss {row.train_loss:.4f}  train {100 * row.train_accuracy:6.2f} %  "
         f"test {100 * row.test_accuracy:6.2f} %  array {row.array_sha256[:12]}"

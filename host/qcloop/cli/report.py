@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from qcloop.errors import RunError
 from qcloop.files import write_atomic
+from qcloop.sweep.points import POINTS
 from qcloop.sweep.results import RESULTS
 from qcloop.text import printable
 
@@ -23,12 +23,9 @@ def report(folder: Path, out: Path | None, show: bool) -> None:
     from qcloop.report.run import run_report
     from qcloop.report.sweep import sweep_report
 
-    if (folder / "points").is_dir() and not (folder / RESULTS).exists():
-        raise RunError(
-            f"no point of the sweep {folder} is finished yet: a report needs one; `qcloop sweep` goes on"
-        )
     out = folder / "report.html" if out is None else out
-    page = (sweep_report(folder) if (folder / RESULTS).exists() else run_report(folder)).encode()
+    is_sweep = (folder / RESULTS).exists() or (folder / POINTS).is_dir()
+    page = (sweep_report(folder) if is_sweep else run_report(folder)).encode()
     write_atomic(out, page)
     click.echo(f"report in {printable(out)} ({len(page) / 1000:,.0f} kB)")
     if show and not webbrowser.open(out.resolve().as_uri()):

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from qcloop.cli.progress import PointsDisplay
-from qcloop.cli.stopping import StopRequest
+from qcloop.cli.stopping import SAME_AGAIN, StopRequest
 from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
 from qcloop.reproduce.study import REPORT, Study
@@ -43,7 +43,7 @@ def reproduce(parts: tuple[str, ...], seeds: int, out: Path, jobs: int | None) -
         raise ConfigError(f"jobs must be 1 or more, not {jobs}")
     study = Study.of(parts, seeds)
     with StopRequest() as stop, PointsDisplay(len(study.points())) as display:
-        stop.kept = "; what is finished is kept, the same command goes on"
+        stop.kept = SAME_AGAIN
         sections = study.run(out, jobs, display.update)
     for name, section in sections:
         click.echo(f"\n{name}: {section.title}")

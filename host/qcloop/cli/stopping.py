@@ -7,6 +7,9 @@ from typing import Any
 
 from qcloop.errors import LinkError, QcloopError
 
+#: What an interrupt leaves of work whose pieces are kept: the end of a line.
+SAME_AGAIN = "; what is finished is kept, the same command goes on"
+
 #: Ctrl-C, the end of a session or of a job (also by a scheduler), and the loss of the terminal.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 

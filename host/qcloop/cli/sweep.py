@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack, closing, suppress
-from multiprocessing import current_process
 from pathlib import Path
 
 import click
@@ -103,11 +102,6 @@ def _run(sweep: Sweep, jobs: int, cluster: str | None, keep_going: bool) -> None
 def _here(
     sweep: Sweep, jobs: int, keep_going: bool, display: PointsDisplay
 ) -> Generator[tuple[Point, Result], None, None]:
-    if current_process().daemon:
-        raise ConfigError(
-            "a sweep runs in processes of its own, which a daemonic process cannot start: start it from a "
-            "process that is not daemonic"
-        )
     if not sweep.plan.ports:
         workers = [Worker() for _ in range(min(jobs, len(sweep.waiting)))]
     else:

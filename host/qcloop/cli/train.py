@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qcloop.array import Array
-from qcloop.cli.progress import TrainingDisplay, print_epoch
+from qcloop.cli.progress import TrainingDisplay, describe_epoch
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.contract.types import Policy
 from qcloop.data import load_dataset
@@ -184,7 +184,7 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
         Run.open(run_folder, epochs, _factory(array)) as run,
     ):
         for row in run.trainer.progress.history:
-            print_epoch(row)
+            click.echo(describe_epoch(row))
         _train(run, stop)
 
 

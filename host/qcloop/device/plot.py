@@ -9,7 +9,7 @@ import numpy as np
 from qcloop.device.draw import profile_title
 from qcloop.device.profile import F64, G0_SIEMENS, DeviceProfile
 from qcloop.errors import DeviceError
-from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, check_picture, new_figure, to_file
+from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, new_figure, to_file
 from qcloop.files import write_atomic
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def plot_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
     DeviceError
         If the file cannot be written.
     """
-    check_picture(Path(path))
     figure = new_figure(2 * COLUMN, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     draw_conductance(left, profile)

@@ -73,10 +73,13 @@ def sweep_report(path: Path) -> str:
     RunError
         If there are no results, or if no point is finished.
     """
+    nothing = f"no point of the sweep {path} is finished yet: a report needs one; `qcloop sweep` goes on"
+    if not (path / RESULTS).exists():
+        raise RunError(nothing)
     rows, about, file = read_results(path / RESULTS)
     runs = _Runs.of(rows, about["swept"])
     if not runs.finished:
-        raise RunError(f"no point of {path} is finished: a report needs one; `qcloop sweep` goes on")
+        raise RunError(nothing)
     # Only the grid is drawn. Single points have settings of their own, so they appear in the tables alone.
     grid = _Runs.of(rows[: about["grid_points"]], about["grid"])
     sections = [Section("Summary", _summary(runs))]

@@ -14,7 +14,7 @@ from qcloop.reproduce.beyond import BEYOND, PARTS_OF_MAP
 from qcloop.reproduce.devices import FIG3, FIG4
 from qcloop.reproduce.part import Part
 from qcloop.sweep.parallel import run_points
-from qcloop.sweep.points import Outcome, Point
+from qcloop.sweep.points import POINTS, Outcome, Point
 from qcloop.training.settings import RECIPES
 
 PARTS: dict[str, Part] = {
@@ -61,7 +61,7 @@ class Study:
 
         Raises RunError if the folder cannot be written. Finished points are kept and not run again.
         """
-        outcomes = run_points(self.points(), folder / "points", jobs, done)
+        outcomes = run_points(self.points(), folder / POINTS, jobs, done)
         sections = []
         for name in self.names:
             finding = PARTS[name].present(self.seeds, outcomes)

@@ -156,6 +156,10 @@ def compute(
     return Outcome(tuple(trainer.progress.history), trainer.cost(), perf_counter() - start, worker)
 
 
+#: Folder of the outcomes of finished points, in the folder of a sweep.
+POINTS = "points"
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder unless it is there. Raises RunError if it cannot be made."""
     try:

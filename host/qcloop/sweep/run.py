@@ -8,7 +8,7 @@ from types import TracebackType
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.run.folder import lock_folder
 from qcloop.sweep.plan import Entry, Plan
-from qcloop.sweep.points import Outcome, Point, make_folder
+from qcloop.sweep.points import POINTS, Outcome, Point, make_folder
 from qcloop.sweep.results import RESULTS, write_results
 from qcloop.sweep.workers import Failure, Result, Worker
 
@@ -32,7 +32,7 @@ class Sweep:
         self.outcomes: dict[Point, Outcome] = {}
         #: Why points failed or cannot run.
         self.failures = {entry: entry.error for entry in plan.entries if entry.point is None}
-        self._paths = {point: point.path(folder / "points") for point in plan.points}
+        self._paths = {point: point.path(folder / POINTS) for point in plan.points}
         self._written, self._pause = monotonic(), _PAUSE
         self._find()
         self._entries: dict[Point, list[Entry]] = {}
@@ -46,7 +46,7 @@ class Sweep:
                 self.outcomes[point] = Outcome.load(path)
 
     def __enter__(self) -> "Sweep":
-        make_folder(self.folder / "points")
+        make_folder(self.folder / POINTS)
         self._lock = lock_folder(self.folder)
         return self
 

@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import current_process
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from joblib.externals.loky import ProcessPoolExecutor
 
 from qcloop.contract.types import ArrayConfig
-from qcloop.errors import LinkError, QcloopError
+from qcloop.errors import ConfigError, LinkError, QcloopError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.sweep.points import Outcome, Point, compute
 
@@ -118,9 +119,19 @@ class Worker:
     ----------
     port : str, optional
         Port of the board to use, as for ``--port`` of `qcloop train`. If left out, the golden model is used.
+
+    Raises
+    ------
+    ConfigError
+        In a daemonic process, which may have no processes of its own.
     """
 
     def __init__(self, port: str | None = None, baud: int = BAUD) -> None:
+        if current_process().daemon:
+            raise ConfigError(
+                "a sweep runs in processes of its own, which a daemonic process cannot start: start it from "
+                "a process that is not daemonic"
+            )
         self.port, self._baud = port, baud
         self._start()
 
