@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import cast
 
 import click
-import numpy as np
 
 from qcloop.device import DEFAULT_READING, DeviceProfile, save_profile
 from qcloop.errors import MeasurementError
@@ -182,11 +181,7 @@ def fit(
         click.echo("\n".join(_report(fitted, verbose)))
     _print_findings(findings, verbose)
     profile = to_profile(made, name or profile_name(file), source_of(file, made), states)
-    measured_ends = np.nanmean(made.branch.by_stage, axis=0)[[-1, 0]]
-    ends = (
-        f"{measured_ends[0]:.4g} and {measured_ends[1]:.4g} {made.branch.unit} were measured, and the device "
-        f"has {profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
-    )
+    ends = _ends(made, profile)
     if not force:
         _refuse(made, profile, ends)
     for fitted in fits.values():
@@ -199,9 +194,12 @@ def fit(
         MeasurementError,
         "picture",
     )
-    if merged := int(np.sum(made.device_mean != made.mean)) if isinstance(made, TableFit) else 0:
-        click.echo(f"\n{merged} of {len(made.mean)} states are out of order: neighbours have one mean each")
-    click.echo(f"\nat the ends of the {chosen} curves {ends}")
+    click.echo()
+    if states is None and isinstance(made, TableFit) and made.merged:
+        click.echo(
+            f"{made.merged} of {len(made.mean)} states are out of order: neighbours have one mean each"
+        )
+    click.echo(f"at the ends of the {chosen} curves {ends}")
     click.echo(
         f"wrote {printable(out)} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
         f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) "
@@ -209,12 +207,24 @@ def fit(
     )
     for direction, branch in branches.items():
         if direction != chosen:
-            count = len(branch.curves)
-            curves = f"curve{'s' if count > 1 else ''} {'are' if count > 1 else 'is'}"
-            click.echo(
-                f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
-            )
+            click.echo(_unused(branch))
     click.echo(f"train on it by `qcloop train --device {printable(out)}`")
+
+
+def _ends(made: Fit, profile: DeviceProfile) -> str:
+    """Return words on the lowest and highest conductance, as it was measured and in the device."""
+    high, *_, low = made.branch.stage_means
+    return (
+        f"{low:.4g} and {high:.4g} {made.branch.unit} were measured, and the device has "
+        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
+    )
+
+
+def _unused(branch: Branch) -> str:
+    """Return a sentence on curves of the direction that the device is not made from."""
+    direction, count = branch.direction, len(branch.curves)
+    curves = f"curve{'s are' if count > 1 else ' is'}"
+    return f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
 
 
 def _print_findings(findings: list[Finding], verbose: bool) -> None:

@@ -253,9 +253,8 @@ def _choose_quantity(columns: Columns, quantity: Quantity | None) -> None:
         raise MeasurementError(
             f"the columns are of several quantities: {listed}: name one by --quantity, or columns by --column"
         )
-    elif (
-        columns.long and kinds and not columns.chosen
-    ):  # beside a named column of values, others hold something else
+    elif columns.long and kinds and not columns.chosen:
+        # Beside a named column of values, others hold something else.
         columns.values = [index for index in columns.values if found[index]]
 
 

@@ -69,6 +69,12 @@ class Branch:
         return self.values if self.direction == "down" else self.values[:, ::-1]
 
     @property
+    def stage_means(self) -> F64:
+        """Mean conductance of each stage, (states,)."""
+        means: F64 = np.nanmean(self.by_stage, axis=0)
+        return means
+
+    @property
     def stage_pulses(self) -> F64:
         """Pulse number of each stage, (states,)."""
         return self.pulses if self.direction == "down" else self.pulses[::-1]
@@ -126,10 +132,10 @@ def directed(
     """Give each curve its direction, and split those that go both up and down.
 
     A curve that turns is split into two legs. Curves with the same pulse numbers that turn in the same
-    direction are split at the same pulse: the one for which two monotone legs leave the least sum of squares
-    over all these curves. That pulse belongs to the first leg, and the second leg counts its pulses from it.
-    If a curve is flat about its extremum, this may be some pulses off; ``last_pulse`` then gives the last
-    pulse of the first leg.
+    direction are split at the same pulse: where one large step changes the direction, or else where two
+    monotone legs fit best, the middle being preferred where noise allows it. That pulse belongs to the first
+    leg, and the second leg counts its pulses from it. Noise may put the split some pulses off;
+    ``last_pulse`` then gives the last pulse of the first leg.
 
     Raises
     ------

@@ -164,7 +164,7 @@ def fit_equation(
         device_spread=device_spread,
         p_means=p_means,
         p_spreads=p_spreads,
-        p_bend=None if p_means is not None else _bend(likelihood, best),
+        p_bend=None if p_means is not None else _bend(likelihood),
         at_limit=at_limit,
     )
 
@@ -230,7 +230,7 @@ class _Likelihood:
         self.states = branch.states
         self.counts = np.sum(~np.isnan(values), axis=0)
         self.count = int(self.counts.sum())
-        self.means: F64 = np.nanmean(values, axis=0)
+        self.means = branch.stage_means
         self.squares: F64 = np.nansum((values - self.means) ** 2, axis=0)
         #: Pulses from the first stage to each measured one; pulse numbers that are missing are counted.
         self.passed = pulses_passed(branch)
@@ -437,7 +437,7 @@ def _interval(profile: _Profile, value: float, width: float, least: float) -> tu
 # -- does it suit the data -------------------------------------------------------------------------
 
 
-def _bend(likelihood: _Likelihood, best: float) -> float | None:
+def _bend(likelihood: _Likelihood) -> float | None:
     """Return the probability that a parabola leaves so much less than the line: an F test of one term.
 
     It needs no repetitions. The spread of the values is taken as equal, since the equation's own would make

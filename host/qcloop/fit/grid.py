@@ -14,6 +14,8 @@ MOST_EXPANDED = 64 << 20
 MOST_ROWS, MOST_COLUMNS = 1 << 20, 1 << 14
 #: Most cells of a table, empty ones included: 15,000 cycles of 64 pulses. They are read in about 10 seconds.
 MOST_CELLS = 1_000_000
+#: Signs with which a line of remarks begins.
+COMMENTS = ("#", "%", "//", "!")
 #: Longest text of a cell that is looked at; a spreadsheet program allows 32,767 characters.
 LONGEST_CELL = 32_767
 

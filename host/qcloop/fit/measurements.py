@@ -158,8 +158,8 @@ def _pooled(curves: Sequence[Curve]) -> list[str]:
     devices = list(dict.fromkeys(curve.device for curve in curves if curve.device))
     if len(devices) < 2:
         return []
-    shown = ", ".join(devices[:8]) + (", ..." if len(devices) > 8 else "")
-    return [f"{len(devices)} devices are taken together ({shown}): divide the file to make a profile of each"]
+    names = ", ".join(devices[:8]) + (", ..." if len(devices) > 8 else "")
+    return [f"{len(devices)} devices are taken together ({names}): divide the file to make a profile of each"]
 
 
 # -- curves ----------------------------------------------------------------------------------------

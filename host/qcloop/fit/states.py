@@ -42,16 +42,15 @@ class TableFit:
     @property
     def device_mean(self) -> F64:
         """Mean of each stage of the device: stages that noise has put out of order are merged to one mean."""
-        blocks: list[tuple[float, int]] = []  # mean and number of stages
-        for value in self.mean.tolist():
-            mean, count = value, 1
-            while blocks and blocks[-1][0] < mean:
-                before, others = blocks.pop()
-                mean = (before * others + mean * count) / (others + count)
-                count += others
-            blocks.append((mean, count))
-        merged: F64 = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+        from scipy.optimize import isotonic_regression
+
+        merged: F64 = isotonic_regression(self.mean, increasing=False).x
         return merged
+
+    @property
+    def merged(self) -> int:
+        """Number of stages that were merged with their neighbours, since they are out of order."""
+        return int(np.sum(self.device_mean != self.mean))
 
     @property
     def device_spread(self) -> F64:
@@ -99,7 +98,7 @@ def fit_table(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> TableFi
             f"one ({listed}{', ...' if len(alone) > 10 else ''}): measure more cycles, or take "
             "--model equation"
         )
-    mean = np.nanmean(values, axis=0)
+    mean = branch.stage_means
     spread = np.nanstd(values, axis=0, ddof=1)
     tail = (1 - confidence) / 2
     reach = t.isf(tail, counts - 1) * spread / np.sqrt(counts)

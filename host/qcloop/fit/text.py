@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_ROWS, Grid, Row, Size
+from qcloop.fit.grid import COMMENTS, MOST_ROWS, Grid, Row, Size
 from qcloop.fit.numbers import (
     DECIMALS,
     is_decisive,
@@ -15,7 +15,6 @@ from qcloop.fit.numbers import (
     unclear,
 )
 
-_COMMENTS = ("#", "%", "//", "!")
 #: Delimiters in order of preference. None stands for any run of blanks.
 _DELIMITERS = ("\t", ";", "|", ",", None)
 _DELIMITER_NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", None: "blanks"}
@@ -106,8 +105,8 @@ def _lines(text: str, path: object) -> tuple[list[tuple[int, str]], list[tuple[i
         shown = line.strip(" \r")
         if number_ == 1 and (found := _STATED.fullmatch(shown)):
             stated = found[1]
-        elif shown.startswith(_COMMENTS) and not is_mark(re.split(r"[\t;|,]", shown, maxsplit=1)[0]):
-            comments.append((number_, shown.lstrip("".join(_COMMENTS)).strip()))
+        elif shown.startswith(COMMENTS) and not is_mark(re.split(r"[\t;|,]", shown, maxsplit=1)[0]):
+            comments.append((number_, shown.lstrip("".join(COMMENTS)).strip()))
         elif shown.strip():
             lines.append((number_, shown))
     return lines, comments, stated

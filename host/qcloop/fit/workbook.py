@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from qcloop.errors import MeasurementError
 from qcloop.fit.grid import (
+    COMMENTS,
     MOST_CELLS,
     MOST_EXPANDED,
     MOST_ROWS,
@@ -26,7 +27,6 @@ from qcloop.fit.grid import (
 )
 from qcloop.fit.numbers import DECIMALS, is_decisive, is_mark, number, unclear
 
-_COMMENTS = ("#", "%", "//", "!")
 #: Most XML tags. A cell has 4 of them, or 6 with a formula; each becomes an object of about 100 bytes.
 _MOST_TAGS = 6 * MOST_CELLS
 
@@ -50,9 +50,7 @@ def read_workbook(content: bytes, path: object, sheet: str | None, decimal: str 
             return _read_sheet(_open(content), path, sheet, decimal)
     except MeasurementError:
         raise
-    except (
-        Exception
-    ) as error:  # openpyxl, zipfile and zlib raise exceptions of many classes for damaged files
+    except Exception as error:  # openpyxl, zipfile and zlib raise many classes for damaged files
         raise MeasurementError(
             f"{path} looks like an Excel file but cannot be read as one ({first_line(error)}): "
             "save it as .xlsx again, or as CSV"
@@ -73,9 +71,7 @@ def _check_parts(content: bytes, path: object) -> None:
         for part in parts:
             data = archive.read(part)
             tags += data.count(b"<")
-            if (
-                b"<!DOCTYPE" in data
-            ):  # no spreadsheet program writes one, and its entities may expand to any size
+            if b"<!DOCTYPE" in data:  # no spreadsheet program writes one; its entities may expand to any size
                 raise MeasurementError(
                     f"{path} has a document type in {part.filename}: save it as .xlsx again"
                 )
@@ -87,9 +83,8 @@ def _check_parts(content: bytes, path: object) -> None:
 
 
 def _open(content: bytes) -> Any:
-    from openpyxl.reader.excel import (
-        ExcelReader,
-    )  # takes long to import: only if there is a file of this kind
+    # It takes long to import, so it is imported only if there is a file of this kind.
+    from openpyxl.reader.excel import ExcelReader
 
     class SheetsOnly(ExcelReader):  # type: ignore[misc]
         """Reader that passes over chart sheets: openpyxl fails at one without a chart."""
@@ -118,7 +113,7 @@ def _read_sheet(book: Any, path: object, sheet: str | None, decimal: str | None)
         cells = _cells(row, formulas.get(row_number, {}))
         size.add(max(len(row), len(cells)))
         first = next((cell for cell in cells if cell is not None), None)
-        comment = isinstance(first, str) and first.startswith(_COMMENTS) and not is_mark(first)
+        comment = isinstance(first, str) and first.startswith(COMMENTS) and not is_mark(first)
         if cells and not comment:
             rows.append(cells)
             numbers.append(row_number)
