@@ -7,13 +7,13 @@ import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import click
 
 from qcloop import __version__
 from qcloop.errors import QcloopError
 from qcloop.link.ports import BAUD, found_ports, probe
+from qcloop.link.transport import permission_advice
 from qcloop_firmware import tools
 
 #: Packages of the extra that bring no program.
@@ -91,7 +91,7 @@ def _ports() -> list[tuple[str, str, str]]:
 def _permission(device: str, description: str) -> tuple[str, str, str]:
     if os.name != "posix" or os.access(device, os.R_OK | os.W_OK):
         return _GOOD, device, description
-    return _BAD, device, f"you may not open it: join the group {Path(device).group()} and log in again"
+    return _BAD, device, f"you may not open it: {permission_advice(device)}"
 
 
 def _hello(port: str, baud: int) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """Tools as a user has them: found, too old, missing, broken; and what the commands say then."""
 
+import os
 import re
 import subprocess
 import sys
@@ -112,6 +113,7 @@ def test_the_doctor_tells_a_port_without_a_board_and_one_it_may_not_open(monkeyp
     port = tmp_path / "ttyUSB7"
     port.write_text("")
     monkeypatch.setattr("qcloop_firmware.doctor.os.access", lambda *_: False)
+    os.chown(port, -1, 1) if os.geteuid() == 0 else None  # nobody is told to join the group of root
     found = type("Port", (), {"device": str(port), "description": "adapter"})
     monkeypatch.setattr("qcloop_firmware.doctor.found_ports", lambda: [found])
     result = CliRunner().invoke(doctor, [str(tmp_path / "none")], standalone_mode=False)

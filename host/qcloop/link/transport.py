@@ -141,13 +141,14 @@ def _reason(url: str, error: Exception) -> str:
     if code == errno.ENOENT or (code is None and "FileNotFound" in str(error)):
         return f"there is no port {url}: `qcloop ports` lists those that are there; is the board plugged in?"
     if code in (errno.EACCES, errno.EPERM) and "PermissionError(13" not in str(error):
-        return f"you may not open {url}: {_permission(url)}"
+        return f"you may not open {url}: {permission_advice(url)}"
     if code in (errno.EBUSY, errno.EAGAIN) or "PermissionError(13" in str(error):
         return f"{url} is in use by another program: close that first"
     return f"cannot open {url}: {error}; `qcloop ports` lists the ports that are there"
 
 
-def _permission(url: str) -> str:
+def permission_advice(url: str) -> str:
+    """Return what lets a user open a port that is there, but may not be opened."""
     try:
         import grp
 
