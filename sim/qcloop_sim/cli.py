@@ -52,6 +52,9 @@ def sim(
 
     The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
     """
+    # A script lets its background processes ignore Ctrl-C, and with it their end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     wrong = Faults(**faults)
     if vcd is not None:
         try:
@@ -75,9 +78,6 @@ def sim(
         )
     port = PtyPort() if tcp is None else TcpPort(tcp)
     try:
-        # A script lets its background processes ignore Ctrl-C, and with it their end.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
         click.echo(port.url)
         sys.stdout.flush()
         if not while_input:

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any
 
 from qcloop.errors import QcloopError
 from qcloop_sim import rewriting
-from qcloop_sim.designs import Design
+from qcloop_sim.designs import Design, make_cache
 from qcloop_sim.rewriting import activity
 
 #: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first; and the
@@ -55,15 +56,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "qcloop")
 
 
-def _check_owner(*paths: Path) -> None:
-    """Raise CompileError if others may write to a path that is there: code is loaded from it."""
+def _check_owner(folder: Path, library: Path) -> None:
+    """Raise CompileError if others may write to one of these, or replace the folder: code is loaded from it.
+
+    What is not there yet is made by :func:`make_cache` and :func:`_compile`, for this user alone.
+    """
     if os.name != "posix":
         return
-    for path in paths:
+    for path in (folder, library, *folder.absolute().parents):
         if not path.exists():
             continue
         state = path.stat()
-        if state.st_uid not in (os.geteuid(), 0) or state.st_mode & 0o022:
+        if path in (folder, library):
+            open_to_others = state.st_uid not in (os.geteuid(), 0) or state.st_mode & 0o022
+        else:  # in a folder such as /tmp nobody can replace what belongs to others
+            open_to_others = state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX
+        if open_to_others:
             raise CompileError(
                 f"{path} can be written by others than you (mode {state.st_mode & 0o777:o}, owner "
                 f"{state.st_uid}), and compiled boards are loaded from it: chmod go-w it, or name a folder "
@@ -250,7 +258,7 @@ def _compile(text: str, driver: Path, command: list[str], package: str, library:
         raise CompilerMissingError(f"the files of {package} must be at hand: install it anew")
     runtime = Path(spec.origin).parent / _RUNTIME
     try:
-        library.parent.mkdir(parents=True, exist_ok=True)
+        make_cache(library.parent)
         with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
             Path(folder, "top.cpp").write_text(text)
             done = subprocess.run(
@@ -265,6 +273,7 @@ def _compile(text: str, driver: Path, command: list[str], package: str, library:
                     f"{shlex.join(command)} ended with status {done.returncode} for {driver.name}: "
                     f"{_reason(done.stderr)}"
                 )
+            Path(folder, "top.so").chmod(0o700)  # with some umasks it could be written by others
             Path(folder, "top.so").replace(library)
     except OSError as error:
         raise CompileError(

@@ -55,9 +55,14 @@ class Design:
         digest = sha256(self.text.encode()).hexdigest()
         # Whether the folder can be written matters only to whoever compiles.
         with contextlib.suppress(OSError, FileError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_cache(self._folder)
             write_atomic(path, digest)
         return digest
+
+
+def make_cache(folder: Path) -> None:
+    """Make the folder of compiled designs, which nobody else may write to, whatever the umask is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @cache

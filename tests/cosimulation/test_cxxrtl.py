@@ -500,3 +500,25 @@ def test_code_that_others_may_write_is_not_loaded(tmp_path):
             build(Doubler(), DRIVER, cache=tmp_path)
         path.chmod(before)
     assert build(Doubler(), DRIVER, cache=tmp_path).doubled(2) == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
+def test_with_any_umask_the_cache_is_the_users_own(tmp_path):
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            assert build(Doubler(), DRIVER, cache=tmp_path / "cache").doubled(3) == 6
+    finally:
+        os.umask(before)
+    (library,) = libraries(tmp_path / "cache")
+    assert (tmp_path / "cache").stat().st_mode & 0o077 == library.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
+def test_a_cache_that_others_may_replace_is_refused(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(CompileError, match=r"open can be written by others than you \(mode 777"):
+        build(Doubler(), DRIVER, cache=tmp_path / "open" / "cache")
+    (tmp_path / "open").chmod(0o1777)  # as /tmp
+    assert build(Doubler(), DRIVER, cache=tmp_path / "open" / "cache").doubled(3) == 6
