@@ -30,8 +30,8 @@ from qcloop.fit import (
     to_profile,
     without_outliers,
 )
-from qcloop.fit.curves import Direction
-from qcloop.fit.units import Quantity
+from qcloop.measurements.curves import Direction
+from qcloop.measurements.units import Quantity
 from qcloop.text import printable
 
 #: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.

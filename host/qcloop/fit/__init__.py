@@ -1,13 +1,13 @@
 """Measured conductances fitted: from a file of cycles to a device profile that trains."""
 
-from qcloop.fit.curves import Branch, Curve, branch_of, not_monotone, outliers, without_outliers
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, FITTED_READINGS, EquationFit, Parameter, fit_equation
-from qcloop.fit.findings import Finding, listed
-from qcloop.fit.measurements import Measurements, read_measurements
 from qcloop.fit.plot import plot_fits
 from qcloop.fit.profile import Fit, profile_name, source_of, to_profile
 from qcloop.fit.states import TableFit, fit_table
-from qcloop.fit.units import MEASURED_UNITS
+from qcloop.measurements.curves import Branch, Curve, branch_of, not_monotone, outliers, without_outliers
+from qcloop.measurements.file import Measurements, read_measurements
+from qcloop.measurements.findings import Finding, listed
+from qcloop.measurements.units import MEASURED_UNITS
 
 __all__ = [
     "DEFAULT_CONFIDENCE",

@@ -19,7 +19,7 @@ import numpy as np
 from qcloop.device.builtin import DEFAULT_READING, PAPER_STATES
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.curves import Branch
+from qcloop.measurements.curves import Branch
 
 #: The readings that have parameters to fit. The fourth, ``measured``, has none.
 FITTED_READINGS = ("spread-variance", "spread", "literal")

@@ -8,8 +8,8 @@ import numpy as np
 
 from qcloop.device.profile import F64
 from qcloop.figure import BLUE, ORANGE, new_figure, to_file
-from qcloop.fit.curves import Branch
 from qcloop.fit.profile import Fit
+from qcloop.measurements.curves import Branch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

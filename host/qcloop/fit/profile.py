@@ -13,7 +13,7 @@ from qcloop.device.profile import F64, UNITS, check_states
 from qcloop.errors import MeasurementError
 from qcloop.fit.equation import EquationFit
 from qcloop.fit.states import TableFit
-from qcloop.fit.units import readable_unit
+from qcloop.measurements.units import readable_unit
 
 Fit = EquationFit | TableFit
 
@@ -37,9 +37,10 @@ def to_profile(fit: Fit, name: str, source: str, states: int | None = None) -> D
     Returns
     -------
     DeviceProfile
-        Its unit is G0 if the conductances are in G0; otherwise as :func:`qcloop.fit.units.readable_unit`
-        chooses it. A mean that the equation puts below 0 becomes 0. The lsb leaves room for 4 spreads above
-        the highest state. States of a table that are out of order are merged.
+        Its unit is G0 if the conductances are in G0; otherwise it is chosen by
+        :func:`qcloop.measurements.units.readable_unit`. A mean that the equation puts below 0 becomes 0. The
+        lsb leaves room for 4 spreads above the highest state. States of a table that are out of order are
+        merged.
 
     Raises
     ------

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.curves import Branch
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence
+from qcloop.measurements.curves import Branch
 
 
 @dataclass(frozen=True)

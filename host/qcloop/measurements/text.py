@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import COMMENTS, MOST_ROWS, Grid, Row, Size
-from qcloop.fit.numbers import (
+from qcloop.measurements.grid import COMMENTS, MOST_ROWS, Grid, Row, Size
+from qcloop.measurements.numbers import (
     DECIMALS,
     is_decisive,
     is_mark,

@@ -7,10 +7,10 @@ from functools import cached_property
 from itertools import pairwise
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_CELLS, Cell, Grid, Row, Unclear, not_used, shown
-from qcloop.fit.numbers import is_mark
-from qcloop.fit.roles import Role, device_in, has_quantity, role_of
-from qcloop.fit.units import find_unit, unit_in_heading
+from qcloop.measurements.grid import MOST_CELLS, Cell, Grid, Row, Unclear, not_used, shown
+from qcloop.measurements.numbers import is_mark
+from qcloop.measurements.roles import Role, device_in, has_quantity, role_of
+from qcloop.measurements.units import find_unit, unit_in_heading
 
 #: Rows by which the body of a table is known, and rows above its heading that an instrument may write.
 _LOOKED_AT, _MOST_METADATA = 20, 200

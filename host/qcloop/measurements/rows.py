@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.columns import Columns, named_columns
-from qcloop.fit.grid import Cell, shown
-from qcloop.fit.headings import DataTable, text_of
-from qcloop.fit.roles import Role, role_of
-from qcloop.fit.units import Unit, voltage_in_heading
+from qcloop.measurements.columns import Columns, named_columns
+from qcloop.measurements.grid import Cell, shown
+from qcloop.measurements.headings import DataTable, text_of
+from qcloop.measurements.roles import Role, role_of
+from qcloop.measurements.units import Unit, voltage_in_heading
 
 #: Most different values of a column that are shown.
 _SHOWN = 4

@@ -10,10 +10,10 @@ import numpy as np
 
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_COLUMNS, Cell, Grid, Row, shown
-from qcloop.fit.headings import PULSES_IN_ROW, DataTable, counts, divide, is_word, text_of
-from qcloop.fit.roles import Role, key_with_number, role_of
-from qcloop.fit.units import unit_in_heading
+from qcloop.measurements.grid import MOST_COLUMNS, Cell, Grid, Row, shown
+from qcloop.measurements.headings import PULSES_IN_ROW, DataTable, counts, divide, is_word, text_of
+from qcloop.measurements.roles import Role, key_with_number, role_of
+from qcloop.measurements.units import unit_in_heading
 
 #: Share of the steps from column to column that go one way, and how much more the means of columns vary than
 #: the values of a column, if each row is a cycle.

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import (
+from qcloop.measurements.grid import (
     COMMENTS,
     MOST_CELLS,
     MOST_EXPANDED,
@@ -25,7 +25,7 @@ from qcloop.fit.grid import (
     not_used,
     shown,
 )
-from qcloop.fit.numbers import DECIMALS, is_decisive, is_mark, number, unclear
+from qcloop.measurements.numbers import DECIMALS, is_decisive, is_mark, number, unclear
 
 #: Most XML tags. A cell has 4 of them, or 6 with a formula; each becomes an object of about 100 bytes.
 _MOST_TAGS = 6 * MOST_CELLS

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from qcloop.device import G0_SIEMENS
 from qcloop.errors import MeasurementError
 from qcloop.fit import MEASURED_UNITS, listed, read_measurements
-from qcloop.fit.cells import read_grid
-from qcloop.fit.measurements import in_siemens
-from qcloop.fit.units import find_unit, quantity_in_heading, unit_in_heading, voltage_in_heading
+from qcloop.measurements.cells import read_grid
+from qcloop.measurements.file import in_siemens
+from qcloop.measurements.units import find_unit, quantity_in_heading, unit_in_heading, voltage_in_heading
 
 #: Two cycles of four pulses that go down, in uS.
 DOWN = np.array([[40.0, 30.5, 20.0, 10.25], [41.0, 31.0, 20.5, 9.75]])

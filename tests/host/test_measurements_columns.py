@@ -9,8 +9,8 @@ import scipy.io
 
 from qcloop.errors import MeasurementError
 from qcloop.fit import read_measurements
-from qcloop.fit.roles import Role, device_in, role_of
-from qcloop.fit.units import find_unit, logarithm_in_heading, unit_in_heading
+from qcloop.measurements.roles import Role, device_in, role_of
+from qcloop.measurements.units import find_unit, logarithm_in_heading, unit_in_heading
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_BYTES, Grid
-from qcloop.fit.matlab import read_matlab
-from qcloop.fit.text import read_text
-from qcloop.fit.workbook import read_workbook
+from qcloop.measurements.grid import MOST_BYTES, Grid
+from qcloop.measurements.matlab import read_matlab
+from qcloop.measurements.text import read_text
+from qcloop.measurements.workbook import read_workbook
 
 
 def read_grid(

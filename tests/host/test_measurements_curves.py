@@ -6,7 +6,7 @@ import pytest
 from qcloop.device import builtin, simulate_cycles
 from qcloop.errors import MeasurementError
 from qcloop.fit import branch_of, not_monotone, outliers, without_outliers
-from qcloop.fit.curves import Curve, branches, directed
+from qcloop.measurements.curves import Curve, branches, directed
 
 
 def curve(values, label="c", first=1, column=2):

@@ -8,12 +8,12 @@ import numpy as np
 
 from qcloop.device.profile import F64, UNITS
 from qcloop.errors import MeasurementError
-from qcloop.fit.columns import Columns
-from qcloop.fit.findings import Finding
-from qcloop.fit.grid import Amount, Cell, shown
-from qcloop.fit.headings import DataTable
-from qcloop.fit.roles import Role, has_quantity, role_of
-from qcloop.fit.units import (
+from qcloop.measurements.columns import Columns
+from qcloop.measurements.findings import Finding
+from qcloop.measurements.grid import Amount, Cell, shown
+from qcloop.measurements.headings import DataTable
+from qcloop.measurements.roles import Role, has_quantity, role_of
+from qcloop.measurements.units import (
     MEASURED_UNITS,
     Quantity,
     Unit,

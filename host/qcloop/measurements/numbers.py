@@ -3,8 +3,8 @@
 import re
 from functools import lru_cache
 
-from qcloop.fit.grid import LONGEST_CELL, Amount, Cell, Unclear
-from qcloop.fit.units import find_unit
+from qcloop.measurements.grid import LONGEST_CELL, Amount, Cell, Unclear
+from qcloop.measurements.units import find_unit
 
 #: Texts that stand for a value that is missing.
 _MISSING = frozenset(("", "-", "--", "---", "n/a", "na", "nan", "none", "null", "#n/a"))

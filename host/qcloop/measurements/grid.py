@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.units import Unit
+from qcloop.measurements.units import Unit
 
 #: Largest file. A million cells of 15 digits, with delimiters, take 17 MB as text.
 MOST_BYTES = 64 << 20

@@ -11,17 +11,17 @@ import numpy as np
 
 from qcloop.device.profile import F64, G0_SIEMENS, UNITS
 from qcloop.errors import MeasurementError
-from qcloop.fit.cells import read_grid
-from qcloop.fit.columns import Columns, find_columns
-from qcloop.fit.conversion import Conductances, conductances, in_siemens, units_of
-from qcloop.fit.curves import Branch, Curve, Direction, branches, directed
-from qcloop.fit.findings import Finding
-from qcloop.fit.grid import shown
-from qcloop.fit.headings import DataTable, text_of
-from qcloop.fit.orientation import find_table
-from qcloop.fit.roles import device_in
-from qcloop.fit.rows import refuse_mixed_rows, select_rows
-from qcloop.fit.units import Quantity, named_unit
+from qcloop.measurements.cells import read_grid
+from qcloop.measurements.columns import Columns, find_columns
+from qcloop.measurements.conversion import Conductances, conductances, in_siemens, units_of
+from qcloop.measurements.curves import Branch, Curve, Direction, branches, directed
+from qcloop.measurements.findings import Finding
+from qcloop.measurements.grid import shown
+from qcloop.measurements.headings import DataTable, text_of
+from qcloop.measurements.orientation import find_table
+from qcloop.measurements.roles import device_in
+from qcloop.measurements.rows import refuse_mixed_rows, select_rows
+from qcloop.measurements.units import Quantity, named_unit
 
 _MOST_PULSES = 1e12
 #: Plausible medians in siemens, 1 pS to 0.1 S. For another one the user is asked to check the unit.
@@ -81,7 +81,7 @@ def read_measurements(
     quantity : {"conductance", "resistance", "current"}, optional
         Which columns are used, if the file has several quantities.
     sheet, variable, delimiter, decimal : str, optional
-        See :func:`qcloop.fit.cells.read_grid`.
+        See :func:`qcloop.measurements.cells.read_grid`.
     last_pulse : float, optional
         Last pulse before the turn of curves that go up and down; found if left out.
     columns : sequence of str, optional

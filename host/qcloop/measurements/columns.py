@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.findings import Finding
-from qcloop.fit.grid import Cell, Unclear, not_used, shown
-from qcloop.fit.headings import DataTable
-from qcloop.fit.roles import Role, has_quantity, is_axis, is_spread, pulse_rank, role_of, tag_of
-from qcloop.fit.units import Quantity, quantity_in_heading, unit_in_heading
-from qcloop.fit.units import logarithm_in_heading as logarithm
+from qcloop.measurements.findings import Finding
+from qcloop.measurements.grid import Cell, Unclear, not_used, shown
+from qcloop.measurements.headings import DataTable
+from qcloop.measurements.roles import Role, has_quantity, is_axis, is_spread, pulse_rank, role_of, tag_of
+from qcloop.measurements.units import Quantity, quantity_in_heading, unit_in_heading
+from qcloop.measurements.units import logarithm_in_heading as logarithm
 
 #: Words by which a column of texts tells potentiation from depression.
 # fmt: off

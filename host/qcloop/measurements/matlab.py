@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcloop.errors import MeasurementError
-from qcloop.fit.grid import MOST_CELLS, MOST_EXPANDED, Grid, choose_table, not_used, shown
+from qcloop.measurements.grid import MOST_CELLS, MOST_EXPANDED, Grid, choose_table, not_used, shown
 
 #: Numbers as version 5 stores them, by the code in the tag of an element; without the byte order.
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}

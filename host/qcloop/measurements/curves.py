@@ -8,7 +8,7 @@ import numpy as np
 
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.findings import Finding
+from qcloop.measurements.findings import Finding
 
 Direction = Literal["down", "up"]
 

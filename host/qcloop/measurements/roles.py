@@ -4,7 +4,7 @@ import re
 import unicodedata
 from enum import StrEnum
 
-from qcloop.fit.units import TERMINAL, logarithm_in_heading, quantity_in_heading, unit_in_heading
+from qcloop.measurements.units import TERMINAL, logarithm_in_heading, quantity_in_heading, unit_in_heading
 
 
 class Role(StrEnum):

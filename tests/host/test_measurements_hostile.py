@@ -16,7 +16,7 @@ import scipy.io
 
 from qcloop.errors import MeasurementError
 from qcloop.fit import listed, read_measurements
-from qcloop.fit.cells import read_grid
+from qcloop.measurements.cells import read_grid
 
 #: Longest time for one file, in seconds: a mutated file has some kB.
 SOON = 5.0

@@ -1,0 +1,1 @@
+"""Files of measurements (text, workbooks, MATLAB) become curves of conductance against pulse number."""
