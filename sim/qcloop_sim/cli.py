@@ -21,6 +21,24 @@ from qcloop_sim.server import PtyPort, Server, TcpPort
 from qcloop_sim.spawn import REMARK, WARNING
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let INT and TERM raise KeyboardInterrupt, and restore at the end what they did before.
+
+    A script lets its background processes ignore INT, and with it Ctrl-C.
+    """
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # it was set by another language, and Python cannot set it again
+                signal.signal(number, handler)
+
+
 @click.command()
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP socket instead of a pseudo-terminal.")
@@ -38,6 +56,7 @@ from qcloop_sim.spawn import REMARK, WARNING
 @click.option("--reset-after", default=0, help="Reset the board when it has been sent so many bytes.")
 @click.option("--cut-after", default=0, help="Cut the line when the board has been sent so many bytes.")
 @click.option("--while-input", is_flag=True, hidden=True, help="End when the standard input does.")
+@_ended_by_signals()
 def sim(
     size: str,
     tcp: str | None,
@@ -52,9 +71,6 @@ def sim(
 
     The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
     """
-    # A script lets its background processes ignore Ctrl-C, and with it their end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     wrong = Faults(**faults)
     if vcd is not None:
         try:

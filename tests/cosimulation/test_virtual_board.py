@@ -442,3 +442,28 @@ def test_a_board_in_the_background_of_a_script_obeys_signals(number):
     finally:
         process.kill()
         process.stdout.close()
+
+
+class Signalled:
+    """Stands for a server to which a signal comes while it serves."""
+
+    number = signal.SIGTERM
+
+    def __init__(self, *_):
+        pass
+
+    def serve(self, _stop):
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_leaves_the_handlers_of_signals_as_they_were(qcloop, monkeypatch, number):
+    monkeypatch.setattr("qcloop_sim.cli.CompiledBoard", lambda *_, **__: Idle())
+    monkeypatch.setattr("qcloop_sim.cli.Server", Signalled)
+    monkeypatch.setattr(Signalled, "number", number)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    status, _, errors = qcloop("sim")
+    assert status == 0 and "bytes in" in errors
+    assert qcloop("sim", "--flip", "2")[0] == 2
+    assert [signal.getsignal(number) for number in numbers] == before
