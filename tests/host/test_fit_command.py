@@ -146,7 +146,7 @@ def test_files_are_not_overwritten(run, data, tmp_path):
     ("arguments", "message"),
     [
         (["-o", "mine.json"], "must end in .toml, not 'mine.json'"),
-        (["-o", "mine.toml", "--plot", "mine.toml"], "must be three files"),
+        (["-o", "mine.toml", "--plot", "mine.toml"], "must be different files, but mine.toml is two of them"),
         (["-o", "mine.toml", "--unit", "nS"], "states the unit G0, but --unit says nS"),
         (["-o", "mine.toml", "--model", "table", "--reading", "spread"], "'spread' is for --model equation"),
         (["-o", "mine.toml", "--reading", "measured"], "'measured' is not one of"),

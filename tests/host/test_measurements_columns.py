@@ -242,7 +242,7 @@ def test_long_tables_with_a_branch(write):
     ] * 2
     assert [curve.pulses.tolist() for curve in measured.curves] == [[1, 2, 3, 4, 5]] * 8
     assert "branch in column 3 'P/D'" in measured.notes[1]
-    assert "2 devices are taken together (a, b): divide the file to make a profile of each" in measured.notes
+    assert measured.pooled == "2 devices are taken together (a, b): --per-device makes a profile of each"
     numbers = [row.replace("P", "1").replace("D", "0").partition(",")[2] for row in rows[:20]]
     assert len(read_measurements(write("cycle,P/D,pulse,G (uS)", *numbers)).curves) == 4
 

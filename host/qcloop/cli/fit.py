@@ -1,12 +1,14 @@
 """``qcloop fit``: a device profile from measured conductances."""
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import click
 
-from qcloop.device import DEFAULT_READING, DeviceProfile, save_profile
-from qcloop.errors import MeasurementError
+from qcloop.device import DEFAULT_READING, save_profile
+from qcloop.errors import DeviceError, MeasurementError
 from qcloop.figure import check_picture
 from qcloop.files import write_atomic
 from qcloop.fit import (
@@ -14,35 +16,41 @@ from qcloop.fit import (
     FITTED_READINGS,
     MEASURED_UNITS,
     Branch,
-    EquationFit,
     Finding,
-    Fit,
+    Measurements,
     TableFit,
-    fit_equation,
-    fit_table,
     listed,
-    not_monotone,
-    outliers,
     plot_fits,
     profile_name,
     read_measurements,
-    source_of,
-    to_profile,
-    without_outliers,
 )
+from qcloop.fit.device import Choices, FittedDevice, fit_device
+from qcloop.fit.report import describe, devices_table, ends_of, report
+from qcloop.fit.several import device_labels, labelled, labelled_name, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
 from qcloop.text import printable
 
-#: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.
-_MOST_SIEMENS = 0.1
+#: Most reasons and names that are spelled out in one line, and most warnings.
+_REASONS, _WARNINGS = 3, 10
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
 @click.argument("file", type=_FILE)
-@click.option("-o", "--out", type=_FILE, required=True, help="TOML file to write")
+@click.option(
+    "-o",
+    "--out",
+    type=_FILE,
+    required=True,
+    help="TOML file to write: a device, or the sweep of --per-device",
+)
+@click.option(
+    "--per-device",
+    is_flag=True,
+    help="A device of each that the file names, OUT-NAME.toml, and a sweep file OUT",
+)
 @click.option("--unit", help=f"Unit of the values, if no heading states it: {', '.join(MEASURED_UNITS)}")
 @click.option("--read-voltage", type=float, help="In volts, for values that are currents")
 @click.option(
@@ -111,6 +119,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def fit(
     file: Path,
     out: Path,
+    per_device: bool,
     unit: str | None,
     read_voltage: float | None,
     quantity: str | None,
@@ -141,9 +150,9 @@ def fit(
     as in `G (uS)`, or are given by --unit. The first lines printed say which columns and rows were taken.
     """
     picture = plot or out.with_suffix(".png")
-    _check_outputs(file, out, picture, force)
-    if model == "table" and reading is not None:
-        raise MeasurementError(f"reading '{reading}' is for --model equation: leave one of the two out")
+    _check_outputs(file, [out], [] if per_device else [picture], force)
+    check_picture(picture)
+    choices = Choices(model, reading, cast(Direction | None, curve), states, confidence, drop_outliers)
     measured = read_measurements(
         file,
         unit=unit,
@@ -160,64 +169,71 @@ def fit(
         transpose=transpose,
     )
     click.echo(f"{printable(file)}: " + "\n  ".join(measured.notes))
+    make = _fit_each if per_device else _fit_all
+    make(measured, choices, _Outputs(file, out, picture, force), name or profile_name(file), verbose)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The file of measurements, what is written, and whether it may replace what is there."""
+
+    file: Path
+    out: Path
+    picture: Path
+    force: bool
+
+    def title(self, device: FittedDevice) -> str:
+        """Return the title of a device's picture."""
+        return f"{device.profile.name}: {printable(self.file.name)}"
+
+
+def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
+    """Make one device from all curves."""
+    if measured.pooled:
+        click.echo(f"  {measured.pooled}")
     branches = measured.branches()
-    chosen = _choose(cast(Direction | None, curve), branches)
-    findings = list(measured.findings)
-    fits: dict[Direction, Fit] = {}
     for direction, branch in branches.items():
-        click.echo(f"{direction}: {_describe(branch)}")
-        used = without_outliers(branch) if drop_outliers else branch
-        findings += outliers(branch)[1] + not_monotone(used)
-        try:
-            fits[direction] = _fit(used, model, reading, confidence)
-        except MeasurementError as error:
-            if direction == chosen:
-                _print_findings(findings, verbose)  # a cell that was left out may be the reason
-                raise
-            findings.append(Finding("not fitted", f"{direction}: {error}"))
-    made = fits[chosen]
-    for fitted in fits.values():
+        click.echo(f"{direction}: {describe(branch)}")
+    findings = list(measured.findings)
+    try:
+        device = fit_device(branches, choices, outputs.file, name, findings)
+    except MeasurementError:
+        _print_findings(findings, verbose)  # a cell that was left out may be the reason
+        raise
+    for fitted in device.fits.values():
         click.echo()
-        click.echo("\n".join(_report(fitted, verbose)))
+        click.echo("\n".join(report(fitted, verbose)))
     _print_findings(findings, verbose)
-    profile = to_profile(made, name or profile_name(file), source_of(file, made), states)
-    ends = _ends(made, profile)
-    if not force:
-        _refuse(made, profile, ends)
-    for fitted in fits.values():
-        for misfit in fitted.misfits:
-            click.echo(f"warning: {fitted.branch.direction}: {misfit}; see --model table", err=True)
-    save_profile(profile, out)
-    write_atomic(
-        picture,
-        plot_fits(list(fits.values()), f"{profile.name}: {printable(file.name)}", picture),
-        MeasurementError,
-        "picture",
-    )
+    if device.reasons and not outputs.force:
+        raise MeasurementError(
+            f"no device is written, since the data refuse it: {'; '.join(device.reasons)}; "
+            f"{ends_of(device)}: {device.cure}, or write it all the same by --force"
+        )
+    _warn(_misfits(device))
+    save_profile(device.profile, outputs.out)
+    drawn = plot_fits(list(device.fits.values()), outputs.title(device), outputs.picture)
+    write_atomic(outputs.picture, drawn, MeasurementError, "picture")
+    _conclude(device, outputs, choices)
+
+
+def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None:
+    """Say what was made from all curves, and what can be done with it."""
+    made, profile = device.fit, device.profile
     click.echo()
-    if states is None and isinstance(made, TableFit) and made.merged:
+    if choices.states is None and isinstance(made, TableFit) and made.merged:
         click.echo(
             f"{made.merged} of {len(made.mean)} states are out of order: neighbours have one mean each"
         )
-    click.echo(f"at the ends of the {chosen} curves {ends}")
+    click.echo(f"at the ends of the {device.chosen} curves {ends_of(device)}")
     click.echo(
-        f"wrote {printable(out)} ({profile.states} states from the {chosen} curves, {profile.mean[0]:.4g} to "
-        f"{profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} {profile.unit}) "
-        f"and {printable(picture)}"
+        f"wrote {printable(outputs.out)} ({profile.states} states from the {device.chosen} curves, "
+        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} "
+        f"{profile.unit}) and {printable(outputs.picture)}"
     )
-    for direction, branch in branches.items():
-        if direction != chosen:
+    for direction, branch in device.branches.items():
+        if direction != device.chosen:
             click.echo(_unused(branch))
-    click.echo(f"train on it by `qcloop train --device {printable(out)}`")
-
-
-def _ends(made: Fit, profile: DeviceProfile) -> str:
-    """Return words on the lowest and highest conductance, as it was measured and in the device."""
-    high, *_, low = made.branch.stage_means
-    return (
-        f"{low:.4g} and {high:.4g} {made.branch.unit} were measured, and the device has "
-        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
-    )
+    click.echo(f"train on it by `qcloop train --device {printable(outputs.out)}`")
 
 
 def _unused(branch: Branch) -> str:
@@ -227,100 +243,158 @@ def _unused(branch: Branch) -> str:
     return f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
 
 
+# -- a device of each ------------------------------------------------------------------------------
+
+
+def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
+    """Make a device from the curves of each device in the file, and a sweep file over them."""
+    _check_devices(measured)
+    labels = device_labels(measured.devices)
+    targets = {
+        device: (labelled(outputs.out, label), labelled(outputs.picture, label))
+        for device, label in labels.items()
+    }
+    profiles, pictures = zip(*targets.values(), strict=True)
+    _check_outputs(outputs.file, [outputs.out, *profiles], list(pictures), outputs.force)
+    findings = list(measured.findings)
+    made: dict[str, FittedDevice] = {}
+    failed: dict[str, str] = {}
+    for device, label in labels.items():
+        try:
+            branches = measured.of_device(device).branches()
+            called = labelled_name(name, label)
+            made[device] = fit_device(branches, choices, outputs.file, called, findings, device)
+        except (MeasurementError, DeviceError) as error:
+            failed[device] = str(error)
+    _report_each(made, verbose)
+    _print_findings(findings, verbose)
+    _refuse_some(made, failed, outputs.force)
+    _warn([f"device {device} is left out: {why}" for device, why in failed.items()])
+    _warn([f"device {device}, {misfit}" for device, one in made.items() for misfit in _misfits(one)])
+    _write_each(made, targets, outputs)
+
+
+def _write_each(
+    made: dict[str, FittedDevice], targets: dict[str, tuple[Path, Path]], outputs: _Outputs
+) -> None:
+    """Write each device with its picture, and last the sweep file, which names them."""
+    drawn = {
+        device: plot_fits(list(one.fits.values()), outputs.title(one), targets[device][1])
+        for device, one in made.items()
+    }
+    for device, one in made.items():
+        profile, picture = targets[device]
+        save_profile(one.profile, profile)
+        write_atomic(picture, drawn[device], MeasurementError, "picture")
+    names = [targets[device][0].name for device in made]
+    sweep = sweep_file(printable(outputs.file.name), names)
+    write_atomic(outputs.out, sweep, MeasurementError, "sweep file")
+    count = f"{len(names)} device{'s' if len(names) > 1 else ''}"
+    click.echo()
+    click.echo(
+        f"wrote {count} ({_few(names)}), a picture of each, and {printable(outputs.out)}, a sweep over them"
+    )
+    click.echo(f"train on each by `qcloop sweep {printable(outputs.out)}`")
+
+
+def _check_devices(measured: Measurements) -> None:
+    """Raise MeasurementError unless each curve belongs to one of two devices or more."""
+    if len(measured.devices) < 2:
+        found = f"names one, {measured.devices[0]}" if measured.devices else "names none"
+        raise MeasurementError(
+            f"--per-device needs two devices or more, but {measured.path} {found}: leave the option out, or "
+            "name the devices in a column 'device' or in the headings, as in 'device 3 (uS)'"
+        )
+    without = [curve for curve in measured.curves if not curve.device]
+    if without:
+        curve = without[0]
+        raise MeasurementError(
+            f"{len(without)} of {len(measured.curves)} curves name no device, the first in column "
+            f"{curve.column} from row {curve.rows[0]} on: name their device, or leave them out by --column "
+            "or --rows"
+        )
+
+
+def _report_each(made: dict[str, FittedDevice], verbose: bool) -> None:
+    if verbose:
+        for device, one in made.items():
+            for fitted in one.fits.values():
+                head, *lines = report(fitted, verbose)
+                click.echo("\n".join(["", f"device {device}, {head}", *lines]))
+    if made:
+        click.echo()
+        click.echo("\n".join(devices_table(made)))
+
+
+def _refuse_some(made: dict[str, FittedDevice], failed: dict[str, str], force: bool) -> None:
+    """Raise MeasurementError if devices are refused, and --force does not write what there is."""
+    whys = {device: "; ".join(one.reasons) for device, one in made.items() if one.reasons and not force}
+    if not (whys or failed) or (force and made):
+        return
+    cures = sorted({made[device].cure for device in whys})
+    cures += [f"write the {len(made)} that can be fitted by --force"] if made else []
+    whys |= failed
+    shown = [f"device {device}: {why}" for device, why in list(whys.items())[:_REASONS]]
+    more = [f"and {len(whys) - _REASONS} more"] if len(whys) > _REASONS else []
+    cure = f": {', or '.join(cures)}" if cures else ""
+    raise MeasurementError(
+        f"no device is written, since {len(whys)} of {len(made) + len(failed)} are refused: "
+        f"{'; '.join([*shown, *more])}{cure}"
+    )
+
+
+def _few(names: list[str]) -> str:
+    return printable(", ".join(names) if len(names) <= _REASONS else f"{names[0]} to {names[-1]}")
+
+
+# -- both ------------------------------------------------------------------------------------------
+
+
+def _misfits(device: FittedDevice) -> list[str]:
+    """Return what in the data does not follow the fits of a device."""
+    return [
+        f"{direction}: {misfit}; see --model table"
+        for direction, fitted in device.fits.items()
+        for misfit in fitted.misfits
+    ]
+
+
+def _warn(warnings: list[str]) -> None:
+    """Print warnings as errors, at most ten and how many more."""
+    for warning in warnings[:_WARNINGS]:
+        click.echo(f"warning: {printable(warning)}", err=True)
+    if len(warnings) > _WARNINGS:
+        click.echo(f"warning: ... and {len(warnings) - _WARNINGS} more such warnings", err=True)
+
+
 def _print_findings(findings: list[Finding], verbose: bool) -> None:
     if findings:
         click.echo()
         click.echo("\n".join(listed(findings, None if verbose else 10)))
 
 
-def _refuse(made: Fit, profile: DeviceProfile, ends: str) -> None:
-    """Raise MeasurementError if the data refuse a device, or if it conducts as no memristor does."""
-    reasons = list(made.refusals)
-    cure = "take --model table, which needs two cycles or more" if reasons else "give --unit or --column"
-    top = float(profile.mean_siemens().max())
-    if top > _MOST_SIEMENS:
-        reasons.append(f"a device of {top:.3g} S is none that is known: check column and unit")
-    if reasons:
+def _check_outputs(file: Path, tables: list[Path], pictures: list[Path], force: bool) -> None:
+    """Raise an error unless all files can be written under names of their own."""
+    written = [*tables, *pictures]
+    for path in tables:
+        if path.suffix != ".toml":
+            raise MeasurementError(f"the device file must end in .toml, not '{path.name}'")
+    twice = [
+        path for path, count in Counter(path.resolve() for path in (file, *written)).items() if count > 1
+    ]
+    if twice:
         raise MeasurementError(
-            f"no device is written, since the data refuse it: {'; '.join(reasons)}; {ends}: {cure}, or "
-            "write it all the same by --force"
+            f"data, device and picture must be different files, but {twice[0].name} is two of them: choose "
+            "another name"
         )
-
-
-def _check_outputs(file: Path, out: Path, picture: Path, force: bool) -> None:
-    if out.suffix != ".toml":
-        raise MeasurementError(f"the device file must end in .toml, not '{out.name}'")
-    if len({file.resolve(), out.resolve(), picture.resolve()}) < 3:
-        raise MeasurementError(f"data, device and picture must be three files: {file}, {out}, {picture}")
-    check_picture(picture)
-    for path in (out, picture):
+    for path in pictures:
+        check_picture(path)
+    for path in written:
         if not path.parent.is_dir():
             raise MeasurementError(f"cannot write {path}: there is no folder {path.parent}")
-        if path.exists() and not force:
-            raise MeasurementError(f"{path} exists already: choose another name, or overwrite it by --force")
-
-
-def _choose(curve: Direction | None, branches: dict[Direction, Branch]) -> Direction:
-    if curve is None:
-        return "down" if "down" in branches else "up"
-    if curve not in branches:
-        found = ", ".join(f"{len(branch.curves)} {direction}" for direction, branch in branches.items())
-        raise MeasurementError(f"there are no {curve} curves in the file, only {found}")
-    return curve
-
-
-def _describe(branch: Branch) -> str:
-    curves = len(branch.curves)
-    return (
-        f"{curves} curve{'s' if curves > 1 else ''}, {branch.states} pulse numbers "
-        f"({branch.pulses[0]:g} to {branch.pulses[-1]:g}), "
-        f"{sum(len(curve.values) for curve in branch.curves)} values"
-    )
-
-
-def _fit(branch: Branch, model: str, reading: str | None, confidence: float) -> Fit:
-    if model == "table":
-        return fit_table(branch, confidence)
-    return fit_equation(branch, reading or DEFAULT_READING, confidence)
-
-
-def _report(fitted: Fit, verbose: bool) -> list[str]:
-    """Return a fit as lines of text: a table with intervals, and the likelihood."""
-    share = f"{100 * fitted.confidence:g} %"
-    head = f"{fitted.branch.direction}: {fitted.model}"
-    if isinstance(fitted, EquationFit):
-        rows: list[tuple[str, ...]] = [("parameter", "value", f"{share} from", "to", "unit")]
-        rows += [
-            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", p.unit) for p in fitted.parameters
-        ]
-    else:
-        rows = _table_rows(fitted, share, verbose)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-    ]
-    return [head, *lines, f"  log-likelihood {fitted.log_likelihood:.4f}"]
-
-
-def _table_rows(fitted: TableFit, share: str, verbose: bool) -> list[tuple[str, ...]]:
-    unit = fitted.branch.unit
-    rows: list[tuple[str, ...]] = [
-        ("pulse", "values", f"mean ({unit})", f"{share} from", "to", "spread", f"{share} from", "to")
-    ]
-    for stage, pulse in enumerate(fitted.branch.stage_pulses):
-        if not verbose and 3 <= stage < len(fitted.mean) - 2:
-            if stage == 3:
-                rows.append(("...",) * len(rows[0]))
-            continue
-        figures = (
-            fitted.mean,
-            fitted.mean_low,
-            fitted.mean_high,
-            fitted.spread,
-            fitted.spread_low,
-            fitted.spread_high,
+    there = [path for path in written if path.exists()]
+    if there and not force:
+        more = f" (and {len(there) - 1} others)" if len(there) > 1 else ""
+        raise MeasurementError(
+            f"{there[0]} exists already{more}: choose another name, or overwrite it by --force"
         )
-        rows.append(
-            (f"{pulse:g}", str(fitted.counts[stage]), *(f"{figure[stage]:.5g}" for figure in figures))
-        )
-    return rows

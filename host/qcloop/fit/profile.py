@@ -86,12 +86,13 @@ def profile_name(path: Path) -> str:
     return name if re.match(r"\w", name) else "device"
 
 
-def source_of(path: Path, fit: Fit) -> str:
-    """Return words on where a device's figures come from: file, digest, curves, model."""
+def source_of(path: Path, fit: Fit, device: str = "") -> str:
+    """Return words on where a device's figures come from: file, digest, device, curves, model."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     curves = len(fit.branch.curves)
     return (
-        f"{path.name} (SHA-256 {digest}), {curves} {fit.branch.direction} curve{'s' if curves > 1 else ''} "
+        f"{path.name} (SHA-256 {digest}), {f'device {device}, ' if device else ''}"
+        f"{curves} {fit.branch.direction} curve{'s' if curves > 1 else ''} "
         f"of {fit.branch.states} pulses, fitted as {fit.model}"
     )
 

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
@@ -42,6 +42,32 @@ class Measurements:
     findings: tuple[Finding, ...]
     #: How the file was read: one line each for kind, layout and unit.
     notes: tuple[str, ...]
+    #: What the file calls the devices that were measured, in its order, also those of which no curve is left;
+    #: empty if it names none.
+    devices: tuple[str, ...] = ()
+
+    @property
+    def pooled(self) -> str:
+        """A sentence that names the devices whose curves are together here; empty for fewer than two."""
+        measured = {curve.device for curve in self.curves}
+        devices = [device for device in self.devices if device in measured]
+        if len(devices) < 2:
+            return ""
+        names = ", ".join(devices[:8]) + (", ..." if len(devices) > 8 else "")
+        return f"{len(devices)} devices are taken together ({names}): --per-device makes a profile of each"
+
+    def of_device(self, device: str) -> "Measurements":
+        """Return the curves of one device.
+
+        Raises
+        ------
+        MeasurementError
+            If there is none.
+        """
+        curves = tuple(curve for curve in self.curves if curve.device == device)
+        if not curves:
+            raise MeasurementError("no curve of 2 or more different conductances is left")
+        return replace(self, curves=curves, devices=(device,))
 
     def branches(self) -> dict[Direction, Branch]:
         """Return the curves of each direction that occurs, lined up by pulse number."""
@@ -109,6 +135,7 @@ def read_measurements(
     raw = _curves(found, values)
     _refuse_sparse(path, raw)
     curves, more = directed(raw, last_pulse)
+    devices = tuple(dict.fromkeys(curve.device for curve in raw if curve.device))
     findings = (*found.findings, *lost, *values.findings, *more)
     if not curves:
         raise _no_curve(path, found, findings)
@@ -119,14 +146,13 @@ def read_measurements(
         found.layout(),
         *found.notes,
         *values.notes,
-        *_pooled(curves),
         f"unit {values.source}: the median is {in_siemens(siemens)} = {siemens / G0_SIEMENS:.3g} G0",
     ]
     if not _PLAUSIBLE[0] <= siemens <= _PLAUSIBLE[1]:
         notes.append(
             f"a median of {in_siemens(siemens)} is unusual for a memristor: check the unit {values.source}"
         )
-    return Measurements(str(path), values.unit, curves, findings, tuple(notes))
+    return Measurements(str(path), values.unit, curves, findings, tuple(notes), devices)
 
 
 def _refuse_sparse(path: str | os.PathLike[str], curves: Sequence[Curve]) -> None:
@@ -152,14 +178,6 @@ def _no_curve(
         f"{path} has no curve of 2 or more conductances above 0 ({cells} cells were read{why}): see "
         "`qcloop fit --help` for the layouts"
     )
-
-
-def _pooled(curves: Sequence[Curve]) -> list[str]:
-    devices = list(dict.fromkeys(curve.device for curve in curves if curve.device))
-    if len(devices) < 2:
-        return []
-    names = ", ".join(devices[:8]) + (", ..." if len(devices) > 8 else "")
-    return [f"{len(devices)} devices are taken together ({names}): divide the file to make a profile of each"]
 
 
 # -- curves ----------------------------------------------------------------------------------------

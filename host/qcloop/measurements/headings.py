@@ -116,7 +116,7 @@ def _devices(row: Row) -> tuple[str, ...]:
 
 def text_of(cell: Cell) -> str:
     """Return a cell as text."""
-    return f"{cell:g}" if isinstance(cell, float) else (cell or "")
+    return f"{cell:.15g}" if isinstance(cell, float) else (cell or "")  # 15: numbers of devices may be long
 
 
 def _joined(heads: Sequence[Row], column: int) -> str:

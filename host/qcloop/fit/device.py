@@ -1,0 +1,146 @@
+"""From the curves of a device to its profile, as the user chooses, and why the data refuse it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcloop.device import DEFAULT_READING, DeviceProfile
+from qcloop.device.profile import check_states
+from qcloop.errors import MeasurementError
+from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence, fit_equation
+from qcloop.fit.profile import Fit, source_of, to_profile
+from qcloop.fit.states import fit_table
+from qcloop.measurements.curves import Branch, Direction, not_monotone, outliers, without_outliers
+from qcloop.measurements.findings import Finding
+
+#: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.
+_MOST_SIEMENS = 0.1
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a device is made from curves.
+
+    Raises
+    ------
+    MeasurementError
+        If a table is to have a reading, or the confidence is out of range.
+    DeviceError
+        If the number of states is out of range.
+    """
+
+    #: ``equation`` or ``table``.
+    model: str = "equation"
+    #: Reading of the equation; None for the default one, and for a table.
+    reading: str | None = None
+    #: Curves that the device is made from; None for those that fall, if there are any.
+    curve: Direction | None = None
+    #: Number of states; None for one of each pulse.
+    states: int | None = None
+    confidence: float = DEFAULT_CONFIDENCE
+    drop_outliers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.model == "table" and self.reading is not None:
+            raise MeasurementError(
+                f"reading '{self.reading}' is for --model equation: leave one of the two out"
+            )
+        check_confidence(self.confidence)
+        if self.states is not None:
+            check_states(self.states)
+
+
+@dataclass(frozen=True)
+class FittedDevice:
+    """A device that was made from measured curves."""
+
+    branches: Mapping[Direction, Branch]
+    #: The fit of each direction that could be fitted.
+    fits: Mapping[Direction, Fit]
+    #: Direction of the curves that the device is made from.
+    chosen: Direction
+    profile: DeviceProfile
+
+    @property
+    def fit(self) -> Fit:
+        """The fit that the device is made from."""
+        return self.fits[self.chosen]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the device is not written without --force: the data refuse it, or no memristor conducts so."""
+        reasons = list(self.fit.refusals)
+        top = float(self.profile.mean_siemens().max())
+        if top > _MOST_SIEMENS:
+            reasons.append(f"a device of {top:.3g} S is none that is known: check column and unit")
+        return reasons
+
+    @property
+    def cure(self) -> str:
+        """What the user can do about the reasons."""
+        if self.fit.refusals:
+            return "take --model table, which needs two cycles or more"
+        return "give --unit or --column"
+
+
+def fit_device(
+    branches: Mapping[Direction, Branch],
+    choices: Choices,
+    path: Path,
+    name: str,
+    findings: list[Finding],
+    device: str = "",
+) -> FittedDevice:
+    """Fit the curves of a device in each direction, and make its profile.
+
+    Parameters
+    ----------
+    branches : mapping of direction to Branch
+    choices : Choices
+    path : Path
+        File of the measurements, for the profile's source.
+    name : str
+        Name of the profile.
+    findings : list of Finding
+        Outliers, means that go the wrong way, and a direction that cannot be fitted are appended, also where
+        an error is raised.
+    device : str, optional
+        What the file calls the device, if it has several.
+
+    Raises
+    ------
+    MeasurementError
+        If there are no curves of the chosen direction, or if they cannot be fitted.
+    DeviceError
+        If the fitted states are no device.
+    """
+    chosen = _choose(choices.curve, branches)
+    fits: dict[Direction, Fit] = {}
+    of = f"device {device}, " if device else ""
+    for direction, branch in branches.items():
+        used = without_outliers(branch) if choices.drop_outliers else branch
+        findings += outliers(branch)[1]
+        findings += [Finding(odd.kind, of + odd.text) for odd in not_monotone(used)]
+        try:
+            fits[direction] = _fit(used, choices)
+        except MeasurementError as error:
+            if direction == chosen:
+                raise
+            findings.append(Finding("not fitted", f"{of}{direction}: {error}"))
+    profile = to_profile(fits[chosen], name, source_of(path, fits[chosen], device), choices.states)
+    return FittedDevice(branches, fits, chosen, profile)
+
+
+def _choose(curve: Direction | None, branches: Mapping[Direction, Branch]) -> Direction:
+    if curve is None:
+        return "down" if "down" in branches else "up"
+    if curve not in branches:
+        found = ", ".join(f"{len(branch.curves)} {direction}" for direction, branch in branches.items())
+        raise MeasurementError(f"there are no {curve} curves in the file, only {found}")
+    return curve
+
+
+def _fit(branch: Branch, choices: Choices) -> Fit:
+    if choices.model == "table":
+        return fit_table(branch, choices.confidence)
+    return fit_equation(branch, choices.reading or DEFAULT_READING, choices.confidence)
