@@ -8,6 +8,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 
 from qcloop.contract.operations import MAX_LENGTH, MIN_BUFFER, Info, configuration_digest
+from qcloop.contract.parts import ArrayPart, describe_parts
 from qcloop.contract.seeding import GENERATOR_LANES
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError
@@ -41,7 +42,7 @@ class EngineConfig:
 
     #: Name of the size, for reports; not part of the digest.
     name: str
-    #: Lanes, cells and largest side, shared with the golden model.
+    #: Lanes, cells, largest side and parts, shared with the golden model.
     array: ArrayConfig
     #: Primitive of which the cell memory is made.
     memory: MemoryKind = MemoryKind.BLOCK
@@ -121,6 +122,16 @@ class EngineConfig:
     def info(self) -> Info:
         """What the engine answers to INFO."""
         return Info(self.array, self.buffer)
+
+    def has(self, part: ArrayPart) -> bool:
+        """Return whether the engine has a part: what it lacks is not built, and refused with Status.PART."""
+        return part in self.array.parts
+
+    def without(self, parts: ArrayPart) -> "EngineConfig":
+        """Return the same configuration without some parts; they are added to its name."""
+        array = replace(self.array, parts=self.array.parts & ~parts)
+        name = f"{self.name.partition(' ')[0]} {describe_parts(array.parts)}"
+        return replace(self, array=array, name=name) if parts else self
 
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""

@@ -12,6 +12,7 @@ from qcloop.array import ArraySettings, Policy, Region, stuck_cells
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.operations import Operation, Status
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop_hdl.config import SIZES, MemoryKind
 from qcloop_sim.engine import CompiledEngine, StalledError
 
@@ -30,6 +31,20 @@ def test_random_programs_equal_the_golden_model(lanes):
     """The tiny engine of 16 lanes takes longest to compile: the larger one is needed below in any case."""
     config = tiny(lanes) if lanes < 16 else larger(lanes)
     check(partial(compiled, config), range(1000 * lanes, 1000 * lanes + 400), length=8)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "memory"),
+    [
+        (ALL_PARTS, MemoryKind.BLOCK),
+        (ArrayPart.READ_NOISE, MemoryKind.SPRAM),
+        (ArrayPart.CONVERTER, MemoryKind.BLOCK),
+        (ArrayPart.VERIFY, MemoryKind.SPRAM),
+    ],
+)
+def test_an_engine_that_lacks_parts_equals_the_golden_model(lacking, memory):
+    """What it has computes the same; what it lacks is refused by engine, host and golden model."""
+    check(partial(compiled, tiny(4, memory=memory, parts=ALL_PARTS & ~lacking)), range(6000, 6400), length=8)
 
 
 @pytest.mark.slow

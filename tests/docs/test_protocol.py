@@ -10,6 +10,7 @@ from qcloop.contract import formats, frames, operations, types
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.frames import Fault, Kind
 from qcloop.contract.operations import Counter, Info, Operation, Status
+from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop_hdl.link.layouts import LinkConfig
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
@@ -89,6 +90,17 @@ def test_the_fields_of_a_layout_of_bytes(name, layout):
 def test_the_fields_of_a_word(name, layout):
     rows = [row[1:4] for row in table("word", "bit", "bits", "field", "meaning") if row[0] == name]
     assert rows == [[str(layout.shift(field.name)), str(field.bits), field.name] for field in layout]
+
+
+def test_every_part_has_its_bit_and_what_needs_it():
+    rows = table("part", "bit of `parts`", "needed by", "spelling")
+    needing = {field.part: field for field in types.SETTINGS if field.part is not None}
+    assert [(name, 1 << int(bit)) for name, bit, *_ in rows] == [
+        (part.name, part.value) for part in ArrayPart
+    ]
+    for part, (*_, needed, spelling) in zip(ArrayPart, rows, strict=True):
+        assert needed == f"`{needing[part].name}` above {int(needing[part].most_without)}"
+        assert [spelling] == [f"`{label}`" for label in part_labels(part)]
 
 
 def test_numbers_in_the_text():

@@ -13,6 +13,7 @@ from formal_tools import Opened, assert_contract, assert_counted, mutant
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.operations import LISTED_CELL, Counter, Operation, Status
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.array.counters import EventCounters
 from qcloop_hdl.array.mac import Mac
@@ -21,8 +22,8 @@ from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
 
 
-def configured(cells, kind):
-    return EngineConfig("proof", ArrayConfig(lanes=2, cells=cells, side=4), kind, buffer=256)
+def configured(cells, kind, parts=ALL_PARTS):
+    return EngineConfig("proof", ArrayConfig(lanes=2, cells=cells, side=4, parts=parts), kind, buffer=256)
 
 
 CONFIG = configured(6, MemoryKind.BLOCK)
@@ -106,7 +107,9 @@ class AbstractArray(CellArray):
         config = self.config
         self.memory = AnyCellMemory(config.lanes, config.words, config.memory)
         self.mac = AnyMac(config)
-        self.programming_noise, self.read_noise = AnyGenerator(1), AnyGenerator(config.lanes)
+        self.programming_noise = AnyGenerator(1)
+        if config.has(ArrayPart.READ_NOISE):
+            self.read_noise = AnyGenerator(config.lanes)
         self.counters = AnyCounters(registered=config.registered)
 
 
@@ -294,11 +297,14 @@ class EngineProof(wiring.Component):
             dut.settings.programming.as_value(),
             dut.settings.multiplying.as_value(),
         )
+        generators = [dut.array.programming_noise]
+        if self.config.has(ArrayPart.READ_NOISE):
+            generators.append(dut.array.read_noise)
         acts = Cat(
             dut.array.memory.write_enable,
-            *(port.restart for port in (dut.array.programming_noise, dut.array.read_noise)),
-            *(port.seed.valid for port in (dut.array.programming_noise, dut.array.read_noise)),
-            *(port.z.valid & port.z.ready for port in (dut.array.programming_noise, dut.array.read_noise)),
+            *(port.restart for port in generators),
+            *(port.seed.valid for port in generators),
+            *(port.z.valid & port.z.ready for port in generators),
             dut.array.programmer.table_write,
             self.clear,
             dut.array.events.event.enable & dut.array.events.event.amount.any(),
@@ -605,6 +611,11 @@ def _is(operation, operations):
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 6), (MemoryKind.SPRAM, 4)])
 def test_streams_and_refusals(kind, depth, sby):
     assert sby(EngineProof(AbstractEngine(configured(6, kind))), depth=depth) == "PASS"
+
+
+def test_streams_and_refusals_of_an_engine_without_parts(sby):
+    config = configured(6, MemoryKind.SPRAM, parts=ArrayPart(0))
+    assert sby(EngineProof(AbstractEngine(config)), depth=4) == "PASS"
 
 
 @pytest.mark.parametrize("kind", MemoryKind)

@@ -6,6 +6,7 @@ golden model, so any operation can be dropped from a program and the rest still 
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -29,8 +30,9 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX, TABLE_ENTRY
 from qcloop.contract.frames import Identity
 from qcloop.contract.operations import LISTED_CELL, Operation, Status
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop.contract.types import I32, U8
-from qcloop.errors import QcloopError
+from qcloop.errors import ArrayError, QcloopError
 from qcloop.link.remote import RemoteArray
 from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
@@ -186,6 +188,18 @@ def random_settings(draw: Random) -> ArraySettings:
     )
 
 
+def allowed(settings: ArraySettings, parts: ArrayPart) -> ArraySettings:
+    """Return settings that need no other parts than these."""
+    less = {
+        ArrayPart.READ_NOISE: {"read_spread": 0},
+        ArrayPart.CONVERTER: {"adc": None},
+        ArrayPart.VERIFY: {"policy": Policy.RESET_ONLY},
+    }
+    for part in settings.needs() & ~parts:
+        settings = replace(settings, **less[part])
+    return settings
+
+
 class Pair:
     """An engine and its golden model, and every operation that a program may ask of both."""
 
@@ -224,6 +238,9 @@ class Pair:
     def configure(self, draw: Random) -> None:
         settings = random_settings(draw)
         positions = draw.choice((None, Positions(draw.getrandbits(20), draw.getrandbits(59))))
+        if settings.needs() & ~self.config.array.parts:
+            self.lacking(settings)
+            settings = allowed(settings, self.config.array.parts)
         self.golden.configure(settings, positions)
         self.array.configure(settings, positions)
 
@@ -298,8 +315,15 @@ class Pair:
         opcode = draw.choice((0, 11, 15, 16 + draw.choice(tuple(Operation)), draw.randint(11, 255)))
         self.refused(operations.request(opcode, draw.randbytes(draw.randint(0, 20))), Status.OPERATION)
 
+    def lacking(self, settings: ArraySettings) -> None:
+        """Settings that need a part which was left out are refused by all."""
+        for array in (self.golden, self.array):
+            with pytest.raises(ArrayError, match="this array has no "):
+                array.configure(settings)
+        self.refused(operations.configure_request(settings, Positions(), self.config.lanes), Status.PART)
+
     def bad_setting(self, draw: Random) -> None:
-        settings = random_settings(draw)
+        settings = allowed(random_settings(draw), self.config.array.parts)
         good = bytearray(operations.configure_request(settings, Positions(), self.config.lanes))
         start = operations.HEADER.size
         tables = start + operations.TABLE_START + TABLE_ENTRY.size * draw.randrange(settings.states)
@@ -497,10 +521,15 @@ def shrink(fails: Callable[[list[Step]], bool], program: list[Step]) -> list[Ste
 
 
 def tiny(
-    lanes: int, cells: int = 256, side: int = 32, buffer: int = 256, memory: MemoryKind = MemoryKind.BLOCK
+    lanes: int,
+    cells: int = 256,
+    side: int = 32,
+    buffer: int = 256,
+    memory: MemoryKind = MemoryKind.BLOCK,
+    parts: ArrayPart = ALL_PARTS,
 ) -> EngineConfig:
     """Return a configuration whose reset and whose programs are short."""
-    return EngineConfig("tiny", ArrayConfig(lanes, cells, side), memory, buffer)
+    return EngineConfig("tiny", ArrayConfig(lanes, cells, side, parts=parts), memory, buffer)
 
 
 def check(make: Callable[[], Any], seeds: Iterable[int], length: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from engine_bench import Pair, SimulatedEngine, check, engine_array, failure, random_program, shrink, tiny
 
 from qcloop.array import (
+    AdcStage,
     ArrayConfig,
     ArraySettings,
     GoldenArray,
@@ -18,6 +19,7 @@ from qcloop.array import (
 )
 from qcloop.contract import operations
 from qcloop.contract.operations import Operation, Status
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop.errors import ArrayError, ConfigError
 from qcloop_hdl.array.walk import Product
 from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
@@ -42,6 +44,56 @@ def fresh(config):
 def test_random_programs_equal_the_golden_model(lanes, memory):
     """Two, one of them with pauses: the compiled engine runs thousands, see tests/cosimulation."""
     check(lambda: fresh(tiny(lanes, memory=memory)), range(100 * lanes, 100 * lanes + 2), length=8)
+
+
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_an_engine_without_any_part_equals_the_golden_model(memory):
+    check(lambda: fresh(tiny(4, memory=memory, parts=ArrayPart(0))), range(500, 502), length=8)
+
+
+#: Settings that need each of the parts, in each of the bytes that tell it.
+NEEDING = {
+    ArrayPart.READ_NOISE: [{"read_spread": 1}, {"read_spread": 256}, {"read_spread": 4095}],
+    ArrayPart.CONVERTER: [{"adc": AdcStage(2, 0)}, {"adc": AdcStage(16, 22)}],
+    ArrayPart.VERIFY: [{"policy": Policy.VERIFY}],
+}
+
+
+@pytest.mark.parametrize("parts", [ArrayPart(0), ArrayPart.READ_NOISE, ALL_PARTS])
+def test_settings_that_need_a_part_are_refused_without_it_and_change_nothing(parts):
+    engine = fresh(tiny(4, parts=parts))
+    pair, region = Pair(engine), Region(0, 3, 5)
+    for array in (pair.golden, pair.array):
+        array.configure(SETTINGS)
+        array.program_block(region, np.ones((3, 5), np.uint8))
+    for part, changes in NEEDING.items():
+        for change in changes:
+            request = operations.configure_request(replace(SETTINGS, **change), Positions(7, 8), 4)
+            status, results, clocks = timed(engine, request)
+            if part in parts:
+                assert status == Status.OK
+                pair.array.configure(SETTINGS, pair.golden.positions())
+                pair.golden.configure(SETTINGS, pair.golden.positions())
+            else:
+                assert (status, results) == (Status.PART, b""), change
+                assert clocks <= OVERHEAD
+            pair.state()
+    # A value that no engine takes is out of range, whatever it needs.
+    for offset, value in ((0, 3), (2, 1), (9, 16)):
+        request = bytearray(operations.configure_request(SETTINGS, Positions(), 4))
+        request[operations.HEADER.size + offset] = value
+        pair.refused(bytes(request), Status.SETTING)
+    pair.state()
+
+
+def test_an_operation_that_needs_a_part_is_refused_without_it(monkeypatch):
+    """No operation of today does."""
+    monkeypatch.setitem(operations.NEEDED, Operation.COUNTERS, ArrayPart.CONVERTER)
+    for parts, status in ((ALL_PARTS, Status.CONFIGURED), (ALL_PARTS & ~ArrayPart.CONVERTER, Status.PART)):
+        engine = SimulatedEngine(tiny(1, cells=8, parts=parts))
+        for operands in (b"", bytes(3)):
+            assert engine.exchange(operations.request(Operation.COUNTERS, operands)) == (status, b"")
+        assert engine.exchange(operations.request(Operation.INFO))[0] == Status.OK
 
 
 def test_a_wrong_golden_model_is_noticed_and_shrunk(monkeypatch):
@@ -260,7 +312,7 @@ def test_every_refusal_takes_few_clocks_besides_its_bytes():
         assert (status, results) == (expected, b""), where
         assert clocks <= OVERHEAD, where
         came.add(status)
-    assert came == set(Status) - {Status.OK, Status.CONFIGURED}
+    assert came == set(Status) - {Status.OK, Status.CONFIGURED, Status.PART}
 
 
 def test_a_refusal_before_configure_takes_few_clocks_besides_its_bytes():
@@ -294,7 +346,7 @@ def test_a_full_memory_equals_the_golden_model():
 def test_a_host_of_another_version_is_told_both_versions():
     results = bytearray(SIZES["small"].info.encode())
     results[4] += 1
-    with pytest.raises(ArrayError, match=r"version 2 .* version 3"):
+    with pytest.raises(ArrayError, match=r"version 3 .* version 4"):
         operations.Info.decode(bytes(results))
 
 

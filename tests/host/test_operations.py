@@ -1,5 +1,6 @@
 """Operations as bytes: small examples written out, cutting into several requests, answers, refusals."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -20,13 +21,14 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.contract.generator import POSITION_MAX, Stream, seed_state
 from qcloop.contract.operations import HEADER, MAX_LENGTH, Counter, Info, Operation, Status
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.contract.types import cell_words
 from qcloop.errors import ArrayError, ConfigError
 
 ARRAY = ArrayConfig(lanes=4, cells=256, side=32)
 INFO = Info(ARRAY, buffer=512)
-DIGEST = sha256(b"qcloop 2 lanes=4 cells=256 side=32 buffer=512").digest()
+DIGEST = sha256(b"qcloop 3 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
 SETTINGS = ArraySettings(seed=9, mean=(0x155, 0x3FF), spread=(0xABC, 0x001), reference=0x234)
 
 
@@ -408,7 +410,7 @@ def test_cells_of_a_wrong_length_are_an_error(length):
 
 def test_an_impossible_array_is_an_error_of_the_engine():
     with pytest.raises(ArrayError, match=r"INFO must describe an array that can be, but .* not 3"):
-        operations.Info.decode(b"QCLP\2\3" + bytes(24))
+        operations.Info.decode(b"QCLP\3\3" + bytes(25))
 
 
 def test_counters_have_the_places_that_both_sides_use():
@@ -438,28 +440,41 @@ def test_counters_of_a_wrong_length_are_an_error(length):
 
 
 def test_info_is_written_out():
-    expected = b"QCLP" + hexadecimal("02 04 2000 00010000 0002") + DIGEST[:16]
+    expected = b"QCLP" + hexadecimal("03 04 2000 00010000 0002 07") + DIGEST[:16]
     assert INFO.encode() == expected
     assert len(expected) == operations.INFO.size
     assert operations.configuration_digest(ARRAY, 512) == DIGEST
 
 
-@pytest.mark.parametrize("array", [ARRAY, ArrayConfig(1, 2, 1), ArrayConfig(32, 1 << 18, 8192)])
+@pytest.mark.parametrize(
+    "array",
+    [
+        ARRAY,
+        ArrayConfig(1, 2, 1),
+        ArrayConfig(32, 1 << 18, 8192),
+        *(replace(ARRAY, parts=parts) for parts in (ArrayPart(0), *ArrayPart)),
+    ],
+)
 @pytest.mark.parametrize("buffer", [256, 32768])
 def test_info_comes_back_as_it_was_encoded(array, buffer):
     assert Info.decode(Info(array, buffer).encode()) == Info(array, buffer)
 
 
 def test_the_digest_depends_on_everything_in_it():
-    others = [ArrayConfig(2, 256, 32), ArrayConfig(4, 260, 32), ArrayConfig(4, 256, 33)]
+    others = [
+        ArrayConfig(2, 256, 32),
+        ArrayConfig(4, 260, 32),
+        ArrayConfig(4, 256, 33),
+        replace(ARRAY, parts=ArrayPart.VERIFY),
+    ]
     digests = {Info(array, 512).digest for array in [ARRAY, *others]} | {Info(ARRAY, 1024).digest}
-    assert len(digests) == 5
+    assert len(digests) == 6
 
 
-@pytest.mark.parametrize("length", [0, 29, 31])
+@pytest.mark.parametrize("length", [0, 30, 32])
 def test_info_of_a_wrong_length_is_an_error(length):
-    with pytest.raises(ArrayError, match=f"30 bytes, not {length}: not a qcloop engine"):
-        Info.decode(INFO.encode().ljust(31, b"\0")[:length])
+    with pytest.raises(ArrayError, match=f"31 bytes, not {length}: not a qcloop engine"):
+        Info.decode(INFO.encode().ljust(32, b"\0")[:length])
 
 
 def changed(offset, *values):
@@ -475,22 +490,32 @@ def test_another_magic_word_is_shown_beside_ours():
 
 @pytest.mark.parametrize("version", [0, 1, 255])
 def test_another_version_is_shown_beside_ours(version):
-    with pytest.raises(ArrayError, match=f"speaks version 2 .* gateware version {version}: build both"):
+    with pytest.raises(ArrayError, match=f"speaks version 3 .* gateware version {version}: build both"):
         Info.decode(changed(4, version))
 
 
 def test_the_version_is_compared_before_what_it_lays_out():
     with pytest.raises(ArrayError, match="gateware version 9"):
-        Info.decode(b"QCLP\x09" + bytes(25))
+        Info.decode(b"QCLP\x09" + bytes(26))
 
 
-@pytest.mark.parametrize(("offset", "value"), [(5, 2), (6, 33), (8, 4), (13, 4), (14, 0)])
+@pytest.mark.parametrize(("offset", "value"), [(5, 2), (6, 33), (8, 4), (13, 4), (14, 3), (15, 0)])
 def test_another_digest_is_shown_beside_ours(offset, value):
     results = changed(offset, value)
     assert results != INFO.encode()
     with pytest.raises(ArrayError, match=r"digest must be [0-9a-f]{32}, not [0-9a-f]{32}: build") as error:
         Info.decode(results)
-    assert f"not {results[14:].hex()}" in str(error.value)
+    assert f"not {results[15:].hex()}" in str(error.value)
+
+
+@pytest.mark.parametrize("parts", [8, 0x87])
+def test_parts_that_this_host_does_not_know_are_an_error(parts):
+    known = r"bits of 0x07 \(read-noise, converter, verify\)"
+    text = f"{known}, not {parts:#04x}: .* no part {parts & ~7:#04x}"
+    with pytest.raises(ArrayError, match=f"INFO must describe an array that can be, but .*{text}"):
+        Info.decode(changed(14, parts))
+    with pytest.raises(ConfigError, match=text):
+        replace(ARRAY, parts=ArrayPart(parts))
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -505,6 +530,7 @@ REASONS = {
     Status.PROGRAMMED: "never programmed: program it as a block first",
     Status.LEVEL: "not below the number of states",
     Status.CELL: "cell outside the region",
+    Status.PART: "part which was left out",
 }
 
 
@@ -521,7 +547,7 @@ def test_each_refusal_says_why_and_what(status):
     assert str(error.value).endswith(f"(status {int(status)} for FORWARD8)")
 
 
-@pytest.mark.parametrize("status", [10, 99, 255])
+@pytest.mark.parametrize("status", [11, 99, 255])
 def test_a_refusal_for_an_unknown_reason_shows_its_number(status):
     with pytest.raises(ArrayError, match=rf"unknown to this host \(status {status} for READ\)"):
         operations.check_status(status, Operation.READ)

@@ -223,3 +223,49 @@ class Adc(wiring.Component):
             self.busy.eq(shifter.shifted_valid | saturator.result_valid | self.o.valid),
         ]
         return m
+
+
+class OneProduct(wiring.Component):
+    """Stands in the place of :class:`Adc` in a build without converter: products pass unchanged.
+
+    Latency: one clock. Throughput: a word every two clocks. Back-pressure: ``i.ready`` is low while a word is
+    offered, also in the clock in which it is taken, so it depends on no input. Reset: empty.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a product, signed.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        super().__init__(
+            {
+                #: Products.
+                "i": In(stream.Signature(signed(width))),
+                #: The same.
+                "o": Out(stream.Signature(signed(32))),
+                #: There is a word in ``o``.
+                "busy": Out(1),
+            }
+        )
+
+    @property
+    def width(self) -> int:
+        """Bits of a product."""
+        return self._width
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        payload = Signal(signed(self.width), reset_less=True)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(~self.o.valid):
+            m.d.sync += [payload.eq(self.i.payload), self.o.valid.eq(self.i.valid)]
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid),
+            self.o.payload.eq(payload),
+            self.busy.eq(self.o.valid),
+        ]
+        return m

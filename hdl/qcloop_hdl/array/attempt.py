@@ -41,10 +41,12 @@ class AttemptSequence(wiring.Component):
     ----------
     registered : bool
         There are registers around the memory.
+    verifies : bool
+        Without it ``verify`` must be low, and the last three states are never reached.
     """
 
-    def __init__(self, *, registered: bool) -> None:
-        self._registered = registered
+    def __init__(self, *, registered: bool, verifies: bool = True) -> None:
+        self._registered, self._verifies = registered, verifies
         super().__init__(
             {
                 #: The policy is VERIFY; stable unless idle.
@@ -68,6 +70,11 @@ class AttemptSequence(wiring.Component):
         """Whether there are registers around the memory."""
         return self._registered
 
+    @property
+    def verifies(self) -> bool:
+        """Whether cells can be read back."""
+        return self._verifies
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -86,12 +93,13 @@ class AttemptSequence(wiring.Component):
                 m.d.sync += state.eq(State.WRITE)
             with m.Case(State.WRITE):
                 m.d.sync += state.eq(Mux(self.verify, State.READ_BACK, State.IDLE))
-            with m.Case(State.READ_BACK):
-                m.d.sync += state.eq(State.AWAIT)
-            with m.Case(State.AWAIT), m.If(settled):
-                m.d.sync += state.eq(State.JUDGE)
-            with m.Case(State.JUDGE):
-                m.d.sync += state.eq(Mux(self.retry, State.SAMPLE, State.IDLE))
+            if self.verifies:
+                with m.Case(State.READ_BACK):
+                    m.d.sync += state.eq(State.AWAIT)
+                with m.Case(State.AWAIT), m.If(settled):
+                    m.d.sync += state.eq(State.JUDGE)
+                with m.Case(State.JUDGE):
+                    m.d.sync += state.eq(Mux(self.retry, State.SAMPLE, State.IDLE))
         with m.If(self.taken):
             m.d.sync += state.eq(State.SAMPLE)
         return m
@@ -101,6 +109,8 @@ class AttemptSequence(wiring.Component):
         if not self.registered:
             return Const(1)
         waited = Signal(2)
-        waits = (self.state == State.SAMPLE) | (self.state == State.AWAIT)
+        waits = self.state == State.SAMPLE
+        if self.verifies:
+            waits = waits | (self.state == State.AWAIT)
         m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
         return waited.all()

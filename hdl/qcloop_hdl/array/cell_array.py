@@ -6,6 +6,7 @@ from amaranth import Module, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.access import MemoryAccess
 from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, EventCounters
 from qcloop_hdl.array.events import EventSelect
@@ -61,7 +62,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 
 
 class CellArray(Configured):
-    """Emulated devices with their programmer, products, generators and counters.
+    """Emulated devices with their programmer, products, generators and counters, and the parts of ``config``.
 
     The operations themselves are those of :class:`Programmer`, :class:`Mac`, :class:`MemoryAccess` and
     :class:`EventCounters`; this component connects them to one memory and one set of counters.
@@ -85,7 +86,9 @@ class CellArray(Configured):
         planes = config.array.planes
         self.memory = CellMemory(config.lanes, config.words, config.memory, planes=planes, model=config.model)
         self.mac = Mac(config)
-        self.programming_noise, self.read_noise = GaussianGenerator(1), GaussianGenerator(config.lanes)
+        self.programming_noise = GaussianGenerator(1)
+        if config.has(ArrayPart.READ_NOISE):
+            self.read_noise = GaussianGenerator(config.lanes)
         self.counters = EventCounters(config.info.encode(), registered=config.registered)
 
     def elaborate(self, platform: Any) -> Module:
@@ -100,16 +103,16 @@ class CellArray(Configured):
         return m
 
     def _connect_generators(self, m: Module) -> None:
-        for generator, valid in (
-            (self.programming_noise, self.seed_programming),
-            (self.read_noise, self.seed_read_noise),
-        ):
+        generators = [(self.programming_noise, self.seed_programming)]
+        if self.config.has(ArrayPart.READ_NOISE):
+            generators.append((self.read_noise, self.seed_read_noise))
+            wiring.connect(m, self.read_noise.z, self.mac.noise)
+        for generator, valid in generators:
             m.d.comb += [
                 generator.restart.eq(self.restart),
                 generator.seed.valid.eq(valid),
                 generator.seed.payload.eq(self.seed_byte),
             ]
-        wiring.connect(m, self.read_noise.z, self.mac.noise)
         z = self.programming_noise.z
         m.d.comb += [
             self.programmer.z.valid.eq(z.valid),

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS, CODE_BITS, CODE_MAX, SPREAD_BITS
 from qcloop.contract.generator import Z_BITS
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.draw import Draw, DrawRequest, DrawResult
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.registers import delayed
@@ -25,20 +26,36 @@ class Lane(wiring.Component):
 
     Latency: each operand has a clock of its own, and the product is there five clocks after ``draw.z``.
     All stages move in clocks with ``advance``; latencies count these clocks only. Reset: undefined.
+
+    Parameters
+    ----------
+    draws : bool
+        Without it there is no noise: the code stays as it is, and is delayed as in other lanes.
     """
 
-    #: Move all stages.
-    advance: In(1)
-    #: Sample, spread and code, as :class:`DrawRequest` wants them.
-    draw: In(DrawRequest)
-    #: Reference code, three clocks after the sample.
-    reference: In(CODE_BITS)
-    #: Element of the vector, three clocks after the sample.
-    x: In(signed(9))
-    #: The code with its noise, three clocks after the sample.
-    drawn: Out(DrawResult)
-    #: The product.
-    product: Out(signed(PRODUCT_BITS))
+    def __init__(self, *, draws: bool = True) -> None:
+        self._draws = draws
+        super().__init__(
+            {
+                #: Move all stages.
+                "advance": In(1),
+                #: Sample, spread and code, as :class:`DrawRequest` wants them.
+                "draw": In(DrawRequest),
+                #: Reference code, three clocks after the sample.
+                "reference": In(CODE_BITS),
+                #: Element of the vector, three clocks after the sample.
+                "x": In(signed(9)),
+                #: The code with its noise, three clocks after the sample.
+                "drawn": Out(DrawResult),
+                #: The product.
+                "product": Out(signed(PRODUCT_BITS)),
+            }
+        )
+
+    @property
+    def draws(self) -> bool:
+        """Whether noise is added to the code."""
+        return self._draws
 
     def new_draw(self) -> Draw:
         """Return the draw; a proof that holds for any code overrides this."""
@@ -47,18 +64,24 @@ class Lane(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.draw = draw = self.new_draw()
-        m.d.comb += [
-            draw.advance.eq(self.advance),
-            draw.request.eq(self.draw),
-            self.drawn.eq(draw.result),
-        ]
+        if self.draws:
+            m.submodules.draw = draw = self.new_draw()
+            m.d.comb += [
+                draw.advance.eq(self.advance),
+                draw.request.eq(self.draw),
+                self.drawn.eq(draw.result),
+            ]
+        else:
+            code = Signal(CODE_BITS, reset_less=True)
+            m.d.comb += self.drawn.code.eq(code)
+            with m.If(self.advance):
+                m.d.sync += code.eq(self.draw.base)
         difference = Signal(signed(_DIFFERENCE_BITS), reset_less=True)
         x = Signal.like(self.x, reset_less=True)
         product = Signal.like(self.product, reset_less=True)
         with m.If(self.advance):
             m.d.sync += [
-                difference.eq(draw.result.code - self.reference),
+                difference.eq(self.drawn.code - self.reference),
                 x.eq(self.x),
                 product.eq(x * difference),
             ]
@@ -68,6 +91,8 @@ class Lane(wiring.Component):
 
 class Lanes(Configured):
     """All lanes, the word that they work on, and the loan of lane 0's draw to the programmer.
+
+    In a build without read noise lane 0 alone draws, and its sample is 0 unless it is lent.
 
     The words of a region pass one after the other. In the clock of a word's step its samples are taken; its
     cells come two clocks later and its elements three, or with registers around the memories four and five.
@@ -110,14 +135,20 @@ class Lanes(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        extra = int(self.config.registered)
+        extra, noisy = int(self.config.registered), self.config.has(ArrayPart.READ_NOISE)
         m.d.comb += self.word.eq(delayed(m, self.memory_data, extra, enable=self.advance))
         for number in range(self.config.lanes):
-            m.submodules[f"lane{number}"] = lane = Lane()
+            m.submodules[f"lane{number}"] = lane = Lane(draws=noisy or number == 0)
+            if noisy:
+                m.d.comb += [
+                    lane.draw.z.eq(delayed(m, self.noise[number], 2 * extra, enable=self.advance)),
+                    lane.draw.spread.eq(self.spread),
+                ]
+            else:
+                # The sample is 0 unless lane 0 is lent, so the spread need not be.
+                m.d.comb += lane.draw.spread.eq(self.draw.spread)
             m.d.comb += [
                 lane.advance.eq(self.advance),
-                lane.draw.z.eq(delayed(m, self.noise[number], 2 * extra, enable=self.advance)),
-                lane.draw.spread.eq(self.spread),
                 lane.draw.base.eq(self.word[number]),
                 lane.reference.eq(self.reference),
                 lane.x.eq(self.x[number]),

@@ -10,7 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import Z_BITS
-from qcloop_hdl.array.adc import Adc
+from qcloop.contract.parts import ArrayPart
+from qcloop_hdl.array.adc import Adc, OneProduct
 from qcloop_hdl.array.draw import DrawRequest, DrawResult
 from qcloop_hdl.array.lanes import Lanes
 from qcloop_hdl.array.sums import Sums, sum_bits
@@ -44,7 +45,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: The word read last, for others while no command is in work; with registers around the memories it
         #: is delayed by one clock.
         "word": Out(word),
-        #: Samples of a word's read noise: one transfer a word, none with a read spread of 0.
+        #: Samples of a word's read noise: one transfer a word, none with a read spread of 0 or without the
+        #: part.
         "noise": In(stream.Signature(ArrayLayout(signed(Z_BITS), config.lanes))),
         #: A command is in work.
         "busy": Out(1),
@@ -112,7 +114,7 @@ class Mac(Configured):
         m.submodules.walk = walk = Walk(self.config)
         m.submodules.buffer = buffer = VectorBuffer(self.config)
         m.submodules.sums = sums = Sums(self.config)
-        m.submodules.adc = adc = Adc(sum_bits(self.config.side))
+        m.submodules.adc = adc = self._converter(m, walk)
         wiring.connect(m, wiring.flipped(self.command), walk.command)
         wiring.connect(m, wiring.flipped(self.vector), walk.vector)
         wiring.connect(m, sums.sums, adc.i)
@@ -140,7 +142,6 @@ class Mac(Configured):
         at_buffer = items[1 + 2 * self.config.registered]
         self._vector(m, walk, buffer, advance, Mux(walk.backward & at_buffer.last, used, ~0))
         self._lanes(m, lanes, advance, buffer, sums)
-        self._convert(m, walk, adc)
         return m
 
     def _follow(self, m: Module, walk: Walk, advance: Any) -> list[Any]:
@@ -156,6 +157,9 @@ class Mac(Configured):
         return items
 
     def _noise(self, m: Module, walk: Walk) -> None:
+        if not self.config.has(ArrayPart.READ_NOISE):
+            m.d.comb += walk.may_read.eq(1)
+            return
         noisy = Signal()  # a register, because the path from the spread to the walk would be too long
         m.d.sync += noisy.eq(self.settings.read_spread.any())
         m.d.comb += [walk.may_read.eq(~noisy | self.noise.valid), self.noise.ready.eq(walk.step & noisy)]
@@ -183,7 +187,12 @@ class Mac(Configured):
         for lane in range(self.config.lanes):
             m.d.comb += [lanes.x[lane].eq(buffer.x[lane]), sums.products[lane].eq(lanes.products[lane])]
 
-    def _convert(self, m: Module, walk: Walk, adc: Adc) -> None:
+    def _converter(self, m: Module, walk: Walk) -> Adc | OneProduct:
+        """Return what stands between the sums and the results."""
+        width = sum_bits(self.config.side)
+        if not self.config.has(ArrayPart.CONVERTER):
+            return OneProduct(width)
+        adc = Adc(width)
         more = Mux(walk.product == Product.FORWARD8, 8, 0)  # inputs of 8 bits instead of 1
         m.d.comb += [
             adc.off.eq(walk.backward | (self.settings.adc_bits == 0)),
@@ -191,3 +200,4 @@ class Mac(Configured):
             adc.shift.eq(self.settings.adc_shift + more),
             self.saturated.eq(adc.saturated),
         ]
+        return adc

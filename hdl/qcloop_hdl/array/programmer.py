@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.generator import Z_BITS
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
 from qcloop_hdl.array.attempt import AttemptSequence, State
 from qcloop_hdl.array.counters import Event
@@ -94,15 +95,15 @@ class Programmer(Configured):
         """Return the circuit."""
         m = Module()
         m.submodules.table = table = LevelTable(registered=self.config.registered)
-        m.submodules.verdict = verdict = AttemptVerdict()
+        verifies = self.config.has(ArrayPart.VERIFY)
         m.submodules.events = events = ProgrammingEvents()
-        m.submodules.sequence = sequence = AttemptSequence(registered=self.config.registered)
+        m.submodules.sequence = sequence = AttemptSequence(
+            registered=self.config.registered, verifies=verifies
+        )
         state, taken = sequence.state, sequence.taken
         level = Signal(LEVEL_BITS)
         fresh = Signal()
         m.d.comb += [
-            sequence.verify.eq(self.settings.policy == Policy.VERIFY.value),
-            sequence.retry.eq(verdict.retry),
             sequence.request.eq(self.request.valid),
             self.request.ready.eq(sequence.ready),
             sequence.sample.eq(self.z.valid),
@@ -122,16 +123,21 @@ class Programmer(Configured):
         m.d.sync += kept.eq(stuck & ~fresh)
         m.d.comb += [
             stuck.eq(self.cell.level >= self.settings.states),
-            self.read.eq((state == State.SAMPLE) | (state == State.READ_BACK)),
+            self.read.eq(self._reads(state)),
             self.write.eq((state == State.WRITE) & ~kept),
             self.written.level.eq(level),
             self.written.code.eq(self.drawn.code),
         ]
         self._draw(m, table, taken)
-        self._judge(m, verdict, state, taken, table.entry.mean)
-        self._count(m, events, state, verdict)
+        if verifies:
+            self._verify(m, sequence, events, table.entry.mean)
+        self._count(m, events, state)
         m.d.comb += [events.level.eq(level), events.unknown.eq(fresh | stuck)]
         return m
+
+    def _reads(self, state: Any) -> Any:
+        again = self.config.has(ArrayPart.VERIFY)
+        return ((state == State.SAMPLE) | (state == State.READ_BACK)) if again else state == State.SAMPLE
 
     def _draw(self, m: Module, table: LevelTable, taken: Any) -> None:
         m.d.comb += [
@@ -145,27 +151,32 @@ class Programmer(Configured):
             self.draw.base.eq(table.entry.mean),
         ]
 
-    def _judge(self, m: Module, verdict: AttemptVerdict, state: Any, taken: Any, mean: Any) -> None:
+    def _verify(self, m: Module, sequence: AttemptSequence, events: ProgrammingEvents, mean: Any) -> None:
+        """Add what the policy VERIFY needs."""
+        m.submodules.verdict = verdict = AttemptVerdict()
+        judge = sequence.state == State.JUDGE
         m.d.comb += [
-            verdict.start.eq(taken),
-            verdict.judge.eq(state == State.JUDGE),
+            sequence.verify.eq(self.settings.policy == Policy.VERIFY.value),
+            sequence.retry.eq(verdict.retry),
+            events.judge.eq(judge),
+            events.retry.eq(verdict.retry),
+            events.failed.eq(verdict.failed),
+            verdict.start.eq(sequence.taken),
+            verdict.judge.eq(judge),
             verdict.code.eq(self.cell.code),
             verdict.mean.eq(mean),
             verdict.tolerance.eq(self.settings.tolerance),
             verdict.tries.eq(self.settings.tries),
         ]
 
-    def _count(self, m: Module, events: ProgrammingEvents, state: Any, verdict: AttemptVerdict) -> None:
+    def _count(self, m: Module, events: ProgrammingEvents, state: Any) -> None:
         m.d.comb += [
             events.attempt.eq(state == State.SPREAD),
             events.set.eq(state == State.MEAN),
             events.reset.eq(state == State.WRITE),
-            events.judge.eq(state == State.JUDGE),
             events.old_level.eq(self.cell.level),
             events.policy.eq(self.settings.policy),
             events.states.eq(self.settings.states),
             events.clipped.eq(self.drawn.clipped),
-            events.retry.eq(verdict.retry),
-            events.failed.eq(verdict.failed),
             self.event.eq(events.event),
         ]

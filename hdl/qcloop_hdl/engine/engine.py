@@ -27,9 +27,10 @@ class Engine(Configured):
 
     It takes requests (see :mod:`qcloop.contract.operations`), executes them one at a time and in order, and
     answers each of them. It computes what :class:`qcloop.array.GoldenArray` computes. A request can be
-    refused for these reasons, which are checked in this order: unknown operation, not configured, length,
-    region, and then level or cell of each operand as it comes. The status of the answer is the first reason
-    that was found. The operands of a refused request are taken and dropped, and nothing changes.
+    refused for these reasons, which are checked in this order: unknown operation, one that needs a part which
+    was left out, not configured, length, region, and then setting, part, level or cell of each operand as it
+    comes. The status of the answer is the first reason that was found. The operands of a refused request are
+    taken and dropped, and nothing changes.
 
     Products start when the first vector comes, and are answered while further vectors come: who sends vectors
     must take answers at the same time. :class:`Mac` says how long the products of a vector take. A cell of
@@ -67,7 +68,8 @@ class Engine(Configured):
         self.requests, self.checks, self.region = Requests(config), RegionCheck(config), RegionWalk(config)
         self.operands, self.loader, self.vectors = Operands(config), CellLoader(), VectorFeed(config)
         self.last_two = LastTwo()
-        self.settings, self.answers = Settings(len(self.operands.index)), Answers(config)
+        self.settings = Settings(len(self.operands.index), config.array.parts)
+        self.answers = Answers(config)
         self.array = self._make_array()
         self._product_bits = product_bits()
 
@@ -139,7 +141,7 @@ class Engine(Configured):
         requests, operands, last_two = self.requests, self.operands, self.last_two
         drive(m, operands, requests, "fill")
         drive(m, self.loader, requests, "load")
-        drive(m, operands, self.settings, "out_of_range")
+        drive(m, operands, self.settings, "out_of_range", "lacking")
         drive(m, operands, self.array, "programmer_busy")
         m.d.comb += [
             operands.words.eq(self.region.cols),

@@ -27,6 +27,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "states": In(LEVEL_BITS + 1),
         #: The byte on ``rx`` breaks a limit of a setting (see ``Settings``).
         "out_of_range": In(1),
+        #: It asks for a part that this engine lacks.
+        "lacking": In(1),
         #: Strobe: the operands are refused with ``operands_refusal``.
         "operands_refused": Out(1),
         "operands_refusal": Out(Status),
@@ -169,6 +171,8 @@ class Operands(Configured):
         byte = self.rx.payload
         with m.If(configures):
             self._refuse(m, Status.SETTING, when=self.out_of_range)
+            with m.If(self.lacking & ~self.out_of_range):
+                self._refuse(m, Status.PART)
         with m.Else():
             level = Mux(listed, byte[-LEVEL_BITS:], byte)
             with m.If((self.entry_end | ~listed) & (level >= self.states)):

@@ -13,6 +13,7 @@ from qcloop.contract.operations import (
     COUNTERS,
     HEADER,
     INFO,
+    NEEDED,
     REGION,
     TABLE_START,
     Operation,
@@ -136,6 +137,9 @@ class Requests(Configured):
                     known = Cat(self.rx.payload == operation for operation in Operation).any()
                     m.d.sync += self.request.operation.eq(self.rx.payload)
                     m.d.sync += self.request.status.eq(Mux(known, Status.OK, Status.OPERATION))
+                    for operation in self._lacking():
+                        with m.If(self.rx.payload == operation):
+                            m.d.sync += self.request.status.eq(Status.PART)
                     m.next = "LENGTH"
             with m.State("LENGTH"):
                 m.d.comb += [self.rx.ready.eq(1), count.shift.eq(take)]
@@ -167,6 +171,10 @@ class Requests(Configured):
             self.request.remaining.eq(count.remaining),
         ]
         return m
+
+    def _lacking(self) -> list[Operation]:
+        """Return the operations that need a part which this engine lacks."""
+        return [operation for operation, part in NEEDED.items() if not self.config.has(part)]
 
     def _refuse(self, m: Module, status: Any) -> None:
         m.d.sync += self.request.status.eq(status)

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.fields import Field
 from qcloop.contract.formats import TABLE_ENTRY
 from qcloop.contract.operations import TABLE_START
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop.contract.seeding import SEED_BYTES
 from qcloop.contract.types import SETTINGS
 from qcloop.errors import ConfigError
@@ -31,10 +32,11 @@ def _breaks(field: Field, byte: Any) -> Any:
 class Settings(wiring.Component):
     """Checks and keeps what CONFIGURE carries, as :data:`qcloop.contract.types.SETTINGS` lays it out.
 
-    While the operands come, ``byte`` is the byte ``index`` of them, and ``out_of_range`` says in the same
-    clock whether it breaks a limit. When they are replayed with ``load``, ``operand`` is the byte ``index``,
-    and the two bytes before it are in ``last_two``. A setting is kept with its last byte, bytes of the seeds
-    are handed over, and an entry of the table is written at its ``entry_end``. ``restart`` empties the table.
+    While the operands come, ``byte`` is the byte ``index`` of them. ``out_of_range`` says in the same clock
+    whether it breaks a limit, and ``lacking`` whether it needs a part that was left out. When the operands
+    are replayed with ``load``, ``operand`` is the byte ``index``, and the two bytes before it are in
+    ``last_two``. A setting is kept with its last byte, bytes of the seeds are handed over, and an entry of
+    the table is written at its ``entry_end``. ``restart`` empties the table.
 
     Reset: the settings are undefined until they are loaded.
 
@@ -42,15 +44,19 @@ class Settings(wiring.Component):
     ----------
     index_bits : int
         Bits of ``index``.
+    parts : ArrayPart
+        The parts that there are.
     """
 
-    def __init__(self, index_bits: int) -> None:
+    def __init__(self, index_bits: int, parts: ArrayPart = ALL_PARTS) -> None:
+        self._parts = parts
         super().__init__(
             {
                 "index": In(index_bits),
                 "entry_end": In(1),
                 "byte": In(8),
                 "out_of_range": Out(1),
+                "lacking": Out(1),
                 "restart": In(1),
                 "load": In(1),
                 "operand": In(8),
@@ -68,6 +74,11 @@ class Settings(wiring.Component):
             }
         )
 
+    @property
+    def parts(self) -> ArrayPart:
+        """The parts that there are."""
+        return self._parts
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -75,6 +86,11 @@ class Settings(wiring.Component):
             for offset, field in SETTINGS.byte_limits().items():
                 with m.Case(offset):
                     m.d.comb += self.out_of_range.eq(_breaks(field, self.byte))
+        needs = {offset: field for offset, field in SETTINGS.byte_needs().items() if self._lacks(field)}
+        with m.Switch(self.index):
+            for offset, field in needs.items():
+                with m.Case(offset):
+                    m.d.comb += self.lacking.eq(above(self.byte, field.most_without))
         with m.If(self.entry_end):
             m.d.comb += self.out_of_range.eq(_breaks(_ENTRY_LIMIT, self.byte))
 
@@ -101,6 +117,9 @@ class Settings(wiring.Component):
         with m.Elif(self.table_write):
             m.d.sync += self.programming.states.eq(self.programming.states + 1)
         return m
+
+    def _lacks(self, field: Field) -> bool:
+        return field.part is not None and field.part not in self.parts
 
     def _register(self, name: str, products: Any) -> Any:
         """Return the register of a setting: a field of that name of one of the two structures."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
 from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, STUCK_LEVEL
+from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.types import (
     I8,
     I16,
@@ -65,7 +66,10 @@ class Array(ABC):
         """Load settings, put both generators at ``positions`` and set the counters to zero.
 
         The cells keep their levels and codes. Without ``positions`` the generators start at sample 0.
+
+        Raises ArrayError if the settings need a part that this array lacks (``config.parts``).
         """
+        self._check_parts(settings.needs())
         self._configure(settings, positions or Positions())
         self._settings = settings
 
@@ -233,6 +237,10 @@ class Array(ABC):
     def _read(self, region: Region) -> tuple[U8, I16]: ...
 
     # -- checks ---------------------------------------------------------------------------------
+
+    def _check_parts(self, needed: ArrayPart) -> None:
+        for part in needed & ~self.config.parts:
+            raise ArrayError(f"this array has {describe_lack(part)}")
 
     def _check_inside(self, region: Region) -> None:
         _ = self.settings

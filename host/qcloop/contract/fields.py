@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
 
 _CODES = {8: "B", 16: "H", 32: "I"}
@@ -27,6 +28,9 @@ class Field:
     limit: int | None = None
     #: 0 is allowed even if ``least`` is larger, and switches off what the field sets.
     zero_is_off: bool = False
+    #: The part that values above ``most_without`` need; with None, no value needs one.
+    part: ArrayPart | None = None
+    most_without: int = 0
 
     def __post_init__(self) -> None:
         if self.bits < 1 or not 0 <= self.least <= self.most < 1 << self.bits:
@@ -43,6 +47,10 @@ class Field:
     def holds(self, value: int) -> bool:
         """Return whether a value is within the limits."""
         return self.least <= value <= self.most or (value == 0 and self.zero_is_off)
+
+    def needs(self, value: int) -> ArrayPart:
+        """Return the part that a value needs; none is ``ArrayPart(0)``."""
+        return ArrayPart(0) if self.part is None or value <= self.most_without else self.part
 
 
 class Layout:
@@ -140,4 +148,23 @@ class ByteLayout(Layout):
             found[self.last(field.name)] = Field(
                 field.name, 8, field.least, field.most // unit, field.zero_is_off
             )
+        return found
+
+    def byte_needs(self) -> dict[int, Field]:
+        """Return the parts that single bytes need, by offset, as fields of 8 bits.
+
+        If a field has several bytes, all values but 0 must need its part, so that each byte decides alone;
+        ConfigError is raised if they do not.
+        """
+        found = {}
+        for field in self:
+            if field.part is None:
+                continue
+            if field.bits > 8 and field.most_without:
+                raise ConfigError(
+                    f"field {field.name} has several bytes: all its values but 0 must need a part, not those "
+                    f"above {field.most_without}"
+                )
+            for offset in range(self.offset(field.name), self.last(field.name) + 1):
+                found[offset] = Field(field.name, 8, part=field.part, most_without=field.most_without)
         return found

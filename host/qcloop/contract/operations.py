@@ -45,6 +45,7 @@ import numpy.typing as npt
 from qcloop.contract.fields import ByteLayout, Field, Layout
 from qcloop.contract.formats import CELL, LEVEL_BITS, MAX_STATES, TABLE_ENTRY
 from qcloop.contract.generator import Stream, seed_state
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.contract.types import (
     I8,
@@ -64,7 +65,7 @@ from qcloop.errors import ArrayError, ConfigError
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
 #: Version of the operations. It changes whenever the bytes of an operation change.
-VERSION = 2
+VERSION = 3
 
 
 class Operation(IntEnum):
@@ -104,6 +105,8 @@ class Status(IntEnum):
     LEVEL = 8
     #: The offset of a listed cell lies outside the words of the region.
     CELL = 9
+    #: A setting or an operation needs a part that this engine lacks.
+    PART = 10
 
 
 _REASONS = {
@@ -116,6 +119,7 @@ _REASONS = {
     Status.PROGRAMMED: "a region that was never programmed: program it as a block first",
     Status.LEVEL: "a level that is not below the number of states",
     Status.CELL: "a cell outside the region",
+    Status.PART: "a setting or an operation that needs a part which was left out of its build",
 }
 
 #: Opcode of a request or status of an answer, and the number of bytes that follow.
@@ -138,8 +142,11 @@ INFO = ByteLayout(
     Field("side", 16),
     Field("cells", 32),
     Field("buffer", 16),
+    Field("parts", 8),
     Field("digest", 128),
 )
+#: The part that an operation needs; those that are not named need none.
+NEEDED: dict[Operation, ArrayPart] = {}
 #: Operand bytes of CONFIGURE before the table.
 TABLE_START = SETTINGS.size + 2 * SEED_BYTES
 #: Bytes of a product, and of a narrow product (see :func:`product_bytes`).
@@ -181,7 +188,10 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
     buffer : int
         Bytes of the operand buffer.
     """
-    fields = f"qcloop {VERSION} lanes={array.lanes} cells={array.cells} side={array.side} buffer={buffer}"
+    fields = (
+        f"qcloop {VERSION} lanes={array.lanes} cells={array.cells} side={array.side} buffer={buffer} "
+        f"parts={array.parts:d}"
+    )
     if array.planes > 1:
         fields += f" planes={array.planes}"
     return sha256(fields.encode()).digest()
@@ -191,7 +201,7 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
 class Info:
     """What an engine says of itself in its answer to INFO."""
 
-    #: Lanes, cells and side.
+    #: Lanes, cells, side and parts.
     array: ArrayConfig
     #: Bytes of the operand buffer.
     buffer: int
@@ -206,18 +216,27 @@ class Info:
     def encode(self) -> bytes:
         """Return the results of an INFO operation."""
         array = self.array
-        return INFO.pack(MAGIC, self.version, array.lanes, array.side, array.cells, self.buffer, self.digest)
+        return INFO.pack_named(
+            magic=MAGIC,
+            version=self.version,
+            lanes=array.lanes,
+            side=array.side,
+            cells=array.cells,
+            buffer=self.buffer,
+            parts=array.parts,
+            digest=self.digest,
+        )
 
     @classmethod
     def decode(cls, results: bytes) -> "Info":
         """Return what the results of INFO say.
 
-        Raises ArrayError if the magic word, the version or the digest are not those of this host. The message
-        shows both values.
+        Raises ArrayError if the magic word, the version or the digest are not those of this host, or if there
+        are parts that it does not know. The message shows both values.
         """
         if len(results) != INFO.size:
             raise ArrayError(f"INFO must answer {INFO.size} bytes, not {len(results)}: not a qcloop engine?")
-        magic, version, lanes, side, cells, buffer, digest = INFO.unpack(results)
+        magic, version, lanes, side, cells, buffer, parts, digest = INFO.unpack(results)
         if magic != MAGIC:
             raise ArrayError(f"the magic word must be {MAGIC:#010x}, not {magic:#010x}: not a qcloop engine")
         if version != VERSION:
@@ -226,7 +245,7 @@ class Info:
                 f"build both from one release"
             )
         try:
-            info = cls(ArrayConfig(lanes, cells, side), buffer, version)
+            info = cls(ArrayConfig(lanes, cells, side, parts=ArrayPart(parts)), buffer, version)
         except ConfigError as error:
             raise ArrayError(f"INFO must describe an array that can be, but {error}") from error
         if buffer < MIN_BUFFER:

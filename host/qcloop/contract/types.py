@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from qcloop.contract.formats import (
     MIN_STATES,
     SPREAD_MAX,
 )
+from qcloop.contract.parts import ALL_PARTS, ArrayPart, check_parts
 from qcloop.errors import ArrayError, ConfigError
 
 U8 = npt.NDArray[np.uint8]
@@ -71,6 +74,8 @@ class ArrayConfig:
     side: int = MAX_SIDE
     #: Planes of the memory: with 1 it holds the cells alone, with 2 one more word for each word of cells.
     planes: int = 1
+    #: What it can do besides programming, loading, reading and multiplying.
+    parts: ArrayPart = ALL_PARTS
 
     def __post_init__(self) -> None:
         if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
@@ -83,6 +88,7 @@ class ArrayConfig:
             raise ConfigError(f"the side of a region must be 1..{MAX_SIDE}, not {self.side}")
         if self.planes not in (1, 2):
             raise ConfigError(f"planes of the memory must be 1 or 2, not {self.planes}")
+        check_parts(self.parts)
 
     @property
     def words(self) -> int:
@@ -151,13 +157,13 @@ class AdcStage:
 
 #: The settings as CONFIGURE carries them; the seeds and the table of the levels follow.
 SETTINGS = ByteLayout(
-    Field("policy", 8, limit=max(Policy)),
+    Field("policy", 8, limit=max(Policy), part=ArrayPart.VERIFY, most_without=Policy.RESET_ONLY),
     Field("tries", 8, least=1, limit=MAX_TRIES),
-    Field("adc_bits", 8, least=MIN_ADC_BITS, limit=MAX_ADC_BITS, zero_is_off=True),
+    Field("adc_bits", 8, least=MIN_ADC_BITS, limit=MAX_ADC_BITS, zero_is_off=True, part=ArrayPart.CONVERTER),
     Field("adc_shift", 8, limit=MAX_ADC_SHIFT),
     Field("tolerance", 16, limit=CODE_MAX),
     Field("reference", 16, limit=CODE_MAX),
-    Field("read_spread", 16, limit=SPREAD_MAX),
+    Field("read_spread", 16, limit=SPREAD_MAX, part=ArrayPart.READ_NOISE),
 )
 
 
@@ -214,6 +220,10 @@ class ArraySettings:
             "reference": self.reference,
             "read_spread": self.read_spread,
         }
+
+    def needs(self) -> ArrayPart:
+        """Return the parts that an array must have for these settings."""
+        return reduce(or_, (SETTINGS[name].needs(value) for name, value in self.fields().items()))
 
 
 def _check_range(what: str, value: int, low: int, high: int) -> None:
