@@ -172,3 +172,21 @@ def test_unequal_legs_turn_where_they_do():
         values = 100 * np.concatenate([rise, fall]) + random.normal(0, 0.1, up + down)
         found += abs(turn(values + 10) - up) <= 1
     assert found >= 95
+
+
+def test_nearly_equal_legs_are_made_equal_and_the_finding_says_so():
+    told = 0
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0, 0.005, 64)
+        values = 1 + np.concatenate([np.arange(33) / 32, 1 - np.arange(1, 32) / 31]) + noise
+        done, (finding,) = directed([curve(values)])
+        text = "split after pulse 32, the middle: pulse 33 fits best, but the middle as well within the noise"
+        if len(done[0].values) == 32:
+            told += 1
+            assert f"{text}; --turn sets another" in finding.text
+        else:
+            assert "the middle" not in finding.text
+        assert directed([curve(values)], 33)[1][0].text.endswith("split after pulse 33")
+    assert told
+    equal = np.concatenate([np.arange(1.0, 33), np.arange(31.5, -0.5, -1)])
+    assert directed([curve(equal)])[1][0].text.endswith("split after pulse 32")

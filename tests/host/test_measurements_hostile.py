@@ -474,4 +474,4 @@ def test_texts_from_a_file_do_not_steer_the_terminal(tmp_path):
     measured = read_measurements(path)
     lines = [*measured.notes, *listed(measured.findings)]
     assert all(line.isprintable() for line in lines)
-    assert "(column 2 'G?[31m (uS)')" in lines[1]
+    assert r"(column 2 'G\x1b[31m (uS)')" in lines[1]

@@ -64,6 +64,11 @@ class Branch:
         return len(self.pulses)
 
     @property
+    def repeated(self) -> bool:
+        """Whether each pulse number has two values or more, as a table of states needs."""
+        return bool(np.all(np.sum(~np.isnan(self.values), axis=0) > 1))
+
+    @property
     def by_stage(self) -> F64:
         """Conductances, (curves, states), by stage: the high end of a curve is stage 1."""
         return self.values if self.direction == "down" else self.values[:, ::-1]
@@ -133,9 +138,9 @@ def directed(
 
     A curve that turns is split into two legs. Curves with the same pulse numbers that turn in the same
     direction are split at the same pulse: where one large step changes the direction, or else where two
-    monotone legs fit best, the middle being preferred where noise allows it. That pulse belongs to the first
-    leg, and the second leg counts its pulses from it. Noise may put the split some pulses off;
-    ``last_pulse`` then gives the last pulse of the first leg.
+    monotone legs fit best. If the middle fits as well within the noise, it is taken, so that legs that are
+    nearly equal (33 and 31 pulses) become equal; the finding says so. That pulse belongs to the first leg,
+    and the second leg counts its pulses from it. ``last_pulse`` sets the last pulse of the first leg instead.
 
     Raises
     ------
@@ -164,11 +169,17 @@ def directed(
                 f"{_named(alike[0])} turns, but pulse {last_pulse:g} is not between its ends, "
                 f"{pulses[0]:g} and {pulses[-1]:g}: give the last pulse before the turn"
             )
-        turn = _turn_of([curve.values if direction == "up" else -curve.values for curve in alike])
+        turn, best = _turn_of([curve.values if direction == "up" else -curve.values for curve in alike])
+        why = ""
         if last_pulse is not None:
             turn = int(np.searchsorted(pulses, last_pulse, side="right")) - 1
+        elif turn != best:
+            why = (
+                f", the middle: pulse {pulses[best]:g} fits best, but the middle as well within the noise; "
+                "--turn sets another"
+            )
         many = f"{len(alike)} curves go" if len(alike) > 1 else f"{_named(alike[0])} goes"
-        text = f"{many} {direction} and back: split after pulse {pulses[turn]:g}"
+        text = f"{many} {direction} and back: split after pulse {pulses[turn]:g}{why}"
         findings.append(Finding("turning curve", text))
         done += [leg for curve in alike for leg in _legs(curve, turn, direction)]
     return tuple(done), findings
@@ -238,8 +249,8 @@ def _turn_costs(values: F64) -> F64:
     return costs
 
 
-def _turn_of(curves: list[F64]) -> int:
-    """Return the index of the last value before curves turn from up to down.
+def _turn_of(curves: list[F64]) -> tuple[int, int]:
+    """Return the index of the last value before curves turn from up to down, and that which fits best.
 
     Where one step down is much larger than all others, the polarity of the pulses changed there: a flat top
     before it belongs to the first leg, also if it falls a little. Otherwise it is where two monotone legs
@@ -248,15 +259,15 @@ def _turn_of(curves: list[F64]) -> int:
     costs: F64 = np.sum([_turn_costs(values) for values in curves], axis=0)
     jump = _jump_of(np.mean(curves, axis=0))
     if jump is not None and np.isfinite(costs[jump]):
-        return jump
+        return jump, jump
+    # The last index with the least cost: the extremum belongs to the first leg.
+    best = int(np.flatnonzero(costs <= float(costs.min()) * (1 + 1e-9) + 1e-300)[-1])
     middle = costs.size // 2 - 1
     if costs.size % 2 == 0:  # without single odd values, which draw the turn to them
         calm: F64 = np.sum([_turn_costs(_median_of_3(values)) for values in curves], axis=0)
         if calm[middle] <= calm.min() + _NOISE_SQUARES * sum(map(_noise, curves)):
-            return middle
-    best = float(costs.min())
-    # The last index with the least cost: the extremum belongs to the first leg.
-    return int(np.flatnonzero(costs <= best * (1 + 1e-9) + 1e-300)[-1])
+            return middle, best
+    return best, best
 
 
 def _jump_of(values: F64) -> int | None:

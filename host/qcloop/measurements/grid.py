@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from qcloop.errors import MeasurementError
 from qcloop.measurements.units import Unit
+from qcloop.text import printable
 
 #: Largest file. A million cells of 15 digits, with delimiters, take 17 MB as text.
 MOST_BYTES = 64 << 20
@@ -128,8 +129,8 @@ def not_used(what: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """Return a text from a file as messages show it: short, in one line, without codes for a terminal."""
-    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    """Return a text from a file as messages show it: short, in one line, and safe to print."""
+    line = printable(" ".join(text.split()))
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
