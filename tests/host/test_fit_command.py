@@ -217,14 +217,49 @@ def test_a_device_that_the_data_refuse_is_written_only_by_force(run, tmp_path):
     status, _, err = run("fit", path, "-o", out)
     assert status == 2 and not out.exists()
     assert "no device is written, since the data refuse it: the curve is bent" in err
-    assert (
-        " uS were measured, and the device has 5.0" in err
-        and "--model table, which needs two cycles or more" in err
-    )
+    assert " uS were measured, and the device has 5.0" in err
+    assert ": measure each pulse twice or more and take --model table, or write it all the same" in err
     status, text, err = run("fit", path, "-o", out, "--force")
     assert status == 0 and out.exists()
-    assert "warning: down: the curve is bent" in err
+    assert "warning: down: the curve is bent" in err and "see --model table" not in err
     assert "at the ends of the down curves" in text
+    assert text.splitlines()[-1] == (
+        "the data refuse this device, so what it learns says little of yours: train on it by `qcloop train "
+        f"--device {out}` to compare"
+    )
+    assert "; forced, though the curve is bent" in load_profile(out).source
+
+
+def test_the_cure_of_each_model_is_one_that_the_data_allow(run, tmp_path):
+    noise = np.random.default_rng(2).normal(0, 0.1, 30)
+    bent = write_one(tmp_path / "bent.csv", 5 + 95 * np.exp(-np.arange(1, 31) / 4) + noise)
+    out = tmp_path / "x.toml"
+    _, _, err = run("fit", bent, "-o", out, "--model", "table")
+    assert "measure more cycles; --model equation does not suit them: the curve is bent" in err
+    line = write_one(tmp_path / "line.csv", 60 - np.arange(1, 31) + noise)
+    _, _, err = run("fit", line, "-o", out, "--model", "table")
+    assert err.endswith("measure more cycles, or take --model equation\n")
+    twice = write_wide(tmp_path / "twice.csv", np.stack([np.exp(-np.arange(9) / 2), [0.1] * 8 + [0.3]]), "uS")
+    assert "take --model table, or write it" in run("fit", twice, "-o", out)[2]
+    exact = write_one(tmp_path / "exact.csv", 60 - np.arange(1.0, 31))
+    _, _, err = run("fit", exact, "-o", out)
+    assert "no likelihood; measure each pulse twice or more and take --model table" in err
+
+
+def test_a_forced_device_among_several_is_named(run, tmp_path):
+    noise = np.random.default_rng(3).normal(0, 0.3, 21)
+    rows = [
+        f"{device},{n},{(5 + 100 * np.exp(-n / 4) if device == 'b' else 50 - n) + noise[n]:.4f}"
+        for device in "ab"
+        for n in range(1, 21)
+    ]
+    path = tmp_path / "two.csv"
+    path.write_text("\n".join(["device,pulse,G (uS)", *rows]) + "\n")
+    status, text, _ = run("fit", path, "-o", tmp_path / "m.toml", "--per-device", "--force")
+    assert status == 0
+    assert text.splitlines()[-2] == "the data refuse 1 of them, which say little of yours: device b"
+    assert "forced, though" in load_profile(tmp_path / "m-b.toml").source
+    assert "forced" not in load_profile(tmp_path / "m-a.toml").source
 
 
 def test_a_device_of_siemens_needs_force(run, tmp_path):
@@ -247,6 +282,9 @@ def test_pulse_numbers_count_and_missing_ones_are_states(run, tmp_path):
     odd = write_one(tmp_path / "odd.csv", [90, 80, 70, 60, 50, 41], pulses=[0.4, 1.1, 1.9, 3.2, 5.7, 7])
     status, _, err = run("fit", odd, "-o", tmp_path / "odd.toml")
     assert status == 2 and "pulse 1.9 is no whole number of steps after 0.4: number the pulses" in err
+    uneven = write_one(tmp_path / "uneven.csv", [90, 70.4, 49.8, 20.1, 9.9, 0.3], pulses=[2, 4, 6, 9, 10, 11])
+    assert run("fit", uneven, "-o", tmp_path / "uneven.toml")[0] == 0
+    assert load_profile(tmp_path / "uneven.toml").states == 10
     far = write_one(tmp_path / "far.csv", [90, 80, 71, 60, 50, 41], pulses=[1, 2, 3, 4, 5, 100])
     status, _, err = run("fit", far, "-o", tmp_path / "far.toml")
     assert status == 2 and "are 100 stages, but only 6 were measured" in err

@@ -1,6 +1,8 @@
 """The fit of the equation and of single states, against scipy.stats and against devices that are known."""
 
+import contextlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from scipy import optimize, stats
 from qcloop.device import builtin, load_profile, save_profile, simulate_cycles
 from qcloop.errors import DeviceError, MeasurementError
 from qcloop.fit import FITTED_READINGS, branch_of, fit_equation, fit_table, to_profile
+from qcloop.fit.equation import _Likelihood, _maximum, _runs, _shape, pulses_passed
 from qcloop.fit.profile import friendly, profile_name
 
 #: mu(1), step, k, sigma of the paper's devices in G0.
@@ -178,6 +181,113 @@ def test_what_does_not_follow_the_equation_is_said():
     assert swollen.at_limit
     assert any("rises faster" in misfit for misfit in swollen.misfits)
     assert swollen.parameters[2].low == -math.inf
+
+
+def one_cycle(values, noise, seed):
+    values = np.asarray(values, float)
+    span = np.ptp(values)
+    return branch_of(values + noise * span * np.random.default_rng(seed).standard_normal(len(values)), "uS")
+
+
+def shapes(stages):
+    """Return curves that are no straight line, from 1 to 0."""
+    x = np.arange(stages)
+    return {
+        "bent": np.exp(-3 * x / stages),
+        "tanh": (1 - np.tanh((x - (stages - 1) / 2) / (stages / 8))) / 2,
+        "step": 1.0 * (x < stages / 2),
+        "early step": 1.0 * (x < stages / 4),
+    }
+
+
+@pytest.mark.parametrize("stages", [20, 32])
+@pytest.mark.parametrize("name", list(shapes(8)))
+def test_one_cycle_of_another_shape_is_refused(name, stages):
+    for seed in range(4):
+        assert fit_equation(one_cycle(0.2 + shapes(stages)[name], 0.005, seed)).refusals, f"seed {seed}"
+
+
+def test_few_pulses_that_are_no_line_are_refused():
+    for values in ([100, 30, 10, 4, 2], [10, 10, 10, 1, 1.01]):
+        (refusal,) = fit_equation(branch_of(np.array([values], float), "uS")).refusals
+        assert "% of the variance of the mean conductances, where 5 pulses need 80 % or more" in refusal
+
+
+def test_a_pulse_that_was_measured_twice_does_not_switch_off_the_tests_of_one_cycle():
+    values = np.full((2, 20), np.nan)
+    values[0] = one_cycle(1 + np.exp(-np.arange(20) / 5), 0.005, 3).values[0]
+    values[1, 3] = 1.02 * values[0, 3]
+    fit = fit_equation(branch_of(values, "uS"))
+    assert fit.p_means is not None and fit.p_means > 0.001
+    assert "the curve is bent, not a straight line (F test, p = " in fit.refusals[0]
+
+
+@pytest.mark.parametrize(("reading", "sigma"), [("spread", 1.0), ("spread-variance", 4.0), ("literal", 2.0)])
+@pytest.mark.parametrize("stages", [5, 8, 32])
+def test_single_cycles_of_the_equation_are_rarely_refused(reading, sigma, stages):
+    """Each test refuses 1 of 1000 or fewer: of 60 cycles none is refused, or by chance one."""
+    refused, fitted = [], 0
+    for seed in range(60):
+        values = normal_cycles(1, stages, 16.0, 15.5 / (stages - 1), 0.03, sigma, reading, seed)
+        likelihood = _Likelihood(branch_of(values, "G0"), literal=reading == "literal")
+        with contextlib.suppress(MeasurementError):  # in some, nothing keeps the last spread from 0
+            best, _ = _maximum(likelihood)
+            refused += _shape(likelihood, best).refusals
+            fitted += 1
+    assert fitted > 30 and len(refused) <= 1, refused
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", ["spread", "literal"])
+@pytest.mark.parametrize("k", [0.03, 0.0])
+@pytest.mark.parametrize("share", [0.0625, 0.125, 0.25])
+@pytest.mark.parametrize("stages", [8, 16, 32, 64])
+def test_bend_and_share_refuse_1_of_1000_single_cycles(reading, k, share, stages):
+    refused, cycles = 0, 4000
+    values = normal_cycles(cycles, stages, 16.0, 15.5 / (stages - 1), k, 15.5 * share, reading, seed=1)
+    for cycle in values:
+        likelihood = _Likelihood(branch_of(cycle, "G0"), literal=reading == "literal")
+        refused += bool(replace(_shape(likelihood, 0.0), p_runs=1.0).refusals)
+    assert refused <= 16  # two tests of 1 in 1000: 8 are expected at most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("k", "share"), [(0.03, 0.0625), (0.0, 0.125)])
+def test_runs_refuse_1_of_1000_single_cycles(k, share):
+    refused, cycles = 0, 2000
+    for cycle in normal_cycles(cycles, 32, 16.0, 0.5, k, 15.5 * share, "spread", seed=2):
+        likelihood = _Likelihood(branch_of(cycle, "G0"), literal=False)
+        with contextlib.suppress(MeasurementError):
+            refused += _shape(likelihood, _maximum(likelihood)[0]).p_runs < 0.001
+    assert refused <= 6
+
+
+def test_runs_are_counted_as_by_wald_and_wolfowitz():
+    random = np.random.default_rng(4)
+    for above, below in ((3, 4), (2, 6), (5, 5)):
+        signs = np.array([1.0] * above + [-1.0] * below)
+        orders = {tuple(random.permutation(signs)) for _ in range(4000)}
+        assert len(orders) == math.comb(above + below, above)
+        counts = sorted(1 + int(np.sum(np.diff(order) != 0)) for order in orders)
+        for order in list(orders)[:20]:
+            runs = 1 + int(np.sum(np.diff(order) != 0))
+            assert _runs(np.array(order)) == pytest.approx(np.mean(np.array(counts) <= runs), rel=1e-12)
+    long = np.where(random.standard_normal(202) > 0, 1.0, -1.0)
+    assert _runs(long) == pytest.approx(_runs(long[:200]), abs=0.1)  # by the normal approximation
+    assert _runs(np.ones(9)) == 1
+
+
+def test_whole_pulse_numbers_are_counted_by_their_greatest_common_divisor():
+    for pulses, passed in (
+        ([2, 4, 6, 9, 12], [0, 2, 4, 7, 10]),
+        ([10, 20, 40, 50], [0, 1, 3, 4]),
+        ([5, 15, 30], [0, 2, 5]),
+        ([0.5, 1, 2], [0, 1, 3]),
+    ):
+        down = branch_of(np.arange(len(pulses), 0, -1.0), "uS", pulses=np.array(pulses))
+        assert pulses_passed(down).tolist() == passed
+        up = branch_of(np.arange(1.0, len(pulses) + 1), "uS", "up", pulses=np.array(pulses))
+        assert pulses_passed(up).tolist() == [passed[-1] - one for one in reversed(passed)]
 
 
 def test_table_is_norm_fit_with_n_minus_1_and_textbook_intervals():

@@ -210,7 +210,7 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
             f"{ends_of(device)}: {device.cure}, or write it all the same by --force"
         )
     _warn(_misfits(device))
-    save_profile(device.profile, outputs.out)
+    save_profile(device.with_doubts, outputs.out)
     drawn = plot_fits(list(device.fits.values()), outputs.title(device), outputs.picture)
     write_atomic(outputs.picture, drawn, MeasurementError, "picture")
     _conclude(device, outputs, choices)
@@ -233,7 +233,10 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
     for direction, branch in device.branches.items():
         if direction != device.chosen:
             click.echo(_unused(branch))
-    click.echo(f"train on it by `qcloop train --device {printable(outputs.out)}`")
+    train = f"train on it by `qcloop train --device {printable(outputs.out)}`"
+    if device.reasons:
+        train = f"the data refuse this device, so what it learns says little of yours: {train} to compare"
+    click.echo(train)
 
 
 def _unused(branch: Branch) -> str:
@@ -284,7 +287,7 @@ def _write_each(
     }
     for device, one in made.items():
         profile, picture = targets[device]
-        save_profile(one.profile, profile)
+        save_profile(one.with_doubts, profile)
         write_atomic(picture, drawn[device], MeasurementError, "picture")
     names = [targets[device][0].name for device in made]
     sweep = sweep_file(printable(outputs.file.name), names)
@@ -294,6 +297,10 @@ def _write_each(
     click.echo(
         f"wrote {count} ({_few(names)}), a picture of each, and {printable(outputs.out)}, a sweep over them"
     )
+    if refused := [device for device, one in made.items() if one.reasons]:
+        click.echo(
+            f"the data refuse {len(refused)} of them, which say little of yours: device {_few(refused)}"
+        )
     click.echo(f"train on each by `qcloop sweep {printable(outputs.out)}`")
 
 
@@ -351,11 +358,11 @@ def _few(names: list[str]) -> str:
 
 
 def _misfits(device: FittedDevice) -> list[str]:
-    """Return what in the data does not follow the fits of a device."""
+    """Return what in the data does not follow the fit, for each direction where something does not."""
     return [
-        f"{direction}: {misfit}; see --model table"
+        f"{direction}: {'; '.join(fitted.misfits)}{'; see --model table' if fitted.branch.repeated else ''}"
         for direction, fitted in device.fits.items()
-        for misfit in fitted.misfits
+        if fitted.misfits
     ]
 
 

@@ -1,13 +1,13 @@
 """From the curves of a device to its profile, as the user chooses, and why the data refuse it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qcloop.device import DEFAULT_READING, DeviceProfile
 from qcloop.device.profile import check_states
 from qcloop.errors import MeasurementError
-from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence, fit_equation
+from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence, fit_equation, table_cure
 from qcloop.fit.profile import Fit, source_of, to_profile
 from qcloop.fit.states import fit_table
 from qcloop.measurements.curves import Branch, Direction, not_monotone, outliers, without_outliers
@@ -76,10 +76,18 @@ class FittedDevice:
         return reasons
 
     @property
+    def with_doubts(self) -> DeviceProfile:
+        """The profile; its source says so if the data refuse it."""
+        if not self.reasons:
+            return self.profile
+        doubts = f"{self.profile.source}; forced, though {'; '.join(self.reasons)}"
+        return replace(self.profile, source=doubts)
+
+    @property
     def cure(self) -> str:
         """What the user can do about the reasons."""
         if self.fit.refusals:
-            return "take --model table, which needs two cycles or more"
+            return table_cure(self.fit.branch)
         return "give --unit or --column"
 
 

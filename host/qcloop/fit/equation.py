@@ -38,10 +38,22 @@ _LEAST_K = -10.0
 _FIRST_STEP = 0.02
 #: A deviation below this share of the numbers is taken for rounding.
 _ROUNDING = 1e-12
-#: Fewest stages among which a bend is looked for.
-_FEWEST_BENT = 6
+#: A bend is reported below this p value. The test takes all spreads as equal; where they shrink over the
+#: stages, as in the equation, a p value below this one comes twice as often, in 1 of 1000 fits.
+_BENT = 0.0005
+#: From so many stages on, the noise from pulse to pulse can be told from another shape of the curve.
+_FEWEST_SHAPED = 8
+#: Least share of the variance of the mean conductances that the equation must explain: with fewer stages, and
+#: with so many, unless noise explains the rest.
+_EXPLAINED_FEW, _EXPLAINED = 0.8, 0.95
+#: For n stages, 1 of 1000 fits or fewer leaves more than this over n times the variance of the noise.
+_BEYOND_NOISE = 640.0
+#: Most stages for which the test of runs counts all orders of signs.
+_MOST_COUNTED = 200
 #: A pulse number that is further from a whole number of steps than this share of one is none.
 _OFF_BEAT = 1e-6
+#: Most stages for each measured one: the others are pulse numbers that are missing.
+_MOST_STAGES = 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,43 @@ class Parameter:
     high: float
     #: Unit; empty if the parameter has none.
     unit: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How the mean conductances differ from the equation's curve, as far as one cycle can tell.
+
+    The equation's means are a straight line, or a parabola in the reading ``literal``.
+    """
+
+    stages: int
+    #: Probability that one more power of the pulse number fits so much better; None for too few stages.
+    p_bend: float | None
+    #: Probability of residuals whose sign changes as rarely (Wald and Wolfowitz).
+    p_runs: float
+    #: Share of the variance of the mean conductances that the best such curve explains.
+    explained: float
+    #: Variance about that curve over the variance of the noise from pulse to pulse.
+    beyond_noise: float
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why the data refuse the equation by its shape."""
+        said = []
+        if self.p_bend is not None and self.p_bend < _BENT:
+            said.append(f"the curve is bent, not a straight line (F test, p = {self.p_bend:.2g})")
+        if self.p_runs < MISFIT:
+            said.append(
+                f"the residuals keep their sign from pulse to pulse (runs test, p = {self.p_runs:.2g})"
+            )
+        share = f"the equation explains {100 * self.explained:.0f} % of the variance of the mean conductances"
+        if self.stages < _FEWEST_SHAPED:
+            if self.explained < _EXPLAINED_FEW:
+                least = f"{100 * _EXPLAINED_FEW:.0f} % or more"
+                said.append(f"{share}, where {self.stages} pulses need {least}")
+        elif self.explained < _EXPLAINED and self.beyond_noise > _BEYOND_NOISE / self.stages:
+            said.append(f"{share}, and noise from pulse to pulse does not explain the rest")
+        return tuple(said)
 
 
 @dataclass(frozen=True)
@@ -76,8 +125,8 @@ class EquationFit:
     #: Probability of means (and of spreads) that are as far from the equation as these; None if unknown.
     p_means: float | None
     p_spreads: float | None
-    #: Probability that a parabola fits so much better than the line; None where a pulse has two values.
-    p_bend: float | None = None
+    #: How the shape of the curve differs from that of the equation.
+    shape: "Shape"
     #: Whether the best k is at the end of its range.
     at_limit: bool = False
 
@@ -92,9 +141,7 @@ class EquationFit:
         said = []
         if self.p_means is not None and self.p_means < MISFIT:
             said.append(f"the mean conductances do not follow the equation (F test, p = {self.p_means:.2g})")
-        if self.p_bend is not None and self.p_bend < MISFIT:
-            said.append(f"the curve is bent, not a straight line (F test, p = {self.p_bend:.2g})")
-        return tuple(said)
+        return (*said, *self.shape.refusals)
 
     @property
     def misfits(self) -> tuple[str, ...]:
@@ -164,7 +211,7 @@ def fit_equation(
         device_spread=device_spread,
         p_means=p_means,
         p_spreads=p_spreads,
-        p_bend=None if p_means is not None else _bend(likelihood),
+        shape=_shape(likelihood, best),
         at_limit=at_limit,
     )
 
@@ -172,29 +219,41 @@ def fit_equation(
 def pulses_passed(branch: Branch) -> F64:
     """Return how many pulses lie between the first stage and each measured one, (states,).
 
-    The pulse numbers are multiples of their smallest distance, which is one pulse for the equation.
+    One pulse of the equation is the greatest common divisor of the distances between whole pulse numbers: 1
+    for 2, 4, 6, 9. If they are no whole numbers, it is the smallest distance.
 
     Raises
     ------
     MeasurementError
-        If they are not, or if more pulse numbers are missing than there are.
+        If a distance is no whole number of such pulses, or if more than two thirds of them are missing.
     """
     distance = np.abs(branch.stage_pulses - branch.stage_pulses[0])
-    passed: F64 = distance / np.diff(np.sort(distance)).min()
+    whole = np.round(distance).astype(np.int64)
+    step = float(np.diff(distance).min())
+    if np.abs(distance - whole).max() <= _OFF_BEAT:
+        step = float(np.gcd.reduce(whole))
+    passed: F64 = distance / step
     odd = np.flatnonzero(np.abs(passed - np.round(passed)) > _OFF_BEAT)
     if len(odd):
         raise MeasurementError(
             f"the equation needs pulse numbers that are counted, such as 1, 2, 3, but pulse "
             f"{branch.stage_pulses[odd[0]]:g} is no whole number of steps after "
-            f"{branch.stage_pulses[0]:g}: number the pulses, or take --model table"
+            f"{branch.stage_pulses[0]:g}: number the pulses, or {table_cure(branch)}"
         )
-    if passed[-1] + 1 > 2 * branch.states:
+    if passed[-1] + 1 > _MOST_STAGES * branch.states:
         raise MeasurementError(
             f"pulse numbers {branch.pulses[0]:g} to {branch.pulses[-1]:g} are {round(passed[-1]) + 1} "
-            f"stages, but only {branch.states} were measured: number the pulses one after the other, or take "
-            "--model table"
+            f"stages, but only {branch.states} were measured: number the pulses one after the other, or "
+            f"{table_cure(branch)}"
         )
     return np.round(passed)
+
+
+def table_cure(branch: Branch) -> str:
+    """Return what the user can do to get a table of states instead of the equation."""
+    if branch.repeated:
+        return "take --model table"
+    return "measure each pulse twice or more and take --model table"
 
 
 def check_confidence(confidence: float) -> None:
@@ -226,6 +285,7 @@ class _Likelihood:
         values = branch.by_stage
         self.literal = literal
         self.direction, self.unit = branch.direction, branch.unit
+        self.repeated, self.table_cure = branch.repeated, table_cure(branch)
         self.pulses = branch.stage_pulses
         self.states = branch.states
         self.counts = np.sum(~np.isnan(values), axis=0)
@@ -323,7 +383,7 @@ def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
     if flat or not np.isfinite(values).all():
         raise MeasurementError(
             f"the {likelihood.direction} curves have no fluctuation about a straight line: the equation "
-            "has no likelihood; take --model table"
+            f"has no likelihood; {likelihood.table_cure}"
         )
     inner = 1 + np.flatnonzero((values[1:-1] >= values[:-2]) & (values[1:-1] >= values[2:]))
     # The likelihood grows without bound towards ratio 0 if the values of the last stage do not scatter.
@@ -333,7 +393,7 @@ def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
         raise MeasurementError(
             f"nothing keeps the spread of the last stage (pulse {likelihood.pulses[-1]:g}, "
             f"{likelihood.counts[-1]} value{'s' if likelihood.counts[-1] > 1 else ''}) from 0 in the "
-            "equation: measure more cycles, or take --model table"
+            f"equation: measure more cycles{', or ' + likelihood.table_cure if likelihood.repeated else ''}"
         )
     index = int(inner[np.argmax(values[inner])])
     found = minimize_scalar(
@@ -437,21 +497,62 @@ def _interval(profile: _Profile, value: float, width: float, least: float) -> tu
 # -- does it suit the data -------------------------------------------------------------------------
 
 
-def _bend(likelihood: _Likelihood) -> float | None:
-    """Return the probability that a parabola leaves so much less than the line: an F test of one term.
+def _shape(likelihood: _Likelihood, best: float) -> Shape:
+    """Return how the means differ from the equation's curve. No pulse needs two values for it.
 
-    It needs no repetitions. The spread of the values is taken as equal, since the equation's own would make
+    The spread of the values is taken as equal but for the test of runs, since the equation's own would make
     room for a bend where it is largest.
     """
+    x, y = likelihood.passed, likelihood.means
+    powers = 2 if likelihood.literal else 1
+    squares = float(np.sum((y - np.polyval(np.polyfit(x, y, min(powers, len(x) - 1)), x)) ** 2))
+    degrees = max(len(x) - powers - 1, 1)
+    noise = _noise_variance(y)
+    return Shape(
+        stages=len(x),
+        p_bend=_bend(x, y, powers),
+        p_runs=_runs(y - likelihood.curve(best)[0]),
+        explained=1 - squares / float(np.sum((y - y.mean()) ** 2)),
+        beyond_noise=squares / degrees / noise if noise else math.inf,
+    )
+
+
+def _noise_variance(values: F64) -> float:
+    """Return the variance of the noise of values along a smooth curve, from their second differences."""
+    second = np.abs(np.diff(values, 2))
+    return (float(np.median(second)) / 0.6745) ** 2 / 6 if len(second) else math.inf
+
+
+def _bend(x: F64, y: F64, powers: int) -> float | None:
+    """Return the probability that one more power of x fits so much better: an F test of one term."""
     from scipy.stats import f
 
-    x, y = likelihood.passed, likelihood.means
-    if len(x) < _FEWEST_BENT:
+    within = len(x) - powers - 2
+    if within < 1:
         return None
-    line, parabola = (float(np.sum((y - np.polyval(np.polyfit(x, y, n), x)) ** 2)) for n in (1, 2))
-    if parabola <= 0:
-        return None
-    return float(f.sf((line - parabola) / (parabola / (len(x) - 3)), 1, len(x) - 3))
+    less, more = (float(np.sum((y - np.polyval(np.polyfit(x, y, n), x)) ** 2)) for n in (powers, powers + 1))
+    return float(f.sf((less - more) / (more / within), 1, within)) if more > 0 else None
+
+
+def _runs(residuals: F64) -> float:
+    """Return the probability of so few runs of equal signs, all orders being alike (Wald and Wolfowitz)."""
+    from scipy.stats import norm
+
+    signs = residuals[residuals != 0] > 0
+    n, above = len(signs), int(signs.sum())
+    below, runs = n - above, 1 + int(np.sum(signs[1:] != signs[:-1]))
+    if not above or not below:
+        return 1.0
+    if n > _MOST_COUNTED:
+        mean = 1 + 2 * above * below / n
+        return float(norm.cdf((runs + 0.5 - mean) / math.sqrt((mean - 1) * (mean - 2) / (n - 1))))
+    orders = 0
+    for count in range(2, runs + 1):
+        # Runs of the one sign and of the other take turns; the two kinds may be equal in number.
+        one, other = count // 2, count - count // 2
+        pairs = math.comb(above - 1, one - 1) * math.comb(below - 1, other - 1)
+        orders += pairs + math.comb(above - 1, other - 1) * math.comb(below - 1, one - 1)
+    return orders / math.comb(n, above)
 
 
 def _misfit(likelihood: _Likelihood, best: float) -> tuple[float | None, float | None]:

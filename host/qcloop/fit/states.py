@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence
+from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence, fit_equation
 from qcloop.measurements.curves import Branch
 
 
@@ -95,8 +95,7 @@ def fit_table(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> TableFi
         listed = ", ".join(f"{pulse:g}" for pulse in sorted(branch.stage_pulses[alone])[:10])
         raise MeasurementError(
             f"a table needs 2 values or more at each pulse, but {len(alone)} of {branch.states} pulses have "
-            f"one ({listed}{', ...' if len(alone) > 10 else ''}): measure more cycles, or take "
-            "--model equation"
+            f"one ({listed}{', ...' if len(alone) > 10 else ''}): measure more cycles{_or_equation(branch)}"
         )
     mean = branch.stage_means
     spread = np.nanstd(values, axis=0, ddof=1)
@@ -117,4 +116,15 @@ def fit_table(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> TableFi
         spread_low=np.sqrt(squares / chi2.isf(tail, counts - 1)),
         spread_high=np.sqrt(squares / chi2.ppf(tail, counts - 1)),
         log_likelihood=log_likelihood,
+    )
+
+
+def _or_equation(branch: Branch) -> str:
+    """Return words on the equation, which needs one cycle only: whether it suits the curves."""
+    try:
+        refusals = fit_equation(branch).refusals
+    except MeasurementError:
+        refusals = ("it cannot be fitted",)
+    return (
+        f"; --model equation does not suit them: {refusals[0]}" if refusals else ", or take --model equation"
     )
