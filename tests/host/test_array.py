@@ -422,23 +422,25 @@ def test_a_second_plane_has_a_word_for_each_cell_at_the_same_address():
     array, first, second = make(config=TWO_PLANES), Region(0, 5, 6), Region(10, 3, 4)
     for region in (first, second):
         array.program_block(region, levels_of((region.rows, region.cols)))
-        assert not array.read_plane(region).any(), "a word is 0 until it is written"
+        assert not array.read_accumulators(region).any(), "a word is 0 until it is written"
     rng = np.random.default_rng(3)
     words = {
-        region: rng.integers(-(1 << 15), 1 << 15, (region.rows, region.cols)).astype(np.int16)
+        region: rng.integers(-32767, 32768, (region.rows, region.cols)).astype(np.int16)
         for region in (first, second)
     }
     cells = array_digest(array, [first, second])
     for region, values in words.items():
-        array.load_plane(region, values)
+        array.load_accumulators(region, values)
     assert array_digest(array, [first, second]) == cells, "cells are another plane"
     array.program(first, np.array([7]), np.array([3], np.uint8))
     array.load(second, *array.read(second))
     array.configure(array.settings)
     for region, values in words.items():
-        got = array.read_plane(region)
+        got = array.read_accumulators(region)
         assert got.dtype == np.int16 and (got == values).all()
-    row = array.read_plane(Region(2, 1, 6))  # the second row of the first region: 6 columns are two words
+    row = array.read_accumulators(
+        Region(2, 1, 6)
+    )  # the second row of the first region: 6 columns are two words
     assert (row[0] == words[first][1]).all()
 
 
@@ -455,16 +457,20 @@ def test_a_second_plane_changes_nothing_of_what_is_programmed_and_multiplied():
 @pytest.mark.parametrize(
     ("planes", "operation", "message"),
     [
-        (1, lambda a, r: a.read_plane(r), r"1 plane, the cells: make it with ArrayConfig\(planes=2\)"),
-        (1, lambda a, r: a.load_plane(r, np.zeros((4, 4), np.int16)), "1 plane, the cells"),
+        (1, lambda a, r: a.read_accumulators(r), r"1 plane, the cells: make it with ArrayConfig\(planes=2\)"),
+        (1, lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int16)), "1 plane, the cells"),
         (
             2,
-            lambda a, r: a.read_plane(Region(0, 5, 4)),
+            lambda a, r: a.read_accumulators(Region(0, 5, 4)),
             "never programmed: words are programmed only up to 4",
         ),
-        (2, lambda a, r: a.load_plane(Region(4, 1, 4), np.zeros((1, 4), np.int16)), "never programmed"),
-        (2, lambda a, r: a.load_plane(r, np.zeros((4, 5), np.int16)), r"shape \(4, 4\), not \(4, 5\)"),
-        (2, lambda a, r: a.load_plane(r, np.zeros((4, 4), np.int32)), "must be int16, not int32"),
+        (
+            2,
+            lambda a, r: a.load_accumulators(Region(4, 1, 4), np.zeros((1, 4), np.int16)),
+            "never programmed",
+        ),
+        (2, lambda a, r: a.load_accumulators(r, np.zeros((4, 5), np.int16)), r"shape \(4, 4\), not \(4, 5\)"),
+        (2, lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int32)), "must be int16, not int32"),
     ],
 )
 def test_what_is_wrong_about_the_second_plane_is_named(planes, operation, message):

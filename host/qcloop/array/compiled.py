@@ -84,6 +84,26 @@ def program(
 
 
 @kernel
+def sum_rows(codes, addresses, n, total):
+    """Add the cells at the first ``n`` addresses, and those behind them, to the (cols,) totals."""
+    cols = len(total)
+    k = 0
+    while k + 4 <= n:  # four rows at a time, so that the sums are read and written a quarter as often
+        r0 = codes[addresses[k] : addresses[k] + cols]
+        r1 = codes[addresses[k + 1] : addresses[k + 1] + cols]
+        r2 = codes[addresses[k + 2] : addresses[k + 2] + cols]
+        r3 = codes[addresses[k + 3] : addresses[k + 3] + cols]
+        for j in range(cols):
+            total[j] += np.int32(r0[j]) + np.int32(r1[j]) + np.int32(r2[j]) + np.int32(r3[j])
+        k += 4
+    while k < n:
+        r0 = codes[addresses[k] : addresses[k] + cols]
+        for j in range(cols):
+            total[j] += np.int32(r0[j])
+        k += 1
+
+
+@kernel
 def forward_binary(codes, start, stride, reference, x, y):
     """Sum the rows whose input is 1. Inputs are sparse, so the other rows are not even looked at."""
     rows, cols = x.shape[1], y.shape[1]
@@ -96,20 +116,7 @@ def forward_binary(codes, start, stride, reference, x, y):
         total = y[b]
         for j in range(cols):
             total[j] = np.int32(-reference * n)
-        k = 0
-        while k + 4 <= n:  # four rows at a time, so that the sums are read and written a quarter as often
-            r0 = codes[active[k] : active[k] + cols]
-            r1 = codes[active[k + 1] : active[k + 1] + cols]
-            r2 = codes[active[k + 2] : active[k + 2] + cols]
-            r3 = codes[active[k + 3] : active[k + 3] + cols]
-            for j in range(cols):
-                total[j] += np.int32(r0[j]) + np.int32(r1[j]) + np.int32(r2[j]) + np.int32(r3[j])
-            k += 4
-        while k < n:
-            r0 = codes[active[k] : active[k] + cols]
-            for j in range(cols):
-                total[j] += np.int32(r0[j])
-            k += 1
+        sum_rows(codes, active, n, total)
 
 
 @kernel

@@ -7,7 +7,7 @@ bits, ``W[n] = W[n-127] ^ W[n-64]``, and each of them holds four samples.
 from collections.abc import Callable
 from copy import copy
 from operator import index as _index
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -182,6 +182,7 @@ class Grng16:
         self._fill, self._fill_words = (_fill, _fill_words) if compiled else (_fill_numpy, _fill_words_numpy)
         self._a = np.empty(_DEGREE_A + _BLOCK_WORDS, np.uint64)
         self._b = np.empty(_DEGREE_B + _BLOCK_WORDS, np.uint64)
+        self._drawn: Block | None = None
         self._drop_block(checked_integer("position", position, POSITION_MAX))
 
     def __repr__(self) -> str:
@@ -192,6 +193,7 @@ class Grng16:
         twin.__dict__.update(self.__dict__)
         twin._a, twin._b = self._a.copy(), self._b.copy()
         twin._z, twin._u16 = self._z.copy(), self._u16.copy()
+        twin._drawn = None
         return twin
 
     @property
@@ -263,6 +265,18 @@ class Grng16:
             # Samples before the cursor are made anew: the caller may have written to those that were taken.
             self._drop_block(position)
 
+    def block(self) -> "Block":
+        """Return a block from which compiled code draws by itself, beginning at the present position.
+
+        What it drew is taken from the generator by ``seek(block.position)``. The block is kept, so that
+        nothing is made twice if the next one begins where this one ended.
+        """
+        if self._drawn is None or self._drawn.position != self.position:
+            self._drop_block(self.position)
+            self._load()
+            self._drawn = Block.at(self.position, self._a.copy(), self._b.copy())
+        return self._drawn
+
     def _drop_block(self, position: int) -> None:
         self._base = position
         self._cursor = self._end = 0
@@ -329,3 +343,43 @@ class Grng16:
                 f"{n} samples from position {self.position} lead beyond the last position, "
                 f"2^60-1 ({POSITION_MAX}): use another stream"
             )
+
+
+class Block(NamedTuple):
+    """A block of samples from which compiled code draws one after the other (see :meth:`Grng16.block`).
+
+    Sample ``cursor[0]`` is the next one; who takes it adds 1 to both numbers of the cursor. When the index is
+    at the end of the block, :func:`refill` comes first.
+    """
+
+    #: The workspaces, and one block of words.
+    a: U64
+    b: U64
+    words: U64
+    #: The tables of the Gaussian stage.
+    low: I16
+    high: I16
+    #: The samples, and the uniform words that they were made of.
+    z: I16
+    u16: U16
+    #: (2,) int64: index of the next sample in the block, and its position in the stream.
+    cursor: npt.NDArray[np.int64]
+
+    @property
+    def position(self) -> int:
+        """Position of the next sample in the stream."""
+        return int(self.cursor[1])
+
+    @classmethod
+    def at(cls, position: int, a: U64, b: U64) -> "Block":
+        """Return a block whose first samples, those of the workspaces, are still to be made."""
+        words, z = np.empty(_BLOCK_WORDS, np.uint64), np.empty(_BLOCK_SAMPLES, np.int16)
+        cursor = np.array([_BLOCK_SAMPLES, position])
+        return cls(a, b, words, *BYTE_TABLES, z, words.view(np.uint16), cursor)
+
+
+@kernel
+def refill(block: "Block") -> None:
+    """Make the next samples of a block, when all were drawn."""
+    _fill_blocks(block.a, block.b, block.words, block.low, block.high, block.z)
+    block.cursor[0] = 0

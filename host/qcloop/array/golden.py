@@ -11,8 +11,20 @@ from qcloop.array.generator import Grng16
 from qcloop.array.interface import Array, Products
 from qcloop.array.kernels import ArrayKernels
 from qcloop.array.planes import Planes
+from qcloop.array.step import compiled as step_compiled
+from qcloop.array.step.kernels import (
+    HITS,
+    PENALTY,
+    WORDS,
+    Memory,
+    StepKernels,
+    Tally,
+    devices_of,
+    steps_of,
+)
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.generator import Stream
+from qcloop.contract.plan import TrainingPlan, TrainingResult
 from qcloop.contract.types import (
     I8,
     I16,
@@ -25,7 +37,6 @@ from qcloop.contract.types import (
     Positions,
     Region,
 )
-from qcloop.errors import ArrayError
 
 
 class GoldenArray(Array):
@@ -37,11 +48,20 @@ class GoldenArray(Array):
     kernels : ArrayKernels
         Module ``qcloop.array.compiled`` (default) or ``qcloop.array.reference``, its plain NumPy twin. Both
         return the same integers.
+    step_kernels : StepKernels
+        Module ``qcloop.array.step.compiled`` (default) or ``qcloop.array.step.reference``, likewise.
     """
 
-    def __init__(self, config: ArrayConfig | None = None, kernels: ArrayKernels = compiled) -> None:
+    trains = True
+
+    def __init__(
+        self,
+        config: ArrayConfig | None = None,
+        kernels: ArrayKernels = compiled,
+        step_kernels: StepKernels = step_compiled,
+    ) -> None:
         super().__init__(config or ArrayConfig())
-        self._kernels = kernels
+        self._kernels, self._step_kernels = kernels, step_kernels
         self._planes = Planes(self.config)
 
     def counters(self) -> Counters:
@@ -147,40 +167,37 @@ class GoldenArray(Array):
         planes = self._planes
         return planes.view(planes.levels, region).copy(), planes.view(planes.codes, region).copy()
 
-    # -- the second plane -----------------------------------------------------------------------
+    # -- the training step ------------------------------------------------------------------------
 
-    def read_plane(self, region: Region) -> I16:
-        """Return the (rows, cols) int16 words that the second plane has for the cells of a region.
+    def _load_plan(self, plan: TrainingPlan) -> None:
+        self._devices = devices_of(self.settings, self.config, plan.fraction_bits)
+        self._steps = steps_of(plan, self.config)
 
-        A word is 0 until it is written; programming, loading and configuring leave it as it is.
+    def _train(self, x: U8, labels: U8) -> TrainingResult:
+        before, tally = int(self._events[EventIndex.PROGRAMMED]), self._tally()
+        self._step_kernels.train(
+            self._memory(), self._devices, self._steps, self._programming, self._reading, x, labels, tally
+        )
+        self._cycles += int(tally.totals[WORDS])
+        programmed = int(self._events[EventIndex.PROGRAMMED]) - before
+        return TrainingResult(int(tally.totals[HITS]), programmed, int(tally.totals[PENALTY]))
 
-        Raises
-        ------
-        ArrayError
-            If the array has no second plane, or the region was never programmed.
-        """
-        plane = self._planes.second
-        self._check_programmed(region)
-        return self._planes.view(plane, region).copy()
+    def _classify(self, x: U8) -> U8:
+        classes, tally = np.zeros(len(x), np.uint8), self._tally()
+        self._step_kernels.classify(
+            self._memory(), self._devices, self._steps, self._reading, x, classes, tally
+        )
+        self._cycles += int(tally.totals[WORDS])
+        return classes
 
-    def load_plane(self, region: Region, words: I16) -> None:
-        """Write the words of the second plane for the cells of a region, which keep levels and codes.
+    def _memory(self) -> Memory:
+        return Memory(self._planes.levels, self._planes.codes, self._planes.second)
 
-        Parameters
-        ----------
-        region : Region
-            Must have been programmed as a block, or loaded, before.
-        words : (rows, cols) int16
+    def _tally(self) -> Tally:
+        return Tally(self._events, self._attempts, np.zeros(3, np.int64))
 
-        Raises
-        ------
-        ArrayError
-            If the array has no second plane, the region was never programmed, or ``words`` has another shape
-            or dtype.
-        """
-        plane = self._planes.second
-        self._check_programmed(region)
-        self._check_block("words", words, region)
-        if words.dtype != np.int16:
-            raise ArrayError(f"words of the second plane must be int16, not {words.dtype}")
-        self._planes.view(plane, region)[:] = words
+    def _read_accumulators(self, region: Region) -> I16:
+        return self._planes.view(self._planes.second, region).copy()
+
+    def _load_accumulators(self, region: Region, values: I16) -> None:
+        self._planes.view(self._planes.second, region)[:] = values

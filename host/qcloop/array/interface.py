@@ -16,6 +16,7 @@ import numpy.typing as npt
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
 from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, STUCK_LEVEL
 from qcloop.contract.parts import ArrayPart, describe_lack
+from qcloop.contract.plan import ACCUMULATOR_MAX, TrainingPlan, TrainingResult, check_labels
 from qcloop.contract.types import (
     I8,
     I16,
@@ -46,10 +47,13 @@ class Array(ABC):
 
     #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
     micro_batch_size = 0
+    #: Whether the array makes training steps by itself: plans, accumulators, :meth:`train`, :meth:`classify`.
+    trains = False
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
         self._settings: ArraySettings | None = None
+        self._plan: TrainingPlan | None = None
         self._programmed_words = 0
         self._readable: set[Region] = set()
 
@@ -65,13 +69,14 @@ class Array(ABC):
     def configure(self, settings: ArraySettings, positions: Positions | None = None) -> None:
         """Load settings, put both generators at ``positions`` and set the counters to zero.
 
-        The cells keep their levels and codes. Without ``positions`` the generators start at sample 0.
+        The cells keep their levels and codes, and the accumulators stay as they are. A training plan is
+        forgotten. Without ``positions`` the generators start at sample 0.
 
         Raises ArrayError if the settings need a part that this array lacks (``config.parts``).
         """
         self._check_parts(settings.needs())
         self._configure(settings, positions or Positions())
-        self._settings = settings
+        self._settings, self._plan = settings, None
 
     def program(self, region: Region, cells: npt.NDArray[np.integer], levels: U8) -> None:
         """Program a list of cells, in its order.
@@ -166,10 +171,7 @@ class Array(ABC):
             raise ArrayError(
                 f"forward needs uint8 vectors of {region.rows} rows, not {x.dtype} of shape {x.shape}"
             )
-        x = np.ascontiguousarray(x)
-        if bits == 1 and largest(x.reshape(-1)) > 1:
-            raise ArrayError(f"1-bit inputs must be 0 or 1, not {x.max()}")
-        return self._start_forward(region, x, bits)
+        return self._start_forward(region, _checked_bits(x, bits), bits)
 
     def backward(self, region: Region, d: I8) -> I32:
         """Return ``e[b, i] = sum_j d[b, j] * (g[i, j] - reference)``.
@@ -205,6 +207,87 @@ class Array(ABC):
         self._check_programmed(region)
         return self._read(region)
 
+    # -- the training step ------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """Training plan in force; ArrayError before :meth:`load_plan`."""
+        if self._plan is None:
+            raise ArrayError("the array has no training plan: call load_plan() after configure()")
+        return self._plan
+
+    def load_plan(self, plan: TrainingPlan) -> None:
+        """Take a training plan, in place of the one before. Cells and accumulators stay as they are.
+
+        Raises
+        ------
+        ArrayError
+            If the array cannot carry the plan out (see :meth:`check_plan`), or a region was never programmed.
+        """
+        self.check_plan(plan)
+        for layer in plan.layers:
+            self._check_programmed(layer.region)
+        self._load_plan(plan)
+        self._plan = plan
+
+    def check_plan(self, plan: TrainingPlan) -> None:
+        """Raise ArrayError unless this array, configured as it is, can carry a plan out.
+
+        See :meth:`TrainingPlan.check_array`. Its regions need not have been programmed yet.
+        """
+        self._check_trains()
+        for layer in plan.layers:
+            self._check_inside(layer.region)
+        plan.check_array(self.config, self.settings)
+
+    def train(self, x: U8, labels: npt.NDArray[np.integer]) -> TrainingResult:
+        """Train on images, one after the other, by the step that ``docs/array.md`` defines.
+
+        With batches of several images, devices are programmed after each ``plan.batch`` images, and after the
+        last image. So a call should have a whole number of batches, unless it is the last of an epoch.
+
+        Parameters
+        ----------
+        x : (n, inputs) uint8
+            Images; 0 or 1 where the plan has 1-bit inputs.
+        labels : (n,) integers
+            Classes, below the classes of the plan.
+        """
+        x = self._check_images(x)
+        checked = check_labels(labels, self.plan)
+        if len(checked) != len(x):
+            raise ArrayError(f"{len(x)} images need as many labels, not {len(checked)}")
+        return self._train(x, checked)
+
+    def classify(self, x: U8) -> U8:
+        """Return the (n,) uint8 classes of (n, inputs) uint8 images; the first of equal sums wins."""
+        return self._classify(self._check_images(x))
+
+    def read_accumulators(self, region: Region) -> I16:
+        """Return the (rows, cols) int16 accumulators of a region's cells.
+
+        An accumulator is 0 until it is trained or loaded; programming, loading cells and configuring leave it
+        as it is. A weight of two devices has its accumulator at the first one.
+        """
+        self._check_trains()
+        self._check_programmed(region)
+        return self._read_accumulators(region)
+
+    def load_accumulators(self, region: Region, values: I16) -> None:
+        """Write the accumulators of a region's cells: (rows, cols) int16 of -32767..32767."""
+        self._check_trains()
+        self._check_programmed(region)
+        self._check_block("accumulators", values, region)
+        if values.dtype != np.int16:
+            raise ArrayError(f"accumulators must be int16, not {values.dtype}")
+        if values.min() < -ACCUMULATOR_MAX:
+            raise ArrayError(
+                f"accumulators must be -{ACCUMULATOR_MAX}..{ACCUMULATOR_MAX}, not {values.min()}"
+            )
+        self._load_accumulators(region, values)
+
+    # -- what was counted -------------------------------------------------------------------------
+
     @abstractmethod
     def counters(self) -> Counters:
         """Return what was counted since :meth:`configure`."""
@@ -236,7 +319,44 @@ class Array(ABC):
     @abstractmethod
     def _read(self, region: Region) -> tuple[U8, I16]: ...
 
+    # Called only where :attr:`trains` is set.
+
+    def _load_plan(self, plan: TrainingPlan) -> None:
+        raise NotImplementedError
+
+    def _train(self, x: U8, labels: U8) -> TrainingResult:
+        raise NotImplementedError
+
+    def _classify(self, x: U8) -> U8:
+        raise NotImplementedError
+
+    def _read_accumulators(self, region: Region) -> I16:
+        raise NotImplementedError
+
+    def _load_accumulators(self, region: Region, values: I16) -> None:
+        raise NotImplementedError
+
     # -- checks ---------------------------------------------------------------------------------
+
+    def _check_trains(self) -> None:
+        if not self.trains:
+            raise ArrayError(
+                "this array multiplies and programs, but makes no training step by itself: "
+                "use the host's step, or the golden model"
+            )
+        if self.config.planes < 2:
+            raise ArrayError(
+                f"this array has {self.config.planes} plane, the cells: "
+                "make it with ArrayConfig(planes=2) to have accumulators"
+            )
+
+    def _check_images(self, x: U8) -> U8:
+        plan = self.plan
+        if x.ndim != 2 or x.shape[1] != plan.inputs or x.dtype != np.uint8:
+            raise ArrayError(
+                f"the plan takes uint8 images of {plan.inputs} inputs, not {x.dtype} of shape {x.shape}"
+            )
+        return _checked_bits(x, plan.input_bits)
 
     def _check_parts(self, needed: ArrayPart) -> None:
         for part in needed & ~self.config.parts:
@@ -286,6 +406,14 @@ class Array(ABC):
     def _check_block(self, what: str, block: npt.NDArray[np.generic], region: Region) -> None:
         if block.shape != (region.rows, region.cols):
             raise ArrayError(f"{what} must have shape {(region.rows, region.cols)}, not {block.shape}")
+
+
+def _checked_bits(x: U8, bits: int) -> U8:
+    """Return inputs as contiguous memory; ArrayError if they have more bits."""
+    x = np.ascontiguousarray(x)
+    if bits == 1 and largest(x.reshape(-1)) > 1:
+        raise ArrayError(f"1-bit inputs must be 0 or 1, not {x.max()}")
+    return x
 
 
 def stuck_cells(array: Array, region: Region, mask: npt.NDArray[np.bool_], codes: I16) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import I16, U8, ArrayConfig, Region
-from qcloop.errors import ArrayError
 
 _Word = TypeVar("_Word", np.uint8, np.int16)
 
@@ -22,23 +21,15 @@ class Planes:
     ----------
     levels : (cells,) uint8
     codes : (cells,) int16
+    second : (cells,) int16
+        Words of plane 1; (0,) where the configuration has only the cells.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
         self._config = config
         self.levels: U8 = np.zeros(config.cells, np.uint8)
         self.codes: I16 = np.zeros(config.cells, np.int16)
-        self._second: I16 | None = np.zeros(config.cells, np.int16) if config.planes > 1 else None
-
-    @property
-    def second(self) -> I16:
-        """Words of plane 1, (cells,) int16; ArrayError where the configuration has only the cells."""
-        if self._second is None:
-            raise ArrayError(
-                f"this array has {self._config.planes} plane, the cells: "
-                "make it with ArrayConfig(planes=2) to have a second one"
-            )
-        return self._second
+        self.second: I16 = np.zeros(config.cells if config.planes > 1 else 0, np.int16)
 
     def start_and_stride(self, region: Region) -> tuple[int, int]:
         """Return the address of a region's first cell, and the distance of its rows."""
