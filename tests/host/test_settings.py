@@ -318,7 +318,7 @@ def test_scales_and_steps_that_are_not_finite_are_named(tiny):
 def test_a_run_that_diverges_keeps_its_last_checkpoint(run, tmp_path, monkeypatch):
     from qcloop.training.network import Network
 
-    path, steps, train = tmp_path / "run", [], Network.train_batch
+    path, steps, train = tmp_path / "run", [], Network.train
 
     def diverge(self, *arguments):
         steps.append(1)
@@ -326,7 +326,7 @@ def test_a_run_that_diverges_keeps_its_last_checkpoint(run, tmp_path, monkeypatc
             raise DivergenceError("the bias of layer 1 is nan")
         return train(self, *arguments)
 
-    monkeypatch.setattr(Network, "train_batch", diverge)
+    monkeypatch.setattr(Network, "train", diverge)
     arguments = ["--network", "784-10", "--images", 100, "--epochs", 3, "--out", path]
     status, out, err = run("train", *arguments)
     assert status == 2

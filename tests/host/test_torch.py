@@ -307,7 +307,7 @@ def test_the_gradient_is_the_hosts_to_the_last_bit(update, mnist, make_settings)
 
     trainer.network.crossbar.update = note
     x, labels = trainer._train_x, trainer._train_labels
-    trainer.network.train_batch(x, labels, 0.1, np.zeros(32))
+    trainer.network.train(x, labels, 0.1, np.zeros(32))
     net, _ = build(settings)
     cross_entropy(net(torch.from_numpy(x)), torch.tensor(labels), reduction="sum").backward()
     for index, layer in enumerate(layers(net)):

@@ -209,7 +209,7 @@ def _train(run: Run, stop: StopRequest) -> None:
         f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"
         + (f", {cost.programming_time_s:,.0f} s one after the other" if cost.programming_time_s else "")
         + (f", {cost.write_energy_j:,.2f} J" if cost.write_energy_j else "")
-        + f"; most-written cell {cost.most_writes:,} times"
+        + (f"; most-written cell {cost.most_writes:,} times" if cost.most_writes is not None else "")
     )
     best = trainer.progress.history[-1]
     click.echo(

@@ -11,7 +11,7 @@ from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
 from qcloop.contract.types import I32, U8, Region
 from qcloop.crossbar import compiled
-from qcloop.crossbar.kernels import F64, I64, CrossbarKernels
+from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
@@ -148,18 +148,22 @@ class LayeredCrossbar:
                 f"use a smaller layer{' or scheme single' if rows <= side >= cols else ''}"
             )
 
-    def initialise(self, layer: Layer) -> None:
+    def initialise(self, layer: Layer, zero_rows: int = 0) -> F32:
         """Program every cell with random weights, then make the stuck cells of the layer stuck.
 
         The weights are normal with a third of the range as their standard deviation, from stream ``INITIAL``.
+        Those of the last ``zero_rows`` rows are 0. The (rows, cols) codes that the rounding to levels took
+        from the weights are returned.
         """
         normal = self._initial.take(layer.rows * layer.cols).reshape(layer.rows, layer.cols) / 32.0
+        normal[layer.rows - zero_rows :] = 0.0
         layer.levels, remainders = self.weights.quantise(normal / 3.0)
         layer.rule.start(remainders)
         block = self.weights.block(layer.levels)
         self.array.program_block(layer.region, block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
+        return remainders
 
     def _make_stuck(self, layer: Layer) -> None:
         """Choose the stuck cells by stream ``FAULTS``: the smallest words stick off, the next ones on."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from qcloop.contract.formats import CODE_MAX, MAX_ADC_SHIFT, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import AdcStage, ArraySettings, Counters, Policy, pulse_cost
 from qcloop.crossbar.ledger import UNKNOWN, WriteLedger
+from qcloop.crossbar.moves import Moves
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.device import DeviceProfile, PulseTrain
 from qcloop.errors import ConfigError
@@ -58,16 +59,17 @@ def _adc_shift(settings: CrossbarSettings, profile: DeviceProfile) -> int:
 class Cost:
     """What a run cost: writes, pulses, time and energy.
 
-    Time and energy are None where the profile states no pulses.
+    Time and energy are None where the profile states no pulses. An array that trains by itself does not tell
+    the most-written cell, and the energy only as far as :class:`qcloop.crossbar.moves.LevelCounts` finds it.
     """
 
     #: Programming requests, initial programming included, and those of the most-written cell.
     writes: int
-    most_writes: int
+    most_writes: int | None
     #: Layer, row and column of the most-written cell.
-    most_written_layer: int
-    most_written_row: int
-    most_written_column: int
+    most_written_layer: int | None
+    most_written_row: int | None
+    most_written_column: int | None
     set_pulses: int
     reset_pulses: int
     #: Seconds that all pulses take one after another.
@@ -106,9 +108,8 @@ def write_energy(
     if profile.pulses is None:
         return None
     states = profile.states
-    set_energy, reset = pulse_energies(profile, profile.pulses)
-    down_to = np.concatenate([np.cumsum(reset)[::-1], [0.0]])  # from ON to each level; to ON: nothing
-    sequence = set_energy + down_to[:states]
+    _, reset = pulse_energies(profile, profile.pulses)
+    sequence, down_to = _level_energies(profile, profile.pulses)
     first = ledger.transitions[:, :states]
     retries = np.array(counters.attempts[:states]) - first.sum(axis=0)
     total = float(retries @ sequence)
@@ -122,6 +123,36 @@ def write_energy(
             energy = abs(down_to[new] - down_to[old])
         total += float(first[old, new] * energy)
     return total
+
+
+def _level_energies(profile: DeviceProfile, pulses: PulseTrain) -> tuple[F64, F64]:
+    """Return the energies of SET and RESET to each level, and of the RESET pulses from ON to it alone."""
+    set_energy, reset = pulse_energies(profile, pulses)
+    down_to = np.concatenate([np.cumsum(reset)[::-1], [0.0]])  # to ON itself: nothing
+    return set_energy + down_to[: profile.states], down_to
+
+
+def cost_of_moves(profile: DeviceProfile, policy: Policy, moves: Moves | None, counters: Counters) -> Cost:
+    """Return the cost of a run that the array trained by itself.
+
+    The write energy is that of :func:`write_energy`, which the moves tell for policy ``direct``.
+    """
+    pulses, energy = counters.set_pulses + counters.reset_pulses, None
+    if profile.pulses is not None and moves is not None and policy is Policy.DIRECT:
+        sequence, down_to = _level_energies(profile, profile.pulses)
+        steps = np.abs(np.diff(down_to[: profile.states]))
+        energy = float(moves.initial @ sequence + moves.between @ steps)
+    return Cost(
+        writes=counters.programmed,
+        most_writes=None,
+        most_written_layer=None,
+        most_written_row=None,
+        most_written_column=None,
+        set_pulses=counters.set_pulses,
+        reset_pulses=counters.reset_pulses,
+        programming_time_s=profile.pulses.width_s * pulses if profile.pulses else None,
+        write_energy_j=energy,
+    )
 
 
 def cost(profile: DeviceProfile, policy: Policy, ledger: WriteLedger, counters: Counters) -> Cost:

@@ -139,10 +139,14 @@ class CrossbarSettings:
 
         Raises ConfigError for a value that is out of range.
         """
+        return cls(**{**cls.suited(given), **given})
+
+    @classmethod
+    def suited(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults that depend on what is given: on the update rule."""
         rule = choice("update", Update, given.get("update", cls.update)).rule
         own = {f.name for f in fields(cls)}
-        suited = {name: value for name, value in rule.defaults.items() if name in own}
-        return cls(**{**suited, **given})
+        return {name: value for name, value in rule.defaults.items() if name in own}
 
 
 def spell(name: str) -> str:

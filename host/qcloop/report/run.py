@@ -16,7 +16,8 @@ from qcloop import __version__
 from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.contract.types import Counters, Policy, Region
 from qcloop.crossbar.ledger import WriteLedger
-from qcloop.crossbar.physics import Cost, cost
+from qcloop.crossbar.moves import LevelCounts, count_levels
+from qcloop.crossbar.physics import Cost, cost, cost_of_moves
 from qcloop.crossbar.settings import spell
 from qcloop.data import Dataset
 from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
@@ -39,7 +40,7 @@ from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
 from qcloop.run.state import check_predictions
-from qcloop.training.settings import RunSettings, resolve
+from qcloop.training.settings import RunSettings, Step, resolve
 from qcloop.training.trainer import EpochMetrics, check_run
 
 F64 = npt.NDArray[np.float64]
@@ -62,7 +63,8 @@ class _State:
     #: Images that are done in the present epoch.
     image: int
     counters: Counters
-    ledger: WriteLedger
+    #: None where the array trained by itself: it does not count the writes of each cell.
+    ledger: WriteLedger | None
     #: None if the data is not there any more; ``data_error`` then says why.
     data: Dataset | None
     data_error: str
@@ -79,14 +81,22 @@ class _State:
             for index in range(self.layers)
         ]
 
-    def writes(self, index: int) -> npt.NDArray[np.uint32]:
-        """Return the (rows, cols) writes of the cells of a layer."""
-        return self.ledger.writes[index].reshape(self.ledger.shape(index))
+    @property
+    def writes(self) -> list[npt.NDArray[np.uint32]]:
+        """(rows, cols) writes of the cells of each layer; no layer where nobody counted them."""
+        if self.ledger is None:
+            return []
+        return [writes.reshape(self.ledger.shape(index)) for index, writes in enumerate(self.ledger.writes)]
 
     @cached_property
     def cost(self) -> Cost:
         policy = Policy.from_label(self.settings.policy)
-        return cost(self.profile, policy, self.ledger, self.counters)
+        if self.ledger is not None:
+            return cost(self.profile, policy, self.ledger, self.counters)
+        counts = LevelCounts(self.profile.states)
+        counts.restore(self.arrays["start"])
+        moves = counts.moves(self.counters, count_levels(levels for levels, _ in self.cells))
+        return cost_of_moves(self.profile, policy, moves, self.counters)
 
     @property
     def images(self) -> int | None:
@@ -135,10 +145,12 @@ def _read(path: Path) -> _State:
     history = [EpochMetrics(**row) for row in values["progress"]["history"]]
     image = values["progress"]["image"]
     counters = Counters.from_dict(values["counters"])
-    ledger = WriteLedger(profile.states)
-    for index in range(len(settings.layer_sizes()) - 1):
-        ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
-    ledger.restore(arrays)
+    ledger = None
+    if settings.step is Step.HOST:
+        ledger = WriteLedger(profile.states)
+        for index in range(len(settings.layer_sizes()) - 1):
+            ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
+        ledger.restore(arrays)
     if not history:
         raise RunError(
             f"{path} has not finished its first epoch ({image:,} images so far): a report needs one; "
@@ -168,7 +180,7 @@ def _summary(state: _State) -> list[Block]:
         ("Device", f"{profile.name}, {profile.states} states"),
         ("Update rule", str(settings.update)),
         ("Epochs", f"{last.epoch} of {settings.epochs}"),
-        ("Writes of the worst cell", f"{state.cost.most_writes:,}"),
+        ("Writes of the worst cell", _count(state.cost.most_writes)),
         ("Write energy", _quantity(state.cost.write_energy_j, "J")),
     ]
     blocks: list[Block] = [Facts(facts)]
@@ -296,10 +308,11 @@ def _conductances(state: _State) -> list[Block]:
 
 def _endurance(state: _State) -> list[Block]:
     blocks: list[Block] = [Text(_most_written(state))]
+    if not state.writes:
+        return blocks
     shares = (0.5, 0.9, 0.99)
     rows = []
-    for index in range(state.layers):
-        writes = state.writes(index)
+    for index, writes in enumerate(state.writes):
         side = plots.image_side(writes.shape[0]) if index == 0 else None
         blocks.append(
             Picture(
@@ -326,8 +339,13 @@ def _endurance(state: _State) -> list[Block]:
 
 def _most_written(state: _State) -> str:
     worst = state.cost
+    if worst.most_written_layer is None or worst.most_written_row is None:
+        return (
+            f"The array trained by itself and programmed {worst.writes:,} cells. It does not count the "
+            "writes of each cell; `--step host` does."
+        )
     where = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
-    side = plots.image_side(state.writes(0).shape[0]) if worst.most_written_layer == 0 else None
+    side = plots.image_side(state.writes[0].shape[0]) if worst.most_written_layer == 0 else None
     if side is not None:
         where += " (line {} and column {} of the image, from 0)".format(*divmod(worst.most_written_row, side))
     return (
@@ -344,6 +362,10 @@ def _endurance_caption(index: int, writes: npt.NDArray[np.uint32], side: int | N
     return f"Layer {index + 1}: {which}, each as the {side} x {side} image of its inputs."
 
 
+def _count(value: int | None) -> str:
+    return _NONE if value is None else f"{value:,}"
+
+
 def _cost(state: _State) -> list[Block]:
     total, counters = state.cost, state.counters
     images = state.images
@@ -353,7 +375,7 @@ def _cost(state: _State) -> list[Block]:
         ("SET pulses", f"{total.set_pulses:,}", "raise a cell, or bring it to the ON state"),
         ("RESET pulses", f"{total.reset_pulses:,}", "lower a cell"),
         ("Writes", f"{total.writes:,}", "cells programmed, each request counted"),
-        ("Writes of the most-written cell", f"{total.most_writes:,}", "its wear"),
+        ("Writes of the most-written cell", _count(total.most_writes), "its wear"),
         ("Training images seen", _NONE if seen is None else f"{seen:,}", "over all epochs"),
         ("Programming time", _duration(total.programming_time_s), "all pulses one after the other"),
         ("Write energy", _quantity(energy, "J"), "all pulses, at mean conductances"),
@@ -366,8 +388,17 @@ def _cost(state: _State) -> list[Block]:
         ("Words read", f"{counters.cycles:,}", "array cycles of forward and backward products"),
     ]
     blocks: list[Block] = [Table(("quantity", "value", "what it is"), rows, numeric=False)]
-    if energy is None:
+    if state.profile.pulses is None:
         blocks.insert(0, Verdict("The device profile states no pulses: time and energy are not known.", None))
+    elif energy is None:
+        blocks.insert(
+            0,
+            Verdict(
+                "The array trained by itself, and its counters tell the write energy only where nearly every "
+                "write moved a cell by one level (policy direct): the energy is not known.",
+                None,
+            ),
+        )
     return blocks
 
 

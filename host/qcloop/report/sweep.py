@@ -245,7 +245,7 @@ def _settings(runs: _Runs) -> list[Block]:
                 f"{100 * np.mean([row['best_accuracy'] for row in group]):.2f}",
                 f"{np.mean([row['set_pulses'] + row['reset_pulses'] for row in group]):,.0f}",
                 _mean(group, "write_energy_j", ".4g"),
-                f"{max(row['most_writes'] for row in group):,}",
+                _most(group, "most_writes"),
                 _mean(group, "seconds", ".1f"),
             )
         )
@@ -276,6 +276,11 @@ def _missing(runs: _Runs) -> list[Block]:
 def _mean(rows: Sequence[Row], name: str, form: str) -> str:
     values = [row[name] for row in rows if row[name] is not None]
     return f"{np.mean(values):{form}}" if values else _NONE
+
+
+def _most(rows: Sequence[Row], name: str) -> str:
+    values = [row[name] for row in rows if row[name] is not None]
+    return f"{max(values):,}" if values else _NONE
 
 
 def _text(value: object) -> str:

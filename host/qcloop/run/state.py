@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, STUCK_LEVEL
 from qcloop.contract.generator import POSITION_MAX
+from qcloop.contract.plan import ACCUMULATOR_MAX
 from qcloop.contract.types import Counters, Positions
 from qcloop.crossbar.ledger import UNKNOWN
 from qcloop.crossbar.physics import array_settings
@@ -22,7 +23,7 @@ from qcloop.crossbar.weights import WeightMap
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError
 from qcloop.run.checkpoint import Arrays
-from qcloop.training.settings import RunSettings
+from qcloop.training.settings import Bias, RunSettings, Step
 from qcloop.training.trainer import EpochMetrics
 
 #: Most bytes of a checkpoint besides the arrays of its layers: the history of 100,000 epochs, and what is
@@ -109,31 +110,56 @@ def check_predictions(arrays: Arrays, values: dict[str, Any], test_images: int) 
 def _layers(settings: RunSettings, profile: DeviceProfile) -> dict[str, _Member]:
     """Return the arrays whose shapes follow from the settings alone, by name."""
     weights = WeightMap(array_settings(settings, profile), settings.scheme)
-    top = profile.states - 1
-    stuck = STUCK_LEVEL if settings.stuck_off + settings.stuck_on > 0 else None
-    changes = MAX_STATES + 1, MAX_STATES
-    # So many of each kind that their sum is a count, too.
-    members = {"transitions": _Member(np.int64, changes, high=_COUNT_MAX // prod(changes))}
+    made = _array_layer if settings.step is Step.ARRAY else _host_layer
+    members: dict[str, _Member] = {}
     for index, (rows, cols) in enumerate(pairwise(settings.layer_sizes())):
-        cells = rows, cols * weights.devices
-        remembered = rows if settings.update.rule.remembers else 0
-        own = {
-            "cell_levels": _Member(np.uint8, cells, high=top, also=stuck),
-            "cell_codes": _Member(np.int16, cells, high=CODE_MAX),
-            "levels": _Member(np.uint8, (rows, cols), high=len(weights.means) - 1),
-            "offsets": _Member(np.float32, (remembered, cols), low=-np.inf),
-            "bias": _Member(np.float64, (cols,), low=-np.inf),
-            "shadow": _Member(np.uint8, (prod(cells),), high=top, also=UNKNOWN),
-            "writes": _Member(np.uint32, (prod(cells),)),
-        }
+        own = made(settings, profile, weights, rows, cols)
         members |= {f"layer{index}.{name}": member for name, member in own.items()}
-    return members
+    if settings.step is Step.ARRAY:
+        return members | {"start": _Member(np.int64, (2, MAX_STATES), high=_COUNT_MAX // MAX_STATES)}
+    # So many changes of each kind that their sum is a count, too.
+    changes = MAX_STATES + 1, MAX_STATES
+    return members | {"transitions": _Member(np.int64, changes, high=_COUNT_MAX // prod(changes))}
+
+
+def _cells(settings: RunSettings, profile: DeviceProfile, shape: tuple[int, int]) -> dict[str, _Member]:
+    stuck = STUCK_LEVEL if settings.stuck_off + settings.stuck_on > 0 else None
+    return {
+        "cell_levels": _Member(np.uint8, shape, high=profile.states - 1, also=stuck),
+        "cell_codes": _Member(np.int16, shape, high=CODE_MAX),
+    }
+
+
+def _array_layer(
+    settings: RunSettings, profile: DeviceProfile, weights: WeightMap, rows: int, cols: int
+) -> dict[str, _Member]:
+    """Return the arrays of a layer that the array trains by itself."""
+    shape = rows + (settings.bias is Bias.DEVICE), cols * weights.devices
+    accumulators = _Member(np.int16, shape, low=-ACCUMULATOR_MAX, high=ACCUMULATOR_MAX)
+    return _cells(settings, profile, shape) | {"accumulators": accumulators}
+
+
+def _host_layer(
+    settings: RunSettings, profile: DeviceProfile, weights: WeightMap, rows: int, cols: int
+) -> dict[str, _Member]:
+    """Return the arrays of a layer that the host trains."""
+    shape = rows, cols * weights.devices
+    remembered = rows if settings.update.rule.remembers else 0
+    return _cells(settings, profile, shape) | {
+        "levels": _Member(np.uint8, (rows, cols), high=len(weights.means) - 1),
+        "offsets": _Member(np.float32, (remembered, cols), low=-np.inf),
+        "bias": _Member(np.float64, (cols,), low=-np.inf),
+        "shadow": _Member(np.uint8, (prod(shape),), high=profile.states - 1, also=UNKNOWN),
+        "writes": _Member(np.uint32, (prod(shape),)),
+    }
 
 
 def _check_progress(progress: dict[str, Any]) -> tuple[int, int]:
     """Return the images and epochs that are done; raises ValueError if they do not fit the history."""
     names = ("epoch", "image", "hits")
     _check_integers("progress", {name: progress[name] for name in names}, names, _COUNT_MAX)
+    # Checkpoints of before the array had a step of its own have no penalty.
+    _check_integers("progress", {"penalty": progress.get("penalty", 0)}, ["penalty"], _COUNT_MAX)
     epoch, image, hits = (progress[name] for name in names)
     history = progress["history"]
     if not isinstance(history, list) or len(history) != epoch or hits > image:

@@ -1,17 +1,44 @@
 """A network whose weights are devices of an array: the array multiplies, the host does the rest."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import U8, Region
-from qcloop.crossbar.crossbar import LayeredCrossbar
+from qcloop.contract.types import U8, Counters, Region
+from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
+from qcloop.crossbar.physics import Cost, cost
+from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
 from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain, check_finite
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.settings import Bias, RunSettings
+
+
+def add_layers(
+    settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequence[tuple[int, int]]
+) -> list[Layer]:
+    """Lay out the layers of a network, of (rows, cols) weights each, from word 0 on.
+
+    Raises ConfigError if they do not fit the array. Nothing is laid out in that case.
+    """
+    config, devices = crossbar.array.config, crossbar.weights.devices
+    for rows, cols in shapes:
+        crossbar.check_side(rows, cols)
+    words = sum(Region(0, rows, cols * devices).end(config) for rows, cols in shapes)
+    if words > config.words:
+        raise ConfigError(
+            f"network {settings.network} needs {words * config.lanes} cells ({settings.scheme}, "
+            f"{config.lanes} lanes), but the array has {config.cells}: "
+            "use a smaller network or more cells"
+        )
+    return [
+        crossbar.add_layer(rows, cols, settings.input_bits if index == 0 else 8)
+        for index, (rows, cols) in enumerate(shapes)
+    ]
 
 
 class Network:
@@ -26,6 +53,11 @@ class Network:
         Module ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``. Both give the same
         bits.
 
+    Attributes
+    ----------
+    call_images : int
+        Images that :meth:`train` takes at once: a batch.
+
     Raises
     ------
     ConfigError
@@ -37,21 +69,8 @@ class Network:
     ) -> None:
         self.crossbar, self._kernels = crossbar, kernels
         self._biases = settings.bias is Bias.FLOAT
-        shapes, config = list(pairwise(settings.layer_sizes())), crossbar.array.config
-        devices = crossbar.weights.devices
-        for rows, cols in shapes:
-            crossbar.check_side(rows, cols)
-        words = sum(Region(0, rows, cols * devices).end(config) for rows, cols in shapes)
-        if words > config.words:
-            raise ConfigError(
-                f"network {settings.network} needs {words * config.lanes} cells ({settings.scheme}, "
-                f"{config.lanes} lanes), but the array has {config.cells}: "
-                "use a smaller network or more cells"
-            )
-        self.layers = [
-            crossbar.add_layer(rows, cols, settings.input_bits if index == 0 else 8)
-            for index, (rows, cols) in enumerate(shapes)
-        ]
+        self.call_images = settings.batch
+        self.layers = add_layers(settings, crossbar, list(pairwise(settings.layer_sizes())))
         self._chain = Chain(crossbar, self.layers, settings.activation, kernels)
 
     def initialise(self) -> None:
@@ -63,8 +82,8 @@ class Network:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
         return self._chain.predict(x)
 
-    def train_batch(self, x: U8, labels: U8, rate: float, picked: F64) -> int:
-        """Do one step of gradient descent on a batch.
+    def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
+        """Do one step of gradient descent on a batch, of at most :attr:`call_images` images.
 
         Parameters
         ----------
@@ -76,8 +95,10 @@ class Network:
 
         Returns
         -------
-        int
+        hits : int
             Images that were classified correctly before the step.
+        penalty : int
+            0. A network that the array trains tells its loss by this number instead of ``picked``.
 
         Raises
         ------
@@ -94,7 +115,16 @@ class Network:
             if self._biases:
                 self._kernels.descend_bias(layer.bias, delta, rate / n)
                 check_finite("the bias", layer, layer.bias)
-        return hits
+        return hits, 0
+
+    @staticmethod
+    def loss(picked: F64, penalty: int) -> float:
+        """Return the mean cross-entropy of the images of an epoch, from what :meth:`train` gave for them."""
+        return float(-np.log(np.maximum(picked, 1e-300)).mean())
+
+    def cost(self, profile: DeviceProfile, counters: Counters) -> Cost:
+        """Return the cost of the run, from the ledger and what the array counted over the whole run."""
+        return cost(profile, self.crossbar.array.settings.policy, self.crossbar.ledger, counters)
 
     # -- state ----------------------------------------------------------------------------------
 

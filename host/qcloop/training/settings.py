@@ -7,8 +7,17 @@ from enum import StrEnum
 from typing import Any
 
 from qcloop.contract.formats import MAX_SIDE
+from qcloop.contract.plan import MAX_BATCH
+from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.rules import Update
-from qcloop.crossbar.settings import LEAST_FACTOR, CrossbarSettings, option, require, require_factor
+from qcloop.crossbar.settings import (
+    LEAST_FACTOR,
+    CrossbarSettings,
+    choice,
+    option,
+    require,
+    require_factor,
+)
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES
 from qcloop.errors import ConfigError
@@ -28,6 +37,17 @@ class Bias(StrEnum):
     NONE = "none"
     #: Float numbers on the host.
     FLOAT = "float"
+    #: A further row of devices in each layer, whose input is always on; with the array's own step.
+    DEVICE = "device"
+
+
+class Step(StrEnum):
+    """Who makes the training step around the products of the array."""
+
+    #: The host, in floating point; the array multiplies and programs.
+    HOST = "host"
+    #: The array itself, in integers; the host sends images and labels.
+    ARRAY = "array"
 
 
 #: Most epochs. Each is a row of every checkpoint; the random numbers of one seed would last for far more.
@@ -47,6 +67,9 @@ class RunSettings(CrossbarSettings):
     network: str = option("784-16-16-10", "Layer sizes, inputs first", before="device")
     batch: int = option(20, "Images in a batch", before="seed")
     epochs: int = option(10, "Epochs", before="seed")
+    step: Step = option(
+        Step.HOST, "Who makes the training step: the host, or the array by itself", before="seed"
+    )
     images: int = option(0, "Training images used, from the first; 0 is all", before="seed")
     input_bits: int = option(1, "Bits of an input pixel, 1 or 8", before="weight_range")
     shift: int = option(
@@ -55,7 +78,9 @@ class RunSettings(CrossbarSettings):
     activation: Activation = option(
         Activation.SIGMOID, "Function of the hidden layers", before="weight_range"
     )
-    bias: Bias = option(Bias.FLOAT, "Biases: none, or float on the host", before="weight_range")
+    bias: Bias = option(
+        Bias.FLOAT, "Biases: none, float on the host, or a row of devices (device)", before="weight_range"
+    )
     rate: float = option(0.5, "Learning rate of the first epoch", before="weight_range")
     decay: float = option(0.7, "Factor of the learning rate from epoch to epoch", before="weight_range")
 
@@ -67,8 +92,24 @@ class RunSettings(CrossbarSettings):
         require(self.images >= 0, "images", "0 (all) or more", self.images)
         require(self.input_bits in (1, 8), "input-bits", "1 or 8", self.input_bits)
         require(0 <= self.shift <= MAX_SHIFT, "shift", f"0..{MAX_SHIFT} pixels", self.shift)
+        needed, other = ("device", "float") if self.step is Step.ARRAY else ("float", "device")
+        require(self.bias != other, "bias", f"{needed} or none with the step of the {self.step}", self.bias)
+        require(self.step is Step.HOST or self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
         require_factor("rate", self.rate)
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
+
+    @property
+    def array_config(self) -> ArrayConfig:
+        """Shape of the array; with its own training step it has a second plane, for the accumulators."""
+        return ArrayConfig(self.lanes, self.cells, planes=2 if self.step is Step.ARRAY else 1)
+
+    @classmethod
+    def suited(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults that depend on what is given: on the update rule, and on who makes the step."""
+        rule: dict[str, Any] = super().suited(given)
+        if choice("step", Step, given.get("step", cls.step)) is Step.HOST:
+            return rule
+        return rule | dict(ARRAY_DEFAULTS[choice("update", Update, given.get("update", cls.update))])
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Return the layer sizes; raises ConfigError unless they are numbers that an array can have."""
@@ -93,6 +134,13 @@ TYPES: dict[str, type] = RunSettings.types()
 
 #: What suits each update rule, for the settings that a user leaves open.
 RULE_DEFAULTS: dict[Update, Mapping[str, Any]] = {update: update.rule.defaults for update in Update}
+
+#: The same where the array makes the step. Rates are for the mean of a batch, as the host's are.
+ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
+    Update.MIXED: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
+    Update.NEAREST: {"bias": Bias.DEVICE, "batch": 32, "rate": 1.25, "decay": 0.95, "weight_range": 10.29},
+    Update.STOCHASTIC: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
+}
 
 #: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -122,6 +170,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+#: What differs in them where the array makes the step.
+ARRAY_RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {"batch": 32, "rate": 1.25, "decay": 0.95, "weight_range": 10.29},
+    "best": {"bias": Bias.DEVICE, "batch": 1, "rate": 0.01},
+}
+
 
 def resolve(recipe: str | None, given: dict[str, Any]) -> RunSettings:
     """Return the settings for what a user gave: given values over the recipe over the rule's defaults.
@@ -131,6 +185,8 @@ def resolve(recipe: str | None, given: dict[str, Any]) -> RunSettings:
     if recipe is not None and recipe not in RECIPES:
         raise ConfigError(f"unknown recipe '{recipe}': expected one of {', '.join(RECIPES)}")
     named = dict(RECIPES[recipe]) if recipe else {}
+    if recipe and given.get("step") == Step.ARRAY:
+        named |= ARRAY_RECIPES[recipe]
     if given.get("device", RunSettings.device) not in BUILTIN_NAMES or "sigma" in given:
         named.pop("reading", None)  # a device file has its own, and `measured` has no sigma
     return RunSettings.resolve({**named, **given})

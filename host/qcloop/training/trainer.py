@@ -15,15 +15,16 @@ from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
-from qcloop.crossbar.physics import Cost, array_settings, cost
+from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.training import compiled
+from qcloop.training.array_network import ArrayNetwork
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.memory import check_memory
 from qcloop.training.network import Network
-from qcloop.training.settings import RunSettings
+from qcloop.training.settings import RunSettings, Step
 
 #: Test images in one call of the array.
 EVALUATION_BATCH = 500
@@ -54,6 +55,8 @@ class Progress:
     epoch: int = 0
     image: int = 0
     hits: int = 0
+    #: Sum of the penalties of these images, where the array makes the step.
+    penalty: int = 0
     history: list[EpochMetrics] = field(default_factory=list)
 
 
@@ -103,7 +106,12 @@ class Trainer:
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
         array.configure(array_settings(settings, profile))
-        self.network = Network(settings, LayeredCrossbar(settings, array, crossbar_kernels), kernels)
+        crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
+        self.network: Network | ArrayNetwork
+        if settings.step is Step.ARRAY:
+            self.network = ArrayNetwork(settings, crossbar)
+        else:
+            self.network = Network(settings, crossbar, kernels)
 
     @property
     def images(self) -> int:
@@ -133,25 +141,27 @@ class Trainer:
     # -- running --------------------------------------------------------------------------------
 
     def run_epoch(self) -> Iterator[int]:
-        """Train to the end of the current epoch; yields the number of images done after each batch.
+        """Train to the end of the current epoch; yields the number of images done, time and again.
 
-        The last batch of an epoch may be smaller than the others. Between two batches :meth:`state` may be
-        taken. At the end of the epoch the network is evaluated, and its metrics are appended to the history.
+        With the host's step that is after each batch. The last batch of an epoch may be smaller than the
+        others. Whenever the number is yielded, :meth:`state` may be taken. At the end of the epoch the
+        network is evaluated, and its metrics are appended to the history.
         """
-        progress, batch = self.progress, self.settings.batch
+        progress, images = self.progress, self.network.call_images
         order = self._order(progress.epoch)
         rate = self._rate(progress.epoch)
         offsets = self._offsets(progress.epoch)
         while progress.image < self.images:
-            chosen = order[progress.image : progress.image + batch]
-            picked = self._picked[progress.image : progress.image + batch]
+            chosen = order[progress.image : progress.image + images]
+            picked = self._picked[progress.image : progress.image + images]
             x = self._train_x[chosen]
             if self.settings.shift:
-                x = shift_images(x, self._image_shape, offsets[progress.image : progress.image + batch])
+                x = shift_images(x, self._image_shape, offsets[progress.image : progress.image + images])
             try:
-                progress.hits += self.network.train_batch(x, self._train_labels[chosen], rate, picked)
+                hits, penalty = self.network.train(x, self._train_labels[chosen], rate, picked)
             except DivergenceError as error:
                 raise self._diverged(error) from error
+            progress.hits, progress.penalty = progress.hits + hits, progress.penalty + penalty
             progress.image += len(chosen)
             yield progress.image
         self._finish_epoch(rate)
@@ -193,7 +203,7 @@ class Trainer:
         progress.history.append(
             EpochMetrics(
                 epoch=progress.epoch + 1,
-                train_loss=float(-np.log(np.maximum(self._picked, 1e-300)).mean()),
+                train_loss=self.network.loss(self._picked, progress.penalty),
                 test_accuracy=accuracy,
                 array_sha256=array_digest(self.array, self.network.crossbar.regions),
                 train_accuracy=progress.hits / self.images,
@@ -204,7 +214,8 @@ class Trainer:
                 clipped=counters.clipped,
             )
         )
-        progress.epoch, progress.image, progress.hits = progress.epoch + 1, 0, 0
+        progress.epoch += 1
+        progress.image = progress.hits = progress.penalty = 0
 
     def evaluate(self) -> float:
         """Classify the test images; fills :attr:`predictions` and returns the accuracy."""
@@ -221,7 +232,7 @@ class Trainer:
 
     def cost(self) -> Cost:
         """Return the cost of the run in the device's own terms."""
-        return cost(self.profile, self.array.settings.policy, self.network.crossbar.ledger, self.counters())
+        return self.network.cost(self.profile, self.counters())
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return the (classes, classes) counts of (true class, predicted class) of the last evaluation."""

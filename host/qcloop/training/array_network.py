@@ -1,0 +1,122 @@
+"""A network that the array trains by itself: the host sends images and labels, and reads what came out."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcloop.contract.plan import TrainingPlan
+from qcloop.contract.types import U8, Counters
+from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
+from qcloop.crossbar.moves import LevelCounts, count_levels
+from qcloop.crossbar.physics import Cost, cost_of_moves
+from qcloop.device import DeviceProfile
+from qcloop.training.exponential import LN2_HIGH, LN2_LOW
+from qcloop.training.kernels import F64
+from qcloop.training.network import add_layers
+from qcloop.training.plan import make_plan
+from qcloop.training.settings import Bias, RunSettings
+
+#: Images in one call of the array, at least: one batch may be a single image.
+_CALL = 512
+
+
+class ArrayNetwork:
+    """Layers whose training step is made on the array. Biases are a further row of devices in each layer.
+
+    Parameters
+    ----------
+    settings : RunSettings
+    crossbar : LayeredCrossbar
+        Without layers yet; those of the network are laid out here.
+
+    Raises
+    ------
+    ConfigError
+        If the layers do not fit the array, or if their step cannot be written as a plan.
+    """
+
+    def __init__(self, settings: RunSettings, crossbar: LayeredCrossbar) -> None:
+        self.crossbar, self._settings = crossbar, settings
+        self._biases = int(settings.bias is Bias.DEVICE)
+        shapes = [(rows + self._biases, cols) for rows, cols in pairwise(settings.layer_sizes())]
+        self.layers = add_layers(settings, crossbar, shapes)
+        self.call_images = settings.batch * max(1, _CALL // settings.batch)
+        self._counts = LevelCounts(crossbar.array.settings.states)
+        #: Rate of the plan that the array has, or None if it has none.
+        self._loaded: float | None = None
+        crossbar.array.check_plan(self._plan(settings.rate))
+
+    def initialise(self) -> None:
+        """Program random weights into all layers, make the stuck cells stuck, and load the plan."""
+        array = self.crossbar.array
+        for layer in self.layers:
+            remainders = self.crossbar.initialise(layer, zero_rows=self._biases)
+            fraction = 1 << self._plan(self._settings.rate).fraction_bits
+            values = np.zeros((layer.rows, layer.region.cols), np.int16)
+            values[:, :: self.crossbar.weights.devices] = np.floor(remainders * fraction + 0.5)
+            array.load_accumulators(layer.region, values)
+        self._counts.start(array.counters(), self._levels())
+        self._load(self._settings.rate)
+
+    def predict(self, x: U8) -> U8:
+        """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
+        return self.crossbar.array.classify(x)
+
+    def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
+        """Train on images, one after the other; see :meth:`qcloop.training.network.Network.train`."""
+        if rate != self._loaded:
+            self._load(rate)
+        result = self.crossbar.array.train(x, labels)
+        return result.hits, result.penalty
+
+    @staticmethod
+    def loss(picked: F64, penalty: int) -> float:
+        """Return the mean cross-entropy of the images of an epoch, from the sum of their penalties."""
+        return penalty * (LN2_HIGH + LN2_LOW) / 256 / len(picked)
+
+    def cost(self, profile: DeviceProfile, counters: Counters) -> Cost:
+        """Return the cost of the run; the array does not count the writes of each cell."""
+        moves = self._counts.moves(counters, self._levels())
+        return cost_of_moves(profile, self.crossbar.array.settings.policy, moves, counters)
+
+    def _plan(self, rate: float) -> TrainingPlan:
+        array, devices = self.crossbar.array, self.crossbar.weights.devices
+        return make_plan(self._settings, array.settings, self.layers, devices, rate)
+
+    def _load(self, rate: float) -> None:
+        self.crossbar.array.load_plan(self._plan(rate))
+        self._loaded = rate
+
+    def _levels(self) -> npt.NDArray[np.int64]:
+        array = self.crossbar.array
+        return count_levels(array.read(layer.region)[0] for layer in self.layers)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that a checkpoint needs of cells and accumulators, by name."""
+        state: dict[str, npt.NDArray[Any]] = {"start": self._counts.state()}
+        for layer in self.layers:
+            state |= {f"layer{layer.index}.{name}": value for name, value in self._layer_state(layer).items()}
+        return state
+
+    def _layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
+        array = self.crossbar.array
+        levels, codes = array.read(layer.region)
+        return {
+            "cell_levels": levels,
+            "cell_codes": codes,
+            "accumulators": array.read_accumulators(layer.region),
+        }
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Put cells and accumulators back to a :meth:`state`."""
+        array = self.crossbar.array
+        self._counts.restore(state["start"])
+        for layer in self.layers:
+            prefix = f"layer{layer.index}."
+            array.load(layer.region, state[f"{prefix}cell_levels"], state[f"{prefix}cell_codes"])
+            array.load_accumulators(layer.region, state[f"{prefix}accumulators"])
+        self._load(self._settings.rate)
