@@ -149,6 +149,7 @@ def test_nothing_is_written_if_the_data_refuse_one_device(run, tmp_path):
     assert err.count("device b") == 3 and "; and 2 more: take --model table" in err
     assert err.rstrip().endswith("or write the 8 that can be fitted by --force")
     assert [line.split()[0] for line in text.splitlines() if "3 down" in line] == list(devices)
+    assert text.count(" (refused) ") == 5
     status, text, err = run("fit", path, "-o", tmp_path / "m.toml", "--per-device", "--force")
     assert status == 0 and "wrote 8 devices (m-1.toml to m-b4.toml)" in text
     assert err.count("down: the mean conductances do not follow the equation") == 5

@@ -141,7 +141,7 @@ class EquationFit:
         said = []
         if self.p_means is not None and self.p_means < MISFIT:
             said.append(f"the mean conductances do not follow the equation (F test, p = {self.p_means:.2g})")
-        return (*said, *self.shape.refusals)
+        return (*said, *self.shape.refusals[:1])  # the others say the same of the same curve
 
     @property
     def misfits(self) -> tuple[str, ...]:

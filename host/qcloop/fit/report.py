@@ -54,7 +54,7 @@ def devices_table(devices: Mapping[str, FittedDevice]) -> list[str]:
     """Return a table of devices, one in each line, and the mean and the standard deviation over them.
 
     Each has its lowest and its highest conductance with their spreads, all in one unit. For the equation,
-    k and sigma follow.
+    k and sigma follow. A device that the data refuse is marked.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def devices_table(devices: Mapping[str, FittedDevice]) -> list[str]:
     table = np.array([_figures(device, unit) for device in devices.values()])
     rows = [
         (
-            name,
+            f"{name} (refused)" if device.reasons else name,
             f"{len(device.fit.branch.curves)} {device.chosen}",
             str(device.profile.states),
             *(f"{figure:.4g}" for figure in figures),
