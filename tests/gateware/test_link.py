@@ -202,10 +202,11 @@ def test_every_frame_twice_executes_everything_once(twin):
 def test_data_beyond_the_limit_is_dropped_and_answered_with_gap():
     twin = Twin(patience=6000)
     twin.say(Kind.OPEN, session=3)
-    # 31 answers of 33 bytes leave one byte of the buffer: the engine stalls in the next one.
-    twin.line(twin.frame(Kind.DATA, INFO * 31).encode())
-    assert twin.kept == 1023
-    expected, faults, limit = 93, 0, twin.told
+    # These answers leave a few bytes of the buffer: the engine stalls in the next one.
+    count = 1023 // INFO_ANSWER
+    twin.line(twin.frame(Kind.DATA, INFO * count).encode())
+    assert twin.kept == count * INFO_ANSWER < 1024
+    expected, faults, limit = 3 * count, 0, twin.told
     chunks = []
     while True:
         chunk = INFO * 60
@@ -353,33 +354,37 @@ def test_full_frames_leave_before(twin):
     assert [len(frame.payload) for frame in frames] == [MAX_PAYLOAD]
 
 
-@pytest.mark.parametrize("ack", [0, 1, 33, 479, 480, 481, 659, 660])
+#: Bytes of the answers to 20 requests for INFO, which take two frames.
+TWENTY = 20 * INFO_ANSWER
+
+
+@pytest.mark.parametrize("ack", [0, 1, INFO_ANSWER, 479, 480, 481, TWENTY - 1, TWENTY])
 def test_poll_sends_again_from_ack(twin, ack):
     twin.say(Kind.DATA, INFO * 20)
     frames = twin.say(Kind.POLL, ack=ack, attempt=3)
     assert b"".join(frame.payload for frame in frames) == twin.answers[ack:]
     assert frames[0].seq == ack
-    assert twin.faults[Fault.RESENT] == (ack != 660)
-    if ack == 660:
+    assert twin.faults[Fault.RESENT] == (ack != TWENTY)
+    if ack == TWENTY:
         assert [frame.kind for frame in frames] == [Kind.STATE]
 
 
 def test_what_the_host_has_after_all_is_not_sent_again(twin):
     """An ACK comes while the first of two frames is sent again: the second is not."""
     twin.say(Kind.DATA, INFO * 20)
-    lines = twin.frame(Kind.POLL, ack=0), twin.frame(Kind.ACK, ack=660)
+    lines = twin.frame(Kind.POLL, ack=0), twin.frame(Kind.ACK, ack=TWENTY)
     (frame,) = twin.raw(b"".join(line.encode() for line in lines))
     assert (frame.seq, len(frame.payload)) == (0, MAX_PAYLOAD)
-    (frame,) = twin.raw(twin.frame(Kind.POLL, ack=660).encode())
-    assert (frame.kind, frame.seq) == (Kind.STATE, 660)
+    (frame,) = twin.raw(twin.frame(Kind.POLL, ack=TWENTY).encode())
+    assert (frame.kind, frame.seq) == (Kind.STATE, TWENTY)
 
 
 def test_an_ack_of_what_was_never_sent_is_ignored(twin):
     twin.say(Kind.DATA, INFO * 20, ack=0)
     twin.say(Kind.ACK, ack=100)
-    for ack in (99, 0, 661, 40_000):
+    for ack in (99, 0, TWENTY + 1, 40_000):
         (frame,) = twin.say(Kind.POLL, ack=ack)
-        assert (frame.kind, frame.seq) == (Kind.STATE, 660)
+        assert (frame.kind, frame.seq) == (Kind.STATE, TWENTY)
         assert twin.say(Kind.ACK, ack=ack) == []
     assert twin.acked == 100 and twin.faults[Fault.RESENT] == 0
     assert twin.say(Kind.POLL, ack=100)[0].seq == 100
