@@ -20,7 +20,7 @@ from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array
 from qcloop.text import printable
-from qcloop.training.settings import RECIPES, RunSettings, resolve
+from qcloop.training.settings import RECIPES, RunSettings, Step, resolve
 from qcloop.training.trainer import Trainer
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -122,7 +122,9 @@ def train(
     """Train a network on the emulated array, and write a run folder.
 
     Some defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and
-    batch 36, unless a recipe or an option gives other values.
+    batch 36, unless a recipe or an option gives other values. With `--step array` the array makes the whole
+    training step by itself, with biases on devices, batch 1 and rate 0.025 (`nearest`: batch 32, rate 1.25,
+    decay 0.95, weight-range 10.29).
 
     Ctrl-C, SIGTERM and SIGHUP end it after the present batch, with a checkpoint; `qcloop resume` goes on.
     """
@@ -223,7 +225,7 @@ def _describe(trainer: Trainer) -> str:
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
-        f"update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
+        f"{'step of the array, ' if s.step is Step.ARRAY else ''}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
         f"{trainer.images:,} images, seed {s.seed}"
     )
 

@@ -163,7 +163,7 @@ class Run:
         settings = RunSettings.from_dict(config["settings"])
         if epochs is not None:
             settings = replace(settings, epochs=epochs)
-            config["settings"] = settings.to_dict()
+            config["settings"]["epochs"] = epochs  # settings that are new since the run began stay left out
         profile = profile_from_dict(config["profile"])
         run = cls(path, config, Trainer(settings, profile, load_run_data(config), make_array(settings)), lock)
         if (path / CHECKPOINT).exists():
