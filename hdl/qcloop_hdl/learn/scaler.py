@@ -1,0 +1,153 @@
+"""Scaling of a vector to few bits: the errors of a layer on their way to the layer before."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop.errors import ConfigError
+from qcloop_hdl.learn.elements import element
+from qcloop_hdl.learn.store import Store
+
+#: Bits of a scaled number: of an error that drives columns, and with ``wide`` of one that slopes multiply.
+NARROW_BITS, WIDE_BITS = 8, 16
+
+
+class VectorScaler(wiring.Component):
+    """Scales a vector to 8 or 16 bits signed, by a power of two: step 4 of the training step.
+
+    Each number v becomes ``min((v + floor(2^k / 2)) >> k, 2^(bits-1) - 1)``, with the least k >= 0 for which
+    every ``v >> k`` fits ``bits`` bits signed. ``bits`` is 16 with ``wide``, and otherwise 8. The twin is
+    :func:`qcloop_hdl.learn.twins.scale`.
+
+    The block keeps the vector itself, in a memory of ``length`` words: k is known only behind the last
+    number, and what computes the numbers (a product, a division) would take as long again to repeat them.
+
+    Clocks: a number is taken in each, up to the last one. The search of k takes ``width - bits - k + 1``
+    clocks, and two clocks later the first scaled number is offered; one is taken in each clock from then on.
+    Back-pressure: ``i.ready`` is low from the last number of a vector until the last scaled number is taken.
+    It depends on no input.
+
+    ``k`` is that of the vector on offer, and stays until the last number of the next one is taken. ``wide``
+    must be stable from the last number on until the vector is taken. A vector has 1 to ``length`` numbers.
+
+    Reset: the block waits for a vector; ``k`` is 0.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a number, signed, 17 to 32. ConfigError for others.
+    length : int
+        Most numbers of a vector, 2 or more. ConfigError for fewer.
+    """
+
+    def __init__(self, width: int, length: int) -> None:
+        if not WIDE_BITS < width <= 32 or length < 2:
+            raise ConfigError(
+                f"a vector to be scaled needs numbers of {WIDE_BITS + 1}..32 bits, and room for 2 or more of "
+                f"them, not {width} bits and {length} numbers"
+            )
+        self._width, self._length = width, length
+        super().__init__(
+            {
+                #: Scale to 16 bits, and not to 8.
+                "wide": In(1),
+                #: The numbers of a vector.
+                "i": In(stream.Signature(element(signed(width)))),
+                #: The scaled numbers, in the same order.
+                "o": Out(stream.Signature(element(signed(WIDE_BITS)))),
+                #: By how many bits they were shifted.
+                "k": Out(range(width - NARROW_BITS + 1)),
+            }
+        )
+
+    @property
+    def width(self) -> int:
+        """Bits of a number."""
+        return self._width
+
+    @property
+    def length(self) -> int:
+        """Most numbers of a vector."""
+        return self._length
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.store = store = Store(signed(self.width), self.length)
+        # The number to be written, or read, next; and the last one of the vector.
+        index, end = Signal(range(self.length)), Signal(range(self.length))
+        # The highest bit that is set here decides k. A negative number counts as its ones' complement.
+        seen = Signal(self.width - 1)
+        number, last = self.i.payload.value, self.i.payload.last
+        # Two stages: the number as it is read, and shifted.
+        reading, read_valid, read_last, move = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            store.write.eq(self.i.valid & self.i.ready),
+            store.write_index.eq(index),
+            store.write_entry.eq(number),
+            store.read.eq(reading & move),
+            store.read_index.eq(index),
+            move.eq(~self.o.valid | self.o.ready),
+        ]
+        with m.FSM():
+            with m.State("FILL"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid):
+                    m.d.sync += [
+                        index.eq(index + 1),
+                        end.eq(index),
+                        seen.eq(seen | (number[:-1] ^ number[-1].replicate(self.width - 1))),
+                    ]
+                    with m.If(last):
+                        m.d.sync += self.k.eq(
+                            Mux(self.wide, self.width - WIDE_BITS, self.width - NARROW_BITS)
+                        )
+                        m.next = "SEARCH"
+            with m.State("SEARCH"):
+                m.d.sync += index.eq(0)
+                with m.If(self._found(seen)):
+                    m.next = "READ"
+                with m.Else():
+                    m.d.sync += self.k.eq(self.k - 1)
+            with m.State("READ"):
+                m.d.comb += reading.eq(1)
+                with m.If(move):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(index == end):
+                        m.next = "DRAIN"
+            with m.State("DRAIN"):
+                m.d.sync += [index.eq(0), seen.eq(0)]
+                with m.If(self.o.valid & self.o.ready & self.o.payload.last):
+                    m.next = "FILL"
+        with m.If(move):
+            m.d.sync += [
+                read_valid.eq(reading),
+                read_last.eq(index == end),
+                self.o.valid.eq(read_valid),
+                self.o.payload.last.eq(read_last),
+            ]
+        m.d.comb += self.o.payload.value.eq(self._scaled(m, store.entry, move))
+        return m
+
+    def _found(self, seen: Value) -> Value:
+        """Return whether ``k`` cannot be lower: with one less, the highest bit that is set would not fit."""
+        highest = self.k + Mux(self.wide, WIDE_BITS - 2, NARROW_BITS - 2)
+        return (self.k == 0) | seen.bit_select(highest, 1)
+
+    def _scaled(self, m: Module, number: Value, move: Value) -> Value:
+        """Return the scaled number: shifted in the clock with ``move``, and rounded behind a register."""
+        word: Any = Cat(0, number)  # the lowest bit takes the half, which rounds
+        for bit in reversed(range(len(self.k))):
+            keep = min(WIDE_BITS + (1 << bit), self.width + 1)
+            word = Mux(self.k[bit], word.as_signed() >> (1 << bit), word)[:keep]
+        shifted = Signal(signed(WIDE_BITS + 1), reset_less=True)
+        with m.If(move):
+            m.d.sync += shifted.eq(word)
+        # Only the largest number can leave the range by rounding up: it stays, and the rest cannot.
+        largest = Signal()
+        m.d.comb += largest.eq(
+            shifted[1:NARROW_BITS].all() & ~shifted[-1] & (~self.wide | shifted[NARROW_BITS:WIDE_BITS].all())
+        )
+        return (shifted >> 1) + (shifted[0] & ~largest)

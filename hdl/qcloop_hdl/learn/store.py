@@ -1,0 +1,70 @@
+"""The memory of the blocks in this package: a table, or a vector that is kept."""
+
+from typing import Any
+
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from qcloop_hdl.registers import read_register
+
+
+class Store(wiring.Component):
+    """Holds ``depth`` entries in block RAM.
+
+    Latency: an entry is there one clock after ``read``, and stays until the clock after the next ``read``.
+    Throughput: one access a clock; a write comes first, and nothing is read in its clock. Reset: undefined.
+
+    Parameters
+    ----------
+    shape
+        Shape of an entry.
+    depth : int
+        Number of entries.
+    """
+
+    def __init__(self, shape: Any, depth: int) -> None:
+        self._shape, self._depth = shape, depth
+        super().__init__(
+            {
+                #: Write ``write_entry`` for ``write_index``.
+                "write": In(1),
+                "write_index": In(range(depth)),
+                "write_entry": In(shape),
+                #: Read the entry of ``read_index``.
+                "read": In(1),
+                "read_index": In(range(depth)),
+                #: The entry read last.
+                "entry": Out(shape),
+            }
+        )
+
+    @property
+    def shape(self) -> Any:
+        """Shape of an entry."""
+        return self._shape
+
+    @property
+    def depth(self) -> int:
+        """Number of entries."""
+        return self._depth
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.shape, depth=self.depth, init=[])
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        # With this register the read port becomes the synchronous one of a block RAM.
+        entry = read_register(self.shape)
+        m.d.comb += [
+            write.addr.eq(self.write_index),
+            write.data.eq(self.write_entry),
+            write.en.eq(self.write),
+            read.addr.eq(self.read_index),
+            self.entry.eq(entry),
+        ]
+        # Nothing is read in a clock with a write: so synthesis builds nothing for a read of what is written.
+        with m.If(self.read & ~self.write):
+            m.d.sync += entry.eq(read.data)
+        return m
