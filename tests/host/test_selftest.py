@@ -17,6 +17,7 @@ from qcloop.contract.formats import CODE_BITS
 from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
 from qcloop.contract.operations import HEADER, Info, Operation, Status
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
 from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
@@ -61,6 +62,8 @@ class FakeLink:
         board = self._board
         if operation is Operation.INFO:
             return Status.OK, self.identity.info.encode()
+        if operation is Operation.CONFIGURE:  # what goes past the contract is what the board lacks
+            return Status.PART, b""
         if board._settings is None:
             return Status.CONFIGURED, b""
         region = Region(*(int(value) for value in np.frombuffer(operands[:6], "<u2")))
@@ -451,6 +454,30 @@ def test_a_good_array_passes_every_check(config, quick):
     assert all(result.what and not result.look for result in found.values())
 
 
+@pytest.mark.parametrize(
+    ("lacking", "skipped"),
+    [
+        (ALL_PARTS, {"generator read": "no read noise", "program verify": "no policy verify"}),
+        (ArrayPart.CONVERTER, {}),
+        (ArrayPart.READ_NOISE, {"generator read": "no read noise"}),
+    ],
+)
+def test_what_a_board_lacks_is_skipped_by_name_and_must_be_refused(lacking, skipped):
+    config = replace(CONFIG, parts=ALL_PARTS & ~lacking)
+    found = results(Board(config), quick=True)
+    assert {
+        name: result.what for name, result in found.items() if result.verdict is CheckVerdict.SKIPPED
+    } == {name: f"this board has {what}" for name, what in skipped.items()}
+    assert {result.verdict for result in found.values()} <= {CheckVerdict.OK, CheckVerdict.SKIPPED}
+    assert "without " in found["identity"].what
+    absent = {ArrayPart.CONVERTER: "no converter", ArrayPart.READ_NOISE: "no read noise"}
+    words = " and ".join(text for part, text in sorted(absent.items()) if part in lacking)
+    assert found["backward"].what.endswith(f"skipped, as this board has {words}")
+    board = Board(config)
+    never_refuses(Status.PART)(board)
+    assert failed(board, quick=True) == {"refusals"}
+
+
 @pytest.mark.parametrize("fault", MEMORY_FAULTS, ids=fault_name)
 def test_a_fault_of_the_memory_is_found_and_named(fault):
     board = Board()
@@ -665,6 +692,13 @@ def test_a_good_board_exits_0_and_leaves_the_report(run, tmp_path):
     assert port == "port fake, baud 1,000,000, seed 1, quick"
     assert last == "13 checks: 13 ok"
     assert Info(CONFIG, 256).digest.hex() in out and "% of 1,000,000 baud" in out
+
+
+def test_what_was_skipped_is_counted(run):
+    board = Board(replace(CONFIG, parts=ArrayPart.CONVERTER))
+    status, out, _ = run(board, "--port", "x", "--quick")
+    assert status == 0 and out.endswith("13 checks: 11 ok, 2 skipped\n")
+    assert "skipped generator read" in out and "without read-noise, verify, configuration " in out
 
 
 def test_a_failed_check_exits_1_and_is_named(run, tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 from qcloop.contract import frames, operations
 from qcloop.contract.frames import Fault, Identity, describe_faults
 from qcloop.contract.operations import Info, Operation, Status
-from qcloop.contract.types import Region
+from qcloop.contract.parts import ArrayPart, describe_parts
+from qcloop.contract.types import AdcStage, Policy, Positions, Region
 from qcloop.selftest.bench import Bench, Findings, settings_of
 
 #: Largest value of a board's fault counter; it does not wrap around.
@@ -22,8 +23,8 @@ def described_identity(identity: Identity) -> str:
     array = identity.info.array
     return (
         f"link version {frames.VERSION}, operations version {identity.info.version}, {array.lanes} lanes, "
-        f"{array.cells:,} cells, side {array.side}, operand buffer {identity.info.buffer}, configuration "
-        f"{identity.info.digest.hex()}, boot {identity.boots}; "
+        f"{array.cells:,} cells, side {array.side}, operand buffer {identity.info.buffer}, "
+        f"{describe_parts(array.parts)}, configuration {identity.info.digest.hex()}, boot {identity.boots}; "
         f"faults so far: {describe_faults(identity.faults)}"
     )
 
@@ -44,11 +45,15 @@ def _facts(info: Info) -> dict[str, int]:
         "cells": array.cells,
         "side": array.side,
         "operand buffer": info.buffer,
+        "parts": int(array.parts),
     }
 
 
 def refusals(bench: Bench, found: Findings) -> str:
-    """Check that operations are refused before the array is configured, and on cells never programmed."""
+    """Check that operations are refused before the array is configured, and on cells never programmed.
+
+    Settings that need a part which the board lacks must be refused as well.
+    """
     lanes, level, code = bench.config.lanes, np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int16)
     first, second = Region(0, 1, 1), Region(1, 1, 1)
     reading = [
@@ -67,8 +72,25 @@ def refusals(bench: Bench, found: Findings) -> str:
     bench.configure(settings_of(bench.seed, 512, 0))
     _refused(bench, found, "before anything is programmed", reading, Status.PROGRAMMED)
     _refused(bench, found, "behind the programmed words", leaving_a_gap, Status.CONTIGUOUS)
+    _refused(bench, found, "with a part that this board lacks", _lacking(bench), Status.PART)
     bench.same_counters(found, "after refused requests")
     return "requests that must be refused before the array is configured and before a cell is programmed"
+
+
+def _lacking(bench: Bench) -> list[bytes]:
+    """Return requests, each of which needs a part that the board lacks."""
+    needing: dict[ArrayPart, dict[str, object]] = {
+        ArrayPart.READ_NOISE: {"read_spread": 256},
+        ArrayPart.CONVERTER: {"adc": AdcStage(8, 0)},
+        ArrayPart.VERIFY: {"policy": Policy.VERIFY},
+    }
+    return [
+        operations.configure_request(
+            settings_of(bench.seed, 512, 0, **needing[part]), Positions(), bench.config.lanes
+        )
+        for part in ~bench.config.parts
+        if part in needing
+    ]
 
 
 def _refused(bench: Bench, found: Findings, when: str, requests: list[bytes], reason: Status) -> None:

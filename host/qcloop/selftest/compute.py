@@ -8,6 +8,7 @@ import numpy as np
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX, STUCK_LEVEL
 from qcloop.contract.generator import POSITION_MAX, SEED_MAX, Stream
+from qcloop.contract.parts import ArrayPart, describe_absence
 from qcloop.contract.types import I8, I16, U8, AdcStage, ArraySettings, Policy, Positions, Region
 from qcloop.selftest.bench import Bench, Findings, described, settings_of
 
@@ -231,16 +232,13 @@ def forward(bits: int) -> Callable[[Bench, Findings], str]:
 
         bench.configure(settings_of(bench.seed, _MIDDLE, 0))
         bench.fill(rng)
-        for what, settings in _variants(rng):
+        for what, settings in _variants(bench, rng):
             bench.configure(settings)
             for region in _regions(bench, rng):
                 bench.same_forward(found, what, region, vectors(region), bits)
             bench.same_counters(found, what)
-        # Positive and negative halves, which the converter rounds away from zero.
-        region = replace(bench.widest(), rows=1)
-        adc, half = (AdcStage(8, 0), 128) if bits == 8 else (AdcStage(8, 1), 1)
-        bench.configure(settings_of(bench.seed, _MIDDLE, 0, adc=adc))
-        bench.same_forward(found, "ADC of halves", region, np.full((1, 1), half, np.uint8), bits)
+        if ArrayPart.CONVERTER in bench.config.parts:
+            _halves(bench, found, bits)
         # The largest and the smallest sum that can be.
         region = replace(bench.largest(), cols=1)
         most = np.full((1, region.rows), (1 << bits) - 1, np.uint8)
@@ -253,6 +251,14 @@ def forward(bits: int) -> Callable[[Bench, Findings], str]:
     return check
 
 
+def _halves(bench: Bench, found: Findings, bits: int) -> None:
+    """Compare positive and negative halves, which the converter rounds away from zero."""
+    region = replace(bench.widest(), rows=1)
+    adc, half = (AdcStage(8, 0), 128) if bits == 8 else (AdcStage(8, 1), 1)
+    bench.configure(settings_of(bench.seed, _MIDDLE, 0, adc=adc))
+    bench.same_forward(found, "ADC of halves", region, np.full((1, 1), half, np.uint8), bits)
+
+
 def backward(bench: Bench, found: Findings) -> str:
     """Backward products; the ADC does not act on them."""
     rng = bench.rng("backward")
@@ -262,7 +268,7 @@ def backward(bench: Bench, found: Findings) -> str:
 
     bench.configure(settings_of(bench.seed, _MIDDLE, 0))
     bench.fill(rng)
-    for what, settings in _variants(rng):
+    for what, settings in _variants(bench, rng):
         bench.configure(settings)
         for region in _regions(bench, rng):
             bench.same_backward(found, what, region, vectors(region))
@@ -276,11 +282,12 @@ def backward(bench: Bench, found: Findings) -> str:
     return _products(bench)
 
 
-def _variants(rng: np.random.Generator) -> list[tuple[str, ArraySettings]]:
+def _variants(bench: Bench, rng: np.random.Generator) -> list[tuple[str, ArraySettings]]:
+    """Return settings with and without the stages that change a product, as far as the board has them."""
     plain = replace(_random_settings(rng, 2), reference=int(rng.integers(300, 700)))
     adc = AdcStage(int(rng.integers(4, 9)), int(rng.integers(1, 8)))
     noise = int(rng.integers(256, 2048))
-    return [
+    variants = [
         ("plain", plain),
         (f"ADC of {adc.bits} bits, shift {adc.shift}", replace(plain, adc=adc)),
         (f"read spread {noise}", replace(plain, read_spread=noise)),
@@ -289,6 +296,7 @@ def _variants(rng: np.random.Generator) -> list[tuple[str, ArraySettings]]:
             replace(plain, adc=adc, read_spread=noise),
         ),
     ]
+    return [(what, settings) for what, settings in variants if not settings.needs() & ~bench.config.parts]
 
 
 def _regions(bench: Bench, rng: np.random.Generator) -> list[Region]:
@@ -312,7 +320,11 @@ def _count(bench: Bench, region: Region) -> int:
 
 def _products(bench: Bench) -> str:
     largest, widest = bench.largest(), bench.widest()
-    return (
+    stages = {ArrayPart.CONVERTER: "ADC", ArrayPart.READ_NOISE: "read noise"}
+    there = " and ".join(name for part, name in stages.items() if part in bench.config.parts)
+    lacking = (ArrayPart.CONVERTER | ArrayPart.READ_NOISE) & ~bench.config.parts
+    text = (
         f"products of regions from 1 x 1 to {largest.rows} x {largest.cols} and {widest.rows} x "
-        f"{widest.cols}, with and without ADC and read noise, and counters"
+        f"{widest.cols}, {f'with and without {there}, ' if there else ''}and counters"
     )
+    return f"{text}; skipped, as this board has {describe_absence(lacking)}" if lacking else text

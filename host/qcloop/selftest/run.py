@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
 
-from qcloop.contract.types import Policy
+from qcloop.contract.parts import ArrayPart, describe_absence
+from qcloop.contract.types import SETTINGS, Policy
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.remote import RemoteArray
 from qcloop.selftest import board, compute, memory
@@ -20,6 +21,8 @@ class CheckVerdict(StrEnum):
     """How a check ended."""
 
     OK = "ok"
+    #: The board was built without what is checked.
+    SKIPPED = "skipped"
     #: Nothing is wrong with the board, but with its line or its supply.
     WARNING = "warning"
     FAILED = "FAILED"
@@ -36,6 +39,8 @@ class Check:
     look: str
     #: Left out of a quick test.
     slow: bool = False
+    #: Skipped on a board that lacks one of these parts.
+    needs: ArrayPart = ArrayPart(0)
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,20 @@ CHECKS = (
         compute.generator_read,
         "the read noise generator: its tables where single samples differ, its seed where all do, the order "
         "of the lanes where they are exchanged",
+        needs=ArrayPart.READ_NOISE,
     ),
     Check("memory address", memory.march(memory.own_address, "address"), _MEMORY),
     Check("memory solid", memory.march(memory.solid, "solid"), _MEMORY, slow=True),
     Check("memory checkerboard", memory.march(memory.checkerboard, "checkerboard"), _MEMORY, slow=True),
-    *(Check(f"program {policy.label}", compute.program(policy), _PROGRAM) for policy in Policy),
+    *(
+        Check(
+            f"program {policy.label}",
+            compute.program(policy),
+            _PROGRAM,
+            needs=SETTINGS["policy"].needs(policy),
+        )
+        for policy in Policy
+    ),
     Check("forward 1 bit", compute.forward(1), _PRODUCTS),
     Check("forward 8 bits", compute.forward(8), _PRODUCTS),
     Check("backward", compute.backward, _PRODUCTS),
@@ -112,6 +126,8 @@ def run_checks(
     array: RemoteArray, *, seed: int = 1, quick: bool = False, baud: int | None = None
 ) -> Iterator[Result]:
     """Check an array that was just opened, and yield each result when it is there.
+
+    What needs a part that the board lacks is skipped.
 
     All cells are overwritten, and the array must be opened anew after the last check. When a check fails, the
     others are run all the same.
@@ -134,7 +150,10 @@ def run_checks(
     """
     bench = Bench(array, seed, quick, baud)
     for check in CHECKS:
-        if not (quick and check.slow):
+        lacking = check.needs & ~bench.config.parts
+        if lacking:
+            yield Result(check.name, CheckVerdict.SKIPPED, 0.0, f"this board has {describe_absence(lacking)}")
+        elif not (quick and check.slow):
             yield from _run(check, bench)
 
 
