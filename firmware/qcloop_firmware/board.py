@@ -1,11 +1,12 @@
 """The description of a board, from which everything about its build follows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from qcloop.array import ArrayConfig
+from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
 from qcloop_hdl.array.memory import SPRAM_WORDS
@@ -73,6 +74,13 @@ class Board:
             )
         for baud in self.bauds:
             self.bit_clocks(baud)
+
+    def without(self, parts: ArrayPart) -> "Board":
+        """Return the board with an engine that lacks some parts; they are added to its name."""
+        if not parts:
+            return self
+        name = "-".join((self.name, "without", *part_labels(parts)))
+        return replace(self, name=name, engine=self.engine.without(parts))
 
     @property
     def source_clock(self) -> float:

@@ -14,6 +14,7 @@ import amaranth
 import tomli_w
 
 from qcloop import __version__
+from qcloop.contract.parts import part_labels
 from qcloop.files import write_atomic
 from qcloop_firmware import flow
 from qcloop_firmware.board import Board
@@ -229,6 +230,7 @@ def _manifest(plan: Plan, figures: Figures, older: bool, bitstream: Path) -> dic
             "lanes": array.lanes,
             "cells": array.cells,
             "side": array.side,
+            "parts": part_labels(array.parts),
             "configuration": board.engine.digest.hex(),
         },
         "bitstream": {"file": bitstream.name, "sha256": sha256(bitstream.read_bytes()).hexdigest()},

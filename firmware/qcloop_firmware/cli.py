@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from qcloop.contract.parts import ArrayPart, describe_parts, parts_of
 from qcloop.errors import QcloopError
 from qcloop_firmware.board import NETWORKS, Board, fits
 from qcloop_firmware.boards import all_boards, find_board
@@ -13,6 +14,7 @@ from qcloop_firmware.build import Built, write_design
 from qcloop_firmware.build import build as build_board
 from qcloop_firmware.figures import BuildError, table
 from qcloop_firmware.flash import load
+from qcloop_hdl.tools.options import without_option
 
 #: Folder in which each build has a folder of its own, unless --output names another.
 _FOLDER = Path("build")
@@ -61,8 +63,15 @@ def _row(board: Board) -> tuple[str, ...]:
 @click.option("--force", is_flag=True, help="Build even if nothing has changed.")
 @click.option("--design-only", is_flag=True, help="Write only design and constraints, to check the pins.")
 @click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
+@without_option
 def build(
-    name: str | None, output: Path | None, baud: int | None, force: bool, design_only: bool, every: bool
+    name: str | None,
+    output: Path | None,
+    baud: int | None,
+    force: bool,
+    design_only: bool,
+    every: bool,
+    without: ArrayPart,
 ) -> None:
     """Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another.
 
@@ -70,17 +79,19 @@ def build(
     the figures, if the clock is not met with 5 % to spare.
     """
     if every:
-        if name or output or baud or design_only:
-            raise click.UsageError("--all takes no BOARD, no --output, no --baud and no --design-only")
+        if name or output or baud or design_only or without:
+            raise click.UsageError(
+                "--all takes no BOARD, no --output, no --baud, no --design-only and no --without"
+            )
         _build_all(force)
     elif name is None:
         raise click.UsageError("name a BOARD, or all with --all; `qcloop boards` lists them")
     elif design_only:
-        board = find_board(name)
+        board = find_board(name).without(without)
         for path in write_design(board, output or _FOLDER / board.name, baud or board.bauds[0]):
             click.echo(path)
     else:
-        _show(build_with_progress(find_board(name), output, baud, force=force))
+        _show(build_with_progress(find_board(name).without(without), output, baud, force=force))
 
 
 def _build_all(force: bool) -> None:
@@ -100,7 +111,9 @@ def _show(built: Built) -> None:
     click.echo(table(built.manifest))
     versions = built.manifest["versions"]
     click.echo(f"  {'made by':12s}{', '.join(f'{tool} {version}' for tool, version in versions.items())}")
-    click.echo(f"  {'engine':12s}configuration {built.manifest['engine']['configuration'][:16]}")
+    engine = built.manifest["engine"]
+    parts = describe_parts(parts_of(engine["parts"]))
+    click.echo(f"  {'engine':12s}{parts}, configuration {engine['configuration'][:16]}")
     click.echo(f"{built.bitstream}  sha256 {built.manifest['bitstream']['sha256']}")
 
 
@@ -128,12 +141,15 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @_baud
 @click.option("--permanent", is_flag=True, help="Load into the board's flash memory, if there is a choice.")
 @click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
-def flash(name: str, output: Path | None, baud: int | None, permanent: bool, bring_up: bool) -> int:
+@without_option
+def flash(
+    name: str, output: Path | None, baud: int | None, permanent: bool, bring_up: bool, without: ArrayPart
+) -> int:
     """Load the bitstream of a board (a name, or FILE.py). It is built before if there is none yet.
 
     openFPGALoader loads it, or the board's own tool.
     """
-    board = find_board(name)
+    board = find_board(name).without(without)
     built = build_with_progress(board, output, baud)
     for note in board.notes:
         click.echo(f"note: {note}", err=True)

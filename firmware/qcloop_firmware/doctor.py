@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from qcloop import __version__
+from qcloop.contract.parts import describe_parts
 from qcloop.errors import QcloopError
 from qcloop.link.ports import BAUD, found_ports, probe
 from qcloop.link.transport import permission_advice
@@ -102,6 +103,7 @@ def _hello(port: str, baud: int) -> tuple[str, str, str]:
     array = identity.info.array
     configuration = identity.info.digest.hex()[:16]
     words = (
-        f"{array.lanes} lanes, {array.cells:,} cells, configuration {configuration}, boot {identity.boots}"
+        f"{array.lanes} lanes, {array.cells:,} cells, {describe_parts(array.parts)}, "
+        f"configuration {configuration}, boot {identity.boots}"
     )
     return _GOOD, port, f"a board answers: {words}"

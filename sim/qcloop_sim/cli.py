@@ -11,9 +11,11 @@ from typing import Any
 
 import click
 
+from qcloop.contract.parts import ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.uart import divisor
+from qcloop_hdl.tools.options import without_option
 from qcloop_sim.board import CompiledBoard
 from qcloop_sim.cxxrtl import UnknownYosysWarning
 from qcloop_sim.faults import Faults
@@ -41,6 +43,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 @click.command()
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
+@without_option
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP socket instead of a pseudo-terminal.")
 @click.option("--uart", is_flag=True, help="Simulate the UART bit by bit, not only its bytes.")
 @click.option("--clock", default=24.0, show_default=True, help="With --uart: clock of the board, MHz.")
@@ -59,6 +62,7 @@ def _ended_by_signals() -> Iterator[None]:
 @_ended_by_signals()
 def sim(
     size: str,
+    without: ArrayPart,
     tcp: str | None,
     uart: bool,
     clock: float,
@@ -71,7 +75,8 @@ def sim(
 
     The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
     """
-    wrong = Faults(**faults)
+    wrong, config = Faults(**faults), SIZES[size].without(without)
+    named = f"{size} board" + (f" {describe_parts(config.array.parts)}" if without else "")
     if vcd is not None:
         try:
             vcd.write_bytes(b"")
@@ -79,7 +84,7 @@ def sim(
             raise ConfigError(f"cannot write {vcd}: {error.strerror}; give a file you can write") from error
 
     def compiling() -> None:
-        remark = f"compiling the {size} board: once for this version, some 20 seconds"
+        remark = f"compiling the {named}: once for this version, some 20 seconds"
         click.echo(f"{REMARK}{remark}" if while_input else remark, err=not while_input)
 
     def warn(line: str) -> None:
@@ -87,7 +92,7 @@ def sim(
 
     with _told(warn):
         board = CompiledBoard(
-            SIZES[size],
+            config,
             bit_clocks=divisor(clock * 1e6, baud) if uart else None,
             waveform=vcd is not None,
             compiling=compiling,
@@ -97,7 +102,7 @@ def sim(
         click.echo(port.url)
         sys.stdout.flush()
         if not while_input:
-            click.echo(f"a {size} board is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
+            click.echo(f"a {named} is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
         stop = sys.stdin.fileno() if while_input else os.pipe()[0]
         Server(board, port, wrong, vcd).serve(stop)
     except KeyboardInterrupt:

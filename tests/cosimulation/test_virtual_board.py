@@ -217,6 +217,21 @@ def test_a_virtual_board_passes_the_selftest(qcloop, tmp_path):
     assert "4 lanes, 65,536 cells" in output and "228 of 16,384 marched over" in output
 
 
+def test_a_board_without_parts_says_so_and_refuses_what_needs_them(qcloop, started, tmp_path):
+    url = started("--without", "read-noise,converter,verify")
+    assert "without read-noise, converter, verify, configuration" in qcloop("ports", url)[1]
+    status, output, errors = qcloop("selftest", "--port", url, "--quick")
+    assert (status, errors) == (0, "") and "13 checks: 11 ok, 2 skipped" in output
+    for options, message in (
+        (("--read-noise", "0.1", "--lanes", "4"), "no read noise: leave --read-noise out"),
+        (("--adc-bits", "6"), "no converter: leave --adc-bits out"),
+        (("--policy", "verify"), "no policy verify: choose another --policy"),
+    ):
+        status, _, errors = qcloop("train", "--port", url, "--out", tmp_path / "run", *options)
+        assert status == 2 and f"error: this array has {message}, or use a build that has it\n" in errors
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_selftest_warns_of_a_bad_line(qcloop, started):
     url = started("--flip", "2e-5", "--drop", "1e-6", "--seed", "2")
     status, output, _ = qcloop("selftest", "--port", url, "--quick")

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from qcloop.cli import main
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import QcloopError
 from qcloop_firmware import tools
 from qcloop_firmware.boards import all_boards, find_board
@@ -181,10 +182,25 @@ def test_a_design_is_written_without_a_tool_and_without_touching_what_was_built(
         assert (tmp_path / name).read_text() == text
 
 
+def test_a_lean_design_has_a_folder_and_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(build, ["icebreaker", "--design-only", "--without", "verify,read-noise"])
+    folder = "build/icebreaker-without-read-noise-verify"
+    assert result.output.split() == [f"{folder}/top.il", f"{folder}/top.pcf"]
+    lean = find_board("icebreaker").without(ArrayPart.READ_NOISE | ArrayPart.VERIFY)
+    assert (tmp_path / folder / "top.il").read_text() == design_files(lean, 3_000_000)["top.il"]
+    assert "array.read_noise" not in (tmp_path / folder / "top.il").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--all", "--design-only"], "--all takes no BOARD, no --output, no --baud and no --design-only"),
+        (["--all", "--design-only"], "--all takes no BOARD, .*, no --design-only and no --without"),
+        (["--all", "--without", "verify"], "--all takes no BOARD, .*, no --design-only and no --without"),
+        (
+            ["icebreaker", "--without", "noise"],
+            "unknown part 'noise': expected read-noise, converter, verify",
+        ),
         (["icebreaker", "--design-only", "--baud", "7000000"], "choose at most 6000000 baud"),
         (["icebreaker", "--design-only", "-o", "/proc/none"], "cannot write to /proc/none: .* with --output"),
         ([], "name a BOARD, or all with --all"),

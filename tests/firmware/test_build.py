@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from toolbox import Toolbox
 
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_firmware import build as building
 from qcloop_firmware.boards import find_board
@@ -50,6 +51,7 @@ def test_a_build_makes_a_bitstream_and_a_manifest_that_says_of_what(tools, made)
     }
     assert manifest["board"] == {"name": "icebreaker", "chip": "iCE40UP5K", "clock_hz": 24e6, "baud": BAUD}
     assert manifest["engine"]["configuration"] == SIZES["small"].digest.hex()
+    assert manifest["engine"]["parts"] == ["read-noise", "converter", "verify"]
     assert manifest["timing"] == {
         "reached_mhz": 30.0,
         "declared_mhz": 24.0,
@@ -58,6 +60,15 @@ def test_a_build_makes_a_bitstream_and_a_manifest_that_says_of_what(tools, made)
     }
     assert manifest["used"] == {"logic cells": [4700, 5280], "SPRAM": [4, 4]}
     assert manifest["versions"]["yosys"] == "9.9"
+
+
+def test_a_lean_build_is_named_after_what_it_lacks(tools, made):
+    manifest = made(BOARD.without(ArrayPart.READ_NOISE)).manifest
+    assert manifest["bitstream"]["file"] == "qcloop-icebreaker-without-read-noise.bin"
+    assert manifest["board"]["name"] == "icebreaker-without-read-noise"
+    assert manifest["engine"]["parts"] == ["converter", "verify"]
+    assert manifest["engine"]["configuration"] != SIZES["small"].digest.hex()
+    assert BOARD.without(ArrayPart(0)) is BOARD
 
 
 def test_what_is_up_to_date_is_not_built_again(tools, made):

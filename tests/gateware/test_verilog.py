@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from qcloop.cli import main
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.verilog import engine_verilog
 
@@ -36,8 +37,23 @@ def test_the_header_states_the_configuration(tmp_path, capsys):
     config = SIZES["small"]
     header = path.read_text().split("module")[0]
     assert "4 lanes, 65536 cells, side 1024, operand buffer 1024 bytes" in header
+    assert "// parts: read-noise, converter, verify\n" in header
     assert config.digest.hex() in header
     assert config.digest.hex()[:16] in capsys.readouterr().err
+
+
+def test_parts_are_left_out_by_name(tmp_path, capsys):
+    path = tmp_path / "engine.v"
+    assert run("hdl", "verilog", "--without", "read-noise, verify", "-o", str(path)) == 0
+    lean = SIZES["small"].without(ArrayPart.READ_NOISE | ArrayPart.VERIFY)
+    text = path.read_text()
+    assert text == engine_verilog(lean)
+    assert "// parts: converter\n" in text and lean.digest.hex() in text
+    assert "saturator" in text and "array.read_noise" not in text and "verdict" not in text
+    assert "small without read-noise, verify, 4 lanes" in capsys.readouterr().err
+    assert "// parts: none\n" in engine_verilog(SIZES["small"].without(ALL_PARTS))
+    assert run("hdl", "verilog", "--without", "adc") == 2
+    assert "unknown part 'adc': expected read-noise, converter, verify" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys):

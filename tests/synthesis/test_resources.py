@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from qcloop.contract.parts import ALL_PARTS, ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_hdl.tools import resources
 from qcloop_hdl.tools.resources import COMMAND, END, START, measure, replace_table, table
@@ -38,11 +39,20 @@ def test_every_engine_fits_its_device(rows):
 
 
 def test_the_small_engine_stays_in_its_budget(rows):
-    (small,) = (row.took for row in rows if row.size == "small")
+    (small,) = (row.took for row in rows if row.size == "small" and not row.lacking)
     assert small.luts <= 3000, small
     assert small.multipliers <= 8, small
     # Leaves two fifths of an UP5K to the link and the board.
     assert small.logic_cells <= 3000, small
+
+
+def test_parts_that_are_left_out_take_no_logic(rows):
+    small = {row.lacking: row.took.logic_cells for row in rows if row.size == "small"}
+    saved = {lacking: small[ArrayPart(0)] - took for lacking, took in small.items()}
+    assert saved[ArrayPart.READ_NOISE] >= 450
+    assert saved[ArrayPart.CONVERTER] >= 200
+    assert saved[ArrayPart.VERIFY] >= 50
+    assert saved[ALL_PARTS] >= 700
 
 
 def cell(kind, output, **pins):

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES
+from qcloop_hdl.tools.options import without_option
 from qcloop_hdl.tools.resources import measure, replace_table, table
 from qcloop_hdl.tools.verilog import engine_verilog
 
@@ -18,17 +20,18 @@ def hdl() -> None:
 
 @hdl.command()
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
+@without_option
 @click.option("-o", "--output", default="-", show_default=True, help="File to write; - for standard output.")
-def verilog(size: str, output: str) -> None:
+def verilog(size: str, without: ArrayPart, output: str) -> None:
     """Write an engine as self-contained Verilog."""
-    config = SIZES[size]
+    config = SIZES[size].without(without)
     text = engine_verilog(config)
     if output == "-":
         click.echo(text, nl=False)
         return
     write_atomic(Path(output), text, ConfigError)
     click.echo(
-        f"{output}: {size}, {config.lanes} lanes, {config.array.cells} cells, "
+        f"{output}: {config.name}, {config.lanes} lanes, {config.array.cells} cells, "
         f"configuration {config.digest.hex()[:16]}",
         err=True,
     )

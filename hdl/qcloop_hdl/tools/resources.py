@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qcloop.contract.parts import ALL_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.engine import Engine
@@ -28,12 +29,15 @@ class Device:
     sprams: int = 0
 
 
-#: The smallest devices that hold an engine of each size.
-TARGETS: tuple[tuple[str, Device], ...] = (
-    ("small", Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)),
-    ("medium", Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)),
-    ("medium", Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
-    ("large", Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
+_UP5K = Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)
+#: The smallest devices that hold an engine of each size, with the parts that it lacks there.
+TARGETS: tuple[tuple[str, ArrayPart, Device], ...] = (
+    ("small", ArrayPart(0), _UP5K),
+    *(("small", part, _UP5K) for part in ArrayPart),
+    ("small", ALL_PARTS, _UP5K),
+    ("medium", ArrayPart(0), Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)),
+    ("medium", ArrayPart(0), Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
+    ("large", ArrayPart(0), Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
 )
 
 #: Mark behind a number of LUTs that the older mapper made.
@@ -46,16 +50,17 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: an engine's size on one device."""
+    """One row of the table: an engine of a size, and without some parts, on one device."""
 
     size: str
+    lacking: ArrayPart
     device: Device
     took: Statistics
 
     def __str__(self) -> str:
         device, took = self.device, self.took
         columns = (
-            self.size,
+            f"{self.size} {describe_parts(ALL_PARTS & ~self.lacking)}" if self.lacking else self.size,
             device.name,
             f"{took.luts:,}{_OLDER * took.older_mapper}",
             f"{took.carries:,}",
@@ -80,8 +85,8 @@ def measure(sizes: Iterable[str] = SIZES) -> list[Row]:
     """
     sizes = set(sizes)
     return [
-        Row(size, device, synthesise(Engine(SIZES[size]), device.family))
-        for size, device in TARGETS
+        Row(size, lacking, device, synthesise(Engine(SIZES[size].without(lacking)), device.family))
+        for size, lacking, device in TARGETS
         if size in sizes
     ]
 

@@ -7,6 +7,7 @@ from amaranth.back import verilog
 
 from qcloop import __version__
 from qcloop.contract.operations import VERSION
+from qcloop.contract.parts import part_labels
 from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
 from qcloop_hdl.tools.synthesis import SynthesisError
@@ -20,6 +21,7 @@ _HEADER = """\
 // qcloop {version}, Amaranth {amaranth}, operations version {operations}; BSD-2-Clause
 // size {config.name}: {config.lanes} lanes, {config.array.cells} cells, side {config.side}, \
 operand buffer {config.buffer} bytes
+// parts: {parts}
 // configuration digest {digest}
 //
 // clk, rst        clock; reset, synchronous, active high
@@ -78,6 +80,7 @@ def engine_verilog(config: EngineConfig) -> str:
         amaranth=amaranth.__version__,
         operations=VERSION,
         config=config,
+        parts=", ".join(part_labels(config.array.parts)) or "none",
         digest=config.digest.hex(),
     )
     try:
