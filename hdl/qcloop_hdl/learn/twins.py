@@ -5,6 +5,8 @@ The formulas are those of ``docs/array.md``, section "The training step". No Ama
 
 from collections.abc import Sequence
 
+from qcloop.contract.plan import MAX_PENALTY, TABLE_ENTRIES, TABLE_MIDDLE
+
 
 def scale(values: Sequence[int], bits: int) -> tuple[list[int], int]:
     """Return integers, shifted right by the least k that makes all of them fit so many signed bits, and k."""
@@ -13,3 +15,26 @@ def scale(values: Sequence[int], bits: int) -> tuple[list[int], int]:
         seen |= value ^ (value >> 63)
     k = max(seen.bit_length() - (bits - 1), 0)
     return [min((value + ((1 << k) >> 1)) >> k, (1 << (bits - 1)) - 1) for value in values], k
+
+
+def output_errors(
+    sums: Sequence[int], label: int, shift: int, exponential: Sequence[int]
+) -> tuple[list[int], int, int]:
+    """Return the errors of the last layer, the class, and the penalty of the label."""
+    largest = max(sums)
+    e = [exponential[min((largest - y) >> shift, TABLE_ENTRIES - 1)] for y in sums]
+    p = [(one << 16) // sum(e) for one in e]
+    errors = [one - (65536 if index == label else 0) for index, one in enumerate(p)]
+    return errors, sums.index(largest), penalty(p[label])
+
+
+def penalty(p: int) -> int:
+    """Return -log2(p / 65536) in 1/256, linear between powers of two; 4096 for 0."""
+    k = max(p.bit_length() - 1, 0)
+    return MAX_PENALTY - 256 * k - ((p - (1 << k)) * 256 >> k if p else 0)
+
+
+def activate(y: int, shift: int, activations: Sequence[int], slopes: Sequence[int]) -> tuple[int, int]:
+    """Return activation and slope of a unit whose sum is ``y``."""
+    t = min(max((y >> shift) + TABLE_MIDDLE, 0), TABLE_ENTRIES - 1)
+    return activations[t], slopes[t]
