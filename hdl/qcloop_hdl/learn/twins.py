@@ -5,7 +5,7 @@ The formulas are those of ``docs/array.md``, section "The training step". No Ama
 
 from collections.abc import Sequence
 
-from qcloop.contract.plan import MAX_PENALTY, TABLE_ENTRIES, TABLE_MIDDLE
+from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_PENALTY, TABLE_ENTRIES, TABLE_MIDDLE
 
 
 def scale(values: Sequence[int], bits: int) -> tuple[list[int], int]:
@@ -38,3 +38,23 @@ def activate(y: int, shift: int, activations: Sequence[int], slopes: Sequence[in
     """Return activation and slope of a unit whose sum is ``y``."""
     t = min(max((y >> shift) + TABLE_MIDDLE, 0), TABLE_ENTRIES - 1)
     return activations[t], slopes[t]
+
+
+def step_of(product: int, shift: int) -> int:
+    """Return ``product * 2^shift``, rounded with halves up, and held to what accumulators take."""
+    if shift >= 0:
+        moved = product << min(shift, 16)
+    else:
+        right = min(-shift, 32)
+        moved = (product + (1 << (right - 1))) >> right
+    return _held(moved)
+
+
+def accumulate(accumulator: int, step: int, reach: int) -> tuple[int, bool]:
+    """Return an accumulator after a step, and whether the weight must be settled."""
+    total = _held(accumulator + step)
+    return total, step != 0 and abs(total) > reach
+
+
+def _held(value: int) -> int:
+    return min(max(value, -ACCUMULATOR_MAX), ACCUMULATOR_MAX)
