@@ -4,8 +4,9 @@ The formulas are those of ``docs/array.md``, section "The training step". No Ama
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_PENALTY, TABLE_ENTRIES, TABLE_MIDDLE
+from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_PENALTY, TABLE_ENTRIES, TABLE_MIDDLE, StepRule
 
 
 def scale(values: Sequence[int], bits: int) -> tuple[list[int], int]:
@@ -58,3 +59,54 @@ def accumulate(accumulator: int, step: int, reach: int) -> tuple[int, bool]:
 
 def _held(value: int) -> int:
     return min(max(value, -ACCUMULATOR_MAX), ACCUMULATOR_MAX)
+
+
+class Settled(NamedTuple):
+    """A weight that was settled."""
+
+    #: What is left of its accumulator.
+    accumulator: int
+    #: Levels of its devices.
+    first: int
+    second: int
+    #: Words of stream 0 that were used, 0 or 1.
+    words: int
+
+
+def settle(
+    accumulator: int, levels: tuple[int, int], pairs: bool, rule: StepRule, gaps: Sequence[int], word: int
+) -> Settled:
+    """Bring a weight to the level that its accumulator has reached, and keep what the rule keeps.
+
+    There is one gap less than states. Without ``pairs`` the second level stays as it is.
+    """
+    up, rest, words = accumulator > 0, abs(accumulator), 0
+    levels = levels[::-1] if up else levels  # the one to be lowered, the one to be raised
+    while (movable := _next_gap(levels, up, pairs, gaps)) is not None:
+        gap, lowered, raised = movable
+        if rule != StepRule.STOCHASTIC:
+            moves = 2 * rest > gap
+        elif 0 < rest < gap:
+            words = 1
+            moves = rest << 17 > (2 * word + 1) * gap
+        else:
+            moves = rest > 0
+        if not moves:
+            break
+        rest, levels = rest - gap, (lowered, raised)
+    else:
+        rest = min(rest, min(gaps) // 2)
+    first, second = levels[::-1] if up else levels
+    return Settled((rest if up else -rest) if rule == StepRule.MIXED else 0, first, second, words)
+
+
+def _next_gap(
+    levels: tuple[int, int], up: bool, pairs: bool, gaps: Sequence[int]
+) -> tuple[int, int, int] | None:
+    """Return the gap to the next level of a weight, and both levels behind it; None if no device can move."""
+    lowered, raised = levels
+    if (pairs or not up) and 0 < lowered <= len(gaps):
+        return gaps[lowered - 1], lowered - 1, raised
+    if (pairs or up) and raised < len(gaps):
+        return gaps[raised], lowered, raised + 1
+    return None

@@ -1,0 +1,305 @@
+"""A weight and its accumulator: how many levels it goes, with which device, and what is left."""
+
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import LEVEL_BITS, LEVEL_MAX, MAX_STATES
+from qcloop.contract.plan import StepRule
+from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
+from qcloop_hdl.learn.store import Store
+
+#: Bits of a gap: at most twice the largest accumulator.
+GAP_BITS = ACCUMULATOR_BITS
+#: Bits of a word of stream 0.
+WORD_BITS = 16
+#: Entry of the table of gaps that holds the reach: no gap begins at the highest level that there can be.
+REACH_ENTRY = LEVEL_MAX
+
+
+class Weight(data.Struct):
+    """A weight to be settled."""
+
+    accumulator: signed(ACCUMULATOR_BITS)
+    #: Level of its first device, and of the second one; the second has no meaning with one device a weight.
+    first: LEVEL_BITS
+    second: LEVEL_BITS
+
+
+class SettledWeight(data.Struct):
+    """The same weight, settled."""
+
+    #: What is left.
+    accumulator: signed(ACCUMULATOR_BITS)
+    #: The levels to be programmed, and whether they are others than before.
+    first: LEVEL_BITS
+    second: LEVEL_BITS
+    first_changed: 1
+    second_changed: 1
+    #: Words of stream 0 that were used.
+    words: 1
+
+
+class NextMove(wiring.Component):
+    """Says which device takes a weight to its next level, and where the gap is. It is combinational.
+
+    The device to be lowered goes first. One that is stuck, its level being above ``top``, is not moved, and
+    none is moved below 0 or above ``top``.
+    """
+
+    #: Highest level.
+    top: In(LEVEL_BITS)
+    #: Whether there is a device to be lowered, and one to be raised, and their levels.
+    may_lower: In(1)
+    may_raise: In(1)
+    lowered: In(LEVEL_BITS)
+    raised: In(LEVEL_BITS)
+    #: These moves are still to be made; the answer is that for the levels behind them.
+    lowering: In(1)
+    raising: In(1)
+    #: The next move: at most one is high.
+    lowers: Out(1)
+    raises: Out(1)
+    #: Entry of its gap, or of the reach if there is none.
+    index: Out(LEVEL_BITS)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit. A device on its way down is not stuck, so its level is compared as it is."""
+        m = Module()
+        step = Cat(~self.lowering, Const(-1, LEVEL_BITS - 1))  # -1, or -2 after a move
+        below = self.lowered + step
+        at_bottom = (self.lowered == 0) | self.lowering & (self.lowered == 1)
+        above = Signal(LEVEL_BITS + 1)
+        m.d.comb += [
+            above.eq(self.raised + self.raising),
+            self.lowers.eq(self.may_lower & ~at_bottom & (self.lowered <= self.top)),
+            self.raises.eq(~self.lowers & self.may_raise & (above < self.top)),
+            self.index.eq(Mux(self.lowers, below[:LEVEL_BITS], above | ~self.raises.replicate(LEVEL_BITS))),
+        ]
+        return m
+
+
+class Remainder(wiring.Component):
+    """Holds what is left of an accumulator's size, and compares it with a gap.
+
+    The comparisons are combinational, and changes take effect at the end of a clock. At most one input of
+    ``load``, ``subtract``, ``limit`` and ``divide`` may be high. Reset: undefined.
+    """
+
+    gap: In(GAP_BITS)
+    #: Take ``size``.
+    load: In(1)
+    size: In(ACCUMULATOR_BITS)
+    #: Take the gap off.
+    subtract: In(1)
+    #: Take the gap if it is less.
+    limit: In(1)
+    #: A step of a division by the gap: double the rest, and take the gap off if it fits.
+    divide: In(1)
+    #: The double of the rest must be more than the gap for ``half``, and not only as much.
+    strict: In(1)
+    rest: Out(signed(GAP_BITS + 1))
+    #: The gap fits into the rest, or into its double.
+    whole: Out(1)
+    half: Out(1)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        rest = Signal.like(self.rest, reset_less=True)
+        less, twice_less = Signal(signed(GAP_BITS + 2)), Signal(signed(GAP_BITS + 4))
+        # The lowest bits make a borrow of `strict`. They are left out of the difference.
+        twice = twice_less[1:].as_signed()
+        m.d.comb += [
+            self.rest.eq(rest),
+            less.eq(rest - self.gap),
+            twice_less.eq(Cat(0, 0, rest).as_signed() - Cat(self.strict, self.gap)),
+            self.whole.eq(~less[-1]),
+            self.half.eq(~twice_less[-1]),
+        ]
+        with m.If(self.load):
+            m.d.sync += rest.eq(self.size)
+        with m.If(self.subtract):
+            m.d.sync += rest.eq(less)
+        with m.If(self.limit & self.whole):
+            m.d.sync += rest.eq(self.gap)
+        with m.If(self.divide):
+            m.d.sync += rest.eq(Mux(self.half, twice, rest << 1))
+        return m
+
+
+class WeightDevices(wiring.Component):
+    """Holds the levels of a weight's devices, and moves them level by level.
+
+    A clock with ``look`` finds the next move: ``index`` is its gap's entry in this clock, and from the next
+    clock on ``movable`` says whether there is a move, and ``move`` makes it. With both inputs high, the move
+    that is looked for is the one after that which is made. Reset: undefined.
+    """
+
+    #: Highest level; whether there are two devices.
+    top: In(LEVEL_BITS)
+    pairs: In(1)
+    #: Take a weight.
+    load: In(1)
+    weight: In(Weight)
+    look: In(1)
+    move: In(1)
+    index: Out(LEVEL_BITS)
+    movable: Out(1)
+    #: The accumulator was positive.
+    up: Out(1)
+    #: The weight as it is, without its accumulator.
+    settled: Out(SettledWeight)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit. Up lowers the second device and raises the first, and down the other way."""
+        m = Module()
+        m.submodules.next_move = following = NextMove()
+        lowered, raised = (Signal(LEVEL_BITS, name=name, reset_less=True) for name in ("lowered", "raised"))
+        was_lowered, was_raised = Signal(), Signal()
+        # The move that was found.
+        lowering, raising, up = Signal(), Signal(), Signal(reset_less=True)
+        m.d.comb += [
+            following.top.eq(self.top),
+            following.may_lower.eq(self.pairs | ~up),
+            following.may_raise.eq(self.pairs | up),
+            following.lowered.eq(lowered),
+            following.raised.eq(raised),
+            following.lowering.eq(lowering),
+            following.raising.eq(raising),
+            self.index.eq(following.index),
+            self.movable.eq(lowering | raising),
+            self.up.eq(up),
+            self.settled.first.eq(Mux(up, raised, lowered)),
+            self.settled.second.eq(Mux(up, lowered, raised)),
+            self.settled.first_changed.eq(Mux(up, was_raised, was_lowered)),
+            self.settled.second_changed.eq(Mux(up, was_lowered, was_raised)),
+        ]
+        with m.If(self.move):
+            m.d.sync += [
+                lowered.eq(lowered - lowering),
+                raised.eq(raised + raising),
+                was_lowered.eq(was_lowered | lowering),
+                was_raised.eq(was_raised | raising),
+            ]
+        with m.If(self.look):
+            m.d.sync += [lowering.eq(following.lowers), raising.eq(following.raises)]
+        with m.If(self.load):
+            first, second, positive = self.weight.first, self.weight.second, self.weight.accumulator >= 0
+            m.d.sync += [
+                up.eq(positive),
+                lowered.eq(Mux(positive, second, first)),
+                raised.eq(Mux(positive, first, second)),
+                Cat(was_lowered, was_raised, lowering, raising).eq(0),
+            ]
+        return m
+
+
+class WeightSettler(wiring.Component):
+    """Settles weights: the end of the training step, which brings them to the levels of their accumulators.
+
+    A weight goes up where its accumulator is positive, and down where it is negative, level by level, as
+    long as the rule says so. With the rest r of the accumulator, without its sign, and the next gap G:
+
+    - MIXED and NEAREST go a level while ``2 r > G``, and each time take G off r.
+    - STOCHASTIC goes a level while ``r >= G``. If ``0 < r < G`` is left, it takes a word w, and goes one more
+      if ``2^17 r > (2 w + 1) G``.
+
+    MIXED keeps r, and of it at most the reach if no device can follow; the others keep 0. Up lowers the
+    second of two devices, and raises the first one if that cannot be lowered; down lowers the first, or
+    raises the second. A stuck device, whose level is above ``top``, keeps its level, and none is moved below
+    0 or above ``top``. The twin is :func:`qcloop_hdl.learn.twins.settle`.
+
+    Entry l of the table is the gap from level l to level l + 1, times 2^fraction_bits. Entry 63 is the reach:
+    half of the smallest gap, rounded down.
+
+    Clocks: a weight that goes n levels is offered n + 3 clocks after it was taken. A word adds 1 to 17
+    clocks, 2 on average, from when it is offered: the quotient r / G is computed bit by bit until it differs
+    from the word. The word is taken in the last of these clocks. Back-pressure: ``i.ready`` is high while no
+    weight is in work; it depends on no input. While one is, ``top``, ``pairs`` and ``rule`` must be stable,
+    and the table must not be written.
+
+    Reset: no weight is in work. The table is undefined.
+    """
+
+    #: Highest level: one less than the number of states.
+    top: In(LEVEL_BITS)
+    #: A weight has two devices.
+    pairs: In(1)
+    #: A value of StepRule.
+    rule: In(range(len(StepRule)))
+    #: Write ``table_entry`` for ``table_index`` of the gaps.
+    table_write: In(1)
+    table_index: In(range(MAX_STATES))
+    table_entry: In(GAP_BITS)
+    #: The weights.
+    i: In(stream.Signature(Weight))
+    #: Words of stream 0.
+    words: In(stream.Signature(WORD_BITS))
+    #: The settled weights.
+    o: Out(stream.Signature(SettledWeight))
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.gaps = gaps = Store(GAP_BITS, MAX_STATES)
+        m.submodules.remainder = remainder = Remainder()
+        m.submodules.devices = devices = WeightDevices()
+        random = self.rule == StepRule.STOCHASTIC
+        # How many bits of the quotient and of the word were compared.
+        compared = Signal(range(WORD_BITS + 1))
+        word, accumulator = self.words.payload, self.i.payload.accumulator
+        used = Signal()
+        m.d.comb += [
+            gaps.write.eq(self.table_write),
+            gaps.write_index.eq(self.table_index),
+            gaps.write_entry.eq(self.table_entry),
+            gaps.read_index.eq(devices.index),
+            devices.top.eq(self.top),
+            devices.pairs.eq(self.pairs),
+            devices.load.eq(self.i.valid & self.i.ready),
+            devices.weight.eq(self.i.payload),
+            remainder.gap.eq(gaps.entry),
+            remainder.load.eq(devices.load),
+            remainder.size.eq(Mux(accumulator < 0, -accumulator, accumulator)),
+            remainder.strict.eq(~random | compared[-1]),
+            self.o.payload.eq(devices.settled),
+            self.o.payload.words.eq(used),
+        ]
+        with m.If(self.rule == StepRule.MIXED):
+            m.d.comb += self.o.payload.accumulator.eq(Mux(devices.up, remainder.rest, -remainder.rest))
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [used.eq(0), compared.eq(0)]
+                with m.If(self.i.valid):
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += [gaps.read.eq(1), devices.look.eq(1)]
+                m.next = "DECIDE"
+            with m.State("DECIDE"):
+                m.next = "OFFER"
+                with m.If(~devices.movable):
+                    m.d.comb += remainder.limit.eq(1)
+                with m.Elif(Mux(random, remainder.whole, remainder.half)):
+                    m.d.comb += [remainder.subtract.eq(1), devices.move.eq(1), devices.look.eq(1)]
+                    m.d.comb += gaps.read.eq(1)
+                    m.next = "DECIDE"
+                with m.Elif(random & (remainder.rest != 0)):
+                    m.next = "DIVIDE"
+            with m.State("DIVIDE"):
+                bit = word.bit_select(~compared[:-1], 1)
+                with m.If(self.words.valid):
+                    m.d.comb += remainder.divide.eq(1)
+                    m.d.sync += compared.eq(compared + 1)
+                    with m.If(compared[-1] | (remainder.half != bit)):
+                        m.d.comb += [self.words.ready.eq(1), devices.move.eq(remainder.half)]
+                        m.d.sync += used.eq(1)
+                        m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
+        return m
