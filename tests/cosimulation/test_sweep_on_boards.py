@@ -81,6 +81,15 @@ def test_read_noise_wants_the_lanes_of_the_board(sweep, monkeypatch):
     assert [row["status"] for row in rows] == ["missing"] * 2 + ["failed"] * 2
 
 
+def test_what_needs_a_part_that_a_board_lacks_cannot_run_there(sweep, started):
+    url = started("--without", "read-noise,converter,verify")
+    status, errors, rows = sweep("boards", [url])
+    assert status == 2
+    assert "2 of 4 points cannot run (read-noise 0.2, seed 1 and 1 more: on" in errors
+    assert f"on {url}: this array has no read noise: leave --read-noise out" in errors
+    assert [row["status"] for row in rows] == ["missing"] * 2 + ["failed"] * 2
+
+
 def test_a_port_that_cannot_be_opened_ends_the_sweep(sweep):
     status, errors, rows = sweep("boards", ["sim", "sim:huge"])
     assert status == 2 and "port sim:huge: the size of a virtual board must be" in errors

@@ -77,6 +77,8 @@ class Point:
             If the data cannot be loaded.
         ConfigError
             If settings, device, data and array do not fit together.
+        ArrayError
+            If the settings need a part that the array lacks.
         """
         settings = self.settings
         check_run(settings, self.profile, self.source.load())

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
-from qcloop.errors import ConfigError, QcloopError
+from qcloop.errors import ArrayError, ConfigError, QcloopError
 from qcloop.run.folder import lock_folder
 from qcloop.sweep.plan import Entry, Plan
 from qcloop.sweep.points import POINTS, Outcome, Point, make_folder
@@ -121,7 +121,7 @@ def open_boards(sweep: Sweep) -> list[Worker]:
             for point in sweep.waiting:
                 try:
                     point.check(config)
-                except ConfigError as error:
+                except (ArrayError, ConfigError) as error:
                     sweep.refuse(point, f"on {worker.port}: {error}")
     except BaseException:
         for worker in workers:
