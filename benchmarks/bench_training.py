@@ -1,6 +1,6 @@
 """Training speed on one core: the golden model beside NumPy float32 training of the same network.
 
-    python benchmarks/bench_training.py [--update mixed] [--epochs 3]
+    python benchmarks/bench_training.py [--update mixed] [--epochs 3] [--step host]
 
 Both train on the same real 1-bit MNIST images in one process, one after the other several times an epoch. The
 golden model programs 32 states of device A with fluctuation and is timed over whole epochs, at a rate at
@@ -34,6 +34,8 @@ POINTS = [
     ("784-256-10", 10, 0.1, 10_500),
     ("784-256-10", 1, 0.01, 2_300),
 ]
+#: The same for the array's own step.
+ARRAY_POINTS = [("784-16-16-10", 1, 0.025, 2_300), ("784-256-10", 1, 0.01, 2_300)]
 #: An epoch of the golden model is timed in so many pieces; NumPy trains for ``NUMPY_SECONDS`` after each.
 PIECES = 4
 NUMPY_SECONDS = 0.4
@@ -70,13 +72,13 @@ class FloatNetwork:
 
 
 def measure(
-    network: str, batch: int, rate: float, update: str, epochs: int, data: Dataset
+    network: str, batch: int, rate: float, update: str, step: str, epochs: int, data: Dataset
 ) -> tuple[float, float, float]:
     """Return the golden model's and NumPy's images a second, and the golden model's test accuracy."""
     recipe = "best" if network == "784-256-10" else None
     given = {"network": network, "batch": batch, "rate": rate, "update": update, "epochs": epochs, "shift": 0}
-    settings = resolve(recipe, given)
-    trainer = Trainer(settings, builtin("A"), data, GoldenArray())
+    settings = resolve(recipe, {**given, "step": step})
+    trainer = Trainer(settings, builtin("A"), data, GoldenArray(settings.array_config))
     trainer.initialise()
     plain = FloatNetwork(settings.layer_sizes(), settings.activation == "relu", rate)
     floats = (data.train_images > 127).astype(np.float32)
@@ -108,15 +110,19 @@ def main() -> None:
     )
     parser.add_argument("--update", default="mixed", choices=["mixed", "nearest", "stochastic"])
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--step", default="host", choices=["host", "array"])
     options = parser.parse_args()
     data = load_dataset()
-    measure("784-16-16-10", 100, 0.5, options.update, 1, data)  # compiles what is not compiled yet
+    measure("784-16-16-10", 100, 0.5, options.update, options.step, 1, data)  # compiles the kernels
     print(
-        f"training images a second on one core, update {options.update}, device A, 32 states, fluctuation on"
+        f"training images a second on one core, step of the {options.step}, update {options.update}, "
+        "device A, 32 states, fluctuation on"
     )
     print("network       batch  golden model  NumPy float32  ratio     peer  ratio  test accuracy")
-    for network, batch, rate, peer in POINTS:
-        golden, plain, accuracy = measure(network, batch, rate, options.update, options.epochs, data)
+    for network, batch, rate, peer in ARRAY_POINTS if options.step == "array" else POINTS:
+        golden, plain, accuracy = measure(
+            network, batch, rate, options.update, options.step, options.epochs, data
+        )
         beside = f"{peer:9,d}{golden / peer:7.1f}" if peer else f"{'-':>9s}{'-':>7s}"
         ratio = f"{golden:14,.0f}{plain:15,.0f}{golden / plain:7.2f}"
         print(f"{network:14s}{batch:5d}{ratio}{beside}{100 * accuracy:13.2f} %", flush=True)

@@ -224,7 +224,7 @@ def test_settings_that_do_not_go_together(given, message):
         ({"network": "-".join(["784"] + ["10"] * 9)}, ArrayError, "layers of a plan must be 1..8, not 9"),
         ({"network": "784-300"}, ArrayError, "classes of a plan must be 1..256, not 300"),
         ({"weight_range": 1e-6}, ConfigError, "product of layer 2 is worth only .*larger weight-range"),
-        ({"cells": 12800}, ConfigError, "needs 12992 cells .*but the array has 12800"),
+        ({"cells": 12800}, ConfigError, "needs 13104 cells .*but the array has 12800"),
     ],
 )
 def test_a_network_that_the_array_cannot_train_is_refused_before_anything_is_written(

@@ -54,11 +54,12 @@ class _Work(NamedTuple):
 
 @kernel
 def _workspace(steps):
-    layers, rows, cols = len(steps.start), steps.rows.max(), steps.cols.max()
+    layers, cols = len(steps.start), steps.cols.max()
+    rows = (steps.rows.max() + 7) // 8 * 8  # see _list_active
     longest = max(rows, cols)
     return _Work(
         np.zeros((layers, rows), np.uint8),
-        np.zeros((layers, rows), np.int64),
+        np.zeros((layers, rows + 1), np.int64),
         np.zeros(layers, np.int64),
         np.zeros(cols, np.int32),
         np.zeros((layers, cols), np.int32),
@@ -78,58 +79,41 @@ def _workspace(steps):
 
 
 @kernel
-def _take_inputs(work, layer, biases, rows, on):
-    """Complete the inputs of a layer by its bias, and list the rows whose input is not 0."""
-    inputs, active = work.inputs[layer], work.active[layer]
-    if biases:
-        inputs[rows - 1] = on
+def _list_active(inputs, active):
+    """List the rows whose input is not 0; return their number. Most are 0, so eight are seen at once."""
+    words = inputs.view(np.uint64)
     n = 0
-    for i in range(rows):
-        active[n] = i
-        n += int(inputs[i] != 0)
-    work.counts[layer] = n
+    for group in range(len(words)):
+        if words[group] != 0:
+            for i in range(8 * group, 8 * group + 8):
+                active[n] = i
+                n += int(inputs[i] != 0)
+    return n
 
 
 @kernel
-def _draw_noise(work, reading, n):
+def _draw_noise(reading, noise, n):
     for k in range(n):
         if reading.cursor[0] == len(reading.z):
             refill(reading)
-        work.noise[k] = reading.z[reading.cursor[0]]
+        noise[k] = reading.z[reading.cursor[0]]
         reading.cursor[0] += 1
         reading.cursor[1] += 1
 
 
 @kernel
-def _multiply(codes, devices, steps, work, layer, reading, tally):
-    """Fill the products of a layer's cells, before the converter."""
-    rows, cols = steps.rows[layer], steps.cols[layer]
-    start, stride = steps.start[layer], steps.stride[layer]
-    inputs, total = work.inputs[layer], work.products[:cols]
-    n, active = work.counts[layer], work.active[layer]
-    if devices.read_spread > 0:
-        _draw_noise(work, reading, rows * stride)
-        forward_noisy(
-            codes,
-            start,
-            devices.lanes,
-            devices.reference,
-            devices.read_spread,
-            inputs[:rows],
-            work.noise,
-            total,
-        )
-        tally.totals[WORDS] += rows * stride // devices.lanes
-        return
-    tally.totals[WORDS] += n * stride // devices.lanes
-    if layer == 0 and steps.input_bits == 1:
-        addresses = work.wide
-        for k in range(n):
-            addresses[k] = start + active[k] * stride
-        total[:] = np.int32(-devices.reference * n)
-        sum_rows(codes, addresses, n, total)
-        return
-    weight = 0
+def _sum_ones(codes, start, stride, reference, active, n, addresses, total):
+    """Fill the products of the cells for 1-bit inputs."""
+    for k in range(n):
+        addresses[k] = start + active[k] * stride
+    total[:] = np.int32(-reference * n)
+    sum_rows(codes, addresses, n, total)
+
+
+@kernel
+def _sum_bytes(codes, start, stride, reference, inputs, active, n, total):
+    """Fill the products of the cells for 8-bit inputs."""
+    cols, weight = len(total), 0
     total[:] = 0
     for k in range(n):
         address = start + active[k] * stride
@@ -139,28 +123,43 @@ def _multiply(codes, devices, steps, work, layer, reading, tally):
         for j in range(cols):
             total[j] += np.int32(value * np.int32(row[j]))
     for j in range(cols):
-        total[j] -= np.int32(devices.reference * weight)
+        total[j] -= np.int32(reference * weight)
 
 
 @kernel
 def _forward(codes, devices, steps, work, x, reading, tally):
-    """Take one image through the layers: fills inputs, sums and slopes."""
-    last = len(steps.start) - 1
+    """Take one image through the layers: fills inputs, active rows, sums and slopes."""
+    last, reference = len(steps.start) - 1, devices.reference
     work.inputs[0, : len(x)] = x
     for layer in range(last + 1):
         bits = steps.input_bits if layer == 0 else 8
-        _take_inputs(work, layer, steps.biases, steps.rows[layer], 1 if bits == 1 else 255)
-        _multiply(codes, devices, steps, work, layer, reading, tally)
-        cols = steps.cols[layer]
+        rows, cols, start, stride = (
+            steps.rows[layer],
+            steps.cols[layer],
+            steps.start[layer],
+            steps.stride[layer],
+        )
+        inputs, active, total = work.inputs[layer], work.active[layer], work.products[:cols]
+        if steps.biases:
+            inputs[rows - 1] = 1 if bits == 1 else 255
+        n = work.counts[layer] = _list_active(inputs, active)
+        if devices.read_spread > 0:
+            _draw_noise(reading, work.noise, rows * stride)
+            spread, x_noisy = devices.read_spread, inputs[:rows]
+            forward_noisy(codes, start, devices.lanes, reference, spread, x_noisy, work.noise, total)
+            n = rows
+        elif bits == 1:
+            _sum_ones(codes, start, stride, reference, active, n, work.wide, total)
+        else:
+            _sum_bytes(codes, start, stride, reference, inputs, active, n, total)
+        tally.totals[WORDS] += n * stride // devices.lanes
         if devices.adc_shift >= 0:
             shift = devices.adc_shift + (8 if bits == 8 else 0)
-            convert(work.products[:cols], shift, devices.adc_top, tally.events)
-        sums, products = work.sums[layer], work.products
-        units = cols // steps.devices
-        for j in range(units):
-            sums[j] = products[j] if steps.devices == 1 else products[2 * j] - products[2 * j + 1]
-        if layer < last:
-            for j in range(units):
+            convert(total, shift, devices.adc_top, tally.events)
+        sums = work.sums[layer]
+        for j in range(cols // steps.devices):
+            sums[j] = total[j] if steps.devices == 1 else total[2 * j] - total[2 * j + 1]
+            if layer < last:
                 t = min(max((int(sums[j]) >> steps.shift[layer]) + TABLE_MIDDLE, 0), TABLE_ENTRIES - 1)
                 work.inputs[layer + 1, j] = steps.activations[layer, t]
                 work.slopes[layer, j] = steps.slopes[layer, t]
@@ -243,7 +242,7 @@ def _backward(codes, devices, steps, work, layer, reading, tally):
             vector[2 * j] = error
             vector[2 * j + 1] = -error
     if devices.read_spread > 0:
-        _draw_noise(work, reading, rows * stride)
+        _draw_noise(reading, work.noise, rows * stride)
         backward_noisy(
             codes,
             start,
@@ -300,20 +299,17 @@ def _accumulate(row, step, reach):
 
 
 @kernel
-def _update(accumulators, steps, work, layer, reach):
+def _add_steps(
+    accumulators, start, stride, cols, devices, inputs, active, n, errors, rate, shift, reach, step, pending
+):
     """Add the step of one image to the accumulators of a layer.
 
-    Fills ``work.pending`` with the addresses of those weights whose step is not 0, and whose accumulators are
-    now beyond ``reach``; returns their number.
+    Fills ``pending`` with the addresses of those weights whose step is not 0, and whose accumulators are now
+    beyond ``reach``; returns their number.
     """
-    cols, devices, rate = steps.cols[layer], steps.devices, steps.rate[layer]
-    shift = work.shifted[layer] + steps.exponent[layer]
-    step, errors, pending = work.step[:cols], work.errors[layer], work.pending
-    inputs, active = work.inputs[layer], work.active[layer]
-    start, stride = steps.start[layer], steps.stride[layer]
-    value, moves, n = 0, False, 0
+    value, moves, found = 0, False, 0
     step[:] = 0
-    for k in range(work.counts[layer]):
+    for k in range(n):
         row = active[k]
         if value != inputs[row]:
             value = int(inputs[row])
@@ -324,9 +320,30 @@ def _update(accumulators, steps, work, layer, reach):
         if not _accumulate(accumulators[address : address + cols], step, reach):
             continue
         for j in range(0, cols, devices):
-            pending[n] = address + j
-            n += int(step[j] != 0 and abs(np.int32(accumulators[address + j])) > reach)
-    return n
+            pending[found] = address + j
+            found += int(step[j] != 0 and abs(np.int32(accumulators[address + j])) > reach)
+    return found
+
+
+@kernel
+def _update(accumulators, steps, work, layer, reach):
+    """Add the step of one image to the accumulators of a layer: see :func:`_add_steps`."""
+    return _add_steps(
+        accumulators,
+        steps.start[layer],
+        steps.stride[layer],
+        steps.cols[layer],
+        steps.devices,
+        work.inputs[layer],
+        work.active[layer],
+        work.counts[layer],
+        work.errors[layer],
+        steps.rate[layer],
+        work.shifted[layer] + steps.exponent[layer],
+        reach,
+        work.step[: steps.cols[layer]],
+        work.pending,
+    )
 
 
 @kernel
