@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
 
-from qcloop.array import ArraySettings, Policy, Region, stuck_cells
+from qcloop.array import ArraySettings, Policy, Positions, Region, stuck_cells
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.operations import Operation, Status
@@ -45,6 +45,31 @@ def test_random_programs_equal_the_golden_model(lanes):
 def test_an_engine_that_lacks_parts_equals_the_golden_model(lacking, memory):
     """What it has computes the same; what it lacks is refused by engine, host and golden model."""
     check(partial(compiled, tiny(4, memory=memory, parts=ALL_PARTS & ~lacking)), range(6000, 6400), length=8)
+
+
+def test_an_engine_that_lacks_parts_takes_no_more_clocks():
+    region, lanes = Region(0, 5, 13), 4
+    settings = ArraySettings(seed=1, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)
+    levels = (np.arange(65, dtype=np.uint8) % 3).reshape(5, 13)
+    requests = [
+        operations.configure_request(settings, Positions(), lanes),
+        *operations.block_requests(region, levels, lanes, 256),
+        *operations.forward_requests(region, levels[:, :5], 8),
+        *operations.backward_requests(region, levels.view(np.int8)),
+        *operations.read_requests(region, lanes),
+    ]
+    came = []
+    for parts in (ALL_PARTS, ArrayPart(0)):
+        engine = compiled(tiny(lanes, parts=parts))
+        engine.pauses = None
+        engine.reset()
+        engine.run(engine.config.words)
+        start = engine.clocks
+        answers = [(*engine.exchange(request), engine.last_came - start) for request in requests]
+        came.append(answers)
+    for (status, results, clocks), (lean_status, lean_results, lean_clocks) in zip(*came, strict=True):
+        assert (status, results) == (lean_status, lean_results) and status == Status.OK
+        assert lean_clocks <= clocks
 
 
 @pytest.mark.slow

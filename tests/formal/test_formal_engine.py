@@ -608,14 +608,10 @@ def _is(operation, operations):
     return Cat(operation == one for one in operations).any()
 
 
+@pytest.mark.parametrize("parts", [ALL_PARTS, ArrayPart(0)], ids=["all parts", "no part"])
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 6), (MemoryKind.SPRAM, 4)])
-def test_streams_and_refusals(kind, depth, sby):
-    assert sby(EngineProof(AbstractEngine(configured(6, kind))), depth=depth) == "PASS"
-
-
-def test_streams_and_refusals_of_an_engine_without_parts(sby):
-    config = configured(6, MemoryKind.SPRAM, parts=ArrayPart(0))
-    assert sby(EngineProof(AbstractEngine(config)), depth=4) == "PASS"
+def test_streams_and_refusals(kind, depth, parts, sby):
+    assert sby(EngineProof(AbstractEngine(configured(6, kind, parts))), depth=depth) == "PASS"
 
 
 @pytest.mark.parametrize("kind", MemoryKind)
