@@ -16,7 +16,7 @@ from qcloop_hdl.learn.store import Store
 _INDEX_BITS = (TABLE_ENTRIES - 1).bit_length()
 
 
-class Unit(data.Struct):
+class ActivationEntry(data.Struct):
     """What the table says of a unit."""
 
     #: Input of the next layer.
@@ -58,7 +58,7 @@ class ActivationTable(wiring.Component):
                 "table_write": In(1),
                 "table_layer": In(range(layers)),
                 "table_index": In(range(TABLE_ENTRIES)),
-                "table_entry": In(Unit),
+                "table_entry": In(ActivationEntry),
                 #: Hidden layer, from 0; its table is looked up.
                 "layer": In(range(layers)),
                 #: Shift of the sums, 0 to 31.
@@ -66,7 +66,7 @@ class ActivationTable(wiring.Component):
                 #: The sums.
                 "i": In(stream.Signature(element(signed(width)))),
                 #: The units.
-                "o": Out(stream.Signature(element(Unit))),
+                "o": Out(stream.Signature(element(ActivationEntry))),
             }
         )
 
@@ -87,7 +87,7 @@ class ActivationTable(wiring.Component):
         ``y >> shift``, limited to -128..127. To add 128 is to change the sign bit.
         """
         m = Module()
-        m.submodules.table = table = Store(Unit, self.layers * TABLE_ENTRIES)
+        m.submodules.table = table = Store(ActivationEntry, self.layers * TABLE_ENTRIES)
         m.submodules.shifter = shifter = SaturatingShift(self.width - 1, _INDEX_BITS - 1)
         y = self.i.payload.value
         negative = y[-1]

@@ -157,42 +157,46 @@ class WeightDevices(wiring.Component):
         """Return the circuit. Up lowers the second device and raises the first, and down the other way."""
         m = Module()
         m.submodules.next_move = following = NextMove()
-        lowered, raised = (Signal(LEVEL_BITS, name=name, reset_less=True) for name in ("lowered", "raised"))
+        # Levels of the device to be lowered and of the one to be raised, and whether they are.
+        to_lower, to_raise = (
+            Signal(LEVEL_BITS, name=name, reset_less=True) for name in ("to_lower", "to_raise")
+        )
         was_lowered, was_raised = Signal(), Signal()
-        # The move that was found.
-        lowering, raising, up = Signal(), Signal(), Signal(reset_less=True)
+        # The move that was found: at most one is high.
+        lowers, raises = Signal(name="lowers"), Signal(name="raises")
+        up = Signal(reset_less=True)
         m.d.comb += [
             following.top.eq(self.top),
             following.may_lower.eq(self.pairs | ~up),
             following.may_raise.eq(self.pairs | up),
-            following.lowered.eq(lowered),
-            following.raised.eq(raised),
-            following.lowering.eq(lowering),
-            following.raising.eq(raising),
+            following.lowered.eq(to_lower),
+            following.raised.eq(to_raise),
+            following.lowering.eq(lowers),
+            following.raising.eq(raises),
             self.index.eq(following.index),
-            self.movable.eq(lowering | raising),
+            self.movable.eq(lowers | raises),
             self.up.eq(up),
-            self.settled.first.eq(Mux(up, raised, lowered)),
-            self.settled.second.eq(Mux(up, lowered, raised)),
+            self.settled.first.eq(Mux(up, to_raise, to_lower)),
+            self.settled.second.eq(Mux(up, to_lower, to_raise)),
             self.settled.first_changed.eq(Mux(up, was_raised, was_lowered)),
             self.settled.second_changed.eq(Mux(up, was_lowered, was_raised)),
         ]
         with m.If(self.move):
             m.d.sync += [
-                lowered.eq(lowered - lowering),
-                raised.eq(raised + raising),
-                was_lowered.eq(was_lowered | lowering),
-                was_raised.eq(was_raised | raising),
+                to_lower.eq(to_lower - lowers),
+                to_raise.eq(to_raise + raises),
+                was_lowered.eq(was_lowered | lowers),
+                was_raised.eq(was_raised | raises),
             ]
         with m.If(self.look):
-            m.d.sync += [lowering.eq(following.lowers), raising.eq(following.raises)]
+            m.d.sync += [lowers.eq(following.lowers), raises.eq(following.raises)]
         with m.If(self.load):
             first, second, positive = self.weight.first, self.weight.second, self.weight.accumulator >= 0
             m.d.sync += [
                 up.eq(positive),
-                lowered.eq(Mux(positive, second, first)),
-                raised.eq(Mux(positive, first, second)),
-                Cat(was_lowered, was_raised, lowering, raising).eq(0),
+                to_lower.eq(Mux(positive, second, first)),
+                to_raise.eq(Mux(positive, first, second)),
+                Cat(was_lowered, was_raised, lowers, raises).eq(0),
             ]
         return m
 

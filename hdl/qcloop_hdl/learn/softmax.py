@@ -33,7 +33,7 @@ class Guess(data.Struct):
     penalty: PENALTY_BITS
 
 
-class State(enum.Enum, shape=4):
+class ErrorState(enum.Enum, shape=4):
     """What is being done with the sum in work."""
 
     #: Sums are taken.
@@ -54,7 +54,7 @@ class State(enum.Enum, shape=4):
     RESULT = 8
 
 
-class Pass(enum.Enum, shape=2):
+class ErrorPass(enum.Enum, shape=2):
     """What the sums are gone through for, from the first to the last."""
 
     LARGEST = 0
@@ -79,7 +79,7 @@ class ErrorSequence(wiring.Component):
     normalised: In(1)
     o_ready: In(1)
     result_ready: In(1)
-    state: Out(State)
+    state: Out(ErrorState)
     #: The next sum is in work from the next clock on; with ``again`` it is the first one.
     go_on: Out(1)
     again: Out(1)
@@ -87,38 +87,38 @@ class ErrorSequence(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        now = Signal(Pass)
-        following = Signal(State)
+        now = Signal(ErrorPass)
+        following = Signal(ErrorState)
         m.d.comb += [following.eq(self.state), self.again.eq(self.go_on & self.last | self.i_last)]
         m.d.sync += self.state.eq(following)
         with m.Switch(self.state):
-            with m.Case(State.FILL):
-                m.d.sync += now.eq(Pass.LARGEST)
+            with m.Case(ErrorState.FILL):
+                m.d.sync += now.eq(ErrorPass.LARGEST)
                 with m.If(self.i_last):
-                    m.d.comb += following.eq(State.READ)
-            with m.Case(State.READ):
-                m.d.comb += following.eq(State.COMPARE)
-            with m.Case(State.COMPARE):
-                m.d.comb += [self.go_on.eq(now == Pass.LARGEST), following.eq(State.LOOK_UP)]
-            with m.Case(State.LOOK_UP):
-                m.d.comb += following.eq(Mux(now == Pass.TOTAL, State.ADD, State.START))
-            with m.Case(State.ADD):
+                    m.d.comb += following.eq(ErrorState.READ)
+            with m.Case(ErrorState.READ):
+                m.d.comb += following.eq(ErrorState.COMPARE)
+            with m.Case(ErrorState.COMPARE):
+                m.d.comb += [self.go_on.eq(now == ErrorPass.LARGEST), following.eq(ErrorState.LOOK_UP)]
+            with m.Case(ErrorState.LOOK_UP):
+                m.d.comb += following.eq(Mux(now == ErrorPass.TOTAL, ErrorState.ADD, ErrorState.START))
+            with m.Case(ErrorState.ADD):
                 m.d.comb += self.go_on.eq(1)
-            with m.Case(State.START):
-                m.d.comb += following.eq(State.OFFER)
-            with m.Case(State.OFFER), m.If(self.divided & self.o_ready):
+            with m.Case(ErrorState.START):
+                m.d.comb += following.eq(ErrorState.OFFER)
+            with m.Case(ErrorState.OFFER), m.If(self.divided & self.o_ready):
                 m.d.comb += self.go_on.eq(~self.labelled)
-                m.d.comb += following.eq(State.PENALTY)
-            with m.Case(State.PENALTY):
+                m.d.comb += following.eq(ErrorState.PENALTY)
+            with m.Case(ErrorState.PENALTY):
                 m.d.comb += self.go_on.eq(self.normalised)
-            with m.Case(State.RESULT), m.If(self.result_ready):
-                m.d.comb += following.eq(State.FILL)
+            with m.Case(ErrorState.RESULT), m.If(self.result_ready):
+                m.d.comb += following.eq(ErrorState.FILL)
         with m.If(self.go_on):
-            m.d.comb += following.eq(State.READ)
+            m.d.comb += following.eq(ErrorState.READ)
             with m.If(self.last):
-                m.d.sync += now.eq(Mux(now == Pass.LARGEST, Pass.TOTAL, Pass.ERRORS))
-                with m.If((now == Pass.ERRORS) | self.only_class):
-                    m.d.comb += following.eq(State.RESULT)
+                m.d.sync += now.eq(Mux(now == ErrorPass.LARGEST, ErrorPass.TOTAL, ErrorPass.ERRORS))
+                with m.If((now == ErrorPass.ERRORS) | self.only_class):
+                    m.d.comb += following.eq(ErrorState.RESULT)
         return m
 
 
@@ -200,7 +200,7 @@ class OutputErrors(wiring.Component):
         # The sum that is being taken or looked at, and the last one.
         index, end = Signal(range(self.classes)), Signal(range(self.classes))
         m.d.comb += [
-            self.i.ready.eq(state == State.FILL),
+            self.i.ready.eq(state == ErrorState.FILL),
             sequence.i_last.eq(self.i.valid & self.i.payload.last),
             sequence.last.eq(index == end),
             sequence.labelled.eq(index == label),
@@ -211,19 +211,19 @@ class OutputErrors(wiring.Component):
             sequence.result_ready.eq(self.result.ready),
             sums.write.eq(self.i.valid & self.i.ready),
             sums.write_entry.eq(self.i.payload.value),
-            sums.read.eq(state == State.READ),
+            sums.read.eq(state == ErrorState.READ),
             Cat(sums.write_index, sums.read_index).eq(Cat(index, index)),
             table.write.eq(self.table_write),
             table.write_index.eq(self.table_index),
             table.write_entry.eq(self.table_entry),
-            table.read.eq(state == State.LOOK_UP),
+            table.read.eq(state == ErrorState.LOOK_UP),
             divider.dividend.eq(table.entry),
-            divider.start.eq(state == State.START),
-            divider.normalise.eq(state == State.PENALTY),
-            self.o.valid.eq((state == State.OFFER) & sequence.divided),
+            divider.start.eq(state == ErrorState.START),
+            divider.normalise.eq(state == ErrorState.PENALTY),
+            self.o.valid.eq((state == ErrorState.OFFER) & sequence.divided),
             self.o.payload.last.eq(sequence.last),
             self.o.payload.value.eq(_less_one(divider.quotient, sequence.labelled)),
-            self.result.valid.eq(state == State.RESULT),
+            self.result.valid.eq(state == ErrorState.RESULT),
             self.result.payload.hit.eq(self.result.payload.best == label),
         ]
         with m.If(sums.write):
@@ -249,25 +249,25 @@ class OutputErrors(wiring.Component):
             table.read_index.eq(distance.o),
             self.result.payload.best.eq(best),
         ]
-        with m.If(state == State.COMPARE):
+        with m.If(state == ErrorState.COMPARE):
             m.d.sync += held.eq(difference)
             # In the later passes no sum is larger.
             with m.If(difference < 0):
                 m.d.sync += [largest.eq(y), best.eq(index)]
-        with m.If(state == State.FILL):
+        with m.If(state == ErrorState.FILL):
             m.d.sync += [largest.eq(-1 << (self.width - 1)), best.eq(0)]
 
     def _add_up(self, m: Module, state: Value, exponential: Value, divider: ProbabilityDivider) -> None:
         """Sum the exponentials, and keep the penalty of the label."""
         total, penalty = Signal(divider.width), Signal(PENALTY_BITS, reset_less=True)
         m.d.comb += [divider.divisor.eq(total), self.result.payload.penalty.eq(penalty)]
-        with m.If(state == State.FILL):
+        with m.If(state == ErrorState.FILL):
             m.d.sync += total.eq(0)
-        with m.If(state == State.ADD):
+        with m.If(state == ErrorState.ADD):
             m.d.sync += total.eq(total + exponential)
         # What is below the highest bit of a normalised p is its fraction, of which 8 bits count.
         fraction = divider.quotient[QUOTIENT_BITS - 9 : -1]
-        with m.If(state == State.PENALTY):
+        with m.If(state == ErrorState.PENALTY):
             m.d.sync += penalty.eq(MAX_PENALTY - Cat(fraction, divider.exponent))
 
 

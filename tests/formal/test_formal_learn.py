@@ -1,0 +1,218 @@
+import pytest
+from amaranth import Module, Mux, Signal, signed
+from amaranth.hdl import Assert, Assume, Cover
+from amaranth.lib import wiring
+from formal_tools import Opened, assert_contract, assume_contract, assume_stable, mutant
+
+from qcloop.contract.formats import LEVEL_BITS
+from qcloop.contract.plan import ACCUMULATOR_MAX
+from qcloop_hdl.learn import accumulate, settle
+from qcloop_hdl.learn.accumulate import PRODUCT_BITS, AccumulatorAdder, StepShifter
+from qcloop_hdl.learn.settle import WeightSettler
+
+
+def held(value):
+    """Return a value, limited to what an accumulator takes."""
+    low = Mux(value < -ACCUMULATOR_MAX, -ACCUMULATOR_MAX, value)
+    return Mux(value > ACCUMULATOR_MAX, ACCUMULATOR_MAX, low)
+
+
+def within(value, size):
+    return (value <= size) & (value >= -size)
+
+
+class AdderProof(wiring.Component):
+    """An adder, and its formula beside each of its stages: accumulators saturate and never wrap."""
+
+    def __init__(self, adder=AccumulatorAdder):
+        self.dut = adder(1)
+        super().__init__({name: self.dut.signature.members[name] for name in ("reach", "i", "o")})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut, i = self.dut, self.i
+        m.submodules.dut = inside = Opened(dut)
+        wiring.connect(m, wiring.flipped(i), dut.i)
+        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        m.d.comb += dut.reach.eq(self.reach)
+        number, step = i.payload.accumulators[0], i.payload.steps[0]
+        m.d.comb += [Assume(within(number, ACCUMULATOR_MAX)), Assume(within(step, ACCUMULATOR_MAX))]
+        assume_contract(m, i)
+        assert_contract(m, self.o)
+        words = [(Signal(), Signal(signed(16)), Signal(signed(16))) for _ in range(2)]
+        with m.If(~self.o.valid | self.o.ready):
+            for old, new in zip(((i.valid, number, step), words[0]), words, strict=True):
+                m.d.sync += [register.eq(value) for register, value in zip(new, old, strict=True)]
+        assume_stable(m, self.reach, words[0][0] | words[1][0])
+        self._compare(m, inside, words)
+        return m
+
+    def _compare(self, m, inside, words):
+        (valid, number, step), (offered, before, added) = words
+        payload, total = self.o.payload, held(before + added)
+        m.d.comb += [Assert(inside["total_valid"] == valid), Assert(self.o.valid == offered)]
+        with m.If(valid):
+            m.d.comb += [
+                Assert(within(number, ACCUMULATOR_MAX) & within(step, ACCUMULATOR_MAX)),
+                Assert(inside["total0"] == number + step),
+                Assert(inside["changed0"] == (step != 0)),
+            ]
+        with m.If(offered):
+            m.d.comb += [
+                Assert(payload.accumulators[0] == total),
+                Assert(payload.changed == (added != 0)),
+                Assert(payload.settle == (added != 0) & ~within(total, self.reach)),
+                Cover((before == ACCUMULATOR_MAX) & (added == ACCUMULATOR_MAX) & payload.settle),
+            ]
+
+
+def test_accumulators_saturate_and_never_wrap(sby):
+    assert sby(AdderProof(), depth=2) == "PASS"
+
+
+def test_a_saturated_accumulator_is_reached(sby):
+    assert sby(AdderProof(), mode="cover", depth=4) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # -32768 is let through.
+        ("(negative ^ total[-2]) | (negative & ~low.any())", "negative ^ total[-2]"),
+        # One less than the size of a negative accumulator is compared.
+        ("Cat(negative, ~self.reach)", "Cat(0, ~self.reach)"),
+        ("changed & (Cat", "(Cat"),
+    ],
+)
+def test_an_adder_with_a_fault_fails(old, new, sby):
+    faulty = mutant(accumulate, {old: new}).AccumulatorAdder
+    assert sby(AdderProof(faulty), mode="bmc", depth=4) == "FAIL"
+
+
+class ShifterProof(wiring.Component):
+    """A shifter of steps, and its formula beside it."""
+
+    def __init__(self, shifter=StepShifter):
+        self.dut = shifter(1)
+        super().__init__({name: self.dut.signature.members[name] for name in ("shift", "i", "o")})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = dut
+        wiring.connect(m, wiring.flipped(self.i), dut.i)
+        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        m.d.comb += dut.shift.eq(self.shift)
+        assert_contract(m, self.o)
+        # The step in the clock in which its product is taken: with 32 bits of fraction, and a half more.
+        product, left, exact = self.i.payload[0], Signal(range(49)), Signal(signed(PRODUCT_BITS + 50))
+        valid, expected = Signal(), Signal(signed(17))
+        m.d.comb += [
+            left.eq(Mux(self.shift < -32, 0, Mux(self.shift > 16, 48, self.shift + 32))),
+            exact.eq(((product << left) + (1 << 31)) >> 32),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += [valid.eq(self.i.valid), expected.eq(held(exact))]
+        m.d.comb += Assert(self.o.valid == valid)
+        with m.If(valid):
+            m.d.comb += Assert(self.o.payload[0] == expected)
+        return m
+
+
+# The shifter keeps nothing but its last product, so two clocks from reset are all that there is.
+def test_steps_are_rounded_and_saturate(sby):
+    assert sby(ShifterProof(), mode="bmc", depth=2) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # Without this, 32767.5 becomes -32768.
+        ("shifted[0] & ~shifted[1:].all()", "shifted[0]"),
+        ("half ^ negative", "half"),
+    ],
+)
+def test_a_shifter_with_a_fault_fails(old, new, sby):
+    faulty = mutant(accumulate, {old: new}).StepShifter
+    assert sby(ShifterProof(faulty), mode="bmc", depth=2) == "FAIL"
+
+
+class SettlerProof(wiring.Component):
+    """A settler with gaps of any kind: what holds of the levels in each of its states."""
+
+    NAMES = ("top", "pairs", "rule", "table_write", "table_index", "table_entry", "i", "words", "o")
+
+    def __init__(self, settler=WeightSettler):
+        self.dut = settler()
+        super().__init__({name: self.dut.signature.members[name] for name in self.NAMES})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
+        for name in self.NAMES:
+            port = getattr(self, name)
+            if name in ("i", "words"):
+                wiring.connect(m, wiring.flipped(port), getattr(dut, name))
+            elif name == "o":
+                wiring.connect(m, dut.o, wiring.flipped(port))
+            else:
+                m.d.comb += getattr(dut, name).eq(port)
+        assume_contract(m, self.words)
+        for name in ("top", "pairs", "rule"):
+            assume_stable(m, getattr(self, name), ~self.i.ready)
+        assert_contract(m, self.o)
+        self._levels(m, inside)
+        return m
+
+    def _levels(self, m, inside):
+        """Compare the levels with those before, in each clock, and not only at the end."""
+        devices = inside.inside("devices")
+        first, second = Signal(LEVEL_BITS), Signal(LEVEL_BITS)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [first.eq(self.i.payload.first), second.eq(self.i.payload.second)]
+        now, working = devices.component.settled, ~self.i.ready
+        for before, level, changed in (
+            (first, now.first, now.first_changed),
+            (second, now.second, now.second_changed),
+        ):
+            with m.If(working):
+                m.d.comb += Assert((level == before) | changed)
+                with m.If(before > self.top):  # stuck
+                    m.d.comb += Assert((level == before) & ~changed)
+                with m.Else():
+                    m.d.comb += Assert(level <= self.top)
+        with m.If(working & ~self.pairs):
+            m.d.comb += Assert((now.second == second) & ~now.second_changed)
+        lowers, raises, up = devices["lowers"], devices["raises"], devices.component.up
+        to_lower, to_raise = devices["to_lower"], devices["to_raise"]
+        # Why it is so: what is about to move can move.
+        with m.If(working & ~inside.state("OFFER")):
+            m.d.comb += [
+                Assert(~(lowers & raises)),
+                Assert(~lowers | (to_lower != 0) & (to_lower <= self.top) & (self.pairs | ~up)),
+                Assert(~raises | (to_raise < self.top) & (self.pairs | up)),
+            ]
+        m.d.comb += Cover(self.o.valid & (first > self.top) & now.second_changed & (now.second == 0))
+
+
+def test_a_stuck_device_keeps_its_level_and_the_others_stay_in_range(sby):
+    assert sby(SettlerProof(), depth=2) == "PASS"
+
+
+def test_the_lowest_level_is_reached_beside_a_stuck_device(sby):
+    assert sby(SettlerProof(), mode="cover", depth=8) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("~at_bottom & (self.lowered <= self.top)", "~at_bottom"),
+        ("| self.lowering & (self.lowered == 1)", ""),
+        ("above.eq(self.raised + self.raising)", "above.eq(self.raised)"),
+        ("following.may_raise.eq(self.pairs | up)", "following.may_raise.eq(1)"),
+    ],
+)
+def test_a_settler_with_a_fault_fails(old, new, sby):
+    faulty = mutant(settle, {old: new}).WeightSettler
+    assert sby(SettlerProof(faulty), mode="bmc", depth=8) == "FAIL"
