@@ -1,0 +1,206 @@
+"""The walk over active rows, which are the ones of a vector of bits: they are found eight bits at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from qcloop.errors import ConfigError
+from qcloop_hdl.registers import read_register
+
+#: Rows of a group: their bits are one byte of the vector.
+GROUP = 8
+#: Bits of a row's offset in its group.
+OFFSET_BITS = (GROUP - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class WalkRow:
+    """What :class:`ActiveRows` gives: a row, or the end of a walk that has no active row any more."""
+
+    #: Index of the row; without meaning at an end that is no active row.
+    index: int
+    #: The row's bit is 1.
+    active: bool
+    #: The walk ends here.
+    last: bool
+
+
+def active_rows(bits: bytes, rows: int) -> Iterator[WalkRow]:
+    """Yield what a walk over a vector of ``rows`` bits gives: the twin of :class:`ActiveRows`."""
+    found = [row for row in range(rows) if bits[row // GROUP] >> row % GROUP & 1]
+    # The last group ends the walk with its last active row, unless a bit behind the vector hides that end.
+    last_group = (rows - 1) // GROUP
+    beyond = bits[last_group] >> (rows - 1) % GROUP + 1
+    ends = bool(found) and found[-1] // GROUP == last_group and (found[-1] == rows - 1 or not beyond)
+    for row in found:
+        yield WalkRow(row, active=True, last=ends and row == found[-1])
+    if not ends:
+        yield WalkRow(0, active=False, last=True)
+
+
+def walk_clocks(bits: bytes, rows: int) -> int:
+    """Return the clocks of a walk that never waits: one for each group, one for each further row of it."""
+    given = list(active_rows(bits, rows))
+    groups = {row.index // GROUP for row in given if row.active}
+    end_alone = not given[-1].active and (rows - 1) // GROUP in groups
+    count = -(-rows // GROUP)
+    return count + sum(row.active for row in given) - len(groups) + end_alone
+
+
+def row_layout(side: int) -> data.StructLayout:
+    """Return the layout of a row of :class:`ActiveRows`."""
+    return data.StructLayout(
+        {
+            "offset": OFFSET_BITS,
+            "group": max(1, ((side - 1) // GROUP).bit_length()),
+            "active": 1,
+            "last": 1,
+        }
+    )
+
+
+class ActiveRows(wiring.Component):
+    """Keeps a vector of bits, and gives the rows whose bit is 1, in order, in as many walks as are wanted.
+
+    ``start`` begins a new vector of ``rows`` bits. They come on ``bits``, eight to a byte, the first row in
+    the lowest bit; the bits behind the last row may have any value. The first walk goes along with the bytes
+    as they come. Walk follows upon walk, until the next ``start``.
+
+    A walk gives each active row once. Its last item has ``last``. If the last group has no active row to
+    carry ``last``, an item follows that is not ``active``, and is no row: so every walk has a last item.
+
+    Latency: a byte's first row is offered three clocks after its transfer. Throughput: a clock for each
+    active row, and a clock for each group of eight rows that has none. While a byte comes each clock, the
+    walk may wait a clock at each second of them.
+
+    Back-pressure: the walk stands still while ``row.ready`` is low. Bytes are taken nevertheless.
+
+    Reset: no vector is kept, and no byte is taken before ``start``.
+
+    Parameters
+    ----------
+    side : int
+        Largest number of rows.
+    """
+
+    def __init__(self, side: int) -> None:
+        if side < 1:
+            raise ConfigError(f"a walk has 1 row or more, not {side}")
+        self._side = side
+        super().__init__(
+            {
+                #: Begin a new vector.
+                "start": In(1),
+                #: Rows of the vector, 1 to ``side``; stable.
+                "rows": In(range(side + 1)),
+                #: The vector.
+                "bits": In(stream.Signature(8)),
+                #: Active rows. The index of a row is ``8 * group + offset``.
+                "row": Out(stream.Signature(row_layout(side))),
+                #: The walk is in a group for the first clock, whether it has an active row or not: for those
+                #: that keep an address of the group.
+                "enters": Out(1),
+                #: The group is the first of the walk.
+                "opening": Out(1),
+            }
+        )
+
+    @property
+    def side(self) -> int:
+        """Largest number of rows."""
+        return self._side
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        row = self.row.payload
+        here = Signal()  # the walk is in a group
+        fresh = Signal()  # nothing was given of the group
+        final = Signal()  # the group is the last one
+        rest = Signal(GROUP)  # the group's rows that are still to be given
+        lower = Cat(rest[:number].any() for number in range(GROUP))  # for each row, whether one is before it
+        leaving = Signal()
+        take = Signal()
+        single, ends = ~(rest & lower).any(), self._describe(m, rest & ~lower, final)
+        byte, byte_final = self._keep_groups(m, ~here | leaving, take)
+        m.d.comb += [
+            row.last.eq(final & (single | ends)),
+            self.row.valid.eq(here & (rest.any() | final)),
+            self.enters.eq(here & fresh & self.row.ready),
+            leaving.eq(here & self.row.ready & (single | row.last)),
+        ]
+        with m.If(self.start | take | self.row.ready):
+            m.d.sync += rest.eq(Mux(take, byte, rest & lower))
+        with m.If(take):
+            m.d.sync += [here.eq(1), fresh.eq(1), final.eq(byte_final)]
+        with m.Elif(self.row.ready):
+            m.d.sync += fresh.eq(0)
+            with m.If(leaving):
+                m.d.sync += here.eq(0)
+        with m.If(leaving):
+            m.d.sync += [self.opening.eq(final), row.group.eq(Mux(final, 0, row.group + 1))]
+        with m.If(self.start):
+            m.d.sync += [here.eq(0), rest.eq(0), self.opening.eq(1), row.group.eq(0)]
+        return m
+
+    def _describe(self, m: Module, first: Value, final: Value) -> Value:
+        """Say which row is given; return whether it is the vector's last row, or lies behind it.
+
+        ``first`` is the row as one of eight bits, or 0.
+        """
+        row, last = self.row.payload, Signal(OFFSET_BITS)
+        m.d.comb += last.eq(self.rows[:OFFSET_BITS] - 1)
+        for bit in range(OFFSET_BITS):
+            m.d.comb += row.offset[bit].eq(Cat(first[n] for n in range(GROUP) if n >> bit & 1).any())
+        m.d.comb += row.active.eq(first.any() & ~(final & (row.offset > last)))
+        return row.offset >= last
+
+    def _keep_groups(self, m: Module, room: Value, take: Value) -> tuple[Value, Value]:
+        """Keep the vector, ``take`` a group when there is ``room``; return it, and whether it is the last.
+
+        The memory is read one group ahead. Bytes come at their own pace, so that ``bits.ready`` does not
+        depend on ``row.ready``, which is timing-critical.
+        """
+        depth = 1 << len(self.row.payload.group)
+        # Numbers of the group that comes next and of the group that is read next. They count from 1 if the
+        # last group is full, and else from 0: so the last one has the number ``rows // 8`` in either case.
+        written = Signal(range(-(-self.side // GROUP) + 1))
+        number = Signal.like(written)
+        full, last = ~self.rows[:OFFSET_BITS].any(), self.rows[OFFSET_BITS:]
+        loading = Signal()
+        fetch = Signal()
+        fetched = Signal()
+        fetched_final = Signal()
+        m.submodules.memory = memory = Memory(shape=GROUP, depth=depth, init=[])
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        kept = read_register(GROUP)
+        m.d.comb += [
+            self.bits.ready.eq(loading),
+            write.addr.eq(written),
+            write.data.eq(self.bits.payload),
+            write.en.eq(loading & self.bits.valid),
+            take.eq(room & fetched),
+            # A group is read that was written, and in a clock with a write only one whose lowest bit is
+            # another one: so synthesis sees that no byte is read while it is written, and builds nothing for
+            # that.
+            fetch.eq(
+                (~fetched | take) & (~loading | (number != written)) & (~write.en | (number[0] != written[0]))
+            ),
+            read.addr.eq(Cat(Mux(write.en, ~written[0], number[0]), number[1:])),
+        ]
+        with m.If(write.en):
+            m.d.sync += [written.eq(written + 1), loading.eq(written != last)]
+        with m.If(fetch):
+            m.d.sync += [kept.eq(read.data), fetched_final.eq(number == last)]
+        with m.If(fetch | take):
+            m.d.sync += fetched.eq(fetch)
+        with m.If(self.start | fetch):
+            m.d.sync += number.eq(Mux(self.start | (number == last), full, number + 1))
+        with m.If(self.start):
+            m.d.sync += [written.eq(full), loading.eq(1), fetched.eq(0)]
+        return kept, fetched_final
