@@ -151,6 +151,8 @@ def test_clocks(levels, n, simulate, bench):
     async def testbench(ctx):
         await configure(ctx, dut, True, StepRule.MIXED, gaps)
         assert await settle(ctx, 100 * n + 1, levels) == n + 3
+        # The second device cannot be lowered, and the first is at the top after a level: the reach is left.
+        assert await settle(ctx, 1000, (14, 0)) == 1 + 3 + 1
         ctx.set(dut.rule, StepRule.STOCHASTIC)
         ctx.set(dut.words.valid, 1)
         quotient = (50 << 16) // 100

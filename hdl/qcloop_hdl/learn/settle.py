@@ -82,51 +82,55 @@ class NextMove(wiring.Component):
 
 
 class Remainder(wiring.Component):
-    """Holds what is left of an accumulator's size, and compares it with a gap.
+    """Holds what is left of an accumulator, and compares its size with a gap.
 
-    The comparisons are combinational, and changes take effect at the end of a clock. At most one input of
-    ``load``, ``subtract``, ``limit`` and ``divide`` may be high. Reset: undefined.
+    What is left keeps its sign: towards 0 means that a gap is taken off a positive number, and added to a
+    negative one. The comparisons are combinational, and changes take effect at the end of a clock. At most
+    one of ``load``, ``subtract``, ``double`` and ``clear`` may be high. Reset: undefined.
     """
 
     gap: In(GAP_BITS)
-    #: Take ``size``.
+    #: The accumulator was not negative.
+    up: In(1)
+    #: Take ``accumulator``.
     load: In(1)
-    size: In(ACCUMULATOR_BITS)
-    #: Take the gap off.
+    accumulator: In(signed(ACCUMULATOR_BITS))
+    #: Go a gap towards 0, or with ``back`` away from it.
     subtract: In(1)
-    #: Take the gap if it is less.
-    limit: In(1)
-    #: A step of a division by the gap: double the rest, and take the gap off if it fits.
-    divide: In(1)
-    #: The double of the rest must be more than the gap for ``half``, and not only as much.
-    strict: In(1)
-    rest: Out(signed(GAP_BITS + 1))
-    #: The gap fits into the rest, or into its double.
+    back: In(1)
+    #: Go a gap towards 0 if it is ``whole``, and then double: a step of a division by the gap.
+    double: In(1)
+    #: Become 0.
+    clear: In(1)
+    rest: Out(signed(GAP_BITS + 2))
+    #: The gap fits into the rest; the rest is more than that; and twice the rest is more than the gap.
     whole: Out(1)
+    more: Out(1)
     half: Out(1)
 
     def elaborate(self, platform: Any) -> Module:
-        """Return the circuit."""
+        """Return the circuit: the gap's complement and 1 take it off; without the 1 they compare strictly."""
         m = Module()
-        rest = Signal.like(self.rest, reset_less=True)
-        less, twice_less = Signal(signed(GAP_BITS + 2)), Signal(signed(GAP_BITS + 4))
-        # The lowest bits make a borrow of `strict`. They are left out of the difference.
-        twice = twice_less[1:].as_signed()
+        rest, less = Signal.like(self.rest, reset_less=True), Signal.like(self.rest)
+        twice, taken = Signal(signed(GAP_BITS + 2)), self.up ^ self.back
+        operand = Cat(self.gap ^ taken.replicate(GAP_BITS), taken).as_signed()
+        beyond, exact = less[-1], less == 0
         m.d.comb += [
             self.rest.eq(rest),
-            less.eq(rest - self.gap),
-            twice_less.eq(Cat(0, 0, rest).as_signed() - Cat(self.strict, self.gap)),
-            self.whole.eq(~less[-1]),
-            self.half.eq(~twice_less[-1]),
+            less.eq((Cat(taken, rest).as_signed() + Cat(taken, operand).as_signed()) >> 1),
+            twice.eq((rest[:ACCUMULATOR_BITS].as_signed() << 1) + operand),
+            self.whole.eq(Mux(self.up, ~beyond, beyond | exact)),
+            self.more.eq(Mux(self.up, ~beyond & ~exact, beyond)),
+            self.half.eq(twice[-1] ^ self.up),
         ]
         with m.If(self.load):
-            m.d.sync += rest.eq(self.size)
-        with m.If(self.subtract):
+            m.d.sync += rest.eq(self.accumulator)
+        with m.Elif(self.double):
+            m.d.sync += rest.eq(Mux(self.whole, less, rest) << 1)
+        with m.Elif(self.subtract):
             m.d.sync += rest.eq(less)
-        with m.If(self.limit & self.whole):
-            m.d.sync += rest.eq(self.gap)
-        with m.If(self.divide):
-            m.d.sync += rest.eq(Mux(self.half, twice, rest << 1))
+        with m.If(self.clear):
+            m.d.sync += rest.eq(0)
         return m
 
 
@@ -219,11 +223,12 @@ class WeightSettler(wiring.Component):
     Entry l of the table is the gap from level l to level l + 1, times 2^fraction_bits. Entry 63 is the reach:
     half of the smallest gap, rounded down.
 
-    Clocks: a weight that goes n levels is offered n + 3 clocks after it was taken. A word adds 1 to 17
-    clocks, 2 on average, from when it is offered: the quotient r / G is computed bit by bit until it differs
-    from the word. The word is taken in the last of these clocks. Back-pressure: ``i.ready`` is high while no
-    weight is in work; it depends on no input. While one is, ``top``, ``pairs`` and ``rule`` must be stable,
-    and the table must not be written.
+    Clocks: a weight that goes n levels is offered n + 3 clocks after it was taken. Where no device can
+    follow, and the reach or more is left, it is offered a clock later. A word adds 1 to 17 clocks, 2 on
+    average, from when it is offered: the quotient r / G is computed bit by bit until it differs from the
+    word. The word is taken in the last of these clocks. Back-pressure: ``i.ready`` is high while no weight is
+    in work; it depends on no input. While one is, ``top``, ``pairs`` and ``rule`` must be stable, and the
+    table must not be written.
 
     Reset: no weight is in work. The table is undefined.
     """
@@ -254,7 +259,7 @@ class WeightSettler(wiring.Component):
         random = self.rule == StepRule.STOCHASTIC
         # How many bits of the quotient and of the word were compared.
         compared = Signal(range(WORD_BITS + 1))
-        word, accumulator = self.words.payload, self.i.payload.accumulator
+        word = self.words.payload
         used = Signal()
         m.d.comb += [
             gaps.write.eq(self.table_write),
@@ -267,13 +272,13 @@ class WeightSettler(wiring.Component):
             devices.weight.eq(self.i.payload),
             remainder.gap.eq(gaps.entry),
             remainder.load.eq(devices.load),
-            remainder.size.eq(Mux(accumulator < 0, -accumulator, accumulator)),
-            remainder.strict.eq(~random | compared[-1]),
+            remainder.up.eq(devices.up),
+            remainder.accumulator.eq(self.i.payload.accumulator),
             self.o.payload.eq(devices.settled),
             self.o.payload.words.eq(used),
         ]
         with m.If(self.rule == StepRule.MIXED):
-            m.d.comb += self.o.payload.accumulator.eq(Mux(devices.up, remainder.rest, -remainder.rest))
+            m.d.comb += self.o.payload.accumulator.eq(remainder.rest)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -286,20 +291,26 @@ class WeightSettler(wiring.Component):
             with m.State("DECIDE"):
                 m.next = "OFFER"
                 with m.If(~devices.movable):
-                    m.d.comb += remainder.limit.eq(1)
+                    m.d.comb += remainder.clear.eq(remainder.whole)
+                    with m.If(remainder.whole):
+                        m.next = "LIMIT"
                 with m.Elif(Mux(random, remainder.whole, remainder.half)):
                     m.d.comb += [remainder.subtract.eq(1), devices.move.eq(1), devices.look.eq(1)]
                     m.d.comb += gaps.read.eq(1)
                     m.next = "DECIDE"
                 with m.Elif(random & (remainder.rest != 0)):
+                    m.d.comb += remainder.double.eq(1)
                     m.next = "DIVIDE"
+            with m.State("LIMIT"):  # from 0 to the reach
+                m.d.comb += [remainder.subtract.eq(1), remainder.back.eq(1)]
+                m.next = "OFFER"
             with m.State("DIVIDE"):
-                bit = word.bit_select(~compared[:-1], 1)
+                quotient = Mux(compared[-1], remainder.more, remainder.whole)
                 with m.If(self.words.valid):
-                    m.d.comb += remainder.divide.eq(1)
+                    m.d.comb += remainder.double.eq(1)
                     m.d.sync += compared.eq(compared + 1)
-                    with m.If(compared[-1] | (remainder.half != bit)):
-                        m.d.comb += [self.words.ready.eq(1), devices.move.eq(remainder.half)]
+                    with m.If(compared[-1] | (quotient != word.bit_select(~compared[:-1], 1))):
+                        m.d.comb += [self.words.ready.eq(1), devices.move.eq(quotient)]
                         m.d.sync += used.eq(1)
                         m.next = "OFFER"
             with m.State("OFFER"):
