@@ -17,8 +17,10 @@ PRODUCT_BITS = (255 * 128 * MAX_MANTISSA).bit_length() + 1
 #: Bits of s = K + exponent, signed. K is at most 10 for the last layer, and 32 more for each one before, of
 #: which there are at most 7; with the exponent, s is in -63..297.
 EXPONENT_BITS = 10
-#: From here on every product but 0 is more than an accumulator takes, and up to here all are rounded to 0.
-_MOST_LEFT, _MOST_RIGHT = 16, 32
+#: From this exponent on, every product but 0 is more than an accumulator takes.
+_MOST_LEFT = ACCUMULATOR_MAX.bit_length() + 1
+#: Bits of a distance to shift right. The largest leaves nothing of a product: it is rounded to 0.
+_DISTANCE_BITS = 6
 
 
 class StepShifter(wiring.Component):
@@ -63,13 +65,15 @@ class StepShifter(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit: all products begin 16 bits to the left, so that there are only shifts right."""
         m = Module()
-        distance = Signal(range(_MOST_LEFT + _MOST_RIGHT + 1))
+        wanted, distance = Signal(signed(EXPONENT_BITS + 1)), Signal(_DISTANCE_BITS)
         move = ~self.o.valid | self.o.ready
-        m.d.comb += [self.i.ready.eq(move), distance.eq(_MOST_LEFT - self.shift)]
-        with m.If(self.shift >= _MOST_LEFT):
+        m.d.comb += [
+            self.i.ready.eq(move),
+            wanted.eq(_MOST_LEFT - self.shift),
+            distance.eq(wanted[:_DISTANCE_BITS] | wanted[_DISTANCE_BITS:].any().replicate(_DISTANCE_BITS)),
+        ]
+        with m.If(wanted < 0):
             m.d.comb += distance.eq(0)
-        with m.Elif(self.shift <= -_MOST_RIGHT):
-            m.d.comb += distance.eq(_MOST_LEFT + _MOST_RIGHT)
         with m.If(move):
             m.d.sync += self.o.valid.eq(self.i.valid)
         for lane in range(self.lanes):
@@ -84,7 +88,7 @@ class StepShifter(wiring.Component):
         product stays at 32767, and a negative one, whose half is complemented too, comes to -32767.
         """
         m.submodules[f"shifter{lane}"] = shifter = SaturatingShift(
-            _MOST_LEFT + PRODUCT_BITS, ACCUMULATOR_BITS, len(distance)
+            _MOST_LEFT + PRODUCT_BITS, ACCUMULATOR_BITS, _DISTANCE_BITS
         )
         sign = product[-1]
         negative = Signal(name=f"negative{lane}", reset_less=True)
