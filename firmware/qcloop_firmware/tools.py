@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sysconfig
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -17,7 +18,32 @@ from qcloop.errors import QcloopError
 
 #: How the tools of the extra are installed.
 INSTALL = "pip install 'qcloop[boards]'"
-_SECONDS = 120
+#: Seconds within which a program must state its version.
+_SECONDS = 20
+
+
+def _answer(command: str, option: str) -> tuple[int, list[str]]:
+    """Return the status of a program and the lines it printed; one that hangs is waited for only once."""
+    try:
+        return _run(command, option, Path(command).stat().st_mtime_ns)
+    except OSError as error:
+        return -1, [str(error)]
+
+
+@lru_cache
+def _run(command: str, option: str, _changed: int) -> tuple[int, list[str]]:
+    try:
+        done = subprocess.run(
+            [command, option],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, [f"no answer to {option} within {_SECONDS} s"]
+    return done.returncode, (done.stdout + done.stderr).strip().splitlines()
 
 
 class ToolError(QcloopError):
@@ -113,26 +139,14 @@ class Tool:
         """Return what keeps a program from running; empty if it runs. WebAssembly ones are not tried."""
         if not self.option or Path(found.command).name.startswith("yowasp-"):
             return ""
-        try:
-            done = subprocess.run(
-                [found.command, self.option], capture_output=True, text=True, timeout=_SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        said = (done.stderr + done.stdout).strip().splitlines()
-        return (said or [f"status {done.returncode}"])[-1] if done.returncode else ""
+        status, said = _answer(found.command, self.option)
+        return (said or [f"status {status}"])[-1] if status else ""
 
     def _asked_version(self, command: str) -> str:
         """Return the version that a program states beside its name; empty if it states none."""
         if not self.option:
             return f"sha256 {sha256(Path(command).read_bytes()).hexdigest()[:16]}"
-        try:
-            done = subprocess.run(
-                [command, self.option], capture_output=True, text=True, timeout=_SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        for line in (done.stdout + done.stderr).splitlines():
+        for line in _answer(command, self.option)[1]:
             match = re.search(r"\d+\.\d+[\w.+-]*", line)
             if match and self.name.split("-")[0].lower() in line.lower():
                 return match[0]

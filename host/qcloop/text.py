@@ -1,6 +1,7 @@
-"""Text from files, made safe to print."""
+"""Text from files, made safe to print, and to type."""
 
 import unicodedata
+from shlex import quote
 
 #: Categories of characters that a terminal would obey instead of show: control characters (also C1), format
 #: characters (which turn the direction of writing), lone surrogates, private ones, and breaks of lines.
@@ -20,3 +21,8 @@ def _code(sign: str) -> str:
     number = ord(sign)
     letter, digits = ("x", 2) if number < 1 << 8 else ("u", 4) if number < 1 << 16 else ("U", 8)
     return f"\\{letter}{number:0{digits}x}"
+
+
+def typed(path: object) -> str:
+    """Return a path as it is typed in a shell, in quotes if it needs them."""
+    return quote(printable(path))

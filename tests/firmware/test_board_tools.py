@@ -93,6 +93,18 @@ def test_the_doctor_names_each_tool_its_version_and_what_to_do(native, monkeypat
     assert set(lines) >= {tool.name for tool in tools.ALL} | set(tools.OWN_LOADERS)
 
 
+def test_a_program_that_hangs_is_waited_for_once(tmp_path, monkeypatch):
+    path, runs = tmp_path / "sometool", tmp_path / "runs"
+    path.write_text(f"#!/bin/sh\necho run >> {runs}\nexec sleep 60\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(tools, "_SECONDS", 0.5)
+    monkeypatch.setenv("SOMETOOL", str(path))
+    found = TOOL.find()
+    assert found.version == ""
+    assert TOOL.trouble(found) == "no answer to --version within 0.5 s"
+    assert runs.read_text() == "run\n"
+
+
 def test_a_program_that_does_not_say_what_it_is_has_no_version(native, monkeypatch):
     monkeypatch.setenv("SOMETOOL", native("other", 'echo "true (GNU coreutils) 9.1"'))
     assert TOOL.find().version == ""

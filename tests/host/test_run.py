@@ -91,6 +91,14 @@ def test_a_run_that_is_done_is_opened_and_its_pictures_are_made_again(start):
     assert contents(run.path) == before
 
 
+def test_what_is_to_be_typed_next_is_quoted_for_a_shell(run, tmp_path):
+    out = tmp_path / "my $run"
+    arguments = ["--network", "784-10", "--images", "20", "--epochs", "1", "--out", out]
+    assert run("train", *arguments)[0] == 0
+    _, _, err = run("train", *arguments)
+    assert f"`qcloop resume '{out}'`" in err
+
+
 def test_checkpoints_inside_an_epoch_go_on_to_the_same_bits(start, monkeypatch):
     with start("whole") as whole:
         whole.train()

@@ -16,7 +16,7 @@ from qcloop.device import (
 )
 from qcloop.errors import DeviceError
 from qcloop.figure import check_picture
-from qcloop.text import printable
+from qcloop.text import printable, typed
 
 _states = click.option(
     "--states", type=int, help="Conductance states, 2..64 [default: 32, or those of the file]"
@@ -80,4 +80,4 @@ def export(name: str, states: int | None, reading: str | None, sigma: float | No
     if out.exists():
         raise DeviceError(f"{out} exists already: choose another name")
     save_profile(resolve_device(name, states, reading, sigma), out)
-    click.echo(f"wrote {printable(out)}; train on it by `qcloop train --device {printable(out)}`")
+    click.echo(f"wrote {printable(out)}; train on it by `qcloop train --device {typed(out)}`")

@@ -29,7 +29,7 @@ from qcloop.fit.report import describe, devices_table, ends_of, report
 from qcloop.fit.several import device_labels, labelled, labelled_name, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
-from qcloop.text import printable
+from qcloop.text import printable, typed
 
 #: Most reasons and names that are spelled out in one line, and most warnings.
 _REASONS, _WARNINGS = 3, 10
@@ -233,7 +233,7 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
     for direction, branch in device.branches.items():
         if direction != device.chosen:
             click.echo(_unused(branch))
-    train = f"train on it by `qcloop train --device {printable(outputs.out)}`"
+    train = f"train on it by `qcloop train --device {typed(outputs.out)}`"
     if device.reasons:
         train = f"the data refuse this device, so what it learns says little of yours: {train} to compare"
     click.echo(train)
@@ -301,7 +301,7 @@ def _write_each(
         click.echo(
             f"the data refuse {len(refused)} of them, which say little of yours: device {_few(refused)}"
         )
-    click.echo(f"train on each by `qcloop sweep {printable(outputs.out)}`")
+    click.echo(f"train on each by `qcloop sweep {typed(outputs.out)}`")
 
 
 def _check_devices(measured: Measurements) -> None:

@@ -16,7 +16,7 @@ from qcloop.device import BUILTIN_NAMES, READINGS
 from qcloop.errors import RunError
 from qcloop.files import read_text
 from qcloop.run.folder import CHECKPOINT, COUNTERS, METRICS, read_config
-from qcloop.text import printable
+from qcloop.text import printable, typed
 from qcloop.training.settings import RECIPES
 from qcloop.training.trainer import EpochMetrics
 
@@ -78,7 +78,8 @@ def _table(path: Path, show: Callable[[str], Iterable[str]]) -> list[str] | None
         return None
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise RunError(
-            f"{path} is damaged ({error}): `qcloop resume {path.parent}` makes it anew from the checkpoint"
+            f"{path} is damaged ({error}): `qcloop resume {typed(path.parent)}` makes it anew from the "
+            "checkpoint"
         ) from error
 
 

@@ -19,7 +19,7 @@ from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
 from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array
-from qcloop.text import printable
+from qcloop.text import printable, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step, resolve
 from qcloop.training.trainer import Trainer
 
@@ -123,8 +123,7 @@ def train(
 
     Some defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and
     batch 36, unless a recipe or an option gives other values. With `--step array` the array makes the whole
-    training step by itself, with biases on devices, batch 1 and rate 0.025 (`nearest`: batch 32, rate 1.25,
-    decay 0.95, weight-range 10.29).
+    training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`.
 
     Ctrl-C, SIGTERM and SIGHUP end it after the present batch, with a checkpoint; `qcloop resume` goes on.
     """
@@ -156,7 +155,7 @@ def _saying_how_to_go_on(path: Path) -> Iterator[None]:
     except (LinkError, FileError) as error:
         if not (path / CONFIG).exists():  # the run was not begun, or its folder was deleted
             raise
-        raise type(error)(f"{error}; then go on with `qcloop resume {path}`") from error
+        raise type(error)(f"{error}; then go on with `qcloop resume {typed(path)}`") from error
 
 
 def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
@@ -193,7 +192,7 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
 def _train(run: Run, stop: StopRequest) -> None:
     """Train to the end. A signal ends it after the present batch, with a checkpoint."""
     trainer = run.trainer
-    again = f"go on with `qcloop resume {run.path}`"
+    again = f"go on with `qcloop resume {typed(run.path)}`"
     stop.kept = f"; {again}"
     click.echo(_describe(trainer))
     try:
@@ -223,9 +222,10 @@ def _train(run: Run, stop: StopRequest) -> None:
 def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
+    step = "step of the array, " if s.step is Step.ARRAY else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
-        f"{'step of the array, ' if s.step is Step.ARRAY else ''}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
+        f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
         f"{trainer.images:,} images, seed {s.seed}"
     )
 

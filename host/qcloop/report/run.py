@@ -40,6 +40,7 @@ from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
 from qcloop.run.state import check_predictions
+from qcloop.text import typed
 from qcloop.training.settings import RunSettings, Step, resolve
 from qcloop.training.trainer import EpochMetrics, check_run
 
@@ -140,7 +141,7 @@ def _read(path: Path) -> _State:
     config = read_config(path)
     settings, profile = RunSettings.from_dict(config["settings"]), profile_from_dict(config["profile"])
     if not (path / CHECKPOINT).exists():
-        raise RunError(f"{path} has no checkpoint yet: start it by `qcloop resume {path}`")
+        raise RunError(f"{path} has no checkpoint yet: start it by `qcloop resume {typed(path)}`")
     arrays, values = read_state(path, config)
     history = [EpochMetrics(**row) for row in values["progress"]["history"]]
     image = values["progress"]["image"]
@@ -154,7 +155,7 @@ def _read(path: Path) -> _State:
     if not history:
         raise RunError(
             f"{path} has not finished its first epoch ({image:,} images so far): a report needs one; "
-            f"go on by `qcloop resume {path}`"
+            f"go on by `qcloop resume {typed(path)}`"
         )
     data, data_error = None, ""
     try:

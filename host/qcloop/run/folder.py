@@ -39,6 +39,7 @@ from qcloop.files import explain, read_text, write_atomic
 from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from qcloop.run.state import check_predictions, check_state, most_bytes
+from qcloop.text import typed
 from qcloop.training.settings import RunSettings
 from qcloop.training.trainer import EpochMetrics, Trainer
 
@@ -317,7 +318,8 @@ def _check_is_free(path: Path) -> None:
         raise RunError(f"{explain('look into', path, error)}, or choose another --out") from error
     if CONFIG in names:
         raise RunError(
-            f"{path} already holds a run: go on with it by `qcloop resume {path}`, or choose another --out"
+            f"{path} already holds a run: go on with it by `qcloop resume {typed(path)}`, "
+            "or choose another --out"
         )
     if any(not name.startswith(".") for name in names):
         raise RunError(f"{path} is not an empty folder: choose another --out")
