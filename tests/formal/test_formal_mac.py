@@ -8,7 +8,8 @@ from formal_tools import Opened, assert_contract, assume_stable, mutant
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.formats import CODE_BITS, CODE_MAX, MAX_SIDE
-from qcloop_hdl.array import mac, sums, walk
+from qcloop_hdl.array import active_rows, mac, sums, walk
+from qcloop_hdl.array.active_rows import ActiveRows
 from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.array.lanes import PRODUCT_BITS, Lane, Lanes
 from qcloop_hdl.array.mac import Mac, Product
@@ -184,13 +185,138 @@ class SumsProof(wiring.Component):
         return count
 
 
+class AnyRows(ActiveRows):
+    """Rows of any kind, and at most as many in a walk as the vector has, as ActiveRowsProof proves."""
+
+    def elaborate(self, platform):
+        m = Module()
+        given = Signal(range(self.side + 1))
+        row = self.row
+        outputs = (self.bits.ready, row.valid, row.payload, self.enters, self.opening)
+        m.d.comb += [output.eq(AnySeq(len(Value.cast(output)))) for output in outputs]
+        m.d.comb += Assume(
+            ~row.valid | (given + 1 < self.rows) | ((given + 1 == self.rows) & row.payload.last)
+        )
+        with m.If(row.valid & row.ready):
+            m.d.sync += given.eq(Mux(row.payload.last, 0, given + 1))
+        with m.If(self.start):
+            m.d.sync += given.eq(0)
+        return m
+
+
+def of_any_rows(walk):
+    """Return a kind of Walk whose active rows are of any kind."""
+
+    class WalkOfAnyRows(walk):
+        def new_rows(self):
+            return AnyRows(self.config.side)
+
+    return WalkOfAnyRows
+
+
+class ActiveRowsProof(wiring.Component):
+    """A walk over active rows: what is offered stays, and no walk has more items than the vector has rows."""
+
+    def __init__(self, side, rows=ActiveRows):
+        self.dut = rows(side)
+        ports = self.dut.signature.members
+        super().__init__({name: ports[name] for name in ("start", "rows", "bits", "row")})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut, row = self.dut, self.dut.row
+        m.submodules.dut = inside = Opened(dut)
+        for name in ("bits", "row"):
+            ours, its = getattr(self, name), getattr(dut, name)
+            wiring.connect(
+                m, *((wiring.flipped(ours), its) if name == "bits" else (its, wiring.flipped(ours)))
+            )
+        m.d.comb += [dut.start.eq(self.start), dut.rows.eq(self.rows)]
+        m.d.comb += Assume((self.rows >= 1) & (self.rows <= dut.side))
+        started, rows = Signal(), Signal.like(self.rows)
+        offered, payload = Signal(), Signal(len(row.payload.as_value()))
+        m.d.sync += [
+            started.eq(started | self.start),
+            rows.eq(self.rows),
+            offered.eq(row.valid & ~row.ready & started & ~self.start),
+            payload.eq(row.payload.as_value()),
+        ]
+        self._follow(m, inside["take"])
+        # A new vector may have another number of rows.
+        with m.If(started & ~self.start):
+            m.d.comb += Assume(self.rows == rows)
+            self._groups(m, inside)
+            self._count(m, inside)
+            with m.If(offered):
+                m.d.comb += [Assert(row.valid), Assert(row.payload.as_value() == payload)]
+        m.d.comb += Cover(started & row.valid & row.payload.last & (self.given == dut.side - 1))
+        return m
+
+    def _groups(self, m, inside):
+        """The number of the group that comes next follows from the group that the walk is in."""
+        here, final, number, written = (inside[name] for name in ("here", "final", "number", "written"))
+        fetched, fetched_final = inside["fetched"], inside["fetched_final"]
+        group, full = self.dut.row.payload.group, self.rows[:3] == 0
+        last = Signal(range(self.dut.side))
+        m.d.comb += last.eq((self.rows - 1) >> 3)
+        coming = Mux(here & final, 0, group + here)
+        with m.If(fetched):
+            m.d.comb += [
+                Assert(number == Mux(coming == last, 0, coming + 1) + full),
+                Assert(fetched_final == (coming == last)),
+            ]
+        with m.Else():
+            m.d.comb += Assert(number == coming + full)
+        # The last group is not read before it is written.
+        with m.If(inside["loading"]):
+            m.d.comb += [
+                Assert((number <= written) & (written <= last + full)),
+                Assert(~(here & final) & ~(fetched & fetched_final)),
+            ]
+        m.d.comb += [Assert(group <= last), Assert(~here | (final == (group == last)))]
+        m.d.comb += Assert(self.dut.opening == (group == 0))
+
+    def _follow(self, m, take):
+        """Count the rows that were given in the walk, keep the offset behind the last one of its group."""
+        row = self.dut.row
+        self.given, self.following = Signal(range(self.dut.side + 2)), Signal(range(9))
+        with m.If(row.valid & row.ready):
+            m.d.sync += [
+                self.given.eq(Mux(row.payload.last, 0, self.given + 1)),
+                self.following.eq(row.payload.offset + 1),
+            ]
+        with m.If(take):
+            m.d.sync += self.following.eq(0)
+        with m.If(self.start):
+            m.d.sync += self.given.eq(0)
+
+    def _count(self, m, inside):
+        """Of a group not more rows are given than lie before the row that comes next."""
+        row, rest, here = self.dut.row, inside["rest"], inside["here"]
+        given, following = self.given, self.following
+        group, last = row.payload.group, (self.rows - 1)[:3]
+        with m.If(here):
+            m.d.comb += [Assert(~rest[n] | (following <= n)) for n in range(8)]
+            m.d.comb += [
+                Assert(given <= 8 * group + following),
+                Assert(inside["fresh"] | rest.any()),
+                Assert(inside["fresh"] | ~inside["final"] | (following <= last)),
+                Assert(~inside["fresh"] | (following == 0)),
+            ]
+        with m.Else():
+            m.d.comb += Assert(given <= 8 * group)
+        with m.If(row.valid):
+            m.d.comb += Assert(row.payload.last | (given + 1 < self.rows))
+            m.d.comb += Assert(given < self.rows)
+
+
 class WalkProof(wiring.Component):
     """A walk over any region, and the number of words in each of its sums."""
 
     def __init__(self, config, walk=Walk):
-        self.config, self.dut = config, walk(config)
+        self.config, self.dut = config, of_any_rows(walk)(config)
         ports = self.dut.signature.members
-        names = ("command", "drained", "advance", "may_read", "vector", "item")
+        names = ("command", "drained", "advance", "may_read", "skip", "vector", "item")
         super().__init__({name: ports[name] for name in names})
 
     def elaborate(self, platform):
@@ -199,14 +325,15 @@ class WalkProof(wiring.Component):
         m.submodules.dut = inside = Opened(dut)
         for name in ("command", "vector"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
-        for name in ("drained", "advance", "may_read"):
+        for name in ("drained", "advance", "may_read", "skip"):
             m.d.comb += getattr(dut, name).eq(getattr(self, name))
         m.d.comb += self.item.eq(dut.item)
         command = self.command.payload
         for count in (command.rows, command.cols):
             m.d.comb += Assume((count >= 1) & (count <= side))
         m.d.comb += Assume(command.product.as_value() <= Product.BACKWARD.value)
-        assume_stable(m, command.as_value(), dut.busy)
+        assume_stable(m, command.as_value(), dut.busy | self.command.valid)
+        assume_stable(m, self.skip, dut.busy)
 
         # Mac says that it is drained only when the last word of the command has left the stages.
         m.d.comb += Assume(~(self.drained & dut.item.last))
@@ -217,7 +344,7 @@ class WalkProof(wiring.Component):
     def _counters(self, m, inside):
         dut, most = self.dut, Mux(self.dut.backward, self.config.row_words, self.config.side)
         inner, length = inside["inner"], inside["length"]
-        filling = dut.loading & dut.backward
+        filling, given = dut.loading & dut.backward, inside.inside("rows")["given"]
         stepped, self.count = Signal(range(16)), Signal(range(16))
         with m.If(dut.step):
             m.d.sync += stepped.eq(Mux(inside["fresh"], 1, stepped + 1))
@@ -232,7 +359,18 @@ class WalkProof(wiring.Component):
             m.d.comb += Assert(dut.more | dut.item.last)
         with m.If(inside["starting"] | dut.more):
             m.d.comb += Assert((length >= 1) & (length <= most))
+        product = dut.command.payload.product.as_value()
+        with m.If(inside["starting"] | dut.more):
+            m.d.comb += Assert(dut.backward == (product == Product.BACKWARD.value))
         with m.If(dut.more):
+            m.d.comb += Assert(dut.skips == (dut.skip & (product == Product.FORWARD1.value)))
+        with m.If(dut.more & dut.skips):
+            m.d.comb += [
+                Assert(~inside["starting"]),
+                Assert(inside["fresh"] == (given == 0)),
+                Assert(inside["fresh"] | (stepped == given)),
+            ]
+        with m.Elif(dut.more):
             m.d.comb += [Assert(~inside["starting"]), Assert((inner >= 1) & (inner <= length))]
             with m.If(inside["fresh"]):
                 m.d.comb += Assert(filling | (inner == 1))
@@ -279,8 +417,8 @@ class MacProof(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(dut, name))
         wiring.connect(m, dut.result, wiring.flipped(self.result))
         m.d.comb += dut.settings.eq(self.settings)
-        assume_stable(m, self.settings.as_value(), dut.busy)
-        assume_stable(m, self.command.payload.as_value(), dut.busy)
+        assume_stable(m, self.settings.as_value(), dut.busy | self.command.valid)
+        assume_stable(m, self.command.payload.as_value(), dut.busy | self.command.valid)
         assert_contract(m, self.result)
         self._idle(m, inside)
         self._noise(m, inside.inside("walk").component, dut.settings.read_spread.any())
@@ -302,7 +440,12 @@ class MacProof(wiring.Component):
         m.d.comb += [Assert(~saturated | dut.result.valid), Assert(~(read | before) | dut.busy)]
         adc = inside.inside("adc")
         shifter, saturator = (adc.inside(name).component for name in ("shifter", "saturator"))
-        off = (dut.command.payload.product == Product.BACKWARD) | (dut.settings.adc_bits == 0)
+        product, walk = dut.command.payload.product, inside.inside("walk").component
+        off = (product == Product.BACKWARD) | (dut.settings.adc_bits == 0)
+        with m.If(dut.busy):
+            m.d.comb += Assert(walk.backward == (product == Product.BACKWARD))
+        with m.If(walk.more):
+            m.d.comb += Assert(walk.skips == (walk.skip & (product == Product.FORWARD1)))
         m.d.comb += Assert(~off | ~(shifter.shifted_valid | saturator.result_valid))
         with m.If(idle):
             m.d.comb += Assert(~dut.busy)
@@ -320,6 +463,9 @@ class MacProof(wiring.Component):
             Assert(noisy | ~dut.noise.ready),
             Assert(~taken | ~owed | dut.word_read),
             Assert(~item.valid | walk.more | item.last),
+            Assert(~item.read | item.valid),
+            Assert(~item.valid | ~noisy | item.read),
+            Assert(~item.valid | (self.inside["noisy"] == noisy)),
             Assert(~walk.more | (self.inside["noisy"] == noisy)),
             Assert(owed == (item.valid & noisy)),
             Assert(~dut.word_read | ~noisy | owed),
@@ -359,6 +505,27 @@ def test_a_longer_sum_overflows(sby):
 def test_sums_with_a_fault_fail(old, new, sby):
     faulty = mutant(sums, {old: new}).Sums
     assert sby(SumsProof(config(2), backward=False, sums=faulty), mode="bmc", depth=8) == "FAIL"
+
+
+@pytest.mark.parametrize("side", [3, 8, 20])
+def test_no_walk_has_more_rows_than_the_vector(side, sby):
+    assert sby(ActiveRowsProof(side)) == "PASS"
+
+
+def test_a_walk_of_all_rows_is_reached(sby):
+    assert sby(ActiveRowsProof(9), mode="cover", depth=18) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return row.offset >= last", "return row.offset > last"),
+        ("rest.eq(Mux(take, byte, rest & lower))", "rest.eq(Mux(take, byte, rest))"),
+        ("(~loading | (number != written))", "1"),
+    ],
+)
+def test_active_rows_with_a_fault_are_not_proved(old, new, sby):
+    assert sby(ActiveRowsProof(9, mutant(active_rows, {old: new}).ActiveRows)) != "PASS"
 
 
 @pytest.mark.parametrize(("lanes", "side"), [(1, 3), (4, 6)])

@@ -107,7 +107,16 @@ def test_products_are_exact_and_leave_the_generators_alone():
     assert (array.forward(region, bytes_, 8) == bytes_.astype(int) @ cells).all()
     assert (array.backward(region, d) == d.astype(int) @ cells.T).all()
     assert array.positions() == before
-    assert array.counters().cycles == 3 * 9 * 17 * 2  # 5 columns are two words of 4 lanes
+    # 5 columns are two words of 4 lanes. Of 1-bit inputs only the rows with a 1 are read.
+    assert array.counters().cycles == (bits.sum() + 2 * 9 * 17) * 2
+
+
+def test_every_row_is_read_for_its_noise():
+    array, region = make(read_spread=16), Region(0, 17, 5)
+    array.program_block(region, levels_of((17, 5)))
+    array.forward(region, np.zeros((3, 17), np.uint8), 1)
+    assert array.counters().cycles == 3 * 17 * 2
+    assert array.positions().read == array.counters().cycles * array.config.lanes
 
 
 @pytest.mark.parametrize("kernels", [compiled, reference])

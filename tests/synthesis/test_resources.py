@@ -43,7 +43,7 @@ def test_the_small_engine_stays_in_its_budget(rows):
     assert small.luts <= 3000, small
     assert small.multipliers <= 8, small
     # Leaves two fifths of an UP5K to the link and the board.
-    assert small.logic_cells <= 3000, small
+    assert small.logic_cells <= 3150, small
 
 
 def test_parts_that_are_left_out_take_no_logic(rows):

@@ -32,7 +32,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "command": In(stream.Signature(mac_command(config))),
         #: Settings.
         "settings": In(MAC_SETTINGS),
-        #: Elements of the vector, first to last.
+        #: The vector, first element to last: a byte for each element; for FORWARD1 eight bits in a byte, the
+        #: first in the lowest bit.
         "vector": In(stream.Signature(8)),
         #: Results, first to last.
         "result": Out(stream.Signature(signed(32))),
@@ -64,10 +65,11 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 class Mac(Configured):
     """Forward and backward products over a region, equal to :class:`qcloop.array.GoldenArray`'s.
 
-    Forward: ``y[j] = sum_i x[i] * (g[i, j] - reference)``, through the ADC if there is one; 1-bit inputs come
-    as bytes 0 and 1. Backward: ``e[i] = sum_j d[j] * (g[i, j] - reference)``, ``d`` signed. Vector: ``rows``
-    or ``cols`` bytes; results: ``cols`` or ``rows`` words, signed, in order. With a read spread, ``g`` is
-    ``clip(g + ((read_spread * z + 2^8) >> 9), 0, 1023)`` with a vector of samples for each word.
+    Forward: ``y[j] = sum_i x[i] * (g[i, j] - reference)``, through the ADC if there is one. Backward:
+    ``e[i] = sum_j d[j] * (g[i, j] - reference)``, ``d`` signed. Vector: ``rows`` or ``cols`` bytes, but of
+    1-bit inputs ``ceil(rows / 8)``; results: ``cols`` or ``rows`` words, signed, in order. With a read
+    spread, ``g`` is ``clip(g + ((read_spread * z + 2^8) >> 9), 0, 1023)`` with a vector of samples for each
+    word. Without one, of 1-bit inputs only the rows whose input is 1 are read.
 
     The memory answers one clock after ``memory_enable``, and holds its answer up to the next. With registers
     around the memories (:attr:`EngineConfig.registered`) it is read whenever the stages move, and one more
@@ -81,7 +83,9 @@ class Mac(Configured):
     the transfer of the vector's last byte. (2 n is the larger only forward for fewer rows than twice the
     lanes, and backward for no more columns than lanes.) Forward, the first column block is read while the
     vector comes. If a byte comes each clock, the last result is offered less than ``max(words, 2 n) +
-    2 lanes`` + :attr:`latency` clocks after the first byte.
+    2 lanes`` + :attr:`latency` clocks after the first byte. Where only active rows are read, ``words`` are
+    the clocks of ``ceil(cols / lanes)`` walks of :class:`qcloop_hdl.array.active_rows.ActiveRows`, and
+    twelve clocks are to be added for the table of addresses, and one for each two bytes of the vector.
 
     Throughput: a word a clock, a result every two clocks.
 
@@ -131,7 +135,7 @@ class Mac(Configured):
             walk.drained.eq(~(in_flight | sums.busy | adc.busy)),
             self.busy.eq(walk.busy),
             self.memory_address.eq(delayed(m, walk.address, int(self.config.registered), enable=advance)),
-            self.word_read.eq(walk.item.valid & advance),
+            self.word_read.eq(walk.item.read & advance),
             self.memory_enable.eq(advance if self.config.registered else self.word_read),
             sums.backward.eq(walk.backward),
             sums.used.eq(used),
@@ -140,7 +144,9 @@ class Mac(Configured):
         ]
         self._noise(m, walk)
         at_buffer = items[1 + 2 * self.config.registered]
-        self._vector(m, walk, buffer, advance, Mux(walk.backward & at_buffer.last, used, ~0))
+        # Of the last word of a row only the lanes that the row reaches; none of a word that is not read.
+        m.d.comb += buffer.used.eq(Mux(at_buffer.read, Mux(walk.backward & at_buffer.last, used, ~0), 0))
+        self._vector(m, walk, buffer, advance)
         self._lanes(m, lanes, advance, buffer, sums)
         return m
 
@@ -158,21 +164,25 @@ class Mac(Configured):
 
     def _noise(self, m: Module, walk: Walk) -> None:
         if not self.config.has(ArrayPart.READ_NOISE):
-            m.d.comb += walk.may_read.eq(1)
+            m.d.comb += [walk.may_read.eq(1), walk.skip.eq(1)]
             return
         noisy = Signal()  # a register, because the path from the spread to the walk would be too long
         m.d.sync += noisy.eq(self.settings.read_spread.any())
-        m.d.comb += [walk.may_read.eq(~noisy | self.noise.valid), self.noise.ready.eq(walk.step & noisy)]
+        m.d.comb += [
+            walk.may_read.eq(~noisy | self.noise.valid),
+            walk.skip.eq(~noisy),
+            self.noise.ready.eq(walk.step & noisy),
+        ]
 
-    def _vector(self, m: Module, walk: Walk, buffer: VectorBuffer, advance: Any, used: Any) -> None:
+    def _vector(self, m: Module, walk: Walk, buffer: VectorBuffer, advance: Any) -> None:
         clocks = 1 + 2 * self.config.registered
-        drive(m, buffer, walk, "write_word", "write_select", "loading", "read_word", "backward")
+        drive(m, buffer, walk, "write_data", "write_word", "write_select", "loading", "read_word", "backward")
         m.d.comb += [
             buffer.advance.eq(advance),
-            buffer.write_enable.eq(self.vector.valid & self.vector.ready),
-            buffer.write_data.eq(self.vector.payload),
+            buffer.write_enable.eq(walk.write),
             buffer.read_select.eq(delayed(m, walk.read_select, clocks, enable=advance)),
-            buffer.used.eq(used),
+            buffer.bits.eq(walk.product == Product.FORWARD1),
+            buffer.ones.eq(walk.skips),
         ]
 
     def _lanes(self, m: Module, lanes: Lanes, advance: Any, buffer: VectorBuffer, sums: Sums) -> None:

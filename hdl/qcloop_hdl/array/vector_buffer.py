@@ -46,6 +46,10 @@ class VectorBuffer(Configured):
                 "read_select": In(config.lane_bits),
                 #: Each lane gets its own byte instead, signed; one clock before ``x``.
                 "backward": In(1),
+                #: Elements have one bit, and are unsigned.
+                "bits": In(1),
+                #: The elements are ones, whatever the word is; only with ``bits``.
+                "ones": In(1),
                 #: Lanes whose element is not zero; one clock before ``x``.
                 "used": In(config.lanes),
                 #: The elements.
@@ -79,12 +83,13 @@ class VectorBuffer(Configured):
         with m.If(advance):
             m.d.sync += elements.eq(read.data)
         elements = delayed(m, elements, extra, enable=advance)
-        element = Signal(8)
+        stored = Signal(8)
         with m.Switch(self.read_select):
             for lane, select in enumerate(selects):
                 m.d.comb += write.data[lane].eq(write_data)
                 with m.Case(select):
-                    m.d.comb += element.eq(elements[lane])
+                    m.d.comb += stored.eq(elements[lane])
+        element = Mux(self.bits, self.ones | stored[0], stored)
         for lane, used in enumerate(self.used):
             own, x = elements[lane], Signal(signed(9), name=f"x{lane}", reset_less=True)
             with m.If(advance):

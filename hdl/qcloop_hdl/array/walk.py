@@ -2,17 +2,21 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from qcloop_hdl.array.active_rows import GROUP, OFFSET_BITS, ActiveRows
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import add_components
+from qcloop_hdl.registers import read_register
 
 
 class Product(enum.Enum, shape=2):
     """Products of :class:`qcloop_hdl.array.mac.Mac`."""
 
-    #: Inputs 0 and 1.
+    #: Inputs 0 and 1, eight to a byte.
     FORWARD1 = 0
     #: Inputs 0 to 255; the ADC shifts by 8 more.
     FORWARD8 = 1
@@ -49,10 +53,18 @@ class Item(data.Struct):
     first: 1
     #: The last word of it.
     last: 1
+    #: The word is read. A sum that ends with rows that are not active ends with a word that is not read, and
+    #: whose products are 0.
+    read: 1
 
 
 class WordAddress(wiring.Component):
     """Steps through the addresses of a region: down a column block, or word after word.
+
+    With ``by_group`` a step goes eight rows down, and ``offset`` tells the row of those eight. Its distance
+    from the first is looked up in a table, so that a row takes a clock wherever it is, and no multiplier. The
+    table of the eight distances is made in the first eight clocks with ``by_group`` after ``start``, by the
+    adder of the address; ``ready`` is low until then.
 
     Latency: the address of a word is there in the clock after its step. Reset: undefined.
 
@@ -60,22 +72,30 @@ class WordAddress(wiring.Component):
     ----------
     address_bits : int
         Bits of an address.
-    side_bits : int
+    block_bits : int
         Bits of a count of column blocks.
     """
 
-    def __init__(self, address_bits: int, side_bits: int) -> None:
+    def __init__(self, address_bits: int, block_bits: int) -> None:
         super().__init__(
             {
                 #: Begin a region at ``base``.
                 "start": In(1),
                 "base": In(address_bits),
                 #: Column blocks of the region: words from a row to the next.
-                "blocks": In(side_bits),
+                "blocks": In(block_bits),
                 #: Step to a word: with ``at_head`` to the word behind the last one that was stepped to so,
                 #: or the region's first; otherwise to the one a row below.
                 "step": In(1),
                 "at_head": In(1),
+                #: Steps are of eight rows; low until the clock after ``start``.
+                "by_group": In(1),
+                #: Row of the eight; 0 without ``by_group``.
+                "offset": In(OFFSET_BITS),
+                #: Take the offset. The address stands still unless this is high.
+                "advance": In(1),
+                #: Offsets can be used.
+                "ready": Out(1),
                 "address": Out(address_bits),
             }
         )
@@ -85,11 +105,66 @@ class WordAddress(wiring.Component):
         m = Module()
         address = Signal.like(self.address, reset_less=True)
         head = Signal.like(self.address, reset_less=True)
+        entries = Signal(OFFSET_BITS + 1)  # of the table
+        fill = self.by_group & ~self.ready
+        m.d.comb += self.ready.eq(entries[-1])
         with m.If(self.start | (self.step & self.at_head)):
             m.d.sync += head.eq(Mux(self.start, self.base, head + 1))
-        with m.If(self.step):
-            m.d.sync += address.eq(Mux(self.at_head, head, address + self.blocks))
-        m.d.comb += self.address.eq(address)
+        stride = Mux(self.ready, self.blocks << OFFSET_BITS, self.blocks)
+        with m.If(self.step | fill):
+            m.d.sync += address.eq(Mux(self.step & self.at_head, head, address + stride))
+        with m.If(fill):
+            m.d.sync += entries.eq(entries + 1)
+        with m.If(self.start):
+            m.d.sync += [address.eq(0), entries.eq(0)]
+        m.d.comb += self.address.eq(address + self._distance(m, fill, entries, address))
+        return m
+
+    def _distance(self, m: Module, fill: Any, entries: Any, address: Any) -> Any:
+        """Return how far behind the first of its eight rows the row is."""
+        bits = min(len(self.address), len(self.blocks) + OFFSET_BITS)
+        m.submodules.table = table = Memory(shape=bits, depth=GROUP, init=[])
+        write, read = table.write_port(), table.read_port(domain="comb")
+        distance = read_register(bits)
+        m.d.comb += [
+            write.addr.eq(entries),
+            write.data.eq(address),
+            write.en.eq(fill),
+            # While the table is made no offset is used. The address is another one than that of the entry
+            # which is written: so synthesis sees that none is read while it is written.
+            read.addr.eq(Cat(Mux(fill, ~entries[0], self.offset[0]), self.offset[1:])),
+        ]
+        with m.If(self.advance):
+            m.d.sync += distance.eq(read.data)
+        return distance
+
+
+class Elements(wiring.Component):
+    """Takes the elements of a vector out of bytes: a byte each, or with ``packed`` eight bits, lowest first.
+
+    Of an element of one bit only bit 0 counts. The bits behind the vector's ``last`` element are dropped.
+
+    Latency: none; it has no register.
+    """
+
+    packed: In(1)
+    #: Number of the element, counted from 1, of which with ``packed`` the lowest three bits are needed.
+    number: In(OFFSET_BITS)
+    #: The element is the last of the vector.
+    last: In(1)
+    bytes: In(stream.Signature(8))
+    element: Out(stream.Signature(8))
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        byte, element = self.bytes.payload, self.element
+        bit = byte.rotate_left(1).bit_select(self.number, 1)
+        m.d.comb += [
+            element.valid.eq(self.bytes.valid),
+            element.payload.eq(Cat(Mux(self.packed, bit, byte[0]), byte[1:])),
+            self.bytes.ready.eq(element.ready & (~self.packed | self.last | (self.number == 0))),
+        ]
         return m
 
 
@@ -104,16 +179,22 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "advance": In(1),
         #: A word may be read: there is noise for it, or none is needed.
         "may_read": In(1),
-        #: The vector.
+        #: FORWARD1 leaves out rows whose input is 0; stable while a command is in work.
+        "skip": In(1),
+        #: The vector; that of FORWARD1 has eight elements in a byte.
         "vector": In(stream.Signature(8)),
-        #: The product in work, and whether it is a backward one.
+        #: The product in work, and from the clock after the command on whether it is a backward one.
         "product": Out(Product),
         "backward": Out(1),
+        #: Rows are left out. The vector is then not written, and each element is ``item.read``.
+        "skips": Out(1),
         #: ``cols % lanes``: lanes in use in the last column block, with 0 for all.
         "tail": Out(config.lane_bits),
         #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
         "loading": Out(1),
-        #: Where a byte goes that is transferred now.
+        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts.
+        "write": Out(1),
+        "write_data": Out(8),
         "write_word": Out(word_bits),
         "write_select": Out(config.lane_bits),
         #: There are words left to step over.
@@ -133,11 +214,15 @@ class Walk(Configured):
     """Walks over the words of a region and over the vector that goes with them.
 
     Forward: column by column block, and row by row in it. The first block is walked at the pace at which the
-    vector comes: row i with byte i. Backward: the vector comes first, then the region is walked row by row,
-    and by column blocks in a row.
+    vector comes: row i with element i. Backward: the vector comes first, then the region is walked row by
+    row, and by column blocks in a row.
+
+    FORWARD1 with ``skip`` walks over the active rows only, those whose input is 1. They are found by
+    :class:`qcloop_hdl.array.active_rows.ActiveRows`, which tells how many clocks that takes; and the first
+    word comes at the earliest ten clocks after the command, when the table of :class:`WordAddress` is made.
 
     An element of the vector is found in :class:`qcloop_hdl.array.vector_buffer.VectorBuffer` by a word and a
-    select. For a byte that is transferred they are there in the clock of the transfer; for the element of a
+    select. For an element that is written they are there in the clock of the write; for the element of a
     word that is stepped over, or backward its word of elements, in the clock after the step, with the address
     of the word. All stand still unless ``advance`` is high.
 
@@ -150,15 +235,22 @@ class Walk(Configured):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
+        self.rows, self.elements = self.new_rows(), Elements()
+        self.words = WordAddress(config.address_bits, config.row_words.bit_length())
+
+    def new_rows(self) -> ActiveRows:
+        """Return the walk over active rows; a proof that holds for any rows overrides this."""
+        return ActiveRows(self.config.side)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
+        add_components(m, self)
         accept = Signal()
         starting = Signal()
         running = Signal()
         fresh = Signal()  # the next word is the first of a sum
-        blocks = Signal(self.config.side_bits, reset_less=True)
+        blocks = Signal.like(self.words.blocks, reset_less=True)
         command, lane_bits = self.command.payload, self.config.lane_bits
         m.d.comb += [
             accept.eq(self.command.valid & self.command.ready),
@@ -166,67 +258,104 @@ class Walk(Configured):
             self.tail.eq(command.cols[:lane_bits]),
             self.busy.eq(starting | running | ~self.drained),
             self.command.ready.eq(~self.busy),
-            self.backward.eq(self.product == Product.BACKWARD),
             self.more.eq(running),
         ]
-        m.d.sync += starting.eq(accept)
+        m.d.sync += [
+            starting.eq(accept),
+            # The paths from the operation through `advance` would be too long, so these are registers.
+            self.backward.eq(self.product == Product.BACKWARD),
+            self.skips.eq(self.skip & (self.product == Product.FORWARD1)),
+        ]
         with m.If(starting):
             m.d.sync += [running.eq(1), self.loading.eq(1), fresh.eq(1)]
         with m.If(accept):
             m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
+        self._connect_rows(m, accept, running)
         inner, wrap, done = self._count(m, accept, starting, running, blocks)
         with m.If(self.step):
             m.d.sync += fresh.eq(wrap)
             with m.If(done):
                 m.d.sync += running.eq(0)
-        m.submodules.words = words = WordAddress(self.config.address_bits, self.config.side_bits)
+        rows, words = self.rows, self.words
         m.d.comb += [
             words.start.eq(accept),
             words.base.eq(command.base),
             words.blocks.eq(blocks),
-            words.step.eq(self.step),
-            words.at_head.eq(fresh | self.backward),
+            words.step.eq(Mux(self.skips, rows.enters, self.step)),
+            words.at_head.eq(Mux(self.skips, rows.opening, fresh | self.backward)),
             self.address.eq(words.address),
         ]
         self._register_outputs(m, inner, fresh, wrap)
         return m
 
+    def _connect_rows(self, m: Module, accept: Any, running: Any) -> None:
+        rows, words, vector = self.rows, self.words, self.vector
+        m.d.comb += [
+            rows.start.eq(accept),
+            rows.rows.eq(self.command.payload.rows),
+            rows.bits.valid.eq(vector.valid & running & self.skips),
+            rows.bits.payload.eq(vector.payload),
+            rows.row.ready.eq(self.advance & running & words.ready),
+            words.by_group.eq(self.skips & running),
+            # Without bytes there are no rows, and this is 0.
+            words.offset.eq(rows.row.payload.offset),
+            words.advance.eq(self.advance),
+            self.elements.packed.eq((self.product == Product.FORWARD1) & ~self.skip),
+            self.elements.bytes.valid.eq(vector.valid),
+            self.elements.bytes.payload.eq(vector.payload),
+            vector.ready.eq(Mux(self.skips, running & rows.bits.ready, self.elements.bytes.ready)),
+        ]
+
     def _count(self, m: Module, accept: Any, starting: Any, running: Any, blocks: Any) -> tuple[Any, ...]:
         """Count rows and column blocks from 1 up, and take the vector or step over words as they allow.
 
         Return the inner count, whether it is the last one, and whether the outer one is, too. The inner count
-        tells the element (forward) or the word of elements (backward) of the vector, written or read.
+        tells the element (forward) or the word of elements (backward) of the vector, written or read. Where
+        rows are skipped there is no inner count, and the walk over active rows tells the last one.
         """
         length, height, inner, outer = (
             Signal(self.config.side_bits, name=name, reset_less=name in ("inner", "outer"))
             for name in ("length", "height", "inner", "outer")
         )
         lane = Signal(self.config.lane_bits, reset_less=True)
-        filling, can_take, can_step, wrap = Signal(), Signal(), Signal(), Signal()
+        filling, can_take, can_step, counted, wrap = Signal(), Signal(), Signal(), Signal(), Signal()
         loading, backward, rows = self.loading, self.backward, self.command.payload.rows
+        element, active = self.elements.element, self.rows.row
         m.d.comb += [
             length.eq(Mux(backward, blocks, rows)),
             height.eq(Mux(backward, rows, blocks)),
             filling.eq(loading & backward),
             can_take.eq(running & (filling | self.may_read)),
-            can_step.eq(running & ~filling & self.may_read & (~loading | self.vector.valid)),
+            can_step.eq(
+                running
+                & Mux(
+                    self.skips,
+                    active.valid & self.words.ready,
+                    ~filling & self.may_read & (~loading | element.valid),
+                )
+            ),
             # `advance` is timing-critical: it is the last input of these gates.
-            self.vector.ready.eq(self.advance & can_take & loading),
+            element.ready.eq(self.advance & can_take & loading & ~self.skips),
             self.step.eq(self.advance & can_step),
-            wrap.eq((inner == length) & (~filling | (lane == self.tail))),
+            counted.eq((inner == length) & (~filling | (lane == self.tail))),
+            wrap.eq(Mux(self.skips, active.payload.last, counted)),
+            self.elements.number.eq(inner),
+            self.elements.last.eq(counted),
+            self.write.eq(element.valid & element.ready),
+            self.write_data.eq(element.payload),
             self.write_word.eq(inner),
             self.write_select.eq(Mux(backward, lane, inner >> len(self.write_word))),
         ]
-        taken = self.advance & can_take & (~loading | self.vector.valid)
+        taken = self.advance & can_take & (~loading | element.valid)
         # Each counter has one condition and one choice, which take a cell of logic a bit.
-        with m.If(starting | (taken & (wrap | ~filling | (lane == 0)))):
-            m.d.sync += inner.eq(Mux(starting | wrap, 1, inner + 1))
+        with m.If(starting | (taken & (counted | ~filling | (lane == 0)))):
+            m.d.sync += inner.eq(Mux(starting | counted, 1, inner + 1))
         with m.If(starting | taken):
             m.d.sync += lane.eq(Mux(starting, 1, lane + 1))
         with m.If(accept | (self.step & wrap)):
             m.d.sync += outer.eq(Mux(accept, 1, outer + 1))
-        with m.If(taken & wrap):
+        with m.If(taken & counted):
             m.d.sync += loading.eq(0)
         return inner, wrap, wrap & (outer == height)
 
@@ -239,6 +368,7 @@ class Walk(Configured):
                 self.item.valid.eq(self.step),
                 self.item.first.eq(self.step & fresh),
                 self.item.last.eq(self.step & wrap),
+                self.item.read.eq(self.step & (~self.skips | self.rows.row.payload.active)),
                 word.eq(inner),
                 select.eq(inner >> len(word)),
             ]

@@ -66,7 +66,7 @@ class Engine(Configured):
             },
         )
         self.requests, self.checks, self.region = Requests(config), RegionCheck(config), RegionWalk(config)
-        self.operands, self.loader, self.vectors = Operands(config), CellLoader(), VectorFeed(config)
+        self.operands, self.loader, self.vectors = Operands(config), CellLoader(), VectorFeed()
         self.last_two = LastTwo()
         self.settings = Settings(len(self.operands.index), config.array.parts)
         self.answers = Answers(config)
@@ -125,14 +125,13 @@ class Engine(Configured):
         requests, region, checks = self.requests, self.region, self.checks
         drive(m, region, checks, "rotate_rows", "keep_words")
         word = self.operands.offset[self.config.lane_bits :]
-        stepped = (self.operands.step_cell, self.loader.write_cell, self.vectors.step, self.answers.step_cell)
+        stepped = (self.operands.step_cell, self.loader.write_cell, self.answers.step_cell)
         m.d.comb += [
             region.shift.eq(requests.shift_region),
             region.byte.eq(self.rx.payload),
             region.first_cell.eq(requests.waiting),
             region.step_cell.eq(Cat(stepped).any()),
             region.step_word.eq(requests.clearing),
-            region.packed.eq(self._is(Operation.FORWARD1)),
             region.words.eq(checks.product),
             region.ahead.eq(Mux(checks.asks_end, checks.product, Mux(self._is(Operation.PROGRAM), word, 0))),
         ]
@@ -173,7 +172,6 @@ class Engine(Configured):
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
         wiring.connect(m, vectors.vector, array.vector)
-        drive(m, vectors, region, "packed", "col", "row_end")
         m.d.comb += [
             request.valid.eq(operands.cell_valid),
             operands.cell_ready.eq(request.ready),

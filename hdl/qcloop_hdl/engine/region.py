@@ -39,9 +39,6 @@ class RegionWalk(Configured):
                 #: Go to the next cell; go to the next word.
                 "step_cell": In(1),
                 "step_word": In(1),
-                #: Step through the bits of a packed vector instead of cells: it has ``rows`` bits, and
-                #: ``base`` stays.
-                "packed": In(1),
                 #: Rotate ``rows`` left by a bit.
                 "rotate_rows": In(1),
                 #: Replace the columns by the complement of ``words``. It is the complement because a
@@ -76,9 +73,9 @@ class RegionWalk(Configured):
         word_end, step_word, reach = Signal(), Signal(), Signal(WORD_BITS + 2)
         m.d.comb += [
             self.lane.eq(self.col - 1),
-            self.row_end.eq(self.col == Mux(self.packed, self.rows, self.cols)),
+            self.row_end.eq(self.col == self.cols),
             word_end.eq(self.row_end | ~self.col[:bits].any()),
-            step_word.eq(self.step_word | (self.step_cell & word_end & ~self.packed)),
+            step_word.eq(self.step_word | (self.step_cell & word_end)),
             self.end.eq(self.delayed(m, self.base + self.ahead)),
             reach.eq(self.end + self.unprogrammed),
             self.fresh.eq(reach == words),
@@ -87,7 +84,7 @@ class RegionWalk(Configured):
         ]
         with m.If(self.first_cell | self.step_cell):
             m.d.sync += self.col.eq(Mux(self.first_cell | self.row_end, 1, self.col + 1))
-        with m.If(self.step_cell & word_end & ~self.packed & self.fresh):
+        with m.If(self.step_cell & word_end & self.fresh):
             m.d.sync += self.unprogrammed.eq(self.unprogrammed - 1)
         self._move(m, step_word)
         return m

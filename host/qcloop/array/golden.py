@@ -141,7 +141,10 @@ class GoldenArray(Array):
             product(self._planes.codes, *self._planes.start_and_stride(region), settings.reference, x, y)
         if settings.adc is not None:
             self._kernels.convert(y, settings.adc.total_shift(bits), settings.adc.top, self._events)
-        self._cycles += len(x) * region.rows * self.config.row_words(region.cols)
+        # Of 1-bit inputs only rows with a 1 are read; with read noise every row is, as it takes its samples.
+        skips = bits == 1 and not settings.read_spread
+        rows = int(np.count_nonzero(x)) if skips else x.size
+        self._cycles += rows * self.config.row_words(region.cols)
         return lambda: y
 
     def _start_backward(self, region: Region, d: I8) -> Products:

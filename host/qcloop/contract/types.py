@@ -245,7 +245,8 @@ class Counters:
     clipped: int = 0
     #: Products that the ADC stage saturated.
     saturated: int = 0
-    #: Memory words read by forward and backward: rows * row_words for each vector.
+    #: Memory words read by forward and backward. For each vector they are row_words for each row that is
+    #: read: every row, or for 1-bit inputs without read noise those whose input is 1.
     cycles: int = 0
     #: Attempts (draws) for each target level.
     attempts: tuple[int, ...] = field(default=(0,) * MAX_STATES)
