@@ -71,11 +71,9 @@ def test_steps_equal_the_twin(lanes, pauses, bench, simulate):
 
     async def sender(ctx):
         for shift, words in batches:
-            for word in words:
-                while senders and senders.random() < 0.5:
-                    await ctx.tick()
-                ctx.set(dut.shift, shift)
-                await bench.send(ctx, dut.i, [word])
+            ctx.set(dut.shift, shift)
+            await ctx.tick()
+            await bench.send(ctx, dut.i, words, senders)
 
     async def receiver(ctx):
         for shift, words in batches:

@@ -34,7 +34,8 @@ class StepShifter(wiring.Component):
     logic cells may then have one lane here, and many in the adder.
 
     Latency: one clock. Throughput: a word a clock. Back-pressure: ``i.ready`` is combinational, low while a
-    word is offered and not taken. ``shift`` must be stable in the clock in which a word is taken.
+    word is offered and not taken. ``shift`` must be stable in the clock in which a word is taken, and in the
+    one before.
 
     Reset: empty.
 
@@ -65,15 +66,14 @@ class StepShifter(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit: all products begin 16 bits to the left, so that there are only shifts right."""
         m = Module()
-        wanted, distance = Signal(signed(EXPONENT_BITS + 1)), Signal(_DISTANCE_BITS)
+        wanted, distance = Signal(signed(EXPONENT_BITS + 1)), Signal(_DISTANCE_BITS, reset_less=True)
         move = ~self.o.valid | self.o.ready
-        m.d.comb += [
-            self.i.ready.eq(move),
-            wanted.eq(_MOST_LEFT - self.shift),
-            distance.eq(wanted[:_DISTANCE_BITS] | wanted[_DISTANCE_BITS:].any().replicate(_DISTANCE_BITS)),
-        ]
+        m.d.comb += [self.i.ready.eq(move), wanted.eq(_MOST_LEFT - self.shift)]
+        m.d.sync += distance.eq(
+            wanted[:_DISTANCE_BITS] | wanted[_DISTANCE_BITS:].any().replicate(_DISTANCE_BITS)
+        )
         with m.If(wanted < 0):
-            m.d.comb += distance.eq(0)
+            m.d.sync += distance.eq(0)
         with m.If(move):
             m.d.sync += self.o.valid.eq(self.i.valid)
         for lane in range(self.lanes):

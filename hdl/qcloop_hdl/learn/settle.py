@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -90,47 +90,46 @@ class Remainder(wiring.Component):
     """
 
     gap: In(GAP_BITS)
-    #: The accumulator was not negative.
-    up: In(1)
     #: Take ``accumulator``.
     load: In(1)
     accumulator: In(signed(ACCUMULATOR_BITS))
-    #: Go a gap towards 0, or with ``back`` away from it.
+    #: Go a gap towards 0; after ``clear``, away from it.
     subtract: In(1)
-    back: In(1)
-    #: Go a gap towards 0 if it is ``whole``, and then double: a step of a division by the gap.
+    #: Go a gap towards 0 if it ``fits``, and then double: a step of a division by the gap.
     double: In(1)
     #: Become 0.
     clear: In(1)
     rest: Out(signed(GAP_BITS + 2))
-    #: The gap fits into the rest; the rest is more than that; and twice the rest is more than the gap.
-    whole: Out(1)
-    more: Out(1)
+    #: A positive rest is at least as large as the gap; a negative one is larger.
+    fits: Out(1)
+    #: In the clock before, the rest was exactly as large as the gap.
+    exact: Out(1)
+    #: Twice the rest is more than the gap.
     half: Out(1)
 
     def elaborate(self, platform: Any) -> Module:
-        """Return the circuit: the gap's complement and 1 take it off; without the 1 they compare strictly."""
+        """Return the circuit. A gap is taken off by adding its complement and, beside the lowest bit, 1."""
         m = Module()
         rest, less = Signal.like(self.rest, reset_less=True), Signal.like(self.rest)
-        twice, taken = Signal(signed(GAP_BITS + 2)), self.up ^ self.back
+        # Whether a gap is taken off: the accumulator was not negative.
+        twice, taken = Signal(signed(GAP_BITS + 2)), Signal(reset_less=True)
         operand = Cat(self.gap ^ taken.replicate(GAP_BITS), taken).as_signed()
-        beyond, exact = less[-1], less == 0
         m.d.comb += [
             self.rest.eq(rest),
             less.eq((Cat(taken, rest).as_signed() + Cat(taken, operand).as_signed()) >> 1),
             twice.eq((rest[:ACCUMULATOR_BITS].as_signed() << 1) + operand),
-            self.whole.eq(Mux(self.up, ~beyond, beyond | exact)),
-            self.more.eq(Mux(self.up, ~beyond & ~exact, beyond)),
-            self.half.eq(twice[-1] ^ self.up),
+            self.fits.eq(less[-1] ^ taken),
+            self.half.eq(twice[-1] ^ taken),
         ]
+        m.d.sync += self.exact.eq(less == 0)
         with m.If(self.load):
-            m.d.sync += rest.eq(self.accumulator)
+            m.d.sync += [rest.eq(self.accumulator), taken.eq(self.accumulator >= 0)]
         with m.Elif(self.double):
-            m.d.sync += rest.eq(Mux(self.whole, less, rest) << 1)
+            m.d.sync += rest.eq(Mux(self.fits, less, rest) << 1)
         with m.Elif(self.subtract):
             m.d.sync += rest.eq(less)
         with m.If(self.clear):
-            m.d.sync += rest.eq(0)
+            m.d.sync += [rest.eq(0), taken.eq(~taken)]
         return m
 
 
@@ -224,7 +223,7 @@ class WeightSettler(wiring.Component):
     half of the smallest gap, rounded down.
 
     Clocks: a weight that goes n levels is offered n + 3 clocks after it was taken. Where no device can
-    follow, and the reach or more is left, it is offered a clock later. A word adds 1 to 17 clocks, 2 on
+    follow, and more than the reach is left, it is offered a clock later. A word adds 2 to 18 clocks, 3 on
     average, from when it is offered: the quotient r / G is computed bit by bit until it differs from the
     word. The word is taken in the last of these clocks. Back-pressure: ``i.ready`` is high while no weight is
     in work; it depends on no input. While one is, ``top``, ``pairs`` and ``rule`` must be stable, and the
@@ -256,23 +255,20 @@ class WeightSettler(wiring.Component):
         m.submodules.gaps = gaps = Store(GAP_BITS, MAX_STATES)
         m.submodules.remainder = remainder = Remainder()
         m.submodules.devices = devices = WeightDevices()
-        random = self.rule == StepRule.STOCHASTIC
-        # How many bits of the quotient and of the word were compared.
-        compared = Signal(range(WORD_BITS + 1))
-        word = self.words.payload
-        used = Signal()
+        # How many bits of the quotient and of the word were compared, and whether a word was used.
+        compared, used = Signal(range(WORD_BITS + 1)), Signal()
         m.d.comb += [
             gaps.write.eq(self.table_write),
             gaps.write_index.eq(self.table_index),
             gaps.write_entry.eq(self.table_entry),
             gaps.read_index.eq(devices.index),
+            gaps.read.eq(devices.look),
             devices.top.eq(self.top),
             devices.pairs.eq(self.pairs),
             devices.load.eq(self.i.valid & self.i.ready),
             devices.weight.eq(self.i.payload),
             remainder.gap.eq(gaps.entry),
             remainder.load.eq(devices.load),
-            remainder.up.eq(devices.up),
             remainder.accumulator.eq(self.i.payload.accumulator),
             self.o.payload.eq(devices.settled),
             self.o.payload.words.eq(used),
@@ -286,35 +282,53 @@ class WeightSettler(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "READ"
             with m.State("READ"):
-                m.d.comb += [gaps.read.eq(1), devices.look.eq(1)]
+                m.d.comb += devices.look.eq(1)
                 m.next = "DECIDE"
-            with m.State("DECIDE"):
-                m.next = "OFFER"
-                with m.If(~devices.movable):
-                    m.d.comb += remainder.clear.eq(remainder.whole)
-                    with m.If(remainder.whole):
-                        m.next = "LIMIT"
-                with m.Elif(Mux(random, remainder.whole, remainder.half)):
-                    m.d.comb += [remainder.subtract.eq(1), devices.move.eq(1), devices.look.eq(1)]
-                    m.d.comb += gaps.read.eq(1)
-                    m.next = "DECIDE"
-                with m.Elif(random & (remainder.rest != 0)):
-                    m.d.comb += remainder.double.eq(1)
-                    m.next = "DIVIDE"
-            with m.State("LIMIT"):  # from 0 to the reach
-                m.d.comb += [remainder.subtract.eq(1), remainder.back.eq(1)]
-                m.next = "OFFER"
-            with m.State("DIVIDE"):
-                quotient = Mux(compared[-1], remainder.more, remainder.whole)
-                with m.If(self.words.valid):
-                    m.d.comb += remainder.double.eq(1)
-                    m.d.sync += compared.eq(compared + 1)
-                    with m.If(compared[-1] | (quotient != word.bit_select(~compared[:-1], 1))):
-                        m.d.comb += [self.words.ready.eq(1), devices.move.eq(quotient)]
-                        m.d.sync += used.eq(1)
-                        m.next = "OFFER"
+            self._decide(m, remainder, devices)
+            self._round(m, remainder, devices, compared, used)
             with m.State("OFFER"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.next = "IDLE"
         return m
+
+    def _decide(self, m: Module, remainder: Remainder, devices: WeightDevices) -> None:
+        """Make the states that go level by level, as far as whole gaps go, and that limit what is left."""
+        random = self.rule == StepRule.STOCHASTIC
+        with m.State("DECIDE"):
+            m.next = "OFFER"
+            with m.If(~devices.movable):  # the gap is the reach
+                m.d.comb += remainder.clear.eq(remainder.fits)
+                with m.If(remainder.fits):
+                    m.next = "LIMIT"
+            with m.Elif(Mux(random, remainder.fits, remainder.half)):
+                m.d.comb += [remainder.subtract.eq(1), devices.move.eq(1), devices.look.eq(1)]
+                m.next = "DECIDE"
+            with m.Elif(random & (remainder.rest != 0)):
+                m.next = "COMPARE"
+        with m.State("LIMIT"):  # from 0 to the reach
+            m.d.comb += remainder.subtract.eq(1)
+            m.next = "OFFER"
+
+    def _round(
+        self, m: Module, remainder: Remainder, devices: WeightDevices, compared: Value, used: Value
+    ) -> None:
+        """Make the states of the rule STOCHASTIC: the last level is gone if the quotient exceeds the word.
+
+        The word counts as 2 w + 1, so its last digit is 1. A negative rest's quotient may end in ones where a
+        positive one's ends in zeros, but this changes nothing: with gaps below 2^16, no quotient is 2 w + 1.
+        """
+        with m.State("COMPARE"):  # a negative rest may be as large as the gap, and needs no word then
+            m.d.comb += [devices.move.eq(remainder.exact), remainder.double.eq(1)]
+            m.next = "DIVIDE"
+            with m.If(remainder.exact):
+                m.next = "OFFER"
+        with m.State("DIVIDE"):
+            differs = remainder.fits != self.words.payload.bit_select(~compared[:-1], 1)
+            m.d.comb += remainder.double.eq(self.words.valid)
+            with m.If(self.words.valid):
+                m.d.sync += compared.eq(compared + 1)
+                with m.If(compared[-1] | differs):
+                    m.d.comb += [self.words.ready.eq(1), devices.move.eq(remainder.fits)]
+                    m.d.sync += used.eq(1)
+                    m.next = "OFFER"
