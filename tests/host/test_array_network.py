@@ -189,10 +189,10 @@ def test_counts_tell_the_energy_that_the_ledger_tells(mnist):
 def test_defaults_and_recipes_of_the_step():
     assert settings_of().bias is Bias.DEVICE
     assert (settings_of().batch, settings_of().rate) == (1, 0.025)
-    assert settings_of(update="nearest").batch == 32
+    assert settings_of(update="nearest").batch == 36
     assert settings_of(rate=0.1).rate == 0.1
     paper = resolve("paper", {"step": "array"})
-    assert (paper.bias, paper.batch, paper.network) == (Bias.NONE, 32, "784-16-16-10")
+    assert (paper.bias, paper.batch, paper.network) == (Bias.NONE, 36, "784-16-16-10")
     best = resolve("best", {"step": "array"})
     assert (best.bias, best.batch, best.network, best.shift) == (Bias.DEVICE, 1, "784-256-10", 1)
     assert resolve("best", {}).bias is Bias.FLOAT

@@ -138,7 +138,7 @@ RULE_DEFAULTS: dict[Update, Mapping[str, Any]] = {update: update.rule.defaults f
 #: The same where the array makes the step. Rates are for the mean of a batch, as the host's are.
 ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     Update.MIXED: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
-    Update.NEAREST: {"bias": Bias.DEVICE, "batch": 32, "rate": 1.25, "decay": 0.95, "weight_range": 10.29},
+    Update.NEAREST: {"bias": Bias.DEVICE},
     Update.STOCHASTIC: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
 }
 
@@ -172,7 +172,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 #: What differs in them where the array makes the step.
 ARRAY_RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {"batch": 32, "rate": 1.25, "decay": 0.95, "weight_range": 10.29},
+    "paper": {"rate": 1.2, "weight_range": 7.5},
     "best": {"bias": Bias.DEVICE, "batch": 1, "rate": 0.01},
 }
 
