@@ -562,7 +562,7 @@ def test_products_come_out(sby):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("self.noise.ready.eq(walk.step & noisy)", "self.noise.ready.eq(noisy)"),
+        ("self.noise.ready.eq(walk.step_dense & noisy)", "self.noise.ready.eq(noisy)"),
         ("walk.may_read.eq(~noisy | self.noise.valid)", "walk.may_read.eq(1)"),
         ("in_flight | sums.busy | adc.busy", "in_flight | adc.busy"),
         ("busy.eq(walk.busy)", "busy.eq(walk.busy & ~walk.loading)"),

@@ -171,7 +171,8 @@ class Mac(Configured):
         m.d.comb += [
             walk.may_read.eq(~noisy | self.noise.valid),
             walk.skip.eq(~noisy),
-            self.noise.ready.eq(walk.step & noisy),
+            # With noise no row is skipped. The path from the walk over active rows would be too long.
+            self.noise.ready.eq(walk.step_dense & noisy),
         ]
 
     def _vector(self, m: Module, walk: Walk, buffer: VectorBuffer, advance: Any) -> None:

@@ -201,6 +201,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "more": Out(1),
         #: A word is stepped over now. The next clock's outputs are about it.
         "step": Out(1),
+        #: The same where no row is skipped. Otherwise it has no meaning.
+        "step_dense": Out(1),
         "item": Out(Item),
         "address": Out(config.address_bits),
         "read_word": Out(word_bits),
@@ -319,7 +321,8 @@ class Walk(Configured):
             for name in ("length", "height", "inner", "outer")
         )
         lane = Signal(self.config.lane_bits, reset_less=True)
-        filling, can_take, can_step, counted, wrap = Signal(), Signal(), Signal(), Signal(), Signal()
+        filling, can_take, counted, wrap = Signal(), Signal(), Signal(), Signal()
+        can_step, can_step_dense = Signal(), Signal()
         loading, backward, rows = self.loading, self.backward, self.command.payload.rows
         element, active = self.elements.element, self.rows.row
         m.d.comb += [
@@ -327,17 +330,12 @@ class Walk(Configured):
             height.eq(Mux(backward, rows, blocks)),
             filling.eq(loading & backward),
             can_take.eq(running & (filling | self.may_read)),
-            can_step.eq(
-                running
-                & Mux(
-                    self.skips,
-                    active.valid & self.words.ready,
-                    ~filling & self.may_read & (~loading | element.valid),
-                )
-            ),
+            can_step_dense.eq(running & ~filling & self.may_read & (~loading | element.valid)),
+            can_step.eq(Mux(self.skips, running & active.valid & self.words.ready, can_step_dense)),
             # `advance` is timing-critical: it is the last input of these gates.
             element.ready.eq(self.advance & can_take & loading & ~self.skips),
             self.step.eq(self.advance & can_step),
+            self.step_dense.eq(self.advance & can_step_dense),
             counted.eq((inner == length) & (~filling | (lane == self.tail))),
             wrap.eq(Mux(self.skips, active.payload.last, counted)),
             self.elements.number.eq(inner),
