@@ -33,10 +33,7 @@ class WalkRow:
 def active_rows(bits: bytes, rows: int) -> Iterator[WalkRow]:
     """Yield what a walk over a vector of ``rows`` bits gives: the twin of :class:`ActiveRows`."""
     found = [row for row in range(rows) if bits[row // GROUP] >> row % GROUP & 1]
-    # The last group ends the walk with its last active row, unless a bit behind the vector hides that end.
-    last_group = (rows - 1) // GROUP
-    beyond = bits[last_group] >> (rows - 1) % GROUP + 1
-    ends = bool(found) and found[-1] // GROUP == last_group and (found[-1] == rows - 1 or not beyond)
+    ends = bool(found) and found[-1] // GROUP == (rows - 1) // GROUP  # the last group has an active row
     for row in found:
         yield WalkRow(row, active=True, last=ends and row == found[-1])
     if not ends:
@@ -45,11 +42,8 @@ def active_rows(bits: bytes, rows: int) -> Iterator[WalkRow]:
 
 def walk_clocks(bits: bytes, rows: int) -> int:
     """Return the clocks of a walk that never waits: one for each group, one for each further row of it."""
-    given = list(active_rows(bits, rows))
-    groups = {row.index // GROUP for row in given if row.active}
-    end_alone = not given[-1].active and (rows - 1) // GROUP in groups
-    count = -(-rows // GROUP)
-    return count + sum(row.active for row in given) - len(groups) + end_alone
+    active = [row.index for row in active_rows(bits, rows) if row.active]
+    return -(-rows // GROUP) + len(active) - len({row // GROUP for row in active})
 
 
 def row_layout(side: int) -> data.StructLayout:
@@ -126,13 +120,18 @@ class ActiveRows(wiring.Component):
         lower = Cat(rest[:number].any() for number in range(GROUP))  # for each row, whether one is before it
         leaving = Signal()
         take = Signal()
-        single, ends = ~(rest & lower).any(), self._describe(m, rest & ~lower, final)
+        first, single = rest & ~lower, ~(rest & lower).any()
         byte, byte_final = self._keep_groups(m, ~here | leaving, take)
         m.d.comb += [
-            row.last.eq(final & (single | ends)),
+            *(
+                row.offset[bit].eq(Cat(first[n] for n in range(GROUP) if n >> bit & 1).any())
+                for bit in range(OFFSET_BITS)
+            ),
+            row.active.eq(rest.any()),
+            row.last.eq(final & single),
             self.row.valid.eq(here & (rest.any() | final)),
             self.enters.eq(here & fresh & self.row.ready),
-            leaving.eq(here & self.row.ready & (single | row.last)),
+            leaving.eq(here & self.row.ready & single),
         ]
         with m.If(self.start | take | self.row.ready):
             m.d.sync += rest.eq(Mux(take, byte, rest & lower))
@@ -147,18 +146,6 @@ class ActiveRows(wiring.Component):
         with m.If(self.start):
             m.d.sync += [here.eq(0), rest.eq(0), self.opening.eq(1), row.group.eq(0)]
         return m
-
-    def _describe(self, m: Module, first: Value, final: Value) -> Value:
-        """Say which row is given; return whether it is the vector's last row, or lies behind it.
-
-        ``first`` is the row as one of eight bits, or 0.
-        """
-        row, last = self.row.payload, Signal(OFFSET_BITS)
-        m.d.comb += last.eq(self.rows[:OFFSET_BITS] - 1)
-        for bit in range(OFFSET_BITS):
-            m.d.comb += row.offset[bit].eq(Cat(first[n] for n in range(GROUP) if n >> bit & 1).any())
-        m.d.comb += row.active.eq(first.any() & ~(final & (row.offset > last)))
-        return row.offset >= last
 
     def _keep_groups(self, m: Module, room: Value, take: Value) -> tuple[Value, Value]:
         """Keep the vector, ``take`` a group when there is ``room``; return it, and whether it is the last.
@@ -176,13 +163,15 @@ class ActiveRows(wiring.Component):
         fetch = Signal()
         fetched = Signal()
         fetched_final = Signal()
+        # Bits behind the last row are cleared as they come: in the walk that would be timing-critical.
+        behind = Cat((written == last) & ~full & (self.rows[:OFFSET_BITS] <= n) for n in range(GROUP))
         m.submodules.memory = memory = Memory(shape=GROUP, depth=depth, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         kept = read_register(GROUP)
         m.d.comb += [
             self.bits.ready.eq(loading),
             write.addr.eq(written),
-            write.data.eq(self.bits.payload),
+            write.data.eq(self.bits.payload & ~behind),
             write.en.eq(loading & self.bits.valid),
             take.eq(room & fetched),
             # A group is read that was written, and in a clock with a write only one whose lowest bit is
