@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sysconfig
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -22,17 +21,17 @@ INSTALL = "pip install 'qcloop[boards]'"
 _SECONDS = 20
 
 
+#: Programs that did not answer, with the time of their last change: they are waited for only once.
+_HUNG: set[tuple[str, int]] = set()
+
+
 def _answer(command: str, option: str) -> tuple[int, list[str]]:
-    """Return the status of a program and the lines it printed; one that hangs is waited for only once."""
+    """Return the status of a program and the lines it printed when it was asked for its version."""
+    silent = -1, [f"no answer to {option} within {_SECONDS} s"]
     try:
-        return _run(command, option, Path(command).stat().st_mtime_ns)
-    except OSError as error:
-        return -1, [str(error)]
-
-
-@lru_cache
-def _run(command: str, option: str, _changed: int) -> tuple[int, list[str]]:
-    try:
+        this = command, Path(command).stat().st_mtime_ns
+        if this in _HUNG:
+            return silent
         done = subprocess.run(
             [command, option],
             capture_output=True,
@@ -42,7 +41,10 @@ def _run(command: str, option: str, _changed: int) -> tuple[int, list[str]]:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return -1, [f"no answer to {option} within {_SECONDS} s"]
+        _HUNG.add(this)
+        return silent
+    except OSError as error:
+        return -1, [str(error)]
     return done.returncode, (done.stdout + done.stderr).strip().splitlines()
 
 

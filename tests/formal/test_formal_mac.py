@@ -274,6 +274,8 @@ class ActiveRowsProof(wiring.Component):
                 Assert(~(here & final) & ~(fetched & fetched_final)),
             ]
         m.d.comb += [Assert(group <= last), Assert(~here | (final == (group == last)))]
+        behind = Cat((self.rows[:3] != 0) & (self.rows[:3] <= n) for n in range(8))
+        m.d.comb += Assert(~(here & final) | ~(inside["rest"] & behind).any())
         m.d.comb += Assert(self.dut.opening == (group == 0))
 
     def _follow(self, m, take):
@@ -519,7 +521,7 @@ def test_a_walk_of_all_rows_is_reached(sby):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("return row.offset >= last", "return row.offset > last"),
+        ("return kept & ~behind, fetched_final", "return kept, fetched_final"),
         ("rest.eq(Mux(take, byte, rest & lower))", "rest.eq(Mux(take, byte, rest))"),
         ("(~loading | (number != written))", "1"),
     ],

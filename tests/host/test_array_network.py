@@ -259,7 +259,6 @@ def test_the_command_trains_evaluates_and_resumes(run, tmp_path):
     assert (status, err) == (0, "")
     assert "step of the array" in text
     assert "most-written" not in text
-    assert " J\n" in text
     status, text, _ = run("resume", out, "--epochs", "2")
     assert status == 0
     assert "epoch   2" in text

@@ -163,15 +163,13 @@ class ActiveRows(wiring.Component):
         fetch = Signal()
         fetched = Signal()
         fetched_final = Signal()
-        # Bits behind the last row are cleared as they come: in the walk that would be timing-critical.
-        behind = Cat((written == last) & ~full & (self.rows[:OFFSET_BITS] <= n) for n in range(GROUP))
         m.submodules.memory = memory = Memory(shape=GROUP, depth=depth, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         kept = read_register(GROUP)
         m.d.comb += [
             self.bits.ready.eq(loading),
             write.addr.eq(written),
-            write.data.eq(self.bits.payload & ~behind),
+            write.data.eq(self.bits.payload),
             write.en.eq(loading & self.bits.valid),
             take.eq(room & fetched),
             # A group is read that was written, and in a clock with a write only one whose lowest bit is
@@ -192,4 +190,7 @@ class ActiveRows(wiring.Component):
             m.d.sync += number.eq(Mux(self.start | (number == last), full, number + 1))
         with m.If(self.start):
             m.d.sync += [written.eq(full), loading.eq(1), fetched.eq(0)]
-        return kept, fetched_final
+        # Bits behind the last row are cleared before the walk sees them: in the walk that would be
+        # timing-critical.
+        behind = Cat(fetched_final & ~full & (self.rows[:OFFSET_BITS] <= n) for n in range(GROUP))
+        return kept & ~behind, fetched_final
