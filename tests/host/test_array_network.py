@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from run_contents import contents
 
 from qcloop.array import GoldenArray, reference
 from qcloop.array.step import reference as step_reference
@@ -76,16 +77,6 @@ def test_compiled_and_plain_kernels_train_alike(given, mnist):
     assert fast.progress.history == plain.progress.history
     assert fast.array.positions() == plain.array.positions()
     assert (fast.predictions == plain.predictions).all()
-
-
-def contents(path):
-    arrays, values = read_checkpoint(path / "checkpoint.npz")
-    return (
-        (path / "metrics.csv").read_text(),
-        (path / "counters.toml").read_text(),
-        {name: array.tobytes() for name, array in arrays.items()},
-        values,
-    )
 
 
 @pytest.fixture

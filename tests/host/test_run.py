@@ -11,6 +11,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from run_contents import contents
 
 from qcloop.data import load_dataset
 from qcloop.device import builtin
@@ -31,17 +32,6 @@ def start(make_settings, mnist, tmp_path):
         return Run.create(tmp_path / name, settings, builtin("A", settings.states or 32), mnist, SOURCE)
 
     return make
-
-
-def contents(path):
-    """Return the parts of a run folder that must repeat to the bit."""
-    arrays, values = read_checkpoint(path / "checkpoint.npz")
-    return (
-        (path / "metrics.csv").read_text(),
-        (path / "counters.toml").read_text(),
-        {name: array.tobytes() for name, array in arrays.items()},
-        values,
-    )
 
 
 def test_a_run_folder_holds_everything(start):

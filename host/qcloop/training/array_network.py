@@ -50,10 +50,10 @@ class ArrayNetwork:
 
     def initialise(self) -> None:
         """Program random weights into all layers, make the stuck cells stuck, and load the plan."""
-        array = self.crossbar.array
+        array, plan = self.crossbar.array, self._plan(self._settings.rate)
         for layer in self.layers:
             remainders = self.crossbar.initialise(layer, zero_rows=self._biases)
-            fraction = 1 << self._plan(self._settings.rate).fraction_bits
+            fraction = 1 << plan.fraction_bits
             values = np.zeros((layer.rows, layer.region.cols), np.int16)
             values[:, :: self.crossbar.weights.devices] = np.floor(remainders * fraction + 0.5)
             array.load_accumulators(layer.region, values)
