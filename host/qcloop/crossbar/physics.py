@@ -108,8 +108,7 @@ def write_energy(
     if profile.pulses is None:
         return None
     states = profile.states
-    _, reset = pulse_energies(profile, profile.pulses)
-    sequence, down_to = _level_energies(profile, profile.pulses)
+    sequence, down_to, reset = _level_energies(profile, profile.pulses)
     first = ledger.transitions[:, :states]
     retries = np.array(counters.attempts[:states]) - first.sum(axis=0)
     total = float(retries @ sequence)
@@ -125,11 +124,11 @@ def write_energy(
     return total
 
 
-def _level_energies(profile: DeviceProfile, pulses: PulseTrain) -> tuple[F64, F64]:
-    """Return the energies of SET and RESET to each level, and of the RESET pulses from ON to it alone."""
+def _level_energies(profile: DeviceProfile, pulses: PulseTrain) -> tuple[F64, F64, F64]:
+    """Return the energies of SET and RESET to each level, of the RESET pulses from ON to it, and of each."""
     set_energy, reset = pulse_energies(profile, pulses)
     down_to = np.concatenate([np.cumsum(reset)[::-1], [0.0]])  # to ON itself: nothing
-    return set_energy + down_to[: profile.states], down_to
+    return set_energy + down_to[: profile.states], down_to, reset
 
 
 def cost_of_moves(profile: DeviceProfile, policy: Policy, moves: Moves | None, counters: Counters) -> Cost:
@@ -139,7 +138,7 @@ def cost_of_moves(profile: DeviceProfile, policy: Policy, moves: Moves | None, c
     """
     pulses, energy = counters.set_pulses + counters.reset_pulses, None
     if profile.pulses is not None and moves is not None and policy is Policy.DIRECT:
-        sequence, down_to = _level_energies(profile, profile.pulses)
+        sequence, down_to, _ = _level_energies(profile, profile.pulses)
         steps = np.abs(np.diff(down_to[: profile.states]))
         energy = float(moves.initial @ sequence + moves.between @ steps)
     return Cost(
