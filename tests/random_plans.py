@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Region, stuck_cells
+from qcloop.contract.parts import ALL_PARTS
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
 
 
@@ -28,7 +29,7 @@ class Case:
 def random_case(seed, lanes=None):
     """Return the case of a seed, for an array of so many lanes."""
     rng = np.random.default_rng(seed)
-    config = ArrayConfig(lanes or int(rng.choice([1, 4, 16])), cells=8192, planes=2)
+    config = ArrayConfig(lanes or int(rng.choice([1, 4, 16])), cells=8192, parts=ALL_PARTS)
     settings = _settings(rng)
     widest = int(np.diff(settings.mean).max())
     plan = _plan(rng, config, max(bits for bits in range(9) if widest << bits <= 65534))

@@ -12,7 +12,7 @@ from qcloop.array import ArraySettings, Policy, Positions, Region, stuck_cells
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.operations import Operation, Status
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_hdl.config import SIZES, MemoryKind
 from qcloop_sim.engine import CompiledEngine, StalledError
 
@@ -36,7 +36,7 @@ def test_random_programs_equal_the_golden_model(lanes):
 @pytest.mark.parametrize(
     ("lacking", "memory"),
     [
-        (ALL_PARTS, MemoryKind.BLOCK),
+        (STANDARD_PARTS, MemoryKind.BLOCK),
         (ArrayPart.READ_NOISE, MemoryKind.SPRAM),
         (ArrayPart.CONVERTER, MemoryKind.BLOCK),
         (ArrayPart.VERIFY, MemoryKind.SPRAM),
@@ -44,7 +44,11 @@ def test_random_programs_equal_the_golden_model(lanes):
 )
 def test_an_engine_that_lacks_parts_equals_the_golden_model(lacking, memory):
     """What it has computes the same; what it lacks is refused by engine, host and golden model."""
-    check(partial(compiled, tiny(4, memory=memory, parts=ALL_PARTS & ~lacking)), range(6000, 6400), length=8)
+    check(
+        partial(compiled, tiny(4, memory=memory, parts=STANDARD_PARTS & ~lacking)),
+        range(6000, 6400),
+        length=8,
+    )
 
 
 def test_an_engine_that_lacks_parts_takes_no_more_clocks():
@@ -59,7 +63,7 @@ def test_an_engine_that_lacks_parts_takes_no_more_clocks():
         *operations.read_requests(region, lanes),
     ]
     came = []
-    for parts in (ALL_PARTS, ArrayPart(0)):
+    for parts in (STANDARD_PARTS, ArrayPart(0)):
         engine = compiled(tiny(lanes, parts=parts))
         engine.pauses = None
         engine.reset()

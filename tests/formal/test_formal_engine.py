@@ -13,7 +13,7 @@ from formal_tools import Opened, assert_contract, assert_counted, mutant
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.operations import LISTED_CELL, Counter, Operation, Status
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.array.counters import EventCounters
 from qcloop_hdl.array.mac import Mac
@@ -22,7 +22,7 @@ from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
 
 
-def configured(cells, kind, parts=ALL_PARTS):
+def configured(cells, kind, parts=STANDARD_PARTS):
     return EngineConfig("proof", ArrayConfig(lanes=2, cells=cells, side=4, parts=parts), kind, buffer=256)
 
 
@@ -608,7 +608,7 @@ def _is(operation, operations):
     return Cat(operation == one for one in operations).any()
 
 
-@pytest.mark.parametrize("parts", [ALL_PARTS, ArrayPart(0)], ids=["all parts", "no part"])
+@pytest.mark.parametrize("parts", [STANDARD_PARTS, ArrayPart(0)], ids=["all parts", "no part"])
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 6), (MemoryKind.SPRAM, 4)])
 def test_streams_and_refusals(kind, depth, parts, sby):
     assert sby(EngineProof(AbstractEngine(configured(6, kind, parts))), depth=depth) == "PASS"

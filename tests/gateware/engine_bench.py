@@ -30,7 +30,7 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX, TABLE_ENTRY
 from qcloop.contract.frames import Identity
 from qcloop.contract.operations import LISTED_CELL, Operation, Status
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import I32, U8
 from qcloop.errors import ArrayError, QcloopError
 from qcloop.link.remote import RemoteArray
@@ -308,11 +308,11 @@ class Pair:
 
     def bad_unconfigured(self, draw: Random) -> None:
         """Everything but INFO and CONFIGURE is refused after a reset."""
-        for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE}:
+        for operation in set(OPERATIONS) - {Operation.INFO, Operation.CONFIGURE}:
             self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
 
     def bad_operation(self, draw: Random) -> None:
-        opcode = draw.choice((0, 11, 15, 16 + draw.choice(tuple(Operation)), draw.randint(11, 255)))
+        opcode = draw.choice((0, 15, 32 + draw.choice(tuple(Operation)), draw.randint(23, 255)))
         self.refused(operations.request(opcode, draw.randbytes(draw.randint(0, 20))), Status.OPERATION)
 
     def lacking(self, settings: ArraySettings) -> None:
@@ -346,7 +346,7 @@ class Pair:
         """Too short, too long, or empty: of any operation that reaches its length check."""
         region = self._programmed(draw) or self._writable(draw)
         head = operations.encode_region(region)
-        operation = draw.choice(tuple(Operation))
+        operation = draw.choice(OPERATIONS)
         cells = region.rows * region.cols
         count = draw.randint(1, 4)
         products = {
@@ -469,6 +469,8 @@ class Pair:
         return Region(base, rows, cols)
 
 
+#: The operations that no part is needed for.
+OPERATIONS = tuple(operation for operation in Operation if operation not in operations.NEEDED)
 _PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 _REGION_OPERATIONS = (
     *_PRODUCTS,
@@ -526,7 +528,7 @@ def tiny(
     side: int = 32,
     buffer: int = 256,
     memory: MemoryKind = MemoryKind.BLOCK,
-    parts: ArrayPart = ALL_PARTS,
+    parts: ArrayPart = STANDARD_PARTS,
 ) -> EngineConfig:
     """Return a configuration whose reset and whose programs are short."""
     return EngineConfig("tiny", ArrayConfig(lanes, cells, side, parts=parts), memory, buffer)

@@ -6,7 +6,17 @@ from itertools import count
 
 import numpy as np
 import pytest
-from engine_bench import Pair, SimulatedEngine, check, engine_array, failure, random_program, shrink, tiny
+from engine_bench import (
+    OPERATIONS,
+    Pair,
+    SimulatedEngine,
+    check,
+    engine_array,
+    failure,
+    random_program,
+    shrink,
+    tiny,
+)
 
 from qcloop.array import (
     AdcStage,
@@ -19,7 +29,7 @@ from qcloop.array import (
 )
 from qcloop.contract import operations
 from qcloop.contract.operations import Operation, Status
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, ConfigError
 from qcloop_hdl.array.walk import Product
 from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
@@ -59,7 +69,7 @@ NEEDING = {
 }
 
 
-@pytest.mark.parametrize("parts", [ArrayPart(0), ArrayPart.READ_NOISE, ALL_PARTS])
+@pytest.mark.parametrize("parts", [ArrayPart(0), ArrayPart.READ_NOISE, STANDARD_PARTS])
 def test_settings_that_need_a_part_are_refused_without_it_and_change_nothing(parts):
     engine = fresh(tiny(4, parts=parts))
     pair, region = Pair(engine), Region(0, 3, 5)
@@ -87,9 +97,16 @@ def test_settings_that_need_a_part_are_refused_without_it_and_change_nothing(par
 
 
 def test_an_operation_that_needs_a_part_is_refused_without_it(monkeypatch):
-    """No operation of today does."""
+    engine = SimulatedEngine(tiny(1, cells=8))
+    for operation, part in operations.NEEDED.items():
+        assert part is ArrayPart.LEARNING
+        for operands in (b"", bytes(8)):
+            assert engine.exchange(operations.request(operation, operands)) == (Status.PART, b"")
     monkeypatch.setitem(operations.NEEDED, Operation.COUNTERS, ArrayPart.CONVERTER)
-    for parts, status in ((ALL_PARTS, Status.CONFIGURED), (ALL_PARTS & ~ArrayPart.CONVERTER, Status.PART)):
+    for parts, status in (
+        (STANDARD_PARTS, Status.CONFIGURED),
+        (STANDARD_PARTS & ~ArrayPart.CONVERTER, Status.PART),
+    ):
         engine = SimulatedEngine(tiny(1, cells=8, parts=parts))
         for operands in (b"", bytes(3)):
             assert engine.exchange(operations.request(Operation.COUNTERS, operands)) == (status, b"")
@@ -252,13 +269,13 @@ PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 def refusals():
     """Yield requests that must be refused by an engine that is :func:`prepared`, and the status."""
     good = operations.encode_region(Region(0, 4, 5))
-    for opcode, length in ((0, 0), (11, 1), (255, 1000)):
+    for opcode, length in ((0, 0), (15, 1), (16, 2), (23, 1), (255, 1000)):
         yield opcode, bytes(length), Status.OPERATION
     for operation in (Operation.INFO, Operation.COUNTERS):
         yield operation, bytes(1), Status.LENGTH
         yield operation, bytes(500), Status.LENGTH
     yield from refused_settings()
-    for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE, Operation.COUNTERS}:
+    for operation in set(OPERATIONS) - {Operation.INFO, Operation.CONFIGURE, Operation.COUNTERS}:
         body = body_of(operation)
         head_bytes = len(good) + operations.COUNT.size * (operation in PRODUCTS)
         for length in range(head_bytes):
@@ -312,7 +329,7 @@ def test_every_refusal_takes_few_clocks_besides_its_bytes():
         assert (status, results) == (expected, b""), where
         assert clocks <= OVERHEAD, where
         came.add(status)
-    assert came == set(Status) - {Status.OK, Status.CONFIGURED, Status.PART}
+    assert came == set(Status) - {Status.OK, Status.CONFIGURED, Status.PART, Status.PLAN}
 
 
 def test_a_refusal_before_configure_takes_few_clocks_besides_its_bytes():

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from qcloop.cli import main
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.verilog import engine_verilog
 
@@ -51,7 +51,7 @@ def test_parts_are_left_out_by_name(tmp_path, capsys):
     assert "// parts: converter\n" in text and lean.digest.hex() in text
     assert "saturator" in text and "array.read_noise" not in text and "verdict" not in text
     assert "small without read-noise, verify, 4 lanes" in capsys.readouterr().err
-    assert "// parts: none\n" in engine_verilog(SIZES["small"].without(ALL_PARTS))
+    assert "// parts: none\n" in engine_verilog(SIZES["small"].without(STANDARD_PARTS))
     assert run("hdl", "verilog", "--without", "adc") == 2
     assert "unknown part 'adc': expected read-noise, converter, verify" in capsys.readouterr().err
 

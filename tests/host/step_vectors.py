@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from random_plans import prepare, random_case
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, GoldenArray, Policy, Region
+from qcloop.contract.parts import ALL_PARTS
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
 
 FILE = Path(__file__).parent / "data" / "step-vectors.json"
@@ -89,7 +90,8 @@ def read(vector):
         "exponential": tuple(plan["exponential"]),
         "rule": StepRule[plan["rule"].upper()],
     }
-    return ArrayConfig(**vector["config"]), ArraySettings(**values), TrainingPlan(**plan)
+    config = {name: value for name, value in vector["config"].items() if name != "planes"}
+    return ArrayConfig(**config, parts=ALL_PARTS), ArraySettings(**values), TrainingPlan(**plan)
 
 
 def load(array, vector):

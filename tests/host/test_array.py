@@ -24,6 +24,7 @@ from qcloop.array import (
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
 from qcloop.device import builtin
 from qcloop.errors import ArrayError, ConfigError
 
@@ -424,7 +425,7 @@ def test_settings_out_of_range_are_named(change, message):
         ArraySettings(**{**good, **change})
 
 
-TWO_PLANES = ArrayConfig(lanes=4, cells=4096, planes=2)
+TWO_PLANES = ArrayConfig(lanes=4, cells=4096, parts=ALL_PARTS)
 
 
 def test_a_second_plane_has_a_word_for_each_cell_at_the_same_address():
@@ -464,34 +465,44 @@ def test_a_second_plane_changes_nothing_of_what_is_programmed_and_multiplied():
 
 
 @pytest.mark.parametrize(
-    ("planes", "operation", "message"),
+    ("parts", "operation", "message"),
     [
-        (1, lambda a, r: a.read_accumulators(r), r"1 plane, the cells: make it with ArrayConfig\(planes=2\)"),
-        (1, lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int16)), "1 plane, the cells"),
+        (STANDARD_PARTS, lambda a, r: a.read_accumulators(r), "no training step of its own"),
         (
-            2,
+            STANDARD_PARTS,
+            lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int16)),
+            "no training step of its own",
+        ),
+        (
+            ALL_PARTS,
             lambda a, r: a.read_accumulators(Region(0, 5, 4)),
             "never programmed: words are programmed only up to 4",
         ),
         (
-            2,
+            ALL_PARTS,
             lambda a, r: a.load_accumulators(Region(4, 1, 4), np.zeros((1, 4), np.int16)),
             "never programmed",
         ),
-        (2, lambda a, r: a.load_accumulators(r, np.zeros((4, 5), np.int16)), r"shape \(4, 4\), not \(4, 5\)"),
-        (2, lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int32)), "must be int16, not int32"),
+        (
+            ALL_PARTS,
+            lambda a, r: a.load_accumulators(r, np.zeros((4, 5), np.int16)),
+            r"shape \(4, 4\), not \(4, 5\)",
+        ),
+        (
+            ALL_PARTS,
+            lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int32)),
+            "must be int16, not int32",
+        ),
     ],
 )
-def test_what_is_wrong_about_the_second_plane_is_named(planes, operation, message):
-    array, region = make(config=ArrayConfig(lanes=4, cells=4096, planes=planes)), Region(0, 4, 4)
+def test_what_is_wrong_about_the_second_plane_is_named(parts, operation, message):
+    array, region = make(config=ArrayConfig(lanes=4, cells=4096, parts=parts)), Region(0, 4, 4)
     array.program_block(region, levels_of((4, 4)))
     with pytest.raises(ArrayError, match=message):
         operation(array, region)
 
 
 def test_impossible_shapes_of_an_array_are_named():
-    with pytest.raises(ConfigError, match="planes of the memory must be 1 or 2, not 3"):
-        ArrayConfig(planes=3)
     with pytest.raises(ConfigError, match="power of two from 1 to 64, not 3"):
         ArrayConfig(lanes=3)
     with pytest.raises(ConfigError, match="cells must be a multiple of 4 lanes up to 1073741824, not 10"):

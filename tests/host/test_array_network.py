@@ -10,6 +10,7 @@ from run_contents import contents
 
 from qcloop.array import GoldenArray, reference
 from qcloop.array.step import reference as step_reference
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
 from qcloop.contract.plan import StepRule
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import cost_of_moves
@@ -187,8 +188,8 @@ def test_defaults_and_recipes_of_the_step():
     best = resolve("best", {"step": "array"})
     assert (best.bias, best.batch, best.network, best.shift) == (Bias.DEVICE, 1, "784-256-10", 1)
     assert resolve("best", {}).bias is Bias.FLOAT
-    assert RunSettings().array_config.planes == 1
-    assert settings_of().array_config.planes == 2
+    assert RunSettings().array_config.parts == STANDARD_PARTS
+    assert settings_of().array_config.parts == ALL_PARTS
     assert {rule.name.lower() for rule in StepRule} == {"mixed", "nearest", "stochastic"}
 
 
@@ -227,18 +228,17 @@ def test_a_network_that_the_array_cannot_train_is_refused_before_anything_is_wri
 
 
 def test_an_array_without_the_step_is_refused_before_anything_is_written(tmp_path, mnist):
-    class Multiplier(GoldenArray):
-        trains = False
-
     settings = settings_of()
-    with pytest.raises(ArrayError, match="makes no training step by itself: use the host's step"):
+    with pytest.raises(
+        ArrayError, match="no training step of its own: leave --step array out, or use a build"
+    ):
         Run.create(
             tmp_path / "run",
             settings,
             builtin("A", 32),
             mnist,
             SOURCE,
-            lambda settings: Multiplier(settings.array_config),
+            lambda settings: GoldenArray(RunSettings().array_config),
         )
     assert not (tmp_path / "run").exists()
 

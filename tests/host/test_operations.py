@@ -28,7 +28,7 @@ from qcloop.errors import ArrayError, ConfigError
 
 ARRAY = ArrayConfig(lanes=4, cells=256, side=32)
 INFO = Info(ARRAY, buffer=512)
-DIGEST = sha256(b"qcloop 3 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
+DIGEST = sha256(b"qcloop 4 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
 SETTINGS = ArraySettings(seed=9, mean=(0x155, 0x3FF), spread=(0xABC, 0x001), reference=0x234)
 
 
@@ -410,13 +410,15 @@ def test_cells_of_a_wrong_length_are_an_error(length):
 
 def test_an_impossible_array_is_an_error_of_the_engine():
     with pytest.raises(ArrayError, match=r"INFO must describe an array that can be, but .* not 3"):
-        operations.Info.decode(b"QCLP\3\3" + bytes(25))
+        operations.Info.decode(b"QCLP\4\3" + bytes(25))
 
 
 def test_counters_have_the_places_that_both_sides_use():
-    assert (operations.COUNTERS, operations.COUNTER_BYTES) == (71, 6)
-    values = [100 + level for level in range(64)] + [(1 << 48) - 1, 2, 3, 1000, 5, 6, 7]
-    counters = operations.decode_counters(b"".join(value.to_bytes(6, "little") for value in values))
+    assert (operations.COUNTERS, operations.COUNTER_BYTES) == (74, 6)
+    values = [100 + level for level in range(64)] + [(1 << 48) - 1, 2, 3, 1000, 5, 6, 7, 8, 9, 10]
+    results = b"".join(value.to_bytes(6, "little") for value in values)
+    counters = operations.decode_counters(results)
+    assert operations.decode_training(results) == operations.TrainingCounts(hits=8, penalty=9, roundings=10)
     assert counters == Counters(
         set_pulses=(1 << 48) - 1,
         reset_pulses=2,
@@ -430,9 +432,9 @@ def test_counters_have_the_places_that_both_sides_use():
     assert [Counter.SET, Counter.RESET, Counter.CLIPPED, Counter.RETRIES] == [64, 65, 66, 67]
 
 
-@pytest.mark.parametrize("length", [0, 425, 427])
+@pytest.mark.parametrize("length", [0, 426, 443, 445])
 def test_counters_of_a_wrong_length_are_an_error(length):
-    with pytest.raises(ArrayError, match=f"take 426 bytes, not {length}"):
+    with pytest.raises(ArrayError, match=f"take 444 bytes, not {length}"):
         operations.decode_counters(bytes(length))
 
 
@@ -440,7 +442,7 @@ def test_counters_of_a_wrong_length_are_an_error(length):
 
 
 def test_info_is_written_out():
-    expected = b"QCLP" + hexadecimal("03 04 2000 00010000 0002 07") + DIGEST[:16]
+    expected = b"QCLP" + hexadecimal("04 04 2000 00010000 0002 07") + DIGEST[:16]
     assert INFO.encode() == expected
     assert len(expected) == operations.INFO.size
     assert operations.configuration_digest(ARRAY, 512) == DIGEST
@@ -490,7 +492,7 @@ def test_another_magic_word_is_shown_beside_ours():
 
 @pytest.mark.parametrize("version", [0, 1, 255])
 def test_another_version_is_shown_beside_ours(version):
-    with pytest.raises(ArrayError, match=f"speaks version 3 .* gateware version {version}: build both"):
+    with pytest.raises(ArrayError, match=f"speaks version 4 .* gateware version {version}: build both"):
         Info.decode(changed(4, version))
 
 
@@ -508,10 +510,10 @@ def test_another_digest_is_shown_beside_ours(offset, value):
     assert f"not {results[15:].hex()}" in str(error.value)
 
 
-@pytest.mark.parametrize("parts", [8, 0x87])
+@pytest.mark.parametrize("parts", [16, 0x8F])
 def test_parts_that_this_host_does_not_know_are_an_error(parts):
-    known = r"bits of 0x07 \(read-noise, converter, verify\)"
-    text = f"{known}, not {parts:#04x}: .* no part {parts & ~7:#04x}"
+    known = r"bits of 0x0f \(read-noise, converter, verify, learning\)"
+    text = f"{known}, not {parts:#04x}: .* no part {parts & ~15:#04x}"
     with pytest.raises(ArrayError, match=f"INFO must describe an array that can be, but .*{text}"):
         Info.decode(changed(14, parts))
     with pytest.raises(ConfigError, match=text):
@@ -531,6 +533,7 @@ REASONS = {
     Status.LEVEL: "not below the number of states",
     Status.CELL: "cell outside the region",
     Status.PART: "part which was left out",
+    Status.PLAN: "without a complete training plan, or a layer that the plan cannot have: call load_plan()",
 }
 
 
@@ -547,7 +550,7 @@ def test_each_refusal_says_why_and_what(status):
     assert str(error.value).endswith(f"(status {int(status)} for FORWARD8)")
 
 
-@pytest.mark.parametrize("status", [11, 99, 255])
+@pytest.mark.parametrize("status", [12, 99, 255])
 def test_a_refusal_for_an_unknown_reason_shows_its_number(status):
     with pytest.raises(ArrayError, match=rf"unknown to this host \(status {status} for READ\)"):
         operations.check_status(status, Operation.READ)

@@ -11,6 +11,7 @@ from qcloop.contract.fields import ByteLayout, Field
 from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import (
     ALL_PARTS,
+    STANDARD_PARTS,
     ArrayPart,
     describe_lack,
     describe_parts,
@@ -31,7 +32,7 @@ NEEDING = {
 
 def test_every_part_has_its_bit_its_words_and_something_that_needs_it():
     assert [int(part) for part in ArrayPart] == [1 << number for number in range(len(ArrayPart))]
-    assert set(NEEDING) == set(ArrayPart)
+    assert set(NEEDING) == set(STANDARD_PARTS)
     assert {field.part for field in SETTINGS if field.part is not None} | set(
         operations.NEEDED.values()
     ) == set(ArrayPart)
@@ -40,16 +41,22 @@ def test_every_part_has_its_bit_its_words_and_something_that_needs_it():
 
 
 def test_parts_are_spelled_and_described():
-    assert part_labels(ALL_PARTS) == ["read-noise", "converter", "verify"]
+    assert part_labels(ALL_PARTS) == ["read-noise", "converter", "verify", "learning"]
+    assert STANDARD_PARTS == ALL_PARTS & ~ArrayPart.LEARNING == ArrayConfig().parts
     assert parts_of(["verify", "read-noise"]) == ArrayPart.VERIFY | ArrayPart.READ_NOISE
     assert parts_of([]) == ArrayPart(0)
-    assert describe_parts(ALL_PARTS) == "all parts"
+    assert describe_parts(STANDARD_PARTS) == "standard parts"
+    assert describe_parts(ALL_PARTS) == "with learning"
     assert describe_parts(ArrayPart.CONVERTER) == "without read-noise, verify"
-    with pytest.raises(ConfigError, match="unknown part 'adc': expected read-noise, converter, verify"):
+    assert (
+        describe_parts(ArrayPart.LEARNING | ArrayPart.VERIFY)
+        == "with learning, without read-noise, converter"
+    )
+    with pytest.raises(ConfigError, match="'adc': expected read-noise, converter, verify, learning"):
         parts_of(["converter", "adc"])
 
 
-@pytest.mark.parametrize("part", ArrayPart)
+@pytest.mark.parametrize("part", NEEDING)
 def test_an_array_without_a_part_refuses_what_needs_it_and_is_unchanged(part):
     settings, message = NEEDING[part]
     assert settings.needs() == part
@@ -67,7 +74,7 @@ def test_an_array_without_a_part_refuses_what_needs_it_and_is_unchanged(part):
     assert array.settings == PLAIN
 
 
-@pytest.mark.parametrize("part", ArrayPart)
+@pytest.mark.parametrize("part", NEEDING)
 def test_an_array_without_the_other_parts_computes_the_same(part):
     settings, _ = NEEDING[part]
     came = []
@@ -97,6 +104,24 @@ def test_single_bytes_tell_which_part_is_needed():
     odd = ByteLayout(Field("odd", 16, part=ArrayPart.VERIFY, most_without=5))
     with pytest.raises(ConfigError, match=r"odd has several bytes: .* not those above 5"):
         odd.byte_needs()
+
+
+def test_the_planes_of_the_memory_follow_from_the_parts():
+    assert [ArrayConfig(parts=parts).planes for parts in (STANDARD_PARTS, ALL_PARTS)] == [1, 2]
+    assert ArrayConfig(parts=ArrayPart.LEARNING).planes == 2
+
+
+def test_an_array_without_a_training_step_says_so_and_is_unchanged():
+    array, region = GoldenArray(ArrayConfig(4, 64, 8)), Region(0, 2, 3)
+    array.configure(PLAIN)
+    array.program_block(region, np.ones((2, 3), np.uint8))
+    message = "this array has no training step of its own: leave --step array out, or use a build that has it"
+    with pytest.raises(ArrayError, match=message):
+        array.read_accumulators(region)
+    with pytest.raises(ArrayError, match=message):
+        array.load_accumulators(region, np.zeros((2, 3), np.int16))
+    with pytest.raises(ArrayError, match="no training plan"):
+        array.classify(np.zeros((1, 2), np.uint8))
 
 
 def test_a_refusal_for_a_part_is_said():

@@ -17,7 +17,7 @@ from qcloop.contract.formats import CODE_BITS
 from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
 from qcloop.contract.operations import HEADER, Info, Operation, Status
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
 from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
@@ -457,13 +457,13 @@ def test_a_good_array_passes_every_check(config, quick):
 @pytest.mark.parametrize(
     ("lacking", "skipped"),
     [
-        (ALL_PARTS, {"generator read": "no read noise", "program verify": "no policy verify"}),
+        (STANDARD_PARTS, {"generator read": "no read noise", "program verify": "no policy verify"}),
         (ArrayPart.CONVERTER, {}),
         (ArrayPart.READ_NOISE, {"generator read": "no read noise"}),
     ],
 )
 def test_what_a_board_lacks_is_skipped_by_name_and_must_be_refused(lacking, skipped):
-    config = replace(CONFIG, parts=ALL_PARTS & ~lacking)
+    config = replace(CONFIG, parts=STANDARD_PARTS & ~lacking)
     found = results(Board(config), quick=True)
     assert {
         name: result.what for name, result in found.items() if result.verdict is CheckVerdict.SKIPPED

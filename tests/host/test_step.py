@@ -23,13 +23,14 @@ from qcloop.array.generator import Grng16
 from qcloop.array.step import compiled as step_compiled
 from qcloop.array.step import reference as step_reference
 from qcloop.contract.generator import Stream
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan, TrainingResult
 from qcloop.contract.types import Policy
 from qcloop.errors import ArrayError
 
 #: Four states, 100 codes apart, that never fluctuate.
 SETTINGS = ArraySettings(seed=5, mean=(100, 200, 300, 400), spread=(0,) * 4, reference=250)
-CONFIG = ArrayConfig(lanes=4, cells=4096, planes=2)
+CONFIG = ArrayConfig(lanes=4, cells=4096, parts=ALL_PARTS)
 #: 65535 for the largest sum, half of it for one that is a step or more below.
 EXPONENTIAL = (65535, *[32768] * 255)
 
@@ -354,11 +355,30 @@ def test_layers_must_not_overlap():
         array.check_plan(plan)
 
 
-def test_an_array_of_one_plane_has_no_accumulators():
-    array = GoldenArray(replace(CONFIG, planes=1))
+def test_an_array_of_the_standard_parts_takes_no_plan():
+    array = GoldenArray(replace(CONFIG, parts=STANDARD_PARTS))
     array.configure(SETTINGS)
-    with pytest.raises(ArrayError, match=r"1 plane, the cells: make it with ArrayConfig\(planes=2\)"):
+    with pytest.raises(ArrayError, match="no training step of its own"):
         array.check_plan(plan_of())
+
+
+def test_the_units_of_all_layers_are_at_most_the_side():
+    plan = TrainingPlan(
+        (
+            bad_layer(region=Region(0, 3, 5), activations=TABLE, slopes=TABLE),
+            bad_layer(region=Region(6, 6, 3)),
+        ),
+        EXPONENTIAL,
+    )
+    assert plan.units == 8
+    for side, fits in ((8, True), (7, False)):
+        array = GoldenArray(replace(CONFIG, side=side))
+        array.configure(SETTINGS)
+        if fits:
+            array.check_plan(plan)
+        else:
+            with pytest.raises(ArrayError, match="at most 7 units together on this array, not 8"):
+                array.check_plan(plan)
 
 
 @pytest.mark.parametrize("policy", list(Policy))

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.fields import Field
 from qcloop.contract.formats import TABLE_ENTRY
 from qcloop.contract.operations import TABLE_START
-from qcloop.contract.parts import ALL_PARTS, ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.seeding import SEED_BYTES
 from qcloop.contract.types import SETTINGS
 from qcloop.errors import ConfigError
@@ -48,7 +48,7 @@ class Settings(wiring.Component):
         The parts that there are.
     """
 
-    def __init__(self, index_bits: int, parts: ArrayPart = ALL_PARTS) -> None:
+    def __init__(self, index_bits: int, parts: ArrayPart = STANDARD_PARTS) -> None:
         self._parts = parts
         super().__init__(
             {

@@ -2,7 +2,7 @@
 
 import click
 
-from qcloop.contract.parts import ALL_PARTS, ArrayPart, part_labels, parts_of
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels, parts_of
 
 
 def _parts(context: click.Context, parameter: click.Parameter, value: str) -> ArrayPart:
@@ -15,5 +15,5 @@ without_option = click.option(
     metavar="PARTS",
     default="",
     callback=_parts,
-    help=f"Parts to leave out, joined by commas: {', '.join(part_labels(ALL_PARTS))}.",
+    help=f"Parts to leave out, joined by commas: {', '.join(part_labels(STANDARD_PARTS))}.",
 )

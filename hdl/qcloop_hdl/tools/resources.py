@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qcloop.contract.parts import ALL_PARTS, ArrayPart, describe_parts
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.engine import Engine
@@ -34,7 +34,7 @@ _UP5K = Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)
 TARGETS: tuple[tuple[str, ArrayPart, Device], ...] = (
     ("small", ArrayPart(0), _UP5K),
     *(("small", part, _UP5K) for part in ArrayPart),
-    ("small", ALL_PARTS, _UP5K),
+    ("small", STANDARD_PARTS, _UP5K),
     ("medium", ArrayPart(0), Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)),
     ("medium", ArrayPart(0), Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
     ("large", ArrayPart(0), Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
@@ -60,7 +60,7 @@ class Row:
     def __str__(self) -> str:
         device, took = self.device, self.took
         columns = (
-            f"{self.size} {describe_parts(ALL_PARTS & ~self.lacking)}" if self.lacking else self.size,
+            f"{self.size} {describe_parts(STANDARD_PARTS & ~self.lacking)}" if self.lacking else self.size,
             device.name,
             f"{took.luts:,}{_OLDER * took.older_mapper}",
             f"{took.carries:,}",

@@ -52,8 +52,6 @@ class GoldenArray(Array):
         Module ``qcloop.array.step.compiled`` (default) or ``qcloop.array.step.reference``, likewise.
     """
 
-    trains = True
-
     def __init__(
         self,
         config: ArrayConfig | None = None,

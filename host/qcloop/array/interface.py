@@ -47,8 +47,6 @@ class Array(ABC):
 
     #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
     micro_batch_size = 0
-    #: Whether the array makes training steps by itself: plans, accumulators, :meth:`train`, :meth:`classify`.
-    trains = False
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
@@ -235,7 +233,7 @@ class Array(ABC):
 
         See :meth:`TrainingPlan.check_array`. Its regions need not have been programmed yet.
         """
-        self._check_trains()
+        self._check_parts(ArrayPart.LEARNING)
         for layer in plan.layers:
             self._check_inside(layer.region)
         plan.check_array(self.config, self.settings)
@@ -269,13 +267,13 @@ class Array(ABC):
         An accumulator is 0 until it is trained or loaded; programming, loading cells and configuring leave it
         as it is. A weight of two devices has its accumulator at the first one.
         """
-        self._check_trains()
+        self._check_parts(ArrayPart.LEARNING)
         self._check_programmed(region)
         return self._read_accumulators(region)
 
     def load_accumulators(self, region: Region, values: I16) -> None:
         """Write the accumulators of a region's cells: (rows, cols) int16 of -32767..32767."""
-        self._check_trains()
+        self._check_parts(ArrayPart.LEARNING)
         self._check_programmed(region)
         self._check_block("accumulators", values, region)
         if values.dtype != np.int16:
@@ -319,7 +317,7 @@ class Array(ABC):
     @abstractmethod
     def _read(self, region: Region) -> tuple[U8, I16]: ...
 
-    # Called only where :attr:`trains` is set.
+    # Called only where the array has the part LEARNING.
 
     def _load_plan(self, plan: TrainingPlan) -> None:
         raise NotImplementedError
@@ -337,18 +335,6 @@ class Array(ABC):
         raise NotImplementedError
 
     # -- checks ---------------------------------------------------------------------------------
-
-    def _check_trains(self) -> None:
-        if not self.trains:
-            raise ArrayError(
-                "this array multiplies and programs, but makes no training step by itself: "
-                "use the host's step, or the golden model"
-            )
-        if self.config.planes < 2:
-            raise ArrayError(
-                f"this array has {self.config.planes} plane, the cells: "
-                "make it with ArrayConfig(planes=2) to have accumulators"
-            )
 
     def _check_images(self, x: U8) -> U8:
         plan = self.plan

@@ -4,20 +4,26 @@ A request is an opcode, the number of operand bytes and the operands. The engine
 status, the number of result bytes and the results. All integers are little-endian. A request that is refused
 changes nothing, and its answer has no results.
 
-==============  ==========================================  ======================================
-operation       operands                                    results
-==============  ==========================================  ======================================
-INFO            none                                        :class:`Info`
-CONFIGURE       settings, two generator seeds, table        none
-PROGRAM         region, 2 bytes for each listed cell        none
-PROGRAM_BLOCK   region, a level for each cell, row by row   none
-LOAD            region, a cell word for each cell           none
-FORWARD1        region, count n, n packed 1-bit vectors     n * cols products
-FORWARD8        region, count n, n * rows uint8             n * cols products
-BACKWARD        region, count n, n * cols int8              n * rows products
-READ            region                                      a cell word for each cell, row by row
-COUNTERS        none                                        all counters, 6 bytes each
-==============  ==========================================  ======================================
+=================  ==============================================  ======================================
+operation          operands                                        results
+=================  ==============================================  ======================================
+INFO               none                                            :class:`Info`
+CONFIGURE          settings, two generator seeds, table            none
+PROGRAM            region, 2 bytes for each listed cell            none
+PROGRAM_BLOCK      region, a level for each cell, row by row       none
+LOAD               region, a cell word for each cell               none
+READ               region                                          a cell word for each cell, row by row
+COUNTERS           none                                            all counters, 6 bytes each
+FORWARD1           region, count n, n packed 1-bit vectors         n * cols products
+FORWARD8           region, count n, n * rows uint8                 n * cols products
+BACKWARD           region, count n, n * cols int8                  n * rows products
+PLAN               plan, 64 gaps, 256 exponentials                 none
+LAYER              region, layer, 256 activation entries or none   none
+TRAIN              count n, n labels, each followed by its image   none
+CLASSIFY           count n, n images                               n classes, a byte each
+LOAD_ACCUMULATORS  region, an accumulator for each cell            none
+READ_ACCUMULATORS  region                                          an accumulator for each cell, row by row
+=================  ==============================================  ======================================
 
 The layouts are :data:`REGION`, :data:`qcloop.contract.formats.CELL` (a *cell word*), :data:`LISTED_CELL`,
 :data:`qcloop.contract.types.SETTINGS` and :data:`qcloop.contract.formats.TABLE_ENTRY`, one for each level. A
@@ -30,6 +36,14 @@ integer of 3 or 4 bytes (see :func:`product_bytes`). A *generator seed* is what
 The operands of CONFIGURE, and those of PROGRAM and PROGRAM_BLOCK after the region, are checked as a whole
 before any of them is executed, so they must fit into the engine's operand buffer. If a list or a block is
 longer, the functions here cut it into several requests, which together do exactly what one would do.
+
+The last six operations make the training step, and need the part ``LEARNING``. PLAN forgets the training
+plan that there was and begins a new one (:data:`PLAN`). As many LAYERs as it announces follow, from the first
+to the last (:data:`LAYER`), and the last one completes the plan. Each LAYER but the last carries the tables
+of its units (:data:`ACTIVATION`). An *image* is a vector of the first layer's rows: packed bits, or bytes
+where the plan has 8-bit inputs. If the plan has biases, their input comes last, and is 1 or 255. An
+*accumulator* is a signed integer of 16 bits. TRAIN is answered when all its images are trained. The images of
+a batch may come in several requests, and a TRAIN of no images settles what is left of a batch.
 """
 
 from collections.abc import Iterator
@@ -46,6 +60,14 @@ from qcloop.contract.fields import ByteLayout, Field, Layout
 from qcloop.contract.formats import CELL, LEVEL_BITS, MAX_STATES, TABLE_ENTRY
 from qcloop.contract.generator import Stream, seed_state
 from qcloop.contract.parts import ArrayPart
+from qcloop.contract.plan import (
+    MAX_LAYERS,
+    MAX_SHIFT,
+    TABLE_ENTRIES,
+    PlanLayer,
+    StepRule,
+    TrainingPlan,
+)
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.contract.types import (
     I8,
@@ -65,7 +87,7 @@ from qcloop.errors import ArrayError, ConfigError
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
 #: Version of the operations. It changes whenever the bytes of an operation change.
-VERSION = 3
+VERSION = 4
 
 
 class Operation(IntEnum):
@@ -81,6 +103,12 @@ class Operation(IntEnum):
     FORWARD1 = 8
     FORWARD8 = 9
     BACKWARD = 10
+    PLAN = 11
+    LAYER = 12
+    TRAIN = 13
+    CLASSIFY = 14
+    LOAD_ACCUMULATORS = 16 + LOAD
+    READ_ACCUMULATORS = 16 + READ
 
 
 class Status(IntEnum):
@@ -107,6 +135,8 @@ class Status(IntEnum):
     CELL = 9
     #: A setting or an operation needs a part that this engine lacks.
     PART = 10
+    #: Images came without a complete training plan, or a layer that the plan does not await or cannot have.
+    PLAN = 11
 
 
 _REASONS = {
@@ -120,6 +150,8 @@ _REASONS = {
     Status.LEVEL: "a level that is not below the number of states",
     Status.CELL: "a cell outside the region",
     Status.PART: "a setting or an operation that needs a part which was left out of its build",
+    Status.PLAN: "images without a complete training plan, or a layer that the plan cannot have: "
+    "call load_plan() first",
 }
 
 #: Opcode of a request or status of an answer, and the number of bytes that follow.
@@ -145,8 +177,44 @@ INFO = ByteLayout(
     Field("parts", 8),
     Field("digest", 128),
 )
+#: What PLAN begins with: the number of layers, :data:`PLAN_FLAGS` and the images of a batch.
+PLAN = ByteLayout(
+    Field("layers", 8, least=1, limit=MAX_LAYERS), Field("flags", 8), Field("batch", 16, least=1)
+)
+#: Whether inputs have 8 bits, a weight has two devices, and the last rows are biases; then the rule. The bits
+#: left over are 0.
+PLAN_FLAGS = Layout(
+    Field("bytes", 1), Field("pairs", 1), Field("biases", 1), Field("rule", 2, limit=max(StepRule))
+)
+#: An entry of the tables that follow in PLAN. A *gap* is what an accumulator needs from a level to the next
+#: one; behind the highest level the entries are 0. Entry :data:`REACH` is half of the smallest gap, rounded
+#: down, for the rule ``MIXED``, and 0 for the others. The *exponentials* are those of the plan.
+PLAN_ENTRY = ByteLayout(Field("value", 16))
+GAPS, REACH = MAX_STATES, MAX_STATES - 1
+#: Operand bytes of PLAN.
+PLAN_BYTES = PLAN.size + (GAPS + TABLE_ENTRIES) * PLAN_ENTRY.size
+#: What follows the region of LAYER; the exponent is signed, -63..63.
+LAYER = ByteLayout(Field("shift", 8, limit=MAX_SHIFT), Field("rate", 8), Field("exponent", 8))
+#: An activation entry of LAYER: what a unit sends on, and its slope.
+ACTIVATION = ByteLayout(Field("activation", 8), Field("slope", 8))
+#: The label, which precedes each image of TRAIN.
+LABEL = ByteLayout(Field("label", 8))
+#: Most images of a request.
+MAX_IMAGES = 4095
+#: Bytes of an accumulator.
+ACCUMULATOR_BYTES = 2
 #: The part that an operation needs; those that are not named need none.
-NEEDED: dict[Operation, ArrayPart] = {}
+NEEDED: dict[Operation, ArrayPart] = dict.fromkeys(
+    (
+        Operation.PLAN,
+        Operation.LAYER,
+        Operation.TRAIN,
+        Operation.CLASSIFY,
+        Operation.LOAD_ACCUMULATORS,
+        Operation.READ_ACCUMULATORS,
+    ),
+    ArrayPart.LEARNING,
+)
 #: Operand bytes of CONFIGURE before the table.
 TABLE_START = SETTINGS.size + 2 * SEED_BYTES
 #: Bytes of a product, and of a narrow product (see :func:`product_bytes`).
@@ -173,6 +241,11 @@ class Counter(IntEnum):
     UNVERIFIED = MAX_STATES + 4
     CYCLES = MAX_STATES + 5
     SATURATED = MAX_STATES + 6
+    #: Images whose class was found before their training step, and the sum of their penalties.
+    HITS = MAX_STATES + 7
+    PENALTY = MAX_STATES + 8
+    #: Words of stream 0 that the rule ``STOCHASTIC`` took.
+    ROUNDINGS = MAX_STATES + 9
 
 
 #: Number of counters.
@@ -192,8 +265,6 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
         f"qcloop {VERSION} lanes={array.lanes} cells={array.cells} side={array.side} buffer={buffer} "
         f"parts={array.parts:d}"
     )
-    if array.planes > 1:
-        fields += f" planes={array.planes}"
     return sha256(fields.encode()).digest()
 
 
@@ -405,6 +476,86 @@ def _product_requests(operation: Operation, region: Region, vectors: U8, results
         yield request(operation, encode_region(region) + COUNT.pack(len(some)) + some.tobytes())
 
 
+def plan_requests(plan: TrainingPlan, settings: ArraySettings) -> Iterator[bytes]:
+    """Yield the requests that load a training plan: PLAN, and a LAYER for each layer, in their order.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        One that an array with these settings can carry out (see :meth:`TrainingPlan.check_array`).
+    settings : ArraySettings
+        Their means decide the gaps.
+    """
+    head = PLAN.pack_named(layers=len(plan.layers), flags=_flags(plan), batch=plan.batch)
+    tables = np.array([*_gaps(plan, settings), *plan.exponential], "<u2")
+    yield request(Operation.PLAN, head + tables.tobytes())
+    for layer in plan.layers:
+        yield request(Operation.LAYER, encode_region(layer.region) + _layer(layer))
+
+
+def _flags(plan: TrainingPlan) -> int:
+    flags: int = PLAN_FLAGS.join(
+        bytes=int(plan.input_bits == 8),
+        pairs=int(plan.devices == 2),
+        biases=int(plan.biases),
+        rule=int(plan.rule),
+    )
+    return flags
+
+
+def _gaps(plan: TrainingPlan, settings: ArraySettings) -> list[int]:
+    """Return the gap above each level but the highest, zeros, and the reach."""
+    gaps = [(above - below) << plan.fraction_bits for below, above in pairwise(settings.mean)]
+    reach = min(gaps) // 2 if plan.rule is StepRule.MIXED else 0
+    return [*gaps, *[0] * (REACH - len(gaps)), reach]
+
+
+def _layer(layer: PlanLayer) -> bytes:
+    exponent = layer.exponent & LAYER["exponent"].most
+    tables = np.frombuffer(layer.activations + layer.slopes, np.uint8).reshape(2, -1)
+    return LAYER.pack_named(shift=layer.shift, rate=layer.rate, exponent=exponent) + tables.T.tobytes()
+
+
+def train_requests(plan: TrainingPlan, x: U8, labels: U8) -> Iterator[bytes]:
+    """Yield the requests that train (n, inputs) images with (n,) labels and settle the rest of a batch."""
+    images = np.column_stack([labels, _images(plan, x)])
+    yield from _image_requests(Operation.TRAIN, images)
+    if len(x) % plan.batch:
+        yield request(Operation.TRAIN, COUNT.pack(0))
+
+
+def classify_requests(plan: TrainingPlan, x: U8) -> Iterator[bytes]:
+    """Yield the requests that classify (n, inputs) images; :func:`decode_classes` decodes their results."""
+    yield from _image_requests(Operation.CLASSIFY, _images(plan, x))
+
+
+def _images(plan: TrainingPlan, x: U8) -> U8:
+    """Return a row of bytes for each image: its vector, with the input of the biases at its end."""
+    if plan.biases:
+        x = np.pad(x, ((0, 0), (0, 1)), constant_values=255 if plan.input_bits == 8 else 1)
+    return np.packbits(x, axis=1, bitorder="little") if plan.input_bits == 1 else x
+
+
+def _image_requests(operation: Operation, images: U8) -> Iterator[bytes]:
+    step = min(MAX_IMAGES, (MAX_LENGTH - COUNT.size) // images.shape[1])
+    for start in range(0, len(images), step):
+        some = images[start : start + step]
+        yield request(operation, COUNT.pack(len(some)) + some.tobytes())
+
+
+def load_accumulator_requests(region: Region, values: I16, lanes: int) -> Iterator[bytes]:
+    """Yield the requests that write accumulators; ``values`` is (rows, cols)."""
+    flat = values.astype("<i2").reshape(-1)
+    for section, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // ACCUMULATOR_BYTES):
+        yield request(Operation.LOAD_ACCUMULATORS, encode_region(section) + flat[cells].tobytes())
+
+
+def read_accumulator_requests(region: Region, lanes: int) -> Iterator[bytes]:
+    """Yield the requests that read accumulators; :func:`decode_accumulators` decodes their joined results."""
+    for section, _ in split_region(region, lanes, MAX_LENGTH // ACCUMULATOR_BYTES):
+        yield request(Operation.READ_ACCUMULATORS, encode_region(section))
+
+
 def product_bytes(operation: Operation, region: Region) -> int:
     """Return how many bytes a product has: :data:`NARROW_BYTES` if every possible sum fits into them.
 
@@ -439,23 +590,72 @@ def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
 
     Raises ArrayError if there are more or fewer.
     """
-    if len(results) != CELL.size * region.rows * region.cols:
-        raise ArrayError(
-            f"READ must answer {CELL.size * region.rows * region.cols} bytes for {region.rows} x "
-            f"{region.cols} cells, not {len(results)}"
-        )
-    words = np.frombuffer(results, "<u2").reshape(region.rows, region.cols)
+    words = _words(results, Operation.READ, region)
     return CELL.extract("level", words).astype(np.uint8), CELL.extract("code", words).astype(np.int16)
 
 
-def decode_counters(results: bytes) -> Counters:
-    """Return the counters in the results of COUNTERS."""
+def decode_accumulators(results: bytes, region: Region) -> I16:
+    """Return the (rows, cols) accumulators in the joined results of READ_ACCUMULATORS requests.
+
+    Raises ArrayError if there are more or fewer.
+    """
+    return _words(results, Operation.READ_ACCUMULATORS, region).view("<i2").astype(np.int16)
+
+
+def _words(results: bytes, operation: Operation, region: Region) -> npt.NDArray[np.uint16]:
+    """Return the (rows, cols) words in the joined results of an operation that reads a region."""
+    length = CELL.size * region.rows * region.cols
+    if len(results) != length:
+        raise ArrayError(
+            f"{operation.name} must answer {length} bytes for {region.rows} x {region.cols} cells, not "
+            f"{len(results)}"
+        )
+    return np.frombuffer(results, "<u2").reshape(region.rows, region.cols)
+
+
+def decode_classes(results: bytes, plan: TrainingPlan, images: int) -> U8:
+    """Return the (n,) classes in the joined results of CLASSIFY requests.
+
+    Raises ArrayError unless there is one for each image, below the number of classes of the plan.
+    """
+    if len(results) != images:
+        raise ArrayError(f"CLASSIFY of {images} images must answer as many classes, not {len(results)}")
+    classes = np.frombuffer(results, np.uint8).copy()
+    if images and classes.max() >= plan.classes:
+        raise ArrayError(f"CLASSIFY must answer classes of 0..{plan.classes - 1}, not {classes.max()}")
+    return classes
+
+
+@dataclass(frozen=True)
+class TrainingCounts:
+    """What the training step has counted since the array was configured, besides :class:`Counters`."""
+
+    #: Images whose class was found before the step.
+    hits: int = 0
+    #: Sum of the penalties, in 1/256 (see :class:`qcloop.contract.plan.TrainingResult`).
+    penalty: int = 0
+    #: Words of stream 0 that the rule ``STOCHASTIC`` took.
+    roundings: int = 0
+
+
+def decode_training(results: bytes) -> TrainingCounts:
+    """Return what the results of COUNTERS say of the training step; ArrayError if their length is wrong."""
+    count = _counts(results)
+    return TrainingCounts(count[Counter.HITS], count[Counter.PENALTY], count[Counter.ROUNDINGS])
+
+
+def _counts(results: bytes) -> list[int]:
     if len(results) != COUNTERS * COUNTER_BYTES:
         raise ArrayError(f"counters take {COUNTERS * COUNTER_BYTES} bytes, not {len(results)}")
-    count = [
+    return [
         int.from_bytes(results[k : k + COUNTER_BYTES], "little")
         for k in range(0, len(results), COUNTER_BYTES)
     ]
+
+
+def decode_counters(results: bytes) -> Counters:
+    """Return the counters in the results of COUNTERS; ArrayError if their length is wrong."""
+    count = _counts(results)
     attempts = count[:MAX_STATES]
     return Counters(
         set_pulses=count[Counter.SET],
@@ -469,10 +669,15 @@ def decode_counters(results: bytes) -> Counters:
     )
 
 
-def positions_after(start: Positions, counters: Counters, settings: ArraySettings, lanes: int) -> Positions:
-    """Return the positions now: an attempt takes one sample, a word that is read with noise ``lanes``."""
+def positions_after(
+    start: Positions, counters: Counters, settings: ArraySettings, lanes: int, roundings: int = 0
+) -> Positions:
+    """Return the positions now.
+
+    An attempt takes one sample, as a rounding does, and a word that is read with noise takes ``lanes``.
+    """
     read = counters.cycles * lanes if settings.read_spread else 0
-    return Positions(start.programming + sum(counters.attempts), start.read + read)
+    return Positions(start.programming + sum(counters.attempts) + roundings, start.read + read)
 
 
 def _low_bytes(values: npt.NDArray[np.uint32], size: int) -> bytes:

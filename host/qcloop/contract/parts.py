@@ -22,6 +22,8 @@ class ArrayPart(IntFlag):
     CONVERTER = 2
     #: The policy ``verify``: reading a cell back, judging it, trying again.
     VERIFY = 4
+    #: The training step, made by the array itself, and the second plane of the memory, which it needs.
+    LEARNING = 8
 
 
 class _Words(NamedTuple):
@@ -37,10 +39,13 @@ _WORDS = {
     ArrayPart.READ_NOISE: _Words("read noise", "leave --read-noise out"),
     ArrayPart.CONVERTER: _Words("converter", "leave --adc-bits out"),
     ArrayPart.VERIFY: _Words("policy verify", "choose another --policy"),
+    ArrayPart.LEARNING: _Words("training step of its own", "leave --step array out"),
 }
 
 #: All parts there are.
 ALL_PARTS = reduce(or_, ArrayPart)
+#: The parts of an array unless a user asks for others: all but the training step.
+STANDARD_PARTS = ALL_PARTS & ~ArrayPart.LEARNING
 
 
 def part_labels(parts: ArrayPart) -> list[str]:
@@ -60,9 +65,15 @@ def parts_of(labels: Iterable[str]) -> ArrayPart:
 
 
 def describe_parts(parts: ArrayPart) -> str:
-    """Return in words which parts there are: ``all parts``, or ``without read-noise, verify``."""
-    lacking = part_labels(ALL_PARTS & ~parts)
-    return f"without {', '.join(lacking)}" if lacking else "all parts"
+    """Return in words which parts there are, as they differ from the standard parts.
+
+    For example ``standard parts``, ``with learning`` or ``with learning, without read-noise, verify``.
+    """
+    added, lacking = part_labels(parts & ~STANDARD_PARTS), part_labels(STANDARD_PARTS & ~parts)
+    words = [
+        f"{word} {', '.join(labels)}" for word, labels in (("with", added), ("without", lacking)) if labels
+    ]
+    return ", ".join(words) or "standard parts"
 
 
 def describe_absence(parts: ArrayPart) -> str:

@@ -148,6 +148,11 @@ class TrainingPlan:
         return self.layers[0].region.rows - self.biases
 
     @property
+    def units(self) -> int:
+        """Units of all layers together; an array keeps what it knows of them in one memory."""
+        return sum(layer.region.cols // self.devices for layer in self.layers)
+
+    @property
     def classes(self) -> int:
         """Units of the last layer."""
         return self.layers[-1].region.cols // self.devices
@@ -156,8 +161,14 @@ class TrainingPlan:
         """Raise ArrayError unless an array of this configuration and these settings can carry the plan out.
 
         Means must rise from level to level, and no gap between two levels may be wider than an accumulator
-        reaches. The regions must not overlap.
+        reaches. The units of all layers together must be at most ``config.side``, and the regions must not
+        overlap.
         """
+        if self.units > config.side:
+            raise ArrayError(
+                f"the layers of a plan must have at most {config.side} units together on this array, not "
+                f"{self.units}: use smaller layers"
+            )
         for level, (below, above) in enumerate(pairwise(settings.mean)):
             if above <= below:
                 raise ArrayError(

@@ -24,7 +24,7 @@ from qcloop.contract.formats import (
     MIN_STATES,
     SPREAD_MAX,
 )
-from qcloop.contract.parts import ALL_PARTS, ArrayPart, check_parts
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, check_parts
 from qcloop.errors import ArrayError, ConfigError
 
 U8 = npt.NDArray[np.uint8]
@@ -72,10 +72,8 @@ class ArrayConfig:
     cells: int = 1 << 19
     #: Most rows and most columns of a region: the length of the vector buffer.
     side: int = MAX_SIDE
-    #: Planes of the memory: with 1 it holds the cells alone, with 2 one more word for each word of cells.
-    planes: int = 1
     #: What it can do besides programming, loading, reading and multiplying.
-    parts: ArrayPart = ALL_PARTS
+    parts: ArrayPart = STANDARD_PARTS
 
     def __post_init__(self) -> None:
         if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
@@ -86,14 +84,17 @@ class ArrayConfig:
             )
         if not 1 <= self.side <= MAX_SIDE:
             raise ConfigError(f"the side of a region must be 1..{MAX_SIDE}, not {self.side}")
-        if self.planes not in (1, 2):
-            raise ConfigError(f"planes of the memory must be 1 or 2, not {self.planes}")
         check_parts(self.parts)
 
     @property
     def words(self) -> int:
         """Number of memory words."""
         return self.cells // self.lanes
+
+    @property
+    def planes(self) -> int:
+        """Planes of the memory: one for the cells, and one for the accumulators of the training step."""
+        return 2 if ArrayPart.LEARNING in self.parts else 1
 
     def row_words(self, cols: int) -> int:
         """Return how many words one row of ``cols`` cells takes."""

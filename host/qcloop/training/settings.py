@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from qcloop.contract.formats import MAX_SIDE
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
 from qcloop.contract.plan import MAX_BATCH
 from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.rules import Update
@@ -100,8 +101,9 @@ class RunSettings(CrossbarSettings):
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape of the array; with its own training step it has a second plane, for the accumulators."""
-        return ArrayConfig(self.lanes, self.cells, planes=2 if self.step is Step.ARRAY else 1)
+        """Shape and parts of the array: with ``step`` array it has a training step of its own."""
+        parts = ALL_PARTS if self.step is Step.ARRAY else STANDARD_PARTS
+        return ArrayConfig(self.lanes, self.cells, parts=parts)
 
     @classmethod
     def suited(cls, given: Mapping[str, Any]) -> dict[str, Any]:
