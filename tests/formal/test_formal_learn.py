@@ -6,8 +6,9 @@ from formal_tools import Opened, assert_contract, assume_contract, assume_stable
 
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.plan import ACCUMULATOR_MAX
-from qcloop_hdl.learn import accumulate, settle
+from qcloop_hdl.learn import accumulate, scaler, settle
 from qcloop_hdl.learn.accumulate import PRODUCT_BITS, AccumulatorAdder, StepShifter
+from qcloop_hdl.learn.scaler import NARROW_BITS, WIDE_BITS, VectorScaler
 from qcloop_hdl.learn.settle import WeightSettler
 
 
@@ -220,3 +221,84 @@ def test_the_lowest_level_is_reached_beside_a_stuck_device(sby):
 def test_a_settler_with_a_fault_fails(old, new, sby):
     faulty = mutant(settle, {old: new}).WeightSettler
     assert sby(SettlerProof(faulty), mode="bmc", depth=8) == "FAIL"
+
+
+class ScalerProof(wiring.Component):
+    """A scaler, whose shift is the least that makes all numbers fit, and the formula beside its rounding."""
+
+    WIDTH = 20
+
+    def __init__(self, block=VectorScaler):
+        self.dut = block(self.WIDTH, 2)
+        super().__init__({name: self.dut.signature.members[name] for name in ("wide", "i", "o", "k")})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
+        wiring.connect(m, wiring.flipped(self.i), dut.i)
+        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        m.d.comb += [dut.wide.eq(self.wide), self.k.eq(dut.k)]
+        assume_contract(m, self.i)
+        assert_contract(m, self.o)
+        top = Mux(self.wide, (1 << (WIDE_BITS - 1)) - 1, (1 << (NARROW_BITS - 1)) - 1)
+        self._search(m, inside, top)
+        self._order(m, inside)
+        self._rounding(m, inside, top)
+        return m
+
+    def _search(self, m, inside, top):
+        seen, searching = inside["seen"], inside.state("SEARCH")
+        filled = self.i.valid & self.i.ready & self.i.payload.last
+        assume_stable(m, self.wide, filled | ~self.i.ready)
+        with m.If(searching | inside.state("READ")):
+            m.d.comb += Assert((seen >> self.k) <= top)
+        with m.If(inside.state("READ")):
+            m.d.comb += Assert((self.k == 0) | ((seen >> (self.k - 1)[: len(self.k)]) > top))
+
+    def _order(self, m, inside):
+        """Show that no number is left when the next vector may come."""
+        read, drain = inside["read_valid"], inside.state("DRAIN")
+        m.d.comb += Assert(~(self.o.valid | read) | inside.state("READ") | drain)
+        with m.If(read & inside["read_last"]):
+            m.d.comb += Assert(drain)
+        with m.If(self.o.valid & self.o.payload.last):
+            m.d.comb += Assert(drain & ~read)
+
+    def _rounding(self, m, inside, top):
+        number = inside.inside("store").component.entry
+        shifted, rounded = (Signal(signed(self.WIDTH + 1)) for _ in range(2))
+        expected = Signal(signed(WIDE_BITS))
+        m.d.comb += [
+            shifted.eq(number >> self.k),
+            rounded.eq((number + ((1 << self.k) >> 1)) >> self.k),
+        ]
+        with m.If(~self.o.valid | self.o.ready):
+            # A number that is read fits, as all of its vector do.
+            m.d.comb += Assume((shifted <= top) & (shifted >= -top - 1))
+            m.d.sync += expected.eq(Mux(rounded > top, top, Mux(rounded < -top, -top, rounded)))
+        with m.If(self.o.valid):
+            m.d.comb += [
+                Assert(self.o.payload.value == expected),
+                Assert(within(self.o.payload.value, top)),
+            ]
+
+
+def test_a_scaler_shifts_no_further_than_it_must_and_rounds(sby):
+    assert sby(ScalerProof(), depth=2) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # -128 is let through, or 127.5 becomes -128.
+        ("Mux(extreme, sign, shifted[0])", "(shifted[0] & ~(extreme & ~sign))"),
+        ("Mux(extreme, sign, shifted[0])", "(shifted[0] | extreme & sign)"),
+        # -128 of 16 bits is raised.
+        ("(~self.wide | differ[NARROW_BITS - 1 :].all())", "1"),
+        ("(self.k == 0) | seen.bit_select(highest, 1)", "(self.k == 0) | seen.bit_select(highest + 1, 1)"),
+    ],
+)
+def test_a_scaler_with_a_fault_fails(old, new, sby):
+    faulty = mutant(scaler, {old: new}).VectorScaler
+    assert sby(ScalerProof(faulty), mode="bmc", depth=18) == "FAIL"

@@ -23,6 +23,8 @@ def corners(width):
             top = (((1 << (bits - 1)) - 1) << k) + ((1 << k) - 1)
             yield from ([min(max(top + more, -most - 1), most)] for more in (-1, 0, 1))
             yield from ([min(max(-top + more, -most - 1), most), 3] for more in (-2, -1, 0))
+            # The smallest number, which is raised by one, with the half that rounds it or a little less.
+            yield from ([max(-top - 1 + ((1 << k) >> 1) - less, -most - 1)] for less in (0, 1) if k)
 
 
 def random_vectors(width, length, count, random):
@@ -33,8 +35,8 @@ def random_vectors(width, length, count, random):
 
 def vectors_of(width, length, count, seed):
     random = Random(seed)
-    vectors = [*corners(width), *random_vectors(width, length, count, random)]
-    return [(vector, bool(random.getrandbits(1))) for vector in vectors]
+    at_random = [(v, bool(random.getrandbits(1))) for v in random_vectors(width, length, count, random)]
+    return [*((vector, wide) for vector in corners(width) for wide in (False, True)), *at_random]
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -43,6 +45,7 @@ def test_the_twin_equals_the_golden_model(bits):
     for vector in [*corners(32), *random_vectors(32, 9, 300, random)]:
         scaled, k = reference._scaled(np.array(vector, np.int64), bits)
         assert twins.scale(vector, bits) == (scaled.tolist(), k), vector
+        assert abs(scaled).max() < 1 << (bits - 1), vector
 
 
 @pytest.mark.parametrize(("width", "length"), [(32, 12), (25, 5), (17, 16)])

@@ -17,9 +17,9 @@ NARROW_BITS, WIDE_BITS = 8, 16
 class VectorScaler(wiring.Component):
     """Scales a vector to 8 or 16 bits signed, by a power of two: step 4 of the training step.
 
-    Each number v becomes ``min((v + floor(2^k / 2)) >> k, 2^(bits-1) - 1)``, with the least k >= 0 for which
-    every ``v >> k`` fits ``bits`` bits signed. ``bits`` is 16 with ``wide``, and otherwise 8. The twin is
-    :func:`qcloop_hdl.learn.twins.scale`.
+    Each number v becomes ``clip((v + floor(2^k / 2)) >> k, -top, top)`` with ``top = 2^(bits-1) - 1``, and
+    with the least k >= 0 for which every ``v >> k`` fits ``bits`` bits signed. ``bits`` is 16 with ``wide``,
+    and otherwise 8. The twin is :func:`qcloop_hdl.learn.twins.scale`.
 
     The block keeps the vector itself, in a memory of ``length`` words: k is known only behind the last
     number, and what computes the numbers (a product, a division) would take as long again to repeat them.
@@ -82,7 +82,9 @@ class VectorScaler(wiring.Component):
         seen = Signal(self.width - 1)
         number, last = self.i.payload.value, self.i.payload.last
         # Two stages: the number as it is read, and shifted.
-        reading, read_valid, read_last, move = Signal(), Signal(), Signal(), Signal()
+        read_valid = Signal()
+        read_last = Signal()
+        reading, move = Signal(), Signal()
         m.d.comb += [
             store.write.eq(self.i.valid & self.i.ready),
             store.write_index.eq(index),
@@ -145,9 +147,11 @@ class VectorScaler(wiring.Component):
         shifted = Signal(signed(WIDE_BITS + 1), reset_less=True)
         with m.If(move):
             m.d.sync += shifted.eq(word)
-        # Only the largest number can leave the range by rounding up: it stays, and the rest cannot.
-        largest = Signal()
-        m.d.comb += largest.eq(
-            shifted[1:NARROW_BITS].all() & ~shifted[-1] & (~self.wide | shifted[NARROW_BITS:WIDE_BITS].all())
+        # The largest number is not rounded up, as it would leave the range. The smallest one, which the range
+        # does not have, is always raised by one.
+        extreme, sign = Signal(), shifted[-1]
+        differ = shifted[1:WIDE_BITS] ^ sign.replicate(WIDE_BITS - 1)
+        m.d.comb += extreme.eq(
+            differ[: NARROW_BITS - 1].all() & (~self.wide | differ[NARROW_BITS - 1 :].all())
         )
-        return (shifted >> 1) + (shifted[0] & ~largest)
+        return (shifted >> 1) + Mux(extreme, sign, shifted[0])

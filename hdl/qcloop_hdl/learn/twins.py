@@ -14,8 +14,8 @@ def scale(values: Sequence[int], bits: int) -> tuple[list[int], int]:
     seen = 0
     for value in values:
         seen |= value ^ (value >> 63)
-    k = max(seen.bit_length() - (bits - 1), 0)
-    return [min((value + ((1 << k) >> 1)) >> k, (1 << (bits - 1)) - 1) for value in values], k
+    k, top = max(seen.bit_length() - (bits - 1), 0), (1 << (bits - 1)) - 1
+    return [max(min((value + ((1 << k) >> 1)) >> k, top), -top) for value in values], k
 
 
 def output_errors(

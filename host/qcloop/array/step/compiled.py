@@ -181,7 +181,7 @@ def _best(sums, units):
 def _scale(values, n, bits):
     """Shift integers right by the least k that makes all fit so many signed bits; return k.
 
-    Halves are rounded up, and what then is too large by one is clipped.
+    Halves are rounded up, and the results are clipped to a range that has the negative of each number.
     """
     seen = 0
     for j in range(n):
@@ -192,7 +192,7 @@ def _scale(values, n, bits):
         k += 1
     half = (1 << k) >> 1
     for j in range(n):
-        values[j] = min((values[j] + half) >> k, top)
+        values[j] = max(min((values[j] + half) >> k, top), -top)
     return k
 
 

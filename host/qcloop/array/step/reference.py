@@ -200,7 +200,7 @@ def _scaled(values: Ints, bits: int) -> tuple[Ints, int]:
     k = 0
     while ((values >> k) > top).any() or ((values >> k) < -top - 1).any():
         k += 1
-    return np.minimum((values + ((1 << k) >> 1)) >> k, top), k
+    return np.clip((values + ((1 << k) >> 1)) >> k, -top, top), k
 
 
 def _shift(values: Ints, shift: int) -> Ints:
