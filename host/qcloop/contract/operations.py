@@ -61,12 +61,15 @@ from qcloop.contract.formats import CELL, LEVEL_BITS, MAX_STATES, TABLE_ENTRY
 from qcloop.contract.generator import Stream, seed_state
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import (
+    ACCUMULATOR_MAX,
     MAX_LAYERS,
+    MAX_PENALTY,
     MAX_SHIFT,
     TABLE_ENTRIES,
     PlanLayer,
     StepRule,
     TrainingPlan,
+    TrainingResult,
 )
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.contract.types import (
@@ -597,9 +600,14 @@ def decode_cells(results: bytes, region: Region) -> tuple[U8, I16]:
 def decode_accumulators(results: bytes, region: Region) -> I16:
     """Return the (rows, cols) accumulators in the joined results of READ_ACCUMULATORS requests.
 
-    Raises ArrayError if there are more or fewer.
+    Raises ArrayError if there are more or fewer, or if one is below -32767.
     """
-    return _words(results, Operation.READ_ACCUMULATORS, region).view("<i2").astype(np.int16)
+    values = _words(results, Operation.READ_ACCUMULATORS, region).view("<i2").astype(np.int16)
+    if values.min() < -ACCUMULATOR_MAX:
+        raise ArrayError(
+            f"READ_ACCUMULATORS must answer -{ACCUMULATOR_MAX}..{ACCUMULATOR_MAX}, not {values.min()}"
+        )
+    return values
 
 
 def _words(results: bytes, operation: Operation, region: Region) -> npt.NDArray[np.uint16]:
@@ -642,6 +650,24 @@ def decode_training(results: bytes) -> TrainingCounts:
     """Return what the results of COUNTERS say of the training step; ArrayError if their length is wrong."""
     count = _counts(results)
     return TrainingCounts(count[Counter.HITS], count[Counter.PENALTY], count[Counter.ROUNDINGS])
+
+
+def training_result(
+    before: tuple[Counters, TrainingCounts], after: tuple[Counters, TrainingCounts], images: int
+) -> TrainingResult:
+    """Return what the training of so many images has added to the counters.
+
+    Raises ArrayError if it cannot be: more hits than images, a larger penalty than they can have, or fewer
+    programmed cells than before.
+    """
+    hits, penalty = after[1].hits - before[1].hits, after[1].penalty - before[1].penalty
+    programmed = after[0].programmed - before[0].programmed
+    if not (0 <= hits <= images and 0 <= penalty <= images * MAX_PENALTY and programmed >= 0):
+        raise ArrayError(
+            f"{images} images have at most as many hits and a penalty of {images * MAX_PENALTY}, but the "
+            f"counters rose by {hits} hits, a penalty of {penalty} and {programmed} programmed cells"
+        )
+    return TrainingResult(hits, programmed, penalty)
 
 
 def _counts(results: bytes) -> list[int]:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from qcloop.array.interface import Array, Products
 from qcloop.contract import operations
-from qcloop.contract.operations import HEADER, Operation
+from qcloop.contract.operations import HEADER, Operation, TrainingCounts
+from qcloop.contract.plan import TrainingPlan, TrainingResult
 from qcloop.contract.types import I8, I16, I32, U8, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
@@ -53,6 +54,8 @@ class RemoteArray(Array):
         self._link, self._buffer = link, info.buffer
         self._awaited: deque[tuple[Operation, PendingResults]] = deque()
         self._start = Positions()
+        #: What the board has counted up to now; None if something may have been counted since it was asked.
+        self._counted: tuple[Counters, TrainingCounts] | None = None
 
     @property
     def link(self) -> LinkStream:
@@ -70,11 +73,20 @@ class RemoteArray(Array):
 
     def counters(self) -> Counters:
         """Return what the array has counted since :meth:`configure`."""
-        return operations.decode_counters(self._ask([operations.request(Operation.COUNTERS)]))
+        return self._count()[0]
 
     def positions(self) -> Positions:
         """Return the next sample of each generator."""
-        return operations.positions_after(self._start, self.counters(), self.settings, self.config.lanes)
+        counters, training = self._count()
+        return operations.positions_after(
+            self._start, counters, self.settings, self.config.lanes, training.roundings
+        )
+
+    def _count(self) -> tuple[Counters, TrainingCounts]:
+        """Ask the board what it has counted."""
+        results = self._ask([operations.request(Operation.COUNTERS)])
+        self._counted = operations.decode_counters(results), operations.decode_training(results)
+        return self._counted
 
     # -- the link -------------------------------------------------------------------------------
 
@@ -126,18 +138,21 @@ class RemoteArray(Array):
         self._awaited.clear()
         self._readable.clear()
         self._programmed_words = 0
+        self._plan = self._counted = None
 
     # -- the contract ---------------------------------------------------------------------------
 
     def _configure(self, settings: ArraySettings, positions: Positions) -> None:
         self._ask([operations.configure_request(settings, positions, self.config.lanes)])
-        self._start = positions
+        self._start, self._counted = positions, None
 
     def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
         lanes = self.config.lanes
+        self._counted = None
         self._send_all(operations.program_requests(region, cells, levels, lanes, self._buffer))
 
     def _program_block(self, region: Region, levels: U8) -> None:
+        self._counted = None
         self._send_all(operations.block_requests(region, levels, self.config.lanes, self._buffer))
 
     def _load(self, region: Region, levels: U8, codes: I16) -> None:
@@ -167,3 +182,26 @@ class RemoteArray(Array):
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         return operations.decode_cells(self._ask(operations.read_requests(region, self.config.lanes)), region)
+
+    # -- the training step ------------------------------------------------------------------------
+
+    def _load_plan(self, plan: TrainingPlan) -> None:
+        self._ask(operations.plan_requests(plan, self.settings))
+
+    def _train(self, x: U8, labels: U8) -> TrainingResult:
+        # The board tells what it has counted in all, so it is asked only once if it was asked before.
+        before = self._counted or self._count()
+        self._counted = None
+        self._send_all(operations.train_requests(self.plan, x, labels))
+        return operations.training_result(before, self._count(), len(x))
+
+    def _classify(self, x: U8) -> U8:
+        results = self._ask(operations.classify_requests(self.plan, x))
+        return operations.decode_classes(results, self.plan, len(x))
+
+    def _read_accumulators(self, region: Region) -> I16:
+        requests = operations.read_accumulator_requests(region, self.config.lanes)
+        return operations.decode_accumulators(self._ask(requests), region)
+
+    def _load_accumulators(self, region: Region, values: I16) -> None:
+        self._send_all(operations.load_accumulator_requests(region, values, self.config.lanes))

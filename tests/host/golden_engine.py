@@ -1,0 +1,217 @@
+"""An engine that executes operations, byte for byte, on the golden model: the board's end of a link.
+
+It takes only good requests. Each is decoded here from the layouts of the contract, and not by the functions
+that made it.
+"""
+
+from collections import deque
+from itertools import pairwise
+
+import numpy as np
+
+from qcloop.array import GoldenArray, Region
+from qcloop.contract import operations
+from qcloop.contract.formats import CELL, MAX_STATES
+from qcloop.contract.frames import Identity
+from qcloop.contract.operations import (
+    COUNT,
+    HEADER,
+    LAYER,
+    MAX_IMAGES,
+    MAX_LENGTH,
+    PLAN,
+    PLAN_BYTES,
+    PLAN_FLAGS,
+    REGION,
+    Info,
+    Operation,
+    Status,
+)
+from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
+from qcloop.contract.types import cell_words
+
+
+class GoldenEngine:
+    """What :class:`qcloop.link.remote.RemoteArray` knows as its link.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+    monkeypatch : MonkeyPatch
+        The position of a generator cannot be read from its seed, so requests of CONFIGURE are recorded.
+    """
+
+    name = "golden"
+
+    def __init__(self, config, monkeypatch, buffer=1024):
+        self.identity = Identity(Info(config, buffer), 1, 4092, 4096)
+        self.configured = {}
+        make = operations.configure_request
+
+        def recorded(settings, positions, lanes):
+            request = make(settings, positions, lanes)
+            self.configured[request[HEADER.size :]] = settings, positions
+            return request
+
+        monkeypatch.setattr(operations, "configure_request", recorded)
+        self.open()
+
+    def open(self):
+        self.array = GoldenArray(self.identity.info.array)
+        self.answers = b""
+        #: Operations that came, and what the step has counted.
+        self.came, self.hits, self.penalty = [], 0, 0
+        self.layers, self.head, self.plan, self.waiting = [], None, None, deque()
+
+    def close(self):
+        pass
+
+    def send(self, data):
+        while data:
+            opcode, length = HEADER.unpack(data)
+            operands, data = data[HEADER.size : HEADER.size + length], data[HEADER.size + length :]
+            assert len(operands) == length <= MAX_LENGTH
+            self.came.append(Operation(opcode))
+            results = getattr(self, f"do_{self.came[-1].name.lower()}")(operands) or b""
+            assert len(results) <= MAX_LENGTH
+            self.answers += HEADER.pack(Status.OK, len(results)) + results
+
+    def receive(self, count):
+        assert len(self.answers) >= count
+        data, self.answers = self.answers[:count], self.answers[count:]
+        return data
+
+    # -- cells ----------------------------------------------------------------------------------
+
+    def do_configure(self, operands):
+        settings, positions = self.configured[operands]
+        self.array.configure(settings, positions)
+        self.start, self.hits, self.penalty, self.plan = positions, 0, 0, None
+
+    def do_program(self, operands):
+        region, body = region_of(operands)
+        listed = np.frombuffer(body, "<u2")
+        offset, lanes = operations.LISTED_CELL.extract("offset", listed).astype(int), self.array.config.lanes
+        stride = self.array.config.row_words(region.cols) * lanes
+        levels = operations.LISTED_CELL.extract("level", listed).astype(np.uint8)
+        self.array.program(region, offset // stride * region.cols + offset % stride, levels)
+
+    def do_program_block(self, operands):
+        region, body = region_of(operands)
+        self.array.program_block(region, np.frombuffer(body, np.uint8).reshape(region.rows, region.cols))
+
+    def do_load(self, operands):
+        region, body = region_of(operands)
+        words = np.frombuffer(body, "<u2").reshape(region.rows, region.cols)
+        levels, codes = CELL.extract("level", words), CELL.extract("code", words)
+        self.array.load(region, levels.astype(np.uint8), codes.astype(np.int16))
+
+    def do_read(self, operands):
+        region, body = region_of(operands)
+        assert not body
+        return cell_words(*self.array.read(region)).tobytes()
+
+    def do_counters(self, operands):
+        assert not operands and not self.waiting, "images are still waiting for the rest of their batch"
+        counters = self.array.counters()
+        attempts = sum(counters.attempts)
+        counts = [
+            *counters.attempts,
+            counters.set_pulses,
+            counters.reset_pulses,
+            counters.clipped,
+            attempts - counters.programmed,
+            counters.unverified,
+            counters.cycles,
+            counters.saturated,
+            self.hits,
+            self.penalty,
+            self.array.positions().programming - self.start.programming - attempts,
+        ]
+        return b"".join(count.to_bytes(6, "little") for count in counts)
+
+    # -- the training step ----------------------------------------------------------------------
+
+    def do_plan(self, operands):
+        assert len(operands) == PLAN_BYTES == 644
+        self.head, self.layers, self.plan = operands, [], None
+
+    def do_layer(self, operands):
+        region, body = region_of(operands)
+        shift, rate, exponent = LAYER.unpack(body)
+        tables = np.frombuffer(body[LAYER.size :], np.uint8).reshape(-1, 2)
+        assert len(tables) in (0, 256)
+        signed = exponent - 256 if exponent > 127 else exponent
+        self.layers.append(
+            PlanLayer(region, shift, rate, signed, tables[:, 0].tobytes(), tables[:, 1].tobytes())
+        )
+        count, flags, batch = PLAN.unpack(self.head)
+        if len(self.layers) == count:
+            self.plan = self._plan(flags, batch)
+            self.array.load_plan(self.plan)
+
+    def _plan(self, flags, batch):
+        tables = np.frombuffer(self.head[PLAN.size :], "<u2").astype(int)
+        gaps, exponential = tables[:MAX_STATES], tables[MAX_STATES:]
+        mean = self.array.settings.mean
+        codes = [above - below for below, above in pairwise(mean)]
+        fraction_bits = int(gaps[0] // codes[0]).bit_length() - 1
+        rule = StepRule(PLAN_FLAGS.extract("rule", flags))
+        smallest = min(codes) << fraction_bits
+        assert gaps.tolist() == [
+            *(gap << fraction_bits for gap in codes),
+            *[0] * (MAX_STATES - 1 - len(codes)),
+            smallest // 2 if rule is StepRule.MIXED else 0,
+        ]
+        return TrainingPlan(
+            tuple(self.layers),
+            tuple(exponential.tolist()),
+            input_bits=8 if PLAN_FLAGS.extract("bytes", flags) else 1,
+            devices=1 + PLAN_FLAGS.extract("pairs", flags),
+            biases=bool(PLAN_FLAGS.extract("biases", flags)),
+            rule=rule,
+            batch=batch,
+            fraction_bits=fraction_bits,
+        )
+
+    def do_train(self, operands):
+        """Train whole batches; the last images wait for more, or for a request of none."""
+        images, labels = self._images(operands, labelled=1)
+        self.waiting.extend(zip(images, labels, strict=True))
+        whole = len(self.waiting) // self.plan.batch * self.plan.batch
+        some = [self.waiting.popleft() for _ in range(whole if len(images) else len(self.waiting))]
+        if some:
+            x, labels = (np.array(values, np.uint8) for values in zip(*some, strict=True))
+            result = self.array.train(x, labels)
+            self.hits, self.penalty = self.hits + result.hits, self.penalty + result.penalty
+
+    def do_classify(self, operands):
+        return self.array.classify(self._images(operands, labelled=0)[0]).tobytes()
+
+    def _images(self, operands, labelled):
+        """Return images without the input of their biases, and the labels."""
+        plan, rows = self.plan, self.plan.layers[0].region.rows
+        (count,) = COUNT.unpack(operands)
+        assert count <= MAX_IMAGES
+        size = labelled + (-(-rows // 8) if plan.input_bits == 1 else rows)
+        table = np.frombuffer(operands[COUNT.size :], np.uint8).reshape(count, size)
+        x = table[:, labelled:]
+        if plan.input_bits == 1:
+            x = np.unpackbits(x, axis=1, bitorder="little")[:, :rows]
+        if plan.biases:
+            assert (x[:, -1] == (255 if plan.input_bits == 8 else 1)).all()
+        return x[:, : plan.inputs], table[:, :labelled].reshape(-1)
+
+    def do_load_accumulators(self, operands):
+        region, body = region_of(operands)
+        values = np.frombuffer(body, "<i2").reshape(region.rows, region.cols)
+        self.array.load_accumulators(region, values.astype(np.int16))
+
+    def do_read_accumulators(self, operands):
+        region, body = region_of(operands)
+        assert not body
+        return self.array.read_accumulators(region).astype("<i2").tobytes()
+
+
+def region_of(operands):
+    return Region(*REGION.unpack(operands)), operands[REGION.size :]

@@ -1,0 +1,195 @@
+"""The training step behind a link: an engine that decodes each request does what the golden model does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from golden_engine import GoldenEngine
+from random_plans import prepare, random_case, trace
+
+from qcloop.array import GoldenArray, Region
+from qcloop.contract import operations
+from qcloop.contract.operations import HEADER, MAX_LENGTH, Operation, Status
+from qcloop.contract.parts import STANDARD_PARTS
+from qcloop.errors import ArrayError, ArrayResetError
+from qcloop.link.remote import RemoteArray
+
+
+@pytest.fixture
+def remote(monkeypatch):
+    def make(config):
+        return RemoteArray(GoldenEngine(config, monkeypatch))
+
+    return make
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_plans_have_the_trace_of_the_golden_model(seed, remote):
+    case = random_case(seed)
+    assert trace(remote(case.config), case) == trace(GoldenArray(case.config), case)
+
+
+def test_a_batch_that_is_cut_into_requests_is_settled_once(monkeypatch, remote):
+    monkeypatch.setattr(operations, "MAX_IMAGES", 2)
+    seeds = [seed for seed in range(80) if random_case(seed).plan.batch == 3][:8]
+    for seed in seeds:
+        case = random_case(seed)
+        assert trace(remote(case.config), case) == trace(GoldenArray(case.config), case)
+
+
+def test_a_call_costs_one_reading_of_the_counters(remote):
+    case = random_case(3)
+    array = remote(case.config)
+    prepare(array, case)
+    came = array.link.came
+    array.train(case.x, case.labels)
+    came.clear()
+    for _ in range(3):
+        array.train(case.x, case.labels)
+    assert came.count(Operation.COUNTERS) == 3
+
+
+def test_cells_that_the_host_programs_are_not_those_of_the_step(remote):
+    case = random_case(3)
+    results = []
+    for array in (remote(case.config), GoldenArray(case.config)):
+        prepare(array, case)
+        region = case.regions[0]
+        found = [array.train(case.x, case.labels)]
+        array.program(region, np.zeros(5, np.int64), np.ones(5, np.uint8))
+        found.append(array.train(case.x, case.labels))
+        array.program_block(region, np.ones((region.rows, region.cols), np.uint8))
+        found += [array.train(case.x, case.labels), array.counters(), array.positions()]
+        results.append(found)
+    assert results[0] == results[1]
+
+
+def test_accumulators_of_a_large_region_are_cut(remote):
+    config, region = replace(random_case(0).config, lanes=4, cells=1 << 17), Region(0, 300, 301)
+    array, rng = remote(config), np.random.default_rng(1)
+    array.configure(random_case(0).settings)
+    array.load(region, np.zeros((300, 301), np.uint8), np.zeros((300, 301), np.int16))
+    values = rng.integers(-32767, 32768, (300, 301)).astype(np.int16)
+    array.load_accumulators(region, values)
+    np.testing.assert_array_equal(array.read_accumulators(region), values)
+    assert array.link.came.count(Operation.LOAD_ACCUMULATORS) == -(-300 * 301 * 2 // MAX_LENGTH)
+
+
+def test_a_board_without_the_part_is_refused_before_anything_is_sent(remote):
+    case = random_case(3)
+    array = remote(replace(case.config, parts=STANDARD_PARTS))
+    array.configure(case.settings)
+    array.link.came.clear()
+    with pytest.raises(
+        ArrayError, match=r"this array has no training step of its own: leave --step array out"
+    ):
+        array.load_plan(case.plan)
+    assert not array.link.came
+
+
+def test_a_plan_is_lost_with_the_board(remote):
+    case = random_case(3)
+    array = remote(case.config)
+    prepare(array, case)
+    send = array.link.send
+
+    def reset(data):
+        array.link.send = send
+        array.link.open()
+        raise ArrayResetError("the board was reset")
+
+    array.link.send = reset
+    with pytest.raises(ArrayResetError):
+        array.train(case.x, case.labels)
+    with pytest.raises(ArrayError, match="no training plan: call load_plan"):
+        array.train(case.x, case.labels)
+    assert trace(array, case) == trace(GoldenArray(case.config), case)
+
+
+# -- answers that cannot be -------------------------------------------------------------------------
+
+
+def answering(array, operation, results, status=Status.OK):
+    """Let a board answer one operation otherwise."""
+    link = array.link
+
+    def wrong(_):
+        return results
+
+    setattr(link, f"do_{operation.name.lower()}", wrong)
+    if status is not Status.OK:
+        send = link.send
+
+        def refuse(data):
+            assert data[0] == operation
+            link.answers += HEADER.pack(status, 0)
+            link.send = send
+
+        link.send = refuse
+    return array
+
+
+@pytest.fixture
+def prepared(remote):
+    case = random_case(3)
+    array = remote(case.config)
+    prepare(array, case)
+    return array, case
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        (b"", "CLASSIFY of 3 images must answer as many classes, not 0"),
+        (bytes(4), "CLASSIFY of 3 images must answer as many classes, not 4"),
+        (b"\0\xff\0", r"CLASSIFY must answer classes of 0\.\.\d+, not 255"),
+    ],
+)
+def test_classes_that_cannot_be(results, message, prepared):
+    array, case = prepared
+    answering(array, Operation.CLASSIFY, results)
+    with pytest.raises(ArrayError, match=message):
+        array.classify(np.zeros((3, case.plan.inputs), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        (bytes(7), "READ_ACCUMULATORS must answer 8 bytes for 2 x 2 cells, not 7"),
+        (b"\0\x80" + bytes(6), r"READ_ACCUMULATORS must answer -32767\.\.32767, not -32768"),
+    ],
+)
+def test_accumulators_that_cannot_be(results, message, prepared):
+    array, _ = prepared
+    answering(array, Operation.READ_ACCUMULATORS, results)
+    with pytest.raises(ArrayError, match=message):
+        array.read_accumulators(Region(0, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("index", "value"),
+    [
+        (operations.Counter.HITS, 1000),
+        (operations.Counter.PENALTY, 1 << 47),
+        (operations.Counter.RETRIES, 1 << 40),
+    ],
+)
+def test_counts_that_cannot_be(index, value, prepared):
+    array, case = prepared
+    array.train(case.x, case.labels)
+    right = bytearray(array.link.do_counters(b""))
+    right[6 * index : 6 * index + 6] = value.to_bytes(6, "little")
+    answering(array, Operation.COUNTERS, bytes(right))
+    with pytest.raises(ArrayError, match="images have at most as many hits and a penalty of"):
+        array.train(case.x, case.labels)
+
+
+def test_a_refused_plan_is_told_when_it_is_loaded(prepared):
+    array, case = prepared
+    answering(array, Operation.PLAN, b"", Status.SETTING)
+    with pytest.raises(ArrayError, match=r"\(status 4 for PLAN\)"):
+        array.load_plan(case.plan)
+
+
+def test_the_twin_of_an_engine_knows_all_operations_of_the_step():
+    assert all(hasattr(GoldenEngine, f"do_{operation.name.lower()}") for operation in operations.NEEDED)
