@@ -20,8 +20,17 @@ from qcloop.array import (
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.contract.generator import POSITION_MAX, Stream, seed_state
-from qcloop.contract.operations import HEADER, MAX_LENGTH, Counter, Info, Operation, Status
+from qcloop.contract.operations import (
+    HEADER,
+    MAX_LENGTH,
+    Counter,
+    Info,
+    Operation,
+    Status,
+    TrainingCounts,
+)
 from qcloop.contract.parts import ArrayPart
+from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan, TrainingResult
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.contract.types import cell_words
 from qcloop.errors import ArrayError, ConfigError
@@ -220,6 +229,162 @@ def test_each_generator_follows_its_own_position_and_only_one_the_lanes():
     assert (later[0] == base[0], later[1] == base[1]) == (False, True)
     assert (noisier[0] == base[0], noisier[1] == base[1]) == (True, False)
     assert (wider[0] == base[0], wider[1] == base[1]) == (True, False)
+
+
+# -- the training step -----------------------------------------------------------------------------
+
+#: Two layers of 3 + 1 and 2 + 1 rows. Gaps are 16 times 682: 0x2AA0.
+LAYERS = (
+    PlanLayer(Region(0x0102, 4, 2), 3, 255, -63, bytes(range(256)), bytes(reversed(range(256)))),
+    PlanLayer(Region(7, 3, 5), 31, 1, 63),
+)
+PLAN = TrainingPlan(LAYERS, (0xFFFF, *range(255)), batch=0x0203, fraction_bits=4)
+
+
+def test_a_plan_is_its_numbers_the_gaps_and_the_exponentials():
+    plan, first, second = operations.plan_requests(PLAN, SETTINGS)
+    reach = "5015"  # half of the gap, for the rule mixed
+    gaps = hexadecimal("a02a" + "0000" * 62 + reach)
+    exponentials = np.array(PLAN.exponential, "<u2").tobytes()
+    assert plan == hexadecimal("0b 8402 02 04 0302") + gaps + exponentials
+    tables = b"".join(bytes([k, 255 - k]) for k in range(256))
+    assert first == hexadecimal("0c 0902 0201 0400 0200 03 ff c1") + tables
+    assert second == hexadecimal("0c 0900 0700 0300 0500 1f 01 3f")
+    assert (operations.PLAN_BYTES, operations.LAYER.size) == (644, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "flags", "reach"),
+    [
+        ({"biases": False, "layers": (PlanLayer(Region(0, 4, 4), 0, 1, 0),)}, 0x00, 5456),
+        ({"input_bits": 8}, 0x05, 5456),
+        ({"devices": 2, "layers": (PlanLayer(Region(0, 4, 4), 0, 1, 0),)}, 0x06, 5456),
+        ({"rule": StepRule.NEAREST}, 0x0C, 0),
+        ({"rule": StepRule.STOCHASTIC}, 0x14, 0),
+    ],
+    ids=str,
+)
+def test_the_choices_of_a_plan_are_flags(given, flags, reach):
+    plan = next(operations.plan_requests(replace(PLAN, **given), SETTINGS))
+    assert plan[HEADER.size + 1] == flags
+    assert int.from_bytes(plan[133:135], "little") == reach
+
+
+def test_a_plan_for_all_states_has_a_gap_in_each_entry_but_the_last():
+    mean = tuple(level * (level + 1) // 4 for level in range(64))
+    settings = replace(SETTINGS, mean=mean, spread=(0,) * 64)
+    plan = next(operations.plan_requests(replace(PLAN, fraction_bits=0, rule=StepRule.NEAREST), settings))
+    gaps = np.frombuffer(plan[7:135], "<u2")
+    assert gaps.tolist() == [*np.diff(mean).tolist(), 0]
+
+
+X = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
+
+
+def test_an_image_is_its_label_and_its_bits_with_that_of_the_biases_at_the_end():
+    *whole, rest = operations.train_requests(PLAN, X, u8(4, 0))
+    assert whole == [hexadecimal("0d 0600 0200 04 0d 00 0a")]
+    assert rest == hexadecimal("0d 0200 0000")
+    (request,) = operations.classify_requests(PLAN, X)
+    assert request == hexadecimal("0e 0400 0200 0d 0a")
+
+
+def test_the_input_of_the_biases_is_the_largest_byte():
+    plan = replace(PLAN, input_bits=8)
+    (request,) = operations.classify_requests(plan, 100 * X)
+    assert request == hexadecimal("0e 0a00 0200 640064ff 006400ff")
+
+
+def test_images_without_biases_are_inputs_alone():
+    plan = replace(PLAN, biases=False, input_bits=8, layers=(PlanLayer(Region(0, 3, 5), 0, 1, 0),))
+    (request, _) = operations.train_requests(plan, X, u8(1, 2))
+    assert request == hexadecimal("0d 0a00 0200 01 010001 02 000100")
+
+
+@pytest.mark.parametrize(
+    ("batch", "images", "settles"), [(1, 7, False), (3, 6, False), (3, 7, True), (8, 7, True), (8, 0, False)]
+)
+def test_what_is_left_of_a_batch_is_settled(batch, images, settles):
+    x, labels = np.zeros((images, 3), np.uint8), np.zeros(images, np.uint8)
+    requests = list(operations.train_requests(replace(PLAN, batch=batch), x, labels))
+    assert (hexadecimal("0d 0200 0000") in requests[-1:]) == settles
+    assert len(requests) == settles + (images > 0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "bits", "count", "lengths"),
+    [
+        (3, 1, 4095, [4095]),
+        (3, 1, 8192, [4095, 4095, 2]),
+        # 99 bytes for 785 rows, and a label; 785 bytes.
+        (784, 1, 656, [655, 1]),
+        (784, 8, 100, [83, 17]),
+        (8191, 8, 8, [7, 1]),
+    ],
+)
+def test_images_are_cut_into_requests(inputs, bits, count, lengths):
+    plan = replace(PLAN, batch=1, input_bits=bits, layers=(PlanLayer(Region(0, inputs + 1, 5), 0, 1, 0),))
+    rng = np.random.default_rng(count)
+    x = rng.integers(0, 2, (count, inputs)).astype(np.uint8)
+    labels = rng.integers(0, 5, count).astype(np.uint8)
+    for requests, labelled in (
+        (operations.train_requests(plan, x, labels), 1),
+        (operations.classify_requests(plan, x), 0),
+    ):
+        bodies = [operands for _, operands in opened(requests)]
+        counts = [int.from_bytes(body[:2], "little") for body in bodies]
+        if labelled:
+            assert counts == lengths
+        assert sum(counts) == count and max(counts) <= operations.MAX_IMAGES
+        size = len(bodies[0][2:]) // counts[0]
+        assert [len(body) - 2 for body in bodies] == [size * number for number in counts]
+        table = np.frombuffer(b"".join(body[2:] for body in bodies), np.uint8).reshape(count, size)
+        vectors = table[:, labelled:]
+        if bits == 1:
+            vectors = np.unpackbits(vectors, axis=1, bitorder="little")
+        assert (vectors[:, :inputs] == x).all()
+        assert (table[:, 0] == labels).all() or not labelled
+
+
+def test_accumulators_are_words_row_by_row():
+    region, values = Region(2, 1, 3), np.array([[-32767, -1, 0x1234]], np.int16)
+    (request,) = operations.load_accumulator_requests(region, values, lanes=4)
+    assert request == hexadecimal("15 0c00 0200 0100 0300 0180 ffff 3412")
+    (request,) = operations.read_accumulator_requests(region, lanes=4)
+    assert request == hexadecimal("16 0600 0200 0100 0300")
+    came = operations.decode_accumulators(hexadecimal("0180 ffff 3412"), region)
+    assert came.dtype == np.int16 and (came == values).all()
+
+
+def test_accumulators_are_cut_as_cells_are():
+    region, lanes = Region(0, 300, 301), 4
+    values = np.random.default_rng(1).integers(-32767, 32768, (300, 301)).astype(np.int16)
+    loads = regions_and_bodies(
+        operations.load_accumulator_requests(region, values, lanes), Operation.LOAD_ACCUMULATORS
+    )
+    assert b"".join(body for _, body in loads) == values.tobytes()
+    cells = operations.load_requests(region, np.zeros(values.shape, np.uint8), 0 * values, lanes)
+    assert [where for where, _ in loads] == [where for where, _ in regions_and_bodies(cells, Operation.LOAD)]
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        ((Counters(), TrainingCounts(6, 0)), "5 images .* rose by 6 hits, a penalty of 0 and 0 programmed"),
+        ((Counters(), TrainingCounts(-1, 0)), "rose by -1 hits"),
+        ((Counters(), TrainingCounts(0, 20481)), "penalty of 20480, but .* a penalty of 20481"),
+        ((Counters(programmed=-1), TrainingCounts()), "-1 programmed"),
+    ],
+)
+def test_counts_that_no_training_gives_are_an_error(after, message):
+    with pytest.raises(ArrayError, match=message):
+        operations.training_result((Counters(), TrainingCounts()), after, 5)
+
+
+def test_a_result_is_the_difference_of_two_counts():
+    before = Counters(programmed=10), TrainingCounts(100, 1000, 7)
+    after = Counters(programmed=13), TrainingCounts(105, 21480, 9)
+    assert operations.training_result(before, after, 5) == TrainingResult(5, 3, 20480)
 
 
 # -- long operations -------------------------------------------------------------------------------
