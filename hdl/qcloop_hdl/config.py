@@ -62,6 +62,16 @@ class EngineConfig:
             )
         if self.array.cells > MAX_CELLS:
             raise ConfigError(f"an engine has at most {MAX_CELLS} cells, not {self.array.cells}")
+        if self.has(ArrayPart.LEARNING) and (self.array.lanes < 2 or self.array.words & self.array.words - 1):
+            raise ConfigError(
+                "an engine that learns has 2 lanes or more and a power of two of words, not "
+                f"{self.array.lanes} lanes and {self.array.words} words"
+            )
+        if self.array.planes * self.array.words > MAX_WORDS:
+            raise ConfigError(
+                f"an engine has at most {MAX_WORDS} words in all planes, not {self.array.planes} planes of "
+                f"{self.array.words} words"
+            )
         if not MIN_BUFFER <= self.buffer <= MAX_BUFFER or self.buffer & (self.buffer - 1):
             raise ConfigError(
                 f"the operand buffer must be a power of two from {MIN_BUFFER} to {MAX_BUFFER} bytes, "
@@ -132,6 +142,19 @@ class EngineConfig:
         array = replace(self.array, parts=self.array.parts & ~parts)
         name = f"{self.name.partition(' ')[0]} {describe_parts(array.parts)}"
         return replace(self, array=array, name=name) if parts else self
+
+    def with_parts(self, parts: ArrayPart) -> "EngineConfig":
+        """Return the same configuration with further parts; they are added to its name.
+
+        Training needs a second plane of memory: if it is among the parts, half of the cells of the sizes
+        ``small`` and ``large`` are left, as their memory has no room for more.
+        """
+        added = parts & ~self.array.parts
+        halved = ArrayPart.LEARNING in added and self.name.partition(" ")[0] != "medium"
+        cells = self.array.cells // 2 if halved else self.array.cells
+        array = replace(self.array, parts=self.array.parts | added, cells=cells)
+        name = f"{self.name.partition(' ')[0]} {describe_parts(array.parts)}"
+        return replace(self, array=array, name=name) if added else self
 
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""

@@ -15,7 +15,8 @@ class MemoryAccess(Configured):
     """Shares the one port of the cell memory, and keeps the cell that was read last.
 
     While ``products`` is high the memory belongs to the products, while ``programs`` is high to the
-    programmer, otherwise to the walk over a region, which reads, loads and clears.
+    programmer, otherwise to the walk over a region, which reads, loads and clears. Where there is a second
+    plane the walk says which, and with ``wide`` a whole word of that plane is read and written instead.
 
     With registers around the memories (``EngineConfig.registered``) what is not the products' reaches the
     memory a clock later, and the memory is read whenever it is not written.
@@ -45,14 +46,23 @@ class MemoryAccess(Configured):
                 #: Of the walk: write ``loaded``, write zeros to all lanes, or read.
                 "walk_address": In(config.address_bits),
                 "walk_lane": In(config.lane_bits),
+                "walk_plane": In(range(config.array.planes)),
                 "load": In(1),
                 "loaded": In(CELL_LAYOUT),
                 "clear": In(1),
                 "read": In(1),
+                #: Words of the second plane, only where there is one.
+                "wide": In(1),
+                "wide_read": In(1),
+                "wide_read_address": In(config.address_bits),
+                "wide_write": In(config.lanes),
+                "wide_write_address": In(config.address_bits),
+                "wide_data": In(word),
                 #: The lane's cell of the word read last: a register between the memory and all that looks at
                 #: it.
                 "cell": Out(CELL_LAYOUT),
                 #: To the memory.
+                "plane": Out(range(config.array.planes)),
                 "read_address": Out(config.address_bits),
                 "read_enable": Out(1),
                 "write_address": Out(config.address_bits),
@@ -91,4 +101,20 @@ class MemoryAccess(Configured):
                 self.write_data[number].eq(written),
                 self.write_enable[number].eq(self.delayed(m, self.clear | (lane == number) & writing)),
             ]
+        if self.config.array.planes > 1:
+            self._second_plane(m, products)
         return m
+
+    def _second_plane(self, m: Module, products: Any) -> None:
+        """Let the walk choose the plane, and add the words of the second one."""
+        plane = self.delayed(m, ~self.programs & self.walk_plane)
+        m.d.comb += self.plane.eq(~products & plane)
+        with m.If(self.wide):
+            m.d.comb += [
+                self.plane.eq(1),
+                self.read_address.eq(self.wide_read_address),
+                self.read_enable.eq(self.wide_read),
+                self.write_address.eq(self.wide_write_address),
+                self.write_data.eq(self.wide_data),
+                self.write_enable.eq(self.wide_write),
+            ]

@@ -4,11 +4,14 @@ from typing import Any
 
 from amaranth import Module, signed
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.formats import CELL_BITS
+from qcloop.contract.generator import SAMPLE_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.access import MemoryAccess
-from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, EventCounters
+from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, Event, EventCounters
 from qcloop_hdl.array.events import EventSelect
 from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac
@@ -21,6 +24,7 @@ from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, T
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
+    word = ArrayLayout(CELL_BITS, config.lanes)
     return {
         #: Who uses the memory: the programmer, the products, or with both low the walk over a region.
         "programs": In(1),
@@ -46,11 +50,23 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: The walk over a region: see ``MemoryAccess``.
         "walk_address": In(config.address_bits),
         "walk_lane": In(config.lane_bits),
+        "walk_plane": In(range(config.array.planes)),
         "load": In(1),
         "loaded": In(CELL_LAYOUT),
         "clear": In(1),
         "read": In(1),
         "cell": Out(CELL_LAYOUT),
+        #: Words of the second plane, where there is one: see ``MemoryAccess``. ``word`` is the one read last.
+        "wide": In(1),
+        "wide_read": In(1),
+        "wide_read_address": In(config.address_bits),
+        "wide_write": In(config.lanes),
+        "wide_write_address": In(config.address_bits),
+        "wide_data": In(word),
+        "word": Out(word),
+        #: Words of stream 0, and what the training step counts; only where there is a second plane.
+        "words": Out(stream.Signature(SAMPLE_BITS)),
+        "learned": In(Event),
         #: ``presents`` stops counting: ``count`` is then the counter ``index``, or with ``fixed`` a word of
         #: INFO, and ``clear_count`` makes the counter zero.
         "presents": In(1),
@@ -86,7 +102,7 @@ class CellArray(Configured):
         planes = config.array.planes
         self.memory = CellMemory(config.lanes, config.words, config.memory, planes=planes, model=config.model)
         self.mac = Mac(config)
-        self.programming_noise = GaussianGenerator(1)
+        self.programming_noise = GaussianGenerator(1, words=config.has(ArrayPart.LEARNING))
         if config.has(ArrayPart.READ_NOISE):
             self.read_noise = GaussianGenerator(config.lanes)
         self.counters = EventCounters(config.info.encode(), registered=config.registered)
@@ -117,7 +133,9 @@ class CellArray(Configured):
         m.d.comb += [
             self.programmer.z.valid.eq(z.valid),
             self.programmer.z.payload.eq(z.payload[0]),
-            z.ready.eq(self.programmer.z.ready),
+            self.words.valid.eq(z.valid),
+            self.words.payload.eq(self.programming_noise.word),
+            z.ready.eq(self.programmer.z.ready | self.words.ready),
         ]
 
     def _connect_programmer(self, m: Module) -> None:
@@ -148,10 +166,14 @@ class CellArray(Configured):
     def _connect_memory(self, m: Module) -> None:
         access, programmer, mac = self.access, self.programmer, self.mac
         drive(m, access, self, "programs", "products", "walk_address", "walk_lane")
-        drive(m, access, self, "load", "loaded", "clear", "read")
+        drive(m, access, self, "load", "loaded", "clear", "read", "walk_plane", "wide", "wide_read")
+        drive(m, access, self, "wide_read_address", "wide_write", "wide_write_address", "wide_data")
         drive(m, self.memory, access, "read_address", "read_enable")
         drive(m, self.memory, access, "write_address", "write_data", "write_enable")
         m.d.comb += [
+            self.memory.read_plane.eq(access.plane),
+            self.memory.write_plane.eq(access.plane),
+            self.word.eq(mac.word),
             access.product_address.eq(mac.memory_address),
             access.product_enable.eq(mac.memory_enable),
             access.product_word.eq(mac.word),
@@ -165,7 +187,7 @@ class CellArray(Configured):
 
     def _connect_counters(self, m: Module) -> None:
         events, counters = self.events, self.counters
-        drive(m, events, self, "products", "presents", "index")
+        drive(m, events, self, "products", "presents", "index", "learned")
         drive(m, events, self.mac, "word_read", "saturated")
         m.d.comb += [
             events.programmed.eq(self.programmer.event),

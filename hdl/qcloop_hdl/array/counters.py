@@ -9,12 +9,13 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.operations import COUNTER_BYTES, COUNTERS
+from qcloop.contract.plan import MAX_PENALTY
 from qcloop_hdl.registers import delayed, read_register
 
 #: Bits of a counter's index, of a counter, and of what can be added at a time.
 INDEX_BITS = (COUNTERS - 1).bit_length()
 COUNTER_BITS = 8 * COUNTER_BYTES
-AMOUNT_BITS = LEVEL_BITS + 1
+AMOUNT_BITS = max(LEVEL_BITS + 1, MAX_PENALTY.bit_length())
 
 
 def bank(index: Any) -> Any:

@@ -6,6 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import Counter
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.counters import INDEX_BITS, Event
 from qcloop_hdl.config import Configured, EngineConfig
 
@@ -13,7 +14,8 @@ from qcloop_hdl.config import Configured, EngineConfig
 class EventSelect(Configured):
     """Hands events to the counters as :class:`EventCounters` takes them, none of them lost.
 
-    While ``products`` is high, the pulses of ``word_read`` and ``saturated`` are added up and sent in
+    An event of the training step comes when neither products nor the programmer are at work. While
+    ``products`` is high, the pulses of ``word_read`` and ``saturated`` are added up and sent in
     alternate clocks, or, with registers around the memories (``EngineConfig.registered``), in every second
     clock alternately. While ``presents`` is high nothing is counted, and the counter ``index`` is read or
     cleared. Otherwise the programmer's events are sent.
@@ -31,6 +33,7 @@ class EventSelect(Configured):
                 "word_read": In(1),
                 "saturated": In(1),
                 "programmed": In(Event),
+                "learned": In(Event),
                 "presents": In(1),
                 "index": In(INDEX_BITS),
                 "event": Out(Event),
@@ -49,6 +52,9 @@ class EventSelect(Configured):
             m.d.sync += pending.eq(Mux(phase == number << slow, 0, pending) + pulse)
         amount = Mux(phase[-1], saturated, cycles)
         m.d.comb += event.eq(self.programmed)
+        if self.config.has(ArrayPart.LEARNING):
+            with m.If(self.learned.enable):
+                m.d.comb += event.eq(self.learned)
         with m.If(self.products):
             m.d.comb += [
                 event.enable.eq(amount.any() & ~phase[:slow].any()),

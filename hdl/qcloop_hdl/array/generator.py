@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.generator import LFSR_A, LFSR_B, ROMS, SAMPLE_BITS, Z_BITS, Lfsr
 from qcloop.contract.seeding import SEED_BYTES, check_lanes, flip_positions, u_bits
+from qcloop_hdl.registers import delayed
 
 #: Clocks from the transfer of the last seed byte to the clock that offers the first vector.
 LATENCY = 3
@@ -164,17 +165,21 @@ class GaussianGenerator(wiring.Component):
     vector on offer, the one exception to the stream contract; a vector transferred in its clock counts,
     a seed byte transferred in its clock is lost.
 
+    With ``words``, ``word`` holds the 16 bits of u from which lane 0's sample on offer was made. Without it
+    ``word`` is 0.
+
     Reset: as ``restart``. No vector is offered before a seed.
 
     Parameters
     ----------
     lanes : int
         Samples of a vector: 1, 2, 4, 8, 16 or 32. ConfigError for others.
+    words : bool
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, *, words: bool = False) -> None:
         check_lanes(lanes)
-        self._lanes = lanes
+        self._lanes, self._words = lanes, words
         super().__init__(
             {
                 #: Strobe: discard everything and await a seed.
@@ -183,6 +188,7 @@ class GaussianGenerator(wiring.Component):
                 "seed": In(stream.Signature(8)),
                 #: Samples; lane i of a vector is the sample i after that of lane 0.
                 "z": Out(stream.Signature(ArrayLayout(signed(Z_BITS), lanes))),
+                "word": Out(SAMPLE_BITS),
             }
         )
 
@@ -190,6 +196,11 @@ class GaussianGenerator(wiring.Component):
     def lanes(self) -> int:
         """Samples of a vector."""
         return self._lanes
+
+    @property
+    def words(self) -> bool:
+        """Whether words are shown beside samples."""
+        return self._words
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -227,4 +238,6 @@ class GaussianGenerator(wiring.Component):
                 lane.u.eq(uniform.u.word_select(i, SAMPLE_BITS)),
                 self.z.payload[i].eq(lane.z),
             ]
+        if self.words:
+            m.d.comb += self.word.eq(delayed(m, uniform.u[:SAMPLE_BITS], LATENCY - 1, enable=step))
         return m

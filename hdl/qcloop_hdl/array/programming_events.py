@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.operations import Counter
 from qcloop.contract.types import Policy
-from qcloop_hdl.array.counters import AMOUNT_BITS, Event
+from qcloop_hdl.array.counters import Event
 
 
 class ProgrammingEvents(wiring.Component):
@@ -55,7 +55,7 @@ class ProgrammingEvents(wiring.Component):
         subtrahend = Signal(LEVEL_BITS)
         steps = Signal(signed(LEVEL_BITS + 2))
         m.d.comb += steps.eq(minuend - subtrahend)
-        pulses = Mux(steps < 0, 0, steps[:AMOUNT_BITS])
+        pulses = Mux(steps < 0, 0, steps[: LEVEL_BITS + 1])
 
         event = self.event
         m.d.sync += [clipped.eq(self.reset & self.clipped), failed.eq(self.failed)]

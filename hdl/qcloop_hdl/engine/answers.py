@@ -9,12 +9,14 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL
 from qcloop.contract.operations import COUNTER_BYTES, NARROW_BYTES, PRODUCT_BYTES, Operation, Status
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import PRODUCTS, REQUEST, WORD_BITS, is_one_of
+from qcloop_hdl.engine.decoding import PRODUCTS, READS, REQUEST, WORD_BITS, is_one_of
 from qcloop_hdl.layouts import CELL_LAYOUT
 
-_READS = (Operation.READ,)
-_WITH_RESULTS = (Operation.INFO, Operation.READ, Operation.COUNTERS, *PRODUCTS)
+#: Operations whose results come as a stream.
+_STREAMED = (*PRODUCTS, Operation.CLASSIFY)
+_WITH_RESULTS = (Operation.INFO, Operation.COUNTERS, *READS, *_STREAMED)
 
 
 def _ports() -> dict[str, Any]:
@@ -77,7 +79,7 @@ class Answers(Configured):
         m = Module()
         good = self.request.status == Status.OK
         products, reads = (
-            self.delayed(m, is_one_of(self.request.operation, *some)) for some in (PRODUCTS, _READS)
+            self.delayed(m, is_one_of(self.request.operation, *some)) for some in (_STREAMED, READS)
         )
         results = good & is_one_of(self.request.operation, *_WITH_RESULTS)
         length = Mux(products, self.product_length, self.request.remaining) & results.replicate(WORD_BITS)
@@ -119,9 +121,11 @@ class Answers(Configured):
 
     def _is_final(self, m: Module) -> Any:
         """Return whether the byte is the last of its product, counter or cell."""
-        size = Mux(self.request.operation == Operation.READ, CELL.size, COUNTER_BYTES)
+        size = Mux(is_one_of(self.request.operation, *READS), CELL.size, COUNTER_BYTES)
         product = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
         last = Mux(is_one_of(self.request.operation, *PRODUCTS), product, size)[:3] - 1
+        if self.config.has(ArrayPart.LEARNING):  # a class has one byte
+            last = Mux(self.request.operation == Operation.CLASSIFY, 0, last)
         return self.number == self.delayed(m, last[:3])[:3]
 
     def _send(self, m: Module, products: Any, reads: Any) -> None:
@@ -144,7 +148,7 @@ class Answers(Configured):
         byte = Signal(8)
         m.d.comb += byte.eq(self._byte_of(m, self.product.payload))
         with m.Switch(self.request.operation):
-            with m.Case(Operation.READ):
+            with m.Case(*READS):
                 m.d.comb += byte.eq(self._byte_of(m, self.cell.as_value()))
             with m.Case(Operation.INFO, Operation.COUNTERS):
                 m.d.comb += byte.eq(self._byte_of(m, self.count))

@@ -6,13 +6,19 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.operations import Operation, Status
+from qcloop.contract.operations import ACTIVATION, LAYER, Operation, Status
+from qcloop.contract.parts import ArrayPart
+from qcloop.contract.plan import TABLE_ENTRIES
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import drive
-from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.decoding import LOADS, READS, REQUEST, WORD_BITS, above, is_one_of
 from qcloop_hdl.engine.lengths import LengthMultiplier
 
-_WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
+#: Operations that write regions, and those of them that may write words for the first time.
+_WRITES = (Operation.PROGRAM_BLOCK, *LOADS)
+_FIRST_WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
+#: Operand bytes of LAYER behind the region, without a table and with one.
+LAYER_LENGTHS = LAYER.size, LAYER.size + ACTIVATION.size * TABLE_ENTRIES
 
 
 def _ports() -> dict[str, Any]:
@@ -32,6 +38,9 @@ def _ports() -> dict[str, Any]:
         "asks_end": Out(1),
         "past_memory": In(1),
         "past_mark": In(1),
+        #: The region is that of the layer that the plan awaits; it is the last layer.
+        "layer_fits": In(1),
+        "last_layer": In(1),
         #: Strobes: ``product`` is the number of words of the region, which is to be kept; it is the
         #: number of result bytes, which is to be kept.
         "keep_words": Out(1),
@@ -131,8 +140,9 @@ class RegionCheck(Configured):
     def _check_region(self, m: Module) -> None:
         listed, writes = (
             self.request.operation == Operation.PROGRAM,
-            is_one_of(self.request.operation, *_WRITES),
+            is_one_of(self.request.operation, *_FIRST_WRITES),
         )
+        layer = self.config.has(ArrayPart.LEARNING) & (self.request.operation == Operation.LAYER)
         # PROGRAM does not need its columns any more, so the number of words may replace them.
         m.d.comb += self.keep_words.eq(listed)
         with m.If(self.beyond):
@@ -141,6 +151,14 @@ class RegionCheck(Configured):
             self._refuse(m, Status.PROGRAMMED)
             with m.If(writes):
                 self._refuse(m, Status.CONTIGUOUS)
+        with m.Elif(layer):
+            short, long = (self.request.remaining == length for length in LAYER_LENGTHS)
+            with m.If(~Mux(self.last_layer, short, long)):
+                self._refuse(m, Status.LENGTH)
+            with m.Elif(~self.layer_fits):
+                self._refuse(m, Status.PLAN)
+            with m.Else():
+                self._accept(m)
         with m.Elif(~listed):
             m.d.comb += self.lengths.start.eq(1)
             m.next = "LENGTHS"
@@ -153,11 +171,8 @@ class RegionCheck(Configured):
 
     def _compare_lengths(self, m: Module) -> None:
         """Compare the length of the operands with the right one, and refuse results that are too long."""
-        product, overflow, reads = (
-            self.product,
-            self.lengths.overflow,
-            self.request.operation == Operation.READ,
-        )
+        product, overflow = self.product, self.lengths.overflow
+        reads = is_one_of(self.request.operation, *READS)
         too_long = (self.request.operation == Operation.PROGRAM_BLOCK) & above(product, self.config.buffer)
         differs = self.delayed(m, (product != self.request.remaining) | overflow | too_long)
         # The results must be short enough for products of four bytes, even if these have three.

@@ -14,8 +14,15 @@ from qcloop_hdl.array.walk import Product
 
 PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 PROGRAMS = (Operation.PROGRAM, Operation.PROGRAM_BLOCK)
+#: Operations that write, or read, cells or accumulators as they are.
+LOADS = (Operation.LOAD, Operation.LOAD_ACCUMULATORS)
+READS = (Operation.READ, Operation.READ_ACCUMULATORS)
+#: Those on the second plane.
+ACCUMULATORS = (Operation.LOAD_ACCUMULATORS, Operation.READ_ACCUMULATORS)
+#: Operations on images.
+IMAGES = (Operation.TRAIN, Operation.CLASSIFY)
 #: Operations on a region.
-REGIONS = (*PRODUCTS, *PROGRAMS, Operation.LOAD, Operation.READ)
+REGIONS = (*PRODUCTS, *PROGRAMS, *LOADS, *READS, Operation.LAYER)
 #: Bits of an opcode that the engine keeps: enough for all known opcodes.
 OPERATION_BITS = max(Operation).bit_length()
 #: Bits of a region's fields and of all other counts.

@@ -6,13 +6,14 @@ from amaranth import Cat, Module, Mux
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.operations import Operation
+from qcloop.contract.operations import Operation, Status
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
-from qcloop_hdl.engine.decoding import PRODUCTS, PROGRAMS, is_one_of, product_bits
+from qcloop_hdl.engine.decoding import ACCUMULATORS, PRODUCTS, PROGRAMS, READS, is_one_of, product_bits
 from qcloop_hdl.engine.last_two import LastTwo
 from qcloop_hdl.engine.loader import CellLoader
 from qcloop_hdl.engine.operands import Operands
@@ -20,6 +21,7 @@ from qcloop_hdl.engine.region import RegionWalk
 from qcloop_hdl.engine.requests import Requests
 from qcloop_hdl.engine.settings import Settings
 from qcloop_hdl.engine.vectors import VectorFeed
+from qcloop_hdl.learn.learner import Learner
 
 
 class Engine(Configured):
@@ -71,6 +73,9 @@ class Engine(Configured):
         self.settings = Settings(len(self.operands.index), config.array.parts)
         self.answers = Answers(config)
         self.array = self._make_array()
+        self._learns = config.has(ArrayPart.LEARNING)
+        if self._learns:
+            self.learner = Learner(config)
         self._product_bits = product_bits()
 
     def _make_array(self) -> CellArray:
@@ -81,7 +86,9 @@ class Engine(Configured):
         """Return the circuit."""
         m = Module()
         add_components(m, self)
-        users = (self.checks, self.operands, self.loader, self.answers)
+        users = [self.checks, self.operands, self.loader, self.answers]
+        if self._learns:
+            users.append(self.learner)
         wiring.connect(m, self.requests.request, *(user.request for user in users))
         self._connect_line(m)
         self._connect_requests(m)
@@ -90,6 +97,11 @@ class Engine(Configured):
         self._connect_settings(m)
         self._connect_execution(m)
         self._connect_answers(m)
+        if self._learns:
+            self._connect_plan(m)
+            self._connect_images(m)
+            self._connect_step(m)
+            self._connect_update(m)
         return m
 
     def _is(self, *operations: Operation) -> Any:
@@ -97,7 +109,9 @@ class Engine(Configured):
 
     def _connect_line(self, m: Module) -> None:
         """Offer each byte to all components that take bytes: only one of them is ready at a time."""
-        takers = (self.requests.rx, self.operands.rx, self.loader.rx, self.vectors.rx)
+        takers = [self.requests.rx, self.operands.rx, self.loader.rx, self.vectors.rx]
+        if self._learns:
+            takers.append(self.learner.rx)
         for taker in takers:
             m.d.comb += [taker.valid.eq(self.rx.valid), taker.payload.eq(self.rx.payload)]
         m.d.comb += [
@@ -112,8 +126,9 @@ class Engine(Configured):
         drive(m, requests, checks, "accept", "refuse", "refusal", "keep_results")
         drive(m, requests, operands, "configured", "operands_refused", "operands_refusal")
         drive(m, checks, self.region, "rows", "cols", "past_memory", "past_mark")
+        words = self.config.words * self.config.array.planes
         m.d.comb += [
-            requests.cleared.eq(self.region.base == self.config.words - 1),
+            requests.cleared.eq(self.region.base == words - 1),
             requests.results.eq(checks.product),
             requests.count_down.eq(self.loader.take | self.vectors.take | self.answers.count_down),
             requests.done.eq(self.answers.done),
@@ -171,8 +186,10 @@ class Engine(Configured):
         array, operands, region, vectors = self.array, self.operands, self.region, self.vectors
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
-        wiring.connect(m, vectors.vector, array.vector)
         m.d.comb += [
+            array.vector.valid.eq(vectors.vector.valid),
+            array.vector.payload.eq(vectors.vector.payload),
+            vectors.vector.ready.eq(array.vector.ready),
             request.valid.eq(operands.cell_valid),
             operands.cell_ready.eq(request.ready),
             request.payload.address.eq(region.end),
@@ -181,13 +198,13 @@ class Engine(Configured):
             request.payload.fresh.eq(region.fresh),
             array.programs.eq(self._is(*PROGRAMS)),
             array.products.eq(self._is(*PRODUCTS)),
-            vectors.running.eq(self.answers.running & array.products),
+            vectors.running.eq(self.answers.running & self._is(*PRODUCTS)),
             command.valid.eq(vectors.running & (self.requests.request.remaining != 0)),
             command.payload.product.eq(self.requests.request.operation[: self._product_bits]),
             command.payload.base.eq(region.base),
             command.payload.rows.eq(region.rows),
             command.payload.cols.eq(region.cols),
-            array.walk_address.eq(region.base),
+            array.walk_address.eq(region.base[: self.config.address_bits]),
             array.walk_lane.eq(region.lane),
             array.load.eq(self.loader.write_cell),
             array.loaded.eq(Cat(self.last_two.word[8:], self.rx.payload)),
@@ -196,16 +213,114 @@ class Engine(Configured):
 
     def _connect_answers(self, m: Module) -> None:
         answers, array, operands = self.answers, self.array, self.operands
-        wiring.connect(m, array.result, answers.product)
+        m.d.comb += [
+            answers.product.valid.eq(array.result.valid),
+            answers.product.payload.eq(array.result.payload),
+            array.result.ready.eq(answers.product.ready),
+        ]
         drive(m, answers, self.checks, "narrow")
         drive(m, answers, array, "product_busy", "count", "cell")
         m.d.comb += [
             answers.start.eq(self.requests.answer | operands.done | self.loader.done),
             answers.product_length.eq(self.checks.product),
-            array.read.eq(answers.fetch & self._is(Operation.READ)),
+            array.read.eq(answers.fetch & self._is(*READS)),
             array.fixed.eq(self._is(Operation.INFO)),
             # CONFIGURE clears the counter `index` at each operand that it replays, and these are at least 70.
             # The counter after those is cleared before them, at `restart`: `index` is then their number.
             array.presents.eq(self._is(Operation.INFO, Operation.COUNTERS, Operation.CONFIGURE)),
             array.clear_count.eq(operands.restart | operands.configure),
         ]
+
+    # -- the training step: assignments that come last, so they prevail ------------------------------
+
+    def _connect_plan(self, m: Module) -> None:
+        requests, learner = self.requests, self.learner
+        drive(m, learner, self.region, "base", "rows", "cols")
+        drive(m, learner, self.settings, "programming")
+        m.d.comb += [
+            learner.load.eq(requests.load_plan),
+            learner.forget.eq(self.operands.restart),
+            requests.planned.eq(learner.complete),
+            self.checks.layer_fits.eq(learner.fits),
+            self.checks.last_layer.eq(learner.last),
+        ]
+        with m.If(learner.refused):
+            m.d.comb += [requests.operands_refused.eq(1), requests.operands_refusal.eq(Status.SETTING)]
+
+    def _connect_images(self, m: Module) -> None:
+        """Connect the check of a request of images, and its answer."""
+        requests, learner, answers, last_two = self.requests, self.learner, self.answers, self.last_two
+        m.d.comb += [
+            learner.check.eq(requests.check_images),
+            learner.count_bit.eq(last_two.word[-1]),
+            learner.empty.eq(last_two.word == 0),
+            learner.run.eq(requests.run),
+        ]
+        with m.If(learner.rotate_count):
+            m.d.comb += last_two.rotate.eq(1)
+        with m.If(learner.accept):
+            m.d.comb += requests.accept.eq(1)
+        with m.If(learner.refuse):
+            m.d.comb += [requests.refuse.eq(1), requests.refusal.eq(Status.LENGTH)]
+        with m.If(learner.take):
+            m.d.comb += requests.count_down.eq(1)
+        with m.If(learner.loaded | learner.done & self._is(Operation.TRAIN)):
+            m.d.comb += answers.start.eq(1)
+        with m.If(self._is(Operation.CLASSIFY)):
+            m.d.comb += answers.product_length.eq(last_two.word)
+
+    def _connect_step(self, m: Module) -> None:
+        """Lend the learner the products while it is busy, and send the classes that it finds."""
+        array, learner, answers = self.array, self.learner, self.answers
+        m.d.comb += [
+            learner.vector.ready.eq(array.vector.ready),
+            learner.command.ready.eq(array.command.ready),
+            learner.result.valid.eq(array.result.valid),
+            learner.result.payload.eq(array.result.payload),
+            learner.classes.ready.eq(answers.product.ready),
+            array.learned.eq(learner.event),
+        ]
+        with m.If(learner.busy):
+            m.d.comb += [
+                array.command.valid.eq(learner.command.valid),
+                array.command.payload.eq(learner.command.payload),
+                array.vector.valid.eq(learner.vector.valid),
+                array.vector.payload.eq(learner.vector.payload),
+                array.result.ready.eq(learner.result.ready),
+                answers.product.valid.eq(learner.classes.valid),
+                answers.product.payload.eq(learner.classes.payload),
+                answers.product_busy.eq(1),
+            ]
+        with m.If(learner.multiplies):
+            m.d.comb += array.products.eq(1)
+
+    def _connect_update(self, m: Module) -> None:
+        """Lend the learner the memory and the programmer while it updates a layer."""
+        array, learner = self.array, self.learner
+        drive(m, array, learner, "wide")
+        drive(m, learner, array, "word", "cell", "programmer_busy")
+        wiring.connect(m, array.words, learner.words)
+        m.d.comb += [
+            array.wide_read.eq(learner.read),
+            array.wide_read_address.eq(learner.read_address),
+            array.wide_write.eq(learner.write),
+            array.wide_write_address.eq(learner.write_address),
+            array.wide_data.eq(learner.write_data.as_value()),
+            learner.cell_request.ready.eq(array.cell_request.ready),
+            array.walk_plane.eq(
+                Mux(self.requests.clearing, self.region.base[self.config.address_bits], self._is(*ACCUMULATORS))
+            ),
+        ]
+        with m.If(learner.updates):
+            m.d.comb += [
+                array.walk_address.eq(learner.cell_address),
+                array.walk_lane.eq(learner.cell_lane),
+                array.walk_plane.eq(learner.cell_plane),
+                array.read.eq(learner.cell_read),
+                array.load.eq(learner.cell_write),
+                array.loaded.eq(learner.cell_written),
+                array.cell_request.valid.eq(learner.cell_request.valid),
+                array.cell_request.payload.eq(learner.cell_request.payload),
+            ]
+        with m.If(learner.programs):
+            m.d.comb += array.programs.eq(1)

@@ -14,13 +14,25 @@ from qcloop.contract.operations import (
     HEADER,
     INFO,
     NEEDED,
+    PLAN_BYTES,
     REGION,
     TABLE_START,
     Operation,
     Status,
 )
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import OPERATION_BITS, PRODUCTS, REGIONS, REQUEST, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.decoding import (
+    IMAGES,
+    LOADS,
+    OPERATION_BITS,
+    PRODUCTS,
+    REGIONS,
+    REQUEST,
+    WORD_BITS,
+    above,
+    is_one_of,
+)
 
 #: Shortest and longest operands of CONFIGURE.
 _SHORTEST, _LONGEST = (TABLE_START + TABLE_ENTRY.size * states for states in (MIN_STATES, MAX_STATES))
@@ -69,8 +81,9 @@ def _ports() -> dict[str, Any]:
         #: is.
         "shift_region": Out(1),
         "shift_word": Out(1),
-        #: Strobe: check the region; and the verdict (see ``RegionCheck``).
+        #: Strobe: check the region, or the images; and the verdict (see ``RegionCheck``, ``ImageCheck``).
         "check": Out(1),
+        "check_images": Out(1),
         "accept": In(1),
         "refuse": In(1),
         "refusal": In(Status),
@@ -88,6 +101,10 @@ def _ports() -> dict[str, Any]:
         "fill": Out(1),
         "load": Out(1),
         "answer": Out(1),
+        "load_plan": Out(1),
+        "run": Out(1),
+        #: There is a complete training plan.
+        "planned": In(1),
         #: Strobe: the request is answered.
         "done": In(1),
     }
@@ -97,9 +114,9 @@ class Requests(Configured):
     """Takes requests one at a time, up to their operands, and keeps what other components must know of them.
 
     It takes the opcode, the length and, if the operation has one, the region, which is then checked
-    (``check``). After that one of three strobes says who goes on: with ``fill`` the operands are kept and
-    executed as a whole, with ``load`` they are written as they come, and with ``answer`` the answer is sent
-    at once. If a request is refused, its operands are dropped, and it is answered with the reason in
+    (``check``). After that a strobe says who goes on: with ``fill`` the operands are kept and executed as a
+    whole, with ``load`` they are written as they come, and with ``answer`` the answer is sent at once. Of the
+    training step, ``load_plan`` hands a plan's operands over, and ``run`` images. If a request is refused, its operands are dropped, and it is answered with the reason in
     ``status``. The next request is taken after ``done``.
 
     Reset: ``clearing`` is high until ``cleared`` is; then the first request is taken.
@@ -176,6 +193,10 @@ class Requests(Configured):
         """Return the operations that need a part which this engine lacks."""
         return [operation for operation, part in NEEDED.items() if not self.config.has(part)]
 
+    def _built(self, operations: tuple[Operation, ...]) -> list[Operation]:
+        """Return those of some operations that this engine has."""
+        return [operation for operation in operations if operation not in self._lacking()]
+
     def _refuse(self, m: Module, status: Any) -> None:
         m.d.sync += self.request.status.eq(status)
         m.next = "DISCARD"
@@ -194,6 +215,8 @@ class Requests(Configured):
                 m.next = "EXECUTE"
         with m.Elif(~self.configured & (self.request.operation != Operation.INFO)):
             self._refuse(m, Status.CONFIGURED)
+        if self.config.has(ArrayPart.LEARNING):
+            self._dispatch_learning(m)
         with m.Elif(is_one_of(self.request.operation, *REGIONS)):
             m.next = "HEADER"
         with m.Elif(self.request.remaining != 0):
@@ -202,10 +225,26 @@ class Requests(Configured):
             m.d.comb += [self._count.fixed.eq(1), self.answer.eq(1)]
             m.next = "EXECUTE"
 
+    def _dispatch_learning(self, m: Module) -> None:
+        with m.Elif(self.request.operation == Operation.PLAN):
+            with m.If(self.request.remaining != PLAN_BYTES):
+                self._refuse(m, Status.LENGTH)
+            with m.Else():
+                m.d.comb += self.load_plan.eq(1)
+                m.next = "EXECUTE"
+        with m.Elif(is_one_of(self.request.operation, *IMAGES)):
+            m.next = "HEADER"
+            with m.If(~self.planned):
+                self._refuse(m, Status.PLAN)
+
     def _take_header(self, m: Module, take: Any, number: Any) -> None:
-        """Take the region and, for products, the number of vectors."""
+        """Take the region and, for products, the number of vectors; or the number of images."""
         first = HEADER["length"].bits // 8
         last = Mux(is_one_of(self.request.operation, *PRODUCTS), first + REGION.size + COUNT.size - 1 - 8, 7)
+        images: Any = 0
+        if self.config.has(ArrayPart.LEARNING):
+            images = is_one_of(self.request.operation, *IMAGES)
+            last = Mux(images, first + COUNT.size - 1, last)
         with m.If(self.request.remaining == 0):
             self._refuse(m, Status.LENGTH)
         with m.Else():
@@ -216,7 +255,7 @@ class Requests(Configured):
                 self.shift_region.eq(take & (number >= first)),
             ]
             with m.If(take & (number == last)):
-                m.d.comb += self.check.eq(1)
+                m.d.comb += [self.check.eq(~images), self.check_images.eq(images)]
                 m.next = "CHECK"
 
     def _await_verdict(self, m: Module) -> None:
@@ -225,8 +264,17 @@ class Requests(Configured):
             self._refuse(m, self.refusal)
         with m.Elif(self.accept):
             m.next = "EXECUTE"
-            with m.If(self.request.operation == Operation.LOAD):
+            with m.If(is_one_of(self.request.operation, *self._built(LOADS))):
                 m.d.comb += self.load.eq(1)
+            if self.config.has(ArrayPart.LEARNING):
+                with m.Elif(self.request.operation == Operation.LAYER):
+                    m.d.comb += self.load_plan.eq(1)
+                with m.Elif(is_one_of(self.request.operation, *IMAGES)):
+                    # Classes are answered while images come; TRAIN is answered when they are trained.
+                    m.d.comb += [
+                        self.run.eq(1),
+                        self.answer.eq(self.request.operation == Operation.CLASSIFY),
+                    ]
             with m.Elif(
                 (self.request.operation == Operation.PROGRAM_BLOCK) | listed & (self.request.remaining != 0)
             ):

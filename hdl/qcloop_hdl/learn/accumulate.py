@@ -110,12 +110,12 @@ class AccumulatorAdder(wiring.Component):
     """Adds steps to accumulators: the second half of step 6 of the training step.
 
     An accumulator becomes ``clip(accumulator + step, -32767, 32767)``. Its weight must be settled if the step
-    is not 0 and the accumulator is now beyond ``reach``. The twin is
+    is not 0, or with ``every`` in any case, and the accumulator is now beyond ``reach``. The twin is
     :func:`qcloop_hdl.learn.twins.accumulate`. Accumulators and steps are in -32767..32767; they have 16 bits
     signed, and of an accumulator of -32768 nothing is promised.
 
     Latency: two clocks. Throughput: a word a clock. Back-pressure: ``i.ready`` is combinational, low while a
-    word is offered and not taken. ``reach`` must be stable while there is a word in the block.
+    word is offered and not taken. ``reach`` and ``every`` must be stable while there is a word in the block.
 
     Reset: empty.
 
@@ -133,6 +133,8 @@ class AccumulatorAdder(wiring.Component):
                 #: The weight of an accumulator up to this size need not be settled: half of the smallest gap
                 #: of all levels, or 0 where the rule forgets the rest.
                 "reach": In(ACCUMULATOR_BITS - 1),
+                #: Settle weights whose step is 0, too: the end of a batch.
+                "every": In(1),
                 #: Accumulators, and what is added to them.
                 "i": In(stream.Signature(data.StructLayout({"accumulators": numbers, "steps": numbers}))),
                 #: The new accumulators, whose steps were not 0, and which weights must be settled.
@@ -183,7 +185,9 @@ class AccumulatorAdder(wiring.Component):
                 o.accumulators[lane].eq(Cat(size ^ negative.replicate(len(low)), negative)),
                 o.changed[lane].eq(changed),
                 # The lowest bits add 1 to the size of a negative total. There is a carry if size > reach.
-                o.settle[lane].eq(changed & (Cat(negative, size) + Cat(negative, ~self.reach))[-1]),
+                o.settle[lane].eq(
+                    (changed | self.every) & (Cat(negative, size) + Cat(negative, ~self.reach))[-1]
+                ),
             ]
 
 

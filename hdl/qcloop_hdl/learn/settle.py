@@ -270,8 +270,11 @@ class WeightSettler(wiring.Component):
             remainder.gap.eq(gaps.entry),
             remainder.load.eq(devices.load),
             remainder.accumulator.eq(self.i.payload.accumulator),
-            self.o.payload.eq(devices.settled),
             self.o.payload.words.eq(used),
+            *(
+                self.o.payload[name].eq(devices.settled[name])
+                for name in ("first", "second", "first_changed", "second_changed")
+            ),
         ]
         with m.If(self.rule == StepRule.MIXED):
             m.d.comb += self.o.payload.accumulator.eq(remainder.rest)

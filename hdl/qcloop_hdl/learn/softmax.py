@@ -224,7 +224,6 @@ class OutputErrors(wiring.Component):
             self.o.payload.last.eq(sequence.last),
             self.o.payload.value.eq(_less_one(divider.quotient, sequence.labelled)),
             self.result.valid.eq(state == ErrorState.RESULT),
-            self.result.payload.hit.eq(self.result.payload.best == label),
         ]
         with m.If(sums.write):
             m.d.sync += end.eq(index)
@@ -248,6 +247,7 @@ class OutputErrors(wiring.Component):
             distance.shift.eq(self.shift),
             table.read_index.eq(distance.o),
             self.result.payload.best.eq(best),
+            self.result.payload.hit.eq(best == self.label),
         ]
         with m.If(state == ErrorState.COMPARE):
             m.d.sync += held.eq(difference)

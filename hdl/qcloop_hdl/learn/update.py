@@ -1,0 +1,253 @@
+"""The update of a layer: its accumulators are read, changed by their steps and written, word after word."""
+
+from itertools import pairwise
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import CELL_BITS
+from qcloop_hdl.array.walk import vector_bits
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.learn.accumulate import (
+    ACCUMULATOR_BITS,
+    EXPONENT_BITS,
+    PRODUCT_BITS,
+    AccumulatorAdder,
+    StepShifter,
+)
+from qcloop_hdl.learn.factors import FACTOR_BITS
+from qcloop_hdl.learn.rows import row_layout
+
+#: Words whose weights are to be settled wait in a queue. No word is read while there are so many.
+QUEUE, QUEUE_FULL = 16, 8
+
+
+def flagged_word(config: EngineConfig) -> data.StructLayout:
+    """Return the layout of a word of accumulators, and which of them are to be settled."""
+    return data.StructLayout({"address": config.address_bits, "lanes": config.lanes})
+
+
+class RowAddress(Configured):
+    """Computes the first word of a row: ``base + row * blocks``.
+
+    Latency: two clocks. Throughput: a row a clock. Items that are neither a row nor the last are dropped.
+    Back-pressure: on ``o``. Reset: empty.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._address = data.StructLayout(
+            {"address": config.address_bits, "x": 8, "active": 1, "last": 1}
+        )
+        super().__init__(
+            config,
+            {
+                "base": In(config.address_bits),
+                #: Words of a row.
+                "blocks": In(range(config.row_words + 1)),
+                "i": In(stream.Signature(row_layout(config))),
+                "o": Out(stream.Signature(self._address)),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        distance = Signal(self.config.address_bits)
+        held, held_valid = Signal(self._address), Signal()
+        move, i = Signal(), self.i.payload
+        m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.i.ready.eq(move | ~held_valid)]
+        with m.If(self.i.ready):
+            m.d.sync += [
+                held_valid.eq(self.i.valid & (i.active | i.last)),
+                distance.eq(i.row * self.blocks),
+                held.x.eq(i.x),
+                held.active.eq(i.active),
+                held.last.eq(i.last),
+            ]
+        with m.If(move):
+            m.d.sync += [
+                self.o.valid.eq(held_valid),
+                self.o.payload.eq(held),
+                self.o.payload.address.eq(self.base + distance),
+            ]
+        return m
+
+
+def _ports(config: EngineConfig) -> dict[str, Any]:
+    accumulators = ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)
+    return {
+        #: Strobe: a layer begins, and its rows come.
+        "start": In(1),
+        #: No word is in work, and none is to come.
+        "done": Out(1),
+        #: Words may be read.
+        "run": In(1),
+        #: No word is in work.
+        "idle": Out(1),
+        #: No word is read until words are taken out of the queue.
+        "full": Out(1),
+        "base": In(config.address_bits),
+        "cols": In(config.side_bits),
+        "pairs": In(1),
+        #: Binary exponent of the steps.
+        "exponent": In(signed(EXPONENT_BITS)),
+        "reach": In(ACCUMULATOR_BITS - 1),
+        #: Settle weights; and those whose step is 0, too.
+        "settles": In(1),
+        "every": In(1),
+        "rows": In(stream.Signature(row_layout(config))),
+        #: Factors of the word that is read.
+        "read_factors": Out(1),
+        "factor_word": Out(vector_bits(config)),
+        "factors": In(ArrayLayout(signed(FACTOR_BITS), config.lanes)),
+        #: Accumulators; ``word`` is the one that was read, as soon as the array shows it.
+        "read": Out(1),
+        "read_address": Out(config.address_bits),
+        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
+        "write": Out(config.lanes),
+        "write_address": Out(config.address_bits),
+        "write_data": Out(accumulators),
+        #: Words that have weights to be settled.
+        "flagged": Out(stream.Signature(flagged_word(config))),
+    }
+
+
+class LayerUpdate(Configured):
+    """Changes the accumulators of a layer: step 6 of the training step, but for settling.
+
+    For each row that comes it reads the words of the row, and adds ``x`` times the factors, as steps. A word
+    takes two clocks, as the memory has one port in effect: it reads and writes in turn. Words with
+    accumulators beyond the reach wait in a queue; while that is full, or ``run`` is low, no word is read.
+
+    The last words of a layer are written when ``done`` is high.
+
+    Reset: idle.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config, _ports(config))
+        self.addresses = RowAddress(config)
+        self.shifter, self.adder = StepShifter(config.lanes), AccumulatorAdder(config.lanes)
+        self.queue = SyncFIFOBuffered(width=flagged_word(config).size, depth=QUEUE)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit.
+
+        A word is *issued*: this reads its factors. They are operands two clocks later, products three, steps
+        four; then the accumulators must be there. Their sums come six clocks after the issue.
+        """
+        m = Module()
+        m.submodules.addresses, m.submodules.queue = self.addresses, self.queue
+        m.submodules.shifter, m.submodules.adder = self.shifter, self.adder
+        extra = int(self.config.registered)
+        read_after, write_after = 3 - extra, 6 + extra
+        issue, address, x = self._issue(m)
+        # Whether a word was issued so many clocks ago, and which one.
+        valid, where = [issue], [address]
+        for stage in range(1, write_after + 1):
+            valid.append(Signal(name=f"valid{stage}"))
+            where.append(Signal(self.config.address_bits, name=f"where{stage}", reset_less=True))
+        m.d.sync += [after.eq(before) for chain in (valid, where) for before, after in pairwise(chain)]
+        self._add(m, x, valid)
+        total = self.adder.o.payload
+        changed, written = Signal(self.config.lanes), Signal.like(self.write_data)
+        if extra:
+            m.d.sync += [changed.eq(total.changed), written.eq(total.accumulators)]
+        else:
+            m.d.comb += [changed.eq(total.changed), written.eq(total.accumulators)]
+        m.d.comb += [
+            self.read.eq(valid[read_after]),
+            self.read_address.eq(where[read_after]),
+            self.write.eq(Mux(valid[write_after], changed, 0)),
+            self.write_address.eq(where[write_after]),
+            self.write_data.eq(written),
+            self.idle.eq(~Cat(valid).any()),
+        ]
+        self._queue_flagged(m, valid[6], where[6])
+        return m
+
+    def _issue(self, m: Module) -> tuple[Any, Any, Any]:
+        """Issue the words of each row, one in two clocks; return the strobe, the address and the input."""
+        addresses, lane_bits = self.addresses, self.config.lane_bits
+        blocks = Signal(range(self.config.row_words + 1))
+        block = Signal(vector_bits(self.config))
+        running, phase, issue = Signal(), Signal(), Signal()
+        row = addresses.o.payload
+        last_block = Signal()
+        m.d.sync += [
+            phase.eq(~phase),
+            blocks.eq(self.cols[lane_bits:] + self.cols[:lane_bits].any()),
+        ]
+        m.d.comb += [
+            addresses.base.eq(self.base),
+            addresses.blocks.eq(blocks),
+            addresses.i.valid.eq(self.rows.valid),
+            addresses.i.payload.eq(self.rows.payload),
+            self.rows.ready.eq(addresses.i.ready),
+            self.full.eq(self.queue.level >= QUEUE_FULL),
+            last_block.eq(block + 1 == blocks),
+            issue.eq(running & self.run & ~self.full & phase & addresses.o.valid & row.active),
+            addresses.o.ready.eq(running & (issue & last_block | ~row.active)),
+            self.read_factors.eq(issue),
+            self.factor_word.eq(block),
+            self.done.eq(~running & self.idle),
+        ]
+        with m.If(issue):
+            m.d.sync += block.eq(Mux(last_block, 0, block + 1))
+        with m.If(addresses.o.valid & addresses.o.ready & row.last):
+            m.d.sync += running.eq(0)
+        with m.If(self.start):
+            m.d.sync += [running.eq(1), block.eq(0)]
+        return issue, row.address + block, row.x
+
+    def _add(self, m: Module, x: Any, valid: list[Any]) -> None:
+        """Multiply, shift and add: operands in the second clock after the issue, products in the third."""
+        shifter, adder, extra = self.shifter, self.adder, int(self.config.registered)
+        # The input is an operand two clocks after the issue, together with the factors.
+        x1, x2 = Signal(9, reset_less=True), Signal(9, reset_less=True)
+        m.d.sync += [x1.eq(Cat(x, Const(0, 1))), x2.eq(x1)]
+        operands = Signal(ArrayLayout(signed(FACTOR_BITS), self.config.lanes), reset_less=True)
+        if extra:  # the factors are delayed already
+            m.d.comb += operands.eq(self.factors)
+        else:
+            m.d.sync += operands.eq(self.factors)
+        for lane in range(self.config.lanes):
+            product = Signal(signed(PRODUCT_BITS), name=f"product{lane}", reset_less=True)
+            m.d.sync += product.eq(x2.as_signed() * operands[lane])
+            m.d.comb += shifter.i.payload[lane].eq(product)
+        m.d.comb += [
+            shifter.shift.eq(self.exponent),
+            shifter.i.valid.eq(valid[3]),
+            shifter.o.ready.eq(1),
+            adder.reach.eq(self.reach),
+            adder.every.eq(self.every),
+            adder.i.valid.eq(valid[4]),
+            adder.i.payload.accumulators.eq(self.word),
+            adder.i.payload.steps.eq(shifter.o.payload),
+            adder.o.ready.eq(1),
+        ]
+
+    def _queue_flagged(self, m: Module, valid: Any, address: Any) -> None:
+        """Queue a word with weights to be settled; a second device has no accumulator."""
+        queue, lanes = self.queue, self.config.lanes
+        first = Const(sum(1 << lane for lane in range(0, lanes, 2)), lanes)
+        flags = Mux(self.pairs, self.adder.o.payload.settle & first, self.adder.o.payload.settle)
+        m.d.comb += [
+            queue.w_en.eq(valid & self.settles & flags.any()),
+            queue.w_data.eq(Cat(address, flags)),
+            self.flagged.valid.eq(queue.r_rdy),
+            self.flagged.payload.eq(queue.r_data),
+            queue.r_en.eq(self.flagged.ready),
+        ]
