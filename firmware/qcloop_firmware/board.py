@@ -82,6 +82,13 @@ class Board:
         name = "-".join((self.name, "without", *part_labels(parts)))
         return replace(self, name=name, engine=self.engine.without(parts))
 
+    def with_parts(self, parts: ArrayPart) -> "Board":
+        """Return the board with an engine that has further parts; they are added to its name."""
+        if not parts & ~self.engine.array.parts:
+            return self
+        name = "-".join((self.name, "with", *part_labels(parts)))
+        return replace(self, name=name, engine=self.engine.with_parts(parts))
+
     @property
     def source_clock(self) -> float:
         """Clock of the board's oscillator, Hz."""

@@ -14,7 +14,7 @@ from qcloop_firmware.build import Built, write_design
 from qcloop_firmware.build import build as build_board
 from qcloop_firmware.figures import BuildError, table
 from qcloop_firmware.flash import load
-from qcloop_hdl.tools.options import without_option
+from qcloop_hdl.tools.options import parts_options
 
 #: Folder in which each build has a folder of its own, unless --output names another.
 _FOLDER = Path("build")
@@ -63,7 +63,7 @@ def _row(board: Board) -> tuple[str, ...]:
 @click.option("--force", is_flag=True, help="Build even if nothing has changed.")
 @click.option("--design-only", is_flag=True, help="Write only design and constraints, to check the pins.")
 @click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
-@without_option
+@parts_options
 def build(
     name: str | None,
     output: Path | None,
@@ -71,6 +71,7 @@ def build(
     force: bool,
     design_only: bool,
     every: bool,
+    added: ArrayPart,
     without: ArrayPart,
 ) -> None:
     """Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another.
@@ -79,19 +80,23 @@ def build(
     the figures, if the clock is not met with 5 % to spare.
     """
     if every:
-        if name or output or baud or design_only or without:
+        if name or output or baud or design_only or added or without:
             raise click.UsageError(
-                "--all takes no BOARD, no --output, no --baud, no --design-only and no --without"
+                "--all takes no BOARD, no --output, no --baud, no --design-only, no --with and no --without"
             )
         _build_all(force)
     elif name is None:
         raise click.UsageError("name a BOARD, or all with --all; `qcloop boards` lists them")
     elif design_only:
-        board = find_board(name).without(without)
+        board = find_board(name).without(without).with_parts(added)
         for path in write_design(board, output or _FOLDER / board.name, baud or board.bauds[0]):
             click.echo(path)
     else:
-        _show(build_with_progress(find_board(name).without(without), output, baud, force=force))
+        _show(
+            build_with_progress(
+                find_board(name).without(without).with_parts(added), output, baud, force=force
+            )
+        )
 
 
 def _build_all(force: bool) -> None:
@@ -141,15 +146,21 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @_baud
 @click.option("--permanent", is_flag=True, help="Load into the board's flash memory, if there is a choice.")
 @click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
-@without_option
+@parts_options
 def flash(
-    name: str, output: Path | None, baud: int | None, permanent: bool, bring_up: bool, without: ArrayPart
+    name: str,
+    output: Path | None,
+    baud: int | None,
+    permanent: bool,
+    bring_up: bool,
+    added: ArrayPart,
+    without: ArrayPart,
 ) -> int:
     """Load the bitstream of a board (a name, or FILE.py). It is built before if there is none yet.
 
     openFPGALoader loads it, or the board's own tool.
     """
-    board = find_board(name).without(without)
+    board = find_board(name).without(without).with_parts(added)
     built = build_with_progress(board, output, baud)
     for note in board.notes:
         click.echo(f"note: {note}", err=True)

@@ -15,7 +15,7 @@ from qcloop.contract.parts import ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.uart import divisor
-from qcloop_hdl.tools.options import without_option
+from qcloop_hdl.tools.options import parts_options
 from qcloop_sim.board import CompiledBoard
 from qcloop_sim.cxxrtl import UnknownYosysWarning
 from qcloop_sim.faults import Faults
@@ -43,7 +43,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 @click.command()
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
-@without_option
+@parts_options
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP socket instead of a pseudo-terminal.")
 @click.option("--uart", is_flag=True, help="Simulate the UART bit by bit, not only its bytes.")
 @click.option("--clock", default=24.0, show_default=True, help="With --uart: clock of the board, MHz.")
@@ -62,6 +62,7 @@ def _ended_by_signals() -> Iterator[None]:
 @_ended_by_signals()
 def sim(
     size: str,
+    added: ArrayPart,
     without: ArrayPart,
     tcp: str | None,
     uart: bool,
@@ -75,8 +76,8 @@ def sim(
 
     The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
     """
-    wrong, config = Faults(**faults), SIZES[size].without(without)
-    named = f"{size} board" + (f" {describe_parts(config.array.parts)}" if without else "")
+    wrong, config = Faults(**faults), SIZES[size].without(without).with_parts(added)
+    named = f"{size} board" + (f" {describe_parts(config.array.parts)}" if added | without else "")
     if vcd is not None:
         try:
             vcd.write_bytes(b"")

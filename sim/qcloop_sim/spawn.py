@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import IO, cast
 
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.errors import ConfigError, LinkError
 from qcloop_hdl.config import SIZES
 
@@ -25,6 +26,8 @@ class SpawnedBoard:
         One of the sizes that boards are built in.
     arguments : sequence of str
         More options of ``qcloop sim``.
+    parts : ArrayPart
+        What the board must have. The standard parts are never left out.
 
     Raises
     ------
@@ -34,11 +37,15 @@ class SpawnedBoard:
         If the board does not come up; the message has what it said.
     """
 
-    def __init__(self, size: str = "", arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, size: str = "", arguments: Sequence[str] = (), parts: ArrayPart = STANDARD_PARTS
+    ) -> None:
         size = size or "small"
         if size not in SIZES:
             raise ConfigError(f"the size of a virtual board must be {', '.join(SIZES)}, not '{size}'")
         command = [sys.executable, "-m", "qcloop", "sim", "--size", size, "--while-input", *arguments]
+        if added := part_labels(parts & ~STANDARD_PARTS):
+            command += ["--with", ",".join(added)]
         # Ctrl-C is for the run, which ends the board when it has written its checkpoint.
         self._process = subprocess.Popen(
             command,

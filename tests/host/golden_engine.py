@@ -29,6 +29,7 @@ from qcloop.contract.operations import (
 )
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
 from qcloop.contract.types import cell_words
+from qcloop.link.stream import LinkCounts
 
 
 class GoldenEngine:
@@ -46,6 +47,7 @@ class GoldenEngine:
     def __init__(self, config, monkeypatch, buffer=1024):
         self.identity = Identity(Info(config, buffer), 1, 4092, 4096)
         self.configured = {}
+        self.counts = LinkCounts()
         make = operations.configure_request
 
         def recorded(settings, positions, lanes):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from golden_engine import GoldenEngine
 from random_plans import prepare, random_case, trace
+from run_contents import contents
 
-from qcloop.array import GoldenArray, Region
+from qcloop.array import ArrayConfig, GoldenArray, Region
 from qcloop.contract import operations
 from qcloop.contract.operations import HEADER, MAX_LENGTH, Operation, Status
-from qcloop.contract.parts import STANDARD_PARTS
-from qcloop.errors import ArrayError, ArrayResetError
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
+from qcloop.errors import ArrayError, ArrayResetError, LinkError
 from qcloop.link.remote import RemoteArray
 
 
@@ -104,6 +105,117 @@ def test_a_plan_is_lost_with_the_board(remote):
     with pytest.raises(ArrayError, match="no training plan: call load_plan"):
         array.train(case.x, case.labels)
     assert trace(array, case) == trace(GoldenArray(case.config), case)
+
+
+# -- training from the command line -----------------------------------------------------------------
+
+TRAIN = "--step array --network 784-12-10 --images 1500 --epochs 2 --update stochastic --batch 3".split()
+SHAPE = ArrayConfig(lanes=4, cells=1 << 15, side=1024, parts=ALL_PARTS)
+
+
+@pytest.fixture
+def on_board(run, remote, monkeypatch):
+    """Run the command line with boards of a configuration, one for each command; return them, too."""
+    boards = []
+
+    def start(config, *arguments, spoil=lambda board: None):
+        def opened(port, baud, parts):
+            assert (port, parts) == ("PORT", ALL_PARTS)
+            boards.append(remote(config))
+            spoil(boards[-1])
+            return boards[-1]
+
+        monkeypatch.setattr("qcloop.cli.train.open_array", opened)
+        return run(*arguments, "--port", "PORT")
+
+    return start, boards
+
+
+@pytest.fixture
+def golden_run(run, tmp_path):
+    folder = tmp_path / "golden"
+    assert run("train", *TRAIN, "--lanes", "4", "--cells", "32768", "--out", folder)[0] == 0
+    return folder
+
+
+def reset_after(count):
+    """Let a board lose everything when it is sent so many requests of TRAIN."""
+
+    def spoil(board):
+        link, left = board.link, [count]
+        do = link.do_train
+
+        def train(operands):
+            left[0] -= 1
+            if left[0] == 0:
+                link.open()
+                raise ArrayResetError("the board on PORT was reset")
+            return do(operands)
+
+        link.do_train = train
+
+    return spoil
+
+
+def test_a_run_on_a_board_is_that_of_the_golden_model(on_board, golden_run, tmp_path):
+    start, _ = on_board
+    status, text, _ = start(SHAPE, "train", *TRAIN, "--out", tmp_path / "run")
+    assert status == 0 and "step of the array" in text
+    assert contents(tmp_path / "run") == contents(golden_run)
+    status, text, _ = start(SHAPE, "eval", tmp_path / "run")
+    assert status == 0 and "test accuracy" in text
+
+
+def test_a_reset_in_mid_run_is_told_and_the_run_goes_on(on_board, golden_run, tmp_path):
+    start, _ = on_board
+    status, _, err = start(SHAPE, "train", *TRAIN, "--out", tmp_path / "run", spoil=reset_after(5))
+    assert status == 0 and "was reset; on from epoch 2, image 0" in err
+    assert contents(tmp_path / "run") == contents(golden_run)
+
+
+def test_a_run_whose_board_is_lost_goes_on_on_another_one(on_board, golden_run, run, tmp_path):
+    start, _ = on_board
+
+    def lost(board):
+        do, left = board.link.do_train, [5]
+
+        def train(operands):
+            left[0] -= 1
+            if left[0] == 0:
+                raise LinkError("the board on PORT has not answered for 5 s")
+            return do(operands)
+
+        board.link.do_train = train
+
+    status, _, err = start(SHAPE, "train", *TRAIN, "--out", tmp_path / "run", spoil=lost)
+    assert status == 3 and len(err.splitlines()) == 1
+    assert f"then go on with `qcloop resume {tmp_path / 'run'}`" in err
+    assert start(SHAPE, "resume", tmp_path / "run")[0] == 0
+    assert contents(tmp_path / "run") == contents(golden_run)
+    assert run("resume", tmp_path / "run", "--epochs", "3")[0] == 0  # and on no board at all
+    assert run("resume", golden_run, "--epochs", "3")[0] == 0
+    assert contents(tmp_path / "run") == contents(golden_run)
+
+
+def test_a_board_without_the_part_is_told_in_one_line(on_board, tmp_path):
+    start, boards = on_board
+    lean = replace(SHAPE, parts=STANDARD_PARTS)
+    status, _, err = start(lean, "train", *TRAIN, "--out", tmp_path / "run")
+    line = "this array has no training step of its own: leave --step array out, or use a build that has it"
+    assert status == 2 and err == f"qcloop: error: {line}\n"
+    assert set(boards[-1].link.came) == {Operation.CONFIGURE}
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_with_more_units_than_the_board_keeps_is_refused(on_board, tmp_path):
+    start, _ = on_board
+    arguments = [*TRAIN, "--network", "784-20-10"]
+    status, _, err = start(replace(SHAPE, side=785), "train", *arguments, "--out", tmp_path / "run")
+    assert status == 0, err
+    large = [*TRAIN, "--network", "784-780-10"]
+    shape = replace(SHAPE, side=785, cells=1 << 20)
+    status, _, err = start(shape, "train", *large, "--out", tmp_path / "large")
+    assert status == 2 and "at most 785 units together on this array, not 790" in err
 
 
 # -- answers that cannot be -------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.tools.options import without_option
+from qcloop_hdl.tools.options import parts_options
 from qcloop_hdl.tools.resources import measure, replace_table, table
 from qcloop_hdl.tools.verilog import engine_verilog
 
@@ -20,11 +20,11 @@ def hdl() -> None:
 
 @hdl.command()
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
-@without_option
+@parts_options
 @click.option("-o", "--output", default="-", show_default=True, help="File to write; - for standard output.")
-def verilog(size: str, without: ArrayPart, output: str) -> None:
+def verilog(size: str, added: ArrayPart, without: ArrayPart, output: str) -> None:
     """Write an engine as self-contained Verilog."""
-    config = SIZES[size].without(without)
+    config = SIZES[size].without(without).with_parts(added)
     text = engine_verilog(config)
     if output == "-":
         click.echo(text, nl=False)

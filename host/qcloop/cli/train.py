@@ -13,12 +13,13 @@ import click
 from qcloop.array import Array
 from qcloop.cli.progress import TrainingDisplay, describe_epoch
 from qcloop.cli.stopping import Stopped, StopRequest
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
 from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
-from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array
+from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array, read_config
 from qcloop.text import printable, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step, resolve
 from qcloop.training.trainer import Trainer
@@ -39,17 +40,25 @@ def port_options(command: Any) -> Any:
 
 
 @contextmanager
-def _array_on(port: str | None, baud: int) -> Iterator[OpenedArray | None]:
-    """Open the array on a port and close it at the end; without a port there is None."""
+def _array_on(port: str | None, baud: int, parts: ArrayPart) -> Iterator[OpenedArray | None]:
+    """Open the array on a port and close it at the end; without a port there is None.
+
+    A virtual board that is started for it has the parts.
+    """
     if port is None:
         yield None
         return
-    array = open_array(port, baud)
+    array = open_array(port, baud, parts)
     try:
         yield array
         click.echo(_describe_link(array))
     finally:
         array.close()
+
+
+def _parts_of(path: Path) -> ArrayPart:
+    """Return the parts that the array of a run needs. Raises RunError if there is no run."""
+    return RunSettings.from_dict(read_config(path)["settings"]).array_config.parts
 
 
 def _factory(array: OpenedArray | None) -> ArrayFactory:
@@ -123,7 +132,8 @@ def train(
 
     Some defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and
     batch 36, unless a recipe or an option gives other values. With `--step array` the array makes the whole
-    training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`.
+    training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`; a
+    board needs the part `learning` for that.
 
     Ctrl-C, SIGTERM and SIGHUP end it after the present batch, with a checkpoint; `qcloop resume` goes on.
     """
@@ -137,7 +147,7 @@ def train(
     if out is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
-    with StopRequest() as stop, _array_on(port, baud) as array:
+    with StopRequest() as stop, _array_on(port, baud, settings.array_config.parts) as array:
         if array is not None:
             settings = _settings_of_board(settings, array, given)
         with (
@@ -180,7 +190,7 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
     """
     with (
         StopRequest() as stop,
-        _array_on(port, baud) as array,
+        _array_on(port, baud, _parts_of(run_folder)) as array,
         _saying_how_to_go_on(run_folder),
         Run.open(run_folder, epochs, _factory(array)) as run,
     ):
@@ -240,7 +250,10 @@ def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | N
 
     Nothing is written, so DIR may be read-only, and the run may go on meanwhile.
     """
-    with _array_on(port, baud) as array, Run.open(run_folder, None, _factory(array), only_read=True) as run:
+    with (
+        _array_on(port, baud, _parts_of(run_folder)) as array,
+        Run.open(run_folder, None, _factory(array), only_read=True) as run,
+    ):
         trainer = run.trainer
         if data is not None:
             trainer.use_test_set(load_dataset(data, transpose=transpose))

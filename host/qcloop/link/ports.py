@@ -8,6 +8,7 @@ from typing import Any
 from serial.tools import list_ports
 
 from qcloop.contract.frames import Frame, Identity, Kind
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import LinkError, QcloopError
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import FrameReader, LinkCounts, LinkStream, ask_identity
@@ -16,7 +17,8 @@ from qcloop.link.transport import SerialTransport
 #: Bits a second, unless another rate is given.
 BAUD = 1_000_000
 #: Group of the entry points that start a board. The entry point NAME is called with the text behind the colon
-#: of ``--port NAME:...``. It returns an object with a ``url`` to open and a method ``close``.
+#: of ``--port NAME:...``, and with the ``parts`` that the board must have. It returns an object with a
+#: ``url`` to open and a method ``close``.
 _STARTERS = "qcloop.ports"
 
 
@@ -41,7 +43,7 @@ def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
 
     Raises LinkError if the port cannot be opened, or no board answers within ``wait`` seconds.
     """
-    board = _start(url)
+    board = _start(url, STANDARD_PARTS)
     try:
         transport = SerialTransport(board.url, baud)
         try:
@@ -66,8 +68,17 @@ class OpenedArray(RemoteArray):
         self._board.close()
 
 
-def open_array(port: str, baud: int = BAUD) -> OpenedArray:
+def open_array(port: str, baud: int = BAUD, parts: ArrayPart = STANDARD_PARTS) -> OpenedArray:
     """Open the array on a port: a device, a pyserial URL, or ``sim`` or ``sim:SIZE`` for a virtual board.
+
+    Parameters
+    ----------
+    port : str
+    baud : int
+        Bits a second of a serial port.
+    parts : ArrayPart
+        What a board that is started here must have. A board that is there already has the parts that it was
+        built with (``config.parts`` of the array).
 
     Raises
     ------
@@ -78,7 +89,7 @@ def open_array(port: str, baud: int = BAUD) -> OpenedArray:
     QcloopError
         If a virtual board is asked for and its packages are not installed.
     """
-    board = _start(port)
+    board = _start(port, parts)
     try:
         return _open(board, baud)
     except BaseException:
@@ -97,7 +108,7 @@ class _Plain:
         """Do nothing, as no board was started."""
 
 
-def _start(port: str) -> Any:
+def _start(port: str, parts: ArrayPart) -> Any:
     """Start the board that a port names, if it names one; return an object with ``url`` and ``close``."""
     name, _, argument = port.partition(":")
     starters = entry_points(group=_STARTERS, name=name)
@@ -109,7 +120,7 @@ def _start(port: str) -> Any:
         raise QcloopError(
             f"`--port {name}` needs {error.name}, which is not installed: pip install 'qcloop[{name}]'"
         ) from None
-    return start(argument)
+    return start(argument, parts=parts)
 
 
 def _open(board: Any, baud: int) -> OpenedArray:

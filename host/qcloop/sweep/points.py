@@ -19,9 +19,8 @@ from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
 from qcloop.files import explain, write_atomic
 from qcloop.run.folder import golden_array
-from qcloop.training.network import Network
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import EpochMetrics, Trainer, check_run
+from qcloop.training.trainer import EpochMetrics, Trainer, check_run, make_network
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Point:
             )
         array = GoldenArray(settings.array_config if config is None else config)
         array.configure(array_settings(settings, self.profile))
-        Network(settings, LayeredCrossbar(settings, array))
+        make_network(settings, LayeredCrossbar(settings, array))
 
     def description(self) -> dict[str, Any]:
         """Return everything that decides the outcome, as plain values."""

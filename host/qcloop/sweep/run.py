@@ -1,10 +1,13 @@
 """A sweep in its folder: finished points are found there, the others are run, and each result is kept."""
 
 from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
+from qcloop.contract.parts import STANDARD_PARTS
 from qcloop.errors import ArrayError, ConfigError, QcloopError
 from qcloop.run.folder import lock_folder
 from qcloop.sweep.plan import Entry, Plan
@@ -109,7 +112,8 @@ def open_boards(sweep: Sweep) -> list[Worker]:
     LinkError
         If there is no board on a port.
     """
-    workers = [Worker(port, sweep.plan.baud) for port in sweep.plan.ports]
+    parts = reduce(or_, (point.settings.array_config.parts for point in sweep.waiting), STANDARD_PARTS)
+    workers = [Worker(port, sweep.plan.baud, parts) for port in sweep.plan.ports]
     try:
         shapes = [worker.shape() for worker in workers]
         for worker, shape in zip(workers, shapes, strict=True):

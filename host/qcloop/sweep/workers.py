@@ -18,6 +18,7 @@ from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
 
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError, LinkError, QcloopError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
@@ -75,10 +76,10 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _open_board(port: str, baud: int) -> OpenedArray:
+def _open_board(port: str, baud: int, parts: ArrayPart) -> OpenedArray:
     global _board
     if _board is None:
-        _board = open_array(port, baud)
+        _board = open_array(port, baud, parts)
     return _board
 
 
@@ -90,15 +91,15 @@ def _close_board() -> None:
             board.close()
 
 
-def _shape(port: str, baud: int) -> ArrayConfig:
-    return _open_board(port, baud).config
+def _shape(port: str, baud: int, parts: ArrayPart) -> ArrayConfig:
+    return _open_board(port, baud, parts).config
 
 
-def _run(point: Point, port: str | None, baud: int) -> Result:
+def _run(point: Point, port: str | None, baud: int, parts: ArrayPart) -> Result:
     if port is None:
         return run_safely(lambda: compute(point, f"{socket.gethostname()}, process {os.getpid()}"))
     try:
-        board = _open_board(port, baud)
+        board = _open_board(port, baud, parts)
         board.restart()  # counts of the first writes' pulses depend on what the cells held before
         return run_safely(lambda: compute(point, port, lambda _: board))
     except LinkError:
@@ -119,6 +120,9 @@ class Worker:
     ----------
     port : str, optional
         Port of the board to use, as for ``--port`` of `qcloop train`. If left out, the golden model is used.
+    baud : int
+    parts : ArrayPart
+        What a board that is started for the port must have.
 
     Raises
     ------
@@ -126,13 +130,13 @@ class Worker:
         In a daemonic process, which may have no processes of its own.
     """
 
-    def __init__(self, port: str | None = None, baud: int = BAUD) -> None:
+    def __init__(self, port: str | None = None, baud: int = BAUD, parts: ArrayPart = STANDARD_PARTS) -> None:
         if current_process().daemon:
             raise ConfigError(
                 "a sweep runs in processes of its own, which a daemonic process cannot start: start it from "
                 "a process that is not daemonic"
             )
-        self.port, self._baud = port, baud
+        self.port, self._baud, self._parts = port, baud, parts
         self._start()
 
     def _start(self) -> None:
@@ -143,11 +147,11 @@ class Worker:
 
     def submit(self, point: Point) -> "Future[Result]":
         """Begin to run a point, and return the future of its result."""
-        return self._submit(_run, point, self.port, self._baud)
+        return self._submit(_run, point, self.port, self._baud, self._parts)
 
     def shape(self) -> "Future[ArrayConfig]":
         """Open the board, unless it is open, and return the future of its array's shape."""
-        return self._submit(_shape, self.port, self._baud)
+        return self._submit(_shape, self.port, self._baud, self._parts)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         future: Future[Any] = self._executor.submit(function, *arguments)

@@ -107,11 +107,7 @@ class Trainer:
         self.predictions: U8 = np.zeros(0, np.uint8)
         array.configure(array_settings(settings, profile))
         crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
-        self.network: Network | ArrayNetwork
-        if settings.step is Step.ARRAY:
-            self.network = ArrayNetwork(settings, crossbar)
-        else:
-            self.network = Network(settings, crossbar, kernels)
+        self.network = make_network(settings, crossbar, kernels)
 
     @property
     def images(self) -> int:
@@ -269,6 +265,23 @@ class Trainer:
             self._counted = Counters.from_dict(values["counters"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
+
+
+def make_network(
+    settings: RunSettings, crossbar: LayeredCrossbar, kernels: LayerKernels = compiled
+) -> Network | ArrayNetwork:
+    """Return the network of a run on a crossbar without layers, whose array is configured.
+
+    Raises
+    ------
+    ConfigError
+        If the layers do not fit the array, or their step cannot be written as a plan.
+    ArrayError
+        If the array is to make the step and cannot.
+    """
+    if settings.step is Step.ARRAY:
+        return ArrayNetwork(settings, crossbar)
+    return Network(settings, crossbar, kernels)
 
 
 def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> None:
