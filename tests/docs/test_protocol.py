@@ -11,6 +11,7 @@ from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.frames import Fault, Kind
 from qcloop.contract.operations import Counter, Info, Operation, Status
 from qcloop.contract.parts import ArrayPart, part_labels
+from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_EXPONENT, MAX_SHIFT, TABLE_ENTRIES, StepRule
 from qcloop_hdl.link.layouts import LinkConfig
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
@@ -72,6 +73,9 @@ def limits(field):
         ("IDENTITY", frames.IDENTITY),
         ("SETTINGS", types.SETTINGS),
         ("INFO", operations.INFO),
+        ("PLAN", operations.PLAN),
+        ("LAYER", operations.LAYER),
+        ("ACTIVATION", operations.ACTIVATION),
     ],
 )
 def test_the_fields_of_a_layout_of_bytes(name, layout):
@@ -85,7 +89,12 @@ def test_the_fields_of_a_layout_of_bytes(name, layout):
 
 @pytest.mark.parametrize(
     ("name", "layout"),
-    [("CELL", formats.CELL), ("LISTED_CELL", operations.LISTED_CELL), ("TABLE_ENTRY", formats.TABLE_ENTRY)],
+    [
+        ("CELL", formats.CELL),
+        ("LISTED_CELL", operations.LISTED_CELL),
+        ("TABLE_ENTRY", formats.TABLE_ENTRY),
+        ("PLAN_FLAGS", operations.PLAN_FLAGS),
+    ],
 )
 def test_the_fields_of_a_word(name, layout):
     rows = [row[1:4] for row in table("word", "bit", "bits", "field", "meaning") if row[0] == name]
@@ -99,7 +108,10 @@ def test_every_part_has_its_bit_and_what_needs_it():
         (part.name, part.value) for part in ArrayPart
     ]
     for part, (*_, needed, spelling) in zip(ArrayPart, rows, strict=True):
-        assert needed == f"`{needing[part].name}` above {int(needing[part].most_without)}"
+        if part in needing:
+            assert needed == f"`{needing[part].name}` above {int(needing[part].most_without)}"
+        else:
+            assert needed.split(", ") == [op.name for op in Operation if operations.NEEDED.get(op) is part]
         assert [spelling] == [f"`{label}`" for label in part_labels(part)]
 
 
@@ -124,6 +136,13 @@ def test_numbers_in_the_text():
         f"may send {window.request_buffer:,} bytes",
         f"a buffer of {window.answer_buffer:,} bytes",
         f"have offsets below {operations.LISTED_CELL['offset'].most + 1:,}",
+        f"It has {operations.PLAN_BYTES} bytes: the fields `PLAN`",
+        f"{operations.GAPS} gaps, {TABLE_ENTRIES} exponentials",
+        f"Gap {operations.REACH} is no\ngap",
+        f"0 to {MAX_SHIFT} |",
+        f"-{MAX_EXPONENT} to {MAX_EXPONENT} |",
+        f"-{ACCUMULATOR_MAX} to {ACCUMULATOR_MAX} |",
+        f"at most {operations.MAX_IMAGES:,} images",
     ):
         assert text in PAGE, text
 
@@ -137,6 +156,12 @@ def test_the_operands_and_results():
     assert size["product"] == f"{operations.NARROW_BYTES} or {operations.PRODUCT_BYTES}"
     assert f"with up to {operations.NARROW_ROWS} rows" in PAGE
     assert f"with up to {operations.NARROW_COLS} columns" in PAGE
+    assert int(size["plan"]) == operations.PLAN.size
+    assert int(size["gap, exponential"]) == operations.PLAN_ENTRY.size
+    assert int(size["layer"]) == operations.LAYER.size
+    assert int(size["activation entry"]) == operations.ACTIVATION.size
+    assert int(size["label"]) == operations.LABEL.size
+    assert int(size["accumulator"]) == operations.ACCUMULATOR_BYTES
     assert size["table"] == f"{formats.TABLE_ENTRY.size} for each level"
     assert int(size["generator seed"]) == operations.SEED_BYTES
     assert int(size["settings"]) == types.SETTINGS.size == operations.TABLE_START - 2 * operations.SEED_BYTES
@@ -173,6 +198,8 @@ def test_the_settings_of_a_request():
     assert came == bytes([Policy.VERIFY, 7, 9, 5]) + bytes.fromhex("5600 0201 0403")
     (row,) = (row for row in table_below("SETTINGS") if row["field"] == "policy")
     assert all(f"{policy.value} {policy.label}" in row["meaning"] for policy in Policy)
+    (meaning,) = (row[-1] for row in table("word", "bit", "bits", "field", "meaning") if row[3] == "rule")
+    assert all(f"{rule.value} {rule.name.lower()}" in meaning for rule in StepRule)
 
 
 def test_a_region_is_base_rows_columns():
