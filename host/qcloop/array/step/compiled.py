@@ -152,6 +152,7 @@ def _forward(codes, devices, steps, work, x, reading, tally):
             _sum_ones(codes, start, stride, reference, active, n, work.wide, total)
         else:
             _sum_bytes(codes, start, stride, reference, inputs, active, n, total)
+            n = rows  # words of rows whose input is 0 are read, as in any forward product of bytes
         tally.totals[WORDS] += n * stride // devices.lanes
         if devices.adc_shift >= 0:
             shift = devices.adc_shift + (8 if bits == 8 else 0)

@@ -58,7 +58,7 @@ class _Step:
             reference.forward_noisy(codes, start, lanes, devices.reference, devices.read_spread, x, z, y[0])
         else:
             reference.forward_bytes(codes, start, stride, devices.reference, x[None], y)
-        read = rows if devices.read_spread else np.count_nonzero(x)
+        read = np.count_nonzero(x) if bits == 1 and not devices.read_spread else rows
         self.tally.totals[WORDS] += read * stride // lanes
         if devices.adc_shift >= 0:
             shift = devices.adc_shift + (8 if bits == 8 else 0)
