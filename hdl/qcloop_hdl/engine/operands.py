@@ -6,13 +6,16 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import LEVEL_BITS
-from qcloop.contract.operations import LISTED_CELL, TABLE_START, Operation, Status
+from qcloop.contract.formats import LEVEL_BITS, MIN_STATES, TABLE_ENTRY
+from qcloop.contract.operations import COUNTERS, LISTED_CELL, TABLE_START, Operation, Status
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS, above
 from qcloop_hdl.engine.operand_buffer import OperandBuffer
 
 _OFFSET_BITS = LISTED_CELL["offset"].bits
+#: Counters that CONFIGURE clears before it is executed, beside the first one.
+_FURTHER = max(0, COUNTERS - 1 - (TABLE_START + TABLE_ENTRY.size * MIN_STATES))
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -84,6 +87,8 @@ class Operands(Configured):
             _ports(config),
         )
         self.buffer = OperandBuffer(config)
+        #: Counters of the training step are the last ones.
+        self._clears = _FURTHER if config.has(ArrayPart.LEARNING) else 0
         #: Strobe: an operand is to be shifted into the last two bytes; and this strobe, delayed by one and by
         #: two clocks. With registers around the memories the byte is on ``operand`` two clocks after the
         #: strobe.
@@ -95,7 +100,8 @@ class Operands(Configured):
         m.submodules.buffer = buffer = self.buffer
         operation, status = self.request.operation, self.request.status
         listed, configures = operation == Operation.PROGRAM, operation == Operation.CONFIGURE
-        filling, replaying, advance, at_last = (Signal() for _ in range(4))
+        filling, replaying, advance, at_last, further = (Signal() for _ in range(5))
+        count = Signal(range(max(self._clears, 2)))
         take = filling & self.rx.valid
         with m.FSM():
             with m.State("IDLE"), m.If(self.fill):
@@ -115,6 +121,18 @@ class Operands(Configured):
                     self._finish(m)
                 with m.Elif(configures):
                     m.d.comb += self.restart.eq(1)
+                    if self._clears:
+                        m.d.comb += [buffer.clear.eq(0), further.eq(1)]
+                        m.next = "CLEAR"
+            if self._clears:
+                # The shortest operands are fewer than the counters, which are cleared one with each of them.
+                with m.State("CLEAR"):
+                    m.d.comb += [self.restart.eq(1), further.eq(1)]
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == self._clears - 1):
+                        m.d.comb += [buffer.clear.eq(1), further.eq(0)]
+                        m.d.sync += count.eq(0)
+                        m.next = "REPLAY"
             with m.State("REPLAY"):
                 m.d.comb += replaying.eq(1)
                 self._replay(m, listed, configures, advance)
@@ -126,7 +144,7 @@ class Operands(Configured):
         m.d.comb += [
             self.rx.ready.eq(filling),
             at_last.eq(buffer.index + 1 == self.request.remaining),
-            buffer.step.eq(take | advance | self.next),
+            buffer.step.eq(take | advance | self.next | further),
             buffer.write.eq(take),
             buffer.byte.eq(self.rx.payload),
             buffer.wait.eq(replaying & ~advance),
