@@ -232,6 +232,34 @@ def test_a_board_without_parts_says_so_and_refuses_what_needs_them(qcloop, start
     assert not (tmp_path / "run").exists()
 
 
+def test_a_board_that_trains_is_started_for_a_run_that_needs_one(qcloop, tmp_path):
+    run = "--step array --network 784-12-10 --epochs 2".split()
+    run += ["--data", write_few(tmp_path / "few", 300, 50)]
+    shape = ("--lanes", "4", "--cells", "32768")
+    assert qcloop("train", *run, *shape, "--out", tmp_path / "golden")[0] == 0
+    once = [*run[:-3], "1", *run[-2:]]
+    status, output, _ = qcloop("train", *once, "--port", "sim", "--out", tmp_path / "run")
+    assert status == 0 and "step of the array" in output
+    assert qcloop("resume", tmp_path / "run", "--epochs", "2", "--port", "sim")[0] == 0
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
+    status, output, _ = qcloop("eval", tmp_path / "run", "--port", "sim")
+    assert status == 0 and f"test accuracy {100 * float(metrics(tmp_path / 'run')[-1][2]):.2f} %" in output
+
+
+def test_a_board_that_trains_says_so_and_passes_the_selftest(qcloop, started):
+    url = started("--with", "learning")
+    assert "32,768 cells, side 1024, with learning, configuration" in qcloop("ports", url)[1]
+    status, output, errors = qcloop("selftest", "--port", url, "--quick")
+    assert (status, errors) == (0, "") and "13 checks: 13 ok" in output
+
+
+def test_a_board_that_does_not_train_is_told_in_one_line(qcloop, url, tmp_path):
+    status, _, errors = qcloop("train", "--step", "array", "--port", url, "--out", tmp_path / "run")
+    line = "this array has no training step of its own: leave --step array out, or use a build that has it"
+    assert status == 2 and errors == f"qcloop: error: {line}\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_selftest_warns_of_a_bad_line(qcloop, started):
     url = started("--flip", "2e-5", "--drop", "1e-6", "--seed", "2")
     status, output, _ = qcloop("selftest", "--port", url, "--quick")

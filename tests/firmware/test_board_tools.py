@@ -207,8 +207,12 @@ def test_a_lean_design_has_a_folder_and_a_name_of_its_own(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--all", "--design-only"], "--all takes no BOARD, .*, no --design-only and no --without"),
-        (["--all", "--without", "verify"], "--all takes no BOARD, .*, no --design-only and no --without"),
+        (
+            ["--all", "--design-only"],
+            "--all takes no BOARD, .*, no --design-only, no --with and no --without",
+        ),
+        (["--all", "--without", "verify"], "--all takes no BOARD, .*, no --with and no --without"),
+        (["--all", "--with", "learning"], "--all takes no BOARD, .*, no --with and no --without"),
         (
             ["icebreaker", "--without", "noise"],
             "unknown part 'noise': expected read-noise, converter, verify",

@@ -71,6 +71,15 @@ def test_a_lean_build_is_named_after_what_it_lacks(tools, made):
     assert BOARD.without(ArrayPart(0)) is BOARD
 
 
+def test_a_build_with_a_further_part_is_named_after_it():
+    learning = BOARD.with_parts(ArrayPart.LEARNING)
+    assert learning.name == "icebreaker-with-learning"
+    assert learning.engine == BOARD.engine.with_parts(ArrayPart.LEARNING)
+    assert learning.without(ArrayPart.VERIFY).name == "icebreaker-with-learning-without-verify"
+    for nothing_new in (ArrayPart(0), ArrayPart.VERIFY):
+        assert BOARD.with_parts(nothing_new) is BOARD
+
+
 def test_what_is_up_to_date_is_not_built_again(tools, made):
     first = made()
     again = made()

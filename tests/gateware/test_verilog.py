@@ -56,6 +56,15 @@ def test_parts_are_left_out_by_name(tmp_path, capsys):
     assert "unknown part 'adc': expected read-noise, converter, verify" in capsys.readouterr().err
 
 
+def test_parts_are_added_by_name(tmp_path, capsys):
+    path = tmp_path / "engine.v"
+    assert run("hdl", "verilog", "--with", "learning", "--without", "verify", "-o", str(path)) == 0
+    config = SIZES["small"].with_parts(ArrayPart.LEARNING).without(ArrayPart.VERIFY)
+    header = path.read_text().split("module")[0]
+    assert "// parts: read-noise, converter, learning\n" in header and config.digest.hex() in header
+    assert "small with learning, without verify, 4 lanes, 32768 cells" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys):
     assert run("hdl", "verilog", "-o", str(tmp_path / "none" / "engine.v")) == 2
     assert "none/engine.v" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CODE_BITS
 from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
-from qcloop.contract.operations import HEADER, Info, Operation, Status
+from qcloop.contract.operations import HEADER, NEEDED, Info, Operation, Status
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
@@ -62,8 +62,8 @@ class FakeLink:
         board = self._board
         if operation is Operation.INFO:
             return Status.OK, self.identity.info.encode()
-        if operation is Operation.CONFIGURE:  # what goes past the contract is what the board lacks
-            return Status.PART, b""
+        if operation is Operation.CONFIGURE or operation in NEEDED:
+            return Status.PART, b""  # what goes past the contract is what the board lacks
         if board._settings is None:
             return Status.CONFIGURED, b""
         region = Region(*(int(value) for value in np.frombuffer(operands[:6], "<u2")))

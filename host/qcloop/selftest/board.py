@@ -78,18 +78,23 @@ def refusals(bench: Bench, found: Findings) -> str:
 
 
 def _lacking(bench: Bench) -> list[bytes]:
-    """Return requests, each of which needs a part that the board lacks."""
+    """Return requests, each of which needs a part that the board lacks: settings and operations."""
     needing: dict[ArrayPart, dict[str, object]] = {
         ArrayPart.READ_NOISE: {"read_spread": 256},
         ArrayPart.CONVERTER: {"adc": AdcStage(8, 0)},
         ArrayPart.VERIFY: {"policy": Policy.VERIFY},
     }
-    return [
+    settings = [
         operations.configure_request(
             settings_of(bench.seed, 512, 0, **needing[part]), Positions(), bench.config.lanes
         )
         for part in ~bench.config.parts
         if part in needing
+    ]
+    return settings + [
+        operations.request(operation)
+        for operation, part in operations.NEEDED.items()
+        if part not in bench.config.parts
     ]
 
 
