@@ -363,7 +363,7 @@ def test_a_full_memory_equals_the_golden_model():
 def test_a_host_of_another_version_is_told_both_versions():
     results = bytearray(SIZES["small"].info.encode())
     results[4] += 1
-    with pytest.raises(ArrayError, match=r"version 3 .* version 4"):
+    with pytest.raises(ArrayError, match=r"version 4 .* version 5"):
         operations.Info.decode(bytes(results))
 
 
