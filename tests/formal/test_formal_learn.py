@@ -176,7 +176,7 @@ class SettlerProof(wiring.Component):
         first, second = Signal(LEVEL_BITS), Signal(LEVEL_BITS)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [first.eq(self.i.payload.first), second.eq(self.i.payload.second)]
-        now, working = devices.component.settled, ~self.i.ready
+        now, working = devices.component, ~self.i.ready
         for before, level, changed in (
             (first, now.first, now.first_changed),
             (second, now.second, now.second_changed),

@@ -212,10 +212,10 @@ def test_a_network_with_more_units_than_the_board_keeps_is_refused(on_board, tmp
     arguments = [*TRAIN, "--network", "784-20-10"]
     status, _, err = start(replace(SHAPE, side=785), "train", *arguments, "--out", tmp_path / "run")
     assert status == 0, err
-    large = [*TRAIN, "--network", "784-780-10"]
+    large = [*TRAIN, "--network", "784-400-10"]
     shape = replace(SHAPE, side=785, cells=1 << 20)
     status, _, err = start(shape, "train", *large, "--out", tmp_path / "large")
-    assert status == 2 and "at most 785 units together on this array, not 790" in err
+    assert status == 2 and "at most 392 units together on this array, not 410" in err
 
 
 # -- answers that cannot be -------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The arithmetic of the training step: blocks that a sequencer is to connect. No build has them yet."""
+"""The training step: the learner beside the array, and the blocks that it is made of."""

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.operations import Counter, Operation
-from qcloop.contract.plan import MAX_CLASSES, MAX_LAYERS
+from qcloop.contract.plan import MAX_CLASSES, MAX_LAYERS, max_units
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.array.sums import sum_bits
@@ -20,7 +20,6 @@ from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 from qcloop_hdl.layouts import CELL_LAYOUT, PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.accumulate import EXPONENT_BITS
 from qcloop_hdl.learn.activation import ActivationTable
-from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.factors import StepFactors
 from qcloop_hdl.learn.images import ImageCheck
 from qcloop_hdl.learn.plan import HIDDEN_LAYERS, PlanLoader
@@ -138,8 +137,8 @@ class Learner(Configured):
         self.units = UnitStores(config)
         self.activation = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
-        self.sums_scaler = VectorScaler(sums, config.side)
-        self.errors_scaler = VectorScaler(_SLOPED_BITS, config.side)
+        self.sums_scaler = VectorScaler(sums, max_units(config.side))
+        self.errors_scaler = VectorScaler(_SLOPED_BITS, max_units(config.side))
         self.walk, self.factors, self.update = UpdateRows(config), StepFactors(config), LayerUpdate(config)
         self.settling, self.settler = Settling(config), WeightSettler()
         #: K of each layer: by how many bits its errors were shifted.
@@ -170,7 +169,7 @@ class Learner(Configured):
         self._count(m)
         return m
 
-    def _in(self, *states: StepState) -> Any:
+    def _in(self, *states: Any) -> Any:
         """Return whether the sequencer is in one of some states."""
         return Cat(self.sequencer.state == state for state in states).any()
 
@@ -324,10 +323,13 @@ class Learner(Configured):
         sequencer, units = self.sequencer, self.units
         sums, errors, output = self.sums_scaler, self.errors_scaler, self.output
         backward = self._in(StepState.BACKWARD_RUN)
+        # Two stages: a sum and its slope, and their product.
+        held, slope, held_last, held_valid = Signal(signed(WIDE_BITS)), Signal(8), Signal(), Signal()
         sloped, sloped_last, sloped_valid = Signal(signed(_SLOPED_BITS)), Signal(), Signal()
         move, join = ~sloped_valid | errors.i.ready, self._join
+        room = ~held_valid | move
         m.d.comb += [
-            join.eq(backward & self._slopes & sums.o.valid & units.o.valid & move),
+            join.eq(backward & self._slopes & sums.o.valid & units.o.valid & room),
             sums.wide.eq(1),
             sums.o.ready.eq(join),
             output.o.ready.eq(errors.i.ready & ~backward),
@@ -339,11 +341,18 @@ class Learner(Configured):
             units.error.eq(errors.o.payload.value),
             sequencer.errors_written.eq(errors.o.valid & errors.o.payload.last),
         ]
+        with m.If(room):
+            m.d.sync += [
+                held_valid.eq(join),
+                held.eq(sums.o.payload.value),
+                slope.eq(units.o.payload.value),
+                held_last.eq(sums.o.payload.last),
+            ]
         with m.If(move):
             m.d.sync += [
-                sloped_valid.eq(join),
-                sloped.eq(sums.o.payload.value * units.o.payload.value),
-                sloped_last.eq(sums.o.payload.last),
+                sloped_valid.eq(held_valid),
+                sloped.eq(held * slope),
+                sloped_last.eq(held_last),
             ]
         shift = Signal(EXPONENT_BITS - 1)  # of the errors written last
         total = errors.k + Mux(backward, shift + sums.k, 0)
@@ -373,17 +382,17 @@ class Learner(Configured):
         vector_sent = Signal()
         m.d.comb += [
             before.eq(self.first - self.inputs),
-            vector_sent.eq(
-                backward & ~self._slopes & units.o.valid & units.o.ready & units.o.payload.last
-            ),
+            vector_sent.eq(backward & ~self._slopes & units.o.valid & units.o.ready & units.o.payload.last),
             units.start.eq(begins | vector_sent),
             units.errors.eq(backward | (state == StepState.FACTORS)),
             units.inputs.eq(update & image),
-            units.first.eq(
-                Mux(begins & units.errors, self.first, Mux(image & ~units.errors, 0, before))
-            ),
+            units.first.eq(Mux(begins & units.errors, self.first, Mux(image & ~units.errors, 0, before))),
             units.count.eq(
-                Mux(begins & units.errors, self.outputs, Mux(units.inputs, self.plan.parameters.rows, self.inputs))
+                Mux(
+                    begins & units.errors,
+                    self.outputs,
+                    Mux(units.inputs, self.plan.parameters.rows, self.inputs),
+                )
             ),
         ]
         with m.If(vector_sent | ~backward):

@@ -3,15 +3,15 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import LAYER, PLAN, PLAN_BYTES, PLAN_FLAGS, REACH, Operation
-from qcloop.contract.plan import MAX_EXPONENT, MAX_LAYERS, MAX_SHIFT, TABLE_ENTRIES
+from qcloop.contract.plan import MAX_EXPONENT, MAX_LAYERS, MAX_SHIFT, TABLE_ENTRIES, max_units
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS, above
-from qcloop_hdl.learn.activation import ActivationEntry
 from qcloop_hdl.layouts import layout_of
+from qcloop_hdl.learn.activation import ActivationEntry
 from qcloop_hdl.learn.settle import GAP_BITS
 from qcloop_hdl.learn.shift import SHIFT_BITS
 from qcloop_hdl.learn.softmax import EXPONENTIAL_BITS
@@ -132,8 +132,11 @@ class PlanLoader(Configured):
             m.d.sync += [loading.eq(self.load), number.eq(0), good.eq(1)]
         # The layer that comes next, and the rows that it must have.
         count, rows = Signal(LAYER_BITS), Signal(self.config.side_bits)
+        # Units of the layers that have come.
+        units = Signal(self.config.side_bits)
         awaited, first = Signal(), Signal()
-        self._check_layer(m, count, rows, awaited, first)
+        total = units + (self.cols >> self.numbers.pairs)[: self.config.side_bits]
+        self._check_layer(m, count, rows, awaited, first, total)
         plan = data.View(_PLAN_LAYOUT, Cat(before, self.rx.payload))
         layer = data.View(_LAYER_LAYOUT, Cat(before, self.rx.payload)[8:])
         checked = self.take & (number == Mux(plans, PLAN.size, LAYER.size) - 1)
@@ -143,10 +146,12 @@ class PlanLoader(Configured):
             m.d.sync += good.eq(right)
             with m.If(right & plans):
                 self._begin(m, plan, count, awaited, first)
+                m.d.sync += units.eq(0)
         self._keep_layer(m, count, layer, checked & ~plans & right)
         with m.If(self.done & ~plans & good & ~self.refused):
             m.d.sync += [
                 count.eq(count + 1),
+                units.eq(total),
                 first.eq(0),
                 awaited.eq(~self.last),
                 self.complete.eq(self.last),
@@ -157,7 +162,7 @@ class PlanLoader(Configured):
         self._write_tables(m, number, before[16:], self.take & good, plans, count)
         return m
 
-    def _check_layer(self, m: Module, count: Any, rows: Any, awaited: Any, first: Any) -> None:
+    def _check_layer(self, m: Module, count: Any, rows: Any, awaited: Any, first: Any, units: Any) -> None:
         numbers = self.numbers
         m.d.comb += [
             self.last.eq(count == numbers.last),
@@ -166,6 +171,7 @@ class PlanLoader(Configured):
                 & (first | (self.rows == rows))
                 & ~(numbers.biases & (self.rows == 1))
                 & ~(numbers.pairs & self.cols[0])
+                & ~above(units, max_units(self.config.side))
             ),
         ]
 

@@ -149,10 +149,10 @@ class StepSequencer(wiring.Component):
 
     def _updates(self, m: Module, following: Any, images: Any) -> None:
         single = self.numbers.batch == 1
-        with m.Case(StepState.UPDATE):
-            # Events of the image are counted before the first layer.
-            with m.If(self.clock == Mux(self.layer == 0, _COUNT, _PREPARE)):
-                m.d.comb += following.eq(StepState.FACTORS)
+        # Events of the image are counted before the first layer.
+        prepared = self.clock == Mux(self.layer == 0, _COUNT, _PREPARE)
+        with m.Case(StepState.UPDATE), m.If(prepared):
+            m.d.comb += following.eq(StepState.FACTORS)
         with m.Case(StepState.FACTORS), m.If(~self.begins & self.factors_made):
             m.d.comb += following.eq(StepState.ROWS)
         with m.Case(StepState.ROWS), m.If(~self.begins & self.settled):

@@ -153,8 +153,11 @@ class WeightDevices(wiring.Component):
     movable: Out(1)
     #: The accumulator was positive.
     up: Out(1)
-    #: The weight as it is, without its accumulator.
-    settled: Out(SettledWeight)
+    #: Levels as they are, and whether they are others than before.
+    first: Out(LEVEL_BITS)
+    second: Out(LEVEL_BITS)
+    first_changed: Out(1)
+    second_changed: Out(1)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit. Up lowers the second device and raises the first, and down the other way."""
@@ -179,10 +182,10 @@ class WeightDevices(wiring.Component):
             self.index.eq(following.index),
             self.movable.eq(lowers | raises),
             self.up.eq(up),
-            self.settled.first.eq(Mux(up, to_raise, to_lower)),
-            self.settled.second.eq(Mux(up, to_lower, to_raise)),
-            self.settled.first_changed.eq(Mux(up, was_raised, was_lowered)),
-            self.settled.second_changed.eq(Mux(up, was_lowered, was_raised)),
+            self.first.eq(Mux(up, to_raise, to_lower)),
+            self.second.eq(Mux(up, to_lower, to_raise)),
+            self.first_changed.eq(Mux(up, was_raised, was_lowered)),
+            self.second_changed.eq(Mux(up, was_lowered, was_raised)),
         ]
         with m.If(self.move):
             m.d.sync += [
@@ -272,7 +275,7 @@ class WeightSettler(wiring.Component):
             remainder.accumulator.eq(self.i.payload.accumulator),
             self.o.payload.words.eq(used),
             *(
-                self.o.payload[name].eq(devices.settled[name])
+                self.o.payload[name].eq(getattr(devices, name))
                 for name in ("first", "second", "first_changed", "second_changed")
             ),
         ]

@@ -6,7 +6,6 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import enum, stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import LEVEL_BITS
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
@@ -132,8 +131,7 @@ class Settling(Configured):
     def _address_cells(self, m: Module, state: Any, current: Any, clock: Any, second: Any) -> None:
         of_second = (state == SettlingState.SECOND) | second & self.programs
         reading = Cat(
-            state == one
-            for one in (SettlingState.ACCUMULATOR, SettlingState.FIRST, SettlingState.SECOND)
+            state == one for one in (SettlingState.ACCUMULATOR, SettlingState.FIRST, SettlingState.SECOND)
         ).any()
         m.d.comb += [
             self.lane.eq(current | of_second),

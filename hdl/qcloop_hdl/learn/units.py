@@ -6,6 +6,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.plan import max_units
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.activation import ActivationEntry
 from qcloop_hdl.learn.elements import element
@@ -31,7 +32,7 @@ class UnitStores(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        depth = 2 * config.side
+        depth, units = 2 * config.side, max_units(config.side)
         super().__init__(
             config,
             {
@@ -53,7 +54,7 @@ class UnitStores(Configured):
                 "o": Out(stream.Signature(element(8))),
             },
         )
-        self.activations, self.slopes = Store(8, depth), Store(8, config.side)
+        self.activations, self.slopes = Store(8, depth), Store(8, units)
         self.reader = StoreReader(8, depth, registered=config.registered)
 
     def elaborate(self, platform: Any) -> Module:

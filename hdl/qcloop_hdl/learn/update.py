@@ -43,9 +43,7 @@ class RowAddress(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._address = data.StructLayout(
-            {"address": config.address_bits, "x": 8, "active": 1, "last": 1}
-        )
+        self._address = data.StructLayout({"address": config.address_bits, "x": 8, "active": 1, "last": 1})
         super().__init__(
             config,
             {

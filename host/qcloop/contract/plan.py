@@ -40,6 +40,14 @@ MAX_PAIR_ROWS = MAX_SIDE // 2
 MAX_PENALTY = 4096
 
 
+def max_units(side: int) -> int:
+    """Return the most units of a plan on an array with regions of up to ``side`` rows and columns.
+
+    The gateware keeps them all in memories of that many entries.
+    """
+    return side // 2
+
+
 class StepRule(IntEnum):
     """What an accumulator that has reached a level boundary does, and what is left of it afterwards."""
 
@@ -161,12 +169,12 @@ class TrainingPlan:
         """Raise ArrayError unless an array of this configuration and these settings can carry the plan out.
 
         Means must rise from level to level, and no gap between two levels may be wider than an accumulator
-        reaches. The units of all layers together must be at most ``config.side``, and the regions must not
-        overlap.
+        reaches. The units of all layers together must be at most :func:`max_units`, and the regions must
+        not overlap.
         """
-        if self.units > config.side:
+        if self.units > (most := max_units(config.side)):
             raise ArrayError(
-                f"the layers of a plan must have at most {config.side} units together on this array, not "
+                f"the layers of a plan must have at most {most} units together on this array, not "
                 f"{self.units}: use smaller layers"
             )
         for level, (below, above) in enumerate(pairwise(settings.mean)):
