@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from qcloop.array import GoldenArray
-from qcloop.errors import ConfigError, DeviceError, RunError
+from qcloop.array import ArrayConfig, GoldenArray
+from qcloop.contract.parts import ALL_PARTS
+from qcloop.errors import ArrayError, ConfigError, DeviceError, RunError
 from qcloop.sweep.parallel import run_point, run_points
 from qcloop.sweep.points import Outcome, Point, built_in_data
 from qcloop.training.trainer import Trainer
@@ -100,3 +101,11 @@ def test_points_are_checked_as_the_command_line_checks():
         small(rate=0.0)
     with pytest.raises(DeviceError, match="not 65"):
         small(states=65)
+
+
+def test_a_point_whose_array_is_to_make_the_step_needs_a_board_that_does():
+    point = Point.of(step="array", images=10, epochs=1)
+    point.check()
+    point.check(ArrayConfig(4, 1 << 15, 1024, parts=ALL_PARTS))
+    with pytest.raises(ArrayError, match="this array has no training step of its own"):
+        point.check(ArrayConfig(4, 1 << 16, 1024))
