@@ -50,9 +50,12 @@ CLOCK_HZ, BAUD = 24e6, 3_000_000
 PEER = 125
 
 
-def trainer_on(array: Array, data: Dataset, images: int, update: str, batch: int = BATCH) -> Trainer:
+def trainer_on(
+    array: Array, data: Dataset, images: int, update: str, batch: int = BATCH, step: str = "host"
+) -> Trainer:
     """Return a trainer whose weights have been programmed."""
     given = {"network": NETWORK, "batch": batch, "images": images, "epochs": 1, "update": update}
+    given["step"] = step
     settings = replace(resolve(None, given), lanes=array.config.lanes, cells=array.config.cells)
     trainer = Trainer(settings, builtin("A"), data, array)
     trainer.initialise()
@@ -109,11 +112,17 @@ class LineUse:
 
 
 def measure_line(
-    board: CompiledBoard, bit: int, data: Dataset, images: int, update: str, batch: int = BATCH
+    board: CompiledBoard,
+    bit: int,
+    data: Dataset,
+    images: int,
+    update: str,
+    batch: int = BATCH,
+    step: str = "host",
 ) -> LineUse:
     """Train an epoch through a board with so many clocks a bit."""
     array = RemoteArray(LinkStream(BoardLine(board, eager=True)))
-    trainer = trainer_on(array, data, images, update, batch)
+    trainer = trainer_on(array, data, images, update, batch, step)
     counts = array.link.counts
     before = counted(board, counts)
     train(trainer)

@@ -156,6 +156,10 @@ class EngineConfig:
         name = f"{self.name.partition(' ')[0]} {describe_parts(array.parts)}"
         return replace(self, array=array, name=name) if added else self
 
+    def of_parts(self, parts: ArrayPart) -> "EngineConfig":
+        """Return the same configuration with these parts and no others."""
+        return self.without(self.array.parts & ~parts).with_parts(parts)
+
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""
         return replace(self, model=True)

@@ -86,7 +86,7 @@ class Engine(Configured):
         """Return the circuit."""
         m = Module()
         add_components(m, self)
-        users = [self.checks, self.operands, self.loader, self.answers]
+        users: list[Any] = [self.checks, self.operands, self.loader, self.answers]
         if self._learns:
             users.append(self.learner)
         wiring.connect(m, self.requests.request, *(user.request for user in users))
@@ -308,7 +308,11 @@ class Engine(Configured):
             array.wide_data.eq(learner.write_data.as_value()),
             learner.cell_request.ready.eq(array.cell_request.ready),
             array.walk_plane.eq(
-                Mux(self.requests.clearing, self.region.base[self.config.address_bits], self._is(*ACCUMULATORS))
+                Mux(
+                    self.requests.clearing,
+                    self.region.base[self.config.address_bits],
+                    self._is(*ACCUMULATORS),
+                )
             ),
         ]
         with m.If(learner.updates):

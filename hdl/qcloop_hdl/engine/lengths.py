@@ -61,8 +61,8 @@ class LengthMultiplier(Configured):
         with m.If(self.first | self.again):
             m.d.sync += number.eq(0)
         of_rows = (number == 1) | ~is_one_of(operation, *PRODUCTS)
-        # A cell, and an accumulator, has two bytes. The highest bit of rows is 0, so that beginning with the next
-        # lower bit doubles them.
+        # A cell, and an accumulator, has two bytes. The highest bit of rows is 0, so that beginning with the
+        # next lower bit doubles them.
         two_bytes = (number == 2) & is_one_of(operation, *LOADS, *READS)
         row_bit = Mux(two_bytes, self.rows[-2], self.rows[-1])
         m.d.comb += [

@@ -116,8 +116,9 @@ class Requests(Configured):
     It takes the opcode, the length and, if the operation has one, the region, which is then checked
     (``check``). After that a strobe says who goes on: with ``fill`` the operands are kept and executed as a
     whole, with ``load`` they are written as they come, and with ``answer`` the answer is sent at once. Of the
-    training step, ``load_plan`` hands a plan's operands over, and ``run`` images. If a request is refused, its operands are dropped, and it is answered with the reason in
-    ``status``. The next request is taken after ``done``.
+    training step, ``load_plan`` hands a plan's operands over, and ``run`` images. If a request is refused,
+    its operands are dropped, and it is answered with the reason in ``status``. The next request is taken
+    after ``done``.
 
     Reset: ``clearing`` is high until ``cleared`` is; then the first request is taken.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.engine import Engine
@@ -30,14 +30,18 @@ class Device:
 
 
 _UP5K = Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)
-#: The smallest devices that hold an engine of each size, with the parts that it lacks there.
+_25F = Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)
+_85F = Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)
+#: The smallest devices that hold an engine of each size, with its parts there.
 TARGETS: tuple[tuple[str, ArrayPart, Device], ...] = (
-    ("small", ArrayPart(0), _UP5K),
-    *(("small", part, _UP5K) for part in ArrayPart),
     ("small", STANDARD_PARTS, _UP5K),
-    ("medium", ArrayPart(0), Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)),
-    ("medium", ArrayPart(0), Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
-    ("large", ArrayPart(0), Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)),
+    *(("small", STANDARD_PARTS & ~part, _UP5K) for part in STANDARD_PARTS),
+    ("small", ArrayPart(0), _UP5K),
+    ("medium", STANDARD_PARTS, _25F),
+    ("medium", STANDARD_PARTS, Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
+    ("medium", ALL_PARTS, _25F),
+    ("large", STANDARD_PARTS, _85F),
+    ("large", ALL_PARTS, _85F),
 )
 
 #: Mark behind a number of LUTs that the older mapper made.
@@ -50,17 +54,17 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: an engine of a size, and without some parts, on one device."""
+    """One row of the table: an engine of a size, with its parts, on one device."""
 
     size: str
-    lacking: ArrayPart
+    parts: ArrayPart
     device: Device
     took: Statistics
 
     def __str__(self) -> str:
         device, took = self.device, self.took
         columns = (
-            f"{self.size} {describe_parts(STANDARD_PARTS & ~self.lacking)}" if self.lacking else self.size,
+            self.size if self.parts == STANDARD_PARTS else f"{self.size} {describe_parts(self.parts)}",
             device.name,
             f"{took.luts:,}{_OLDER * took.older_mapper}",
             f"{took.carries:,}",
@@ -85,8 +89,8 @@ def measure(sizes: Iterable[str] = SIZES) -> list[Row]:
     """
     sizes = set(sizes)
     return [
-        Row(size, lacking, device, synthesise(Engine(SIZES[size].without(lacking)), device.family))
-        for size, lacking, device in TARGETS
+        Row(size, parts, device, synthesise(Engine(SIZES[size].of_parts(parts)), device.family))
+        for size, parts, device in TARGETS
         if size in sizes
     ]
 

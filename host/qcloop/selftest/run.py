@@ -10,7 +10,7 @@ from qcloop.contract.parts import ArrayPart, describe_absence
 from qcloop.contract.types import SETTINGS, Policy
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.remote import RemoteArray
-from qcloop.selftest import board, compute, memory
+from qcloop.selftest import board, compute, learning, memory
 from qcloop.selftest.bench import Bench, Findings
 
 #: At most so many answers are left over from a check that failed; the next check must not receive them.
@@ -112,6 +112,12 @@ CHECKS = (
     Check("forward 1 bit", compute.forward(1), _PRODUCTS),
     Check("forward 8 bits", compute.forward(8), _PRODUCTS),
     Check("backward", compute.backward, _PRODUCTS),
+    Check(
+        "training step",
+        learning.training_step,
+        "the learner, where programming and products pass: its tables, its scaling, its accumulators",
+        needs=ArrayPart.LEARNING,
+    ),
     Check("line rate", board.line_rate, "cable, adapter, and the board's reset"),
     Check(
         "link errors",

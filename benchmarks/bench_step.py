@@ -1,0 +1,85 @@
+"""The training step wholly on a board: what an image costs of the line, and of the clock.
+
+    python benchmarks/bench_step.py [--images 512] [BOARD ...]
+
+Boards with the part `learning` train 784-16-16-10, single images, `mixed` update, beside the same boards that
+only multiply and program, which train batches of 32.
+
+*Line*: the gateware of each board with its UART is simulated bit by bit. Bytes and clocks are counted, and
+divided by the frequency of the board's clock the clocks are seconds. A real board is slower: here the clock
+stands while the host computes, and a USB adapter's own delays are left out.
+
+*Clocks*: the engine alone trains, and a byte of its requests is there in each clock.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench_link import BATCH, NETWORK, LineUse, measure_line, train, trainer_on
+
+from qcloop.contract.parts import ArrayPart
+from qcloop.data import Dataset, load_dataset
+from qcloop_firmware.board import Board
+from qcloop_firmware.boards import find_board
+from qcloop_hdl.config import SIZES, EngineConfig
+from qcloop_sim.board import CompiledBoard
+from qcloop_sim.engine import CompiledEngine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "gateware"))
+from engine_bench import engine_array
+
+#: Boards of each size, by default.
+BOARDS = ("icebreaker", "ulx3s-25f", "ulx3s-85f")
+_UPDATE = "mixed"
+#: Step of the training, and the images of a batch.
+STEPS = {"host": BATCH, "array": 1}
+
+
+def configuration(config: EngineConfig, step: str) -> EngineConfig:
+    """Return the configuration that makes a step."""
+    return config.with_parts(ArrayPart.LEARNING) if step == "array" else config
+
+
+def line(board: Board, baud: int, step: str, data: Dataset, images: int) -> LineUse:
+    """Train an epoch through the UART of a board."""
+    bit = board.bit_clocks(baud)
+    compiled = CompiledBoard(configuration(board.engine, step), board.link, bit_clocks=bit)
+    return measure_line(compiled, bit, data, images, _UPDATE, STEPS[step], step)
+
+
+def clocks(config: EngineConfig, data: Dataset, images: int) -> float:
+    """Return the clocks of an image whose bytes are there when they are wanted."""
+    engine = CompiledEngine(configuration(config, "array"))
+    trainer = trainer_on(engine_array(engine.config, engine.exchange), data, images, _UPDATE, 1, "array")
+    before = engine.clocks
+    train(trainer)
+    return (engine.clocks - before) / images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("boards", metavar="BOARD", nargs="*")
+    options = parser.parse_args()
+    data = load_dataset()
+    print(f"{NETWORK}, {options.images} images, {_UPDATE}")
+    print("size     lanes  clocks an image, bytes there at once")
+    for size, config in SIZES.items():
+        print(f"{size:8s}{config.lanes:6d}{clocks(config, data, options.images):10,.0f}", flush=True)
+    print("board            step        baud  bytes an image  images/s")
+    for name in options.boards or BOARDS:
+        board = find_board(name)
+        for baud in sorted(board.bauds)[-2:]:
+            for step in STEPS:
+                use = line(board, baud, step, data, options.images)
+                sent = (use.taken + use.came) / options.images
+                print(
+                    f"{name:17s}{step:6s}{baud:10,d}{sent:16.1f}{use.speed(board.clock):10,.0f}", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()
