@@ -384,7 +384,7 @@ def test_the_units_of_all_layers_are_at_most_half_of_the_side():
 @pytest.mark.parametrize("policy", list(Policy))
 def test_rows_of_bits_that_are_0_are_not_read(policy):
     """But for the row of biases; rows of bytes are read in any case."""
-    case = random_case(7)
+    case = random_case(28)
     assert case.plan.input_bits == 1 and case.plan.biases
     case = replace(case, settings=replace(case.settings, policy=policy, read_spread=0))
     array = GoldenArray(case.config)

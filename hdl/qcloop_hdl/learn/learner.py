@@ -464,7 +464,7 @@ class Learner(Configured):
         sequencer, update, settling, settler = self.sequencer, self.update, self.settling, self.settler
         running = self._in(StepState.ROWS, StepState.SWEEP_ROWS)
         settles = Signal()
-        waits = update.flagged.valid | settling.busy
+        waits = update.waiting | settling.busy
         with m.If(~waits):
             m.d.sync += settles.eq(0)
         with m.Elif(running & update.idle & (update.done | update.full)):

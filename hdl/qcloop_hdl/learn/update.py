@@ -113,7 +113,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "write": Out(config.lanes),
         "write_address": Out(config.address_bits),
         "write_data": Out(accumulators),
-        #: Words that have weights to be settled.
+        #: Words that have weights to be settled; and that there are some, though none may be offered yet.
+        "waiting": Out(1),
         "flagged": Out(stream.Signature(flagged_word(config))),
     }
 
@@ -239,10 +240,10 @@ class LayerUpdate(Configured):
 
     def _queue_flagged(self, m: Module, valid: Any, address: Any) -> None:
         """Queue a word with weights to be settled; a second device has no accumulator."""
-        queue, lanes = self.queue, self.config.lanes
-        first = Const(sum(1 << lane for lane in range(0, lanes, 2)), lanes)
-        flags = Mux(self.pairs, self.adder.o.payload.settle & first, self.adder.o.payload.settle)
+        queue, settle = self.queue, self.adder.o.payload.settle
+        flags = Cat(settle[lane] & ~(self.pairs & lane % 2) for lane in range(self.config.lanes))
         m.d.comb += [
+            self.waiting.eq(queue.level.any()),
             queue.w_en.eq(valid & self.settles & flags.any()),
             queue.w_data.eq(Cat(address, flags)),
             self.flagged.valid.eq(queue.r_rdy),
