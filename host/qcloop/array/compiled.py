@@ -11,7 +11,7 @@ from qcloop.array.events import EventIndex
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE
 from qcloop.contract.types import Policy
-from qcloop.jit import kernel
+from qcloop.jit import inlined, kernel
 
 
 @kernel
@@ -23,19 +23,19 @@ def largest(values: Any) -> Any:
     return top
 
 
-@kernel
+@inlined
 def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
     return mean + ((spread * z + HALF_CODE) >> FLUCTUATION_FRACTION_BITS)
 
 
-@kernel
+@inlined
 def clip_code(code):
     """Return the code held to what a cell can store."""
     return min(max(code, 0), CODE_MAX)
 
 
-@kernel
+@inlined
 def pulses(old, new, states, policy):
     """Return the SET and RESET pulses of one attempt, as ``pulse_cost`` of the contract defines them."""
     if old >= states or (policy != Policy.DIRECT and new >= old):
@@ -83,7 +83,7 @@ def program(
     return used
 
 
-@kernel
+@inlined
 def sum_rows(codes, addresses, n, total):
     """Add the cells at the first ``n`` addresses, and those behind them, to the (cols,) totals."""
     cols = len(total)
@@ -142,19 +142,25 @@ def forward_bytes(codes, start, stride, reference, x, y):
 @kernel
 def backward(codes, start, stride, reference, d, e):
     """Multiply signed 8-bit vectors with the columns."""
-    rows, cols = e.shape[1], d.shape[1]
-    wide = np.empty(cols, np.int32)
+    wide = np.empty(d.shape[1], np.int16)
     for b in range(d.shape[0]):
-        weight = np.int32(0)
-        for j in range(cols):
+        for j in range(len(wide)):
             wide[j] = d[b, j]
-            weight += wide[j]
-        for i in range(rows):
-            row = codes[start + i * stride : start + i * stride + cols]
-            total = np.int32(0)
-            for j in range(cols):
-                total += np.int32(wide[j] * np.int32(row[j]))
-            e[b, i] = total - np.int32(reference * weight)
+        backward_one(codes, start, stride, reference, wide, e[b])
+
+
+@inlined
+def backward_one(codes, start, stride, reference, d, e):
+    """Multiply one vector with the columns. It has 16 bits: of those a processor multiplies most at once."""
+    cols, weight = len(d), np.int32(0)
+    for j in range(cols):
+        weight += np.int32(d[j])
+    for i in range(len(e)):
+        row = codes[start + i * stride : start + i * stride + cols]
+        total = np.int32(0)
+        for j in range(cols):
+            total += np.int32(np.int32(d[j]) * np.int32(row[j]))
+        e[i] = total - np.int32(reference * weight)
 
 
 @kernel

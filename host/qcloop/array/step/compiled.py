@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from qcloop.array.compiled import (
-    backward,
     backward_noisy,
+    backward_one,
     clip_code,
     convert,
     draw,
@@ -22,7 +22,7 @@ from qcloop.array.generator import Grng16, refill
 from qcloop.array.step.kernels import HITS, I64, PENALTY, WORDS, Devices, Memory, Steps, Tally
 from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_PENALTY, TABLE_ENTRIES, TABLE_MIDDLE, StepRule
 from qcloop.contract.types import I16, I32, U8, Policy
-from qcloop.jit import kernel
+from qcloop.jit import inlined, kernel
 
 #: An error of an output is 65536 times (probability - 1 or 0).
 _ONE = 65536
@@ -42,66 +42,80 @@ class _Work(NamedTuple):
     #: Errors of the units in 8 bits, and by how many bits they were shifted right.
     errors: I64
     shifted: I64
-    #: Scratch: a vector for the cells of a backward product and its results, wide numbers, read noise.
-    vector: I64
-    back: I32
-    wide: I64
+    #: Scratch: addresses of rows that are summed, read noise, a vector for the cells of a backward product.
+    addresses: I64
     noise: I16
-    #: Steps of the accumulators of a row, and the addresses of weights that are to be settled.
-    step: I32
+    vector: I16
+    #: Errors of a layer before they have 8 bits.
+    wide: I32
+    #: What an input of 1 adds to the accumulators of a row, before it is shifted; what the row's input adds.
+    unit_step: I32
+    step: I16
+    #: Which accumulators of a row are beyond reach, and the addresses of the weights that are to be settled.
+    beyond: U8
     pending: I64
 
 
 @kernel
 def _workspace(steps):
-    layers, cols = len(steps.start), steps.cols.max()
-    rows = (steps.rows.max() + 7) // 8 * 8  # see _list_active
-    longest = max(rows, cols)
+    layers, most_rows, most_cols = len(steps.start), steps.rows.max(), steps.stride.max()
+    rows, cols = (most_rows + 7) // 8 * 8, (most_cols + 7) // 8 * 8  # see _list_set
     return _Work(
-        np.zeros((layers, rows), np.uint8),
-        np.zeros((layers, rows + 1), np.int64),
-        np.zeros(layers, np.int64),
-        np.zeros(cols, np.int32),
-        np.zeros((layers, cols), np.int32),
-        np.zeros((layers, cols), np.uint8),
-        np.zeros((layers, cols), np.int64),
-        np.zeros(layers, np.int64),
-        np.zeros(cols, np.int64),
-        np.zeros(rows, np.int32),
-        np.zeros(longest, np.int64),
-        np.zeros((steps.rows * steps.stride).max(), np.int16),
-        np.zeros(cols, np.int32),
-        np.zeros((steps.rows * steps.cols).max() + 1, np.int64),
+        inputs=np.zeros((layers, rows), np.uint8),
+        active=np.zeros((layers, rows + 1), np.int64),
+        counts=np.zeros(layers, np.int64),
+        products=np.zeros(cols, np.int32),
+        sums=np.zeros((layers, cols), np.int32),
+        slopes=np.zeros((layers, cols), np.uint8),
+        errors=np.zeros((layers, cols), np.int64),
+        shifted=np.zeros(layers, np.int64),
+        addresses=np.zeros(rows, np.int64),
+        noise=np.zeros((steps.rows * steps.stride).max(), np.int16),
+        vector=np.zeros(cols, np.int16),
+        wide=np.zeros(max(rows, cols), np.int32),
+        unit_step=np.zeros(cols, np.int32),
+        step=np.zeros(cols, np.int16),
+        beyond=np.zeros(cols, np.uint8),
+        pending=np.zeros((steps.rows * steps.cols).max() + 1, np.int64),
     )
 
 
 # -- forward --------------------------------------------------------------------------------------
 
 
-@kernel
-def _list_active(inputs, active):
-    """List the rows whose input is not 0; return their number. Most are 0, so eight are seen at once."""
-    words = inputs.view(np.uint64)
-    n = 0
-    for group in range(len(words)):
+@inlined
+def _list_set(values, count, first, found, n):
+    """Append ``first`` plus the index of each byte that is not 0 to the ``n`` numbers found; return how many.
+
+    Most bytes are 0, so eight are seen at once: ``values`` has 0 behind ``count``, up to a multiple of eight.
+    """
+    words = values.view(np.uint64)
+    for group in range((count + 7) // 8):
         if words[group] != 0:
             for i in range(8 * group, 8 * group + 8):
-                active[n] = i
-                n += int(inputs[i] != 0)
+                found[n] = first + i
+                n += int(values[i] != 0)
     return n
 
 
-@kernel
+@inlined
+def _next_sample(block):
+    """Take the next sample of a block; return its index."""
+    if block.cursor[0] == len(block.z):
+        refill(block)
+    index = block.cursor[0]
+    block.cursor[0] += 1
+    block.cursor[1] += 1
+    return index
+
+
+@inlined
 def _draw_noise(reading, noise, n):
     for k in range(n):
-        if reading.cursor[0] == len(reading.z):
-            refill(reading)
-        noise[k] = reading.z[reading.cursor[0]]
-        reading.cursor[0] += 1
-        reading.cursor[1] += 1
+        noise[k] = reading.z[_next_sample(reading)]
 
 
-@kernel
+@inlined
 def _sum_ones(codes, start, stride, reference, active, n, addresses, total):
     """Fill the products of the cells for 1-bit inputs."""
     for k in range(n):
@@ -110,7 +124,7 @@ def _sum_ones(codes, start, stride, reference, active, n, addresses, total):
     sum_rows(codes, addresses, n, total)
 
 
-@kernel
+@inlined
 def _sum_bytes(codes, start, stride, reference, inputs, active, n, total):
     """Fill the products of the cells for 8-bit inputs."""
     cols, weight = len(total), 0
@@ -126,11 +140,12 @@ def _sum_bytes(codes, start, stride, reference, inputs, active, n, total):
         total[j] -= np.int32(reference * weight)
 
 
-@kernel
+@inlined
 def _forward(codes, devices, steps, work, x, reading, tally):
     """Take one image through the layers: fills inputs, active rows, sums and slopes."""
     last, reference = len(steps.start) - 1, devices.reference
-    work.inputs[0, : len(x)] = x
+    for i in range(len(x)):
+        work.inputs[0, i] = x[i]
     for layer in range(last + 1):
         bits = steps.input_bits if layer == 0 else 8
         rows, cols, start, stride = (
@@ -142,14 +157,14 @@ def _forward(codes, devices, steps, work, x, reading, tally):
         inputs, active, total = work.inputs[layer], work.active[layer], work.products[:cols]
         if steps.biases:
             inputs[rows - 1] = 1 if bits == 1 else 255
-        n = work.counts[layer] = _list_active(inputs, active)
+        n = work.counts[layer] = _list_set(inputs, rows, 0, active, 0)
         if devices.read_spread > 0:
             _draw_noise(reading, work.noise, rows * stride)
             spread, x_noisy = devices.read_spread, inputs[:rows]
             forward_noisy(codes, start, devices.lanes, reference, spread, x_noisy, work.noise, total)
             n = rows
         elif bits == 1:
-            _sum_ones(codes, start, stride, reference, active, n, work.wide, total)
+            _sum_ones(codes, start, stride, reference, active, n, work.addresses, total)
         else:
             _sum_bytes(codes, start, stride, reference, inputs, active, n, total)
             n = rows  # words of rows whose input is 0 are read, as in any forward product of bytes
@@ -166,7 +181,7 @@ def _forward(codes, devices, steps, work, x, reading, tally):
                 work.slopes[layer, j] = steps.slopes[layer, t]
 
 
-@kernel
+@inlined
 def _best(sums, units):
     best = 0
     for j in range(1, units):
@@ -178,26 +193,25 @@ def _best(sums, units):
 # -- backward -------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def _scale(values, n, bits):
     """Shift integers right by the least k that makes all fit so many signed bits; return k.
 
     Halves are rounded up, and the results are clipped to a range that has the negative of each number.
     """
-    seen = 0
+    seen = np.int32(0)
     for j in range(n):
-        value = values[j]
-        seen |= value if value >= 0 else ~value
-    k, top = 0, (1 << (bits - 1)) - 1
+        seen |= max(values[j], np.int32(~values[j]))
+    k, top = np.int32(0), np.int32((1 << (bits - 1)) - 1)
     while seen >> k > top:
-        k += 1
-    half = (1 << k) >> 1
+        k += np.int32(1)
+    half = np.int32((1 << k) >> 1)
     for j in range(n):
-        values[j] = max(min((values[j] + half) >> k, top), -top)
+        values[j] = max(min(np.int32(np.int32(values[j] + half) >> k), top), np.int32(-top))
     return k
 
 
-@kernel
+@inlined
 def _penalty(p):
     """Return -log2(p / 65536) in 1/256, linear between powers of two."""
     if p == 0:
@@ -208,7 +222,7 @@ def _penalty(p):
     return MAX_PENALTY - 256 * k - (((p - (1 << k)) << 8) >> k)
 
 
-@kernel
+@inlined
 def _output_errors(steps, work, label, tally):
     """Fill the errors of the last layer: probabilities less 1 for the label, in 8 bits."""
     last = len(steps.start) - 1
@@ -219,22 +233,23 @@ def _output_errors(steps, work, label, tally):
     for j in range(units):
         distance = int(sums[best]) - int(sums[j])
         wide[j] = steps.exponential[min(distance >> steps.shift[last], TABLE_ENTRIES - 1)]
-        total += wide[j]
+        total += int(wide[j])
     for j in range(units):
-        wide[j] = (wide[j] << 16) // total
+        wide[j] = (int(wide[j]) << 16) // total
     tally.totals[HITS] += int(best == label)
     tally.totals[PENALTY] += _penalty(wide[label])
     wide[label] -= _ONE
     work.shifted[last] = _scale(wide, units, 8)
-    work.errors[last, :units] = wide[:units]
+    for j in range(units):
+        work.errors[last, j] = wide[j]
 
 
-@kernel
+@inlined
 def _backward(codes, devices, steps, work, layer, reading, tally):
     """Fill the errors of the layer before ``layer``."""
     rows, cols = steps.rows[layer] - steps.biases, steps.cols[layer]
     start, stride = steps.start[layer], steps.stride[layer]
-    vector, back = work.vector[:cols], work.back[:rows]
+    vector, wide = work.vector[:cols], work.wide[:rows]
     for j in range(cols // steps.devices):
         error = work.errors[layer, j]
         if steps.devices == 1:
@@ -252,221 +267,174 @@ def _backward(codes, devices, steps, work, layer, reading, tally):
             devices.read_spread,
             vector,
             work.noise,
-            back,
+            wide,
         )
     else:
-        backward(codes, start, stride, devices.reference, vector.reshape(1, -1), back.reshape(1, -1))
+        backward_one(codes, start, stride, devices.reference, vector, wide)
     tally.totals[WORDS] += rows * stride // devices.lanes
-    wide = work.wide
-    for i in range(rows):
-        wide[i] = back[i]
     k = _scale(wide, rows, 16)
     for i in range(rows):
-        wide[i] *= int(work.slopes[layer - 1, i])
+        wide[i] *= np.int32(work.slopes[layer - 1, i])
     work.shifted[layer - 1] = work.shifted[layer] + k + _scale(wide, rows, 8)
-    work.errors[layer - 1, :rows] = wide[:rows]
+    for i in range(rows):
+        work.errors[layer - 1, i] = wide[i]
 
 
 # -- update ---------------------------------------------------------------------------------------
 
 
-@kernel
-def _fill_step(step, errors, units, devices, rate, value, shift):
-    """Fill the steps that an input of this value gives the accumulators; return whether any is not 0."""
-    seen = 0
-    for j in range(units):
-        product = -errors[j] * rate * value
-        if shift >= 0:
-            wide = product << min(shift, 16)
-        else:
-            right = min(-shift, 32)
-            wide = (product + (1 << (right - 1))) >> right
-        wide = min(max(wide, -ACCUMULATOR_MAX), ACCUMULATOR_MAX)
-        step[j * devices] = wide
-        seen |= wide
+@inlined
+def _fill_step(step, unit_step, value, shift):
+    """Fill the steps that an input of this value gives the accumulators; return whether any is not 0.
+
+    All numbers have 32 bits, so that the processor makes many at once. A product has 24: a shift to the right
+    by 25 leaves nothing of it, and it is clipped before a shift to the left.
+    """
+    most, seen = np.int32(ACCUMULATOR_MAX), np.int16(0)
+    left, right = np.int32(min(max(shift, 0), 16)), np.int32(min(max(-shift, 0), 25))
+    factor, half = np.int32(1 << left), np.int32((1 << right) >> 1)
+    for j in range(len(step)):
+        moved = np.int32(np.int32(np.int32(unit_step[j] * value) + half) >> right)
+        moved = np.int32(min(max(moved, -most), most) * factor)
+        step[j] = min(max(moved, -most), most)
+        seen |= step[j]
     return seen != 0
 
 
-@kernel
-def _accumulate(row, step, reach):
-    """Add steps to a row of accumulators, which saturate; return whether any is beyond ``reach``."""
-    least, most = np.int32(-ACCUMULATOR_MAX), np.int32(ACCUMULATOR_MAX)
-    largest = np.int32(0)
-    for j in range(len(row)):  # each value is held to 32 bits, so that the processor adds many at once
-        total = min(max(np.int32(np.int32(row[j]) + step[j]), least), most)
-        row[j] = np.int16(total)
-        largest = max(largest, np.int32(abs(total)))
-    return largest > reach
+@inlined
+def _accumulate(accumulators, address, step, reach, beyond):
+    """Add steps to a row of accumulators, which saturate.
+
+    Fills ``beyond``: whether the step is not 0 and the accumulator is now beyond ``reach``. Sums are held to
+    16 bits first, as a processor does that for many sums with one instruction. An unsigned index spares the
+    question whether it counts from the end.
+    """
+    for j in range(len(step)):
+        cell = np.uintp(address + j)
+        total = np.int32(accumulators[cell]) + np.int32(step[j])
+        held = np.int16(min(max(total, np.int32(-ACCUMULATOR_MAX - 1)), np.int32(ACCUMULATOR_MAX)))
+        held = max(held, np.int16(-ACCUMULATOR_MAX))
+        accumulators[cell] = held
+        beyond[j] = (max(held, np.int16(-held)) > reach) & (step[j] != 0)
 
 
-@kernel
-def _add_steps(
-    accumulators, start, stride, cols, devices, inputs, active, n, errors, rate, shift, reach, step, pending
-):
+@inlined
+def _update(accumulators, steps, work, layer, reach):
     """Add the step of one image to the accumulators of a layer.
 
-    Fills ``pending`` with the addresses of those weights whose step is not 0, and whose accumulators are now
-    beyond ``reach``; returns their number.
+    Fills ``work.pending`` with the addresses of those weights whose step is not 0, and whose accumulators are
+    now beyond ``reach``; returns their number.
     """
-    value, moves, found = 0, False, 0
-    step[:] = 0
-    for k in range(n):
+    stride, inputs, active = steps.stride[layer], work.inputs[layer], work.active[layer]
+    # Rows are whole words, as short loops are slow where the processor's vectors do not fit. The step of what
+    # is behind the last column is 0, as is that of a second device.
+    unit_step, step = work.unit_step[:stride], work.step[:stride]
+    unit_step[:], work.beyond[:] = 0, 0
+    for j in range(steps.cols[layer] // steps.devices):
+        unit_step[j * steps.devices] = np.int32(-work.errors[layer, j] * steps.rate[layer])
+    value, moves, found = np.int32(0), False, 0
+    shift = work.shifted[layer] + steps.exponent[layer]
+    for k in range(work.counts[layer]):
         row = active[k]
         if value != inputs[row]:
-            value = int(inputs[row])
-            moves = _fill_step(step, errors, cols // devices, devices, rate, value, shift)
-        if not moves:
-            continue
-        address = start + row * stride
-        if not _accumulate(accumulators[address : address + cols], step, reach):
-            continue
-        for j in range(0, cols, devices):
-            pending[found] = address + j
-            found += int(step[j] != 0 and abs(np.int32(accumulators[address + j])) > reach)
+            value = np.int32(inputs[row])
+            moves = _fill_step(step, unit_step, value, shift)
+        if moves:
+            address = steps.start[layer] + row * stride
+            _accumulate(accumulators, address, step, reach, work.beyond)
+            found = _list_set(work.beyond, stride, address, work.pending, found)
     return found
 
 
-@kernel
-def _update(accumulators, steps, work, layer, reach):
-    """Add the step of one image to the accumulators of a layer: see :func:`_add_steps`."""
-    return _add_steps(
-        accumulators,
-        steps.start[layer],
-        steps.stride[layer],
-        steps.cols[layer],
-        steps.devices,
-        work.inputs[layer],
-        work.active[layer],
-        work.counts[layer],
-        work.errors[layer],
-        steps.rate[layer],
-        work.shifted[layer] + steps.exponent[layer],
-        reach,
-        work.step[: steps.cols[layer]],
-        work.pending,
-    )
-
-
-@kernel
-def _next_gap(gaps, top, pairs, up, first, second):
-    """Return the gap to the next level of a weight, and which of its devices moves; 0 if none can.
-
-    A device is lowered before the other one is raised. A stuck cell, whose level is above ``top``, does not
-    move.
-    """
-    lowered, raised = (second, first) if up else (first, second)
-    if (pairs or not up) and 0 < lowered <= top:
-        return gaps[lowered - 1], 2 if up else 1
-    if (pairs or up) and raised < top:
-        return gaps[raised], 1 if up else 2
-    return 0, 0
-
-
-@kernel
-def _settle(memory, devices, programming, rule, pairs, pending, n, tally):
+@inlined
+def _settle(memory, devices, steps, programming, pending, n, tally):
     """Bring weights to the levels that their accumulators have reached, and keep what the rule keeps.
 
-    There are ``n`` weights, at the addresses ``pending``; none of their accumulators is 0. All of them are
-    settled by one call, since a call with so many arguments takes longer than what is done here.
+    There are ``n`` weights, at the addresses ``pending``; none of their accumulators is 0. No branch depends
+    on which way a weight goes, as the processor cannot foresee that.
     """
-    levels, codes, accumulators = memory.levels, memory.codes, memory.accumulators
-    gaps, reach, policy, tries = devices.gaps, devices.reach, devices.policy, devices.tries
-    z, u16, cursor = programming.z, programming.u16, programming.cursor
-    events, attempts, states = tally.events, tally.attempts, len(devices.mean)
+    levels, accumulators, gaps = memory.levels, memory.accumulators, devices.gaps
+    top, pairs, rule = len(devices.mean) - 1, steps.devices == 2, steps.rule
     for k in range(n):
         address = pending[k]
         held = int(accumulators[address])
-        up, rest, sign = held > 0, abs(held), 1 if held > 0 else -1
+        up, rest = held > 0, abs(held)
         first, second = int(levels[address]), int(levels[address + 1]) if pairs else 0
+        # A device is lowered before the other one is raised. A stuck cell, with a level above the top, stays.
+        lowered, raised = (second, first) if up else (first, second)
         while True:
-            gap, which = _next_gap(gaps, states - 1, pairs, up, first, second)
-            if gap == 0:  # no device can follow
-                rest = min(rest, reach)
+            lowers = (pairs | (not up)) & (lowered > 0) & (lowered <= top)
+            if not (lowers | ((pairs | up) & (raised < top))):  # no device can follow
+                rest = min(rest, devices.reach)
                 break
+            gap = gaps[lowered - 1 if lowers else raised]
             if rule != StepRule.STOCHASTIC:
                 moves = 2 * rest > gap
             elif 0 < rest < gap:
-                if cursor[0] == len(z):
-                    refill(programming)
-                moves = rest << 17 > (2 * int(u16[cursor[0]]) + 1) * gap
-                cursor += 1
+                moves = rest << 17 > (2 * int(programming.u16[_next_sample(programming)]) + 1) * gap
             else:
                 moves = rest > 0
             if not moves:
                 break
-            rest -= gap
-            first, second = (first + sign, second) if which == 1 else (first, second - sign)
-        accumulators[address] = sign * rest if rule == StepRule.MIXED else 0
-        for cell, level in ((address, first), (address + 1, second)):
-            if (cell > address and not pairs) or level == levels[cell]:
-                continue
-            old, centre, spread = int(levels[cell]), devices.mean[level], devices.spread[level]
-            code, within = 0, False
-            for _ in range(tries):
-                if cursor[0] == len(z):
-                    refill(programming)
-                raw = draw(centre, spread, int(z[cursor[0]]))
-                cursor += 1
-                code = clip_code(raw)
-                sets, resets = pulses(old, level, states, policy)
-                events[EventIndex.CLIPPED] += code != raw
-                events[EventIndex.SET] += sets
-                events[EventIndex.RESET] += resets
-                attempts[level] += 1
-                old, within = level, abs(code - centre) <= devices.tolerance
-                if within:
-                    break
-            events[EventIndex.PROGRAMMED] += 1
-            events[EventIndex.UNVERIFIED] += policy == Policy.VERIFY and not within
-            levels[cell], codes[cell] = level, code
+            rest, lowered, raised = rest - gap, lowered - int(lowers), raised + int(not lowers)
+        accumulators[address] = (rest if up else -rest) if rule == StepRule.MIXED else 0
+        first, second = (raised, lowered) if up else (lowered, raised)
+        if first != levels[address]:
+            _program(memory, devices, programming, address, first, tally)
+        if pairs and second != levels[address + 1]:
+            _program(memory, devices, programming, address + 1, second, tally)
 
 
-@kernel
-def _list_layer(accumulators, start, stride, rows, cols, devices, reach, pending):
+@inlined
+def _program(memory, devices, programming, cell, level, tally):
+    """Program a cell that is not stuck."""
+    old, centre, spread = int(memory.levels[cell]), devices.mean[level], devices.spread[level]
+    events, code, within = tally.events, 0, False
+    for _ in range(devices.tries):
+        raw = draw(centre, spread, int(programming.z[_next_sample(programming)]))
+        code = clip_code(raw)
+        sets, resets = pulses(old, level, len(devices.mean), devices.policy)
+        events[EventIndex.CLIPPED] += code != raw
+        events[EventIndex.SET] += sets
+        events[EventIndex.RESET] += resets
+        tally.attempts[level] += 1
+        old, within = level, abs(code - centre) <= devices.tolerance
+        if within:
+            break
+    events[EventIndex.PROGRAMMED] += 1
+    events[EventIndex.UNVERIFIED] += devices.policy == Policy.VERIFY and not within
+    memory.levels[cell], memory.codes[cell] = level, code
+
+
+@inlined
+def _list_layer(accumulators, steps, layer, reach, pending):
     """List the weights of a layer whose accumulators are beyond ``reach``; return their number."""
     n = 0
-    for i in range(rows):
-        for j in range(0, cols, devices):
-            address = start + i * stride + j
+    for i in range(steps.rows[layer]):
+        for j in range(0, steps.cols[layer], steps.devices):
+            address = steps.start[layer] + i * steps.stride[layer] + j
             pending[n] = address
             n += int(abs(np.int32(accumulators[address])) > reach)
     return n
 
 
 @kernel
-def _sweep(memory, devices, steps, programming, pending, reach, tally):
-    """Settle every weight of all layers: the end of a batch."""
-    for layer in range(len(steps.start)):
-        n = _list_layer(
-            memory.accumulators,
-            steps.start[layer],
-            steps.stride[layer],
-            steps.rows[layer],
-            steps.cols[layer],
-            steps.devices,
-            reach,
-            pending,
-        )
-        _settle(memory, devices, programming, steps.rule, steps.devices == 2, pending, n, tally)
-
-
-@kernel
 def _train(memory, devices, steps, programming, reading, x, labels, tally):
-    work, last = _workspace(steps), len(steps.start) - 1
-    codes, pending, pairs = memory.codes, work.pending, steps.devices == 2
+    work, layers = _workspace(steps), len(steps.start)
     # The rule `mixed` leaves an accumulator within reach of its level as it is.
-    reach = np.int32(devices.reach if steps.rule == StepRule.MIXED else 0)
+    reach = np.int16(devices.reach if steps.rule == StepRule.MIXED else 0)
     for image in range(len(x)):
-        _forward(codes, devices, steps, work, x[image], reading, tally)
+        _forward(memory.codes, devices, steps, work, x[image], reading, tally)
         _output_errors(steps, work, int(labels[image]), tally)
-        for layer in range(last, 0, -1):
-            _backward(codes, devices, steps, work, layer, reading, tally)
-        for layer in range(last + 1):
+        for layer in range(layers - 1, 0, -1):
+            _backward(memory.codes, devices, steps, work, layer, reading, tally)
+        settles = steps.batch == 1 or (image + 1) % steps.batch == 0 or image + 1 == len(x)
+        for layer in range(layers):
             n = _update(memory.accumulators, steps, work, layer, reach)
-            if steps.batch == 1 and n:
-                _settle(memory, devices, programming, steps.rule, pairs, pending, n, tally)
-        if steps.batch > 1 and ((image + 1) % steps.batch == 0 or image + 1 == len(x)):
-            _sweep(memory, devices, steps, programming, pending, reach, tally)
+            if settles:
+                if steps.batch > 1:
+                    n = _list_layer(memory.accumulators, steps, layer, reach, work.pending)
+                _settle(memory, devices, steps, programming, work.pending, n, tally)
 
 
 @kernel
