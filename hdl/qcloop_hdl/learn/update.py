@@ -152,7 +152,7 @@ class LayerUpdate(Configured):
         m.submodules.shifter, m.submodules.adder = self.shifter, self.adder
         extra = int(self.config.registered)
         read_after, write_after = 3 - extra, 6 + extra
-        issue, address, x = self._issue(m)
+        issue, address, x, last_block = self._issue(m)
         # Whether a word was issued so many clocks ago, and which one.
         valid, where = [issue], [address]
         for stage in range(1, write_after + 1):
@@ -174,11 +174,14 @@ class LayerUpdate(Configured):
             self.write_data.eq(written),
             self.idle.eq(~Cat(valid).any()),
         ]
-        self._queue_flagged(m, valid[6], where[6])
+        self._queue_flagged(m, valid[6], where[6], last_block)
         return m
 
-    def _issue(self, m: Module) -> tuple[Any, Any, Any]:
-        """Issue the words of each row, one in two clocks; return the strobe, the address and the input."""
+    def _issue(self, m: Module) -> tuple[Any, Any, Any, Any]:
+        """Issue the words of each row, one in two clocks.
+
+        Return the strobe, the address, the input, and whether the word is the last of its row.
+        """
         addresses, lane_bits = self.addresses, self.config.lane_bits
         blocks = Signal(range(self.config.row_words + 1))
         block = Signal(vector_bits(self.config))
@@ -209,7 +212,7 @@ class LayerUpdate(Configured):
             m.d.sync += running.eq(0)
         with m.If(self.start):
             m.d.sync += [running.eq(1), block.eq(0)]
-        return issue, row.address + block, row.x
+        return issue, row.address + block, row.x, last_block
 
     def _add(self, m: Module, x: Any, valid: list[Any]) -> None:
         """Multiply, shift and add: operands in the second clock after the issue, products in the third."""
@@ -238,10 +241,23 @@ class LayerUpdate(Configured):
             adder.o.ready.eq(1),
         ]
 
-    def _queue_flagged(self, m: Module, valid: Any, address: Any) -> None:
-        """Queue a word with weights to be settled; a second device has no accumulator."""
-        queue, settle = self.queue, self.adder.o.payload.settle
-        flags = Cat(settle[lane] & ~(self.pairs & lane % 2) for lane in range(self.config.lanes))
+    def _queue_flagged(self, m: Module, valid: Any, address: Any, last_block: Any) -> None:
+        """Queue a word with weights to be settled.
+
+        A second device has no accumulator, and what another layer has left behind the last column is none.
+        """
+        queue, settle, lane_bits = self.queue, self.adder.o.payload.settle, self.config.lane_bits
+        tail = self.cols[:lane_bits]
+        # Which lanes of a row's last word are behind the last column; and whether this is a last word.
+        behind, ends = Signal(self.config.lanes), Signal(6)
+        m.d.sync += [
+            behind.eq(Cat(tail.any() & (tail <= lane) for lane in range(self.config.lanes))),
+            ends.eq(Cat(last_block, ends)),
+        ]
+        flags = Cat(
+            settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
+            for lane in range(self.config.lanes)
+        )
         m.d.comb += [
             self.waiting.eq(queue.level.any()),
             queue.w_en.eq(valid & self.settles & flags.any()),

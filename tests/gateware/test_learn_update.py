@@ -1,0 +1,183 @@
+"""The update of a layer against plain Python: accumulators, words to be settled, clocks, the one port."""
+
+from random import Random
+
+import pytest
+from engine_bench import tiny
+
+from qcloop.contract.plan import ACCUMULATOR_MAX
+from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.learn import twins
+from qcloop_hdl.learn.update import QUEUE, LayerUpdate
+
+#: Words of the memory behind the update that it must leave alone.
+GUARD = 5
+
+
+class Layer:
+    """A random layer: its rows and their inputs, its factors, and what there is to settle."""
+
+    def __init__(self, random, config, *, quiet=False):
+        self.lanes, self.config = config.lanes, config
+        self.cols = random.choice([1, config.lanes, random.randint(1, min(config.side, 6 * config.lanes))])
+        self.pairs = bool(random.randrange(2)) and self.cols % 2 == 0
+        self.blocks = -(-self.cols // config.lanes)
+        rows = random.randint(1, (config.words - GUARD) // self.blocks)
+        self.rows = [(row, random.randrange(256)) for row in range(rows) if random.random() < 0.8][:24]
+        #: The last row may come with an item of its own that is no row.
+        self.ends = not self.rows or random.randrange(2)
+        self.base = random.randrange(config.words - rows * self.blocks)
+        self.exponent = random.randint(-22, 2)
+        self.every = random.randrange(3) == 0
+        self.settles = self.every or random.randrange(2)
+        self.reach = ACCUMULATOR_MAX if quiet else random.choice([0, 100, ACCUMULATOR_MAX])
+        self.factors = [
+            [
+                random.choice([0, 127 * 255, -127 * 255, random.randint(-9999, 9999)])
+                if block * self.lanes + lane < self.cols and not (self.pairs and lane % 2)
+                else 0
+                for lane in range(self.lanes)
+            ]
+            for block in range(self.blocks)
+        ]
+        self.memory = [
+            [random.choice([0, random.randint(-ACCUMULATOR_MAX, ACCUMULATOR_MAX)]) for _ in range(self.lanes)]
+            for _ in range(config.words)
+        ]
+
+    def items(self):
+        """Return the rows as the update takes them."""
+        items = [{"row": row, "x": x, "active": 1, "last": 0} for row, x in self.rows]
+        if self.ends:
+            items.append({"row": 0, "x": 0, "active": 0, "last": 1})
+        else:
+            items[-1]["last"] = 1
+        return items
+
+    def expected(self):
+        """Return the memory after the update, and the words to be settled."""
+        memory, flagged = [list(word) for word in self.memory], []
+        for row, x in self.rows:
+            for block, factors in enumerate(self.factors):
+                address = self.base + row * self.blocks + block
+                flags = 0
+                for lane, factor in enumerate(factors):
+                    step = twins.step_of(x * factor, self.exponent)
+                    total, settles = twins.accumulate(memory[address][lane], step, self.reach)
+                    memory[address][lane] = total
+                    settles = settles or (self.every and abs(total) > self.reach)
+                    weight = block * self.lanes + lane < self.cols and not (self.pairs and lane % 2)
+                    flags |= bool(settles and weight) << lane
+                if flags and self.settles:
+                    flagged.append((address, flags))
+        return memory, flagged
+
+
+class Memory:
+    """The accumulators as the array shows them: a word some clocks after it is read, through one port."""
+
+    def __init__(self, dut):
+        self.dut, self.words = dut, []
+
+    async def run(self, ctx):
+        dut, late = self.dut, int(self.dut.config.registered)
+        words, factors = [None] * late, [None] * late
+        ports = (dut.read, dut.read_address, dut.write, dut.write_address, dut.write_data)
+        while True:
+            _, _, read, address, write, to, data, of_word, word = await ctx.tick().sample(
+                *ports, dut.read_factors, dut.factor_word
+            )
+            assert not (read and write), "the memory has one port"
+            words.append(list(self.words[address]) if read else None)
+            factors.append(self.layer.factors[word] if of_word else None)
+            for lane in range(dut.config.lanes):
+                if write >> lane & 1:
+                    self.words[to][lane] = data[lane]
+            for port, held in ((dut.word, words), (dut.factors, factors)):
+                if (value := held.pop(0)) is not None:
+                    ctx.set(port, [one & 0xFFFF for one in value] if port is dut.word else value)
+
+
+async def begin(ctx, dut, layer):
+    for name in ("base", "cols", "pairs", "exponent", "reach", "every", "settles"):
+        ctx.set(getattr(dut, name), getattr(layer, name))
+    ctx.set(dut.start, 1)
+    await ctx.tick()
+    ctx.set(dut.start, 0)
+
+
+KINDS = [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (4, MemoryKind.BLOCK), (16, MemoryKind.SPRAM)]
+
+
+@pytest.mark.parametrize(("lanes", "memory"), KINDS)
+@pytest.mark.parametrize("pauses", [False, True])
+def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
+    """Words wait to be settled while nothing is read; with pauses, nothing is read at other times, too."""
+    config = tiny(lanes, cells=128 * lanes, memory=memory)
+    dut, random = LayerUpdate(config), Random(lanes)
+    senders, receivers, runners = (Random(k) if pauses else None for k in range(3))
+    held = Memory(dut)
+    turn = {"begun": 0, "ended": 0}
+    layers = [Layer(random, config) for _ in range(12)]
+
+    async def sender(ctx):
+        for number, layer in enumerate(layers):
+            held.layer, held.words = layer, [list(word) for word in layer.memory]
+            await begin(ctx, dut, layer)
+            turn["begun"] += 1
+            await bench.send(ctx, dut.rows, layer.items(), senders)
+            while turn["ended"] <= number:
+                await ctx.tick()
+
+    async def receiver(ctx):
+        for number, layer in enumerate(layers):
+            while turn["begun"] <= number:
+                await ctx.tick()
+            memory, flagged = layer.expected()
+            came = []
+            while not (ctx.get(dut.done) and len(came) == len(flagged)):
+                # Words are settled when the queue is full or the layer is through.
+                drains = ctx.get(dut.idle) and (ctx.get(dut.full) or ctx.get(dut.done))
+                ctx.set(dut.run, not drains and (runners is None or runners.random() < 0.7))
+                if drains:
+                    for _ in range(QUEUE):
+                        if not ctx.get(dut.flagged.valid):
+                            break
+                        came += await bench.receive(ctx, dut.flagged, 1, receivers)
+                await ctx.tick()
+            assert [(one.address, one.lanes) for one in came] == flagged
+            await ctx.tick().repeat(3)
+            assert held.words == memory
+            assert not ctx.get(dut.flagged.valid) and not ctx.get(dut.waiting)
+            turn["ended"] += 1
+
+    simulate(dut, sender, receiver, limit=60_000, background=[held.run, bench.contract(dut.flagged)])
+
+
+@pytest.mark.parametrize("memory", MemoryKind)
+def test_a_word_takes_two_clocks(memory, simulate):
+    config = tiny(4, cells=512, memory=memory)
+    dut, random = LayerUpdate(config), Random(9)
+    held = Memory(dut)
+    layer = next(one for one in (Layer(random, config, quiet=True) for _ in range(99)) if len(one.rows) > 20)
+
+    async def testbench(ctx):
+        held.layer, held.words = layer, [list(word) for word in layer.memory]
+        ctx.set(dut.run, 1)
+        await ctx.tick().repeat(2)
+        await begin(ctx, dut, layer)
+        clocks, items = 1, layer.items()
+        while not ctx.get(dut.done):
+            ctx.set(dut.rows.valid, bool(items))
+            if items:
+                ctx.set(dut.rows.payload, items[0])
+            _, _, taken = await ctx.tick().sample(dut.rows.ready)
+            clocks += 1
+            if items and taken:
+                items.pop(0)
+        await ctx.tick()
+        assert not items
+        assert held.words == layer.expected()[0]
+        assert clocks <= 2 * len(layer.rows) * layer.blocks + 14
+
+    simulate(dut, testbench, limit=2000, background=[held.run])
