@@ -26,13 +26,13 @@ class Case:
         return [layer.region for layer in self.plan.layers]
 
 
-def random_case(seed, lanes=None):
-    """Return the case of a seed, for an array of so many lanes."""
+def random_case(seed, lanes=None, widest=11):
+    """Return the case of a seed, for an array of so many lanes; no layer has more units than ``widest``."""
     rng = np.random.default_rng(seed)
     config = ArrayConfig(lanes or int(rng.choice([1, 4, 16])), cells=8192, parts=ALL_PARTS)
     settings = _settings(rng)
-    widest = int(np.diff(settings.mean).max())
-    plan = _plan(rng, config, max(bits for bits in range(9) if widest << bits <= 65534))
+    gap = int(np.diff(settings.mean).max())
+    plan = _plan(rng, config, max(bits for bits in range(9) if gap << bits <= 65534), widest)
     shape = int(rng.integers(1, 30)), plan.inputs
     x = rng.integers(0, 2, shape)
     if plan.input_bits == 8:
@@ -58,8 +58,8 @@ def _settings(rng):
     )
 
 
-def _plan(rng, config, fraction_bits):
-    sizes = rng.integers(1, 12, rng.integers(2, 5)).tolist()
+def _plan(rng, config, fraction_bits, widest):
+    sizes = rng.integers(1, widest + 1, rng.integers(2, 5)).tolist()
     devices, biases = int(rng.integers(1, 3)), bool(rng.integers(2))
     layers, base = [], int(rng.integers(3))
     for number, (rows, cols) in enumerate(pairwise(sizes), 2):
@@ -111,3 +111,13 @@ def trace(array, case):
         levels, codes = array.read(region)
         found += [levels.tolist(), codes.tolist(), array.read_accumulators(region).tolist()]
     return [*found, array.counters(), array.positions()]
+
+
+def parts_of(case):
+    """Return what each entry of :func:`trace` is."""
+    cells = [
+        f"{what} of layer {n}"
+        for n in range(len(case.regions))
+        for what in ("levels", "codes", "accumulators")
+    ]
+    return ["classes before", "result", "classes after", *cells, "counters", "positions"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -202,6 +202,14 @@ def allowed(settings: ArraySettings, parts: ArrayPart) -> ArraySettings:
 
 class Pair:
     """An engine and its golden model, and every operation that a program may ask of both."""
+
+    #: The operation that a program begins with, and those that it goes on with.
+    FIRST: ClassVar[str] = "block"
+    KINDS: ClassVar[tuple[str, ...]] = (
+        *("block", "program", "forward", "backward") * 4,
+        *("load", "read", "counters", "configure", "info"),
+        *("bad_operation", "bad_setting", "bad_length", "bad_region", "bad_gap", "bad_level", "bad_cell"),
+    )
 
     def __init__(self, engine: SimulatedEngine) -> None:
         self.engine = engine
@@ -479,29 +487,26 @@ _REGION_OPERATIONS = (
     Operation.LOAD,
     Operation.READ,
 )
-_KINDS = (
-    *("block", "program", "forward", "backward") * 4,
-    *("load", "read", "counters", "configure", "info"),
-    *("bad_operation", "bad_setting", "bad_length", "bad_region", "bad_gap", "bad_level", "bad_cell"),
-)
 
 
 def _numpy(draw: Random) -> np.random.Generator:
     return np.random.default_rng(draw.getrandbits(64))
 
 
-def random_program(seed: int, length: int) -> list[Step]:
+def random_program(seed: int, length: int, pair: type[Pair] = Pair) -> list[Step]:
     """Return a program that programs something first."""
     draw = Random(seed)
-    kinds = ["block", *(draw.choice(_KINDS) for _ in range(length - 1))]
+    kinds = [pair.FIRST, *(draw.choice(pair.KINDS) for _ in range(length - 1))]
     return [(kind, draw.getrandbits(32)) for kind in kinds]
 
 
-def failure(engine: SimulatedEngine, program: list[Step], pauses: int | None) -> Exception | None:
+def failure(
+    engine: SimulatedEngine, program: list[Step], pauses: int | None, pair: type[Pair] = Pair
+) -> Exception | None:
     """Return how a program fails on an engine, None if it does not; ``pauses`` is a seed."""
     engine.pauses = None if pauses is None else Random(pauses)
     try:
-        Pair(engine).run(program)
+        pair(engine).run(program)
     except (AssertionError, QcloopError) as error:
         return error
     return None
@@ -534,7 +539,7 @@ def tiny(
     return EngineConfig("tiny", ArrayConfig(lanes, cells, side, parts=parts), memory, buffer)
 
 
-def check(make: Callable[[], Any], seeds: Iterable[int], length: int) -> None:
+def check(make: Callable[[], Any], seeds: Iterable[int], length: int, pair: type[Pair] = Pair) -> None:
     """Run a random program for each seed, every other one with pauses; report the first that fails, shrunk.
 
     ``make`` returns an engine: a new one, or one that a reset makes as good as new.
@@ -542,12 +547,12 @@ def check(make: Callable[[], Any], seeds: Iterable[int], length: int) -> None:
     engine = make()
     for seed in seeds:
         pauses = seed if seed % 2 else None
-        program = random_program(seed, length)
-        first = failure(engine, program, pauses)
+        program = random_program(seed, length, pair)
+        first = failure(engine, program, pauses, pair)
         if first is not None:
-            shortest = shrink(partial(_fails, make, pauses), program)
+            shortest = shrink(partial(_fails, make, pauses, pair), program)
             pytest.fail(f"{engine.config}, program {seed}, pauses {pauses}: {first}\nshrunk to {shortest}")
 
 
-def _fails(make: Callable[[], Any], pauses: int | None, program: list[Step]) -> bool:
-    return failure(make(), program, pauses) is not None
+def _fails(make: Callable[[], Any], pauses: int | None, pair: type[Pair], program: list[Step]) -> bool:
+    return failure(make(), program, pauses, pair) is not None

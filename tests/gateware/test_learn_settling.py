@@ -1,0 +1,195 @@
+"""Settling of the words that wait: which cells are read, written and programmed, and when."""
+
+from random import Random
+
+import pytest
+from engine_bench import tiny
+
+from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.learn.settling import Settling
+
+
+class Surroundings:
+    """The memory, the settler and the programmer around a :class:`Settling`."""
+
+    def __init__(self, dut, random, pauses):
+        self.dut, self.random, self.pauses = dut, random, pauses
+        #: Accumulators and levels by address and lane.
+        self.accumulators, self.levels = {}, {}
+        #: What has happened, in order.
+        self.log = []
+
+    def cell(self, plane, address, lane):
+        """Return the word of a plane."""
+        if plane:
+            return (
+                self.accumulators.setdefault((address, lane), self.random.randrange(-32767, 32768)) & 0xFFFF
+            )
+        return self.levels.setdefault((address, lane), self.random.randrange(64)) << 10 | 77
+
+    def go(self):
+        return self.pauses is None or self.pauses.random() < 0.5
+
+    async def memory(self, ctx):
+        """Show the cell that is addressed some clocks later, and take accumulators."""
+        dut, delay = self.dut, 4 if self.dut.config.registered else 2
+        late = [0] * (delay - 1)
+        ports = (dut.address, dut.lane, dut.plane, dut.read, dut.write, dut.written, dut.programs)
+        held = 0
+        while True:
+            _, _, address, lane, plane, read, write, written, programs = await ctx.tick().sample(*ports)
+            assert not (programs and (read or write))
+            if read or dut.config.registered:
+                held = self.cell(plane, address, lane)
+            late.append(held)
+            ctx.set(dut.cell.as_value(), late.pop(0))
+            if write:
+                assert plane == 1
+                word = written.level << 10 | written.code
+                self.accumulators[address, lane] = word - 65536 if word > 32767 else word
+                self.log.append(("write", address, lane, self.accumulators[address, lane]))
+
+    async def settler(self, ctx):
+        """Answer each weight that is offered with random levels."""
+        dut = self.dut
+        while True:
+            ctx.set(dut.weight.ready, self.go())
+            _, _, valid, ready, weight = await ctx.tick().sample(
+                dut.weight.valid, dut.weight.ready, dut.weight.payload
+            )
+            ctx.set(dut.weight.ready, 0)
+            if not (valid and ready):
+                continue
+            while not self.go():
+                await ctx.tick()
+            first, second = (
+                self.random.choice([level, self.random.randrange(64)])
+                for level in (weight.first, weight.second)
+            )
+            if not ctx.get(dut.pairs):
+                second = weight.second
+            answer = {
+                "accumulator": self.random.randrange(-32767, 32768),
+                "first": first,
+                "second": second,
+                "first_changed": first != weight.first,
+                "second_changed": second != weight.second,
+                "words": self.random.randrange(2),
+            }
+            self.log.append(("weight", weight.accumulator, weight.first, weight.second, answer))
+            ctx.set(dut.settled.payload, answer)
+            ctx.set(dut.settled.valid, 1)
+            (rounded,) = await ctx.tick().sample(dut.rounded).until(dut.settled.ready)
+            assert rounded == answer["words"]
+            ctx.set(dut.settled.valid, 0)
+
+    async def programmer(self, ctx):
+        """Program what is asked for; the memory must be the programmer's from before until after that."""
+        dut = self.dut
+        while True:
+            ctx.set(dut.request.ready, self.go())
+            _, _, valid, ready, request, programs = await ctx.tick().sample(
+                dut.request.valid, dut.request.ready, dut.request.payload, dut.programs
+            )
+            ctx.set(dut.request.ready, 0)
+            if not (valid and ready):
+                continue
+            assert programs
+            ctx.set(dut.programmer_busy, 1)
+            for _ in range(self.random.randrange(1, 9)):
+                await ctx.tick()
+                assert ctx.get(dut.programs)
+            ctx.set(dut.programmer_busy, 0)
+            self.levels[request.address, request.lane] = request.level
+            self.log.append(("program", request.address, request.lane, request.level))
+            # What the programmer wrote reaches the memory through a register.
+            for _ in range(2):
+                await ctx.tick()
+                assert ctx.get(dut.programs)
+
+
+def expected(words, levels, accumulators, pairs, log):
+    """Return what must have happened: per weight what was read, its accumulator written, devices programmed.
+
+    What the settler has answered is taken from the log.
+    """
+    answers = [entry[4] for entry in log if entry[0] == "weight"]
+    found = []
+    for address, lanes in words:
+        for lane in (lane for lane in range(16) if lanes >> lane & 1):
+            second = lane + 1 if pairs else None
+            answer = answers.pop(0) if answers else None
+            found.append(
+                (
+                    "weight",
+                    accumulators[address, lane],
+                    levels[address, lane],
+                    levels.get((address, second)),
+                    answer,
+                )
+            )
+            if answer is None:
+                continue
+            found.append(("write", address, lane, answer["accumulator"]))
+            accumulators[address, lane] = answer["accumulator"]
+            for device, name in ((lane, "first"), (lane + 1, "second")):
+                if answer[f"{name}_changed"]:
+                    levels[address, device] = answer[name]
+                    found.append(("program", address, device, answer[name]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lanes", "memory"), [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (8, MemoryKind.BLOCK)]
+)
+@pytest.mark.parametrize("pauses", [False, True])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, pauses, bench, simulate):
+    config = tiny(lanes, memory=memory)
+    dut, random = Settling(config), Random(lanes + pairs)
+    around = Surroundings(dut, random, Random(7) if pauses else None)
+    mask = sum(1 << lane for lane in range(0, lanes, 1 + pairs))
+    words = [(random.randrange(config.words), random.randrange(1 << lanes) & mask) for _ in range(25)]
+    words = [(address, flags or 1) for address, flags in words]
+    for address in range(config.words):
+        for lane in range(lanes):
+            around.cell(0, address, lane), around.cell(1, address, lane)
+    levels, accumulators = dict(around.levels), dict(around.accumulators)
+
+    async def testbench(ctx):
+        ctx.set(dut.pairs, pairs)
+        ctx.set(dut.flagged.valid, 1)
+        ctx.set(dut.flagged.payload, {"address": words[0][0], "lanes": words[0][1]})
+        for _ in range(4):  # nothing is taken before it may run
+            await ctx.tick()
+            assert not ctx.get(dut.busy) and not ctx.get(dut.flagged.ready)
+        ctx.set(dut.flagged.valid, 0)
+        ctx.set(dut.run, 1)
+        await bench.send(
+            ctx,
+            dut.flagged,
+            [{"address": address, "lanes": flags} for address, flags in words],
+            Random(8) if pauses else None,
+        )
+        while ctx.get(dut.busy):
+            await ctx.tick()
+        log = around.log
+        wanted = expected(words, levels, accumulators, pairs, log)
+        if not pairs:  # the second level of a single device is of no meaning
+            log = [(*one[:3], None, one[4]) if one[0] == "weight" else one for one in log]
+            wanted = [(*one[:3], None, one[4]) if one[0] == "weight" else one for one in wanted]
+        assert log == wanted
+        assert (around.levels, around.accumulators) == (levels, accumulators)
+
+    simulate(
+        dut,
+        testbench,
+        limit=50_000,
+        background=[
+            around.memory,
+            around.settler,
+            around.programmer,
+            bench.contract(dut.weight),
+            bench.contract(dut.request),
+        ],
+    )
