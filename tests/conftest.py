@@ -9,6 +9,7 @@ _TORCH = ("test_torch.py", "test_torch_on_board.py")
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
     "test_compiled_engine.py",
+    "test_compiled_learner.py",
     "test_verilog_cosimulation.py",
     "test_netlists.py",
     "test_virtual_board.py",
