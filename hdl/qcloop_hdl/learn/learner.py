@@ -190,6 +190,8 @@ class Learner(Configured):
             self.images.labels.eq(self.request.operation == Operation.TRAIN),
             self.images.remaining.eq(self.request.remaining),
             plan.layer.eq(self.sequencer.layer),
+        ]
+        m.d.sync += [
             self.inputs.eq(layer.rows - plan.numbers.biases),
             self.outputs.eq(layer.cols >> plan.numbers.pairs),
         ]
@@ -234,15 +236,19 @@ class Learner(Configured):
     def _ask_products(self, m: Module) -> None:
         layer, command, sequencer = self.plan.parameters, self.command, self.sequencer
         bits = (sequencer.layer == 0) & ~self.plan.numbers.wide
-        backward = self._in(StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
-        m.d.comb += [
-            command.valid.eq(self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK)),
+        backward = self._in(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
+        # Registers, as the walk over the words is timing-critical. They are there before a product is asked
+        # for, since the sequencer waits for the numbers of the layer.
+        m.d.sync += [
             command.payload.product.eq(
                 Mux(backward, Product.BACKWARD, Mux(bits, Product.FORWARD1, Product.FORWARD8))
             ),
             command.payload.base.eq(layer.base),
             command.payload.rows.eq(Mux(backward, self.inputs, layer.rows)),
             command.payload.cols.eq(layer.cols),
+        ]
+        m.d.comb += [
+            command.valid.eq(self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK)),
             sequencer.asked.eq(command.valid & command.ready),
         ]
 
@@ -380,8 +386,8 @@ class Learner(Configured):
         )
         # Backward, the errors drive the columns; then the slopes are read.
         vector_sent = Signal()
+        m.d.sync += before.eq(self.first - self.inputs)
         m.d.comb += [
-            before.eq(self.first - self.inputs),
             vector_sent.eq(backward & ~self._slopes & units.o.valid & units.o.ready & units.o.payload.last),
             units.start.eq(begins | vector_sent),
             units.errors.eq(backward | (state == StepState.FACTORS)),

@@ -117,7 +117,8 @@ class PlanLoader(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        loading, good = Signal(), Signal()
+        loading = Signal()
+        good = Signal()  # nothing was found wrong
         number = Signal(range(PLAN_BYTES))
         before = Signal(24)  # the three bytes before this one, the latest in the high bits
         plans = self.request.operation == Operation.PLAN
@@ -131,10 +132,12 @@ class PlanLoader(Configured):
         with m.If(self.load | self.done):
             m.d.sync += [loading.eq(self.load), number.eq(0), good.eq(1)]
         # The layer that comes next, and the rows that it must have.
-        count, rows = Signal(LAYER_BITS), Signal(self.config.side_bits)
+        count = Signal(LAYER_BITS)
+        rows = Signal(self.config.side_bits)
         # Units of the layers that have come.
         units = Signal(self.config.side_bits)
-        awaited, first = Signal(), Signal()
+        awaited = Signal()
+        first = Signal()
         total = units + (self.cols >> self.numbers.pairs)[: self.config.side_bits]
         self._check_layer(m, count, rows, awaited, first, total)
         plan = data.View(_PLAN_LAYOUT, Cat(before, self.rx.payload))

@@ -185,7 +185,8 @@ class LayerUpdate(Configured):
         addresses, lane_bits = self.addresses, self.config.lane_bits
         blocks = Signal(range(self.config.row_words + 1))
         block = Signal(vector_bits(self.config))
-        running, phase, issue = Signal(), Signal(), Signal()
+        running, issue = Signal(), Signal()
+        phase = Signal()  # a word may be issued
         row = addresses.o.payload
         last_block = Signal()
         m.d.sync += [

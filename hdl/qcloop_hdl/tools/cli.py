@@ -9,7 +9,7 @@ from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.options import parts_options
-from qcloop_hdl.tools.resources import measure, replace_table, table
+from qcloop_hdl.tools.resources import TARGETS, measure, replace_table, table
 from qcloop_hdl.tools.verilog import engine_verilog
 
 
@@ -43,7 +43,8 @@ def verilog(size: str, added: ArrayPart, without: ArrayPart, output: str) -> Non
 def resources(size: tuple[str, ...], document: str | None) -> None:
     """Print what the engines take of the devices they are for, as Yosys counts it."""
     if document is None:
-        click.echo(table(measure(size or SIZES)), nl=False)
+        sizes = size or SIZES
+        click.echo(table(measure(target for target in TARGETS if target[0] in sizes)), nl=False)
         return
     if size:
         raise click.UsageError("--write takes all sizes: leave --size out")

@@ -1,0 +1,80 @@
+"""The training step on the compiled gateware of a whole board, behind good and bad lines."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from link_bench import BoardLine, remote_array
+from random_plans import prepare, random_case, trace
+
+from qcloop.array import GoldenArray
+from qcloop.contract.parts import ArrayPart
+from qcloop.data import load_dataset
+from qcloop.device import resolve_device
+from qcloop.errors import ArrayResetError
+from qcloop.link.remote import RemoteArray
+from qcloop.link.stream import LinkStream
+from qcloop.selftest.run import CheckVerdict, run_checks
+from qcloop.training.settings import resolve
+from qcloop.training.trainer import Trainer
+from qcloop_hdl.config import SIZES
+from qcloop_sim.board import CompiledBoard
+from qcloop_sim.faults import Faults
+
+BAD = Faults(seed=3, flip=1e-4, drop=1e-5)
+CONFIG = SIZES["small"].with_parts(ArrayPart.LEARNING)
+
+
+@cache
+def board():
+    return CompiledBoard(CONFIG)
+
+
+def case_of(seed):
+    return replace(random_case(seed, CONFIG.lanes), config=CONFIG.array)
+
+
+@pytest.mark.parametrize("faults", [None, BAD, Faults(seed=9, repeat=1e-3, delay=1e-3)])
+def test_random_plans_equal_the_golden_model_whatever_the_line_does(faults):
+    for seed in range(8):
+        case = case_of(seed)
+        array, _ = remote_array(board(), faults)
+        assert trace(array, case) == trace(GoldenArray(CONFIG.array), case), seed
+
+
+def test_a_reset_is_noticed_and_the_run_repeated():
+    case = case_of(3)
+    array, line = remote_array(board(), BAD)
+    prepare(array, case)
+    array.train(case.x, case.labels)
+    line.board.reset()
+    with pytest.raises(ArrayResetError, match="was reset"):
+        array.train(case.x, case.labels)
+    assert trace(array, case) == trace(GoldenArray(CONFIG.array), case)
+
+
+def test_an_epoch_of_digits_equals_the_golden_model_and_costs_few_bytes():
+    given = {"network": "784-16-16-10", "images": 200, "epochs": 1, "batch": 1, "step": "array"}
+    settings = replace(resolve(None, given), lanes=CONFIG.lanes, cells=CONFIG.array.cells)
+    data = load_dataset()
+    data = replace(data, test_images=data.test_images[:100], test_labels=data.test_labels[:100])
+    found = []
+    remote = RemoteArray(LinkStream(BoardLine(board())))
+    for array in (GoldenArray(CONFIG.array), remote):
+        trainer = Trainer(settings, resolve_device("A", 32, None), data, array)
+        trainer.initialise()
+        before = remote.link.counts.bytes_out
+        list(trainer.run_epoch())
+        state, values = trainer.state()
+        found.append(({name: value.tolist() for name, value in state.items()}, values))
+    assert found[0] == found[1]
+    spent = remote.link.counts.bytes_out - before
+    # 300 images of 99 bytes, 200 labels, frames; the plan is 2,300 bytes.
+    assert spent < 300 * 104 + 3000
+
+
+def test_the_self_test_trains():
+    array, _ = remote_array(board())
+    (result,) = [one for one in run_checks(array, quick=True) if one.name == "training step"]
+    assert result.verdict is CheckVerdict.OK, result
+    assert "3 plans" in result.what
