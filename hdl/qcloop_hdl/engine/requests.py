@@ -153,7 +153,9 @@ class Requests(Configured):
                 m.d.sync += number.eq(0)
                 with m.If(take):
                     known = Cat(self.rx.payload == operation for operation in Operation).any()
-                    m.d.sync += self.request.operation.eq(self.rx.payload)
+                    # Of operations that this engine lacks no more is kept than of others: they are refused.
+                    bits = max(self._built(tuple(Operation))).bit_length()
+                    m.d.sync += self.request.operation.eq(self.rx.payload[:bits])
                     m.d.sync += self.request.status.eq(Mux(known, Status.OK, Status.OPERATION))
                     for operation in self._lacking():
                         with m.If(self.rx.payload == operation):
