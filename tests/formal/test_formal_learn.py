@@ -27,7 +27,7 @@ class AdderProof(wiring.Component):
 
     def __init__(self, adder=AccumulatorAdder):
         self.dut = adder(1)
-        super().__init__({name: self.dut.signature.members[name] for name in ("reach", "i", "o")})
+        super().__init__({name: self.dut.signature.members[name] for name in ("reach", "every", "i", "o")})
 
     def elaborate(self, platform):
         m = Module()
@@ -35,7 +35,7 @@ class AdderProof(wiring.Component):
         m.submodules.dut = inside = Opened(dut)
         wiring.connect(m, wiring.flipped(i), dut.i)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
-        m.d.comb += dut.reach.eq(self.reach)
+        m.d.comb += [dut.reach.eq(self.reach), dut.every.eq(self.every)]
         number, step = i.payload.accumulators[0], i.payload.steps[0]
         m.d.comb += [Assume(within(number, ACCUMULATOR_MAX)), Assume(within(step, ACCUMULATOR_MAX))]
         assume_contract(m, i)
@@ -44,7 +44,8 @@ class AdderProof(wiring.Component):
         with m.If(~self.o.valid | self.o.ready):
             for old, new in zip(((i.valid, number, step), words[0]), words, strict=True):
                 m.d.sync += [register.eq(value) for register, value in zip(new, old, strict=True)]
-        assume_stable(m, self.reach, words[0][0] | words[1][0])
+        for setting in (self.reach, self.every):
+            assume_stable(m, setting, words[0][0] | words[1][0])
         self._compare(m, inside, words)
         return m
 
@@ -62,7 +63,7 @@ class AdderProof(wiring.Component):
             m.d.comb += [
                 Assert(payload.accumulators[0] == total),
                 Assert(payload.changed == (added != 0)),
-                Assert(payload.settle == (added != 0) & ~within(total, self.reach)),
+                Assert(payload.settle == ((added != 0) | self.every) & ~within(total, self.reach)),
                 Cover((before == ACCUMULATOR_MAX) & (added == ACCUMULATOR_MAX) & payload.settle),
             ]
 
@@ -82,7 +83,7 @@ def test_a_saturated_accumulator_is_reached(sby):
         ("(negative ^ total[-2]) | (negative & ~low.any())", "negative ^ total[-2]"),
         # One less than the size of a negative accumulator is compared.
         ("Cat(negative, ~self.reach)", "Cat(0, ~self.reach)"),
-        ("changed & (Cat", "(Cat"),
+        ("(changed | self.every) & (Cat", "(Cat"),
     ],
 )
 def test_an_adder_with_a_fault_fails(old, new, sby):
