@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
 
-from qcloop.contract.parts import ArrayPart, describe_absence
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_absence
 from qcloop.contract.types import SETTINGS, Policy
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.remote import RemoteArray
@@ -133,7 +133,7 @@ def run_checks(
 ) -> Iterator[Result]:
     """Check an array that was just opened, and yield each result when it is there.
 
-    What needs a part that the board lacks is skipped.
+    What needs a standard part that the board lacks is skipped; what needs a further part is not mentioned.
 
     All cells are overwritten, and the array must be opened anew after the last check. When a check fails, the
     others are run all the same.
@@ -157,6 +157,8 @@ def run_checks(
     bench = Bench(array, seed, quick, baud)
     for check in CHECKS:
         lacking = check.needs & ~bench.config.parts
+        if lacking & ~STANDARD_PARTS:
+            continue
         if lacking:
             yield Result(check.name, CheckVerdict.SKIPPED, 0.0, f"this board has {describe_absence(lacking)}")
         elif not (quick and check.slow):
