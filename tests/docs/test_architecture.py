@@ -85,6 +85,7 @@ def test_the_engine_is_loaded_without_numba_scipy_or_the_rest_of_the_host():
         "qcloop.contract.generator",
         "qcloop.contract.operations",
         "qcloop.contract.parts",
+        "qcloop.contract.plan",
         "qcloop.contract.seeding",
         "qcloop.contract.types",
         "qcloop.errors",
