@@ -1,6 +1,8 @@
 """What every gateware bench shares: a simulation with a cycle limit, and streams under back-pressure."""
 
+import gc
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
@@ -59,6 +61,26 @@ class Bench:
 @pytest.fixture
 def bench() -> type[Bench]:
     return Bench
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+    """Return whether a comparison fails: whether it finds the fault of a mutant."""
+
+    def run(compare: Callable[..., Any], *arguments: Any) -> bool:
+        with monkeypatch.context() as patch:
+            # A simulation that ends in the middle leaves testbenches that wait, and Python tells of them.
+            patch.setattr(sys, "unraisablehook", lambda _: None)
+            try:
+                compare(*arguments)
+            except (AssertionError, pytest.fail.Exception):
+                found = True
+            else:
+                found = False
+            gc.collect()
+        return found
+
+    return run
 
 
 @pytest.fixture

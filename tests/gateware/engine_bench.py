@@ -52,9 +52,11 @@ class SimulatedEngine:
     Parameters
     ----------
     config : EngineConfig
+    spoil : Callable
+        Called with the engine before it is elaborated, to replace parts of it.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, spoil: Callable[[Engine], None] = lambda engine: None) -> None:
         self.config = config
         self.clocks = 0
         #: Clocks at which the last byte was taken, and the last came.
@@ -65,6 +67,7 @@ class SimulatedEngine:
         self._came = bytearray()
         self._reset = False
         self.dut = Engine(config.as_model())
+        spoil(self.dut)
         module = Module()
         module.domains.sync = self._domain = ClockDomain()
         module.submodules.engine = self.dut

@@ -4,8 +4,10 @@ from random import Random
 
 import pytest
 from engine_bench import tiny
+from formal_tools import mutant
 
 from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.learn import factors
 from qcloop_hdl.learn.factors import StepFactors
 
 
@@ -31,8 +33,24 @@ def layers_of(random, side, count):
 )
 @pytest.mark.parametrize("pauses", [False, True])
 def test_words_equal_the_twin(lanes, memory, pauses, bench, simulate):
-    config = tiny(lanes, memory=memory)
-    dut, random = StepFactors(config), Random(lanes)
+    compare(StepFactors(tiny(lanes, memory=memory)), pauses, bench, simulate)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # A second device has a step, or a column behind the last one.
+        ("~behind & ~(self.pairs & col[0])", "~behind"),
+        ("behind.eq(col >= self.cols)", "behind.eq(col > self.cols)"),
+    ],
+)
+def test_factors_with_a_fault_are_found(old, new, fails, bench, simulate):
+    assert fails(compare, mutant(factors, {old: new}).StepFactors(tiny(4)), True, bench, simulate)
+
+
+def compare(dut, pauses, bench, simulate):
+    config, lanes = dut.config, dut.config.lanes
+    random = Random(lanes)
     senders = Random(lanes) if pauses else None
     layers = [layer for layer in layers_of(random, config.side, 18) if len(layer[0])]
 

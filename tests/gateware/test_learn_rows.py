@@ -4,9 +4,11 @@ from random import Random
 
 import pytest
 from engine_bench import tiny
+from formal_tools import mutant
 
 from qcloop_hdl.array.active_rows import active_rows
 from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.learn import rows as blocks
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
 from qcloop_hdl.learn.update import RowAddress
 
@@ -43,9 +45,7 @@ def layers_of(random, count):
             yield kind, vector, inputs + bias, bias
 
 
-@pytest.mark.parametrize("pauses", [False, True])
-def test_rows_equal_the_twin(pauses, bench, simulate):
-    dut = UpdateRows(CONFIG)
+def compare_rows(dut, pauses, bench, simulate):
     senders, receivers = (Random(k) if pauses else None for k in range(2))
     layers = list(layers_of(Random(3), 45))
     turn = {"begun": 0}
@@ -58,7 +58,7 @@ def test_rows_equal_the_twin(pauses, bench, simulate):
                 await ctx.tick()
                 ctx.set(dut.start_image, 0)
                 await bench.send(ctx, dut.bits, vector, senders)
-            for port, value in ((dut.kind, kind), (dut.rows, rows), (dut.bias, bias), (dut.start, 1)):
+            for port, value in ((dut.kind, kind.value), (dut.rows, rows), (dut.bias, bias), (dut.start, 1)):
                 ctx.set(port, value)
             await ctx.tick()
             ctx.set(dut.start, 0)
@@ -85,6 +85,25 @@ def test_rows_equal_the_twin(pauses, bench, simulate):
             assert not ctx.get(dut.o.valid)
 
     simulate(dut, sender, receiver, limit=20_000, background=[bench.contract(dut.o, dut.start)])
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_rows_equal_the_twin(pauses, bench, simulate):
+    compare_rows(UpdateRows(CONFIG), pauses, bench, simulate)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # The input of the biases is read from the store, or their row is left out.
+        ("Mux(behind, _ON, byte.value)", "byte.value"),
+        ("behind | byte.value.any()", "byte.value.any()"),
+        # The last row of a sweep is left out.
+        ("row + 1 == self.rows", "row + 2 == self.rows"),
+    ],
+)
+def test_rows_with_a_fault_are_found(old, new, fails, bench, simulate):
+    assert fails(compare_rows, mutant(blocks, {old: new}).UpdateRows(CONFIG), True, bench, simulate)
 
 
 @pytest.mark.parametrize("memory", MemoryKind)

@@ -4,8 +4,10 @@ from random import Random
 
 import pytest
 from engine_bench import tiny
+from formal_tools import mutant
 
 from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.learn import settling
 from qcloop_hdl.learn.settling import Settling
 
 
@@ -145,8 +147,30 @@ def expected(words, levels, accumulators, pairs, log):
 @pytest.mark.parametrize("pauses", [False, True])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, pauses, bench, simulate):
-    config = tiny(lanes, memory=memory)
-    dut, random = Settling(config), Random(lanes + pairs)
+    compare(Settling(tiny(lanes, memory=memory)), pairs, pauses, bench, simulate)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # The accumulator is written to the plane of the cells, or read from there.
+        ("(state == SettlingState.AWAIT))", "(state == SettlingState.SECOND))"),
+        ("(state == SettlingState.ACCUMULATOR) | (", "("),
+        # A second device is not programmed, or the first one in its place.
+        ("~second & settled.second_changed", "0"),
+        ("| second & self.programs", ""),
+        # The memory goes back too early.
+        ("with m.If(clock == 2):", "with m.If(clock == 0):"),
+    ],
+)
+def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
+    faulty = mutant(settling, {old: new}).Settling(tiny(4))
+    assert fails(compare, faulty, True, False, bench, simulate)
+
+
+def compare(dut, pairs, pauses, bench, simulate):
+    config, lanes = dut.config, dut.config.lanes
+    random = Random(lanes + pairs)
     around = Surroundings(dut, random, Random(7) if pauses else None)
     mask = sum(1 << lane for lane in range(0, lanes, 1 + pairs))
     words = [(random.randrange(config.words), random.randrange(1 << lanes) & mask) for _ in range(25)]

@@ -4,10 +4,11 @@ from random import Random
 
 import pytest
 from engine_bench import tiny
+from formal_tools import mutant
 
 from qcloop.contract.plan import ACCUMULATOR_MAX
 from qcloop_hdl.config import MemoryKind
-from qcloop_hdl.learn import twins
+from qcloop_hdl.learn import twins, update
 from qcloop_hdl.learn.update import QUEUE, LayerUpdate
 
 #: Words of the memory behind the update that it must leave alone.
@@ -113,8 +114,30 @@ KINDS = [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (4, MemoryKind.BLOCK), (1
 @pytest.mark.parametrize("pauses", [False, True])
 def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
     """Words wait to be settled while nothing is read; with pauses, nothing is read at other times, too."""
-    config = tiny(lanes, cells=128 * lanes, memory=memory)
-    dut, random = LayerUpdate(config), Random(lanes)
+    compare(LayerUpdate(tiny(lanes, cells=128 * lanes, memory=memory)), pauses, bench, simulate)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # More words are read than the queue has room for.
+        ("QUEUE, QUEUE_FULL = 16, 8", "QUEUE, QUEUE_FULL = 16, 17"),
+        # The end of a batch settles no weight whose step is 0, or the second devices, too.
+        ("adder.every.eq(self.every)", "adder.every.eq(0)"),
+        ("settle[lane] & ~(self.pairs & lane % 2)", "settle[lane]"),
+        # It settles what is behind the last column.
+        ("behind.eq(Cat(tail.any() & (tail <= lane)", "behind.eq(Cat(tail.any() & (tail < lane)"),
+        # Words are settled in the middle of a batch.
+        ("valid & self.settles & flags.any()", "valid & flags.any()"),
+    ],
+)
+def test_an_update_with_a_fault_is_found(old, new, fails, bench, simulate):
+    faulty = mutant(update, {old: new}).LayerUpdate(tiny(4, cells=512))
+    assert fails(compare, faulty, False, bench, simulate)
+
+
+def compare(dut, pauses, bench, simulate):
+    config, random = dut.config, Random(dut.config.lanes)
     senders, receivers, runners = (Random(k) if pauses else None for k in range(3))
     held = Memory(dut)
     turn = {"begun": 0, "ended": 0}
@@ -144,6 +167,7 @@ def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
                         if not ctx.get(dut.flagged.valid):
                             break
                         came += await bench.receive(ctx, dut.flagged, 1, receivers)
+                        assert len(came) <= len(flagged)
                 await ctx.tick()
             assert [(one.address, one.lanes) for one in came] == flagged
             await ctx.tick().repeat(3)
@@ -151,7 +175,7 @@ def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
             assert not ctx.get(dut.flagged.valid) and not ctx.get(dut.waiting)
             turn["ended"] += 1
 
-    simulate(dut, sender, receiver, limit=60_000, background=[held.run, bench.contract(dut.flagged)])
+    simulate(dut, sender, receiver, limit=15_000, background=[held.run, bench.contract(dut.flagged)])
 
 
 @pytest.mark.parametrize("memory", MemoryKind)
