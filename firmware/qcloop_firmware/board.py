@@ -66,6 +66,8 @@ class Board:
     pinout: str = ""
     #: What users must know before they use it for the first time.
     notes: tuple[str, ...] = ()
+    #: Clock of an engine that learns, Hz, where that needs a slower one.
+    learning_clock: float | None = None
 
     def __post_init__(self) -> None:
         if set(self.lights) != set(LIGHTS):
@@ -87,7 +89,8 @@ class Board:
         if not parts & ~self.engine.array.parts:
             return self
         name = "-".join((self.name, "with", *part_labels(parts)))
-        return replace(self, name=name, engine=self.engine.with_parts(parts))
+        clock = self.learning_clock if ArrayPart.LEARNING in parts and self.learning_clock else self.clock
+        return replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
 
     @property
     def source_clock(self) -> float:
@@ -107,7 +110,7 @@ class Board:
         if self.engine.memory is MemoryKind.SPRAM:
             return self.engine.lanes * -(-self.engine.words // SPRAM_WORDS)
         block = 4096 if self.family is Family.ICE40 else 16384
-        return -(-16 * self.engine.array.cells // block)
+        return -(-16 * self.engine.array.planes * self.engine.array.cells // block)
 
 
 def fits(network: str, array: ArrayConfig) -> bool:

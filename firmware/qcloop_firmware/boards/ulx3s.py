@@ -9,6 +9,8 @@ from qcloop_hdl.tools.synthesis import Family
 
 #: If this pin were low, the ESP32 of the board would take control of the FPGA at the next reset.
 _GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"))
+#: The clock of the 25F, and of the 85F where it learns.
+_SLOW = 625e6 / 13
 
 
 class _Ulx3s25(ULX3S_25F_Platform):
@@ -37,10 +39,11 @@ def _ulx3s(size: str, platform: type, engine: EngineConfig, clock: float, tested
         own_loader=("fujprog",),
         pack=("--compress",),
         tested=tested,
+        learning_clock=_SLOW,
     )
 
 
 BOARDS = (
-    _ulx3s("25", _Ulx3s25, SIZES["medium"], 625e6 / 13, "built in CI"),
+    _ulx3s("25", _Ulx3s25, SIZES["medium"], _SLOW, "built in CI"),
     _ulx3s("85", _Ulx3s85, SIZES["large"], 81.25e6, "built by make bitstreams"),
 )

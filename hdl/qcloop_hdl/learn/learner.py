@@ -434,6 +434,8 @@ class Learner(Configured):
         exponent = Signal(signed(EXPONENT_BITS))
         m.d.sync += exponent.eq(self.shifts.entry + layer.exponent)
         wiring.connect(m, rows.o, update.rows)
+        # The memory goes over a clock later, and no word is read or written in the first ones.
+        m.d.sync += self.wide.eq(running & ~self.settling.run)
         of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
         m.d.comb += [
             factors.start.eq(self._in(StepState.FACTORS) & sequencer.begins),
@@ -456,7 +458,6 @@ class Learner(Configured):
             update.every.eq(sweep),
             update.settles.eq(sweep | (numbers.batch == 1)),
             update.word.eq(self.word),
-            self.wide.eq(running & ~self.settling.run),
             self.read.eq(update.read),
             self.read_address.eq(update.read_address),
             self.write.eq(update.write),
