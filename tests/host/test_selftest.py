@@ -17,8 +17,7 @@ from qcloop.contract.formats import CODE_BITS
 from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
 from qcloop.contract.operations import HEADER, NEEDED, Info, Operation, Status
-from qcloop.contract.parts import ALL_PARTS
-from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
 from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
