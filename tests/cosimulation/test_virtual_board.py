@@ -250,7 +250,7 @@ def test_a_board_that_trains_says_so_and_passes_the_selftest(qcloop, started):
     url = started("--with", "learning")
     assert "32,768 cells, side 1024, with learning, configuration" in qcloop("ports", url)[1]
     status, output, errors = qcloop("selftest", "--port", url, "--quick")
-    assert (status, errors) == (0, "") and "13 checks: 13 ok" in output
+    assert (status, errors) == (0, "") and "14 checks: 14 ok" in output
 
 
 def test_a_board_that_does_not_train_is_told_in_one_line(qcloop, url, tmp_path):

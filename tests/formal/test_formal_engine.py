@@ -12,7 +12,7 @@ from formal_tools import Opened, assert_contract, assert_counted, mutant
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.generator import Z_BITS
-from qcloop.contract.operations import LISTED_CELL, Counter, Operation, Status
+from qcloop.contract.operations import LISTED_CELL, NEEDED, Counter, Operation, Status
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.array.counters import EventCounters
@@ -240,6 +240,9 @@ class EngineProof(wiring.Component):
             ("LOAD",): (Operation.LOAD,),
             ("FILL", "VERDICT", "REPLAY", "DRAIN"): (Operation.CONFIGURE, *_PROGRAMS),
         }
+        built = [one for one in Operation if self.config.has(NEEDED.get(one, ArrayPart(0)))]
+        with m.If(good & ~state("CLEAR", "OPERATION")):
+            m.d.comb += Assert(_is(operation, built))
         for states, possible in operations.items():
             with m.If(state(*states)):
                 m.d.comb += Assert(_is(operation, possible))

@@ -133,10 +133,14 @@ class CellArray(Configured):
         m.d.comb += [
             self.programmer.z.valid.eq(z.valid),
             self.programmer.z.payload.eq(z.payload[0]),
-            self.words.valid.eq(z.valid),
-            self.words.payload.eq(self.programming_noise.word),
-            z.ready.eq(self.programmer.z.ready | self.words.ready),
+            z.ready.eq(self.programmer.z.ready),
         ]
+        if self.config.has(ArrayPart.LEARNING):
+            m.d.comb += [
+                self.words.valid.eq(z.valid),
+                self.words.payload.eq(self.programming_noise.word),
+                z.ready.eq(self.programmer.z.ready | self.words.ready),
+            ]
 
     def _connect_programmer(self, m: Module) -> None:
         programmer = self.programmer
