@@ -19,6 +19,8 @@ from qcloop_sim.engine import CompiledEngine, StalledError
 LANES = [1, 2, 4, 8, 16]
 
 compiled = cache(CompiledEngine)
+#: A case of the long tests: its engine must be compiled.
+long = partial(pytest.param, marks=pytest.mark.slow)
 
 
 def larger(lanes, memory=MemoryKind.BLOCK):
@@ -26,7 +28,7 @@ def larger(lanes, memory=MemoryKind.BLOCK):
     return tiny(lanes, cells=1 << 13, side=128, memory=memory)
 
 
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("lanes", [1, long(2), 4, long(8), 16])
 def test_random_programs_equal_the_golden_model(lanes):
     """The tiny engine of 16 lanes takes longest to compile: the larger one is needed below in any case."""
     config = tiny(lanes) if lanes < 16 else larger(lanes)
@@ -37,9 +39,9 @@ def test_random_programs_equal_the_golden_model(lanes):
     ("lacking", "memory"),
     [
         (STANDARD_PARTS, MemoryKind.BLOCK),
-        (ArrayPart.READ_NOISE, MemoryKind.SPRAM),
-        (ArrayPart.CONVERTER, MemoryKind.BLOCK),
-        (ArrayPart.VERIFY, MemoryKind.SPRAM),
+        long(ArrayPart.READ_NOISE, MemoryKind.SPRAM),
+        long(ArrayPart.CONVERTER, MemoryKind.BLOCK),
+        long(ArrayPart.VERIFY, MemoryKind.SPRAM),
     ],
 )
 def test_an_engine_that_lacks_parts_equals_the_golden_model(lacking, memory):

@@ -29,9 +29,9 @@ from qcloop_hdl.config import MemoryKind
 from qcloop_sim.engine import CompiledEngine
 
 #: Each takes a minute to compile, and that of 16 lanes several: the others are for the long tests.
-NARROW, SPRAM = learning(2), learning(4, MemoryKind.SPRAM)
-QUICK = [NARROW, SPRAM]
-LONG = [*QUICK, learning(4), learning(8), learning(16)]
+SPRAM = learning(4, MemoryKind.SPRAM)
+QUICK = [SPRAM]
+LONG = [SPRAM, learning(2), learning(4), learning(8), learning(16)]
 
 VECTORS = json.loads(step_vectors.FILE.read_text())
 
@@ -298,7 +298,7 @@ class Refuser:
         self.pair.state()
 
 
-@pytest.mark.parametrize("config", [NARROW, SPRAM], ids=name_of)
+@pytest.mark.parametrize("config", QUICK, ids=name_of)
 def test_what_is_refused_beside_a_plan_leaves_it_and_everything_else(config):
     refuser = Refuser(config, a_plan(config))
     plan = refuser.case.plan
@@ -320,7 +320,7 @@ def test_what_is_refused_beside_a_plan_leaves_it_and_everything_else(config):
     refuser.compare()
 
 
-@pytest.mark.parametrize("config", [NARROW, SPRAM], ids=name_of)
+@pytest.mark.parametrize("config", QUICK, ids=name_of)
 def test_a_layer_is_refused_where_none_is_awaited(config):
     """Beside a complete plan it has the length that a next layer would have, or it has a wrong one."""
     refuser = Refuser(config, a_plan(config))
@@ -358,7 +358,7 @@ def layer_requests(refuser):
     return list(operations.plan_requests(refuser.case.plan, refuser.case.settings))[1:]
 
 
-@pytest.mark.parametrize("config", [NARROW, SPRAM], ids=name_of)
+@pytest.mark.parametrize("config", QUICK, ids=name_of)
 def test_what_is_refused_while_a_plan_comes_leaves_what_has_come(config):
     refuser = Refuser(config, a_plan(config))
     plan, exchange = refuser.case.plan, refuser.pair.engine.exchange
@@ -425,7 +425,7 @@ def nonsense(random, case, config):
 
 
 @pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("config", [SPRAM, NARROW], ids=name_of)
+@pytest.mark.parametrize("config", QUICK, ids=name_of)
 def test_whatever_comes_is_answered(config, count):
     """With any tables, labels and accumulators. After it, a good host finds a good array."""
     random, done = Random(config.lanes), set()

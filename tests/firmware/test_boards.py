@@ -47,7 +47,17 @@ def test_the_boards_of_the_docs_are_there():
     assert set(BOARDS) == set(PINS)
 
 
-@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+#: A board of each family; the others are long tests, as a design takes seconds to elaborate.
+QUICK = {"icebreaker", "tang-nano-9k", "ulx3s-25f"}
+
+
+@pytest.mark.parametrize(
+    "board",
+    [
+        pytest.param(board, id=name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name, board in BOARDS.items()
+    ],
+)
 def test_the_plan_of_every_board(board):
     plan = make_plan(board, board.bauds[0])
     constraints = plan.files[FLOWS[board.family].constraints]
