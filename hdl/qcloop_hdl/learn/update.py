@@ -21,6 +21,7 @@ from qcloop_hdl.learn.accumulate import (
 )
 from qcloop_hdl.learn.factors import FACTOR_BITS
 from qcloop_hdl.learn.rows import row_layout
+from qcloop_hdl.registers import delayed
 
 #: Words whose weights are to be settled wait in a queue. No word is read while there are so many.
 QUEUE, QUEUE_FULL = 16, 8
@@ -161,17 +162,12 @@ class LayerUpdate(Configured):
         m.d.sync += [after.eq(before) for chain in (valid, where) for before, after in pairwise(chain)]
         self._add(m, x, valid)
         total = self.adder.o.payload
-        changed, written = Signal(self.config.lanes), Signal.like(self.write_data)
-        if extra:
-            m.d.sync += [changed.eq(total.changed), written.eq(total.accumulators)]
-        else:
-            m.d.comb += [changed.eq(total.changed), written.eq(total.accumulators)]
         m.d.comb += [
             self.read.eq(valid[read_after]),
             self.read_address.eq(where[read_after]),
-            self.write.eq(Mux(valid[write_after], changed, 0)),
+            self.write.eq(Mux(valid[write_after], self.delayed(m, total.changed), 0)),
             self.write_address.eq(where[write_after]),
-            self.write_data.eq(written),
+            self.write_data.eq(self.delayed(m, total.accumulators)),
             self.idle.eq(~Cat(valid).any()),
         ]
         self._queue_flagged(m, valid[6], where[6], last_block)
@@ -217,15 +213,11 @@ class LayerUpdate(Configured):
 
     def _add(self, m: Module, x: Any, valid: list[Any]) -> None:
         """Multiply, shift and add: operands in the second clock after the issue, products in the third."""
-        shifter, adder, extra = self.shifter, self.adder, int(self.config.registered)
-        # The input is an operand two clocks after the issue, together with the factors.
-        x1, x2 = Signal(9, reset_less=True), Signal(9, reset_less=True)
-        m.d.sync += [x1.eq(Cat(x, Const(0, 1))), x2.eq(x1)]
-        operands = Signal(ArrayLayout(signed(FACTOR_BITS), self.config.lanes), reset_less=True)
-        if extra:  # the factors are delayed already
-            m.d.comb += operands.eq(self.factors)
-        else:
-            m.d.sync += operands.eq(self.factors)
+        shifter, adder = self.shifter, self.adder
+        # The input is an operand two clocks after the issue, together with the factors. With registers around
+        # the memories these come so late by themselves.
+        x2 = delayed(m, Cat(x, Const(0, 1)), 2)
+        operands = delayed(m, self.factors, 1 - self.config.registered)
         for lane in range(self.config.lanes):
             product = Signal(signed(PRODUCT_BITS), name=f"product{lane}", reset_less=True)
             m.d.sync += product.eq(x2.as_signed() * operands[lane])
