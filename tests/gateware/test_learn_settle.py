@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from qcloop.array.step import reference
+from qcloop.contract.operations import REACH
 from qcloop.contract.plan import ACCUMULATOR_MAX, StepRule
 from qcloop_hdl.learn import twins
-from qcloop_hdl.learn.settle import REACH_ENTRY, WeightSettler
+from qcloop_hdl.learn.settle import WeightSettler
 
 STUCK = 63
 
@@ -85,7 +86,7 @@ async def configure(ctx, dut, pairs, rule, gaps):
     ctx.set(dut.rule, rule)
     ctx.set(dut.top, len(gaps))
     ctx.set(dut.table_write, 1)
-    for index, gap in [*enumerate(gaps), (REACH_ENTRY, min(gaps) // 2)]:
+    for index, gap in [*enumerate(gaps), (REACH, min(gaps) // 2)]:
         ctx.set(dut.table_index, index)
         ctx.set(dut.table_entry, gap)
         await ctx.tick()

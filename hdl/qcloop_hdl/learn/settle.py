@@ -6,7 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import LEVEL_BITS, LEVEL_MAX, MAX_STATES
+from qcloop.contract.formats import LEVEL_BITS, MAX_STATES
 from qcloop.contract.plan import StepRule
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
 from qcloop_hdl.learn.store import Store
@@ -15,8 +15,6 @@ from qcloop_hdl.learn.store import Store
 GAP_BITS = ACCUMULATOR_BITS
 #: Bits of a word of stream 0.
 WORD_BITS = 16
-#: Entry of the table of gaps that holds the reach: no gap begins at the highest level that there can be.
-REACH_ENTRY = LEVEL_MAX
 
 
 class Weight(data.Struct):
@@ -222,8 +220,8 @@ class WeightSettler(wiring.Component):
     raises the second. A stuck device, whose level is above ``top``, keeps its level, and none is moved below
     0 or above ``top``. The twin is :func:`qcloop_hdl.learn.twins.settle`.
 
-    Entry l of the table is the gap from level l to level l + 1, times 2^fraction_bits. Entry 63 is the reach:
-    half of the smallest gap, rounded down.
+    Entry l of the table is the gap from level l to level l + 1, times 2^fraction_bits. Entry 63, at which no
+    gap begins, is the reach (``operations.REACH``): half of the smallest gap, rounded down.
 
     Clocks: a weight that goes n levels is offered n + 3 clocks after it was taken. Where no device can
     follow, and more than the reach is left, it is offered a clock later. A word adds 2 to 18 clocks, 3 on
