@@ -6,8 +6,9 @@ from formal_tools import Opened, assert_contract, assume_contract, assume_stable
 
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.plan import ACCUMULATOR_MAX
-from qcloop_hdl.learn import accumulate, scaler, settle
+from qcloop_hdl.learn import accumulate, divider, scaler, settle
 from qcloop_hdl.learn.accumulate import PRODUCT_BITS, AccumulatorAdder, StepShifter
+from qcloop_hdl.learn.divider import QUOTIENT_BITS, ProbabilityDivider, ProbabilityPenalty
 from qcloop_hdl.learn.scaler import NARROW_BITS, WIDE_BITS, VectorScaler
 from qcloop_hdl.learn.settle import WeightSettler
 
@@ -303,3 +304,147 @@ def test_a_scaler_shifts_no_further_than_it_must_and_rounds(sby):
 def test_a_scaler_with_a_fault_fails(old, new, sby):
     faulty = mutant(scaler, {old: new}).VectorScaler
     assert sby(ScalerProof(faulty), mode="bmc", depth=18) == "FAIL"
+
+
+class DividerProof(wiring.Component):
+    """A narrow divider: what its rest is after each digit, and so the quotient, for all numbers."""
+
+    WIDTH = 4
+    DIGITS = (QUOTIENT_BITS + 1) // 2
+
+    def __init__(self, block=ProbabilityDivider):
+        self.dut = block(self.WIDTH)
+        super().__init__(
+            {name: self.dut.signature.members[name] for name in ("start", "dividend", "divisor")}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
+        m.d.comb += [getattr(dut, name).eq(getattr(self, name)) for name in ("start", "dividend", "divisor")]
+        dividend, divisor, started = Signal(self.WIDTH), Signal(self.WIDTH), Signal()
+        with m.If(self.start):
+            m.d.comb += Assume((self.dividend <= self.divisor) & (self.divisor != 0))
+            m.d.sync += [dividend.eq(self.dividend), divisor.eq(self.divisor), started.eq(1)]
+        assume_stable(m, self.divisor, self.start | dut.busy)
+        with m.If(started):
+            m.d.comb += [
+                Assert((divisor != 0) & (dividend <= divisor)),
+                Assert((self.divisor == divisor) | ~dut.busy),
+            ]
+            self._compare(m, inside, dividend, divisor)
+        with m.Else():
+            m.d.comb += Assert(~dut.busy)
+        return m
+
+    def _compare(self, m, inside, dividend, divisor):
+        left, rest, quotient = inside["digits"], inside["rest"], self.dut.quotient
+        m.d.comb += Assert(left <= self.DIGITS)
+        # As many digits as were made; before the first one the quotient is the one before.
+        for made in range(self.DIGITS + 1):
+            digits = quotient[: 2 * made] if made else 0
+            whole = Mux(rest < 0, rest + (divisor << 2), rest)
+            with m.If(left == self.DIGITS - made):
+                m.d.comb += [
+                    Assert(whole == (dividend << 2 * made) - ((digits * divisor) << 2)),
+                    Assert((whole >= 0) & (whole < (divisor << 2))),
+                ]
+        scaled, product = dividend << 16, Signal(QUOTIENT_BITS + self.WIDTH)
+        m.d.comb += product.eq(quotient * divisor)
+        with m.If(~self.dut.busy):
+            m.d.comb += [
+                Assert((product <= scaled) & (scaled < product + divisor)),
+                Cover(quotient == 65536),
+                Cover(quotient == 0xAAAA),
+            ]
+
+
+def test_a_quotient_is_rounded_down_for_all_numbers(sby):
+    assert sby(DividerProof(), depth=2) == "PASS"
+
+
+def test_quotients_of_1_and_two_thirds_are_reached(sby):
+    assert sby(DividerProof(), mode="cover", depth=24) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # The divisor is always subtracted, or always in the second step.
+        ("negative = rest[-1]", "negative = Cat(0)"),
+        ("Mux(first[-1], added, subtracted)", "subtracted"),
+        ("+ ~negative),", "),"),
+        ("middle = Cat(rest[0], first)", "middle = Cat(0, first)"),
+        ("digits.eq(_DIGITS)", "digits.eq(_DIGITS - 1)"),
+    ],
+)
+def test_a_divider_with_a_fault_fails(old, new, sby):
+    faulty = mutant(divider, {old: new}).ProbabilityDivider
+    assert sby(DividerProof(faulty), mode="bmc", depth=12) == "FAIL"
+
+
+class PenaltyProof(wiring.Component):
+    """The penalty of a probability, for all probabilities, and when it is there."""
+
+    def __init__(self, block=ProbabilityPenalty):
+        self.dut = block()
+        super().__init__({name: self.dut.signature.members[name] for name in ("start", "p")})
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self.dut
+        m.submodules.dut = inside = Opened(dut)
+        m.d.comb += [dut.start.eq(self.start), dut.p.eq(self.p)]
+        p, started, clocks = Signal(QUOTIENT_BITS), Signal(), Signal(range(32))
+        with m.If(self.start):
+            m.d.comb += Assume(self.p <= 65536)
+            m.d.sync += [p.eq(self.p), started.eq(1), clocks.eq(0)]
+        with m.Elif(dut.busy):
+            m.d.sync += clocks.eq(clocks + 1)
+        with m.If(started):
+            m.d.comb += Assert(p <= 65536)
+            self._compare(m, inside, p, clocks)
+        with m.Else():
+            m.d.comb += Assert(~dut.busy)
+        return m
+
+    def _compare(self, m, inside, p, clocks):
+        dut, shifts, k = self.dut, inside["shifts"], Signal(range(QUOTIENT_BITS))
+        for bit in range(QUOTIENT_BITS):
+            with m.If(p[bit]):
+                m.d.comb += k.eq(bit)
+        m.d.comb += [
+            Assert(shifts <= 16 - k),
+            Assert(~inside["shifted"] == (p << shifts)[:QUOTIENT_BITS]),
+        ]
+        with m.If(dut.busy):
+            m.d.comb += Assert(clocks == shifts)
+        with m.Else():
+            formula = 4096 - (k << 8) - ((((p << 8) >> k) - 256) & 0xFF)
+            m.d.comb += [
+                Assert((shifts == 16 - k) & (clocks == 17 - k)),
+                Assert(dut.penalty == Mux(p == 0, 4096, formula)),
+                Cover(p == 0),
+            ]
+
+
+def test_a_penalty_is_its_formula_for_all_probabilities(sby):
+    assert sby(PenaltyProof(), depth=2) == "PASS"
+
+
+def test_a_probability_of_0_has_a_penalty(sby):
+    assert sby(PenaltyProof(), mode="cover", depth=20) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Cat(1, shifted)", "Cat(0, shifted)"),
+        ("shifts) - 255", "shifts) - 256"),
+        ("m.If(~shifted[-1] | shifts[-1])", "m.If(~shifted[-1])"),
+    ],
+)
+def test_a_penalty_with_a_fault_fails(old, new, sby):
+    faulty = mutant(divider, {old: new}).ProbabilityPenalty
+    assert sby(PenaltyProof(faulty), mode="bmc", depth=20) == "FAIL"

@@ -12,7 +12,7 @@ import pytest
 from qcloop.array.step import reference
 from qcloop.errors import ConfigError
 from qcloop_hdl.learn import twins
-from qcloop_hdl.learn.divider import ProbabilityDivider
+from qcloop_hdl.learn.divider import ProbabilityDivider, ProbabilityPenalty
 from qcloop_hdl.learn.softmax import OutputErrors
 
 #: 65535 exp(-v / 32), as a plan has it, and tables that make the sum largest, and the quotients uneven.
@@ -122,33 +122,79 @@ def test_equals_the_twin(width, classes, pauses, bench, simulate):
     simulate(dut, testbench, limit=40_000, background=ports)
 
 
-def test_clocks(bench, simulate):
-    """The clocks that the contract names."""
+async def clocks_until(ctx, high):
+    """Return how many clocks later a signal is high."""
+    clocks = 0
+    while not ctx.get(high):
+        clocks += 1
+        await ctx.tick()
+    return clocks
+
+
+@pytest.mark.parametrize("label", [0, 3, 8, 9])
+@pytest.mark.parametrize("scale", [1, 5, 100])
+def test_clocks_of_errors_and_result(label, scale, bench, simulate):
+    """The clocks that the contract names, for a label that is likely, unlikely or impossible."""
+    dut = OutputErrors(32, 10)
+    player = Bencher(dut, bench)
+    sums = [scale * j for j in range(10)]
+    table = [*FALLING[:255], 0]
+    errors, _, _ = twins.output_errors(sums, label, 0, table)
+    k = max((errors[label] + 65536).bit_length() - 1, 0)
+    assert (scale == 100 and label < 7) == (errors[label] == -65536)
+
+    async def testbench(ctx):
+        await player.fill(ctx, table)
+        await player.give(ctx, sums, label, 0)
+        ctx.set(dut.o.ready, 1)
+        passed, of_label = 1, None
+        for index in range(10):
+            passed += await clocks_until(ctx, dut.o.valid)
+            assert passed == 10 + 15 + 10 * index
+            of_label = passed if index == label else of_label
+            await ctx.tick()
+            passed += 1
+        assert passed == 115 + 1
+        passed += await clocks_until(ctx, dut.result.valid)
+        assert passed == max(115 + 1, of_label + 18 - k)
+        await player.result(ctx)
+        assert ctx.get(dut.i.ready)
+
+    simulate(dut, testbench, limit=2000)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_clocks_of_fewer_classes_and_of_a_class_alone(count, bench, simulate):
     dut = OutputErrors(32, 10)
     player = Bencher(dut, bench)
 
-    async def until(ctx, port):
-        clocks = 1
-        while not ctx.get(port.valid):
-            clocks += 1
-            await ctx.tick()
-        return clocks
+    async def testbench(ctx):
+        await player.fill(ctx, FALLING)
+        for _ in range(2):
+            await player.give(ctx, list(range(count)), 0, 0, only_class=True)
+            assert 1 + await clocks_until(ctx, dut.result.valid) == 2
+            assert (await player.result(ctx)).best == count - 1
+        await player.give(ctx, list(range(count)), 0, 0)
+        assert 1 + await clocks_until(ctx, dut.o.valid) == count + 15
+
+    simulate(dut, testbench, limit=2000)
+
+
+def test_the_next_division_begins_when_an_error_is_taken(bench, simulate):
+    """An error that waits delays the next one, which is offered 10 clocks after it was taken."""
+    dut = OutputErrors(32, 10)
+    player = Bencher(dut, bench)
 
     async def testbench(ctx):
         await player.fill(ctx, FALLING)
-        sums, label = [100 * j for j in range(10)], 3
-        errors, _, _ = twins.output_errors(sums, label, 0, FALLING)
-        k = max((errors[label] + 65536).bit_length() - 1, 0)
-        await player.give(ctx, sums, label, 0)
-        ctx.set(dut.o.ready, 1)
-        for index in range(10):
-            late = 60 if index == 0 else 17 - k if index == label + 1 else 0
-            assert await until(ctx, dut.o) == late + 22
-            await ctx.tick()
-        assert ctx.get(dut.result.valid)
-        await player.result(ctx)
-        await player.give(ctx, sums, label, 0, only_class=True)
-        assert await until(ctx, dut.result) == 20 + 1
+        await player.give(ctx, [7, 7, 7], 0, 0)
+        await clocks_until(ctx, dut.o.valid)
+        for wait in (30, 1, 0):
+            for _ in range(wait):
+                await ctx.tick()
+            await bench.receive(ctx, dut.o, 1)
+            if wait:
+                assert 1 + await clocks_until(ctx, dut.o.valid) == 10
 
     simulate(dut, testbench, limit=2000)
 
@@ -165,13 +211,30 @@ def test_the_largest_sum_of_exponentials_divides(simulate):
             ctx.set(dut.start, 1)
             await ctx.tick()
             ctx.set(dut.start, 0)
-            for _ in range(17):
-                assert ctx.get(dut.busy)
-                await ctx.tick()
-            assert not ctx.get(dut.busy)
+            # The clock after the one with start is the first.
+            assert 1 + await clocks_until(ctx, ~dut.busy) == 10
             assert ctx.get(dut.quotient) == 65536 * dividend // divisor
 
     simulate(dut, testbench, limit=200)
+
+
+def test_penalties_equal_the_twin(simulate):
+    """All powers of two and their neighbours, and what is random, in the clocks that the contract names."""
+    dut = ProbabilityPenalty()
+    random = Random(5)
+    near = {min((1 << bit) + away, 65536) for bit in range(17) for away in (-1, 0, 1)}
+    cases = [*sorted(near), *(random.randrange(65537) >> random.randrange(16) for _ in range(100))]
+
+    async def testbench(ctx):
+        for p in cases:
+            ctx.set(dut.p, p)
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            assert 1 + await clocks_until(ctx, ~dut.busy) == 18 - max(p.bit_length() - 1, 0), p
+            assert ctx.get(dut.penalty) == twins.penalty(p), p
+
+    simulate(dut, testbench, limit=4000)
 
 
 @pytest.mark.parametrize(("width", "classes"), [(8, 4), (33, 4), (32, 1), (32, 257)])

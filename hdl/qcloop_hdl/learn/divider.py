@@ -1,4 +1,4 @@
-"""A division by shift and subtract, and the binary logarithm of what comes out."""
+"""The division that makes a probability, and the penalty of a probability."""
 
 from typing import Any
 
@@ -6,20 +6,19 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.plan import MAX_PENALTY
+
 #: Bits of a quotient: 16, and one for a quotient of 1.
 QUOTIENT_BITS = 17
+#: Digits of a quotient to the base 4.
+_DIGITS = (QUOTIENT_BITS + 1) // 2
 
 
 class ProbabilityDivider(wiring.Component):
     """Computes ``floor(65536 dividend / divisor)`` of a dividend that is not larger than the divisor.
 
-    The quotient is there 17 clocks after the clock with ``start``, when ``busy`` is low again, and stays. The
-    divisor must be stable while ``busy``.
-
-    Each clock with ``normalise`` then shifts the quotient left by a bit, until its highest bit is set; a
-    quotient of 0 is shifted 16 times. ``normalised`` is combinational, and says that this is done.
-    ``exponent`` is then floor(log2 quotient), and the quotient's bits below the highest one are the fraction
-    ``(quotient - 2^exponent) / 2^exponent``. Both are 0 for a quotient of 0.
+    The quotient is there 10 clocks after the clock with ``start``, when ``busy`` is low again, and stays up
+    to the next clock with ``start``. The divisor must be stable while ``busy``, and must not be 0.
 
     Reset: idle.
 
@@ -38,11 +37,6 @@ class ProbabilityDivider(wiring.Component):
                 "divisor": In(width),
                 "busy": Out(1),
                 "quotient": Out(QUOTIENT_BITS),
-                #: Shift the quotient left, unless it is normalised.
-                "normalise": In(1),
-                "normalised": Out(1),
-                #: Once normalised: the binary logarithm of the quotient, rounded down; 0 for 0.
-                "exponent": Out(range(QUOTIENT_BITS)),
             }
         )
 
@@ -52,26 +46,70 @@ class ProbabilityDivider(wiring.Component):
         return self._width
 
     def elaborate(self, platform: Any) -> Module:
-        """Return the circuit."""
+        """Return the circuit: a division without restoring, two bits in each clock, the highest ones first.
+
+        A rest may be negative; then the divisor is added to it in the next step, and not subtracted. A bit of
+        the quotient is 1 if the rest after its step is not negative. The second step of a clock is made for
+        both signs of the first rest, so that its carry does not wait for that sign.
+        """
         m = Module()
-        rest = Signal(self.width + 1, reset_less=True)
-        less = Signal(signed(self.width + 2))
-        quotient = Signal(QUOTIENT_BITS, reset_less=True)
-        fits, top = ~less[-1], QUOTIENT_BITS - 1
-        shift = self.busy | self.normalise & ~self.normalised
+        # The rest is four times what the steps have left.
+        rest = Signal(signed(self.width + 3), reset_less=True)
+        first, added, subtracted, second = (Signal(signed(self.width + 1)) for _ in range(4))
+        digits = Signal(range(_DIGITS + 1))
+        negative = rest[-1]
+        middle = Cat(rest[0], first).as_signed()
         m.d.comb += [
-            less.eq(rest - self.divisor),
-            self.quotient.eq(quotient),
-            self.normalised.eq(quotient[-1] | (self.exponent == 0)),
+            first.eq(rest[1:] + (self.divisor ^ ~negative.replicate(self.width + 1)) + ~negative),
+            added.eq(middle + self.divisor),
+            subtracted.eq(middle - self.divisor),
+            second.eq(Mux(first[-1], added, subtracted)),
+            self.busy.eq(digits.any()),
         ]
-        with m.If(shift):
+        with m.If(self.busy):
             m.d.sync += [
-                quotient.eq(Cat(fits & self.busy, quotient)),
-                rest.eq(Mux(fits, less, rest)[: self.width] << 1),
-                self.exponent.eq(self.exponent - 1),
+                self.quotient.eq(Cat(~second[-1], ~first[-1], self.quotient)),
+                rest.eq(second << 2),
+                digits.eq(digits - 1),
             ]
-        with m.If(self.busy & (self.exponent == 0)):
-            m.d.sync += [self.exponent.eq(top), self.busy.eq(0)]
         with m.If(self.start):
-            m.d.sync += [rest.eq(self.dividend), self.exponent.eq(top), self.busy.eq(1)]
+            m.d.sync += [rest.eq(self.dividend), digits.eq(_DIGITS)]
+        return m
+
+
+class ProbabilityPenalty(wiring.Component):
+    """Computes the penalty of a probability ``p`` of 17 bits, which may be 65536: ``-256 log2(p / 65536)``.
+
+    It is linear between powers of two: ``4096 - 256 k - floor(256 (p - 2^k) / 2^k)`` with
+    ``k = floor(log2 p)``, and 4096 for p = 0. The twin is :func:`qcloop_hdl.learn.twins.penalty`.
+
+    It is there 18 - k clocks after the clock with ``start``, when ``busy`` is low again, and stays up to the
+    next clock with ``start``; for p = 0, k counts as 0. A ``start`` while ``busy`` begins anew.
+
+    Reset: idle.
+    """
+
+    start: In(1)
+    p: In(QUOTIENT_BITS)
+    busy: Out(1)
+    penalty: Out(range(MAX_PENALTY + 1))
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit: p is shifted to the left until its highest bit is set.
+
+        What is shifted is the complement of p, so that a part of it need not be subtracted.
+        """
+        m = Module()
+        shifted = Signal(QUOTIENT_BITS, reset_less=True)
+        shifts = Signal(range(QUOTIENT_BITS))
+        penalty = Signal.like(self.penalty, reset_less=True)
+        with m.If(~shifted[-1] | shifts[-1]):
+            m.d.sync += self.busy.eq(0)
+        with m.Elif(self.busy):
+            m.d.sync += [shifted.eq(Cat(1, shifted)), shifts.eq(shifts + 1)]
+        with m.If(self.start):
+            m.d.sync += [shifted.eq(~self.p), shifts.eq(0), self.busy.eq(1)]
+        # Of the bits behind the highest one, 8 count.
+        m.d.sync += penalty.eq(Cat(shifted[-9:-1], shifts) - 255)
+        m.d.comb += self.penalty.eq(penalty)
         return m

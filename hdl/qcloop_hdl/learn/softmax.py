@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.plan import MAX_CLASSES, MAX_PENALTY, TABLE_ENTRIES
 from qcloop.errors import ConfigError
-from qcloop_hdl.learn.divider import QUOTIENT_BITS, ProbabilityDivider
+from qcloop_hdl.learn.divider import QUOTIENT_BITS, ProbabilityDivider, ProbabilityPenalty
 from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.shift import SHIFT_BITS, SaturatingShift
 from qcloop_hdl.learn.store import Store
@@ -33,92 +33,74 @@ class Guess(data.Struct):
     penalty: PENALTY_BITS
 
 
-class ErrorState(enum.Enum, shape=4):
-    """What is being done with the sum in work."""
+class ErrorState(enum.Enum, shape=3):
+    """What is being done with the sums."""
 
-    #: Sums are taken.
+    #: They are taken, and the largest one is found.
     FILL = 0
-    READ = 1
-    #: With the largest one so far.
-    COMPARE = 2
-    LOOK_UP = 3
-    #: Its exponential to the others.
-    ADD = 4
-    #: The division begins.
-    START = 5
-    #: The division goes on, and then the error is offered.
-    OFFER = 6
-    #: The quotient of the label is normalised.
-    PENALTY = 7
-    #: The result is offered.
-    RESULT = 8
-
-
-class ErrorPass(enum.Enum, shape=2):
-    """What the sums are gone through for, from the first to the last."""
-
-    LARGEST = 0
+    #: They are read, one in each clock, and their exponentials are added up.
     TOTAL = 1
-    ERRORS = 2
+    #: The last exponentials are looked up and added.
+    BEGIN = 2
+    #: An exponential is divided by the total, and then the error is offered.
+    DIVIDE = 3
+    #: The result is offered.
+    RESULT = 4
 
 
 class ErrorSequence(wiring.Component):
-    """Decides what is done with which sum: three passes over them, see :class:`OutputErrors`.
+    """Decides what is done with which sum: they are taken, added up, and divided; see :class:`OutputErrors`.
 
     Reset: ``state`` is FILL.
     """
 
-    #: The last sum is being taken.
-    i_last: In(1)
-    #: The sum in work is the last one; it is the label's.
+    #: A sum is being taken; it is the last one.
+    taken: In(1)
+    taken_last: In(1)
+    #: The sum that is being read is the last one.
     last: In(1)
-    labelled: In(1)
-    #: End with the first pass.
+    #: There are no errors.
     only_class: In(1)
-    divided: In(1)
-    normalised: In(1)
-    o_ready: In(1)
-    result_ready: In(1)
+    #: An exponential is being looked up for the total.
+    adding: In(1)
+    #: The error is being taken; it is the last one.
+    o_taken: In(1)
+    o_last: In(1)
+    result_taken: In(1)
     state: Out(ErrorState)
-    #: The next sum is in work from the next clock on; with ``again`` it is the first one.
+    #: The exponential of the sum that is being read is to be added to the total.
+    add: Out(1)
+    #: The exponential that was read last is divided from the next clock on.
+    divide: Out(1)
+    #: The next sum is taken or read from the next clock on; with ``again`` it is the first one.
     go_on: Out(1)
     again: Out(1)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        now = Signal(ErrorPass)
-        following = Signal(ErrorState)
-        m.d.comb += [following.eq(self.state), self.again.eq(self.go_on & self.last | self.i_last)]
-        m.d.sync += self.state.eq(following)
         with m.Switch(self.state):
             with m.Case(ErrorState.FILL):
-                m.d.sync += now.eq(ErrorPass.LARGEST)
-                with m.If(self.i_last):
-                    m.d.comb += following.eq(ErrorState.READ)
-            with m.Case(ErrorState.READ):
-                m.d.comb += following.eq(ErrorState.COMPARE)
-            with m.Case(ErrorState.COMPARE):
-                m.d.comb += [self.go_on.eq(now == ErrorPass.LARGEST), following.eq(ErrorState.LOOK_UP)]
-            with m.Case(ErrorState.LOOK_UP):
-                m.d.comb += following.eq(Mux(now == ErrorPass.TOTAL, ErrorState.ADD, ErrorState.START))
-            with m.Case(ErrorState.ADD):
-                m.d.comb += self.go_on.eq(1)
-            with m.Case(ErrorState.START):
-                m.d.comb += following.eq(ErrorState.OFFER)
-            with m.Case(ErrorState.OFFER), m.If(self.divided & self.o_ready):
-                m.d.comb += self.go_on.eq(~self.labelled)
-                m.d.comb += following.eq(ErrorState.PENALTY)
-            with m.Case(ErrorState.PENALTY):
-                m.d.comb += self.go_on.eq(self.normalised)
-            with m.Case(ErrorState.RESULT), m.If(self.result_ready):
-                m.d.comb += following.eq(ErrorState.FILL)
-        with m.If(self.go_on):
-            m.d.comb += following.eq(ErrorState.READ)
-            with m.If(self.last):
-                m.d.sync += now.eq(Mux(now == ErrorPass.LARGEST, ErrorPass.TOTAL, ErrorPass.ERRORS))
-                with m.If((now == ErrorPass.ERRORS) | self.only_class):
-                    m.d.comb += following.eq(ErrorState.RESULT)
+                m.d.comb += [self.go_on.eq(self.taken), self.again.eq(self.taken_last)]
+                with m.If(self.taken & self.taken_last):
+                    m.d.sync += self.state.eq(ErrorState.TOTAL)
+            with m.Case(ErrorState.TOTAL):
+                m.d.comb += self.add.eq(~self.only_class)
+                with m.If(self.last):
+                    m.d.sync += self.state.eq(ErrorState.BEGIN)
+                with m.If(self.only_class):
+                    m.d.sync += self.state.eq(ErrorState.RESULT)
+            with m.Case(ErrorState.BEGIN), m.If(~self.adding):
+                m.d.comb += self.divide.eq(1)
+                m.d.sync += self.state.eq(ErrorState.DIVIDE)
+            with m.Case(ErrorState.DIVIDE), m.If(self.o_taken):
+                m.d.comb += self.divide.eq(~self.o_last)
+                with m.If(self.o_last):
+                    m.d.sync += self.state.eq(ErrorState.RESULT)
+            with m.Case(ErrorState.RESULT), m.If(self.result_taken):
+                m.d.sync += self.state.eq(ErrorState.FILL)
+        with m.If(self.add | self.divide):
+            m.d.comb += [self.go_on.eq(1), self.again.eq(self.last)]
         return m
 
 
@@ -133,10 +115,11 @@ class OutputErrors(wiring.Component):
 
     With ``only_class`` there are no errors: the result follows the sums, and only its ``best`` counts.
 
-    Clocks: a sum is taken in each, up to the last one. For n classes it then takes 6 n clocks to know m and
-    the sum of e, and 22 clocks for each error; in the last of them it is offered. Behind the label's error
-    are 17 - k clocks more. The result is offered in the clock after all this; with ``only_class``, after 2 n
-    clocks.
+    Clocks: a sum is taken in each, up to the last one. For n classes the first error is offered n + 15 clocks
+    after the last sum was taken, and each of the others 10 clocks after the one before it was taken. The
+    result is offered one clock after the last error was taken, or 18 - k clocks after the label's error was
+    taken if that is later; for p = 0, k counts as 0. With ``only_class`` the result is offered 2 clocks after
+    the last sum was taken.
 
     Back-pressure: ``i.ready`` is low from the last sum until the result is taken; it depends on no input.
     ``label``, ``shift`` and ``only_class`` must be stable all that time, and the table must not be written.
@@ -196,79 +179,101 @@ class OutputErrors(wiring.Component):
         m.submodules.table = table = Store(EXPONENTIAL_BITS, TABLE_ENTRIES)
         m.submodules.divider = divider = ProbabilityDivider(EXPONENTIAL_BITS + _CLASS_BITS)
         m.submodules.sequence = sequence = ErrorSequence()
-        state, label = sequence.state, self.label
-        # The sum that is being taken or looked at, and the last one.
-        index, end = Signal(range(self.classes)), Signal(range(self.classes))
+        state = sequence.state
+        # The sum that is taken or read next, and the one that was taken last.
+        index, end = Signal(range(self.classes)), Signal(range(self.classes), reset_less=True)
         m.d.comb += [
             self.i.ready.eq(state == ErrorState.FILL),
-            sequence.i_last.eq(self.i.valid & self.i.payload.last),
+            sequence.taken.eq(self.i.valid & self.i.ready),
+            sequence.taken_last.eq(self.i.payload.last),
             sequence.last.eq(index == end),
-            sequence.labelled.eq(index == label),
             sequence.only_class.eq(self.only_class),
-            sequence.divided.eq(~divider.busy),
-            sequence.normalised.eq(divider.normalised),
-            sequence.o_ready.eq(self.o.ready),
-            sequence.result_ready.eq(self.result.ready),
-            sums.write.eq(self.i.valid & self.i.ready),
+            sums.write.eq(sequence.taken),
+            sums.write_index.eq(index),
             sums.write_entry.eq(self.i.payload.value),
-            sums.read.eq(state == ErrorState.READ),
-            Cat(sums.write_index, sums.read_index).eq(Cat(index, index)),
+            sums.read_index.eq(index),
             table.write.eq(self.table_write),
             table.write_index.eq(self.table_index),
             table.write_entry.eq(self.table_entry),
-            table.read.eq(state == ErrorState.LOOK_UP),
-            divider.dividend.eq(table.entry),
-            divider.start.eq(state == ErrorState.START),
-            divider.normalise.eq(state == ErrorState.PENALTY),
-            self.o.valid.eq((state == ErrorState.OFFER) & sequence.divided),
-            self.o.payload.last.eq(sequence.last),
-            self.o.payload.value.eq(_less_one(divider.quotient, sequence.labelled)),
-            self.result.valid.eq(state == ErrorState.RESULT),
+            # Both are read in all clocks. What is read while no sum is asked for is not used.
+            sums.read.eq(1),
+            table.read.eq(1),
         ]
         with m.If(sums.write):
             m.d.sync += end.eq(index)
-        with m.If(sums.write | sequence.go_on):
-            m.d.sync += index.eq(index + 1)
-        with m.If(sequence.again):
-            m.d.sync += index.eq(0)
-        self._find_largest(m, state, index, sums.entry, table)
-        self._add_up(m, state, table.entry, divider)
+        with m.If(sequence.go_on):
+            m.d.sync += index.eq(Mux(sequence.again, 0, index + 1))
+        self._find_largest(m, sequence, end, sums.entry, table)
+        self._divide(m, sequence, index, table.entry, divider)
         return m
 
-    def _find_largest(self, m: Module, state: Value, index: Value, y: Value, table: Store) -> None:
+    def _find_largest(self, m: Module, sequence: ErrorSequence, end: Value, y: Value, table: Store) -> None:
         """Keep the first of the largest sums, and point the table at the distance of a sum from it."""
         m.submodules.distance = distance = SaturatingShift(self.width, (TABLE_ENTRIES - 1).bit_length())
-        largest, held = Signal(signed(self.width), reset_less=True), Signal(self.width, reset_less=True)
-        difference = Signal(signed(self.width + 1))
-        best = Signal(_CLASS_BITS, reset_less=True)
+        # The sum that was taken or read last, and the complement of the largest one.
+        held, limit = (Signal(signed(self.width), reset_less=True) for _ in range(2))
+        best, fresh = Signal(_CLASS_BITS, reset_less=True), Signal()
+        # The sum less the largest one less 1: it is not negative if the sum is larger, and its complement is
+        # the distance of the sum. To subtract would take a LUT more for each bit on an iCE40.
+        excess, excess_before = Signal(signed(self.width + 1)), Signal(self.width, reset_less=True)
         m.d.comb += [
-            difference.eq(largest - y),
-            distance.i.eq(held),
+            excess.eq(held + limit),
+            distance.i.eq(~excess_before),
             distance.shift.eq(self.shift),
             table.read_index.eq(distance.o),
             self.result.payload.best.eq(best),
             self.result.payload.hit.eq(best == self.label),
         ]
-        with m.If(state == ErrorState.COMPARE):
-            m.d.sync += held.eq(difference)
-            # In the later passes no sum is larger.
-            with m.If(difference < 0):
-                m.d.sync += [largest.eq(y), best.eq(index)]
-        with m.If(state == ErrorState.FILL):
-            m.d.sync += [largest.eq(-1 << (self.width - 1)), best.eq(0)]
+        m.d.sync += [
+            fresh.eq(sequence.taken),
+            held.eq(Mux(sequence.state == ErrorState.FILL, self.i.payload.value, y)),
+            excess_before.eq(excess),
+        ]
+        with m.If(fresh & ((end == 0) | ~excess[-1])):
+            m.d.sync += [limit.eq(~held), best.eq(end)]
 
-    def _add_up(self, m: Module, state: Value, exponential: Value, divider: ProbabilityDivider) -> None:
-        """Sum the exponentials, and keep the penalty of the label."""
-        total, penalty = Signal(divider.width), Signal(PENALTY_BITS, reset_less=True)
-        m.d.comb += [divider.divisor.eq(total), self.result.payload.penalty.eq(penalty)]
-        with m.If(state == ErrorState.FILL):
+    def _divide(
+        self,
+        m: Module,
+        sequence: ErrorSequence,
+        index: Value,
+        exponential: Value,
+        divider: ProbabilityDivider,
+    ) -> None:
+        """Add up the exponentials, divide each of them by the total, and offer the errors."""
+        # An exponential is there 4 clocks after its sum is read; a division takes longer than that.
+        total, adds = Signal(divider.width, reset_less=True), Signal(4)
+        labelled, last = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += adds.eq(Cat(sequence.add, adds))
+        with m.If(sequence.state == ErrorState.FILL):
             m.d.sync += total.eq(0)
-        with m.If(state == ErrorState.ADD):
+        with m.If(adds[-1]):
             m.d.sync += total.eq(total + exponential)
-        # What is below the highest bit of a normalised p is its fraction, of which 8 bits count.
-        fraction = divider.quotient[QUOTIENT_BITS - 9 : -1]
-        with m.If(state == ErrorState.PENALTY):
-            m.d.sync += penalty.eq(MAX_PENALTY - Cat(fraction, divider.exponent))
+        with m.If(sequence.divide):
+            m.d.sync += [labelled.eq(index == self.label), last.eq(sequence.last)]
+        m.d.comb += [
+            sequence.adding.eq(adds.any()),
+            sequence.o_taken.eq(self.o.valid & self.o.ready),
+            sequence.o_last.eq(last),
+            divider.start.eq(sequence.divide),
+            divider.dividend.eq(exponential),
+            divider.divisor.eq(total),
+            self.o.valid.eq((sequence.state == ErrorState.DIVIDE) & ~divider.busy),
+            self.o.payload.last.eq(last),
+            self.o.payload.value.eq(_less_one(divider.quotient, labelled)),
+        ]
+        self._report(m, sequence, self.o.valid & labelled, divider.quotient)
+
+    def _report(self, m: Module, sequence: ErrorSequence, of_label: Value, p: Value) -> None:
+        """Offer the result, with the penalty of the label's probability ``p``."""
+        m.submodules.penalty = penalty = ProbabilityPenalty()
+        m.d.comb += [
+            penalty.start.eq(of_label),
+            penalty.p.eq(p),
+            self.result.payload.penalty.eq(penalty.penalty),
+            self.result.valid.eq((sequence.state == ErrorState.RESULT) & ~penalty.busy),
+            sequence.result_taken.eq(self.result.valid & self.result.ready),
+        ]
 
 
 def _less_one(p: Value, labelled: Value) -> Value:
