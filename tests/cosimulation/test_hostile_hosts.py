@@ -4,8 +4,8 @@ from random import Random
 
 import numpy as np
 import pytest
-from engine_bench import tiny
 from link_bench import SETTINGS, BoardLine, remote_array
+from link_twin import CONFIG, LINK
 
 from qcloop.array import GoldenArray, Region
 from qcloop.contract.frames import MAX_PAYLOAD, OFFSETS, Frame, Kind
@@ -41,7 +41,7 @@ def malformed(random, session):
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_malformed_frames_change_nothing(count):
-    board, random = CompiledBoard(tiny(4)), Random(1)
+    board, random = CompiledBoard(CONFIG, LINK), Random(1)
     array, _ = remote_array(board)
     golden = GoldenArray(array.config)
     levels = np.random.default_rng(1).integers(0, 32, (8, 8), np.uint8)

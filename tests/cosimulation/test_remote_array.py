@@ -6,8 +6,9 @@ from random import Random
 
 import numpy as np
 import pytest
-from engine_bench import Pair, tiny
+from engine_bench import Pair
 from link_bench import SETTINGS, BoardLine, remote_array
+from link_twin import CONFIG, LINK
 
 from qcloop.array import ArraySettings, GoldenArray, Policy, Region
 from qcloop.contract.frames import MAX_PAYLOAD, Frame, Identity, Kind
@@ -50,12 +51,12 @@ class RemotePair(Pair):
     """The random programs of the engine's bench, on an array behind a link."""
 
     def __init__(self, array):
-        self.config, self.array, self.golden = tiny(4), *both(array)
+        self.config, self.array, self.golden = CONFIG, *both(array)
 
 
 @pytest.mark.parametrize("faults", [None, BAD, Faults(seed=9, repeat=1e-3, delay=1e-3)])
 def test_operations_equal_the_golden_model(faults):
-    tiny_board = CompiledBoard(tiny(4))
+    tiny_board = CompiledBoard(CONFIG, LINK)
     kinds = ("block", "program", "forward", "backward", "load", "read", "counters", "configure")
     for seed in range(12):
         draw = Random(seed)

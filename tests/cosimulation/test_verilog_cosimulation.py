@@ -1,6 +1,7 @@
 """The Verilog that people take away: recorded programs replayed in Verilator and Icarus through cocotb."""
 
 import json
+from itertools import product
 
 import pytest
 from engine_bench import tiny
@@ -13,7 +14,7 @@ from qcloop_hdl.tools.verilog import engine_verilog
 CASES = {"tiny": (tiny(2), 12), "small": (SIZES["small"], 4)}
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module")
 def case(request, tmp_path_factory):
     """Return the folder of a configuration's Verilog and recording."""
     config, programs = CASES[request.param]
@@ -23,11 +24,23 @@ def case(request, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=SIMULATORS)
+@pytest.fixture(scope="module")
 def replay(request, case):
     """Return a function that replays a recording in a simulator and returns its log if it failed, or ''."""
     with replayer(request.param, [case / "engine.v"], case / request.param) as run:
         yield run
+
+
+#: `small` in Verilator is for the long tests: Icarus has it as well, and Verilator has the tiny engine.
+pytestmark = pytest.mark.parametrize(
+    ("case", "replay"),
+    [
+        pytest.param(*pair, marks=pytest.mark.slow if pair == ("small", "verilator") else ())
+        for pair in product(CASES, SIMULATORS)
+    ],
+    indirect=True,
+    scope="module",
+)
 
 
 def test_answers_are_those_of_the_golden_model(case, replay):

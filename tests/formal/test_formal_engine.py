@@ -665,7 +665,10 @@ def test_an_altered_engine_fails_soon_after_reset(component, old, new, sby):
         ("region", "self.shift | step_word", "self.shift | step_word | self.byte[0]"),
     ],
 )
-@pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 6), (MemoryKind.SPRAM, 4)])
+@pytest.mark.parametrize(
+    ("kind", "depth"),
+    [(MemoryKind.BLOCK, 6), pytest.param(MemoryKind.SPRAM, 4, marks=pytest.mark.slow)],
+)
 def test_an_altered_engine_is_not_proved(kind, depth, component, old, new, sby):
     engine = with_fault(configured(6, kind), component, {old: new})
     assert sby(EngineProof(engine), depth=depth) == "UNKNOWN"

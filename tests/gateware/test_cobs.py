@@ -6,7 +6,7 @@ from qcloop.contract.frames import cobs_decode, cobs_encode
 from qcloop.errors import LinkError
 from qcloop_hdl.link.cobs import BUFFER, CobsDecoder, CobsEncoder
 
-LENGTHS = (1, 2, 13, 253, 254, 255, 493, 508)
+LENGTHS = (1, 2, 13, 254, 508)
 
 
 def contents(seed):

@@ -34,31 +34,42 @@ from qcloop.errors import ArrayError, ConfigError
 from qcloop_hdl.array.walk import Product
 from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
 from qcloop_hdl.engine import decoding
+from qcloop_sim.engine import CompiledEngine
 
 KINDS = [(1, MemoryKind.BLOCK), (4, MemoryKind.BLOCK), (16, MemoryKind.BLOCK), (4, MemoryKind.SPRAM)]
 SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)
 
 
-simulated = cache(SimulatedEngine)
+#: Engines that are compiled in any case, for the tests of the link and the co-simulation. They compute the
+#: same in the same clocks as in Amaranth's simulator: test_compiled_engine.py compares the two.
+COMPILED = (tiny(4), tiny(4, parts=ArrayPart(0)))
+
+simulated, compiled = cache(SimulatedEngine), cache(CompiledEngine)
 
 
-def fresh(config):
+def reset(engine):
     """Return an engine after a reset: the tests of one configuration share it."""
-    engine = simulated(config)
     engine.pauses = None
     engine.reset()
     return engine
 
 
+def fresh(config):
+    """Return an engine after a reset, compiled if it is among those that are."""
+    return reset((compiled if config in COMPILED else simulated)(config))
+
+
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)
 def test_random_programs_equal_the_golden_model(lanes, memory):
     """Two, one of them with pauses: the compiled engine runs thousands, see tests/cosimulation."""
-    check(lambda: fresh(tiny(lanes, memory=memory)), range(100 * lanes, 100 * lanes + 2), length=8)
+    engine = simulated(tiny(lanes, memory=memory))
+    check(lambda: reset(engine), range(100 * lanes, 100 * lanes + 2), length=8)
 
 
 @pytest.mark.parametrize("memory", MemoryKind)
 def test_an_engine_without_any_part_equals_the_golden_model(memory):
-    check(lambda: fresh(tiny(4, memory=memory, parts=ArrayPart(0))), range(500, 502), length=8)
+    engine = simulated(tiny(4, memory=memory, parts=ArrayPart(0)))
+    check(lambda: reset(engine), range(500, 502), length=8)
 
 
 #: Settings that need each of the parts, in each of the bytes that tell it.
@@ -114,7 +125,7 @@ def test_an_operation_that_needs_a_part_is_refused_without_it(monkeypatch):
 
 
 def test_a_wrong_golden_model_is_noticed_and_shrunk(monkeypatch):
-    engine = fresh(tiny(2))
+    engine = fresh(tiny(4))
     true = GoldenArray._start_backward
 
     def wrong(self, region, d):

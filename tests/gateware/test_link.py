@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 from engine_bench import tiny
-from link_twin import LINK, Twin
+from link_twin import CONFIG, LINK, Twin
 
 from qcloop.array import ArraySettings, GoldenArray, Positions, Region
 from qcloop.contract import operations
@@ -21,6 +21,7 @@ from qcloop.contract.frames import (
     cobs_encode,
 )
 from qcloop.contract.operations import HEADER, Operation, Status
+from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.link import Link
 from qcloop_sim.board import Ended
@@ -323,19 +324,27 @@ def test_fault_counters_stay_at_255(twin):
 # -- windows and the stream of answers ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("link", [LINK, LinkConfig(2048, 1024)])
-def test_the_host_is_told_when_a_quarter_of_the_buffer_is_free_again(link):
-    twin = Twin(link=link)
+@pytest.mark.parametrize(("config", "link"), [(CONFIG, LINK), (SIZES["small"], LinkConfig())])
+def test_the_host_is_told_when_a_quarter_of_the_buffer_is_free_again(config, link):
+    """The second board is the virtual board that users have."""
+    twin = Twin(config, link)
     twin.say(Kind.OPEN, session=1)
     quarter = link.request_buffer // 4
     # A request that does not end: its answer tells nothing.
     twin.say(Kind.DATA, operations.request(UNKNOWN, bytes(60_000))[:3])
-    assert twin.say(Kind.DATA, bytes(quarter // 2)) == []
-    assert twin.say(Kind.DATA, bytes(quarter // 2 - 4)) == []
+    for size in pieces(quarter - 4):
+        assert twin.say(Kind.DATA, bytes(size)) == []
     (frame,) = twin.say(Kind.DATA, bytes(1))
     assert (frame.kind, frame.limit) == (Kind.STATE, link.window + quarter)
-    assert twin.say(Kind.DATA, bytes(200)) == []
-    assert len(twin.say(Kind.DATA, bytes(quarter - 200))) == 1
+    *sizes, last = pieces(quarter)
+    for size in sizes:
+        assert twin.say(Kind.DATA, bytes(size)) == []
+    assert len(twin.say(Kind.DATA, bytes(last))) == 1
+
+
+def pieces(size):
+    """Return the sizes of frames that carry so many bytes together, at most 200 each."""
+    return [min(200, size - start) for start in range(0, size, 200)]
 
 
 def test_answers_leave_when_the_engine_has_nothing_to_do(twin):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,7 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
 
 
 def test_no_register_has_a_value_of_no_bits():
-    """Icarus refuses them."""
+    """Icarus refuses them. The number of cells makes a long text, and no other register."""
     for config in SIZES.values():
-        assert "{0{" not in engine_verilog(config)
+        short = replace(config, array=replace(config.array, cells=1 << 11))
+        assert "{0{" not in engine_verilog(short)

