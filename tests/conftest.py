@@ -8,19 +8,26 @@ import pytest
 _TORCH = ("test_torch.py", "test_torch_on_board.py")
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
-    "test_compiled_engine.py",
-    "test_compiled_learner.py",
-    "test_verilog_cosimulation.py",
-    "test_netlists.py",
     "test_virtual_board.py",
+    "test_netlists.py",
+    "test_compiled_engine.py",
     "test_formal_engine.py",
-    "test_resources.py",
-    "test_tutorial.py",
-    "test_programmer.py",
     "test_examples.py",
-    "test_sweep_on_boards.py",
+    "test_formal_mac.py",
+    "test_compiled_learner.py",
+    "test_tutorial.py",
+    "test_link.py",
     "test_engine.py",
+    "test_mac.py",
+    "test_verilog_cosimulation.py",
     "test_remote_array.py",
+    "test_run_disk.py",
+    "test_run.py",
+    "test_programmer.py",
+    "test_cxxrtl.py",
+    "test_sweep_on_boards.py",
+    "test_array_network.py",
+    "test_measurements_hostile.py",
 )
 
 

@@ -16,10 +16,11 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from engine_bench import tiny
 
 from qcloop.cli import main
 from qcloop_hdl.board import ByteBoard
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import SIZES, MemoryKind
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_sim import board, cxxrtl, designs, rewriting
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, UnknownYosysWarning, build
@@ -481,7 +482,7 @@ def test_activity_knows_an_engine_wherever_it_is(board):
 
 
 def test_the_table_of_activity_is_of_this_gateware():
-    text = generated(ByteBoard(SIZES["small"].as_model(), LinkConfig()))
+    text = generated(ByteBoard(tiny(4, memory=MemoryKind.SPRAM).as_model(), LinkConfig()))
     known = set(map(activity.path_of, reading._NAME.findall(text)))
     busy = {name for name, value in activity.table().items() if value > grouping.BUSY}
     # Fields of a record and second names are in the waveform only.

@@ -39,35 +39,53 @@ def same(rows):
     return [row | {"worker": None, "seconds": None} for row in rows]
 
 
-def test_two_boards_give_the_results_of_the_golden_model(sweep):
+@pytest.fixture(scope="module")
+def known():
+    """Return the golden model's results by number of seeds, which the tests of the file share."""
+    return {}
+
+
+@pytest.fixture
+def golden(sweep, known):
+    """Return a function that gives the rows of the golden model's sweep, as :func:`same` compares them."""
+
+    def call(seeds=2):
+        if seeds not in known:
+            known[seeds] = same(sweep("golden", seeds=seeds)[2])
+        return known[seeds]
+
+    return call
+
+
+def test_two_boards_give_the_results_of_the_golden_model(sweep, golden):
     status, errors, rows = sweep("boards", ["sim", "sim"])
     assert (status, errors) == (0, "")
     assert {row["worker"] for row in rows} == {"sim"} and rows[-1]["test_accuracy"] > 0.1
-    assert same(rows) == same(sweep("golden")[2])
+    assert same(rows) == golden()
 
 
-def test_a_point_whose_board_is_reset_is_run_again(sweep, started):
+def test_a_point_whose_board_is_reset_is_run_again(sweep, golden, started):
     url = started("--reset-after", "30000")
     status, errors, rows = sweep("boards", [url])
     assert status == 0 and f"board on {url}: the board on" in errors and "was reset" in errors
-    assert same(rows) == same(sweep("golden")[2])
+    assert same(rows) == golden()
 
 
-def test_the_points_of_a_board_that_is_lost_go_to_the_others(sweep, started):
+def test_the_points_of_a_board_that_is_lost_go_to_the_others(sweep, golden, started):
     url = started("--cut-after", "30000")
     status, errors, rows = sweep("boards", [url, "sim"])
     assert status == 0 and f"the board on {url} is not used any more" in errors
     assert rows[-1]["worker"] == "sim"
-    assert same(rows) == same(sweep("golden")[2])
+    assert same(rows) == golden()
 
 
-def test_without_a_board_left_the_exit_says_what_is_missing(sweep, started):
+def test_without_a_board_left_the_exit_says_what_is_missing(sweep, golden, started):
     status, errors, rows = sweep("boards", [started("--cut-after", "30000")], seeds=3)
     missing = sum(row["status"] == "missing" for row in rows)
     assert status == 4 and missing > 0
     assert f"{missing} of 6 points are missing: {missing} were not run, no board was left" in errors
     status, _, rows = sweep("boards", seeds=3)
-    assert status == 0 and same(rows) == same(sweep("golden", seeds=3)[2])
+    assert status == 0 and same(rows) == golden(seeds=3)
 
 
 def test_read_noise_wants_the_lanes_of_the_board(sweep, monkeypatch):

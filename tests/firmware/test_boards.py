@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_the_boards_of_the_docs_are_there():
     assert set(BOARDS) == set(PINS)
 
 
+@cache
+def plan_of(name):
+    """Return the plan of a board at its first baud rate."""
+    board = find_board(name)
+    return make_plan(board, board.bauds[0])
+
+
 #: A board of each family; the others are long tests, as a design takes seconds to elaborate.
 QUICK = {"icebreaker", "tang-nano-9k", "ulx3s-25f"}
 
@@ -59,7 +67,7 @@ QUICK = {"icebreaker", "tang-nano-9k", "ulx3s-25f"}
     ],
 )
 def test_the_plan_of_every_board(board):
-    plan = make_plan(board, board.bauds[0])
+    plan = plan_of(board.name)
     constraints = plan.files[FLOWS[board.family].constraints]
     assert re.findall(LOCATION, constraints, re.MULTILINE) == PINS[board.name].split()
     assert f"\\{PLL[board.family]} " in plan.files["top.il"]
@@ -79,8 +87,8 @@ def test_the_plan_of_every_board(board):
 
 def test_a_plan_is_the_same_each_time_and_another_for_another_baud_rate():
     board = find_board("icebreaker")
-    first, again, other = (make_plan(board, baud).digest for baud in (3_000_000, 3_000_000, 1_000_000))
-    assert first == again != other
+    again, other = (make_plan(board, baud).digest for baud in (board.bauds[0], 1_000_000))
+    assert plan_of(board.name).digest == again != other
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)

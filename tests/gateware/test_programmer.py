@@ -472,7 +472,9 @@ def story_for(config, policy, states, seed=0, **others):
 
 
 @pytest.mark.parametrize(
-    "seed", [None, 1, 2], ids=lambda seed: "freely" if seed is None else f"pauses {seed}"
+    "seed",
+    [None, 1, pytest.param(2, marks=pytest.mark.slow)],
+    ids=lambda seed: "freely" if seed is None else f"pauses {seed}",
 )
 @pytest.mark.parametrize("states", [2, 5, MAX_STATES])
 @pytest.mark.parametrize("policy", Policy)

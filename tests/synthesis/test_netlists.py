@@ -50,7 +50,7 @@ CASES = {
     ),
     "ecp5": Case(
         Family.ECP5,
-        # It takes a quarter of the time of `medium`, and has every kind of cell.
+        # It takes less than half the time of `medium`, and has every kind of cell.
         tiny(4),
         *ECP5_MODELS,
         (("DP16KD", 4), ("MULT18X18D", 8)),
