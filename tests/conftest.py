@@ -1,8 +1,14 @@
-"""Files that an extra is needed for, and the order in which files are run by several processes."""
+"""Files that an extra is needed for, and how several processes share the files and the cores."""
 
+import os
 from importlib.util import find_spec
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each process of pytest-xdist has one core, on which PyTorch's threads would only wait for each other.
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
 
 #: Files that import PyTorch.
 _TORCH = ("test_torch.py", "test_torch_on_board.py")
@@ -10,6 +16,7 @@ _TORCH = ("test_torch.py", "test_torch_on_board.py")
 _LONGEST = (
     "test_virtual_board.py",
     "test_netlists.py",
+    "test_sweep.py",
     "test_compiled_engine.py",
     "test_formal_engine.py",
     "test_examples.py",
