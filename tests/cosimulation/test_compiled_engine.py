@@ -23,9 +23,9 @@ compiled = cache(CompiledEngine)
 long = partial(pytest.param, marks=pytest.mark.slow)
 
 
-def larger(lanes, memory=MemoryKind.BLOCK):
+def larger(lanes):
     """Return a configuration that holds regions in which products are wide."""
-    return tiny(lanes, cells=1 << 13, side=128, memory=memory)
+    return tiny(lanes, cells=1 << 13, side=128)
 
 
 @pytest.mark.parametrize("lanes", [1, long(2), 4, long(8), long(16)])
@@ -99,11 +99,11 @@ def test_each_size_equals_the_golden_model(size):
 
 
 @pytest.mark.parametrize(
-    ("lanes", "memory"), [(4, MemoryKind.SPRAM), (1, MemoryKind.BLOCK), long(16, MemoryKind.BLOCK)]
+    "config", [SIZES["small"], larger(1), long(larger(16))], ids=lambda config: f"{config.lanes} lanes"
 )
-def test_narrow_and_wide_products_equal_the_golden_model(lanes, memory):
+def test_narrow_and_wide_products_equal_the_golden_model(config):
     """Where they change over, with the largest sums; the answers have no byte more than they need."""
-    engine = compiled(larger(lanes, memory))
+    engine = compiled(config)
     engine.pauses = None
     for rows, cols in product((1, 31, 32, 33, 128), (1, 62, 63, 64)):
         pair, region = Pair(engine), Region(0, rows, cols)
@@ -137,7 +137,7 @@ def test_clocks_are_those_of_the_interpreted_simulation():
 
 @pytest.mark.parametrize("tries", [1, 4, 60])
 @pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
-@pytest.mark.parametrize("config", [tiny(4), larger(4, MemoryKind.SPRAM)], ids=["block RAM", "SPRAM"])
+@pytest.mark.parametrize("config", [tiny(4), SIZES["small"]], ids=["block RAM", "SPRAM"])
 def test_verify_takes_seven_or_eleven_clocks_an_attempt(config, shape, tries):
     engine, clocks = compiled(config), 7 + 4 * config.registered
     engine.pauses = None

@@ -42,7 +42,7 @@ SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), refe
 
 #: Engines that are compiled in any case, for the tests of the link and the co-simulation. They compute the
 #: same in the same clocks as in Amaranth's simulator: test_compiled_engine.py compares the two.
-COMPILED = (tiny(4), tiny(4, parts=ArrayPart(0)))
+COMPILED = (tiny(4), tiny(4, parts=ArrayPart(0)), SIZES["small"])
 
 simulated, compiled = cache(SimulatedEngine), cache(CompiledEngine)
 
@@ -57,6 +57,11 @@ def reset(engine):
 def fresh(config):
     """Return an engine after a reset, compiled if it is among those that are."""
     return reset((compiled if config in COMPILED else simulated)(config))
+
+
+def of_kind(lanes, memory):
+    """Return a configuration of this kind, a compiled one if there is one."""
+    return SIZES["small"] if (lanes, memory) == (4, MemoryKind.SPRAM) else tiny(lanes, memory=memory)
 
 
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)
@@ -162,7 +167,7 @@ def test_a_product_before_anything_was_programmed_is_refused():
 @pytest.mark.parametrize("shape", [(1, 1), (16, 10), (17, 5)])
 @pytest.mark.parametrize("memory", MemoryKind)
 def test_programming_takes_four_or_six_clocks_a_cell(memory, policy, shape):
-    config = tiny(4, memory=memory)
+    config = of_kind(4, memory)
     engine = fresh(config)
     pair = Pair(engine)
     for array in (pair.golden, pair.array):
@@ -179,7 +184,7 @@ def test_programming_takes_four_or_six_clocks_a_cell(memory, policy, shape):
 @pytest.mark.parametrize("policy", [Policy.DIRECT, Policy.RESET_ONLY])
 @pytest.mark.parametrize("memory", MemoryKind)
 def test_programming_a_list_takes_four_or_six_clocks_a_cell(memory, policy):
-    config = tiny(4, memory=memory)
+    config = of_kind(4, memory)
     engine = fresh(config)
     pair = Pair(engine)
     random, region = np.random.default_rng(7), Region(0, 5, 7)
@@ -221,7 +226,7 @@ def prepared(config):
 
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)
 def test_info_and_counters_take_few_clocks_besides_their_bytes(lanes, memory):
-    config = tiny(lanes, memory=memory)
+    config = of_kind(lanes, memory)
     engine = prepared(config)
     *_, clocks = timed(engine, operations.request(Operation.INFO))
     assert clocks <= OVERHEAD
@@ -232,7 +237,7 @@ def test_info_and_counters_take_few_clocks_besides_their_bytes(lanes, memory):
 @pytest.mark.parametrize("memory", MemoryKind)
 @pytest.mark.parametrize("states", [2, 3, 64])
 def test_configure_takes_its_operands_twice(states, memory):
-    config = tiny(4, memory=memory)
+    config = of_kind(4, memory)
     engine = prepared(config)
     settings = replace(SETTINGS, mean=(5,) * states, spread=(6,) * states)
     request = operations.configure_request(settings, Positions(), config.lanes)
@@ -245,7 +250,7 @@ def test_configure_takes_its_operands_twice(states, memory):
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 32), (8, 1), (7, 13)])
 def test_load_and_read_take_two_or_four_clocks_a_cell_besides_their_bytes(shape, lanes, memory):
-    config = tiny(lanes, memory=memory)
+    config = of_kind(lanes, memory)
     engine = prepared(config)
     region, cells = Region(0, *shape), shape[0] * shape[1]
     levels = np.arange(cells, dtype=np.uint8).reshape(shape) % 64
