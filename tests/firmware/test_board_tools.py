@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from qcloop.cli import main
 from qcloop.contract.parts import ArrayPart
 from qcloop.errors import QcloopError
+from qcloop_firmware import build as building
 from qcloop_firmware import tools
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.bringup import STEPS, texts
@@ -183,24 +184,39 @@ def test_the_table_of_boards():
     assert untested == {"colorlight-i5", "colorlight-i9", "tang-nano-20k"}
 
 
-def test_a_design_is_written_without_a_tool_and_without_touching_what_was_built(tmp_path, monkeypatch):
+@pytest.fixture
+def made(monkeypatch):
+    """Return what makes the files of a design, for the command as well; each design is made once."""
+    files = {}
+
+    def once(board, baud):
+        key = (board.name, baud)
+        if key not in files:
+            files[key] = design_files(board, baud)
+        return files[key]
+
+    monkeypatch.setattr(building, "design_files", once)
+    return once
+
+
+def test_a_design_is_written_without_a_tool_and_without_touching_what_was_built(made, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     (tmp_path / "manifest.toml").write_text("kept")
     arguments = ["icebreaker", "--design-only", "--baud", "115200", "-o", str(tmp_path)]
     result = CliRunner().invoke(build, arguments)
-    wanted = design_files(find_board("icebreaker"), 115_200)
+    wanted = made(find_board("icebreaker"), 115_200)
     assert result.output.split() == [str(tmp_path / name) for name in wanted]
     for name, text in (wanted | {"manifest.toml": "kept"}).items():
         assert (tmp_path / name).read_text() == text
 
 
-def test_a_lean_design_has_a_folder_and_a_name_of_its_own(tmp_path, monkeypatch):
+def test_a_lean_design_has_a_folder_and_a_name_of_its_own(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(build, ["icebreaker", "--design-only", "--without", "verify,read-noise"])
     folder = "build/icebreaker-without-read-noise-verify"
     assert result.output.split() == [f"{folder}/top.il", f"{folder}/top.pcf"]
     lean = find_board("icebreaker").without(ArrayPart.READ_NOISE | ArrayPart.VERIFY)
-    assert (tmp_path / folder / "top.il").read_text() == design_files(lean, 3_000_000)["top.il"]
+    assert (tmp_path / folder / "top.il").read_text() == made(lean, 3_000_000)["top.il"]
     assert "array.read_noise" not in (tmp_path / folder / "top.il").read_text()
 
 
@@ -222,7 +238,8 @@ def test_a_lean_design_has_a_folder_and_a_name_of_its_own(tmp_path, monkeypatch)
         ([], "name a BOARD, or all with --all"),
     ],
 )
-def test_a_build_that_is_asked_for_wrongly_says_so(arguments, message):
+def test_a_build_that_is_asked_for_wrongly_says_so(arguments, message, monkeypatch):
+    monkeypatch.setattr(building, "design_files", lambda *_: {"top.il": ""})
     with pytest.raises((QcloopError, click.UsageError), match=message):
         CliRunner().invoke(build, arguments, standalone_mode=False, catch_exceptions=False)
 
