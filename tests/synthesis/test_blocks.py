@@ -19,7 +19,7 @@ def _yosys():
 GENERATOR_BUDGETS = [
     (Family.ICE40, 1, 197, 282, None),
     (Family.ICE40, 8, 721, 744, None),
-    (Family.ICE40, 16, 1330, 1272, None),
+    pytest.param(Family.ICE40, 16, 1330, 1272, None, marks=pytest.mark.slow),  # on no board
     (Family.ECP5, 1, 71, 282, 13),
     (Family.ECP5, 8, 528, 744, 104),
     (Family.ECP5, 16, 1075, 1272, 208),
@@ -43,7 +43,9 @@ def test_generator_stays_in_its_budget(family, lanes, luts, flip_flops, carries)
         (Family.ICE40, MemoryKind.SPRAM, 4, 16384, "SB_SPRAM256KA", 4, 20, 0),
         (Family.ICE40, MemoryKind.SPRAM, 2, 32768, "SB_SPRAM256KA", 4, 60, 1),
         (Family.ECP5, MemoryKind.BLOCK, 8, 4096, "DP16KD", 32, 40, 0),
-        (Family.ECP5, MemoryKind.BLOCK, 16, 8192, "DP16KD", 128, 40, 0),
+        pytest.param(
+            *(Family.ECP5, MemoryKind.BLOCK, 16, 8192, "DP16KD", 128, 40, 0), marks=pytest.mark.slow
+        ),
         (Family.GOWIN, MemoryKind.BLOCK, 8, 2048, "SP", 16, 60, 0),
     ],
 )
