@@ -119,6 +119,11 @@ class EngineConfig:
         return self.memory is MemoryKind.BLOCK
 
     @property
+    def two_ports(self) -> bool:
+        """Whether the memory reads a word in a clock in which it writes another one: see ``CellMemory``."""
+        return self.memory is MemoryKind.BLOCK and self.array.planes > 1
+
+    @property
     def row_words(self) -> int:
         """Words of the longest row. This is the depth of a vector buffer that is ``lanes`` bytes wide."""
         return self.array.row_words(self.side)

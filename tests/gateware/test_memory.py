@@ -43,16 +43,17 @@ def operations(lanes, words, count, seed):
         )
 
 
-def expected(lanes, program):
+def expected(lanes, program, two_ports=False):
     """The word on the port after each operation, None where the contract leaves it open."""
     cells, shown = {}, None
     for read, read_address, enable, write_address, data in program:
+        if read and (not enable or two_ports and read_address != write_address):
+            shown = cells[read_address]
+        elif enable:
+            shown = None
         if enable:
             mask = sum(FULL << CELL_BITS * lane for lane in range(lanes) if enable >> lane & 1)
             cells[write_address] = cells.get(write_address, 0) & ~mask | data & mask
-            shown = None
-        elif read:
-            shown = cells[read_address]
         yield shown
 
 
@@ -81,7 +82,8 @@ def test_equals_a_list_of_words(kind, lanes, words, planes, simulate):
     program = list(operations(lanes, words * planes, 500, seed=words * planes + lanes))
 
     async def testbench(ctx):
-        for step, (operation, word) in enumerate(zip(program, expected(lanes, program), strict=True)):
+        wanted = expected(lanes, program, dut.two_ports)
+        for step, (operation, word) in enumerate(zip(program, wanted, strict=True)):
             drive(ctx, dut, operation)
             await ctx.tick()
             if word is not None:

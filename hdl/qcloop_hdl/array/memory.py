@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CELL_BITS
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.registers import read_register
 
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
@@ -21,8 +22,8 @@ SPRAM_BLOCKS = 4
 class Words(wiring.Component):
     """Words of ``lanes`` cells, one access a clock; what they are made of is a subclass.
 
-    ``read_data`` is the word at ``address`` from the clock after ``read_enable`` on, until the next access.
-    In a clock with a bit of ``write_enable`` nothing is read: the lanes with a bit take ``write_data``.
+    ``read_data`` is the word at ``read_address`` from the clock after ``read_enable`` on, until the next access.
+    In a clock with a bit of ``write_enable`` the lanes with a bit take ``write_data``, and nothing is read.
 
     Parameters
     ----------
@@ -37,9 +38,10 @@ class Words(wiring.Component):
         word = ArrayLayout(CELL_BITS, lanes)
         super().__init__(
             {
-                "address": In(range(words)),
+                "read_address": In(range(words)),
                 "read_enable": In(1),
                 "read_data": Out(word),
+                "write_address": In(range(words)),
                 "write_enable": In(lanes),
                 "write_data": In(word),
             }
@@ -55,6 +57,11 @@ class Words(wiring.Component):
         """Number of words."""
         return self._words
 
+    @property
+    def one_address(self) -> Value:
+        """The address of the access, whatever it is."""
+        return Mux(self.write_enable.any(), self.write_address, self.read_address)
+
 
 class SpramWords(Words):
     """Words in SPRAM blocks of iCE40 UltraPlus, as many side by side as there are lanes."""
@@ -62,8 +69,9 @@ class SpramWords(Words):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        within, bank = Signal(range(SPRAM_WORDS)), self.address[14:]
-        m.d.comb += within.eq(self.address)
+        address, within = Signal(range(self.words)), Signal(range(SPRAM_WORDS))
+        bank = address[14:]
+        m.d.comb += [address.eq(self.one_address), within.eq(address)]
         banks = []
         for number in range(-(-self.words // SPRAM_WORDS)):
             data = Signal(ArrayLayout(CELL_BITS, self.lanes), name=f"bank{number}")
@@ -98,49 +106,76 @@ class SpramWords(Words):
 class BlockWords(Words):
     """Words in block RAM, which synthesis infers.
 
+    With ``both``, a word is also read in a clock in which another one is written.
+
     Parameters
     ----------
     lanes : int
         Cells of a word.
     words : int
         Number of words.
+    both : bool
+        Use both ports of the blocks at once.
     model : bool
-        Show inverted data after a write, until the next read.
+        Show inverted data where nothing was read, until the next read.
     """
 
-    def __init__(self, lanes: int, words: int, *, model: bool) -> None:
-        self._model = model
+    def __init__(self, lanes: int, words: int, *, both: bool, model: bool) -> None:
+        self._both, self._model = both, model
         super().__init__(lanes, words)
 
     @property
+    def both(self) -> bool:
+        """Whether both ports are used at once."""
+        return self._both
+
+    @property
     def model(self) -> bool:
-        """Whether data are inverted after a write."""
+        """Whether data are inverted where nothing was read."""
         return self._model
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        shape = ArrayLayout(CELL_BITS, self.lanes)
-        m.submodules.memory = memory = Memory(shape=shape, depth=self.words, init=[])
-        write = memory.write_port(granularity=1)
-        read = memory.read_port()
-        writing = self.write_enable.any()
-        # Both ports see one address: with two, Yosys adds flip-flops for a read of the word being written.
-        m.d.comb += [
-            write.addr.eq(self.address),
-            write.data.eq(self.write_data),
-            write.en.eq(self.write_enable),
-            read.addr.eq(self.address),
-            read.en.eq(self.read_enable & ~writing),
-            self.read_data.eq(read.data),
-        ]
+        memory = Memory(shape=ArrayLayout(CELL_BITS, self.lanes), depth=self.words, init=[])
+        m.submodules.memory = memory
+        write, writing = memory.write_port(granularity=1), self.write_enable.any()
+        m.d.comb += [write.data.eq(self.write_data), write.en.eq(self.write_enable)]
+        ports = self._both_ports if self.both else self._one_port
+        reads, data = ports(m, memory, write, writing)
+        m.d.comb += self.read_data.eq(data)
         if self.model:
             undefined = Signal()
             with m.If(writing | self.read_enable):
-                m.d.sync += undefined.eq(writing)
+                m.d.sync += undefined.eq(~reads)
             with m.If(undefined):
-                m.d.comb += self.read_data.as_value().eq(~read.data.as_value())
+                m.d.comb += self.read_data.as_value().eq(~data.as_value())
         return m
+
+    def _one_port(self, m: Module, memory: Any, write: Any, writing: Any) -> tuple[Any, Any]:
+        """Make the ports, and return what enables a read, and the word that was read.
+
+        Both see one address: with two, Yosys adds flip-flops for a read of the word being written.
+        """
+        read = memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.one_address),
+            read.addr.eq(self.one_address),
+            read.en.eq(self.read_enable & ~writing),
+        ]
+        return read.en, read.data
+
+    def _both_ports(self, m: Module, memory: Any, write: Any, writing: Any) -> tuple[Any, Any]:
+        """Make the ports likewise. With this register Yosys sees that it reads no word while that is written."""
+        read, data, reads = memory.read_port(domain="comb"), read_register(memory.shape), Signal()
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            read.addr.eq(self.read_address),
+            reads.eq(self.read_enable & ~(writing & (self.read_address == self.write_address))),
+        ]
+        with m.If(reads):
+            m.d.sync += data.eq(read.data)
+        return reads, data
 
 
 class CellMemory(wiring.Component):
@@ -155,8 +190,9 @@ class CellMemory(wiring.Component):
     Write: the lanes in ``write_enable`` of the word at ``write_address`` take ``write_data``; a read in the
     next clock sees them. One write a clock.
 
-    There is one port in effect, whatever the kind: in a clock with a write (any bit of ``write_enable``) a
-    read is not done, and after it ``read_data`` is undefined until the next read. Addresses must be below
+    There is one port in effect: in a clock with a write (any bit of ``write_enable``) a read is not done, and
+    after it ``read_data`` is undefined until the next read. Block RAM with further planes has two
+    (``two_ports``): there only a read of the word being written is not done. Addresses must be below
     ``words``, planes below ``planes``. Contents are undefined at power-up and survive a reset.
 
     Parameters
@@ -239,6 +275,11 @@ class CellMemory(wiring.Component):
         """Whether this is the simulation model."""
         return self._model
 
+    @property
+    def two_ports(self) -> bool:
+        """Whether a word is read in a clock in which another one is written."""
+        return self.kind is MemoryKind.BLOCK and self.planes > 1
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -247,12 +288,11 @@ class CellMemory(wiring.Component):
         if self.kind is MemoryKind.SPRAM and not self.model:
             words = SpramWords(self.lanes, count)
         else:
-            words = BlockWords(self.lanes, count, model=self.model)
+            words = BlockWords(self.lanes, count, both=self.two_ports, model=self.model)
         m.submodules.words = words
-        read_address = self._flat(self.read_plane, self.read_address)
-        write_address = self._flat(self.write_plane, self.write_address)
         m.d.comb += [
-            words.address.eq(Mux(self.write_enable.any(), write_address, read_address)),
+            words.read_address.eq(self._flat(self.read_plane, self.read_address)),
+            words.write_address.eq(self._flat(self.write_plane, self.write_address)),
             words.read_enable.eq(self.read_enable),
             words.write_enable.eq(self.write_enable),
             words.write_data.eq(self.write_data),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.operations import Counter, Operation
-from qcloop.contract.plan import MAX_CLASSES, MAX_LAYERS, max_units
+from qcloop.contract.plan import MAX_CLASSES, MAX_LAYERS, StepRule, max_units
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.array.sums import sum_bits
@@ -487,6 +487,7 @@ class Learner(Configured):
             update.run.eq(~settles),
             settling.run.eq(settles),
             settling.pairs.eq(self.plan.numbers.pairs),
+            settling.random.eq(self.plan.numbers.rule == StepRule.STOCHASTIC),
             settler.pairs.eq(self.plan.numbers.pairs),
             settler.rule.eq(self.plan.numbers.rule),
             settler.top.eq(self.programming.states - 1),

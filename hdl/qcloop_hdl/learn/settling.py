@@ -13,24 +13,17 @@ from qcloop_hdl.learn.settle import SettledWeight, Weight
 from qcloop_hdl.learn.update import flagged_word
 
 
-class SettlingState(enum.Enum, shape=4):
-    """What is done with a weight."""
+class SettlingState(enum.Enum, shape=2):
+    """What is done with the weights."""
 
-    #: A word is awaited, or the next weight of the word.
+    #: A word is awaited.
     IDLE = 0
-    NEXT = 1
-    #: Its accumulator is read, and the levels of its devices.
-    ACCUMULATOR = 2
-    FIRST = 3
-    SECOND = 4
-    #: It is offered to be settled, and awaited; then its accumulator is written.
-    OFFER = 5
-    AWAIT = 6
-    #: The memory goes over to the programmer, which is asked for a device and awaited, and back.
-    ENTER = 7
-    PROGRAM = 8
-    BUSY = 9
-    LEAVE = 10
+    #: The accumulator of a weight is read, and the levels of its devices.
+    READ = 1
+    #: The programmer is asked for the devices of the weight before.
+    PROGRAM = 2
+    #: It is awaited, and what the weight that was read has become; then its accumulator is written.
+    AWAIT = 3
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -39,6 +32,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "run": In(1),
         "busy": Out(1),
         "pairs": In(1),
+        #: To settle a weight takes words of stream 0.
+        "random": In(1),
         "flagged": In(stream.Signature(flagged_word(config))),
         #: Reads and writes of a lane, see ``MemoryAccess``: plane 1 holds the accumulators.
         "address": Out(config.address_bits),
@@ -63,7 +58,11 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 class Settling(Configured):
     """Settles the weights of flagged words, in order: each lane by itself, and of a pair both devices.
 
-    A weight takes about 20 clocks, and about 12 for each device that is programmed.
+    While the devices of a weight are programmed the next one is read already, and with ``random`` low
+    settled: its words of stream 0 would come before the samples of the devices.
+
+    Clocks: 5 for a weight and 5 for a device that is programmed, with registers around the memories 8 and 7;
+    a clock more for a pair. That a weight is settled takes longer only if nothing is programmed meanwhile.
 
     Reset: idle.
 
@@ -76,113 +75,107 @@ class Settling(Configured):
         super().__init__(config, _ports(config))
         #: Clocks from an address to its cell.
         self._delay = 4 if config.registered else 2
+        #: Lane of the weight in work, and the devices of the one before that are still to be programmed.
+        self.current, self.changes = Signal(config.lane_bits), Signal(2)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
         state = Signal(SettlingState)
-        lanes = Signal(self.config.lanes)  # still to be settled
-        current, clock = Signal(self.config.lane_bits), Signal(range(self._delay + 1))
-        found = Signal(Weight)
-        settled = Signal(SettledWeight)
-        second = Signal()  # the second device is to be programmed
-        self._address_cells(m, state, current, clock, second)
+        reads = Signal()  # a weight was read, and its accumulator is still to be written
+        quiet, taken, choose = Signal(), Signal(), Signal()
+        devices = self.settled.payload
+        changed = devices.first_changed | devices.second_changed
+        found = self._choose(m, choose)
+        self._read_weight(m, state, quiet)
+        self._program(m, state, taken)
         m.d.comb += [
             self.busy.eq(state != SettlingState.IDLE),
-            self.weight.payload.eq(found),
-            self.weight.valid.eq(state == SettlingState.OFFER),
-            self.written.eq(self.settled.payload.accumulator.as_unsigned()),
-            self.request.payload.address.eq(self.address),
-            self.request.payload.lane.eq(self.lane),
-            self.request.payload.level.eq(Mux(second, settled.second, settled.first)),
-            self.request.valid.eq(state == SettlingState.PROGRAM),
+            # The programmer is done, and the memory is no longer its own.
+            quiet.eq((state == SettlingState.AWAIT) & ~self.programs & ~self.delayed(m, self.programs)),
+            self.settled.ready.eq(reads & quiet),
+            taken.eq(self.settled.valid & self.settled.ready),
+            self.write.eq(taken),
+            self.written.eq(devices.accumulator.as_unsigned()),
+            self.rounded.eq(taken & devices.words),
+            choose.eq((state == SettlingState.IDLE) & self.run | taken),
         ]
-        m.d.sync += clock.eq(0)
-        with m.Switch(state):
-            with m.Case(SettlingState.IDLE), m.If(self.run & self.flagged.valid):
-                m.d.comb += self.flagged.ready.eq(1)
-                m.d.sync += [
-                    self.address.eq(self.flagged.payload.address),
-                    lanes.eq(self.flagged.payload.lanes),
-                    state.eq(SettlingState.NEXT),
-                ]
-            with m.Case(SettlingState.NEXT):
-                m.d.sync += [
-                    current.eq(_lowest(lanes)),
-                    lanes.eq(lanes & (lanes - 1)),
-                    second.eq(0),
-                    state.eq(Mux(lanes.any(), SettlingState.ACCUMULATOR, SettlingState.IDLE)),
-                ]
-            self._read_weight(m, state, clock, found)
-            with m.Case(SettlingState.OFFER), m.If(self.weight.ready):
-                m.d.sync += state.eq(SettlingState.AWAIT)
-            with m.Case(SettlingState.AWAIT), m.If(self.settled.valid):
-                m.d.comb += [
-                    self.settled.ready.eq(1),
-                    self.write.eq(1),
-                    self.rounded.eq(self.settled.payload.words),
-                ]
-                changed = self.settled.payload.first_changed
-                m.d.sync += [settled.eq(self.settled.payload), second.eq(~changed)]
-                self._program_if(m, state, changed | self.settled.payload.second_changed)
-            self._program(m, state, clock, second, settled)
+        with m.If(choose & found):
+            m.d.sync += [reads.eq(1), state.eq(SettlingState.READ)]
+        with m.Elif(taken):
+            m.d.sync += [reads.eq(0), state.eq(Mux(changed, SettlingState.PROGRAM, SettlingState.AWAIT))]
+        with m.Elif(quiet & ~reads):
+            m.d.sync += state.eq(SettlingState.IDLE)
         return m
 
-    def _address_cells(self, m: Module, state: Any, current: Any, clock: Any, second: Any) -> None:
-        of_second = (state == SettlingState.SECOND) | second & self.programs
-        reading = Cat(
-            state == one for one in (SettlingState.ACCUMULATOR, SettlingState.FIRST, SettlingState.SECOND)
-        ).any()
-        m.d.comb += [
-            self.lane.eq(current | of_second),
-            self.plane.eq((state == SettlingState.ACCUMULATOR) | (state == SettlingState.AWAIT)),
-            self.read.eq(reading & (clock == 0)),
-            self.programs.eq(
-                Cat(
-                    state == one
-                    for one in (
-                        SettlingState.ENTER,
-                        SettlingState.PROGRAM,
-                        SettlingState.BUSY,
-                        SettlingState.LEAVE,
-                    )
-                ).any()
-            ),
-        ]
+    def _choose(self, m: Module, choose: Any) -> Any:
+        """Take the lowest lane that is left of a word, or the first one of the next word.
 
-    def _read_weight(self, m: Module, state: Any, clock: Any, found: Any) -> None:
-        """Read the accumulator, and the level of each device, one after the other."""
-        steps = (
-            (SettlingState.ACCUMULATOR, found.accumulator, SettlingState.FIRST),
-            (SettlingState.FIRST, found.first, Mux(self.pairs, SettlingState.SECOND, SettlingState.OFFER)),
-            (SettlingState.SECOND, found.second, SettlingState.OFFER),
-        )
-        for one, register, following in steps:
-            value = self.cell.as_value() if one is SettlingState.ACCUMULATOR else self.cell.level
-            with m.Case(one):
-                m.d.sync += clock.eq(clock + 1)
-                with m.If(clock == self._delay):
-                    m.d.sync += [register.eq(value), clock.eq(0), state.eq(following)]
-
-    def _program_if(self, m: Module, state: Any, changed: Any) -> None:
-        m.d.sync += state.eq(Mux(changed, SettlingState.ENTER, SettlingState.NEXT))
-
-    def _program(self, m: Module, state: Any, clock: Any, second: Any, settled: Any) -> None:
-        """Program the devices that have another level, the first one first.
-
-        What the programmer does reaches the memory a clock later where there are registers around it.
+        Return whether there is one.
         """
-        with m.Case(SettlingState.ENTER):
-            m.d.sync += state.eq(SettlingState.PROGRAM)
-        with m.Case(SettlingState.PROGRAM), m.If(self.request.ready):
-            m.d.sync += state.eq(SettlingState.BUSY)
-        with m.Case(SettlingState.BUSY), m.If(~self.programmer_busy):
-            m.d.sync += state.eq(SettlingState.LEAVE)
-        with m.Case(SettlingState.LEAVE):
-            m.d.sync += clock.eq(clock + 1)
-            with m.If(clock == 2):
-                m.d.sync += [clock.eq(0), second.eq(1)]
-                self._program_if(m, state, ~second & settled.second_changed)
+        word, lanes = self.flagged.payload, Signal(self.config.lanes)  # lanes still to be settled
+        here = lanes.any()
+        left, found = Mux(here, lanes, word.lanes), here | self.flagged.valid
+        m.d.comb += self.flagged.ready.eq(choose & ~here)
+        with m.If(choose & found):
+            m.d.sync += [
+                self.address.eq(Mux(here, self.address, word.address)),
+                self.current.eq(_lowest(left)),
+                lanes.eq(left & (left - 1)),
+            ]
+        return found
+
+    def _read_weight(self, m: Module, state: Any, quiet: Any) -> None:
+        """Read a weight, the word of its accumulator and then that of its devices, and offer it."""
+        reading, clock, offered = state == SettlingState.READ, Signal(range(self._delay + 3)), Signal()
+        weight, waits = self.weight.payload, Signal()  # devices are still to be programmed
+        m.d.comb += [
+            # Both devices of a pair are in one word.
+            self.lane.eq(self.current | (clock > self._delay)),
+            self.plane.eq(clock == 0),
+            self.read.eq(reading & (clock < 2)),
+            self.weight.valid.eq(offered & (quiet | ~self.random)),
+            waits.eq(self.changes.any()),
+        ]
+        m.d.sync += clock.eq(Mux(reading, clock + 1, 0))
+        with m.If(clock == self._delay):
+            m.d.sync += weight.accumulator.eq(self.cell.as_value())
+        with m.If(clock == self._delay + 1):
+            m.d.sync += weight.first.eq(self.cell.level)
+        with m.If(clock == self._delay + 2):
+            m.d.sync += weight.second.eq(self.cell.level)
+        with m.If(clock == self._delay + 1 + self.pairs):
+            m.d.sync += [
+                clock.eq(0),
+                offered.eq(1),
+                state.eq(Mux(waits, SettlingState.PROGRAM, SettlingState.AWAIT)),
+            ]
+        with m.If(self.weight.valid & self.weight.ready):
+            m.d.sync += offered.eq(0)
+
+    def _program(self, m: Module, state: Any, taken: Any) -> None:
+        """Keep a weight that is settled, and program the devices that have another level, the first one first."""
+        request, settled, changes = self.request.payload, Signal(SettledWeight), self.changes
+        lane = Signal(self.config.lane_bits)
+        m.d.comb += [
+            self.programs.eq(
+                (state == SettlingState.PROGRAM) | (state == SettlingState.AWAIT) & self.programmer_busy
+            ),
+            self.request.valid.eq(state == SettlingState.PROGRAM),
+            request.lane.eq(lane | ~changes[0]),
+            request.level.eq(Mux(changes[0], settled.first, settled.second)),
+        ]
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += changes.eq(changes & (changes - 1))
+            with m.If(~changes.all()):
+                m.d.sync += state.eq(SettlingState.AWAIT)
+        with m.If(taken):
+            m.d.sync += [
+                settled.eq(self.settled.payload),
+                changes.eq(Cat(self.settled.payload.first_changed, self.settled.payload.second_changed)),
+                request.address.eq(self.address),
+                lane.eq(self.current),
+            ]
 
 
 def _lowest(bits: Any) -> Any:

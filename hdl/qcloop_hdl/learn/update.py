@@ -124,8 +124,9 @@ class LayerUpdate(Configured):
     """Changes the accumulators of a layer: step 6 of the training step, but for settling.
 
     For each row that comes it reads the words of the row, and adds ``x`` times the factors, as steps. A word
-    takes two clocks, as the memory has one port in effect: it reads and writes in turn. Words with
-    accumulators beyond the reach wait in a queue; while that is full, or ``run`` is low, no word is read.
+    takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`), which reads
+    and writes in turn. Words with accumulators beyond the reach wait in a queue; while that is full, or
+    ``run`` is low, no word is read.
 
     The last words of a layer are written when ``done`` is high.
 
@@ -174,7 +175,7 @@ class LayerUpdate(Configured):
         return m
 
     def _issue(self, m: Module) -> tuple[Any, Any, Any, Any]:
-        """Issue the words of each row, one in two clocks.
+        """Issue the words of each row, one a clock, or with one port one in two clocks.
 
         Return the strobe, the address, the input, and whether the word is the last of its row.
         """
@@ -186,7 +187,7 @@ class LayerUpdate(Configured):
         row = addresses.o.payload
         last_block = Signal()
         m.d.sync += [
-            phase.eq(~phase),
+            phase.eq(1 if self.config.two_ports else ~phase),
             blocks.eq(self.cols[lane_bits:] + self.cols[:lane_bits].any()),
         ]
         m.d.comb += [
