@@ -2,7 +2,8 @@
 
     python benchmarks/board_activity.py
 
-A virtual board of size small trains on 64 images and writes a waveform, in which the changes are counted. The
+A virtual board of size small trains on 64 images and writes a waveform, in which the changes are counted; and
+so does one that makes the training step by itself. Of a signal that both have the larger share counts. The
 result is sim/qcloop_sim/rewriting/activity.tsv; it takes some minutes. Run it after a change of the gateware
 that moves or renames many signals, and bench_simulators.py before and after it: docs/simulation.md.
 """
@@ -16,17 +17,20 @@ from typing import IO
 
 from bench_link import train, trainer_on
 
+from qcloop.contract.parts import ArrayPart
 from qcloop.data import load_dataset
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.rewriting.activity import TABLE, alike
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
-IMAGES, UPDATE = 64, "nearest"
+IMAGES = 64
+#: The training of each step.
+UPDATE, BATCH = {"host": "nearest", "array": "mixed"}, {"host": 32, "array": 1}
 #: Seconds after which a board that does not answer is given up: one with a waveform is slow.
 PATIENCE = 600.0
 #: A signal that changes in a smaller share of the clocks is left out of the table.
@@ -76,15 +80,24 @@ class Recorder:
         return result
 
 
-def main() -> None:
-    board = CompiledBoard(SIZES["small"], waveform=True)
+def measure(config: EngineConfig, step: str) -> dict[str, float]:
+    """Train with a step on a board of a configuration, and return the shares of its signals."""
+    board = CompiledBoard(config, waveform=True)
     with TemporaryDirectory() as folder, Path(folder, "board.vcd").open("w+b") as waveform:
         line = BoardLine(Recorder(board, waveform), eager=True)
-        trainer = trainer_on(RemoteArray(LinkStream(line, give_up=PATIENCE)), load_dataset(), IMAGES, UPDATE)
+        array = RemoteArray(LinkStream(line, give_up=PATIENCE))
+        trainer = trainer_on(array, load_dataset(), IMAGES, UPDATE[step], BATCH[step], step)
         start = waveform.tell()
         train(trainer)
         waveform.seek(0)
-        found = shares(TextIOWrapper(waveform), start)
+        return shares(TextIOWrapper(waveform), start)
+
+
+def main() -> None:
+    small = SIZES["small"]
+    found = measure(small, "host")
+    for name, value in measure(small.with_parts(ArrayPart.LEARNING), "array").items():
+        found[name] = max(found.get(name, 0.0), value)
     rows = sorted((name, value) for name, value in found.items() if value >= LEAST)
     TABLE.write_text("".join(f"{name}\t{value:.2f}\n" for name, value in rows))
 

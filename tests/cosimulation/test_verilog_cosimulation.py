@@ -5,13 +5,18 @@ from itertools import product
 
 import pytest
 from engine_bench import tiny
+from learner_bench import learning
 from verilog_bench import SIMULATORS, recording, replayer
 
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import SIZES, MemoryKind
 from qcloop_hdl.tools.verilog import engine_verilog
 
 #: Configuration and number of programs: Icarus is slow, and `small` clears 16,384 words each time.
-CASES = {"tiny": (tiny(2), 12), "small": (SIZES["small"], 4)}
+CASES = {
+    "tiny": (tiny(2), 12),
+    "small": (SIZES["small"], 4),
+    "learning": (learning(4, MemoryKind.SPRAM), 6),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +36,13 @@ def replay(request, case):
         yield run
 
 
-#: `small` in Verilator is for the long tests: Icarus has it as well, and Verilator has the tiny engine.
+#: For the long tests: `small` in Verilator, as Icarus has it as well and Verilator has the tiny engine; and the
+#: engine that learns.
+LONG = {("small", "verilator"), *product(["learning"], SIMULATORS)}
 pytestmark = pytest.mark.parametrize(
     ("case", "replay"),
     [
-        pytest.param(*pair, marks=pytest.mark.slow if pair == ("small", "verilator") else ())
+        pytest.param(*pair, marks=pytest.mark.slow if pair in LONG else ())
         for pair in product(CASES, SIMULATORS)
     ],
     indirect=True,

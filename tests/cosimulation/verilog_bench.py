@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from engine_bench import Pair, random_program
+from learner_bench import LearningPair
 
 from qcloop.contract import operations
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.tools.verilog import TOP
 from qcloop_sim.engine import CompiledEngine
 
@@ -24,8 +26,10 @@ SIMULATORS = {
 def recording(config, seeds, length=8, pauses=None):
     """Run random programs beside the golden model and write down what went over the ports.
 
-    Every other program is for a replay with pauses, unless ``pauses`` says whether all are.
+    Every other program is for a replay with pauses, unless ``pauses`` says whether all are. An engine that
+    learns trains.
     """
+    pair = LearningPair if config.has(ArrayPart.LEARNING) else Pair
     engine = CompiledEngine(config)
     exchange = engine.exchange
     recorded = []
@@ -40,7 +44,7 @@ def recording(config, seeds, length=8, pauses=None):
     for seed in seeds:
         paused = seed % 2 == 1 if pauses is None else pauses
         recorded.append({"seed": seed, "pauses": paused, "exchanges": []})
-        Pair(engine).run(random_program(50 + seed, length))
+        pair(engine).run(random_program(50 + seed, length, pair))
     return recorded
 
 

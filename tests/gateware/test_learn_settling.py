@@ -42,7 +42,7 @@ class Surroundings:
         while True:
             _, _, address, lane, plane, read, write, written, programs = await ctx.tick().sample(*ports)
             # The memory comes from the programmer a clock later where there are registers around it.
-            assert not ((programs or programmed and dut.config.registered) and (read or write))
+            assert not ((programs or (programmed and dut.config.registered)) and (read or write))
             programmed = programs
             if read or dut.config.registered:
                 held = [self.cell(plane, address, one) for one in lanes]
@@ -154,7 +154,7 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, words, pa
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        # The accumulator is written to the plane of the cells, or the levels are read from that of accumulators.
+        # The accumulator is written to the plane of the cells, or the levels are read from the other one.
         ("self.plane.eq(clock == 0)", "self.plane.eq(state == SettlingState.READ)"),
         ("self.plane.eq(clock == 0)", "self.plane.eq(1)"),
         # A second device is not programmed, or the first one in its place; or its level is that of the first.

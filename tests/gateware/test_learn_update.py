@@ -75,7 +75,7 @@ class Layer:
 
 
 class Memory:
-    """The accumulators as the array shows them: a word some clocks after it is read, through one port or two."""
+    """The accumulators as the array shows them: a word some clocks after it is read, by one port or two."""
 
     def __init__(self, dut):
         self.dut, self.words = dut, []

@@ -47,7 +47,7 @@ def expected(lanes, program, two_ports=False):
     """The word on the port after each operation, None where the contract leaves it open."""
     cells, shown = {}, None
     for read, read_address, enable, write_address, data in program:
-        if read and (not enable or two_ports and read_address != write_address):
+        if read and (not enable or (two_ports and read_address != write_address)):
             shown = cells[read_address]
         elif enable:
             shown = None

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from amaranth.back import rtlil
 from engine_bench import tiny
+from learner_bench import learning
 from verilog_bench import recording, replayer
 
 from qcloop.contract.operations import NEEDED, Operation
-from qcloop_hdl.config import SIZES, EngineConfig
+from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
 from qcloop_hdl.tools import synthesis
 from qcloop_hdl.tools.synthesis import Family, abc9_died, synthesis_scripts, yosys_command
@@ -20,8 +21,6 @@ from qcloop_hdl.tools.verilog import TOP
 
 pytestmark = pytest.mark.synthesis
 
-#: A program that takes two thousand clocks after the memory is cleared, and has every operation.
-SEED, LENGTH = 270, 10
 #: The engine's name in synthesis: that of the table of resources, for which it is synthesised as well.
 DESIGN = "top"
 MODELS = Path(__file__).with_name("ecp5_models.v")
@@ -38,6 +37,9 @@ class Case:
     own_models: tuple[Path, ...] = ()
     #: Blocks that must be there for this to be the netlist it should be.
     blocks: tuple[tuple[str, int], ...] = ()
+    #: A program that has every operation.
+    seed: int = 270
+    length: int = 10
 
 
 ECP5_MODELS = ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"), (MODELS,)
@@ -57,7 +59,14 @@ CASES = {
     ),
     "ecp5 medium": Case(Family.ECP5, SIZES["medium"], *ECP5_MODELS, (("DP16KD", 16), ("MULT18X18D", 16))),
 }
-LONG = {"ecp5 medium"}
+#: Engines that learn, with a program that trains.
+CASES |= {
+    "ice40 learning": Case(
+        Family.ICE40, learning(4, MemoryKind.SPRAM), ("ice40/cells_sim.v",), seed=0, length=12
+    ),
+    "ecp5 learning": Case(Family.ECP5, learning(4), *ECP5_MODELS, seed=0, length=12),
+}
+LONG = {"ecp5 medium", "ice40 learning", "ecp5 learning"}
 #: Default values of ports and pads: Icarus has no such syntax, and no netlist of an engine needs them.
 DEFINES = {"NO_ICE40_DEFAULT_ASSIGNMENTS": 1, "NO_INCLUDES": 1}
 
@@ -129,11 +138,13 @@ def synthesised(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def programs(synthesised):
-    recorded = recording(synthesised.case.config, [SEED], LENGTH, pauses=True)
+    case = synthesised.case
+    recorded = recording(case.config, [case.seed], case.length, pauses=True)
     executed = {
         bytes.fromhex(request)[0] for request, answer in recorded[0]["exchanges"] if answer[:2] == "00"
     }
-    assert executed == set(Operation) - set(NEEDED)  # the engines have no part that these need
+    lacking = {operation for operation, part in NEEDED.items() if not case.config.has(part)}
+    assert executed == set(Operation) - lacking
     return recorded
 
 

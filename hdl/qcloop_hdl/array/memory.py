@@ -22,8 +22,9 @@ SPRAM_BLOCKS = 4
 class Words(wiring.Component):
     """Words of ``lanes`` cells, one access a clock; what they are made of is a subclass.
 
-    ``read_data`` is the word at ``read_address`` from the clock after ``read_enable`` on, until the next access.
-    In a clock with a bit of ``write_enable`` the lanes with a bit take ``write_data``, and nothing is read.
+    ``read_data`` is the word at ``read_address`` from the clock after ``read_enable`` on, until the next
+    access. In a clock with a bit of ``write_enable`` the lanes with a bit take ``write_data``, and nothing is
+    read.
 
     Parameters
     ----------
@@ -166,7 +167,10 @@ class BlockWords(Words):
         return read.en, read.data
 
     def _both_ports(self, m: Module, memory: Any, write: Any, writing: Any) -> tuple[Any, Any]:
-        """Make the ports likewise. With this register Yosys sees that it reads no word while that is written."""
+        """Make the ports likewise.
+
+        With the register that is made here Yosys sees that no word is read while it is written.
+        """
         read, data, reads = memory.read_port(domain="comb"), read_register(memory.shape), Signal()
         m.d.comb += [
             write.addr.eq(self.write_address),

@@ -4,38 +4,26 @@ from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.operations import Counter, Operation
-from qcloop.contract.plan import MAX_CLASSES, MAX_LAYERS, StepRule, max_units
+from qcloop.contract.plan import MAX_CLASSES
 from qcloop_hdl.array.counters import Event
-from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
-from qcloop_hdl.layouts import CELL_LAYOUT, PROGRAMMER_SETTINGS
-from qcloop_hdl.learn.accumulate import EXPONENT_BITS
+from qcloop_hdl.layouts import PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.activation import ActivationTable
-from qcloop_hdl.learn.factors import StepFactors
+from qcloop_hdl.learn.errors import LayerErrors
 from qcloop_hdl.learn.images import ImageCheck
 from qcloop_hdl.learn.plan import HIDDEN_LAYERS, PlanLoader
-from qcloop_hdl.learn.rows import RowsOf, UpdateRows
-from qcloop_hdl.learn.scaler import WIDE_BITS, VectorScaler
 from qcloop_hdl.learn.sequencer import StepSequencer, StepState
-from qcloop_hdl.learn.settle import WORD_BITS as RANDOM_BITS
-from qcloop_hdl.learn.settle import WeightSettler
-from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.softmax import PENALTY_BITS, OutputErrors
-from qcloop_hdl.learn.store import Store
 from qcloop_hdl.learn.units import UnitStores
-from qcloop_hdl.learn.update import LayerUpdate
+from qcloop_hdl.learn.weights import ARRAY_INPUTS, ARRAY_OUTPUTS, WeightUpdate, array_ports
 
-#: Bits of a scaled error times a slope.
-_SLOPED_BITS = WIDE_BITS + 8
 #: States in which the array multiplies.
 _MULTIPLIES = (
     StepState.NEXT,
@@ -51,7 +39,6 @@ _MULTIPLIES = (
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
-    accumulators = ArrayLayout(signed(16), config.lanes)
     return {
         "request": In(REQUEST),
         #: PLAN and LAYER: see :class:`qcloop_hdl.learn.plan.PlanLoader`.
@@ -88,28 +75,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "command": Out(stream.Signature(mac_command(config))),
         "vector": Out(stream.Signature(8)),
         "result": In(stream.Signature(signed(32))),
-        #: Accumulators, while ``wide`` is high, a word at a time.
-        "wide": Out(1),
-        "read": Out(1),
-        "read_address": Out(config.address_bits),
-        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
-        "write": Out(config.lanes),
-        "write_address": Out(config.address_bits),
-        "write_data": Out(accumulators),
-        #: A cell of either plane, while ``updates`` is high and ``wide`` is not.
-        "updates": Out(1),
-        "cell_address": Out(config.address_bits),
-        "cell_lane": Out(config.lane_bits),
-        "cell_plane": Out(1),
-        "cell_read": Out(1),
-        "cell": In(CELL_LAYOUT),
-        "cell_write": Out(1),
-        "cell_written": Out(CELL_LAYOUT),
-        #: Devices to be programmed, while ``programs`` is high; words of stream 0.
-        "programs": Out(1),
-        "cell_request": Out(stream.Signature(cell_request(config))),
-        "programmer_busy": In(1),
-        "words": In(stream.Signature(RANDOM_BITS)),
+        #: Memory, programmer and words of stream 0, for the weights.
+        **array_ports(config),
         #: Something to count, while neither products nor the programmer are at work.
         "event": Out(Event),
     }
@@ -137,21 +104,15 @@ class Learner(Configured):
         self.units = UnitStores(config)
         self.activation = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
-        self.sums_scaler = VectorScaler(sums, max_units(config.side))
-        self.errors_scaler = VectorScaler(_SLOPED_BITS, max_units(config.side))
-        self.walk, self.factors, self.update = UpdateRows(config), StepFactors(config), LayerUpdate(config)
-        self.settling, self.settler = Settling(config), WeightSettler()
-        #: K of each layer: by how many bits its errors were shifted.
-        self.shifts = Store(EXPONENT_BITS - 1, MAX_LAYERS)
+        self.errors, self.weights = LayerErrors(config), WeightUpdate(config)
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
             Signal(config.side_bits),
             Signal(config.side_bits),
         )
-        #: The bias follows behind the vector; the byte is the second one of a pair; slopes are read, and one
-        #: of them is taken.
-        self._bias, self._second, self._slopes, self._join = (Signal() for _ in range(4))
+        #: The bias follows behind the vector; the byte is the second one of a pair; slopes are read.
+        self._bias, self._second, self._slopes = Signal(), Signal(), Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -165,7 +126,6 @@ class Learner(Configured):
         self._scale_errors(m)
         self._read_units(m)
         self._update(m)
-        self._settle(m)
         self._count(m)
         return m
 
@@ -198,7 +158,7 @@ class Learner(Configured):
         for table, write, entry in (
             (self.activation, plan.activation_write, plan.activation),
             (self.output, plan.exponential_write, plan.exponential),
-            (self.settler, plan.gap_write, plan.gap),
+            (self.weights, plan.gap_write, plan.gap),
         ):
             m.d.comb += [
                 table.table_write.eq(write),
@@ -259,7 +219,7 @@ class Learner(Configured):
         image = forward & (sequencer.layer == 0)
         labels = self._in(StepState.LABEL)
         bias, second = self._bias, self._second
-        room = self.walk.bits.ready | numbers.wide
+        weights, room = self.weights, self.weights.bits.ready | numbers.wide
         taken, value = Signal(), units.o.payload.value
         m.d.comb += [
             taken.eq(vector.valid & vector.ready),
@@ -270,10 +230,9 @@ class Learner(Configured):
             self.rx.ready.eq(self.plan.rx.ready | labels | image & vector.ready & room),
             self.take.eq(self.rx.valid & self.rx.ready),
             sequencer.label_taken.eq(labels & self.rx.valid),
-            self.walk.start_image.eq(sequencer.asked & (sequencer.layer == 0) & ~backward),
-            self.walk.image_rows.eq(self.plan.parameters.rows),
-            self.walk.bits.valid.eq(image & taken & ~numbers.wide),
-            self.walk.bits.payload.eq(self.rx.payload),
+            weights.start_image.eq(sequencer.asked & (sequencer.layer == 0) & ~backward),
+            weights.bits.valid.eq(image & taken & ~numbers.wide),
+            weights.bits.payload.eq(self.rx.payload),
             units.write_input.eq(image & taken & numbers.wide),
             units.input.eq(self.rx.payload),
         ]
@@ -292,7 +251,7 @@ class Learner(Configured):
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
         forward = self._in(StepState.FORWARD_RUN)
         hidden = forward & ~sequencer.last
-        sums = self.sums_scaler.i
+        sums = self.errors.sums
         # Of a pair the first product is kept; the difference is the sum.
         kept, first, number, last = Signal(signed(32)), Signal(), Signal(self.config.side_bits), Signal()
         holds = forward & numbers.pairs & ~first
@@ -325,51 +284,17 @@ class Learner(Configured):
     # -- errors ---------------------------------------------------------------------------------
 
     def _scale_errors(self, m: Module) -> None:
-        """Scale the errors of a layer to 8 bits: those of the classes, or sums times slopes."""
-        sequencer, units = self.sequencer, self.units
-        sums, errors, output = self.sums_scaler, self.errors_scaler, self.output
-        backward = self._in(StepState.BACKWARD_RUN)
-        # Two stages: a sum and its slope, and their product.
-        held, slope, held_last, held_valid = Signal(signed(WIDE_BITS)), Signal(8), Signal(), Signal()
-        sloped, sloped_last, sloped_valid = Signal(signed(_SLOPED_BITS)), Signal(), Signal()
-        move, join = ~sloped_valid | errors.i.ready, self._join
-        room = ~held_valid | move
+        """Scale the errors of the classes, or sums of errors, and keep them."""
+        sequencer, units, errors = self.sequencer, self.units, self.errors
+        wiring.connect(m, self.output.o, errors.classes)
         m.d.comb += [
-            join.eq(backward & self._slopes & sums.o.valid & units.o.valid & room),
-            sums.wide.eq(1),
-            sums.o.ready.eq(join),
-            output.o.ready.eq(errors.i.ready & ~backward),
-            errors.i.valid.eq(Mux(backward, sloped_valid, output.o.valid)),
-            errors.i.payload.value.eq(Mux(backward, sloped, output.o.payload.value)),
-            errors.i.payload.last.eq(Mux(backward, sloped_last, output.o.payload.last)),
-            errors.o.ready.eq(1),
-            units.write_error.eq(errors.o.valid),
-            units.error.eq(errors.o.payload.value),
-            sequencer.errors_written.eq(errors.o.valid & errors.o.payload.last),
-        ]
-        with m.If(room):
-            m.d.sync += [
-                held_valid.eq(join),
-                held.eq(sums.o.payload.value),
-                slope.eq(units.o.payload.value),
-                held_last.eq(sums.o.payload.last),
-            ]
-        with m.If(move):
-            m.d.sync += [
-                sloped_valid.eq(held_valid),
-                sloped.eq(held * slope),
-                sloped_last.eq(held_last),
-            ]
-        shift = Signal(EXPONENT_BITS - 1)  # of the errors written last
-        total = errors.k + Mux(backward, shift + sums.k, 0)
-        with m.If(sequencer.errors_written):
-            m.d.sync += shift.eq(total)
-        m.d.comb += [
-            self.shifts.write.eq(sequencer.errors_written),
-            self.shifts.write_index.eq(sequencer.layer - backward),
-            self.shifts.write_entry.eq(total),
-            self.shifts.read.eq(1),
-            self.shifts.read_index.eq(sequencer.layer),
+            errors.backward.eq(self._in(StepState.BACKWARD_RUN)),
+            errors.layer.eq(sequencer.layer),
+            errors.slopes.valid.eq(units.o.valid & self._slopes),
+            errors.slopes.payload.eq(units.o.payload.value),
+            units.write_error.eq(errors.write),
+            units.error.eq(errors.error),
+            sequencer.errors_written.eq(errors.written),
         ]
 
     def _read_units(self, m: Module) -> None:
@@ -403,15 +328,14 @@ class Learner(Configured):
         ]
         with m.If(vector_sent | ~backward):
             m.d.sync += self._slopes.eq(vector_sent)
-        # Who takes entries: the vector, the slopes, the factors, or the rows.
+        # Who takes entries: the vector, the slopes, or the update.
         vector = self.vector.ready & Mux(
             backward, ~self._slopes & (self._second | ~numbers.pairs), ~self._bias
         )
         m.d.comb += units.o.ready.eq(
             self._in(StepState.FORWARD_RUN, StepState.BACKWARD_RUN) & vector
-            | self._join
-            | self.factors.i.ready & self._in(StepState.FACTORS)
-            | self.walk.bytes.ready & update
+            | self.errors.slopes.ready
+            | self.weights.units.ready
         )
         with m.If(units.write_input | units.write_unit | units.write_error):
             m.d.sync += units.index.eq(units.index + 1)
@@ -423,81 +347,25 @@ class Learner(Configured):
     # -- update ---------------------------------------------------------------------------------
 
     def _update(self, m: Module) -> None:
-        """Connect the factors, the rows and the accumulators of a layer."""
-        sequencer, units, numbers, layer = self.sequencer, self.units, self.plan.numbers, self.plan.parameters
-        rows, factors, update = self.walk, self.factors, self.update
-        sweep, image = self._in(StepState.SWEEP_ROWS), sequencer.layer == 0
-        running = self._in(StepState.ROWS, StepState.SWEEP_ROWS)
-        drive(m, update, layer, "base", "cols")
-        drive(m, update, factors, "factors")
-        drive(m, factors, layer, "cols", "rate")
-        exponent = Signal(signed(EXPONENT_BITS))
-        m.d.sync += exponent.eq(self.shifts.entry + layer.exponent)
-        wiring.connect(m, rows.o, update.rows)
-        # The memory goes over a clock later, and no word is read or written in the first ones.
-        m.d.sync += self.wide.eq(running & ~self.settling.run)
-        of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
+        """Connect the update of a layer's weights to the array, and say what it is to do."""
+        sequencer, weights, plan = self.sequencer, self.weights, self.plan
+        drive(m, weights, plan, "numbers", "reach")
+        drive(m, weights, sequencer, "begins")
+        drive(m, weights, self.errors, "shift")
+        drive(m, weights, self, *ARRAY_INPUTS)
+        drive(m, self, weights, *ARRAY_OUTPUTS)
+        drive(m, sequencer, weights, "factors_made", "settled")
+        wiring.connect(m, weights.cell_request, wiring.flipped(self.cell_request))
+        wiring.connect(m, wiring.flipped(self.words), weights.words)
         m.d.comb += [
-            factors.start.eq(self._in(StepState.FACTORS) & sequencer.begins),
-            factors.pairs.eq(numbers.pairs),
-            factors.i.valid.eq(units.o.valid & self._in(StepState.FACTORS)),
-            factors.i.payload.eq(units.o.payload),
-            factors.read.eq(update.read_factors),
-            factors.word.eq(update.factor_word),
-            sequencer.factors_made.eq(~factors.busy),
-            rows.start.eq(running & sequencer.begins),
-            rows.kind.eq(Mux(sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
-            rows.rows.eq(layer.rows),
-            rows.bias.eq(numbers.biases & ~image),
-            rows.bytes.valid.eq(units.o.valid & self._in(StepState.ROWS)),
-            rows.bytes.payload.eq(units.o.payload),
-            update.start.eq(rows.start),
-            update.pairs.eq(numbers.pairs),
-            update.exponent.eq(exponent),
-            update.reach.eq(self.plan.reach),
-            update.every.eq(sweep),
-            update.settles.eq(sweep | (numbers.batch == 1)),
-            update.word.eq(self.word),
-            self.read.eq(update.read),
-            self.read_address.eq(update.read_address),
-            self.write.eq(update.write),
-            self.write_address.eq(update.write_address),
-            self.write_data.eq(update.write_data),
-            self.updates.eq(running),
-        ]
-
-    def _settle(self, m: Module) -> None:
-        """Settle what waits when the layer is through, or when there is no more room for what waits."""
-        sequencer, update, settling, settler = self.sequencer, self.update, self.settling, self.settler
-        running = self._in(StepState.ROWS, StepState.SWEEP_ROWS)
-        settles = Signal()
-        waits = update.waiting | settling.busy
-        with m.If(~waits):
-            m.d.sync += settles.eq(0)
-        with m.Elif(running & update.idle & (update.done | update.full)):
-            m.d.sync += settles.eq(1)
-        wiring.connect(m, update.flagged, settling.flagged)
-        wiring.connect(m, settling.weight, settler.i)
-        wiring.connect(m, settler.o, settling.settled)
-        wiring.connect(m, settling.request, wiring.flipped(self.cell_request))
-        wiring.connect(m, wiring.flipped(self.words), settler.words)
-        drive(m, self, settling, "programs")
-        drive(m, settling, self, "cell", "programmer_busy")
-        m.d.comb += [
-            update.run.eq(~settles),
-            settling.run.eq(settles),
-            settling.pairs.eq(self.plan.numbers.pairs),
-            settling.random.eq(self.plan.numbers.rule == StepRule.STOCHASTIC),
-            settler.pairs.eq(self.plan.numbers.pairs),
-            settler.rule.eq(self.plan.numbers.rule),
-            settler.top.eq(self.programming.states - 1),
-            self.cell_address.eq(settling.address),
-            self.cell_lane.eq(settling.lane),
-            self.cell_plane.eq(settling.plane),
-            self.cell_read.eq(settling.read),
-            self.cell_write.eq(settling.write),
-            self.cell_written.eq(settling.written),
-            sequencer.settled.eq(update.done & ~waits & ~settles),
+            weights.layer.eq(plan.parameters),
+            weights.image.eq(sequencer.layer == 0),
+            weights.top.eq(self.programming.states - 1),
+            weights.factors.eq(self._in(StepState.FACTORS)),
+            weights.rows.eq(self._in(StepState.ROWS)),
+            weights.sweep.eq(self._in(StepState.SWEEP_ROWS)),
+            weights.units.valid.eq(self.units.o.valid),
+            weights.units.payload.eq(self.units.o.payload),
         ]
 
     # -- results --------------------------------------------------------------------------------
@@ -524,5 +392,5 @@ class Learner(Configured):
                 event.index.eq(Mux(sequencer.clock == 0, Counter.PENALTY, Counter.HITS)),
                 event.amount.eq(Mux(sequencer.clock == 0, penalty, 1)),
             ]
-        with m.Elif(self.settling.rounded):
+        with m.Elif(self.weights.rounded):
             m.d.comb += [event.enable.eq(1), event.index.eq(Counter.ROUNDINGS), event.amount.eq(1)]

@@ -154,7 +154,10 @@ class Settling(Configured):
             m.d.sync += offered.eq(0)
 
     def _program(self, m: Module, state: Any, taken: Any) -> None:
-        """Keep a weight that is settled, and program the devices that have another level, the first one first."""
+        """Keep a weight that is settled, and program its devices that have another level, the first first.
+
+        The memory belongs to the programmer from before its request until it is done.
+        """
         request, settled, changes = self.request.payload, Signal(SettledWeight), self.changes
         lane = Signal(self.config.lane_bits)
         m.d.comb += [

@@ -124,9 +124,9 @@ class LayerUpdate(Configured):
     """Changes the accumulators of a layer: step 6 of the training step, but for settling.
 
     For each row that comes it reads the words of the row, and adds ``x`` times the factors, as steps. A word
-    takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`), which reads
-    and writes in turn. Words with accumulators beyond the reach wait in a queue; while that is full, or
-    ``run`` is low, no word is read.
+    takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`), which
+    reads and writes in turn. Words with accumulators beyond the reach wait in a queue; while that is full,
+    or ``run`` is low, no word is read.
 
     The last words of a layer are written when ``done`` is high.
 

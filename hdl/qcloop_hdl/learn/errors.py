@@ -1,0 +1,124 @@
+"""Errors of a layer's units: those of the classes, or what comes back through the weights of a layer."""
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.plan import MAX_LAYERS, max_units
+from qcloop_hdl.array.sums import sum_bits
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.learn.accumulate import EXPONENT_BITS
+from qcloop_hdl.learn.elements import element
+from qcloop_hdl.learn.plan import LAYER_BITS
+from qcloop_hdl.learn.scaler import NARROW_BITS, WIDE_BITS, VectorScaler
+from qcloop_hdl.learn.softmax import ERROR_BITS
+from qcloop_hdl.learn.store import Store
+
+#: Bits of a scaled sum times a slope.
+_SLOPED_BITS = WIDE_BITS + 8
+#: Bits of K, by how many bits the errors of a layer were shifted.
+SHIFT_BITS = EXPONENT_BITS - 1
+
+
+class LayerErrors(Configured):
+    """Scales the errors of a layer's units to 8 bits, and keeps by how many bits K they were shifted.
+
+    With ``backward`` low they are those of the classes. With ``backward`` high they are sums, which are
+    scaled to 16 bits and multiplied with the slopes of their units; they belong to the layer before
+    ``layer``, and the shifts of all layers from there to the last add up.
+
+    Back-pressure: on the inputs, as the scalers need it; the errors are written when they come. Reset: idle.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        sums, units = sum_bits(config.side), max_units(config.side)
+        super().__init__(
+            config,
+            {
+                "backward": In(1),
+                "layer": In(LAYER_BITS),
+                "classes": In(stream.Signature(element(signed(ERROR_BITS)))),
+                "sums": In(stream.Signature(element(signed(sums)))),
+                #: The slope of each sum's unit, 0 to 255; taken only while backward.
+                "slopes": In(stream.Signature(8)),
+                #: Strobe: write an error, and it is the last one.
+                "write": Out(1),
+                "error": Out(signed(NARROW_BITS)),
+                "written": Out(1),
+                #: K of layer ``layer``, a clock later.
+                "shift": Out(SHIFT_BITS),
+            },
+        )
+        self.sums_scaler, self.errors_scaler = VectorScaler(sums, units), VectorScaler(_SLOPED_BITS, units)
+        self.shifts = Store(SHIFT_BITS, MAX_LAYERS)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.sums_scaler, m.submodules.errors_scaler = self.sums_scaler, self.errors_scaler
+        m.submodules.shifts = shifts = self.shifts
+        sums, errors, backward = self.sums_scaler, self.errors_scaler, self.backward
+        value, last, valid = self._multiply(m)
+        m.d.comb += [
+            sums.wide.eq(1),
+            sums.i.valid.eq(self.sums.valid),
+            sums.i.payload.eq(self.sums.payload),
+            self.sums.ready.eq(sums.i.ready),
+            self.classes.ready.eq(errors.i.ready & ~backward),
+            errors.i.valid.eq(Mux(backward, valid, self.classes.valid)),
+            errors.i.payload.value.eq(Mux(backward, value, self.classes.payload.value)),
+            errors.i.payload.last.eq(Mux(backward, last, self.classes.payload.last)),
+            errors.o.ready.eq(1),
+            self.write.eq(errors.o.valid),
+            self.error.eq(errors.o.payload.value),
+            self.written.eq(errors.o.valid & errors.o.payload.last),
+        ]
+        shift = Signal(SHIFT_BITS)  # of the errors written last
+        total = errors.k + Mux(backward, shift + sums.k, 0)
+        with m.If(self.written):
+            m.d.sync += shift.eq(total)
+        m.d.comb += [
+            shifts.write.eq(self.written),
+            shifts.write_index.eq(self.layer - backward),
+            shifts.write_entry.eq(total),
+            shifts.read.eq(1),
+            shifts.read_index.eq(self.layer),
+            self.shift.eq(shifts.entry),
+        ]
+        return m
+
+    def _multiply(self, m: Module) -> tuple[Any, Any, Any]:
+        """Multiply sums and slopes, in two stages: a sum and its slope, and their product.
+
+        Return the product, whether it is the last one, and whether there is one.
+        """
+        sums, slopes = self.sums_scaler.o, self.slopes
+        held, slope, held_last, held_valid = Signal(signed(WIDE_BITS)), Signal(8), Signal(), Signal()
+        sloped, sloped_last, sloped_valid = Signal(signed(_SLOPED_BITS)), Signal(), Signal()
+        move, join = ~sloped_valid | self.errors_scaler.i.ready, Signal()
+        room = ~held_valid | move
+        m.d.comb += [
+            join.eq(self.backward & sums.valid & slopes.valid & room),
+            sums.ready.eq(join),
+            slopes.ready.eq(join),
+        ]
+        with m.If(room):
+            m.d.sync += [
+                held_valid.eq(join),
+                held.eq(sums.payload.value),
+                slope.eq(slopes.payload),
+                held_last.eq(sums.payload.last),
+            ]
+        with m.If(move):
+            m.d.sync += [
+                sloped_valid.eq(held_valid),
+                sloped.eq(held * slope),
+                sloped_last.eq(held_last),
+            ]
+        return sloped, sloped_last, sloped_valid

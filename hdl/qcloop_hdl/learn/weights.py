@@ -1,0 +1,212 @@
+"""The weights of a layer: their accumulators are changed by the image's steps, and then they are settled."""
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.formats import CELL_BITS, LEVEL_BITS, MAX_STATES
+from qcloop.contract.plan import StepRule
+from qcloop_hdl.array.programmer import cell_request
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import add_components, drive
+from qcloop_hdl.layouts import CELL_LAYOUT
+from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS, EXPONENT_BITS
+from qcloop_hdl.learn.elements import element
+from qcloop_hdl.learn.errors import SHIFT_BITS
+from qcloop_hdl.learn.factors import StepFactors
+from qcloop_hdl.learn.plan import PlanNumbers, layer_layout
+from qcloop_hdl.learn.rows import RowsOf, UpdateRows
+from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
+from qcloop_hdl.learn.settling import Settling
+from qcloop_hdl.learn.update import LayerUpdate
+
+
+def array_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that an update of weights has to the array."""
+    accumulators = ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)
+    return {
+        #: Accumulators, while ``wide`` is high, a word at a time.
+        "wide": Out(1),
+        "read": Out(1),
+        "read_address": Out(config.address_bits),
+        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
+        "write": Out(config.lanes),
+        "write_address": Out(config.address_bits),
+        "write_data": Out(accumulators),
+        #: A cell of either plane, while ``updates`` is high and ``wide`` is not.
+        "updates": Out(1),
+        "cell_address": Out(config.address_bits),
+        "cell_lane": Out(config.lane_bits),
+        "cell_plane": Out(1),
+        "cell_read": Out(1),
+        "cell": In(CELL_LAYOUT),
+        "cell_write": Out(1),
+        "cell_written": Out(CELL_LAYOUT),
+        #: Devices to be programmed, while ``programs`` is high; words of stream 0.
+        "programs": Out(1),
+        "cell_request": Out(stream.Signature(cell_request(config))),
+        "programmer_busy": In(1),
+        "words": In(stream.Signature(WORD_BITS)),
+    }
+
+
+#: Outputs and inputs of :func:`array_ports` that are no streams.
+ARRAY_OUTPUTS = (
+    *("wide", "read", "read_address", "write", "write_address", "write_data", "updates", "programs"),
+    *("cell_address", "cell_lane", "cell_plane", "cell_read", "cell_write", "cell_written"),
+)
+ARRAY_INPUTS = ("word", "cell", "programmer_busy")
+
+
+class WeightUpdate(Configured):
+    """Updates the weights of a layer: steps 5 to 7 of the training step.
+
+    The bits of an image are kept when they come, from ``start_image`` on. With ``factors`` high it takes the
+    errors of the layer's units on ``units``; with ``rows`` high it changes the accumulators of the rows whose
+    input is not 0, of which a hidden layer's come on ``units``, and settles the weights; with ``sweep`` high
+    it settles all weights of the layer. ``begins`` is high in the first clock of each of these.
+
+    Reset: idle.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                #: The plan, and its layer in work; it is the first one; K of its errors.
+                "numbers": In(PlanNumbers),
+                "reach": In(GAP_BITS - 1),
+                "layer": In(layer_layout(config)),
+                "image": In(1),
+                "shift": In(SHIFT_BITS),
+                #: Highest level.
+                "top": In(LEVEL_BITS),
+                #: Write ``table_entry`` for ``table_index`` of the gaps.
+                "table_write": In(1),
+                "table_index": In(range(MAX_STATES)),
+                "table_entry": In(GAP_BITS),
+                #: An image comes, and its bits.
+                "start_image": In(1),
+                "bits": In(stream.Signature(8)),
+                #: What is done, and that it begins.
+                "factors": In(1),
+                "rows": In(1),
+                "sweep": In(1),
+                "begins": In(1),
+                #: Errors of units, or inputs of rows.
+                "units": In(stream.Signature(element(8))),
+                #: The factors are made; all weights are settled.
+                "factors_made": Out(1),
+                "settled": Out(1),
+                #: A word of stream 0 was used.
+                "rounded": Out(1),
+                **array_ports(config),
+            },
+        )
+        self.walk, self.step_factors, self.update = (
+            UpdateRows(config),
+            StepFactors(config),
+            LayerUpdate(config),
+        )
+        self.settling, self.settler = Settling(config), WeightSettler()
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        add_components(m, self)
+        self._connect_rows(m)
+        self._connect_factors(m)
+        self._connect_update(m)
+        self._settle(m)
+        return m
+
+    def _connect_rows(self, m: Module) -> None:
+        walk, image, numbers = self.walk, self.image, self.numbers
+        wiring.connect(m, wiring.flipped(self.bits), walk.bits)
+        of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
+        m.d.comb += [
+            walk.start_image.eq(self.start_image),
+            walk.image_rows.eq(self.layer.rows),
+            walk.start.eq(self.updates & self.begins),
+            walk.kind.eq(Mux(self.sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
+            walk.rows.eq(self.layer.rows),
+            walk.bias.eq(numbers.biases & ~image),
+            walk.bytes.valid.eq(self.units.valid & self.rows),
+            walk.bytes.payload.eq(self.units.payload),
+        ]
+
+    def _connect_factors(self, m: Module) -> None:
+        factors = self.step_factors
+        drive(m, factors, self.layer, "cols", "rate")
+        m.d.comb += [
+            factors.start.eq(self.factors & self.begins),
+            factors.pairs.eq(self.numbers.pairs),
+            factors.i.valid.eq(self.units.valid & self.factors),
+            factors.i.payload.eq(self.units.payload),
+            factors.read.eq(self.update.read_factors),
+            factors.word.eq(self.update.factor_word),
+            self.units.ready.eq(factors.i.ready & self.factors | self.walk.bytes.ready & self.rows),
+            self.factors_made.eq(~factors.busy),
+        ]
+
+    def _connect_update(self, m: Module) -> None:
+        update = self.update
+        drive(m, update, self.layer, "base", "cols")
+        drive(m, update, self.step_factors, "factors")
+        drive(m, update, self, "word", "reach")
+        drive(m, self, update, "read", "read_address", "write", "write_address", "write_data")
+        wiring.connect(m, self.walk.o, update.rows)
+        exponent = Signal(signed(EXPONENT_BITS))
+        m.d.sync += [
+            exponent.eq(self.shift + self.layer.exponent),
+            # The memory goes over a clock later, and no word is read or written in the first ones.
+            self.wide.eq(self.updates & ~self.settling.run),
+        ]
+        m.d.comb += [
+            self.updates.eq(self.rows | self.sweep),
+            update.start.eq(self.walk.start),
+            update.pairs.eq(self.numbers.pairs),
+            update.exponent.eq(exponent),
+            update.every.eq(self.sweep),
+            update.settles.eq(self.sweep | (self.numbers.batch == 1)),
+        ]
+
+    def _settle(self, m: Module) -> None:
+        """Settle what waits when the layer is through, or when there is no more room for what waits."""
+        update, settling, settler = self.update, self.settling, self.settler
+        settles = Signal()
+        waits = update.waiting | settling.busy
+        with m.If(~waits):
+            m.d.sync += settles.eq(0)
+        with m.Elif(self.updates & update.idle & (update.done | update.full)):
+            m.d.sync += settles.eq(1)
+        wiring.connect(m, update.flagged, settling.flagged)
+        wiring.connect(m, settling.weight, settler.i)
+        wiring.connect(m, settler.o, settling.settled)
+        wiring.connect(m, settling.request, wiring.flipped(self.cell_request))
+        wiring.connect(m, wiring.flipped(self.words), settler.words)
+        drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
+        drive(m, self, settling, "programs", "rounded")
+        drive(m, settling, self, "cell", "programmer_busy")
+        m.d.comb += [
+            update.run.eq(~settles),
+            settling.run.eq(settles),
+            settling.pairs.eq(self.numbers.pairs),
+            settling.random.eq(self.numbers.rule == StepRule.STOCHASTIC),
+            settler.pairs.eq(self.numbers.pairs),
+            settler.rule.eq(self.numbers.rule),
+            self.cell_address.eq(settling.address),
+            self.cell_lane.eq(settling.lane),
+            self.cell_plane.eq(settling.plane),
+            self.cell_read.eq(settling.read),
+            self.cell_write.eq(settling.write),
+            self.cell_written.eq(settling.written),
+            self.settled.eq(update.done & ~waits & ~settles),
+        ]
