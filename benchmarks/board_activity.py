@@ -2,10 +2,10 @@
 
     python benchmarks/board_activity.py
 
-A virtual board of size small trains on 64 images and writes a waveform, in which the changes are counted; and
-so does one that makes the training step by itself. Of a signal that both have the larger share counts. The
-result is sim/qcloop_sim/rewriting/activity.tsv; it takes some minutes. Run it after a change of the gateware
-that moves or renames many signals, and bench_simulators.py before and after it: docs/simulation.md.
+A virtual board of size small trains on some images and writes a waveform, in which the changes are counted;
+and so does one that makes the training step by itself. Of a signal that both have the larger share counts.
+The result is sim/qcloop_sim/rewriting/activity.tsv; it takes some minutes. Run it after a change of the
+gateware that moves or renames many signals, and bench_simulators.py before and after it: docs/simulation.md.
 """
 
 import sys
@@ -28,9 +28,9 @@ from qcloop_sim.rewriting.activity import TABLE, alike
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
-IMAGES = 64
-#: The training of each step.
-UPDATE, BATCH = {"host": "nearest", "array": "mixed"}, {"host": 32, "array": 1}
+#: Training with each step: update, batch, images. The array's step is silent for as long as it takes, and the
+#: link waits half a minute.
+TRAINING = {"host": ("nearest", 32, 64), "array": ("mixed", 1, 16)}
 #: Seconds after which a board that does not answer is given up: one with a waveform is slow.
 PATIENCE = 600.0
 #: A signal that changes in a smaller share of the clocks is left out of the table.
@@ -86,7 +86,8 @@ def measure(config: EngineConfig, step: str) -> dict[str, float]:
     with TemporaryDirectory() as folder, Path(folder, "board.vcd").open("w+b") as waveform:
         line = BoardLine(Recorder(board, waveform), eager=True)
         array = RemoteArray(LinkStream(line, give_up=PATIENCE))
-        trainer = trainer_on(array, load_dataset(), IMAGES, UPDATE[step], BATCH[step], step)
+        update, batch, images = TRAINING[step]
+        trainer = trainer_on(array, load_dataset(), images, update, batch, step)
         start = waveform.tell()
         train(trainer)
         waveform.seek(0)

@@ -102,9 +102,9 @@ class Learner(Configured):
         sums = sum_bits(config.side)
         self.plan, self.images, self.sequencer = PlanLoader(config), ImageCheck(config), StepSequencer()
         self.units = UnitStores(config)
-        self.activation = ActivationTable(sums + 1, HIDDEN_LAYERS)
+        self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
-        self.errors, self.weights = LayerErrors(config), WeightUpdate(config)
+        self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
@@ -156,7 +156,7 @@ class Learner(Configured):
             self.outputs.eq(layer.cols >> plan.numbers.pairs),
         ]
         for table, write, entry in (
-            (self.activation, plan.activation_write, plan.activation),
+            (self.activations, plan.activation_write, plan.activation),
             (self.output, plan.exponential_write, plan.exponential),
             (self.weights, plan.gap_write, plan.gap),
         ):
@@ -166,9 +166,9 @@ class Learner(Configured):
                 table.table_entry.eq(entry),
             ]
         m.d.comb += [
-            self.activation.table_layer.eq(plan.activation_layer),
-            self.activation.layer.eq(self.sequencer.layer),
-            self.activation.shift.eq(layer.shift),
+            self.activations.table_layer.eq(plan.activation_layer),
+            self.activations.layer.eq(self.sequencer.layer),
+            self.activations.shift.eq(layer.shift),
             self.output.shift.eq(layer.shift),
         ]
 
@@ -251,21 +251,21 @@ class Learner(Configured):
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
         forward = self._in(StepState.FORWARD_RUN)
         hidden = forward & ~sequencer.last
-        sums = self.errors.sums
+        sums = self.layer_errors.sums
         # Of a pair the first product is kept; the difference is the sum.
         kept, first, number, last = Signal(signed(32)), Signal(), Signal(self.config.side_bits), Signal()
         holds = forward & numbers.pairs & ~first
-        value = Signal(signed(self.activation.width))
-        ready = Mux(hidden, self.activation.i.ready, Mux(forward, self.output.i.ready, sums.ready))
+        value = Signal(signed(self.activations.width))
+        ready = Mux(hidden, self.activations.i.ready, Mux(forward, self.output.i.ready, sums.ready))
         m.d.comb += [
             value.eq(Mux(forward & numbers.pairs, kept - result.payload, result.payload)),
             last.eq(number + 1 == Mux(forward, self.outputs, self.inputs)),
             result.ready.eq(holds | ready),
-            self.activation.i.valid.eq(result.valid & hidden & ~holds),
+            self.activations.i.valid.eq(result.valid & hidden & ~holds),
             self.output.i.valid.eq(result.valid & forward & sequencer.last & ~holds),
             sums.valid.eq(result.valid & self._in(StepState.BACKWARD_RUN)),
         ]
-        for sink in (self.activation.i, self.output.i, sums):
+        for sink in (self.activations.i, self.output.i, sums):
             m.d.comb += [sink.payload.value.eq(value), sink.payload.last.eq(last)]
         with m.If(result.valid & result.ready):
             m.d.sync += [first.eq(holds), kept.eq(result.payload)]
@@ -275,17 +275,17 @@ class Learner(Configured):
             m.d.sync += [first.eq(0), number.eq(0)]
         units = self.units
         m.d.comb += [
-            self.activation.o.ready.eq(1),
-            units.write_unit.eq(self.activation.o.valid),
-            units.unit.eq(self.activation.o.payload.value),
-            sequencer.units_written.eq(self.activation.o.valid & self.activation.o.payload.last),
+            self.activations.o.ready.eq(1),
+            units.write_unit.eq(self.activations.o.valid),
+            units.unit.eq(self.activations.o.payload.value),
+            sequencer.units_written.eq(self.activations.o.valid & self.activations.o.payload.last),
         ]
 
     # -- errors ---------------------------------------------------------------------------------
 
     def _scale_errors(self, m: Module) -> None:
         """Scale the errors of the classes, or sums of errors, and keep them."""
-        sequencer, units, errors = self.sequencer, self.units, self.errors
+        sequencer, units, errors = self.sequencer, self.units, self.layer_errors
         wiring.connect(m, self.output.o, errors.classes)
         m.d.comb += [
             errors.backward.eq(self._in(StepState.BACKWARD_RUN)),
@@ -334,7 +334,7 @@ class Learner(Configured):
         )
         m.d.comb += units.o.ready.eq(
             self._in(StepState.FORWARD_RUN, StepState.BACKWARD_RUN) & vector
-            | self.errors.slopes.ready
+            | self.layer_errors.slopes.ready
             | self.weights.units.ready
         )
         with m.If(units.write_input | units.write_unit | units.write_error):
@@ -351,7 +351,7 @@ class Learner(Configured):
         sequencer, weights, plan = self.sequencer, self.weights, self.plan
         drive(m, weights, plan, "numbers", "reach")
         drive(m, weights, sequencer, "begins")
-        drive(m, weights, self.errors, "shift")
+        drive(m, weights, self.layer_errors, "shift")
         drive(m, weights, self, *ARRAY_INPUTS)
         drive(m, self, weights, *ARRAY_OUTPUTS)
         drive(m, sequencer, weights, "factors_made", "settled")
