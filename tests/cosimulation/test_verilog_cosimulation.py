@@ -36,7 +36,7 @@ def replay(request, case):
         yield run
 
 
-#: For the long tests: `small` in Verilator, as Icarus has it as well and Verilator has the tiny engine; and the
+#: For the long tests: `small` in Verilator, as Icarus has it as well and Verilator has the tiny engine; and an
 #: engine that learns.
 LONG = {("small", "verilator"), *product(["learning"], SIMULATORS)}
 pytestmark = pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -143,7 +143,7 @@ class VectorScaler(wiring.Component):
         word: Any = Cat(0, number)  # the lowest bit takes the half, which rounds
         for bit in reversed(range(len(self.k))):
             keep = min(WIDE_BITS + (1 << bit), self.width + 1)
-            word = Mux(self.k[bit], word.as_signed() >> (1 << bit), word)[:keep]
+            word = (word.as_signed() >> Cat(Const(0, bit), self.k[bit]))[:keep]
         shifted = Signal(signed(WIDE_BITS + 1), reset_less=True)
         with m.If(move):
             m.d.sync += shifted.eq(word)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -62,6 +62,6 @@ class SaturatingShift(wiring.Component):
             distance = 1 << bit
             kept = self.keep + distance - 1
             m.d.comb += beyond[bit].eq(~self.shift[bit] & word[kept:].any())
-            word = Mux(self.shift[bit], word[distance:], word[:kept])[:kept]
+            word = (word >> Cat(Const(0, bit), self.shift[bit]))[:kept]
         m.d.comb += self.o.eq(word | beyond.any().replicate(self.keep))
         return m
