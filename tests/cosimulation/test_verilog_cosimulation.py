@@ -36,8 +36,8 @@ def replay(request, case):
         yield run
 
 
-#: For the long tests: `small` in Verilator, as Icarus has it as well and Verilator has the tiny engine; and an
-#: engine that learns.
+#: For the long tests: an engine that learns, and `small` in Verilator, as Icarus has it as well and Verilator
+#: has the tiny engine.
 LONG = {("small", "verilator"), *product(["learning"], SIMULATORS)}
 pytestmark = pytest.mark.parametrize(
     ("case", "replay"),
