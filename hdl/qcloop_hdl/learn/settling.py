@@ -128,14 +128,13 @@ class Settling(Configured):
     def _read_weight(self, m: Module, state: Any, quiet: Any) -> None:
         """Read a weight, the word of its accumulator and then that of its devices, and offer it."""
         reading, clock, offered = state == SettlingState.READ, Signal(range(self._delay + 3)), Signal()
-        weight, waits = self.weight.payload, Signal()  # devices are still to be programmed
+        weight = self.weight.payload
         m.d.comb += [
             # Both devices of a pair are in one word.
             self.lane.eq(self.current | (clock > self._delay)),
             self.plane.eq(clock == 0),
             self.read.eq(reading & (clock < 2)),
             self.weight.valid.eq(offered & (quiet | ~self.random)),
-            waits.eq(self.changes.any()),
         ]
         m.d.sync += clock.eq(Mux(reading, clock + 1, 0))
         with m.If(clock == self._delay):
@@ -148,7 +147,7 @@ class Settling(Configured):
             m.d.sync += [
                 clock.eq(0),
                 offered.eq(1),
-                state.eq(Mux(waits, SettlingState.PROGRAM, SettlingState.AWAIT)),
+                state.eq(Mux(self.changes.any(), SettlingState.PROGRAM, SettlingState.AWAIT)),
             ]
         with m.If(self.weight.valid & self.weight.ready):
             m.d.sync += offered.eq(0)

@@ -62,7 +62,7 @@ ARRAY_INPUTS = ("word", "cell", "programmer_busy")
 
 
 class WeightUpdate(Configured):
-    """Updates the weights of a layer: steps 5 to 7 of the training step.
+    """Updates the weights of a layer: step 6 of the training step, and settling.
 
     The bits of an image are kept when they come, from ``start_image`` on. With ``factors`` high it takes the
     errors of the layer's units on ``units``; with ``rows`` high it changes the accumulators of the rows whose
