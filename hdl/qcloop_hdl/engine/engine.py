@@ -10,7 +10,7 @@ from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import add_components, drive
+from qcloop_hdl.connections import add_components, drive, lend
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
 from qcloop_hdl.engine.decoding import ACCUMULATORS, PRODUCTS, PROGRAMS, READS, is_one_of, product_bits
@@ -272,25 +272,16 @@ class Engine(Configured):
     def _connect_step(self, m: Module) -> None:
         """Lend the learner the products while it is busy, and send the classes that it finds."""
         array, learner, answers = self.array, self.learner, self.answers
+        lend(m, array.command, learner.command, learner.busy)
+        lend(m, array.vector, learner.vector, learner.busy)
+        lend(m, answers.product, learner.classes, learner.busy)
         m.d.comb += [
-            learner.vector.ready.eq(array.vector.ready),
-            learner.command.ready.eq(array.command.ready),
             learner.result.valid.eq(array.result.valid),
             learner.result.payload.eq(array.result.payload),
-            learner.classes.ready.eq(answers.product.ready),
             array.learned.eq(learner.event),
         ]
         with m.If(learner.busy):
-            m.d.comb += [
-                array.command.valid.eq(learner.command.valid),
-                array.command.payload.eq(learner.command.payload),
-                array.vector.valid.eq(learner.vector.valid),
-                array.vector.payload.eq(learner.vector.payload),
-                array.result.ready.eq(learner.result.ready),
-                answers.product.valid.eq(learner.classes.valid),
-                answers.product.payload.eq(learner.classes.payload),
-                answers.product_busy.eq(1),
-            ]
+            m.d.comb += [array.result.ready.eq(learner.result.ready), answers.product_busy.eq(1)]
         with m.If(learner.multiplies):
             m.d.comb += array.products.eq(1)
 
@@ -306,7 +297,6 @@ class Engine(Configured):
             array.wide_write.eq(learner.write),
             array.wide_write_address.eq(learner.write_address),
             array.wide_data.eq(learner.write_data.as_value()),
-            learner.cell_request.ready.eq(array.cell_request.ready),
             array.walk_plane.eq(
                 Mux(
                     self.requests.clearing,
@@ -323,8 +313,7 @@ class Engine(Configured):
                 array.read.eq(learner.cell_read),
                 array.load.eq(learner.cell_write),
                 array.loaded.eq(learner.cell_written),
-                array.cell_request.valid.eq(learner.cell_request.valid),
-                array.cell_request.payload.eq(learner.cell_request.payload),
             ]
+        lend(m, array.cell_request, learner.cell_request, learner.updates)
         with m.If(learner.programs):
             m.d.comb += array.programs.eq(1)
