@@ -19,6 +19,15 @@ from qcloop_hdl.tools.synthesis import Family
 RESET_SECONDS = 15e-6
 #: Largest relative error of a PLL's clock.
 _MAX_ERROR = 1e-3
+#: Relative error of a clock below which it is one of rounding.
+_ROUNDING = 1e-9
+#: Lowest and highest frequency, Hz, of the oscillator in the PLL of a family: Lattice FPGA-TN-02052 (iCE40)
+#: and FPGA-DS-02012 (ECP5), Gowin DS117 and DS226, of these two the narrower limits.
+OSCILLATORS: dict[Family, tuple[float, float]] = {
+    Family.ICE40: (533e6, 1066e6),
+    Family.ECP5: (400e6, 800e6),
+    Family.GOWIN: (500e6, 1200e6),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,8 @@ class PllSetting:
     """Parameters of a PLL, and the clock that they make."""
 
     hertz: float
+    #: Frequency of the PLL's oscillator, from which the clock is divided, Hz.
+    oscillator: float
     #: Parameters of the family's primitive.
     parameters: dict[str, Any]
 
@@ -33,21 +44,32 @@ class PllSetting:
 def pll_setting(family: Family, source: float, hertz: float) -> PllSetting:
     """Return the setting of a family's PLL that makes a clock of ``hertz``, within 0.1 %, from another.
 
-    It is the setting with the smallest error; of several, the first. Raises ConfigError, which names the
-    nearest clock, if the error is larger.
+    Of the settings with the smallest error it is the one whose oscillator is nearest to the middle of its
+    range, so that it keeps its distance from the limits; of several such, the one that divides the source
+    least. Raises ConfigError, which names the nearest clock, if the error is larger.
     """
-    settings = list(_SETTINGS[family](source))
-    best = min(settings, key=lambda setting: abs(setting.hertz - hertz), default=None)
-    if best is None or abs(best.hertz / hertz - 1) > _MAX_ERROR:
-        near = f"{best.hertz / 1e6:g} MHz is the nearest" if best else "it makes no clock at all"
+    settings = list(pll_settings(family, source))
+    nearest = min(settings, key=lambda setting: abs(setting.hertz - hertz), default=None)
+    if nearest is None or abs(nearest.hertz / hertz - 1) > _MAX_ERROR:
+        near = f"{nearest.hertz / 1e6:g} MHz is the nearest" if nearest else "it makes no clock at all"
         raise ConfigError(
             f"the PLL of {family.name} makes no {hertz / 1e6:g} MHz of {source / 1e6:g} MHz: {near}"
         )
-    return best
+    error = abs(nearest.hertz - hertz) + _ROUNDING * hertz
+    best = (setting for setting in settings if abs(setting.hertz - hertz) <= error)
+    middle = sum(OSCILLATORS[family]) / 2
+    # Whole hertz: a distance that differs by rounding alone decides nothing.
+    return min(best, key=lambda setting: round(abs(setting.oscillator - middle)))
+
+
+def pll_settings(family: Family, source: float) -> Iterator[PllSetting]:
+    """Yield the settings of a family's PLL for a source, Hz; the least division of the source comes first."""
+    return _SETTINGS[family](source)
 
 
 def _ice40(source: float) -> Iterator[PllSetting]:
-    """Lattice FPGA-TN-02052: reference 10 to 133 MHz at the detector, oscillator 533 to 1066 MHz."""
+    """Lattice FPGA-TN-02052: reference 10 to 133 MHz at the detector."""
+    low, high = OSCILLATORS[Family.ICE40]
     for reference in range(1, 17):
         detector = source / reference
         if not 10e6 <= detector <= 133e6:
@@ -55,11 +77,13 @@ def _ice40(source: float) -> Iterator[PllSetting]:
         limits = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
         choice = next(number for number, limit in enumerate(limits, 1) if detector <= limit)
         for feedback in range(1, 129):
-            if not 533e6 <= detector * feedback <= 1066e6:
+            oscillator = detector * feedback
+            if not low <= oscillator <= high:
                 continue
             for power in range(1, 7):
                 yield PllSetting(
-                    detector * feedback / 2**power,
+                    oscillator / 2**power,
+                    oscillator,
                     {
                         "p_FEEDBACK_PATH": "SIMPLE",
                         "p_DIVR": Const(reference - 1, 4),
@@ -71,20 +95,23 @@ def _ice40(source: float) -> Iterator[PllSetting]:
 
 
 def _ecp5(source: float) -> Iterator[PllSetting]:
-    """Lattice FPGA-DS-02012: detector 10 to 400 MHz, oscillator 400 to 800 MHz.
+    """Lattice FPGA-DS-02012: detector 10 to 400 MHz.
 
     CLKOP closes the loop at the detector's frequency. CLKOS is the clock: it has a divider of its own.
     """
+    low, high = OSCILLATORS[Family.ECP5]
     for reference in range(1, 129):
         detector = source / reference
         if not 10e6 <= detector <= 400e6:
             continue
         for multiple in range(1, 81):
-            if not 400e6 <= detector * multiple <= 800e6:
+            oscillator = detector * multiple
+            if not low <= oscillator <= high:
                 continue
             for divider in range(2, 81):
                 yield PllSetting(
-                    detector * multiple / divider,
+                    oscillator / divider,
+                    oscillator,
                     {
                         "p_CLKI_DIV": reference,
                         "p_CLKFB_DIV": 1,
@@ -97,16 +124,19 @@ def _ecp5(source: float) -> Iterator[PllSetting]:
 
 
 def _gowin(source: float) -> Iterator[PllSetting]:
-    """Gowin UG286, DS117 and DS226, narrower limits: detector 3 to 400 MHz, oscillator 500 to 1200 MHz."""
+    """Gowin UG286, DS117 and DS226, narrower limits: detector 3 to 400 MHz."""
+    low, high = OSCILLATORS[Family.GOWIN]
     for reference in range(1, 65):
         detector = source / reference
         if not 3e6 <= detector <= 400e6:
             continue
         for feedback in range(1, 65):
             for divider in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
-                if 500e6 <= detector * feedback * divider <= 1200e6:
+                oscillator = detector * feedback * divider
+                if low <= oscillator <= high:
                     yield PllSetting(
                         detector * feedback,
+                        oscillator,
                         {
                             "p_FCLKIN": f"{source / 1e6:g}",
                             "p_IDIV_SEL": reference - 1,

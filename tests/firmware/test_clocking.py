@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from qcloop.errors import ConfigError
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.build import design_files
-from qcloop_firmware.clocking import ResetHold, pll_setting
+from qcloop_firmware.clocking import OSCILLATORS, ResetHold, pll_setting, pll_settings
 from qcloop_firmware.top import Lights
 from qcloop_hdl.tools.synthesis import Family
 
@@ -75,6 +75,7 @@ def test_the_clock_of_every_board_can_be_made(board):
     assert setting.hertz == pytest.approx(board.clock, rel=1e-3)
     value = {name: getattr(number, "value", number) for name, number in setting.parameters.items()}
     # The clock, once more from what the PLL is told; and the oscillator within the limits of the data sheets.
+    # All boards have clocks that their PLLs make exactly.
     source = board.source_clock
     if board.family is Family.ICE40:
         oscillator = source / (value["p_DIVR"] + 1) * (value["p_DIVF"] + 1)
@@ -85,8 +86,55 @@ def test_the_clock_of_every_board_can_be_made(board):
     else:
         made = source * (value["p_FBDIV_SEL"] + 1) / (value["p_IDIV_SEL"] + 1)
         oscillator, low, high = made * value["p_ODIV_SEL"], 500e6, 1200e6
-    assert made == pytest.approx(setting.hertz)
+    assert made == pytest.approx(setting.hertz, rel=1e-12)
+    assert made == pytest.approx(board.clock, rel=1e-12)
+    assert oscillator == pytest.approx(setting.oscillator, rel=1e-12)
     assert low <= oscillator <= high
+
+
+def margin(family, setting):
+    """Return the distance of the oscillator from the nearer limit, as a share of that limit."""
+    low, high = OSCILLATORS[family]
+    return min(setting.oscillator / low - 1, 1 - setting.oscillator / high)
+
+
+@pytest.mark.parametrize("board", all_boards().values(), ids=lambda board: board.name)
+def test_no_oscillator_is_at_a_limit_if_another_setting_makes_the_same_clock(board):
+    for clock in {board.clock, board.learning_clock or board.clock} - {board.source_clock}:
+        chosen = pll_setting(board.family, board.source_clock, clock)
+        others = [
+            margin(board.family, setting)
+            for setting in pll_settings(board.family, board.source_clock)
+            if setting.hertz == pytest.approx(chosen.hertz, rel=1e-9)
+        ]
+        assert margin(board.family, chosen) >= min(0.05, max(others))
+
+
+@pytest.mark.parametrize(
+    ("family", "source", "clock", "oscillator", "divisions"),
+    [
+        # Colorlight; of the settings with 600 MHz it is the one that does not divide the source.
+        (Family.ECP5, 25e6, 50e6, 600e6, {"p_CLKI_DIV": 1, "p_CLKOP_DIV": 24, "p_CLKOS_DIV": 12}),
+        # OrangeCrab 25F: 528, 660 and 792 MHz are possible.
+        (Family.ECP5, 48e6, 66e6, 660e6, {"p_CLKI_DIV": 4, "p_CLKOP_DIV": 55, "p_CLKOS_DIV": 10}),
+        # Tang Nano 9K: 576 and 1,152 MHz are possible.
+        (Family.GOWIN, 27e6, 36e6, 576e6, {"p_IDIV_SEL": 2, "p_FBDIV_SEL": 3, "p_ODIV_SEL": 16}),
+    ],
+)
+def test_of_settings_with_the_same_error_the_middle_of_the_range_decides(
+    family, source, clock, oscillator, divisions
+):
+    setting = pll_setting(family, source, clock)
+    assert (setting.hertz, setting.oscillator) == (clock, oscillator)
+    assert divisions.items() <= setting.parameters.items()
+
+
+def test_a_smaller_error_comes_before_the_middle_of_the_range():
+    # No setting makes exactly 48.1 MHz of 25 MHz.
+    setting = pll_setting(Family.ECP5, 25e6, 48.1e6)
+    errors = [abs(each.hertz - 48.1e6) for each in pll_settings(Family.ECP5, 25e6)]
+    assert abs(setting.hertz - 48.1e6) == pytest.approx(min(errors))
+    assert min(errors) > 0
 
 
 def test_a_clock_that_cannot_be_made_is_refused_with_what_is_near():
