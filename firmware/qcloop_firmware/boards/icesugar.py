@@ -17,7 +17,7 @@ BOARDS = (
         engine=SIZES["small"],
         clock=18e6,
         # The board's serial adapter is a microcontroller. Its maker names no largest rate.
-        bauds=(115_200, 1_000_000, 3_000_000),
+        bauds=(115_200, 1_000_000, 2_000_000),
         serial="the board's USB",
         lights={"heartbeat": ("led_g", 0), "activity": ("led_b", 0), "error": ("led_r", 0)},
         own_loader=("icesprog",),
