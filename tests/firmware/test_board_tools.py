@@ -279,6 +279,14 @@ def test_a_step_that_is_otherwise_ends_the_walk_with_what_to_do(native, tmp_path
     assert result.return_value == 1
 
 
+def test_flash_says_how_the_switches_of_the_primer_20k_are_set(native, tmp_path, monkeypatch):
+    native("openFPGALoader", "")
+    built = type("Built", (), {"bitstream": tmp_path / "x.fs", "manifest": {"board": {"baud": 1_000_000}}})
+    monkeypatch.setattr("qcloop_firmware.cli.build_with_progress", lambda *_: built)
+    result = CliRunner().invoke(flash, ["tang-primer-20k"], standalone_mode=False)
+    assert "note: set the dock's DIP switches 1, 2 and 5 down, 3 and 4 up" in result.output
+
+
 def test_every_step_has_its_words_for_every_board():
     for board in all_boards().values():
         for look, otherwise in texts(board, board.bauds[0]):

@@ -85,6 +85,15 @@ def test_the_plan_of_every_board(board):
     assert not any(path.is_absolute() for path in paths), "a plan must not depend on where it is carried out"
 
 
+def test_the_lights_of_the_tang_nano_9k_are_on_a_bank_of_1_8_volts():
+    constraints = plan_of("tang-nano-9k").files["top.cst"]
+    standards = dict(re.findall(r'IO_PORT "(\w+)" .*IO_TYPE=(\w+)', constraints))
+    lights = {f"led_{number}__io": "LVCMOS18" for number in range(3)}
+    assert standards == lights | dict.fromkeys(
+        ("clk27_0__io", "uart_0__rx__io", "uart_0__tx__io"), "LVCMOS33"
+    )
+
+
 def test_a_plan_is_the_same_each_time_and_another_for_another_baud_rate():
     board = find_board("icebreaker")
     again, other = (make_plan(board, baud).digest for baud in (board.bauds[0], 1_000_000))

@@ -13,6 +13,15 @@ from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.synthesis import Family
 
 
+class _TangNano9k(TangNano9kPlatform):
+    # The lights are on a bank of the chip that has 1.8 V, not 3.3 V as in amaranth-boards: litex-boards'
+    # sipeed_tang_nano_9k has LVCMOS18.
+    resources = (
+        *(resource for resource in TangNano9kPlatform.resources if resource.name != "led"),
+        *LEDResources(pins="10 11 13 14 15 16", invert=True, attrs=Attrs(IO_TYPE="LVCMOS18")),
+    )
+
+
 class _TangNano20k(GowinPlatform):
     part = "GW2AR-LV18QN88C8/I7"
     family = "GW2AR-18C"
@@ -52,7 +61,7 @@ BOARDS = (
     _tang(
         "tang-nano-9k",
         "Tang Nano 9K",
-        TangNano9kPlatform,
+        _TangNano9k,
         "GW1N-9C",
         _PINS_9K,
         clock=36e6,
@@ -76,6 +85,7 @@ BOARDS = (
         _PINS_20K,
         clock=81e6,
         serial="the dock's USB: the second of its two ports",
-        notes=("switch 1 of the dock's DIP switches down: it enables the core board",),
+        # github.com/sipeed/TangPrimer-20K-example, issue 12. Switch 1 enables the core board.
+        notes=("set the dock's DIP switches 1, 2 and 5 down, 3 and 4 up: the serial line needs it",),
     ),
 )
