@@ -1,9 +1,13 @@
 """The description of a board, from which everything about its build follows."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
+
+from amaranth.build import Pins, Resource, Subsignal
+from amaranth.lib import io
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.parts import ArrayPart, part_labels
@@ -19,6 +23,10 @@ from qcloop_hdl.tools.synthesis import Family
 NETWORKS = ("784-16-16-10", "784-32-10", "784-128-10", "784-256-10")
 #: What a board's lights show; :class:`qcloop_firmware.top.Lights` defines it.
 LIGHTS = ("heartbeat", "activity", "error")
+#: The serial line among the resources of a platform.
+_UART = ("uart", 0)
+#: What to do where pins for it cannot be.
+_PINS = "give --pins RX,TX, two pins of the chip, for example --pins 25,26"
 #: A resource of a platform: its name and its number, and the name of one of its pins if it has several.
 ResourceName = tuple[str, int] | tuple[str, int, str]
 
@@ -68,6 +76,8 @@ class Board:
     notes: tuple[str, ...] = ()
     #: Clock of an engine that learns, Hz, where that needs a slower one.
     learning_clock: float | None = None
+    #: Pins of the chip for RX and TX, if not those of the platform; :meth:`with_pins` sets them.
+    pins: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if set(self.lights) != set(LIGHTS):
@@ -91,6 +101,61 @@ class Board:
         name = "-".join((self.name, "with", *part_labels(parts)))
         clock = self.learning_clock if ArrayPart.LEARNING in parts and self.learning_clock else self.clock
         return replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
+
+    def with_pins(self, rx: str, tx: str) -> "Board":
+        """Return the board with its serial line on two other pins of the chip; they are added to its name.
+
+        The pins have the attributes of the platform's resource ``uart``; other lines of it, such as RTS, are
+        left out. Whether the chip has such pins is known only to place and route.
+
+        Parameters
+        ----------
+        rx, tx : str
+            Names of the pins on which the board receives and sends, for example "25" or "N17".
+
+        Raises
+        ------
+        ConfigError
+            If a name cannot be one of a pin, if both are the same, or if the design uses a pin for something
+            else.
+        """
+        pins = rx.upper(), tx.upper()
+        for name in (rx, tx):
+            if not re.fullmatch(r"[A-Za-z0-9]+", name):
+                raise ConfigError(
+                    f"a pin has a name of letters and digits, such as 25 or N17, not {name!r}: {_PINS}"
+                )
+        if pins[0] == pins[1]:
+            raise ConfigError(f"RX and TX must be two pins, not both {pins[0]}: {_PINS}")
+        taken = self._pins_taken()
+        for pin in pins:
+            if pin in taken:
+                raise ConfigError(
+                    f"{self.name} needs pin {pin} for {taken[pin]}: choose another pin for --pins"
+                )
+        lines = dict(zip(("rx", "tx"), pins, strict=True))
+        resources = [
+            _on_pins(resource, lines) if (resource.name, resource.number) == _UART else resource
+            for resource in self.platform.resources
+        ]
+        return replace(
+            self,
+            name="-".join((self.name, "pins", *pins)),
+            platform=type(self.platform.__name__, (self.platform,), {"resources": resources}),
+            serial=f"an adapter of 3.3 V: its TX to pin {pins[0]} of the chip (RX), its RX to pin {pins[1]} "
+            "(TX), and ground",
+            pins=pins,
+        )
+
+    def _pins_taken(self) -> dict[str, str]:
+        """Return the pins that the design uses for other things than the serial line, and for what."""
+        platform = self.platform()
+        uses = {(platform.default_clk, 0): "the clock"}
+        uses |= {resource[:2]: "{} {}".format(*resource) for resource in self.high}
+        uses |= {resource[:2]: "the light {} {}".format(*resource) for resource in self.lights.values()}
+        return {
+            pin: use for resource, use in uses.items() for pin in _names(platform.request(*resource, dir="-"))
+        }
 
     @property
     def source_clock(self) -> float:
@@ -118,3 +183,32 @@ def fits(network: str, array: ArrayConfig) -> bool:
     sizes = [int(size) for size in network.split("-")]
     words = sum(rows * array.row_words(cols) for rows, cols in pairwise(sizes))
     return max(sizes) <= array.side and words <= array.words
+
+
+def pin_pair(text: str) -> tuple[str, str]:
+    """Return the pins RX and TX of a text ``RX,TX``. Raises ConfigError if it has not two parts."""
+    pins = [pin.strip() for pin in text.split(",")]
+    if len(pins) != 2:
+        raise ConfigError(f"the serial line has two pins, RX and TX, not {text!r}: {_PINS}")
+    return pins[0], pins[1]
+
+
+def _on_pins(resource: Resource, pins: Mapping[str, str]) -> Resource:
+    """Return a resource that has only the lines named in ``pins``, on these pins, with their attributes."""
+    lines = [
+        Subsignal(line.name, Pins(pins[line.name], dir=line.ios[0].dir), line.attrs)
+        for line in resource.ios
+        if line.name in pins
+    ]
+    return Resource(resource.name, resource.number, *lines, resource.attrs)
+
+
+def _names(port: Any) -> Iterator[str]:
+    """Yield the names of the chip's pins of what a platform returned for a request."""
+    if isinstance(port, io.SingleEndedPort):
+        yield from (pin.name for pin in port.io.metadata)
+    elif isinstance(port, io.DifferentialPort):
+        yield from (pin.name for half in (port.p, port.n) for pin in half.metadata)
+    else:
+        for member in vars(port).values():
+            yield from _names(member)

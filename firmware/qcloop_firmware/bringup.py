@@ -34,7 +34,8 @@ STEPS = (
     ),
     Step(
         "`qcloop doctor PORT --baud {baud}` says that a board answers, with the configuration of the build",
-        "try the board's other port; exchange RX and TX; build with --baud 115200, which every adapter keeps",
+        "try the board's other port; exchange RX and TX; build with --baud 115200, which every adapter "
+        "keeps; or connect an adapter of your own (--pins)",
     ),
     Step(
         "{activity} flickers while it does",

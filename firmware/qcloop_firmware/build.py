@@ -1,6 +1,7 @@
 """From a board to its bitstream and manifest: elaborate, synthesise, place and route, pack."""
 
 import json
+import re
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -284,9 +285,12 @@ def _run(plan: Plan, tool: str, arguments: list[str], folder: Path, log: str) ->
 def _check(plan: Plan, tool: str, done: "subprocess.CompletedProcess[str]", folder: Path, log: str) -> None:
     if done.returncode == 0:
         return
+    reason = _reason(done)
+    wrong = [pin for pin in plan.board.pins or () if re.search(rf"\b[Pp]in (named )?'?{pin}\b", reason)]
+    advice = f"; choose another pin than {wrong[0]} for --pins" if wrong else ""
     raise BuildError(
         f"{plan.board.name}: {tool} {plan.tools[tool].version} ended with status {done.returncode}: "
-        f"{_reason(done)}; its output is in {folder / log}"
+        f"{reason}{advice}; its output is in {folder / log}"
     )
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from qcloop.contract.parts import ArrayPart, describe_parts, parts_of
 from qcloop.errors import QcloopError
-from qcloop_firmware.board import NETWORKS, Board, fits
+from qcloop_firmware.board import NETWORKS, Board, fits, pin_pair
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.bringup import walk
 from qcloop_firmware.build import Built, write_design
@@ -26,6 +26,25 @@ _output = click.option(
     help="Folder of the build.  [default: build/BOARD]",
 )
 _baud = click.option("--baud", type=int, help="Bits a second of the serial line.  [default: the board's]")
+
+
+def _pair(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, str] | None:
+    return None if value is None else pin_pair(value)
+
+
+_pins = click.option(
+    "--pins",
+    metavar="RX,TX",
+    callback=_pair,
+    help="Pins of the chip for a serial adapter of 3.3 V that you connect, for example 25,26. The board "
+    "receives on RX.  [default: the board's]",
+)
+
+
+def _chosen(name: str, added: ArrayPart, without: ArrayPart, pins: tuple[str, str] | None) -> Board:
+    """Return the board that the options of a command describe."""
+    board = find_board(name).without(without).with_parts(added)
+    return board.with_pins(*pins) if pins else board
 
 
 @click.command()
@@ -60,6 +79,7 @@ def _row(board: Board) -> tuple[str, ...]:
 @click.argument("name", metavar="BOARD", required=False)
 @_output
 @_baud
+@_pins
 @click.option("--force", is_flag=True, help="Build even if nothing has changed.")
 @click.option("--design-only", is_flag=True, help="Write only design and constraints, to check the pins.")
 @click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
@@ -68,6 +88,7 @@ def build(
     name: str | None,
     output: Path | None,
     baud: int | None,
+    pins: tuple[str, str] | None,
     force: bool,
     design_only: bool,
     every: bool,
@@ -80,23 +101,21 @@ def build(
     the figures, if the clock is not met with 5 % to spare.
     """
     if every:
-        if name or output or baud or design_only or added or without:
+        if name or output or baud or pins or design_only or added or without:
             raise click.UsageError(
-                "--all takes no BOARD, no --output, no --baud, no --design-only, no --with and no --without"
+                "--all takes no BOARD, no --output, no --baud, no --pins, no --design-only, no --with and no "
+                "--without"
             )
         _build_all(force)
     elif name is None:
         raise click.UsageError("name a BOARD, or all with --all; `qcloop boards` lists them")
     elif design_only:
-        board = find_board(name).without(without).with_parts(added)
+        board = _chosen(name, added, without, pins)
         for path in write_design(board, output or _FOLDER / board.name, baud or board.bauds[0]):
             click.echo(path)
     else:
-        _show(
-            build_with_progress(
-                find_board(name).without(without).with_parts(added), output, baud, force=force
-            )
-        )
+        board = _chosen(name, added, without, pins)
+        _show(build_with_progress(board, output, baud, force=force))
 
 
 def _build_all(force: bool) -> None:
@@ -144,6 +163,7 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @click.argument("name", metavar="BOARD")
 @_output
 @_baud
+@_pins
 @click.option("--permanent", is_flag=True, help="Load into the board's flash memory, if there is a choice.")
 @click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
 @parts_options
@@ -151,6 +171,7 @@ def flash(
     name: str,
     output: Path | None,
     baud: int | None,
+    pins: tuple[str, str] | None,
     permanent: bool,
     bring_up: bool,
     added: ArrayPart,
@@ -160,7 +181,7 @@ def flash(
 
     openFPGALoader loads it, or the board's own tool.
     """
-    board = find_board(name).without(without).with_parts(added)
+    board = _chosen(name, added, without, pins)
     built = build_with_progress(board, output, baud)
     for note in board.notes:
         click.echo(f"note: {note}", err=True)

@@ -220,6 +220,45 @@ def test_a_lean_design_has_a_folder_and_a_name_of_its_own(made, tmp_path, monkey
     assert "array.read_noise" not in (tmp_path / folder / "top.il").read_text()
 
 
+def test_a_design_with_other_pins_has_a_folder_and_a_name_of_its_own(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(build, ["icebreaker", "--design-only", "--pins", " 2, 4"])
+    folder = "build/icebreaker-pins-2-4"
+    assert result.output.split() == [f"{folder}/top.il", f"{folder}/top.pcf"]
+    constraints = (tmp_path / folder / "top.pcf").read_text()
+    assert "set_io uart_0__rx__io 2\nset_io uart_0__tx__io 4\n" in constraints
+
+
+NO_PAIR = (
+    "the serial line has two pins, RX and TX, not '{}': give --pins RX,TX, two pins of the chip, for example"
+)
+
+
+@pytest.mark.parametrize(
+    ("pins", "message"),
+    [
+        ("3", NO_PAIR.format("3")),
+        ("2,3,4", NO_PAIR.format("2,3,4")),
+        ("", NO_PAIR.format("")),
+        (",3", "a pin has a name of letters and digits, such as 25 or N17, not '': give --pins RX,TX"),
+        ("4,4", "RX and TX must be two pins, not both 4: give --pins RX,TX"),
+        ("4,35", "icebreaker needs pin 35 for the clock: choose another pin for --pins"),
+        ("37,4", "icebreaker needs pin 37 for the light led_g 0: choose another pin for --pins"),
+    ],
+)
+@pytest.mark.parametrize("command", ["build", "flash"])
+def test_pins_that_are_given_wrongly_are_one_line_and_nothing_is_written(
+    command, pins, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([command, "icebreaker", "--pins", pins])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -229,6 +268,7 @@ def test_a_lean_design_has_a_folder_and_a_name_of_its_own(made, tmp_path, monkey
         ),
         (["--all", "--without", "verify"], "--all takes no BOARD, .*, no --with and no --without"),
         (["--all", "--with", "learning"], "--all takes no BOARD, .*, no --with and no --without"),
+        (["--all", "--pins", "25,26"], "--all takes no BOARD, .*, no --pins, .*, no --with and no --without"),
         (
             ["icebreaker", "--without", "noise"],
             "unknown part 'noise': expected read-noise, converter, verify",
@@ -255,10 +295,20 @@ def test_a_command_whose_extra_is_missing_names_the_extra(command, monkeypatch, 
     assert "pip install 'qcloop[boards]'" in capsys.readouterr().err
 
 
-def flash_with_answers(monkeypatch, tmp_path, answers):
+def flash_with_answers(monkeypatch, tmp_path, answers, *options):
     built = type("Built", (), {"bitstream": tmp_path / "x.bin", "manifest": {"board": {"baud": 1_000_000}}})
     monkeypatch.setattr("qcloop_firmware.cli.build_with_progress", lambda *_: built)
-    return CliRunner().invoke(flash, ["icebreaker", "--bring-up"], input=answers, standalone_mode=False)
+    arguments = ["icebreaker", "--bring-up", *options]
+    return CliRunner().invoke(flash, arguments, input=answers, standalone_mode=False)
+
+
+def test_flash_with_other_pins_says_how_the_adapter_is_connected(native, tmp_path, monkeypatch):
+    native("iceprog", "")
+    result = flash_with_answers(monkeypatch, tmp_path, "y\n" * len(STEPS), "--pins", "2,4")
+    wiring = "an adapter of 3.3 V: its TX to pin 2 of the chip (RX), its RX to pin 4 (TX), and ground"
+    assert f"serial line: {wiring}\n" in result.output
+    assert f"none when it is not ({wiring})" in result.output
+    assert "build/icebreaker-pins-2-4/manifest.toml" in result.output
 
 
 def test_flash_loads_says_how_to_train_and_walks_through_the_first_use(native, tmp_path, monkeypatch):

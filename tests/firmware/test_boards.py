@@ -94,6 +94,67 @@ def test_the_lights_of_the_tang_nano_9k_are_on_a_bank_of_1_8_volts():
     )
 
 
+def serial_line(board):
+    """Return the pins of RX and TX, and the attributes of both, as a board's platform has them."""
+    group = board.platform().request("uart", dir="-")
+    pins = [(pin.name, dict(pin.attrs)) for port in (group.rx, group.tx) for pin in port.io.metadata]
+    return [name for name, _ in pins], [attributes for _, attributes in pins], sorted(vars(group))
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_the_serial_line_of_every_board_moves_to_other_pins_with_its_attributes(board):
+    moved = board.with_pins("x1", "Y2")
+    assert moved.name == f"{board.name}-pins-X1-Y2"
+    assert "its TX to pin X1 of the chip (RX), its RX to pin Y2 (TX)" in moved.serial
+    names, attributes, lines = serial_line(moved)
+    assert (names, lines) == (["X1", "Y2"], ["rx", "tx"])
+    assert attributes == serial_line(board)[1]
+    assert (moved.clock, moved.bauds, moved.engine) == (board.clock, board.bauds, board.engine)
+    own = serial_line(board)[0]
+    assert serial_line(board.with_pins(*reversed(own)))[0] == own[::-1], (
+        "the board's own pins can be exchanged"
+    )
+
+
+def test_a_design_has_the_chosen_pins_and_its_other_constraints_stay():
+    board = find_board("tang-nano-9k").with_pins("25", "26")
+    plan = make_plan(board, board.bauds[0])
+    own = plan_of("tang-nano-9k").files["top.cst"]
+    for line, before, after in (("rx", 18, 25), ("tx", 17, 26)):
+        location = f'IO_LOC "uart_0__{line}__io" '
+        assert f"{location}{before};" in own
+        own = own.replace(f"{location}{before};", f"{location}{after};")
+    assert plan.files["top.cst"] == own
+    assert plan.digest != plan_of("tang-nano-9k").digest
+
+
+@pytest.mark.parametrize(
+    ("name", "pins", "message"),
+    [
+        (
+            "tang-nano-9k",
+            ("25", "52"),
+            "tang-nano-9k needs pin 52 for the clock: choose another pin for --pins",
+        ),
+        ("tang-nano-9k", ("11", "26"), "tang-nano-9k needs pin 11 for the light led 1: choose another pin"),
+        # A light is a whole resource, also if one colour of it is enough.
+        ("ecpix5", ("T23", "M21"), "ecpix5 needs pin T23 for the light rgb_led 0: choose another pin"),
+        ("ulx3s-25f", ("L2", "M1"), "ulx3s-25f needs pin L2 for wifi_gpio0 0: choose another pin"),
+        ("icebreaker", ("4", "4"), "RX and TX must be two pins, not both 4: give --pins RX,TX, two pins"),
+        ("ecpix5", ("n17", "N17"), "RX and TX must be two pins, not both N17"),
+        ("icebreaker", ("4", ""), "a pin has a name of letters and digits, such as 25 or N17, not ''"),
+        (
+            "icebreaker",
+            ("../4", "2"),
+            "a pin has a name of letters and digits, such as 25 or N17, not '../4'",
+        ),
+    ],
+)
+def test_pins_that_cannot_be_are_refused(name, pins, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        find_board(name).with_pins(*pins)
+
+
 def test_a_plan_is_the_same_each_time_and_another_for_another_baud_rate():
     board = find_board("icebreaker")
     again, other = (make_plan(board, baud).digest for baud in (board.bauds[0], 1_000_000))
@@ -182,6 +243,14 @@ def test_the_cells_of_every_board_have_a_least_number_of_memory_blocks():
     assert blocks["icebreaker"] == 4
     assert blocks["ulx3s-25f"] == blocks["tang-nano-9k"] == 16
     assert blocks["ulx3s-85f"] == 128
+
+
+def test_the_pins_that_the_docs_name_for_an_adapter_are_free():
+    titles = {board.title: board for board in BOARDS.values() if board.name.startswith("tang")}
+    rows = dict(re.findall(r"^\| ([^|]+) \| .* \| `--pins (\w+,\w+)` \|", DOCUMENT.read_text(), re.MULTILINE))
+    assert set(rows) == set(titles)
+    for title, pins in rows.items():
+        assert titles[title].with_pins(*pins.split(",")).pins == tuple(pins.split(","))
 
 
 def test_the_docs_have_every_board_the_checklist_and_a_whole_board_file():

@@ -80,6 +80,12 @@ def test_a_build_with_a_further_part_is_named_after_it():
         assert BOARD.with_parts(nothing_new) is BOARD
 
 
+def test_a_build_with_other_pins_is_named_after_them(tools, made):
+    manifest = made(BOARD.with_parts(ArrayPart.LEARNING).with_pins("2", "4")).manifest
+    assert manifest["board"]["name"] == "icebreaker-with-learning-pins-2-4"
+    assert manifest["bitstream"]["file"] == "qcloop-icebreaker-with-learning-pins-2-4.bin"
+
+
 def test_what_is_up_to_date_is_not_built_again(tools, made):
     first = made()
     again = made()
@@ -176,6 +182,30 @@ def test_a_tool_that_fails_is_named_with_its_reason_and_log(tools, made, tool):
     tools.wish(fails=[tool])
     with pytest.raises(BuildError, match=rf"{tool} [^:]+ ended with status 3: ERROR: it is broken; .*\.log"):
         made()
+
+
+#: What nextpnr said of a pin that the chip does not have, in the order iCE40, ECP5, Gowin.
+NO_PIN = (
+    "package does not have a pin named '199' (on line 2)",
+    "IO pin 'uart_0__tx__io$tr_io' constrained to pin '199', which does not exist for package 'CABGA381'.",
+    "Pin 199 not found (pin# style)",
+)
+
+
+@pytest.mark.parametrize("error", NO_PIN)
+def test_a_pin_that_the_chip_does_not_have_is_one_line_that_says_what_to_do(tools, made, error):
+    tools.wish(fails=["nextpnr-ice40"], error=error)
+    with pytest.raises(BuildError) as caught:
+        made(BOARD.with_pins("2", "199"))
+    said = f"ERROR: {error}; choose another pin than 199 for --pins; its output is in "
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tool_that_fails_for_another_reason_says_nothing_of_pins(tools, made):
+    tools.wish(fails=["nextpnr-ice40"], error="Expected 2 arguments (on line 2)")
+    with pytest.raises(BuildError, match=r"\(on line 2\); its output is in"):
+        made(BOARD.with_pins("2", "4"))
 
 
 def test_where_abc9_dies_abc_takes_its_place_and_the_manifest_says_so(tools, made):

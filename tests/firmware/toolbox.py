@@ -16,7 +16,7 @@ if arguments in (["--version"], ["-V"]):
 with (folder / "runs").open("a") as runs:
     runs.write(name + "\\n")
 if name in wishes.get("fails", ()):
-    print("ERROR: it is broken", file=sys.stderr)
+    print("ERROR: " + wishes.get("error", "it is broken"), file=sys.stderr)
     sys.exit(3)
 def option(flag):
     return arguments[arguments.index(flag) + 1]
