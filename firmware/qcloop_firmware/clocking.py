@@ -21,6 +21,8 @@ RESET_SECONDS = 15e-6
 _MAX_ERROR = 1e-3
 #: Relative error of a clock below which it is one of rounding.
 _ROUNDING = 1e-9
+#: Share of a limit that an oscillator keeps from it where it can.
+_MARGIN = 0.05
 #: Lowest and highest frequency, Hz, of the oscillator in the PLL of a family: Lattice FPGA-TN-02052 (iCE40)
 #: and FPGA-DS-02012 (ECP5), Gowin DS117 and DS226, of these two the narrower limits.
 OSCILLATORS: dict[Family, tuple[float, float]] = {
@@ -35,6 +37,8 @@ class PllSetting:
     """Parameters of a PLL, and the clock that they make."""
 
     hertz: float
+    #: Frequency at which the PLL compares phases, Hz: the higher, the less the clock jitters.
+    detector: float
     #: Frequency of the PLL's oscillator, from which the clock is divided, Hz.
     oscillator: float
     #: Parameters of the family's primitive.
@@ -44,9 +48,9 @@ class PllSetting:
 def pll_setting(family: Family, source: float, hertz: float) -> PllSetting:
     """Return the setting of a family's PLL that makes a clock of ``hertz``, within 0.1 %, from another.
 
-    Of the settings with the smallest error it is the one whose oscillator is nearest to the middle of its
-    range, so that it keeps its distance from the limits; of several such, the one that divides the source
-    least. Raises ConfigError, which names the nearest clock, if the error is larger.
+    Of the settings with the smallest error, and whose oscillator is not near a limit, it is the one that
+    divides the source least, and of several such the one whose oscillator is nearest to the middle of its
+    range. Raises ConfigError, which names the nearest clock, if the error is larger.
     """
     settings = list(pll_settings(family, source))
     nearest = min(settings, key=lambda setting: abs(setting.hertz - hertz), default=None)
@@ -57,9 +61,13 @@ def pll_setting(family: Family, source: float, hertz: float) -> PllSetting:
         )
     error = abs(nearest.hertz - hertz) + _ROUNDING * hertz
     best = (setting for setting in settings if abs(setting.hertz - hertz) <= error)
-    middle = sum(OSCILLATORS[family]) / 2
-    # Whole hertz: a distance that differs by rounding alone decides nothing.
-    return min(best, key=lambda setting: round(abs(setting.oscillator - middle)))
+    low, high = OSCILLATORS[family]
+
+    def rank(setting: PllSetting) -> tuple[bool, float, float]:
+        near = not low * (1 + _MARGIN) <= setting.oscillator <= high * (1 - _MARGIN)
+        return near, -setting.detector, abs(setting.oscillator - (low + high) / 2)
+
+    return min(best, key=rank)
 
 
 def pll_settings(family: Family, source: float) -> Iterator[PllSetting]:
@@ -83,6 +91,7 @@ def _ice40(source: float) -> Iterator[PllSetting]:
             for power in range(1, 7):
                 yield PllSetting(
                     oscillator / 2**power,
+                    detector,
                     oscillator,
                     {
                         "p_FEEDBACK_PATH": "SIMPLE",
@@ -111,6 +120,7 @@ def _ecp5(source: float) -> Iterator[PllSetting]:
             for divider in range(2, 81):
                 yield PllSetting(
                     oscillator / divider,
+                    detector,
                     oscillator,
                     {
                         "p_CLKI_DIV": reference,
@@ -136,6 +146,7 @@ def _gowin(source: float) -> Iterator[PllSetting]:
                 if low <= oscillator <= high:
                     yield PllSetting(
                         detector * feedback,
+                        detector,
                         oscillator,
                         {
                             "p_FCLKIN": f"{source / 1e6:g}",
