@@ -32,6 +32,10 @@ class MemoryKind(Enum):
     #: ``SB_SPRAM256KA`` of iCE40 UltraPlus, one for each lane and 16,384 words.
     SPRAM = "spram"
 
+    def two_ports(self, planes: int) -> bool:
+        """Return whether such a memory of ``planes`` planes reads a word while it writes another one."""
+        return self is MemoryKind.BLOCK and planes > 1
+
 
 @dataclass(frozen=True)
 class EngineConfig:
@@ -121,7 +125,7 @@ class EngineConfig:
     @property
     def two_ports(self) -> bool:
         """Whether the memory reads a word in a clock in which it writes another one: see ``CellMemory``."""
-        return self.memory is MemoryKind.BLOCK and self.array.planes > 1
+        return self.memory.two_ports(self.array.planes)
 
     @property
     def row_words(self) -> int:

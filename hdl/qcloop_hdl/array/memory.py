@@ -282,7 +282,7 @@ class CellMemory(wiring.Component):
     @property
     def two_ports(self) -> bool:
         """Whether a word is read in a clock in which another one is written."""
-        return self.kind is MemoryKind.BLOCK and self.planes > 1
+        return self.kind.two_ports(self.planes)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

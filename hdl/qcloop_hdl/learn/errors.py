@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import stream
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.plan import MAX_LAYERS, max_units
@@ -19,7 +19,7 @@ from qcloop_hdl.learn.store import Store
 #: Bits of a scaled sum times a slope.
 _SLOPED_BITS = WIDE_BITS + 8
 #: Bits of K, by how many bits the errors of a layer were shifted.
-SHIFT_BITS = EXPONENT_BITS - 1
+K_BITS = EXPONENT_BITS - 1
 
 
 class LayerErrors(Configured):
@@ -52,11 +52,11 @@ class LayerErrors(Configured):
                 "error": Out(signed(NARROW_BITS)),
                 "written": Out(1),
                 #: K of layer ``layer``, a clock later.
-                "shift": Out(SHIFT_BITS),
+                "shift": Out(K_BITS),
             },
         )
         self.sums_scaler, self.errors_scaler = VectorScaler(sums, units), VectorScaler(_SLOPED_BITS, units)
-        self.shifts = Store(SHIFT_BITS, MAX_LAYERS)
+        self.shifts = Store(K_BITS, MAX_LAYERS)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -65,11 +65,9 @@ class LayerErrors(Configured):
         m.submodules.shifts = shifts = self.shifts
         sums, errors, backward = self.sums_scaler, self.errors_scaler, self.backward
         value, last, valid = self._multiply(m)
+        wiring.connect(m, wiring.flipped(self.sums), sums.i)
         m.d.comb += [
             sums.wide.eq(1),
-            sums.i.valid.eq(self.sums.valid),
-            sums.i.payload.eq(self.sums.payload),
-            self.sums.ready.eq(sums.i.ready),
             self.classes.ready.eq(errors.i.ready & ~backward),
             errors.i.valid.eq(Mux(backward, valid, self.classes.valid)),
             errors.i.payload.value.eq(Mux(backward, value, self.classes.payload.value)),
@@ -79,7 +77,7 @@ class LayerErrors(Configured):
             self.error.eq(errors.o.payload.value),
             self.written.eq(errors.o.valid & errors.o.payload.last),
         ]
-        shift = Signal(SHIFT_BITS)  # of the errors written last
+        shift = Signal(K_BITS)  # of the errors written last
         total = errors.k + Mux(backward, shift + sums.k, 0)
         with m.If(self.written):
             m.d.sync += shift.eq(total)

@@ -22,7 +22,7 @@ from qcloop_hdl.learn.plan import HIDDEN_LAYERS, PlanLoader
 from qcloop_hdl.learn.sequencer import StepSequencer, StepState
 from qcloop_hdl.learn.softmax import PENALTY_BITS, OutputErrors
 from qcloop_hdl.learn.units import UnitStores
-from qcloop_hdl.learn.weights import ARRAY_INPUTS, ARRAY_OUTPUTS, WeightUpdate, array_ports
+from qcloop_hdl.learn.weights import WeightUpdate, array_ports
 
 #: States in which the array multiplies.
 _MULTIPLIES = (
@@ -352,11 +352,8 @@ class Learner(Configured):
         drive(m, weights, plan, "numbers", "reach")
         drive(m, weights, sequencer, "begins")
         drive(m, weights, self.layer_errors, "shift")
-        drive(m, weights, self, *ARRAY_INPUTS)
-        drive(m, self, weights, *ARRAY_OUTPUTS)
+        weights.connect_array(m, self)
         drive(m, sequencer, weights, "factors_made", "settled")
-        wiring.connect(m, weights.cell_request, wiring.flipped(self.cell_request))
-        wiring.connect(m, wiring.flipped(self.words), weights.words)
         m.d.comb += [
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),

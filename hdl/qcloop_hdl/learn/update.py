@@ -80,8 +80,20 @@ class RowAddress(Configured):
         return m
 
 
+def accumulator_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that read and write words of accumulators."""
+    return {
+        "read": Out(1),
+        "read_address": Out(config.address_bits),
+        #: The word that was read, as soon as the array shows it.
+        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
+        "write": Out(config.lanes),
+        "write_address": Out(config.address_bits),
+        "write_data": Out(ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
+    }
+
+
 def _ports(config: EngineConfig) -> dict[str, Any]:
-    accumulators = ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)
     return {
         #: Strobe: a layer begins, and its rows come.
         "start": In(1),
@@ -107,13 +119,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "read_factors": Out(1),
         "factor_word": Out(vector_bits(config)),
         "factors": In(ArrayLayout(signed(FACTOR_BITS), config.lanes)),
-        #: Accumulators; ``word`` is the one that was read, as soon as the array shows it.
-        "read": Out(1),
-        "read_address": Out(config.address_bits),
-        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
-        "write": Out(config.lanes),
-        "write_address": Out(config.address_bits),
-        "write_data": Out(accumulators),
+        **accumulator_ports(config),
         #: Words that have weights to be settled; and that there are some, though none may be offered yet.
         "waiting": Out(1),
         "flagged": Out(stream.Signature(flagged_word(config))),

@@ -4,38 +4,31 @@ from typing import Any
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CELL_BITS, LEVEL_BITS, MAX_STATES
+from qcloop.contract.formats import LEVEL_BITS, MAX_STATES
 from qcloop.contract.plan import StepRule
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.layouts import CELL_LAYOUT
-from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS, EXPONENT_BITS
+from qcloop_hdl.learn.accumulate import EXPONENT_BITS
 from qcloop_hdl.learn.elements import element
-from qcloop_hdl.learn.errors import SHIFT_BITS
+from qcloop_hdl.learn.errors import K_BITS
 from qcloop_hdl.learn.factors import StepFactors
 from qcloop_hdl.learn.plan import PlanNumbers, layer_layout
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
 from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
 from qcloop_hdl.learn.settling import Settling
-from qcloop_hdl.learn.update import LayerUpdate
+from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports
 
 
 def array_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports that an update of weights has to the array."""
-    accumulators = ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)
     return {
         #: Accumulators, while ``wide`` is high, a word at a time.
         "wide": Out(1),
-        "read": Out(1),
-        "read_address": Out(config.address_bits),
-        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
-        "write": Out(config.lanes),
-        "write_address": Out(config.address_bits),
-        "write_data": Out(accumulators),
+        **accumulator_ports(config),
         #: A cell of either plane, while ``updates`` is high and ``wide`` is not.
         "updates": Out(1),
         "cell_address": Out(config.address_bits),
@@ -53,12 +46,9 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
     }
 
 
-#: Outputs and inputs of :func:`array_ports` that are no streams.
-ARRAY_OUTPUTS = (
-    *("wide", "read", "read_address", "write", "write_address", "write_data", "updates", "programs"),
-    *("cell_address", "cell_lane", "cell_plane", "cell_read", "cell_write", "cell_written"),
-)
-ARRAY_INPUTS = ("word", "cell", "programmer_busy")
+def _names(config: EngineConfig, flow: Any) -> list[str]:
+    """Return the names of the ports of :func:`array_ports` that go one way and are no streams."""
+    return [name for name, port in array_ports(config).items() if port.is_port and port.flow is flow]
 
 
 class WeightUpdate(Configured):
@@ -85,7 +75,7 @@ class WeightUpdate(Configured):
                 "reach": In(GAP_BITS - 1),
                 "layer": In(layer_layout(config)),
                 "image": In(1),
-                "shift": In(SHIFT_BITS),
+                "shift": In(K_BITS),
                 #: Highest level.
                 "top": In(LEVEL_BITS),
                 #: Write ``table_entry`` for ``table_index`` of the gaps.
@@ -126,6 +116,13 @@ class WeightUpdate(Configured):
         self._connect_update(m)
         self._settle(m)
         return m
+
+    def connect_array(self, m: Module, owner: Any) -> None:
+        """Connect the ports to the array through those of the component that owns this one."""
+        drive(m, self, owner, *_names(self.config, In))
+        drive(m, owner, self, *_names(self.config, Out))
+        wiring.connect(m, self.cell_request, wiring.flipped(owner.cell_request))
+        wiring.connect(m, wiring.flipped(owner.words), self.words)
 
     def _connect_rows(self, m: Module) -> None:
         walk, image, numbers = self.walk, self.image, self.numbers
