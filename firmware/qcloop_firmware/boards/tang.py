@@ -16,9 +16,9 @@ from qcloop_hdl.tools.synthesis import Family
 class _TangNano9k(TangNano9kPlatform):
     # The lights are on a bank of the chip that has 1.8 V, not 3.3 V as in amaranth-boards: litex-boards'
     # sipeed_tang_nano_9k has LVCMOS18.
-    resources = (
-        *(resource for resource in TangNano9kPlatform.resources if resource.name != "led"),
-        *LEDResources(pins="10 11 13 14 15 16", invert=True, attrs=Attrs(IO_TYPE="LVCMOS18")),
+    resources = tuple(
+        Resource("led", one.number, *one.ios, Attrs(IO_TYPE="LVCMOS18")) if one.name == "led" else one
+        for one in TangNano9kPlatform.resources
     )
 
 
