@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Region, stuck_cells
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
 
 
@@ -29,7 +29,7 @@ class Case:
 def random_case(seed, lanes=None, widest=11):
     """Return the case of a seed, for an array of so many lanes; no layer has more units than ``widest``."""
     rng = np.random.default_rng(seed)
-    config = ArrayConfig(lanes or int(rng.choice([1, 4, 16])), cells=8192, parts=ALL_PARTS)
+    config = ArrayConfig(lanes or int(rng.choice([1, 4, 16])), cells=8192, parts=LEARNING_PARTS)
     settings = _settings(rng)
     gap = int(np.diff(settings.mean).max())
     plan = _plan(rng, config, max(bits for bits in range(9) if gap << bits <= 65534), widest)

@@ -6,8 +6,11 @@ from amaranth import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
+from qcloop_hdl.images.layouts import FLASH_PINS, FlashConfig
+from qcloop_hdl.images.player import Player
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.link import Link
 from qcloop_hdl.link.uart import UartReceiver, UartTransmitter
@@ -17,6 +20,11 @@ from qcloop_hdl.link.uart import UartReceiver, UartTransmitter
 _LIGHTS = {"open": Out(1), "seen": Out(1), "wrong": Out(1)}
 
 
+def _flash_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the pins of the flash memory, which a board has if it keeps images."""
+    return {"flash": Out(FLASH_PINS)} if config.has(ArrayPart.IMAGES) else {}
+
+
 class ByteBoard(wiring.Component):
     """Link and engine, with the bytes of the line on ports.
 
@@ -24,10 +32,12 @@ class ByteBoard(wiring.Component):
     ----------
     config : EngineConfig
     link : LinkConfig
+    flash : FlashConfig, optional
+        Where the images are, if the engine has the part ``IMAGES``.
     """
 
-    def __init__(self, config: EngineConfig, link: LinkConfig) -> None:
-        self._config, self._link = config, link
+    def __init__(self, config: EngineConfig, link: LinkConfig, flash: FlashConfig | None = None) -> None:
+        self._config, self._link, self._flash = config, link, flash or FlashConfig()
         super().__init__(
             {
                 #: Strobes: a byte of the line is there; a byte came without a stop bit.
@@ -39,6 +49,7 @@ class ByteBoard(wiring.Component):
                 #: Nothing will happen before the next byte comes.
                 "idle": Out(1),
             }
+            | _flash_ports(config)
             | _LIGHTS
         )
 
@@ -48,18 +59,35 @@ class ByteBoard(wiring.Component):
         m.submodules.link = link = Link(self._link, self._config.info, registered=self._config.registered)
         engine = Engine(self._config)
         m.submodules.engine = ResetInserter(link.restart)(engine)
-        wiring.connect(m, link.requests, engine.rx)
-        wiring.connect(m, engine.tx, link.answers)
+        if self._config.has(ArrayPart.IMAGES):
+            self._connect_images(m, link, engine)
+        else:
+            wiring.connect(m, link.requests, engine.rx)
+            wiring.connect(m, engine.tx, link.answers)
+            m.d.comb += link.engine_idle.eq(engine.idle)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
         m.d.comb += [
             link.rx_valid.eq(self.rx_valid),
             link.rx_byte.eq(self.rx_byte),
             link.rx_error.eq(self.rx_error),
-            link.engine_idle.eq(engine.idle),
             self.idle.eq(link.idle),
             *(getattr(self, light).eq(getattr(link, light)) for light in _LIGHTS),
         ]
         return m
+
+    def _connect_images(self, m: Module, link: Link, engine: Engine) -> None:
+        player = Player(self._flash)
+        m.submodules.player = ResetInserter(link.restart)(player)
+        wiring.connect(m, link.requests, player.requests)
+        wiring.connect(m, player.answers, link.answers)
+        wiring.connect(m, player.asks, engine.rx)
+        wiring.connect(m, engine.tx, player.hears)
+        wiring.connect(m, player.pins, wiring.flipped(self.flash))
+        m.d.comb += [
+            player.engine_idle.eq(engine.idle),
+            link.engine_idle.eq(player.idle),
+            link.flush.eq(player.playing),
+        ]
 
 
 class UartBoard(wiring.Component):
@@ -71,10 +99,14 @@ class UartBoard(wiring.Component):
     link : LinkConfig
     clocks : int
         Clocks of a bit, see :func:`qcloop_hdl.link.uart.divisor`.
+    flash : FlashConfig, optional
+        As for :class:`ByteBoard`.
     """
 
-    def __init__(self, config: EngineConfig, link: LinkConfig, clocks: int) -> None:
-        self._config, self._link, self._clocks = config, link, clocks
+    def __init__(
+        self, config: EngineConfig, link: LinkConfig, clocks: int, flash: FlashConfig | None = None
+    ) -> None:
+        self._config, self._link, self._clocks, self._flash = config, link, clocks, flash
         super().__init__(
             {
                 #: The two directions of the line, high when idle.
@@ -83,13 +115,16 @@ class UartBoard(wiring.Component):
                 #: Nothing will happen before the line goes low.
                 "idle": Out(1),
             }
+            | _flash_ports(config)
             | _LIGHTS
         )
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.board = board = ByteBoard(self._config, self._link)
+        m.submodules.board = board = ByteBoard(self._config, self._link, self._flash)
+        if self._config.has(ArrayPart.IMAGES):
+            wiring.connect(m, board.flash, wiring.flipped(self.flash))
         m.submodules.receiver = receiver = UartReceiver(self._clocks)
         m.submodules.transmitter = transmitter = UartTransmitter(self._clocks)
         wiring.connect(m, board.tx, transmitter.bytes)

@@ -71,6 +71,8 @@ class EngineConfig:
                 "an engine that learns has 2 lanes or more and a power of two of words, not "
                 f"{self.array.lanes} lanes and {self.array.words} words"
             )
+        if self.has(ArrayPart.IMAGES) and not self.has(ArrayPart.LEARNING):
+            raise ConfigError("an engine with images of its own must learn: add the part learning")
         if self.array.planes * self.array.words > MAX_WORDS:
             raise ConfigError(
                 f"an engine has at most {MAX_WORDS} words in all planes, not {self.array.planes} planes of "

@@ -15,6 +15,9 @@ struct Run {
     std::uint64_t out_room;
     // Counts since the board was made: bytes that it took and sent, clocks, and clocks with a byte on the line.
     std::uint64_t taken, came, clocks, busy;
+    // Contents of the flash memory, and how many there are.
+    const std::uint8_t *flash;
+    std::uint64_t flash_length;
 };
 
 #ifdef UART_CLOCKS
@@ -137,6 +140,10 @@ QCLOOP_API std::uint8_t board_run(Board *board, Run *run, std::uint64_t most) {
             break;
         }
         board->line.before(design, r, taken);
+#ifdef FLASH
+        std::uint64_t address = get(design.p_flash__address);
+        design.p_flash__data.set(address < r.flash_length ? r.flash[address] : std::uint8_t(0xff));
+#endif
         settle(design);
         if (taken == r.in_length && board->line.quiet() && get(design.p_idle)) {
             state = 1;

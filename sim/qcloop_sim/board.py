@@ -6,9 +6,11 @@ from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.board import ByteBoard, UartBoard
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.link.layouts import LinkConfig
+from qcloop_sim.flash import BoardWithFlash
 from qcloop_sim.cxxrtl import build
 
 #: The driver: lets the clocks of a board pass.
@@ -41,6 +43,8 @@ class _Run(ctypes.Structure):
         ("came", ctypes.c_uint64),
         ("clocks", ctypes.c_uint64),
         ("busy", ctypes.c_uint64),
+        ("flash", ctypes.c_char_p),
+        ("flash_length", ctypes.c_uint64),
     )
 
 
@@ -56,6 +60,9 @@ class CompiledBoard:
         Simulate the UART as well, with so many clocks a bit. Without, the line moves up to a byte a clock.
     waveform : bool
         Record a waveform: see :meth:`take_waveform`.
+    flash : bytes
+        With the part ``IMAGES``: contents of the flash memory, from the address on at which images begin. What
+        is behind them has all bits set.
     cache, compiling
         See :func:`qcloop_sim.cxxrtl.build`.
 
@@ -72,23 +79,29 @@ class CompiledBoard:
         *,
         bit_clocks: int | None = None,
         waveform: bool = False,
+        flash: bytes = b"",
         cache: Path | None = None,
         compiling: Callable[[], None] = lambda: None,
     ) -> None:
         self._config, self._link, self._waveform = config, link or LinkConfig(), waveform
         model = config.as_model()
 
-        def top() -> ByteBoard | UartBoard:
-            if bit_clocks is None:
-                return ByteBoard(model, self._link)
-            return UartBoard(model, self._link, bit_clocks)
+        def top() -> ByteBoard | UartBoard | BoardWithFlash:
+            board = (
+                ByteBoard(model, self._link)
+                if bit_clocks is None
+                else UartBoard(model, self._link, bit_clocks)
+            )
+            return BoardWithFlash(board) if images else board
 
-        defines = () if bit_clocks is None else (f"UART_CLOCKS={bit_clocks}",)
+        images = config.has(ArrayPart.IMAGES)
+        defines = [] if bit_clocks is None else [f"UART_CLOCKS={bit_clocks}"]
+        defines += ["FLASH"] * images
         library = build(
             top,
             DRIVER,
             description=f"board {model} {self._link} {bit_clocks}",
-            defines=defines,
+            defines=tuple(defines),
             waveform=waveform,
             cache=cache,
             compiling=compiling,
@@ -99,6 +112,8 @@ class CompiledBoard:
         self._release = weakref.finalize(self, library.board_free, self._board)
         self._output = ctypes.create_string_buffer(OUTPUT)
         self._run = _Run()
+        self._flash = flash  # the run has only a pointer to it
+        self._run.flash, self._run.flash_length = flash, len(flash)
         self.reset()
 
     @property

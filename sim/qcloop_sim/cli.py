@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from qcloop.contract.images import MAX_SET_BYTES
 from qcloop.contract.parts import ArrayPart, describe_parts
 from qcloop.errors import ConfigError
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.options import parts_options
 from qcloop_sim.board import CompiledBoard
@@ -44,6 +45,11 @@ def _ended_by_signals() -> Iterator[None]:
 @click.command()
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
 @parts_options
+@click.option(
+    "--flash",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --with learning,images: contents of the flash memory, as `qcloop images` writes them.",
+)
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP socket instead of a pseudo-terminal.")
 @click.option("--uart", is_flag=True, help="Simulate the UART bit by bit, not only its bytes.")
 @click.option("--clock", default=24.0, show_default=True, help="With --uart: clock of the board, MHz.")
@@ -64,6 +70,7 @@ def sim(
     size: str,
     added: ArrayPart,
     without: ArrayPart,
+    flash: Path | None,
     tcp: str | None,
     uart: bool,
     clock: float,
@@ -78,6 +85,7 @@ def sim(
     """
     wrong, config = Faults(**faults), SIZES[size].without(without).with_parts(added)
     named = f"{size} board" + (f" {describe_parts(config.array.parts)}" if added | without else "")
+    contents = _contents(flash, config)
     if vcd is not None:
         try:
             vcd.write_bytes(b"")
@@ -96,6 +104,7 @@ def sim(
             config,
             bit_clocks=divisor(clock * 1e6, baud) if uart else None,
             waveform=vcd is not None,
+            flash=contents,
             compiling=compiling,
         )
     port = PtyPort() if tcp is None else TcpPort(tcp)
@@ -108,6 +117,24 @@ def sim(
         Server(board, port, wrong, vcd).serve(stop)
     except KeyboardInterrupt:
         click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)
+
+
+def _contents(flash: Path | None, config: EngineConfig) -> bytes:
+    """Return the contents of the flash memory; ConfigError if the board has none, or the file is too large."""
+    if flash is None:
+        return b""
+    if not config.has(ArrayPart.IMAGES):
+        raise ConfigError("--flash is for a board with images of its own: add --with learning,images")
+    try:
+        with flash.open("rb") as file:
+            contents = file.read(MAX_SET_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {flash}: {error.strerror}; `qcloop images {flash}` writes one"
+        ) from error
+    if len(contents) > MAX_SET_BYTES:
+        raise ConfigError(f"{flash} is larger than the {MAX_SET_BYTES:,} bytes of a flash memory")
+    return contents
 
 
 @contextmanager

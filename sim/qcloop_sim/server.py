@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.files import explain
 from qcloop_sim.board import CompiledBoard, Ended
@@ -18,8 +19,9 @@ _STRIDE = 20_000
 #: The same where all signals are written down, which takes some thousand times as long.
 _WATCHED = 100
 #: A board that is not idle but has moved no byte for so many clocks is not simulated until a byte comes.
-#: This is more than the longest computation takes: such a board waits for the end of a request.
-_SILENCE = 4_000_000
+#: This is more than the longest computation takes: such a board waits for the end of a request. A board with
+#: images of its own may train for hours.
+_SILENCE, _LONG_SILENCE = 4_000_000, 1 << 40
 #: The board stops while so many bytes wait for the client, and no more are read while so many wait for it.
 _WAITING = 1 << 17
 #: Most bytes read at once.
@@ -199,11 +201,12 @@ class Server:
         """Serve until the file descriptor ``stop`` can be read, or the line is cut."""
         to_board, to_host = BadLine(self.faults, "in"), BadLine(self.faults, "out")
         waiting, output = b"", b""
-        silent, stride = _SILENCE, _STRIDE if self.vcd is None else _WATCHED
+        most = _LONG_SILENCE if self.board.config.has(ArrayPart.IMAGES) else _SILENCE
+        silent, stride = most, _STRIDE if self.vcd is None else _WATCHED
         received, was_reset = 0, False
         try:
             while True:
-                busy = waiting or silent < _SILENCE
+                busy = waiting or silent < most
                 handle, full = self.port.handle(), len(waiting) >= _WAITING
                 writes = [handle] if output and handle is not None else []
                 ready, writable, _ = select.select(
@@ -226,10 +229,10 @@ class Server:
                 if self.faults.reset_after and received >= self.faults.reset_after and not was_reset:
                     self.board.reset()
                     waiting, was_reset = b"", True
-                if (waiting or silent < _SILENCE) and len(output) < _WAITING:
+                if (waiting or silent < most) and len(output) < _WAITING:
                     came, rest, ended = self.board.run(waiting, stride)
                     moved = came or len(rest) < len(waiting)
-                    silent = _SILENCE if ended is Ended.IDLE else 0 if moved else silent + stride
+                    silent = most if ended is Ended.IDLE else 0 if moved else silent + stride
                     waiting, output = rest, output + to_host.pass_on(came)
                     self._record()
                 if output and (writable or self.port.handle() is None or not writes):

@@ -3,10 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, cast
 
+from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.errors import ConfigError, LinkError
+from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES
 
 #: Seconds in which a board must have come up, compiled if it is the first of its kind; and have ended.
@@ -28,6 +32,8 @@ class SpawnedBoard:
         More options of ``qcloop sim``.
     parts : ArrayPart
         What the board must have. The standard parts are never left out.
+    images : ImageSet, optional
+        What its flash memory holds.
 
     Raises
     ------
@@ -38,7 +44,11 @@ class SpawnedBoard:
     """
 
     def __init__(
-        self, size: str = "", arguments: Sequence[str] = (), parts: ArrayPart = STANDARD_PARTS
+        self,
+        size: str = "",
+        arguments: Sequence[str] = (),
+        parts: ArrayPart = STANDARD_PARTS,
+        images: ImageSet | None = None,
     ) -> None:
         size = size or "small"
         if size not in SIZES:
@@ -46,6 +56,15 @@ class SpawnedBoard:
         command = [sys.executable, "-m", "qcloop", "sim", "--size", size, "--while-input", *arguments]
         if added := part_labels(parts & ~STANDARD_PARTS):
             command += ["--with", ",".join(added)]
+        with TemporaryDirectory(prefix="qcloop-") as folder:
+            if images is not None:
+                flash = Path(folder) / "images.bin"
+                write_atomic(flash, images.encode())
+                command += ["--flash", str(flash)]
+            self._begin(command)
+
+    def _begin(self, command: list[str]) -> None:
+        """Begin the process, and wait until the board is there."""
         # Ctrl-C is for the run, which ends the board when it has written its checkpoint.
         self._process = subprocess.Popen(
             command,

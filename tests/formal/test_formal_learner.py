@@ -9,7 +9,7 @@ from formal_tools import Opened, assume_stable, mutant
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.operations import LAYER, PLAN, PLAN_BYTES, Operation
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine.checks import LAYER_LENGTHS
 from qcloop_hdl.engine.decoding import OPERATION_BITS
@@ -19,7 +19,7 @@ from qcloop_hdl.learn.update import QUEUE, LayerUpdate
 
 
 def configured(kind):
-    return EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4, parts=ALL_PARTS), kind, buffer=256)
+    return EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4, parts=LEARNING_PARTS), kind, buffer=256)
 
 
 class Around(wiring.Component):

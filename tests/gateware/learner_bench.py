@@ -9,7 +9,7 @@ from random_plans import prepare, random_case
 from qcloop.array import Region
 from qcloop.contract import operations
 from qcloop.contract.operations import COUNT, PLAN, PLAN_BYTES, Operation, Status
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop_hdl.config import MemoryKind
 
 #: Most units of a layer: three layers are then within what an array of :func:`learning` keeps.
@@ -18,7 +18,7 @@ WIDEST = 21
 
 def learning(lanes, memory=MemoryKind.BLOCK):
     """Return a configuration that learns, whose reset is short, and which holds all random plans."""
-    return tiny(lanes, cells=1 << 12, side=128, memory=memory, parts=ALL_PARTS)
+    return tiny(lanes, cells=1 << 12, side=128, memory=memory, parts=LEARNING_PARTS)
 
 
 def case_of(seed, config):

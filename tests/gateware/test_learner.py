@@ -17,7 +17,7 @@ from random_plans import parts_of, prepare, random_case, trace
 
 from qcloop.array import GoldenArray
 from qcloop.contract import operations
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.errors import QcloopError
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import learner, sequencer, units
@@ -30,7 +30,7 @@ def short_case(seed, config, images=4):
 
 
 def learning(lanes, memory):
-    return tiny(lanes, memory=memory, parts=ALL_PARTS)
+    return tiny(lanes, memory=memory, parts=LEARNING_PARTS)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,16 @@ class GoldenEngine:
             fraction_bits=fraction_bits,
         )
 
+    def do_rates(self, operands):
+        assert len(operands) == 16
+        pairs = [operands[k : k + 2] for k in range(0, 16, 2)]
+        layers = [
+            replace(layer, rate=rate, exponent=exponent - 256 if exponent > 127 else exponent)
+            for layer, (rate, exponent) in zip(self.plan.layers, pairs, strict=False)
+        ]
+        self.plan = replace(self.plan, layers=tuple(layers))
+        self.array.change_rates(self.plan)
+
     def do_train(self, operands):
         """Train whole batches; the last images wait for more, or for a request of none."""
         images, labels = self._images(operands, labelled=1)

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from random_plans import prepare, random_case
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, GoldenArray, Policy, Region
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
 
 FILE = Path(__file__).parent / "data" / "step-vectors.json"
@@ -91,7 +91,7 @@ def read(vector):
         "rule": StepRule[plan["rule"].upper()],
     }
     config = {name: value for name, value in vector["config"].items() if name != "planes"}
-    return ArrayConfig(**config, parts=ALL_PARTS), ArraySettings(**values), TrainingPlan(**plan)
+    return ArrayConfig(**config, parts=LEARNING_PARTS), ArraySettings(**values), TrainingPlan(**plan)
 
 
 def load(array, vector):

@@ -24,7 +24,7 @@ from qcloop.array import (
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS
 from qcloop.device import builtin
 from qcloop.errors import ArrayError, ConfigError
 
@@ -425,7 +425,7 @@ def test_settings_out_of_range_are_named(change, message):
         ArraySettings(**{**good, **change})
 
 
-TWO_PLANES = ArrayConfig(lanes=4, cells=4096, parts=ALL_PARTS)
+TWO_PLANES = ArrayConfig(lanes=4, cells=4096, parts=LEARNING_PARTS)
 
 
 def test_a_second_plane_has_a_word_for_each_cell_at_the_same_address():
@@ -474,22 +474,22 @@ def test_a_second_plane_changes_nothing_of_what_is_programmed_and_multiplied():
             "no training step of its own",
         ),
         (
-            ALL_PARTS,
+            LEARNING_PARTS,
             lambda a, r: a.read_accumulators(Region(0, 5, 4)),
             "never programmed: words are programmed only up to 4",
         ),
         (
-            ALL_PARTS,
+            LEARNING_PARTS,
             lambda a, r: a.load_accumulators(Region(4, 1, 4), np.zeros((1, 4), np.int16)),
             "never programmed",
         ),
         (
-            ALL_PARTS,
+            LEARNING_PARTS,
             lambda a, r: a.load_accumulators(r, np.zeros((4, 5), np.int16)),
             r"shape \(4, 4\), not \(4, 5\)",
         ),
         (
-            ALL_PARTS,
+            LEARNING_PARTS,
             lambda a, r: a.load_accumulators(r, np.zeros((4, 4), np.int32)),
             "must be int16, not int32",
         ),

@@ -10,7 +10,7 @@ from run_contents import contents
 
 from qcloop.array import GoldenArray, reference
 from qcloop.array.step import reference as step_reference
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS
 from qcloop.contract.plan import StepRule
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import cost_of_moves
@@ -189,7 +189,7 @@ def test_defaults_and_recipes_of_the_step():
     assert (best.bias, best.batch, best.network, best.shift) == (Bias.DEVICE, 1, "784-256-10", 1)
     assert resolve("best", {}).bias is Bias.FLOAT
     assert RunSettings().array_config.parts == STANDARD_PARTS
-    assert settings_of().array_config.parts == ALL_PARTS
+    assert settings_of().array_config.parts == LEARNING_PARTS
     assert {rule.name.lower() for rule in StepRule} == {"mixed", "nearest", "stochastic"}
 
 

@@ -10,7 +10,7 @@ from qcloop.contract import operations
 from qcloop.contract.fields import ByteLayout, Field
 from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import (
-    ALL_PARTS,
+    LEARNING_PARTS,
     STANDARD_PARTS,
     ArrayPart,
     describe_lack,
@@ -41,12 +41,12 @@ def test_every_part_has_its_bit_its_words_and_something_that_needs_it():
 
 
 def test_parts_are_spelled_and_described():
-    assert part_labels(ALL_PARTS) == ["read-noise", "converter", "verify", "learning"]
-    assert STANDARD_PARTS == ALL_PARTS & ~ArrayPart.LEARNING == ArrayConfig().parts
+    assert part_labels(LEARNING_PARTS) == ["read-noise", "converter", "verify", "learning"]
+    assert STANDARD_PARTS == LEARNING_PARTS & ~ArrayPart.LEARNING == ArrayConfig().parts
     assert parts_of(["verify", "read-noise"]) == ArrayPart.VERIFY | ArrayPart.READ_NOISE
     assert parts_of([]) == ArrayPart(0)
     assert describe_parts(STANDARD_PARTS) == "standard parts"
-    assert describe_parts(ALL_PARTS) == "with learning"
+    assert describe_parts(LEARNING_PARTS) == "with learning"
     assert describe_parts(ArrayPart.CONVERTER) == "without read-noise, verify"
     assert (
         describe_parts(ArrayPart.LEARNING | ArrayPart.VERIFY)
@@ -60,7 +60,7 @@ def test_parts_are_spelled_and_described():
 def test_an_array_without_a_part_refuses_what_needs_it_and_is_unchanged(part):
     settings, message = NEEDING[part]
     assert settings.needs() == part
-    array, region = GoldenArray(ArrayConfig(4, 64, 8, parts=ALL_PARTS & ~part)), Region(0, 2, 3)
+    array, region = GoldenArray(ArrayConfig(4, 64, 8, parts=LEARNING_PARTS & ~part)), Region(0, 2, 3)
     with pytest.raises(ArrayError, match=f"this array has {message}"):
         array.configure(settings)
     with pytest.raises(ArrayError, match="not configured"):
@@ -78,7 +78,7 @@ def test_an_array_without_a_part_refuses_what_needs_it_and_is_unchanged(part):
 def test_an_array_without_the_other_parts_computes_the_same(part):
     settings, _ = NEEDING[part]
     came = []
-    for parts in (ALL_PARTS, part):
+    for parts in (LEARNING_PARTS, part):
         array, region = GoldenArray(ArrayConfig(4, 64, 8, parts=parts)), Region(0, 2, 3)
         array.configure(settings)
         array.program_block(region, np.ones((2, 3), np.uint8))
@@ -107,7 +107,7 @@ def test_single_bytes_tell_which_part_is_needed():
 
 
 def test_the_planes_of_the_memory_follow_from_the_parts():
-    assert [ArrayConfig(parts=parts).planes for parts in (STANDARD_PARTS, ALL_PARTS)] == [1, 2]
+    assert [ArrayConfig(parts=parts).planes for parts in (STANDARD_PARTS, LEARNING_PARTS)] == [1, 2]
     assert ArrayConfig(parts=ArrayPart.LEARNING).planes == 2
 
 

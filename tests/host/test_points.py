@@ -5,7 +5,7 @@ import json
 import pytest
 
 from qcloop.array import ArrayConfig, GoldenArray
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.errors import ArrayError, ConfigError, DeviceError, RunError
 from qcloop.sweep.parallel import run_point, run_points
 from qcloop.sweep.points import Outcome, Point, built_in_data
@@ -106,6 +106,6 @@ def test_points_are_checked_as_the_command_line_checks():
 def test_a_point_whose_array_is_to_make_the_step_needs_a_board_that_does():
     point = Point.of(step="array", images=10, epochs=1)
     point.check()
-    point.check(ArrayConfig(4, 1 << 15, 1024, parts=ALL_PARTS))
+    point.check(ArrayConfig(4, 1 << 15, 1024, parts=LEARNING_PARTS))
     with pytest.raises(ArrayError, match="this array has no training step of its own"):
         point.check(ArrayConfig(4, 1 << 16, 1024))

@@ -11,7 +11,7 @@ from run_contents import contents
 from qcloop.array import ArrayConfig, GoldenArray, Region
 from qcloop.contract import operations
 from qcloop.contract.operations import HEADER, MAX_LENGTH, Operation, Status
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS
 from qcloop.errors import ArrayError, ArrayResetError, LinkError
 from qcloop.link.remote import RemoteArray
 
@@ -110,7 +110,7 @@ def test_a_plan_is_lost_with_the_board(remote):
 # -- training from the command line -----------------------------------------------------------------
 
 TRAIN = "--step array --network 784-12-10 --images 1500 --epochs 2 --update stochastic --batch 3".split()
-SHAPE = ArrayConfig(lanes=4, cells=1 << 15, side=1024, parts=ALL_PARTS)
+SHAPE = ArrayConfig(lanes=4, cells=1 << 15, side=1024, parts=LEARNING_PARTS)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def on_board(run, remote, monkeypatch):
 
     def start(config, *arguments, spoil=lambda board: None):
         def opened(port, baud, parts):
-            assert (port, parts) == ("PORT", ALL_PARTS)
+            assert (port, parts) == ("PORT", LEARNING_PARTS)
             boards.append(remote(config))
             spoil(boards[-1])
             return boards[-1]

@@ -17,7 +17,7 @@ from qcloop.contract.formats import CODE_BITS
 from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
 from qcloop.contract.operations import HEADER, NEEDED, Info, Operation, Status
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
 from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
@@ -446,7 +446,7 @@ def fault_name(value):
 
 
 @pytest.mark.parametrize(
-    "config", [CONFIG, NARROW, ArrayConfig(lanes=1, cells=64, side=64), replace(CONFIG, parts=ALL_PARTS)]
+    "config", [CONFIG, NARROW, ArrayConfig(lanes=1, cells=64, side=64), replace(CONFIG, parts=LEARNING_PARTS)]
 )
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_good_array_passes_every_check(config, quick):

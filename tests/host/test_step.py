@@ -23,14 +23,14 @@ from qcloop.array.generator import Grng16
 from qcloop.array.step import compiled as step_compiled
 from qcloop.array.step import reference as step_reference
 from qcloop.contract.generator import Stream
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan, TrainingResult
 from qcloop.contract.types import Policy
 from qcloop.errors import ArrayError
 
 #: Four states, 100 codes apart, that never fluctuate.
 SETTINGS = ArraySettings(seed=5, mean=(100, 200, 300, 400), spread=(0,) * 4, reference=250)
-CONFIG = ArrayConfig(lanes=4, cells=4096, parts=ALL_PARTS)
+CONFIG = ArrayConfig(lanes=4, cells=4096, parts=LEARNING_PARTS)
 #: 65535 for the largest sum, half of it for one that is a step or more below.
 EXPONENTIAL = (65535, *[32768] * 255)
 

@@ -15,6 +15,7 @@ from qcloop.contract.operations import (
     INFO,
     NEEDED,
     PLAN_BYTES,
+    RATES_BYTES,
     REGION,
     TABLE_START,
     Operation,
@@ -229,8 +230,11 @@ class Requests(Configured):
             m.next = "EXECUTE"
 
     def _dispatch_learning(self, m: Module) -> None:
-        with m.Elif(self.request.operation == Operation.PLAN):
-            with m.If(self.request.remaining != PLAN_BYTES):
+        changes = self.request.operation == Operation.RATES
+        with m.Elif(changes & ~self.planned):
+            self._refuse(m, Status.PLAN)
+        with m.Elif((self.request.operation == Operation.PLAN) | changes):
+            with m.If(self.request.remaining != Mux(changes, RATES_BYTES, PLAN_BYTES)):
                 self._refuse(m, Status.LENGTH)
             with m.Else():
                 m.d.comb += self.load_plan.eq(1)

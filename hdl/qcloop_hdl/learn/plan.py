@@ -1,4 +1,4 @@
-"""The training plan on its way in: PLAN and LAYER are checked, and kept in registers and tables."""
+"""The training plan on its way in: PLAN, LAYER and RATES are checked, and kept in registers and tables."""
 
 from typing import Any
 
@@ -25,6 +25,8 @@ _TABLE_BITS = (TABLE_ENTRIES - 1).bit_length()
 #: First byte of PLAN that is one of an exponential.
 _EXPONENTIALS = PLAN_BYTES - 2 * TABLE_ENTRIES
 _PLAN_LAYOUT, _LAYER_LAYOUT, _FLAGS_LAYOUT = layout_of(PLAN), layout_of(LAYER), layout_of(PLAN_FLAGS)
+#: What a plan says of the rate of a layer.
+_RATE = {"rate": RATE_BITS, "exponent": signed(MAX_EXPONENT.bit_length() + 1)}
 
 
 class PlanNumbers(data.Struct):
@@ -41,18 +43,19 @@ class PlanNumbers(data.Struct):
     batch: 16
 
 
+def _region(config: EngineConfig) -> dict[str, Any]:
+    """Return what a plan says of a layer beside its table and its rate."""
+    return {
+        "base": config.address_bits,
+        "rows": config.side_bits,
+        "cols": config.side_bits,
+        "shift": SHIFT_BITS,
+    }
+
+
 def layer_layout(config: EngineConfig) -> data.StructLayout:
-    """Return the layout of what a plan says of a layer, beside its table."""
-    return data.StructLayout(
-        {
-            "base": config.address_bits,
-            "rows": config.side_bits,
-            "cols": config.side_bits,
-            "shift": SHIFT_BITS,
-            "rate": RATE_BITS,
-            "exponent": signed(MAX_EXPONENT.bit_length() + 1),
-        }
-    )
+    """Return the layout of what a plan says of a layer beside its table."""
+    return data.StructLayout(_region(config) | _RATE)
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -96,9 +99,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 
 
 class PlanLoader(Configured):
-    """Takes a plan: PLAN, which begins it, and a LAYER for each of its layers.
+    """Takes a plan: PLAN, which begins it, and a LAYER for each of its layers; then RATES at any time.
 
-    After ``load`` it takes the operands. Their first bytes are checked when all of these are there, and
+    Rates are kept twice: RATES writes those that are not in use, which take the place of the others when all
+    of them were found right. After ``load`` it takes the operands. Their first bytes are checked when all of these are there, and
     before anything changes; if one is out of range, ``refused`` is high, and the other bytes are dropped.
     ``done`` is high for a clock with the last byte.
 
@@ -121,7 +125,7 @@ class PlanLoader(Configured):
         good = Signal()  # nothing was found wrong
         number = Signal(range(PLAN_BYTES))
         before = Signal(24)  # the three bytes before this one, the latest in the high bits
-        plans = self.request.operation == Operation.PLAN
+        plans, changes = (self.request.operation == one for one in (Operation.PLAN, Operation.RATES))
         m.d.comb += [
             self.rx.ready.eq(loading),
             self.take.eq(loading & self.rx.valid),
@@ -142,16 +146,19 @@ class PlanLoader(Configured):
         self._check_layer(m, count, rows, awaited, first, total)
         plan = data.View(_PLAN_LAYOUT, Cat(before, self.rx.payload))
         layer = data.View(_LAYER_LAYOUT, Cat(before, self.rx.payload)[8:])
-        checked = self.take & (number == Mux(plans, PLAN.size, LAYER.size) - 1)
-        right = Mux(plans, self._right_plan(plan), self._right_layer(layer))
+        checked = self.take & Mux(changes, number[0], number == Mux(plans, PLAN.size, LAYER.size) - 1)
+        right = Mux(plans, self._right_plan(plan), self._right_layer(layer, changes))
         with m.If(checked):
             m.d.comb += self.refused.eq(~right)
-            m.d.sync += good.eq(right)
+            m.d.sync += good.eq(good & right)
             with m.If(right & plans):
                 self._begin(m, plan, count, awaited, first)
                 m.d.sync += units.eq(0)
-        self._keep_layer(m, count, layer, checked & ~plans & right)
-        with m.If(self.done & ~plans & good & ~self.refused):
+        self._keep_layer(m, count, layer, checked & ~plans & ~changes & right)
+        bank = self._keep_rates(m, Mux(changes, number[1:], count), layer, checked & ~plans & right, changes)
+        with m.If(self.done & changes & good & ~self.refused):
+            m.d.sync += bank.eq(~bank)
+        with m.If(self.done & ~plans & ~changes & good & ~self.refused):
             m.d.sync += [
                 count.eq(count + 1),
                 units.eq(total),
@@ -162,7 +169,7 @@ class PlanLoader(Configured):
             ]
         with m.If(self.forget):
             m.d.sync += [awaited.eq(0), self.complete.eq(0)]
-        self._write_tables(m, number, before[16:], self.take & good, plans, count)
+        self._write_tables(m, number, before[16:], self.take & good & ~changes, plans, count)
         return m
 
     def _check_layer(self, m: Module, count: Any, rows: Any, awaited: Any, first: Any, units: Any) -> None:
@@ -189,10 +196,11 @@ class PlanLoader(Configured):
             & plan.batch.any()
         )
 
-    def _right_layer(self, layer: Any) -> Any:
-        """Return whether the first bytes of LAYER are in range."""
+    def _right_layer(self, layer: Any, changes: Any) -> Any:
+        """Return whether the first bytes of LAYER, or the last two bytes of RATES, are in range."""
         exponent = layer.exponent.as_signed()
-        return ~above(layer.shift, MAX_SHIFT) & (exponent >= -MAX_EXPONENT) & (exponent <= MAX_EXPONENT)
+        right = (exponent >= -MAX_EXPONENT) & (exponent <= MAX_EXPONENT)
+        return right & (changes | ~above(layer.shift, MAX_SHIFT))
 
     def _begin(self, m: Module, plan: Any, count: Any, awaited: Any, first: Any) -> None:
         flags, numbers = data.View(_FLAGS_LAYOUT, plan.flags[: _FLAGS_LAYOUT.size]), self.numbers
@@ -210,7 +218,7 @@ class PlanLoader(Configured):
 
     def _keep_layer(self, m: Module, count: Any, layer: Any, write: Any) -> None:
         """Keep what LAYER says beside its table."""
-        m.submodules.layers = layers = Store(layer_layout(self.config), MAX_LAYERS)
+        m.submodules.layers = layers = Store(data.StructLayout(_region(self.config)), MAX_LAYERS)
         entry = layers.write_entry
         m.d.comb += [
             layers.write.eq(write),
@@ -219,12 +227,27 @@ class PlanLoader(Configured):
             entry.rows.eq(self.rows),
             entry.cols.eq(self.cols),
             entry.shift.eq(layer.shift),
-            entry.rate.eq(layer.rate),
-            entry.exponent.eq(layer.exponent),
             layers.read.eq(1),
             layers.read_index.eq(self.layer),
-            self.parameters.eq(self.delayed(m, layers.entry)),
         ]
+        kept = self.delayed(m, layers.entry)
+        m.d.comb += [getattr(self.parameters, name).eq(getattr(kept, name)) for name in _region(self.config)]
+
+    def _keep_rates(self, m: Module, index: Any, layer: Any, write: Any, changes: Any) -> Signal:
+        """Keep the rate of a layer, and return which half of the memory is in use."""
+        m.submodules.rates = rates = Store(data.StructLayout(_RATE), 2 * MAX_LAYERS)
+        bank = Signal()
+        m.d.comb += [
+            rates.write.eq(write),
+            rates.write_index.eq(Cat(index[:LAYER_BITS], bank ^ changes)),
+            rates.write_entry.rate.eq(layer.rate),
+            rates.write_entry.exponent.eq(layer.exponent),
+            rates.read.eq(1),
+            rates.read_index.eq(Cat(self.layer, bank)),
+        ]
+        kept = self.delayed(m, rates.entry)
+        m.d.comb += [getattr(self.parameters, name).eq(getattr(kept, name)) for name in _RATE]
+        return bank
 
     def _write_tables(self, m: Module, number: Any, low: Any, take: Any, plans: Any, count: Any) -> None:
         """Write an entry of a table with its second byte."""

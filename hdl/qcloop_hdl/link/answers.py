@@ -39,6 +39,8 @@ class AnswerStore(wiring.Component):
                 "take": In(1),
                 "length": In(range(config.answer_buffer + 1)),
                 "sent": Out(OFFSET_BITS),
+                #: Offset of the first byte that the host does not have.
+                "kept": Out(OFFSET_BITS),
                 #: Number of bytes from ``sent`` on; whether that number is out of date.
                 "waiting": Out(range(config.answer_buffer + 1)),
                 "stale": Out(1),
@@ -56,8 +58,8 @@ class AnswerStore(wiring.Component):
         """Return the circuit."""
         m = Module()
         m.submodules.buffer = buffer = ByteMemory(self._config.answer_buffer, registered=self._registered)
-        # Offsets of the next byte from the engine, and of the first byte that the host does not have.
-        written, acked = Signal(OFFSET_BITS), Signal(OFFSET_BITS)
+        # Offset of the next byte from the engine.
+        written, acked = Signal(OFFSET_BITS), self.kept
         put = self.answers.valid & self.answers.ready
         m.d.comb += [
             # The two offsets differ by the size of the buffer when it is full, and never by more.

@@ -29,6 +29,8 @@ def _ports() -> dict[str, Any]:
         "restart": Out(1),
         #: The engine awaits a request.
         "engine_idle": In(1),
+        #: It works on, but what it has answered so far may be sent.
+        "flush": In(1),
         #: A session is open.
         "open": Out(1),
         #: Strobes: a good frame came; something was wrong.
@@ -81,7 +83,7 @@ class Link(wiring.Component):
             receiver.byte.eq(self.rx_byte),
             receiver.clear.eq(self.restart),
             sender.clear.eq(self.restart),
-            sender.flush.eq(waiting),
+            sender.flush.eq(waiting | self.flush),
             sender.session.eq(session),
             sender.attempt.eq(attempt),
             sender.expected.eq(receiver.expected),

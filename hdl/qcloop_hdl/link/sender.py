@@ -114,7 +114,8 @@ class Sender(wiring.Component):
             frame.kind.eq(Kind.STATE),
             frame.session.eq(self.session),
             frame.attempt.eq(self.attempt),
-            frame.seq.eq(store.sent),
+            # An identity tells a host that comes anew where the answers begin that are still here.
+            frame.seq.eq(Mux(pending.identity, store.kept, store.sent)),
             frame.identity.eq(pending.identity),
             store.length.eq(Mux(full, MAX_PAYLOAD, store.waiting)),
         ]

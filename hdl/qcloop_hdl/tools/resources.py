@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart, describe_parts
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.engine import Engine
@@ -41,9 +41,9 @@ TARGETS: tuple[Target, ...] = (
     ("small", ArrayPart(0), _UP5K),
     ("medium", STANDARD_PARTS, _25F),
     ("medium", STANDARD_PARTS, Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
-    ("medium", ALL_PARTS, _25F),
+    ("medium", LEARNING_PARTS, _25F),
     ("large", STANDARD_PARTS, _85F),
-    ("large", ALL_PARTS, _85F),
+    ("large", LEARNING_PARTS, _85F),
 )
 
 #: Mark behind a number of LUTs that the older mapper made.

@@ -1,5 +1,6 @@
 """The golden model: the array contract in exact integers, and the reference for the gateware."""
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from qcloop.array import compiled
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
-from qcloop.array.interface import Array, Products
+from qcloop.array.interface import Array, Done, Number, Products
 from qcloop.array.kernels import ArrayKernels
 from qcloop.array.planes import Planes
 from qcloop.array.step import compiled as step_compiled
@@ -24,7 +25,10 @@ from qcloop.array.step.kernels import (
 )
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.generator import Stream
+from qcloop.contract.images import ImageSet, ImageSetInfo
+from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import TrainingPlan, TrainingResult
+from qcloop.contract.stored import Summary
 from qcloop.contract.types import (
     I8,
     I16,
@@ -36,6 +40,7 @@ from qcloop.contract.types import (
     Policy,
     Positions,
     Region,
+    cell_words,
 )
 
 
@@ -88,7 +93,7 @@ class GoldenArray(Array):
         self._reading = Grng16(settings.seed, Stream.READ, positions.read)
         self._events = np.zeros(len(EventIndex), np.int64)
         self._attempts = np.zeros(MAX_STATES, np.int64)
-        self._cycles = 0
+        self._cycles = self._hits = self._penalty = 0
 
     def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
         start, stride = self._planes.start_and_stride(region)
@@ -174,6 +179,9 @@ class GoldenArray(Array):
         self._devices = devices_of(self.settings, self.config, plan.fraction_bits)
         self._steps = steps_of(plan, self.config)
 
+    def _change_rates(self, plan: TrainingPlan) -> None:
+        self._steps = steps_of(plan, self.config)
+
     def _train(self, x: U8, labels: U8) -> TrainingResult:
         before, tally = int(self._events[EventIndex.PROGRAMMED]), self._tally()
         self._step_kernels.train(
@@ -181,7 +189,9 @@ class GoldenArray(Array):
         )
         self._cycles += int(tally.totals[WORDS])
         programmed = int(self._events[EventIndex.PROGRAMMED]) - before
-        return TrainingResult(int(tally.totals[HITS]), programmed, int(tally.totals[PENALTY]))
+        hits, penalty = int(tally.totals[HITS]), int(tally.totals[PENALTY])
+        self._hits, self._penalty = self._hits + hits, self._penalty + penalty
+        return TrainingResult(hits, programmed, penalty)
 
     def _classify(self, x: U8) -> U8:
         classes, tally = np.zeros(len(x), np.uint8), self._tally()
@@ -202,3 +212,37 @@ class GoldenArray(Array):
 
     def _load_accumulators(self, region: Region, values: I16) -> None:
         self._planes.view(self._planes.second, region)[:] = values
+
+    # -- training on images that the array keeps ---------------------------------------------------
+
+    def _use_images(self, images: ImageSet) -> ImageSetInfo:
+        self._set = images
+        return images.info
+
+    def _start_train_images(self, order: ImageOrder, first: int, count: int) -> Done:
+        chosen = order.take(first, count)
+        self._train(self._set.train_x[chosen], self._set.train_labels[chosen])
+        return lambda: None
+
+    def _start_evaluate(self, count: int) -> Number:
+        hits = int(np.count_nonzero(self._classify(self._set.test_x[:count]) == self._set.test_labels[:count]))
+        return lambda: hits
+
+    def _start_summary(self) -> Callable[[], Summary]:
+        counters = self.counters()
+        summary = Summary(
+            programmed=counters.programmed,
+            set_pulses=counters.set_pulses,
+            reset_pulses=counters.reset_pulses,
+            clipped=counters.clipped,
+            hits=self._hits,
+            penalty=self._penalty,
+        )
+        return lambda: summary
+
+    def _start_checksum(self, region: Region) -> Number:
+        crc = zlib.crc32(cell_words(*self._read(region)).tobytes())
+        return lambda: crc
+
+    def _note(self, content: bytes) -> None:
+        pass

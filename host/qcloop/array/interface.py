@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
 from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, STUCK_LEVEL
+from qcloop.contract.images import ImageSet, ImageSetInfo
+from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.plan import ACCUMULATOR_MAX, TrainingPlan, TrainingResult, check_labels
+from qcloop.contract.stored import Summary
 from qcloop.contract.types import (
     I8,
     I16,
@@ -33,6 +36,9 @@ from qcloop.errors import ArrayError
 
 #: Waits for products that were asked for, and returns them.
 Products = Callable[[], I32]
+#: The same for a number, and for what has no result.
+Number = Callable[[], int]
+Done = Callable[[], None]
 
 
 class Array(ABC):
@@ -47,11 +53,14 @@ class Array(ABC):
 
     #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
     micro_batch_size = 0
+    #: Epochs on images of its own that should be asked for before the first is done; 1: nothing is gained.
+    epochs_ahead = 1
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
         self._settings: ArraySettings | None = None
         self._plan: TrainingPlan | None = None
+        self._images: ImageSetInfo | None = None
         self._programmed_words = 0
         self._readable: set[Region] = set()
 
@@ -228,6 +237,16 @@ class Array(ABC):
         self._load_plan(plan)
         self._plan = plan
 
+    def change_rates(self, plan: TrainingPlan) -> None:
+        """Take the rates of a plan that is else equal to the one in force. A batch goes on as it is.
+
+        Raises ArrayError if the plans differ in anything but mantissas and exponents of rates.
+        """
+        if plan.without_rates() != self.plan.without_rates():
+            raise ArrayError("only rates may change in the plan in force: call load_plan() for another plan")
+        self._change_rates(plan)
+        self._plan = plan
+
     def check_plan(self, plan: TrainingPlan) -> None:
         """Raise ArrayError unless this array, configured as it is, can carry a plan out.
 
@@ -284,6 +303,80 @@ class Array(ABC):
             )
         self._load_accumulators(region, values)
 
+    # -- training on images that the array keeps ---------------------------------------------------
+
+    @property
+    def images(self) -> ImageSetInfo:
+        """The set of images in use; ArrayError before :meth:`use_images`."""
+        if self._images is None:
+            raise ArrayError("the array uses no images of its own: call use_images() first")
+        return self._images
+
+    def use_images(self, images: ImageSet) -> None:
+        """Use a set of images that the array keeps.
+
+        A board must have it: it checks its flash memory, and nothing is sent. The golden model takes it.
+
+        Raises
+        ------
+        ArrayError
+            If the array has no images, or other ones, or fewer training images; or if its memory does not
+            answer or was damaged.
+        """
+        self._check_parts(ArrayPart.IMAGES)
+        self._images = self._use_images(images)
+
+    def start_train_images(self, order: ImageOrder, first: int, count: int) -> Done:
+        """Train on the images in the places ``first`` to ``first + count - 1`` of an order.
+
+        This is :meth:`train` on the images ``order.take(first, count)`` of the training images. Calling what
+        is returned waits for the end; :meth:`start_summary` tells how it went.
+        """
+        self._check_set()
+        if order.images > self.images.train:
+            raise ArrayError(
+                f"the order is one of {order.images:,} images, but the array keeps {self.images.train:,}"
+            )
+        if not 0 <= first <= first + count <= order.images:
+            raise ArrayError(f"places must be within 0..{order.images}, not {first}..{first + count}")
+        return self._start_train_images(order, first, count)
+
+    def start_evaluate(self, count: int) -> Number:
+        """Classify the first test images; calling what is returned waits for the number of right classes."""
+        self._check_set()
+        if not 0 <= count <= self.images.test:
+            raise ArrayError(f"the array keeps {self.images.test:,} test images, not {count:,}")
+        return self._start_evaluate(count)
+
+    def start_summary(self) -> Callable[[], Summary]:
+        """Ask for what was counted since :meth:`configure`; calling what is returned waits for it."""
+        self._check_parts(ArrayPart.IMAGES)
+        return self._start_summary()
+
+    def start_checksum(self, region: Region) -> Number:
+        """Ask for the CRC-32 of the cell words of a region, row by row, little-endian, as they are now."""
+        self._check_parts(ArrayPart.IMAGES)
+        self._check_programmed(region)
+        return self._start_checksum(region)
+
+    def note(self, content: bytes) -> None:
+        """Leave a text for whoever asks a board how far it is. The golden model needs none."""
+        self._check_parts(ArrayPart.IMAGES)
+        self._note(content)
+
+    def _check_set(self) -> None:
+        """Raise ArrayError unless the images in use are those that the plan takes."""
+        images, plan = self.images, self.plan
+        if (images.pixels, images.bits) != (plan.inputs, plan.input_bits):
+            raise ArrayError(
+                f"the plan takes images of {plan.inputs} inputs of {plan.input_bits} bits, but those that the "
+                f"array keeps have {images.pixels} of {images.bits}"
+            )
+        if images.classes > plan.classes:
+            raise ArrayError(
+                f"the images that the array keeps have {images.classes} classes, but the plan has {plan.classes}"
+            )
+
     # -- what was counted -------------------------------------------------------------------------
 
     @abstractmethod
@@ -322,6 +415,9 @@ class Array(ABC):
     def _load_plan(self, plan: TrainingPlan) -> None:
         raise NotImplementedError
 
+    def _change_rates(self, plan: TrainingPlan) -> None:
+        raise NotImplementedError
+
     def _train(self, x: U8, labels: U8) -> TrainingResult:
         raise NotImplementedError
 
@@ -332,6 +428,26 @@ class Array(ABC):
         raise NotImplementedError
 
     def _load_accumulators(self, region: Region, values: I16) -> None:
+        raise NotImplementedError
+
+    # Called only where it has the part IMAGES as well.
+
+    def _use_images(self, images: ImageSet) -> ImageSetInfo:
+        raise NotImplementedError
+
+    def _start_train_images(self, order: ImageOrder, first: int, count: int) -> Done:
+        raise NotImplementedError
+
+    def _start_evaluate(self, count: int) -> Number:
+        raise NotImplementedError
+
+    def _start_summary(self) -> Callable[[], Summary]:
+        raise NotImplementedError
+
+    def _start_checksum(self, region: Region) -> Number:
+        raise NotImplementedError
+
+    def _note(self, content: bytes) -> None:
         raise NotImplementedError
 
     # -- checks ---------------------------------------------------------------------------------

@@ -43,6 +43,9 @@ COMMANDS = {
         "Fit a device to measured conductances: CSV, TSV, XLSX or MAT, any number of cycles.",
         "qcloop.cli.fit",
     ),
+    "images": _Command(
+        "Write a data set into FILE, as a board keeps it in its flash memory.", "qcloop.cli.images"
+    ),
     "info": _Command(
         "Print what is installed and built in, or the contents of the run folder DIR.", "qcloop.cli.info"
     ),

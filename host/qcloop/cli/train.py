@@ -13,16 +13,17 @@ import click
 from qcloop.array import Array
 from qcloop.cli.progress import TrainingDisplay, describe_epoch
 from qcloop.cli.stopping import Stopped, StopRequest
+from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
 from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
-from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array, read_config
+from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array, load_run_data, read_config
 from qcloop.text import printable, typed
-from qcloop.training.settings import RECIPES, RunSettings, Step, resolve
-from qcloop.training.trainer import Trainer
+from qcloop.training.settings import RECIPES, Order, RunSettings, Step, resolve
+from qcloop.training.trainer import Trainer, run_images
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -40,15 +41,17 @@ def port_options(command: Any) -> Any:
 
 
 @contextmanager
-def _array_on(port: str | None, baud: int, parts: ArrayPart) -> Iterator[OpenedArray | None]:
+def _array_on(
+    port: str | None, baud: int, parts: ArrayPart, images: ImageSet | None = None
+) -> Iterator[OpenedArray | None]:
     """Open the array on a port and close it at the end; without a port there is None.
 
-    A virtual board that is started for it has the parts.
+    A virtual board that is started for it has the parts, and keeps the images.
     """
     if port is None:
         yield None
         return
-    array = open_array(port, baud, parts)
+    array = open_array(port, baud, parts, images)
     try:
         yield array
         click.echo(_describe_link(array))
@@ -56,9 +59,12 @@ def _array_on(port: str | None, baud: int, parts: ArrayPart) -> Iterator[OpenedA
         array.close()
 
 
-def _parts_of(path: Path) -> ArrayPart:
-    """Return the parts that the array of a run needs. Raises RunError if there is no run."""
-    return RunSettings.from_dict(read_config(path)["settings"]).array_config.parts
+def _needs_of(path: Path, port: str | None) -> tuple[ArrayPart, ImageSet | None]:
+    """Return the parts and the images that the array of a run needs. Raises RunError if there is no run."""
+    config = read_config(path)
+    settings = RunSettings.from_dict(config["settings"])
+    keeps = port is not None and settings.order is Order.BOARD
+    return settings.array_config.parts, run_images(settings, load_run_data(config)) if keeps else None
 
 
 def _factory(array: OpenedArray | None) -> ArrayFactory:
@@ -147,7 +153,8 @@ def train(
     if out is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
-    with StopRequest() as stop, _array_on(port, baud, settings.array_config.parts) as array:
+    images = run_images(settings, dataset) if port and settings.order is Order.BOARD else None
+    with StopRequest() as stop, _array_on(port, baud, settings.array_config.parts, images) as array:
         if array is not None:
             settings = _settings_of_board(settings, array, given)
         with (
@@ -190,7 +197,7 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
     """
     with (
         StopRequest() as stop,
-        _array_on(port, baud, _parts_of(run_folder)) as array,
+        _array_on(port, baud, *_needs_of(run_folder, port)) as array,
         _saying_how_to_go_on(run_folder),
         Run.open(run_folder, epochs, _factory(array)) as run,
     ):
@@ -251,7 +258,7 @@ def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | N
     Nothing is written, so DIR may be read-only, and the run may go on meanwhile.
     """
     with (
-        _array_on(port, baud, _parts_of(run_folder)) as array,
+        _array_on(port, baud, *_needs_of(run_folder, port)) as array,
         Run.open(run_folder, None, _factory(array), only_read=True) as run,
     ):
         trainer = run.trainer

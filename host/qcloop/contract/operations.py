@@ -21,6 +21,7 @@ PLAN               plan, 64 gaps, 256 exponentials                 none
 LAYER              region, layer, 256 activation entries or none   none
 TRAIN              count n, n labels, each followed by its image   none
 CLASSIFY           count n, n images                               n classes, a byte each
+RATES              rate and exponent of 8 layers                   none
 LOAD_ACCUMULATORS  region, an accumulator for each cell            none
 READ_ACCUMULATORS  region                                          an accumulator for each cell, row by row
 =================  ==============================================  ======================================
@@ -37,7 +38,7 @@ The operands of CONFIGURE, and those of PROGRAM and PROGRAM_BLOCK after the regi
 before any of them is executed, so they must fit into the engine's operand buffer. If a list or a block is
 longer, the functions here cut it into several requests, which together do exactly what one would do.
 
-The last six operations make the training step, and need the part ``LEARNING``. PLAN forgets the training
+The last seven operations make the training step, and need the part ``LEARNING``. PLAN forgets the training
 plan that there was and begins a new one (:data:`PLAN`). As many LAYERs as it announces follow, from the first
 to the last (:data:`LAYER`), and the last one completes the plan. Each LAYER but the last carries the tables
 of its units (:data:`ACTIVATION`). An *image* is a vector of the first layer's rows: packed bits, or bytes
@@ -90,7 +91,7 @@ from qcloop.errors import ArrayError, ConfigError
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
 #: Version of the operations. It changes whenever the bytes of an operation change.
-VERSION = 4
+VERSION = 5
 
 
 class Operation(IntEnum):
@@ -110,6 +111,7 @@ class Operation(IntEnum):
     LAYER = 12
     TRAIN = 13
     CLASSIFY = 14
+    RATES = 15
     LOAD_ACCUMULATORS = 16 + LOAD
     READ_ACCUMULATORS = 16 + READ
 
@@ -140,6 +142,8 @@ class Status(IntEnum):
     PART = 10
     #: Images came without a complete training plan, or a layer that the plan does not await or cannot have.
     PLAN = 11
+    #: There is no set of images, or it was not found whole since the reset.
+    IMAGES = 12
 
 
 _REASONS = {
@@ -155,6 +159,7 @@ _REASONS = {
     Status.PART: "a setting or an operation that needs a part which was left out of its build",
     Status.PLAN: "images without a complete training plan, or a layer that the plan cannot have: "
     "call load_plan() first",
+    Status.IMAGES: "images that are not there, or were not found whole: call use_images() first",
 }
 
 #: Opcode of a request or status of an answer, and the number of bytes that follow.
@@ -198,6 +203,9 @@ GAPS, REACH = MAX_STATES, MAX_STATES - 1
 PLAN_BYTES = PLAN.size + (GAPS + TABLE_ENTRIES) * PLAN_ENTRY.size
 #: What follows the region of LAYER; the exponent is signed, -63..63.
 LAYER = ByteLayout(Field("shift", 8, limit=MAX_SHIFT), Field("rate", 8), Field("exponent", 8))
+#: What RATES says of each of 8 layers, as LAYER does; layers behind the last may have any rate.
+RATE = ByteLayout(LAYER["rate"], LAYER["exponent"])
+RATES_BYTES = MAX_LAYERS * RATE.size
 #: An activation entry of LAYER: what a unit sends on, and its slope.
 ACTIVATION = ByteLayout(Field("activation", 8), Field("slope", 8))
 #: The label, which precedes each image of TRAIN.
@@ -213,6 +221,7 @@ NEEDED: dict[Operation, ArrayPart] = dict.fromkeys(
         Operation.LAYER,
         Operation.TRAIN,
         Operation.CLASSIFY,
+        Operation.RATES,
         Operation.LOAD_ACCUMULATORS,
         Operation.READ_ACCUMULATORS,
     ),
@@ -342,7 +351,7 @@ def request(operation: int, operands: bytes = b"") -> bytes:
     return HEADER.pack(operation, len(operands)) + operands
 
 
-def check_status(status: int, operation: Operation) -> None:
+def check_status(status: int, operation: IntEnum) -> None:
     """Raise ArrayError unless an answer's status is OK."""
     if status == Status.OK:
         return
@@ -519,6 +528,15 @@ def _layer(layer: PlanLayer) -> bytes:
     return LAYER.pack_named(shift=layer.shift, rate=layer.rate, exponent=exponent) + tables.T.tobytes()
 
 
+def rates_request(plan: TrainingPlan) -> bytes:
+    """Return the request that gives the layers of the plan in force the rates of a plan that is else equal."""
+    rates = b"".join(
+        RATE.pack_named(rate=layer.rate, exponent=layer.exponent & LAYER["exponent"].most)
+        for layer in plan.layers
+    )
+    return request(Operation.RATES, rates.ljust(RATES_BYTES, b"\0"))
+
+
 def train_requests(plan: TrainingPlan, x: U8, labels: U8) -> Iterator[bytes]:
     """Yield the requests that train (n, inputs) images with (n,) labels and settle the rest of a batch."""
     images = np.column_stack([labels, _images(plan, x)])
@@ -533,10 +551,20 @@ def classify_requests(plan: TrainingPlan, x: U8) -> Iterator[bytes]:
 
 
 def _images(plan: TrainingPlan, x: U8) -> U8:
-    """Return a row of bytes for each image: its vector, with the input of the biases at its end."""
-    if plan.biases:
-        x = np.pad(x, ((0, 0), (0, 1)), constant_values=255 if plan.input_bits == 8 else 1)
-    return np.packbits(x, axis=1, bitorder="little") if plan.input_bits == 1 else x
+    return packed_inputs(x, plan.input_bits, plan.biases)
+
+
+def image_bytes(plan: TrainingPlan) -> int:
+    """Return the bytes of an image of a plan, its label apart."""
+    rows = plan.layers[0].region.rows
+    return -(-rows // 8) if plan.input_bits == 1 else rows
+
+
+def packed_inputs(x: U8, bits: int, biases: bool) -> U8:
+    """Return a row of bytes for each of the (n, inputs) vectors, with the input of the biases at its end."""
+    if biases:
+        x = np.pad(x, ((0, 0), (0, 1)), constant_values=255 if bits == 8 else 1)
+    return np.packbits(x, axis=1, bitorder="little") if bits == 1 else x
 
 
 def _image_requests(operation: Operation, images: U8) -> Iterator[bytes]:

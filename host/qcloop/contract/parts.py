@@ -24,6 +24,8 @@ class ArrayPart(IntFlag):
     VERIFY = 4
     #: The training step, made by the array itself, and the second plane of the memory, which it needs.
     LEARNING = 8
+    #: A memory with a set of images, and training on them without a byte from the host.
+    IMAGES = 16
 
 
 class _Words(NamedTuple):
@@ -40,12 +42,15 @@ _WORDS = {
     ArrayPart.CONVERTER: _Words("converter", "leave --adc-bits out"),
     ArrayPart.VERIFY: _Words("policy verify", "choose another --policy"),
     ArrayPart.LEARNING: _Words("training step of its own", "leave --step array out"),
+    ArrayPart.IMAGES: _Words("images of its own", "leave --order board out"),
 }
 
 #: All parts there are.
 ALL_PARTS = reduce(or_, ArrayPart)
-#: The parts of an array unless a user asks for others: all but the training step.
-STANDARD_PARTS = ALL_PARTS & ~ArrayPart.LEARNING
+#: The parts of an array unless a user asks for others.
+STANDARD_PARTS = ArrayPart.READ_NOISE | ArrayPart.CONVERTER | ArrayPart.VERIFY
+#: Those with the training step.
+LEARNING_PARTS = STANDARD_PARTS | ArrayPart.LEARNING
 
 
 def part_labels(parts: ArrayPart) -> list[str]:

@@ -4,7 +4,7 @@
 and a board reach the same levels and codes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
 from typing import Any
@@ -164,6 +164,10 @@ class TrainingPlan:
     def classes(self) -> int:
         """Units of the last layer."""
         return self.layers[-1].region.cols // self.devices
+
+    def without_rates(self) -> "TrainingPlan":
+        """Return the plan with rates of 0, for comparison."""
+        return replace(self, layers=tuple(replace(layer, rate=0, exponent=0) for layer in self.layers))
 
     def check_array(self, config: ArrayConfig, settings: ArraySettings) -> None:
         """Raise ArrayError unless an array of this configuration and these settings can carry the plan out.

@@ -8,6 +8,7 @@ from typing import Any
 from serial.tools import list_ports
 
 from qcloop.contract.frames import Frame, Identity, Kind
+from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import LinkError, QcloopError
 from qcloop.link.remote import RemoteArray
@@ -17,7 +18,7 @@ from qcloop.link.transport import SerialTransport
 #: Bits a second, unless another rate is given.
 BAUD = 1_000_000
 #: Group of the entry points that start a board. The entry point NAME is called with the text behind the colon
-#: of ``--port NAME:...``, and with the ``parts`` that the board must have. It returns an object with a
+#: of ``--port NAME:...``, and with the ``parts`` that the board must have and the ``images`` that it keeps. It returns an object with a
 #: ``url`` to open and a method ``close``.
 _STARTERS = "qcloop.ports"
 
@@ -43,7 +44,7 @@ def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
 
     Raises LinkError if the port cannot be opened, or no board answers within ``wait`` seconds.
     """
-    board = _start(url, STANDARD_PARTS)
+    board = _start(url, STANDARD_PARTS, None)
     try:
         transport = SerialTransport(board.url, baud)
         try:
@@ -61,6 +62,8 @@ class OpenedArray(RemoteArray):
     def __init__(self, link: LinkStream, board: Any) -> None:
         super().__init__(link)
         self._board = board
+        if not isinstance(board, _Plain):
+            self.epochs_ahead = 1  # it ends with this process, so nothing is gained by working ahead
 
     def close(self) -> None:
         """Release the port, and end the board that was started."""
@@ -68,7 +71,9 @@ class OpenedArray(RemoteArray):
         self._board.close()
 
 
-def open_array(port: str, baud: int = BAUD, parts: ArrayPart = STANDARD_PARTS) -> OpenedArray:
+def open_array(
+    port: str, baud: int = BAUD, parts: ArrayPart = STANDARD_PARTS, images: ImageSet | None = None
+) -> OpenedArray:
     """Open the array on a port: a device, a pyserial URL, or ``sim`` or ``sim:SIZE`` for a virtual board.
 
     Parameters
@@ -79,6 +84,9 @@ def open_array(port: str, baud: int = BAUD, parts: ArrayPart = STANDARD_PARTS) -
     parts : ArrayPart
         What a board that is started here must have. A board that is there already has the parts that it was
         built with (``config.parts`` of the array).
+    images : ImageSet, optional
+        Images that a board which is started here keeps. One that is there already has those that were
+        written to it.
 
     Raises
     ------
@@ -89,7 +97,7 @@ def open_array(port: str, baud: int = BAUD, parts: ArrayPart = STANDARD_PARTS) -
     QcloopError
         If a virtual board is asked for and its packages are not installed.
     """
-    board = _start(port, parts)
+    board = _start(port, parts, images)
     try:
         return _open(board, baud)
     except BaseException:
@@ -108,7 +116,15 @@ class _Plain:
         """Do nothing, as no board was started."""
 
 
-def _start(port: str, parts: ArrayPart) -> Any:
+def attach_array(port: str, baud: int = BAUD) -> OpenedArray:
+    """Open the array on a port in the session that it has, instead of beginning a new one.
+
+    Raises LinkError as :func:`open_array` does, and if there is no session.
+    """
+    return _open(_Plain(port), baud, attach=True)
+
+
+def _start(port: str, parts: ArrayPart, images: ImageSet | None) -> Any:
     """Start the board that a port names, if it names one; return an object with ``url`` and ``close``."""
     name, _, argument = port.partition(":")
     starters = entry_points(group=_STARTERS, name=name)
@@ -120,13 +136,13 @@ def _start(port: str, parts: ArrayPart) -> Any:
         raise QcloopError(
             f"`--port {name}` needs {error.name}, which is not installed: pip install 'qcloop[{name}]'"
         ) from None
-    return start(argument, parts=parts)
+    return start(argument, parts=parts, images=images)
 
 
-def _open(board: Any, baud: int) -> OpenedArray:
+def _open(board: Any, baud: int, *, attach: bool = False) -> OpenedArray:
     transport = SerialTransport(board.url, baud)
     try:
-        return OpenedArray(LinkStream(transport), board)
+        return OpenedArray(LinkStream(transport, attach=attach), board)
     except BaseException:
         transport.close()
         raise

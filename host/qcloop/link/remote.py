@@ -1,16 +1,19 @@
 """The array of a board, real or virtual, on a link."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.interface import Array, Products
-from qcloop.contract import operations
+from qcloop.array.interface import Array, Done, Number, Products
+from qcloop.contract import operations, stored
+from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.operations import HEADER, Operation, TrainingCounts
+from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import TrainingPlan, TrainingResult
+from qcloop.contract.stored import ImageOperation, Summary
 from qcloop.contract.types import I8, I16, I32, U8, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
@@ -47,12 +50,14 @@ class RemoteArray(Array):
     #: With so many vectors the headers of frames cost little, and a batch of 32 still keeps both directions
     #: of the line busy.
     micro_batch_size = 16
+    #: The requests and the answers of so many epochs find room in the buffers of the smallest link.
+    epochs_ahead = 20
 
     def __init__(self, link: LinkStream) -> None:
         info = link.identity.info
         super().__init__(info.array)
         self._link, self._buffer = link, info.buffer
-        self._awaited: deque[tuple[Operation, PendingResults]] = deque()
+        self._awaited: deque[tuple[Operation | ImageOperation, PendingResults]] = deque()
         self._start = Positions()
         #: What the board has counted up to now; None if something may have been counted since it was asked.
         self._counted: tuple[Counters, TrainingCounts] | None = None
@@ -94,7 +99,7 @@ class RemoteArray(Array):
         """Send requests in as few frames as possible; return what :meth:`_fetch` needs for their results."""
         together = list(requests)
         answers = PendingResults(len(together))
-        self._awaited.extend((Operation(request[0]), answers) for request in together)
+        self._awaited.extend((_operation(request[0]), answers) for request in together)
         self._send(b"".join(together))
         return answers
 
@@ -188,6 +193,9 @@ class RemoteArray(Array):
     def _load_plan(self, plan: TrainingPlan) -> None:
         self._ask(operations.plan_requests(plan, self.settings))
 
+    def _change_rates(self, plan: TrainingPlan) -> None:
+        self._send_all([operations.rates_request(plan)])
+
     def _train(self, x: U8, labels: U8) -> TrainingResult:
         # The board tells what it has counted in all, so it is asked only once if it was asked before.
         before = self._counted or self._count()
@@ -205,3 +213,55 @@ class RemoteArray(Array):
 
     def _load_accumulators(self, region: Region, values: I16) -> None:
         self._send_all(operations.load_accumulator_requests(region, values, self.config.lanes))
+
+    # -- training on images that the board keeps ---------------------------------------------------
+
+    def _use_images(self, images: ImageSet) -> ImageSetInfo:
+        name, wanted = self._link.name, images.info
+        there = stored.decode_images(self._ask([stored.request(ImageOperation.IMAGES)]), name)
+        if there.identity != wanted.identity or there.bits != wanted.bits:
+            raise ArrayError(
+                f"the board on {name} keeps other images ({there.train:,} and {there.test:,} of "
+                f"{there.pixels} pixels of {there.bits} bits, {there.identity.hex()[:16]}): write those of the "
+                "run with `qcloop flash BOARD --data`"
+            )
+        if there.train < wanted.train:
+            raise ArrayError(
+                f"the board on {name} keeps {there.train:,} training images, but {wanted.train:,} are needed"
+            )
+        self._ask([stored.request(ImageOperation.CHECK_IMAGES)])
+        return there
+
+    def _start_train_images(self, order: ImageOrder, first: int, count: int) -> Done:
+        self._counted = None
+        answers = self._send_all([stored.train_request(order, first, count, self._image_bytes)])
+
+        def done() -> None:
+            self._fetch(answers)
+
+        return done
+
+    def _start_evaluate(self, count: int) -> Number:
+        answers = self._send_all([stored.evaluate_request(0, count, self._image_bytes)])
+        return lambda: stored.decode_hits(self._fetch(answers), count)
+
+    @property
+    def _image_bytes(self) -> int:
+        """Bytes of an image of the plan."""
+        return operations.image_bytes(self.plan)
+
+    def _start_summary(self) -> Callable[[], Summary]:
+        answers = self._send_all([stored.request(ImageOperation.SUMMARY)])
+        return lambda: stored.decode_summary(self._fetch(answers))
+
+    def _start_checksum(self, region: Region) -> Number:
+        answers = self._send_all([stored.checksum_request(region)])
+        return lambda: stored.decode_checksum(self._fetch(answers))
+
+    def _note(self, content: bytes) -> None:
+        self._link.hold()
+        self._send_all([stored.request(ImageOperation.NOTE, content)])
+
+
+def _operation(opcode: int) -> Operation | ImageOperation:
+    return ImageOperation(opcode) if opcode in set(ImageOperation) else Operation(opcode)

@@ -68,7 +68,12 @@ class FrameReader:
 
 
 def ask_identity(transport: Transport, reader: FrameReader, question: Frame, give_up: float) -> Identity:
-    """Ask a board for its identity, with a frame of kind OPEN or IDENTIFY, until it answers.
+    """Ask a board for its identity: see :func:`ask_board`."""
+    return Identity.decode(ask_board(transport, reader, question, give_up).payload)
+
+
+def ask_board(transport: Transport, reader: FrameReader, question: Frame, give_up: float) -> Frame:
+    """Ask a board, with a frame of kind OPEN or IDENTIFY, until it answers; return the frame of its identity.
 
     Raises LinkError if it does not answer within ``give_up`` seconds; the message tells silence from noise.
     """
@@ -80,7 +85,7 @@ def ask_identity(transport: Transport, reader: FrameReader, question: Frame, giv
         while (left := again - monotonic()) > 0:
             for frame in reader.read(left):
                 if frame.kind == Kind.IDENTITY and question.session in (0, frame.session):
-                    return Identity.decode(frame.payload)
+                    return frame
     if came := reader.counts.bytes_in - before:
         raise LinkError(
             f"{came:,} bytes have come on {transport.name} within {give_up:g} s, but no answer of a qcloop "
@@ -101,6 +106,8 @@ class LinkStream:
         Closed by :meth:`close`.
     give_up : float
         Seconds without a frame after which the board counts as lost.
+    attach : bool
+        Go on with the session that the board has, whoever opened it, instead of opening a new one.
 
     Raises
     ------
@@ -110,14 +117,17 @@ class LinkStream:
         If its engine has another version.
     """
 
-    def __init__(self, transport: Transport, *, give_up: float = GIVE_UP) -> None:
+    def __init__(self, transport: Transport, *, give_up: float = GIVE_UP, attach: bool = False) -> None:
         self._transport, self._give_up = transport, give_up
         self._round_trip = _FIRST_ROUND_TRIP
         #: Sessions of this host: an OPEN of an earlier one may reach the board long after it was sent.
         self._opened: set[int] = set()
         self.counts = LinkCounts()
         self._reader = FrameReader(transport, self.counts)
-        self.open()
+        if attach:
+            self._attach()
+        else:
+            self.open()
 
     @property
     def name(self) -> str:
@@ -142,15 +152,7 @@ class LinkStream:
         identify = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
         old = ask_identity(self._transport, self._reader, identify, self._give_up).session
         self._session = secrets.choice([number for number in range(1, 256) if number != old])
-        self._opened.add(self._session)
-        self._attempt = 0
-        # Requests from offset `base` on are kept until the board has them; `next` is the offset to send from.
-        self._requests, self._base, self._next, self._limit = bytearray(), 0, 0, 0
-        self._highest = 0  # all before this offset has been sent at least once
-        self._answers, self._received, self._told = bytearray(), 0, 0
-        #: Offset up to which requests had been sent when the board was polled; None when no poll is open.
-        self._asked: int | None = None
-        self._timed: tuple[int, float] | None = None
+        self._begin(0, 0)
         question = Frame(Kind.OPEN, self._session, 0, 0, 0)
         self._identity = ask_identity(self._transport, self._reader, question, self._give_up)
         for what, size in (
@@ -164,6 +166,45 @@ class LinkStream:
                 )
         self._limit = self._identity.request_buffer
         self._heard = self._moved = monotonic()
+
+    def _attach(self) -> None:
+        """Go on with the board's session: the answers that no host has acknowledged come once more."""
+        question = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
+        frame = ask_board(self._transport, self._reader, question, self._give_up)
+        self._identity, self._session = Identity.decode(frame.payload), frame.session
+        if not self._session:
+            raise LinkError(
+                f"no host has begun anything on {self.name} since the board was reset: there is no run to "
+                "attach to"
+            )
+        self._begin(frame.ack, frame.seq)
+        self._limit = self._base + (frame.limit - frame.ack) % OFFSETS
+        self._attempt = frame.attempt
+        self.hold()
+        self._ask()
+
+    def _begin(self, requests: int, answers: int) -> None:
+        """Begin both streams at these offsets."""
+        self._opened.add(self._session)
+        self._attempt = 0
+        # Requests from offset `base` on are kept until the board has them; `next` is the offset to send from.
+        self._requests, self._base, self._next, self._limit = bytearray(), requests, requests, 0
+        self._highest = requests  # all before this offset has been sent at least once
+        self._answers, self._received, self._told = bytearray(), answers, answers
+        #: Offset up to which requests had been sent when the board was polled; None when no poll is open.
+        self._asked: int | None = None
+        self._timed: tuple[int, float] | None = None
+        #: Offset up to which answers are acknowledged while they are held.
+        self._held: int | None = None
+        self._heard = self._moved = monotonic()
+
+    def hold(self) -> None:
+        """Let the board keep all answers from now on, for a host that attaches to it later.
+
+        They are acknowledged nevertheless when they fill most of its buffer, since the board stands still
+        when that is full. While answers are held, the board may be busy for any time with one of them.
+        """
+        self._held = self._received
 
     # -- the streams ----------------------------------------------------------------------------
 
@@ -207,7 +248,7 @@ class LinkStream:
             raise LinkError(
                 f"the board on {self.name} has not answered for {self._give_up:g} s: check it and its cable"
             )
-        if now - self._moved > NO_PROGRESS:
+        if now - self._moved > NO_PROGRESS and self._held is None:
             raise LinkError(
                 f"the board on {self.name} answers, but nothing has come through for {NO_PROGRESS:g} s: try "
                 f"a lower baud rate or a better cable"
@@ -221,8 +262,11 @@ class LinkStream:
 
     def _frame(self, kind: Kind, seq: int, payload: bytes = b"") -> bytes:
         self._told = self._received
+        if self._held is not None and self._received - self._held > self._identity.answer_buffer * 3 // 4:
+            self._held = self._received
+        ack = self._received if self._held is None else self._held
         return Frame(
-            kind, self._session, self._attempt, seq % OFFSETS, self._received % OFFSETS, 0, payload
+            kind, self._session, self._attempt, seq % OFFSETS, ack % OFFSETS, 0, payload
         ).encode()
 
     def _push(self) -> None:

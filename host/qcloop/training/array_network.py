@@ -66,10 +66,15 @@ class ArrayNetwork:
 
     def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
         """Train on images, one after the other; see :meth:`qcloop.training.network.Network.train`."""
-        if rate != self._loaded:
-            self._load(rate)
+        self.use_rate(rate)
         result = self.crossbar.array.train(x, labels)
         return result.hits, result.penalty
+
+    def use_rate(self, rate: float) -> None:
+        """Train with a rate from now on."""
+        if rate != self._loaded:
+            self.crossbar.array.change_rates(self._plan(rate))
+            self._loaded = rate
 
     @staticmethod
     def loss(picked: F64, penalty: int) -> float:

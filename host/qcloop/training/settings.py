@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from qcloop.contract.formats import MAX_SIDE
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.plan import MAX_BATCH
 from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.rules import Update
@@ -51,6 +51,15 @@ class Step(StrEnum):
     ARRAY = "array"
 
 
+class Order(StrEnum):
+    """Who keeps the images and orders them."""
+
+    #: The host, which sends them.
+    HOST = "host"
+    #: The array, which has them in a memory of its own.
+    BOARD = "board"
+
+
 #: Most epochs. Each is a row of every checkpoint; the random numbers of one seed would last for far more.
 MAX_EPOCHS = 1_000_000
 #: Most layer sizes of a network: with those of the largest, its name still is a name of a file.
@@ -70,6 +79,11 @@ class RunSettings(CrossbarSettings):
     epochs: int = option(10, "Epochs", before="seed")
     step: Step = option(
         Step.HOST, "Who makes the training step: the host, or the array by itself", before="seed"
+    )
+    order: Order = option(
+        Order.HOST,
+        "Where the images come from: the host sends them, or the array keeps them (board)",
+        before="seed",
     )
     images: int = option(0, "Training images used, from the first; 0 is all", before="seed")
     input_bits: int = option(1, "Bits of an input pixel, 1 or 8", before="weight_range")
@@ -96,13 +110,17 @@ class RunSettings(CrossbarSettings):
         needed, other = ("device", "float") if self.step is Step.ARRAY else ("float", "device")
         require(self.bias != other, "bias", f"{needed} or none with the step of the {self.step}", self.bias)
         require(self.step is Step.HOST or self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
+        if self.order is Order.BOARD:
+            require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
+            require(self.shift == 0, "shift", "0 with the order of the board", self.shift)
         require_factor("rate", self.rate)
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array: with ``step`` array it has a training step of its own."""
-        parts = ALL_PARTS if self.step is Step.ARRAY else STANDARD_PARTS
+        """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
+        parts = LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS
+        parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
         return ArrayConfig(self.lanes, self.cells, parts=parts)
 
     @classmethod
@@ -189,6 +207,8 @@ def resolve(recipe: str | None, given: dict[str, Any]) -> RunSettings:
     named = dict(RECIPES[recipe]) if recipe else {}
     if recipe and given.get("step") == Step.ARRAY:
         named |= ARRAY_RECIPES[recipe]
+    if given.get("order") == Order.BOARD:
+        named.pop("shift", None)  # the array trains on its images as they are
     if given.get("device", RunSettings.device) not in BUILTIN_NAMES or "sigma" in given:
         named.pop("reading", None)  # a device file has its own, and `measured` has no sigma
     return RunSettings.resolve({**named, **given})

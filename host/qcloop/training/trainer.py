@@ -16,15 +16,17 @@ from qcloop.crossbar import compiled as crossbar_compiled
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
-from qcloop.data import Dataset, encode_inputs, shift_images
+from qcloop.contract.images import ImageSet
+from qcloop.data import Dataset, encode_inputs, image_set, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.training import compiled
 from qcloop.training.array_network import ArrayNetwork
+from qcloop.training.image_run import ImageRun
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.memory import check_memory
 from qcloop.training.network import Network
-from qcloop.training.settings import RunSettings, Step
+from qcloop.training.settings import Order, RunSettings, Step
 
 #: Test images in one call of the array.
 EVALUATION_BATCH = 500
@@ -108,6 +110,11 @@ class Trainer:
         array.configure(array_settings(settings, profile))
         crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
         self.network = make_network(settings, crossbar, kernels)
+        #: The epochs on images that the array keeps, if it does.
+        self._image_run: ImageRun | None = None
+        if settings.order is Order.BOARD and isinstance(self.network, ArrayNetwork):
+            array.use_images(run_images(settings, data))
+            self._image_run = ImageRun(settings, self.network, count, len(self._test_labels), self._rate)
 
     @property
     def images(self) -> int:
@@ -118,6 +125,11 @@ class Trainer:
     def test_images(self) -> int:
         """Images that :meth:`evaluate` classifies."""
         return len(self._test_labels)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the array goes on without the host: its cells are then not those of :attr:`progress`."""
+        return self._image_run is not None and self._image_run.ahead
 
     @property
     def finished(self) -> bool:
@@ -143,6 +155,9 @@ class Trainer:
         others. Whenever the number is yielded, :meth:`state` may be taken. At the end of the epoch the
         network is evaluated, and its metrics are appended to the history.
         """
+        if self._image_run is not None:
+            yield from self._run_stored_epoch(self._image_run)
+            return
         progress, images = self.progress, self.network.call_images
         order = self._order(progress.epoch)
         rate = self._rate(progress.epoch)
@@ -161,6 +176,27 @@ class Trainer:
             progress.image += len(chosen)
             yield progress.image
         self._finish_epoch(rate)
+
+    def _run_stored_epoch(self, run: ImageRun) -> Iterator[int]:
+        """Train to the end of the epoch on images that the array keeps, as :meth:`run_epoch` does."""
+        progress = self.progress
+        for done in run.parts(progress.epoch, progress.image):
+            progress.image = done
+            if (counted := run.counted()) is not None:
+                progress.hits, progress.penalty = counted
+            yield done
+        end = run.end()
+        progress.hits, progress.penalty = end.hits, end.penalty
+        summary = end.summary
+        counters = self._counted + Counters(
+            set_pulses=summary.set_pulses,
+            reset_pulses=summary.reset_pulses,
+            programmed=summary.programmed,
+            clipped=summary.clipped,
+        )
+        if progress.epoch + 1 == self.settings.epochs:
+            self.evaluate()
+        self._append(end.test_hits / self.test_images, counters, end.digest, self._rate(progress.epoch))
 
     def _diverged(self, error: DivergenceError) -> DivergenceError:
         """Return the error with the batch in which it happened, and what a user can change."""
@@ -193,15 +229,19 @@ class Trainer:
         return rate
 
     def _finish_epoch(self, rate: float) -> None:
-        progress = self.progress
         accuracy = self.evaluate()
-        counters = self.counters()
+        digest = array_digest(self.array, self.network.crossbar.regions)
+        self._append(accuracy, self.counters(), digest, rate)
+
+    def _append(self, accuracy: float, counters: Counters, digest: str, rate: float) -> None:
+        """Append the metrics of the epoch to the history."""
+        progress = self.progress
         progress.history.append(
             EpochMetrics(
                 epoch=progress.epoch + 1,
                 train_loss=self.network.loss(self._picked, progress.penalty),
                 test_accuracy=accuracy,
-                array_sha256=array_digest(self.array, self.network.crossbar.regions),
+                array_sha256=digest,
                 train_accuracy=progress.hits / self.images,
                 rate=rate,
                 programmed=counters.programmed,
@@ -263,8 +303,15 @@ class Trainer:
             self._picked[: self.progress.image] = arrays["picked"]
             self.predictions = arrays["predictions"]
             self._counted = Counters.from_dict(values["counters"])
+            if self._image_run is not None:
+                self._image_run.restart(self.progress.hits, self.progress.penalty)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
+
+
+def run_images(settings: RunSettings, data: Dataset) -> ImageSet:
+    """Return the images of a run as a set for an array that keeps them."""
+    return image_set(data, settings.input_bits, settings.images or len(data.train_labels))
 
 
 def make_network(

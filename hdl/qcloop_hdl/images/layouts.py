@@ -1,0 +1,56 @@
+"""What the components of this package share: the pins of a flash memory, its commands, and widths."""
+
+from dataclasses import dataclass
+
+from amaranth.lib import enum
+from amaranth.lib.wiring import In, Out, Signature
+
+from qcloop.contract.images import MAX_SET, MAX_SET_BYTES
+from qcloop.contract.formats import MAX_SIDE
+from qcloop.errors import ConfigError
+
+#: Bits of an address of the memory, of a number of images, of the bytes of an image, and of a key.
+ADDRESS_BITS = (MAX_SET_BYTES - 1).bit_length()
+COUNT_BITS = MAX_SET.bit_length()
+SIZE_BITS = (MAX_SIDE + 1).bit_length()
+
+#: Pins of a flash memory. ``io`` 0 is its input on a line of one bit, ``io`` 1 its output, 2 and 3 are its
+#: write protection and its hold, which must be high then.
+FLASH_PINS = Signature(
+    {"select": Out(1), "sck": Out(1), "o": Out(4, init=0b1101), "oe": Out(4, init=0b1101), "i": In(4)}
+)
+
+
+class Command(enum.Enum, shape=8):
+    """Commands of a flash memory that are used here."""
+
+    #: Read; address, 8 clocks, and then data on one, two or four lines.
+    FAST_READ = 0x0B
+    DUAL_READ = 0x3B
+    QUAD_READ = 0x6B
+    IDENTIFY = 0x9F
+    WAKE = 0xAB
+
+
+#: The command that reads on so many lines.
+READ_ON = {1: Command.FAST_READ, 2: Command.DUAL_READ, 4: Command.QUAD_READ}
+
+
+@dataclass(frozen=True)
+class FlashConfig:
+    """Where the images of a board are. Raises ConfigError for what cannot be."""
+
+    #: Address of the set of images.
+    base: int = 0
+    #: Lines on which data come: 1, 2 or 4.
+    lines: int = 2
+    #: Clocks that the memory takes to wake up.
+    wake_clocks: int = 64
+
+    def __post_init__(self) -> None:
+        if self.lines not in READ_ON:
+            raise ConfigError(f"a flash memory is read on 1, 2 or 4 lines, not {self.lines}")
+        if not 0 <= self.base < MAX_SET_BYTES:
+            raise ConfigError(f"images begin at an address of 0..{MAX_SET_BYTES - 1:#x}, not {self.base:#x}")
+        if self.wake_clocks < 1:
+            raise ConfigError(f"a flash memory wakes up in 1 clock or more, not {self.wake_clocks}")

@@ -1,0 +1,234 @@
+"""Finds the images of a set in a flash memory, and checks the set."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import enum, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qcloop.contract.images import IMAGE_SET, MAGIC, RESIDUE, SET_CRC, VERSION
+from qcloop.contract.order import KEY_BITS
+from qcloop.contract.stored import FLASH_ID
+from qcloop_hdl.images.layouts import ADDRESS_BITS, COUNT_BITS, FLASH_PINS, SIZE_BITS, FlashConfig
+from qcloop_hdl.images.place import ImagePlace
+from qcloop_hdl.images.reader import FlashReader
+from qcloop_hdl.link.layouts import crc32
+
+#: Bytes that are read before they are asked for: an image of MNIST and its label.
+_AHEAD = 128
+#: The first bytes of a set.
+_MARK = MAGIC.to_bytes(4, "little") + bytes([VERSION])
+
+
+class Task(enum.Enum, shape=2):
+    """What a source does."""
+
+    #: It sends the identification of the memory, and the header of the set.
+    HEADER = 0
+    #: It reads the whole set.
+    CHECK = 1
+    #: It sends records of training images, in an order; of test images, one after the other.
+    TRAIN = 2
+    TEST = 3
+
+
+class ImageSource(wiring.Component):
+    """Sends the header of a set, or records, as bytes; and says whether the set was found whole.
+
+    After ``start`` it does its ``task``, and ``busy`` is high until the last byte was read. Of a record the
+    label and ``size`` bytes are sent. The next record is read while one is taken. Back-pressure: on ``o``.
+
+    Reset: idle; the set was not checked.
+
+    Parameters
+    ----------
+    config : FlashConfig
+    """
+
+    def __init__(self, config: FlashConfig) -> None:
+        super().__init__(
+            {
+                "pins": Out(FLASH_PINS),
+                "start": In(1),
+                "task": In(Task),
+                "busy": Out(1),
+                #: Bytes of an image, the key of the order, and its images; the first place and the number of
+                #: records. They must stay as they are while the source is busy.
+                "size": In(SIZE_BITS),
+                "key": In(KEY_BITS),
+                "among": In(COUNT_BITS),
+                "first": In(COUNT_BITS),
+                "count": In(COUNT_BITS),
+                #: The set was found whole. If so, numbers of its header.
+                "whole": Out(1),
+                "stored_size": Out(SIZE_BITS),
+                "train": Out(COUNT_BITS),
+                "test": Out(COUNT_BITS),
+                "o": Out(stream.Signature(8)),
+            }
+        )
+        self._config = config
+        self.reader, self.place = FlashReader(config), ImagePlace()
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        m.submodules.reader = reader = self.reader
+        m.submodules.place = place = self.place
+        m.submodules.buffer = buffer = fifo.SyncFIFO(width=8, depth=_AHEAD)
+        self._buffer = buffer
+        # Of records: the place of the next, and how many are left. Of bytes: those left of a read.
+        self._next, self._records = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        self._left, self._found = Signal(ADDRESS_BITS + 1), Signal()
+        self._address, self._taken = Signal(ADDRESS_BITS), Signal()
+        wiring.connect(m, reader.pins, wiring.flipped(self.pins))
+        m.d.comb += [
+            self.o.valid.eq(buffer.r_rdy),
+            self.o.payload.eq(buffer.r_data),
+            buffer.r_en.eq(self.o.ready),
+            buffer.w_data.eq(reader.o.payload),
+            reader.address.eq(self._address),
+            self._taken.eq(reader.o.valid & reader.o.ready),
+            place.place.eq(self._next),
+            place.images.eq(self.among),
+            place.key.eq(self.key),
+            self.busy.eq(1),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                self._begin(m)
+            with m.State("IDENTIFY"):
+                m.d.comb += reader.identify.eq(1)
+                self._read(m, "IDENTIFICATION", FLASH_ID.size)
+            with m.State("IDENTIFICATION"):
+                self._send(m, "HEADER")
+            with m.State("HEADER"):
+                self._read(m, "SEND", IMAGE_SET.size)
+            with m.State("SEND"):
+                self._send(m, "IDLE")
+            with m.State("CHECK"):
+                self._read(m, "CHECKING", IMAGE_SET.size + SET_CRC.size)
+            with m.State("CHECKING"):
+                self._check(m)
+            with m.State("VERDICT"):
+                # The register of the CRC is up to date a clock after the last byte.
+                m.d.sync += self.whole.eq(self._found & (self._crc.crc == _mirrored(RESIDUE)))
+                m.next = "IDLE"
+            self._fetch(m)
+        return m
+
+    def _begin(self, m: Module) -> None:
+        m.d.comb += self.busy.eq(0)
+        m.d.sync += [
+            self._next.eq(self.first),
+            self._records.eq(self.count),
+            self._address.eq(self._config.base),
+        ]
+        with m.If(self.start):
+            with m.Switch(self.task):
+                with m.Case(Task.HEADER):
+                    m.next = "IDENTIFY"
+                with m.Case(Task.CHECK):
+                    m.d.sync += [self.whole.eq(0), self._found.eq(1)]
+                    m.next = "CHECK"
+                with m.Default():
+                    m.next = "RECORD"
+
+    def _read(self, m: Module, following: str, count: Any) -> None:
+        """Begin to read so many bytes as soon as the memory is ready."""
+        m.d.comb += self.reader.start.eq(1)
+        m.d.sync += self._left.eq(count)
+        with m.If(self.reader.ready):
+            m.next = following
+
+    def _send(self, m: Module, following: str) -> None:
+        """Put the bytes that are read into the buffer, and end the read with the last one."""
+        m.d.comb += [
+            self._buffer.w_en.eq(self.reader.o.valid),
+            self.reader.o.ready.eq(self._buffer.w_rdy),
+        ]
+        with m.If(self._taken):
+            m.d.sync += self._left.eq(self._left - 1)
+            with m.If(self._left == 1):
+                m.d.comb += self.reader.stop.eq(1)
+                m.next = following
+
+    # -- the check ------------------------------------------------------------------------------
+
+    def _check(self, m: Module) -> None:
+        """Take all bytes of the set; those of the header tell how many there are."""
+        m.submodules.crc = self._crc = crc = crc32()
+        number, before = Signal(range(IMAGE_SET.size)), Signal(24)
+        byte = self.reader.o.payload
+        word = Cat(before, byte)
+        m.d.comb += [self.reader.o.ready.eq(1), crc.data.eq(byte[::-1]), crc.valid.eq(self._taken)]
+        with m.If(self._taken):
+            m.d.sync += [before.eq(word[8:]), self._left.eq(self._left - 1)]
+            with m.If(number != IMAGE_SET.size - 1):
+                m.d.sync += number.eq(number + 1)
+            with m.Switch(number):
+                for index, expected in enumerate(_MARK):
+                    with m.Case(index), m.If(byte != expected):
+                        m.d.sync += self._found.eq(0)
+                with m.Case(IMAGE_SET.last("size")):
+                    m.d.sync += self.stored_size.eq(word[16:])
+                for name, kept in (("train", self.train), ("test", self.test)):
+                    with m.Case(IMAGE_SET.last(name)):
+                        m.d.sync += kept.eq(word)
+                with m.Case(IMAGE_SET.last("length")):
+                    # What is left is the rest of the header and the CRC.
+                    m.d.sync += self._left.eq(self._left - 1 + word[:ADDRESS_BITS])
+            with m.If(self._left == 1):
+                m.d.comb += self.reader.stop.eq(1)
+                m.next = "VERDICT"
+        with m.If(self.start):
+            m.d.comb += crc.start.eq(1)
+            m.d.sync += number.eq(0)
+
+    # -- records --------------------------------------------------------------------------------
+
+    def _fetch(self, m: Module) -> None:
+        """Go from record to record: place, index, address, bytes."""
+        stride, index, bits = Signal(SIZE_BITS), Signal(COUNT_BITS), Signal(range(SIZE_BITS + 1))
+        product = Signal(ADDRESS_BITS)
+        with m.State("RECORD"):
+            with m.If(self._records == 0):
+                m.next = "IDLE"
+            with m.Elif(self.task == Task.TEST):
+                m.d.sync += index.eq(self._next + self.train)
+                m.next = "MULTIPLY"
+            with m.Else():
+                m.d.comb += self.place.start.eq(1)
+                m.next = "PLACE"
+            m.d.sync += [
+                stride.eq(self.stored_size + 1),
+                bits.eq(SIZE_BITS),
+                product.eq(0),
+                self._next.eq(self._next + 1),
+                self._records.eq(self._records - 1),
+            ]
+        with m.State("PLACE"), m.If(self.place.done):
+            m.d.sync += index.eq(self.place.index)
+            m.next = "MULTIPLY"
+        with m.State("MULTIPLY"):
+            # The highest bit of the bytes of a record comes first.
+            m.d.sync += [
+                product.eq((product << 1) + Mux(stride[-1], index, 0)),
+                stride.eq(stride << 1),
+                bits.eq(bits - 1),
+            ]
+            with m.If(bits == 0):
+                m.d.sync += [
+                    product.eq(product),
+                    self._address.eq(product + (self._config.base + IMAGE_SET.size)),
+                ]
+                m.next = "FETCH"
+        with m.State("FETCH"):
+            self._read(m, "RECEIVE", self.size + 1)
+        with m.State("RECEIVE"):
+            self._send(m, "RECORD")
+
+
+def _mirrored(crc: int) -> int:
+    """Return a CRC-32 with its bits in the opposite order, as the component of the link has it."""
+    return int(f"{crc:032b}"[::-1], 2)

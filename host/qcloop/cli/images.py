@@ -1,0 +1,39 @@
+"""``qcloop images``: a data set as a board keeps it."""
+
+from pathlib import Path
+
+import click
+
+from qcloop.data import image_set, load_dataset
+from qcloop.errors import ConfigError
+from qcloop.files import write_atomic
+from qcloop.text import printable
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder with IDX files, raw or gz [default: the built-in MNIST]",
+)
+@click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
+@click.option("--input-bits", default=1, show_default=True, help="Bits of an input pixel, 1 or 8")
+@click.option("--images", default=0, help="Training images, from the first; 0 is all [default: 0]")
+def images(file: Path, data: Path | None, transpose: bool, input_bits: int, images: int) -> None:
+    """Write a data set into FILE, as a board keeps it in its flash memory.
+
+    `qcloop sim --with learning,images --flash FILE` is a virtual board with it; `qcloop flash BOARD --data`
+    writes it to a real one.
+    """
+    dataset = load_dataset(data, transpose=transpose)
+    most = len(dataset.train_labels)
+    if not 0 <= images <= most:
+        raise ConfigError(f"--images must be 1..{most}, or 0 for all, not {images}")
+    content = image_set(dataset, input_bits, images or most)
+    write_atomic(file, content.encode())
+    info = content.info
+    click.echo(
+        f"{printable(file)}: {info.train:,} training and {info.test:,} test images of {dataset.name}, "
+        f"{info.bits} bits a pixel, {info.total_bytes:,} bytes, data set {info.identity.hex()[:16]}"
+    )
