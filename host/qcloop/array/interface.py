@@ -84,6 +84,8 @@ class Array(ABC):
         self._check_parts(settings.needs())
         self._configure(settings, positions or Positions())
         self._settings, self._plan = settings, None
+        #: Positions of the generators when the array was configured last.
+        self.start = positions or Positions()
 
     def program(self, region: Region, cells: npt.NDArray[np.integer], levels: U8) -> None:
         """Program a list of cells, in its order.

@@ -89,7 +89,7 @@ class TrainingDisplay:
                 self._task,
                 completed=progress.epoch * self._images + progress.image,
                 epoch=f"{progress.epoch + 1}/{trainer.settings.epochs}",
-                accuracy=f"{100 * progress.hits / progress.image:.2f} %",
+                accuracy="-" if trainer.ahead else f"{100 * progress.hits / progress.image:.2f} %",
                 speed=f"{speed:,.0f}",
             )
             self._last = now

@@ -20,6 +20,7 @@ from qcloop.data import load_dataset
 from qcloop.device import READINGS, resolve_device
 from qcloop.errors import ConfigError, FileError, LinkError
 from qcloop.link.ports import BAUD, OpenedArray, open_array
+from qcloop.link.remote import RemoteArray
 from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array, load_run_data, read_config
 from qcloop.text import printable, typed
 from qcloop.training.settings import RECIPES, Order, RunSettings, Step, resolve
@@ -161,7 +162,7 @@ def train(
             _saying_how_to_go_on(out),
             Run.create(out, settings, profile, dataset, source, _factory(array)) as run,
         ):
-            _train(run, stop)
+            train_to_the_end(run, stop)
 
 
 @contextmanager
@@ -203,10 +204,10 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
     ):
         for row in run.trainer.progress.history:
             click.echo(describe_epoch(row))
-        _train(run, stop)
+        train_to_the_end(run, stop)
 
 
-def _train(run: Run, stop: StopRequest) -> None:
+def train_to_the_end(run: Run, stop: StopRequest) -> None:
     """Train to the end. A signal ends it after the present batch, with a checkpoint."""
     trainer = run.trainer
     again = f"go on with `qcloop resume {typed(run.path)}`"
@@ -218,6 +219,9 @@ def _train(run: Run, stop: StopRequest) -> None:
             run.train(display.update, display.say, stop)
     finally:
         stop.waits = False
+    if stop.number is not None and trainer.ahead and isinstance(trainer.array, RemoteArray):
+        port = typed(trainer.array.link.name)
+        raise Stopped(stop.number, f"; the board goes on by itself: `qcloop attach {port}` takes the run over")
     if stop.number is not None:
         progress = trainer.progress
         here = f", image {progress.image:,} of the next" if progress.image else ""

@@ -63,6 +63,8 @@ TRAIN_IMAGES = ByteLayout(
 #: Test images ``first`` to ``first + count - 1``, in their own order.
 EVALUATE = ByteLayout(Field("size", 16), Field("first", 32), Field("count", 32))
 HITS = ByteLayout(Field("hits", 32))
+#: What a host's note begins with: the bytes of its stream of requests before it.
+NOTE_HEAD = ByteLayout(Field("offset", 32))
 #: The sum of all attempts, and the counters behind those of attempts, as COUNTERS tells them.
 SUMMARY_BYTES = COUNTER_BYTES * (1 + len(Counter))
 

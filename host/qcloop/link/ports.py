@@ -116,14 +116,6 @@ class _Plain:
         """Do nothing, as no board was started."""
 
 
-def attach_array(port: str, baud: int = BAUD) -> OpenedArray:
-    """Open the array on a port in the session that it has, instead of beginning a new one.
-
-    Raises LinkError as :func:`open_array` does, and if there is no session.
-    """
-    return _open(_Plain(port), baud, attach=True)
-
-
 def _start(port: str, parts: ArrayPart, images: ImageSet | None) -> Any:
     """Start the board that a port names, if it names one; return an object with ``url`` and ``close``."""
     name, _, argument = port.partition(":")
@@ -139,10 +131,10 @@ def _start(port: str, parts: ArrayPart, images: ImageSet | None) -> Any:
     return start(argument, parts=parts, images=images)
 
 
-def _open(board: Any, baud: int, *, attach: bool = False) -> OpenedArray:
+def _open(board: Any, baud: int) -> OpenedArray:
     transport = SerialTransport(board.url, baud)
     try:
-        return OpenedArray(LinkStream(transport, attach=attach), board)
+        return OpenedArray(LinkStream(transport), board)
     except BaseException:
         transport.close()
         raise

@@ -58,7 +58,6 @@ class RemoteArray(Array):
         super().__init__(info.array)
         self._link, self._buffer = link, info.buffer
         self._awaited: deque[tuple[Operation | ImageOperation, PendingResults]] = deque()
-        self._start = Positions()
         #: What the board has counted up to now; None if something may have been counted since it was asked.
         self._counted: tuple[Counters, TrainingCounts] | None = None
 
@@ -84,7 +83,7 @@ class RemoteArray(Array):
         """Return the next sample of each generator."""
         counters, training = self._count()
         return operations.positions_after(
-            self._start, counters, self.settings, self.config.lanes, training.roundings
+            self.start, counters, self.settings, self.config.lanes, training.roundings
         )
 
     def _count(self) -> tuple[Counters, TrainingCounts]:
@@ -149,7 +148,7 @@ class RemoteArray(Array):
 
     def _configure(self, settings: ArraySettings, positions: Positions) -> None:
         self._ask([operations.configure_request(settings, positions, self.config.lanes)])
-        self._start, self._counted = positions, None
+        self._counted = None
 
     def _program(self, region: Region, cells: npt.NDArray[np.int64], levels: U8) -> None:
         lanes = self.config.lanes
@@ -259,8 +258,10 @@ class RemoteArray(Array):
         return lambda: stored.decode_checksum(self._fetch(answers))
 
     def _note(self, content: bytes) -> None:
+        self._ask([])  # what is awaited must not be kept with the answers that follow
         self._link.hold()
-        self._send_all([stored.request(ImageOperation.NOTE, content)])
+        where = stored.NOTE_HEAD.pack(self._link.sent)
+        self._send_all([stored.request(ImageOperation.NOTE, where + content)])
 
 
 def _operation(opcode: int) -> Operation | ImageOperation:

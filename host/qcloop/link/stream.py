@@ -139,6 +139,11 @@ class LinkStream:
         """What the board said of itself when the session was opened."""
         return self._identity
 
+    @property
+    def sent(self) -> int:
+        """Bytes of the stream of requests up to now, those that have not left yet included."""
+        return self._base + len(self._requests)
+
     def close(self) -> None:
         """Release the port."""
         self._transport.close()
@@ -332,10 +337,12 @@ class LinkStream:
         elif current:
             self._asked = None
         ahead = (frame.seq - self._received) % OFFSETS
-        if frame.kind == Kind.DATA and ahead == 0:
-            self._answers += frame.payload
-            self._received += len(frame.payload)
-            self.counts.stream_in += len(frame.payload)
+        # Of a chunk that was sent again, the beginning may have come before.
+        known = -ahead % OFFSETS
+        if frame.kind == Kind.DATA and (ahead == 0 or known < len(frame.payload)):
+            self._answers += frame.payload[known:]
+            self._received += len(frame.payload) - known
+            self.counts.stream_in += len(frame.payload) - known
             if frame.payload:  # an empty frame at the right offset brings nothing, however often it comes
                 self._moved = monotonic()
         elif 0 < ahead < OFFSETS // 2:

@@ -37,10 +37,12 @@ from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
 from qcloop.figure import to_png
 from qcloop.files import explain, read_text, write_atomic
 from qcloop.run import plots
+from qcloop.link.attach import AttachedArray
 from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
+from qcloop.run.note import read_note, write_note
 from qcloop.run.state import check_predictions, check_state, most_bytes
 from qcloop.text import typed
-from qcloop.training.settings import RunSettings
+from qcloop.training.settings import Order, RunSettings
 from qcloop.training.trainer import EpochMetrics, Trainer
 
 #: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
@@ -100,12 +102,45 @@ class Run:
         """
         _check_is_free(path)
         trainer = Trainer(settings, profile, data, make_array(settings))
-        config = {
+        config: dict[str, Any] = {
             "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "data": {"name": data.name, "sha256": data.sha256, **data_source},
             "settings": settings.to_dict(),
             "profile": profile_to_dict(profile),
         }
+        run = cls._make(path, config, trainer)
+        try:
+            trainer.initialise()
+            run.save()
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @classmethod
+    def attach(cls, path: Path, array: AttachedArray) -> "Run":
+        """Take over the run that a board works on, with a new or empty folder.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run or anything else, or if the board's note is none of this release.
+        DataError
+            If the data of the run are not on this machine.
+        """
+        _check_is_free(path)
+        note = read_note(array.content)
+        settings = RunSettings.from_dict(note.config["settings"])
+        profile = profile_from_dict(note.config["profile"])
+        trainer = Trainer(settings, profile, load_run_data(note.config), array)
+        trainer.restore(*note.state(trainer))
+        run = cls._make(path, note.config, trainer)
+        array.follow()
+        return run
+
+    @classmethod
+    def _make(cls, path: Path, config: dict[str, Any], trainer: Trainer) -> "Run":
+        """Make the folder of a new run, and lock it."""
         text = _to_toml(config)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -114,8 +149,6 @@ class Run:
         run = cls(path, config, trainer, lock_folder(path))
         try:
             write_atomic(path / CONFIG, text)
-            trainer.initialise()
-            run.save()
         except BaseException:
             run.close()
             raise
@@ -219,6 +252,8 @@ class Run:
         resets, saved = 0, self._saves
         while True:
             try:
+                if self.trainer.settings.order is Order.BOARD and not self.trainer.finished:
+                    self.trainer.array.note(write_note(self._config, self.trainer))
                 self._train(report, stop)
                 if self.trainer.finished:
                     self.write_results()
@@ -237,17 +272,24 @@ class Run:
         while not self.trainer.finished:
             for _ in self.trainer.run_epoch():
                 if stop():  # before the report: the terminal that it is written to may be gone
-                    self.save()
+                    self._save_unless_ahead()
                     return
                 report(self.trainer)
                 if monotonic() - last > CHECKPOINT_SECONDS:
-                    self.save()
+                    self._save_unless_ahead()
                     last = monotonic()
-            self.save()
+            self._save_unless_ahead()
             last = monotonic()
             report(self.trainer)
             if stop():
                 return
+
+    def _save_unless_ahead(self) -> None:
+        """Write the checkpoint; while the array is ahead of the host only the metrics, as far as they go."""
+        if self.trainer.ahead:
+            self._write_metrics()
+        else:
+            self.save()
 
     def save(self) -> None:
         """Write the checkpoint, then the tables that are made from it.
@@ -263,17 +305,20 @@ class Run:
 
     def write_tables(self) -> None:
         """Write ``metrics.csv`` and ``counters.toml``."""
+        self._write_metrics()
+        counters = {
+            "cost": self.trainer.cost().to_dict(),
+            "array": asdict(self.trainer.counters()),
+        }
+        write_atomic(self.path / COUNTERS, tomli_w.dumps(counters))
+
+    def _write_metrics(self) -> None:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(f.name for f in fields(EpochMetrics))
         for row in self.trainer.progress.history:
             writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in asdict(row).values())
         write_atomic(self.path / METRICS, table.getvalue())
-        counters = {
-            "cost": self.trainer.cost().to_dict(),
-            "array": asdict(self.trainer.counters()),
-        }
-        write_atomic(self.path / COUNTERS, tomli_w.dumps(counters))
 
     def write_results(self) -> None:
         """Write tables and pictures of a run that has finished an epoch."""

@@ -98,6 +98,11 @@ class ArrayNetwork:
         array = self.crossbar.array
         return count_levels(array.read(layer.region)[0] for layer in self.layers)
 
+    @property
+    def start(self) -> npt.NDArray[np.int64]:
+        """The (2, 64) counts when training began: see :class:`~qcloop.crossbar.moves.LevelCounts`."""
+        return self._counts.state()
+
     # -- state ----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

@@ -291,6 +291,20 @@ class Trainer:
         }
         return arrays, values
 
+    def at_configuration(self) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+        """Return what :meth:`restore` needs, the cells apart, with an array that was not configured since.
+
+        That is the progress now, and positions and counters as they were when the array was configured.
+        """
+        assert isinstance(self.network, ArrayNetwork)
+        values = {
+            "progress": asdict(self.progress),
+            "positions": asdict(self.array.start),
+            "counters": asdict(self._counted),
+            "rounding": self.network.crossbar.rounding_position,
+        }
+        return self.network.start, values
+
     def restore(self, arrays: State, values: dict[str, Any]) -> None:
         """Go on from a :meth:`state`; raises CheckpointError if it does not belong to this run."""
         try:
