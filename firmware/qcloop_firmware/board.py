@@ -6,15 +6,17 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from amaranth.build import Pins, Resource, Subsignal
+from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io
 
 from qcloop.array import ArrayConfig
+from qcloop.contract.images import MAX_SET_BYTES
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
 from qcloop_hdl.array.memory import SPRAM_WORDS
 from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.images.layouts import FlashConfig
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.synthesis import Family
@@ -25,10 +27,44 @@ NETWORKS = ("784-16-16-10", "784-32-10", "784-128-10", "784-256-10")
 LIGHTS = ("heartbeat", "activity", "error")
 #: The serial line among the resources of a platform.
 _UART = ("uart", 0)
+#: Seconds that any flash memory takes to wake up: those of Macronix 35 us, the others less.
+_WAKE = 50e-6
 #: What to do where pins for it cannot be.
 _PINS = "give --pins RX,TX, two pins of the chip, for example --pins 25,26"
 #: A resource of a platform: its name and its number, and the name of one of its pins if it has several.
 ResourceName = tuple[str, int] | tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class FlashMemory:
+    """The flash memory of a board, from which it also reads its bitstream."""
+
+    #: Pins of the chip: select (low), input and output of the memory, write protection, hold. Its clock is on
+    #: a pin that the chip reaches in a way of its own (USRMCLK).
+    pins: tuple[str, str, str, str, str]
+    #: Bytes of the memory, and where the images begin: behind the bitstream, with a sector of 64 kB.
+    size: int
+    base: int
+    #: Where the bitstream begins.
+    bitstream: int = 0
+
+    @property
+    def room(self) -> int:
+        """Bytes for images."""
+        return min(self.size, MAX_SET_BYTES) - self.base
+
+    def resource(self) -> Resource:
+        """Return the pins as a resource ``images``."""
+        names = ("cs", "io0", "io1", "io2", "io3")
+        return Resource(
+            "images",
+            0,
+            *(
+                Subsignal(name, PinsN(pin, dir="o") if name == "cs" else Pins(pin, dir="io"))
+                for name, pin in zip(names, self.pins, strict=True)
+            ),
+            Attrs(IO_TYPE="LVCMOS33"),
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +112,8 @@ class Board:
     notes: tuple[str, ...] = ()
     #: Clock of an engine that learns, Hz, where that needs a slower one.
     learning_clock: float | None = None
+    #: Its flash memory, if it can keep images there.
+    memory: FlashMemory | None = None
     #: Pins of the chip for RX and TX, if not those of the platform; :meth:`with_pins` sets them.
     pins: tuple[str, str] | None = None
 
@@ -98,6 +136,10 @@ class Board:
         """Return the board with an engine that has further parts; they are added to its name."""
         if not parts & ~self.engine.array.parts:
             return self
+        if ArrayPart.IMAGES in parts and self.memory is None:
+            raise ConfigError(
+                f"{self.title} keeps no images: its flash memory is not known, or no design can read it"
+            )
         name = "-".join((self.name, "with", *part_labels(parts)))
         clock = self.learning_clock if ArrayPart.LEARNING in parts and self.learning_clock else self.clock
         return replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
@@ -168,6 +210,13 @@ class Board:
         source = self.source_clock
         made = self.clock if source == self.clock else pll_setting(self.family, source, self.clock).hertz
         return divisor(made, baud)
+
+    @property
+    def flash(self) -> FlashConfig | None:
+        """Where the design finds the images; None without a known memory."""
+        if self.memory is None:
+            return None
+        return FlashConfig(self.memory.base, lines=2, wake_clocks=int(_WAKE * self.clock) + 1)
 
     @property
     def cell_blocks(self) -> int:

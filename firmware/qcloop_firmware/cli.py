@@ -5,15 +5,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import ArrayPart, describe_parts, parts_of
-from qcloop.errors import QcloopError
+from qcloop.data import image_set, load_dataset
+from qcloop.errors import ConfigError, QcloopError
+from qcloop.files import write_atomic
 from qcloop_firmware.board import NETWORKS, Board, fits, pin_pair
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.bringup import walk
 from qcloop_firmware.build import Built, write_design
 from qcloop_firmware.build import build as build_board
 from qcloop_firmware.figures import BuildError, table
-from qcloop_firmware.flash import load
+from qcloop_firmware.flash import check_room, load, write_images
 from qcloop_hdl.tools.options import parts_options
 
 #: Folder in which each build has a folder of its own, unless --output names another.
@@ -165,6 +168,16 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @_baud
 @_pins
 @click.option("--permanent", is_flag=True, help="Load into the board's flash memory, if there is a choice.")
+@click.option(
+    "--data",
+    is_flag=False,
+    flag_value="",
+    metavar="[DIR]",
+    help="Write a data set behind the bitstream, too: the built-in MNIST, or the IDX files in DIR. The board "
+    "then has the parts learning and images.",
+)
+@click.option("--input-bits", default=1, show_default=True, help="With --data: bits of a pixel, 1 or 8.")
+@click.option("--images", default=0, help="With --data: training images, from the first.  [default: all]")
 @click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
 @parts_options
 def flash(
@@ -173,6 +186,9 @@ def flash(
     baud: int | None,
     pins: tuple[str, str] | None,
     permanent: bool,
+    data: str | None,
+    input_bits: int,
+    images: int,
     bring_up: bool,
     added: ArrayPart,
     without: ArrayPart,
@@ -181,8 +197,13 @@ def flash(
 
     openFPGALoader loads it, or the board's own tool.
     """
+    if data is not None:
+        added |= ArrayPart.LEARNING | ArrayPart.IMAGES
     board = _chosen(name, added, without, pins)
+    content = None if data is None else _data_set(data, input_bits, images)
     built = build_with_progress(board, output, baud)
+    if content is not None:
+        _write_images(board, content, built)
     for note in board.notes:
         click.echo(f"note: {note}", err=True)
     load(board, built.bitstream, permanent)
@@ -192,5 +213,27 @@ def flash(
         f"  qcloop ports                           # which port that is\n"
         f"  qcloop doctor PORT --baud {rate}\n"
         f"  qcloop train --port PORT --baud {rate}"
+        + (" --step array --order board" if content is not None else "")
     )
     return int(bring_up and not walk(board, rate, click.confirm, click.echo))
+
+
+def _data_set(folder: str, bits: int, images: int) -> ImageSet:
+    dataset = load_dataset(Path(folder) if folder else None)
+    most = len(dataset.train_labels)
+    if not 0 <= images <= most:
+        raise ConfigError(f"--images must be 1..{most}, or 0 for all, not {images}")
+    return image_set(dataset, bits, images or most)
+
+
+def _write_images(board: Board, content: ImageSet, built: Built) -> None:
+    """Write images into the flash memory of a board, and say which."""
+    memory = check_room(board, content.info, built.bitstream)
+    file = built.folder / "images.bin"
+    write_atomic(file, content.encode())
+    info = content.info
+    click.echo(
+        f"{info.train:,} training and {info.test:,} test images, {info.total_bytes:,} bytes, to "
+        f"{memory.base:#x} of the flash memory"
+    )
+    write_images(board, memory, file)

@@ -4,7 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from qcloop_firmware.board import Board
+from qcloop.contract.images import ImageSetInfo
+from qcloop.errors import ConfigError
+from qcloop_firmware.board import Board, FlashMemory
 from qcloop_firmware.tools import LOADER, OWN_LOADERS, ToolError
 
 
@@ -46,4 +48,44 @@ def load(board: Board, bitstream: Path, permanent: bool) -> None:
         raise ToolError(
             f"{Path(command[0]).name} ended with status {done.returncode}: is {board.title} plugged in, and "
             f"may you use its USB port? The command was {' '.join(command)}"
+        )
+
+
+def check_room(board: Board, images: ImageSetInfo, bitstream: Path) -> FlashMemory:
+    """Return the board's memory. Raises ConfigError unless there is room for images behind the bitstream."""
+    memory = board.memory
+    if memory is None:
+        raise ConfigError(f"{board.title} keeps no images: see `qcloop boards` for those that do")
+    if (end := memory.bitstream + bitstream.stat().st_size) > memory.base:
+        raise ConfigError(
+            f"the bitstream {bitstream} ends at {end:#x}, but images begin at {memory.base:#x}: build it "
+            "compressed"
+        )
+    if images.total_bytes > memory.room:
+        overhead = images.total_bytes - images.length
+        most = (memory.room - overhead) // (1 + images.size) - images.test
+        raise ConfigError(
+            f"{images.train:,} training and {images.test:,} test images take {images.total_bytes:,} bytes, "
+            f"but {board.title} has {memory.room:,} for them: "
+            + (f"use --images {most}, or fewer" if most > 0 else "use a smaller data set, or 1-bit inputs")
+        )
+    return memory
+
+
+def write_images(board: Board, memory: FlashMemory, file: Path) -> None:
+    """Write a set of images into a board's flash memory, and verify it. Raises ToolError if that fails."""
+    found = LOADER.find() if board.loader else None
+    if found is None:
+        raise ToolError(
+            f"images are written by openFPGALoader, over JTAG: {LOADER.missing()}"
+            if board.loader
+            else f"{board.title} has no JTAG adapter of its own: connect one, and write {file} by "
+            f"`openFPGALoader -c CABLE -f -o {memory.base:#x} --verify {file}`"
+        )
+    command = [found.command, *board.loader, "-f", "-o", hex(memory.base), "--verify", str(file)]
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        raise ToolError(
+            f"{Path(command[0]).name} ended with status {done.returncode}, so the images in {board.title} "
+            f"may not be whole: write them again. The command was {' '.join(command)}"
         )

@@ -3,11 +3,12 @@
 from math import log2
 from typing import Any
 
-from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.hdl import Elaboratable
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.parts import ArrayPart
 from qcloop_firmware.board import Board, ResourceName
 from qcloop_firmware.clocking import Clocking
 from qcloop_hdl.board import UartBoard
@@ -82,7 +83,9 @@ class Top(Elaboratable):
         m = Module()
         m.domains.sync = ClockDomain()
         m.submodules.clocking = clocking = Clocking(board.family, board.clock)
-        m.submodules.board = gateware = UartBoard(board.engine, board.link, board.bit_clocks(self.baud))
+        m.submodules.board = gateware = UartBoard(
+            board.engine, board.link, board.bit_clocks(self.baud), board.flash
+        )
         m.submodules.lights = lights = Lights(board.clock)
         pins = platform.request("uart", dir="-")
         m.submodules.rx = rx = io.Buffer("i", pins.rx)
@@ -97,7 +100,23 @@ class Top(Elaboratable):
             lights.wrong.eq(gateware.wrong),
         ]
         self._outputs(m, platform, lights)
+        if board.engine.has(ArrayPart.IMAGES):
+            self._flash(m, platform, gateware.flash)
         return m
+
+    def _flash(self, m: Module, platform: Any, pins: Any) -> None:
+        """Connect the flash memory of an ECP5: its clock goes through the pin of the configuration."""
+        memory = self.board.memory
+        assert memory is not None
+        platform.add_resources([memory.resource()])
+        ports = platform.request("images", 0, dir="-")
+        m.submodules.flash_cs = cs = io.Buffer("o", ports.cs)
+        m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=pins.sck, i_USRMCLKTS=0)
+        m.d.comb += cs.o.eq(pins.select)
+        for index in range(len(pins.o)):
+            line = io.Buffer("io", getattr(ports, f"io{index}"))
+            m.submodules[f"flash_io{index}"] = line
+            m.d.comb += [line.o.eq(pins.o[index]), line.oe.eq(pins.oe[index]), pins.i[index].eq(line.i)]
 
     def _outputs(self, m: Module, platform: Any, lights: Lights) -> None:
         shown: dict[ResourceName, Any] = dict.fromkeys(self.board.high, 1)

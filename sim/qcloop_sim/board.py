@@ -9,8 +9,8 @@ from pathlib import Path
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.board import ByteBoard, UartBoard
 from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.images.with_model import BoardWithFlash
 from qcloop_hdl.link.layouts import LinkConfig
-from qcloop_sim.flash import BoardWithFlash
 from qcloop_sim.cxxrtl import build
 
 #: The driver: lets the clocks of a board pass.
@@ -61,8 +61,8 @@ class CompiledBoard:
     waveform : bool
         Record a waveform: see :meth:`take_waveform`.
     flash : bytes
-        With the part ``IMAGES``: contents of the flash memory, from the address on at which images begin. What
-        is behind them has all bits set.
+        With the part ``IMAGES``: contents of the flash memory, from the address on at which images begin.
+        What is behind them has all bits set.
     cache, compiling
         See :func:`qcloop_sim.cxxrtl.build`.
 

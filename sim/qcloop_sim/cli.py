@@ -120,7 +120,7 @@ def sim(
 
 
 def _contents(flash: Path | None, config: EngineConfig) -> bytes:
-    """Return the contents of the flash memory; ConfigError if the board has none, or the file is too large."""
+    """Return what the flash memory holds; ConfigError if the board has none, or the file is too large."""
     if flash is None:
         return b""
     if not config.has(ArrayPart.IMAGES):

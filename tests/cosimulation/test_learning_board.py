@@ -22,7 +22,8 @@ from qcloop_sim.board import CompiledBoard
 from qcloop_sim.faults import Faults
 
 BAD = Faults(seed=3, flip=1e-4, drop=1e-5)
-CONFIG = SIZES["small"].with_parts(ArrayPart.LEARNING)
+#: What comes before the engine for images of its own changes nothing else.
+CONFIG = SIZES["small"].with_parts(ArrayPart.LEARNING | ArrayPart.IMAGES)
 
 
 @cache

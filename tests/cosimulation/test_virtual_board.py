@@ -234,7 +234,7 @@ def test_a_board_without_parts_says_so_and_refuses_what_needs_them(qcloop, start
 
 
 def test_a_board_that_trains_is_started_for_a_run_that_needs_one(qcloop, tmp_path):
-    run = "--step array --network 784-12-10 --epochs 2".split()
+    run = "--step array --order board --network 784-12-10 --epochs 2".split()
     run += ["--data", write_few(tmp_path / "few", 300, 50)]
     shape = ("--lanes", "4", "--cells", "32768")
     assert qcloop("train", *run, *shape, "--out", tmp_path / "golden")[0] == 0
@@ -248,10 +248,65 @@ def test_a_board_that_trains_is_started_for_a_run_that_needs_one(qcloop, tmp_pat
 
 
 def test_a_board_that_trains_says_so_and_passes_the_selftest(qcloop, started):
-    url = started("--with", "learning")
-    assert "32,768 cells, side 1024, with learning, configuration" in qcloop("ports", url)[1]
+    url = started("--with", "learning,images")
+    assert "32,768 cells, side 1024, with learning, images, configuration" in qcloop("ports", url)[1]
     status, output, errors = qcloop("selftest", "--port", url, "--quick")
     assert (status, errors) == (0, "") and "14 checks: 14 ok" in output
+
+
+def test_a_board_goes_on_without_its_host_until_another_one_comes(qcloop, started, tmp_path):
+    data = write_few(tmp_path / "few", 300, 50)
+    assert qcloop("images", tmp_path / "images.bin", "--data", data)[0] == 0
+    url = started("--with", "learning,images", "--flash", str(tmp_path / "images.bin"))
+    run = ["--data", data, *"--step array --order board --network 784-12-10 --epochs 4".split()]
+    shape = ("--lanes", "4", "--cells", "32768")
+    assert qcloop("train", *run, *shape, "--out", tmp_path / "golden")[0] == 0
+    command = [sys.executable, "-m", "qcloop", "train", *map(str, run), "--port", url]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    ) as host:
+        assert any(line.startswith("epoch   1") for line in host.stdout)
+        host.kill()
+    status, output, errors = qcloop("attach", url, "--out", tmp_path / "attached")
+    assert status == 0, errors
+    assert len(re.findall("^epoch", output, re.M)) == 4
+    assert metrics(tmp_path / "attached") == metrics(tmp_path / "golden")
+    # The run is whole: it goes on wherever one likes.
+    for folder in ("attached", "golden"):
+        assert qcloop("resume", tmp_path / folder, "--epochs", "5")[0] == 0
+    assert metrics(tmp_path / "attached") == metrics(tmp_path / "golden")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "there is no set of images: it would begin with"),
+        (("--damaged",), r"the engine refused images that are not there, or were not found whole"),
+        (("--other",), "keeps other images .* write those of the run with `qcloop flash BOARD --data`"),
+    ],
+)
+def test_images_that_are_not_those_of_the_run_are_never_trained_on(
+    qcloop, started, tmp_path, options, message
+):
+    data, file = write_few(tmp_path / "few", 60, 20), tmp_path / "images.bin"
+    assert qcloop("images", file, "--data", data)[0] == 0
+    content = bytearray(file.read_bytes())
+    if options == ("--damaged",):
+        content[2000] ^= 1
+    if options == ("--other",):
+        content[30] ^= 1
+    file.write_bytes(content if options else b"")
+    url = started("--with", "learning,images", "--flash", str(file))
+    command = ["train", "--step", "array", "--order", "board", "--data", data, "--network", "784-12-10"]
+    status, _, errors = qcloop(*command, "--port", url, "--out", tmp_path / "run")
+    assert status == 2 and re.search(message, errors), errors
+    assert len(errors.splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
+def test_a_board_that_works_on_no_run_cannot_be_attached_to(qcloop, started, tmp_path):
+    url = started("--with", "learning,images")
+    status, _, errors = qcloop("attach", url, "--out", tmp_path / "run")
+    assert status == 3 and "there is no run to attach to" in errors
 
 
 def test_a_board_that_does_not_train_is_told_in_one_line(qcloop, url, tmp_path):

@@ -19,7 +19,9 @@ from qcloop_hdl.learn.update import QUEUE, LayerUpdate
 
 
 def configured(kind):
-    return EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4, parts=LEARNING_PARTS), kind, buffer=256)
+    return EngineConfig(
+        "proof", ArrayConfig(lanes=2, cells=16, side=4, parts=LEARNING_PARTS), kind, buffer=256
+    )
 
 
 class Around(wiring.Component):

@@ -5,6 +5,7 @@ that made it.
 """
 
 from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np

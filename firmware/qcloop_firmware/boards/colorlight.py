@@ -4,9 +4,12 @@ from amaranth.build import Attrs, Clock, Pins, PinsN, Resource
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import UARTResource
 
-from qcloop_firmware.board import Board
+from qcloop_firmware.board import Board, FlashMemory
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.synthesis import Family
+
+#: Pins of the flash memory: those with which an ECP5 in this package reads its bitstream.
+_FLASH = ("R2", "W2", "V2", "Y2", "W1")
 
 
 class _Colorlight(LatticeECP5Platform):
@@ -35,7 +38,7 @@ class _ColorlightI9(_Colorlight):
     resources = _resources("L2")
 
 
-def _colorlight(model: str, size: str, platform: type, page: str) -> Board:
+def _colorlight(model: str, size: str, platform: type, page: str, memory: FlashMemory) -> Board:
     return Board(
         name=f"colorlight-{model}",
         title=f"Colorlight {model}",
@@ -53,12 +56,13 @@ def _colorlight(model: str, size: str, platform: type, page: str) -> Board:
         loader=("-b", f"colorlight-{model}"),
         own_loader=("ecpdap", "program"),
         pack=("--compress",),
+        memory=memory,
         pinout=f"{page} of github.com/wuxx/Colorlight-FPGA-Projects, serial line as litex-boards' "
         "colorlight_i5; untested",
     )
 
 
 BOARDS = (
-    _colorlight("i5", "25", _ColorlightI5, "README.md"),
-    _colorlight("i9", "45", _ColorlightI9, "colorlight_i9_v7.2.md"),
+    _colorlight("i5", "25", _ColorlightI5, "README.md", FlashMemory(_FLASH, 1 << 21, 0xA0000)),
+    _colorlight("i9", "45", _ColorlightI9, "colorlight_i9_v7.2.md", FlashMemory(_FLASH, 1 << 23, 0x120000)),
 )

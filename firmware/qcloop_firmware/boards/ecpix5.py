@@ -2,7 +2,7 @@
 
 from amaranth_boards.ecpix5 import ECPIX585Platform
 
-from qcloop_firmware.board import Board
+from qcloop_firmware.board import Board, FlashMemory
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.synthesis import Family
 
@@ -25,5 +25,6 @@ BOARDS = (
         },
         loader=("-b", "ecpix5"),
         pack=("--compress",),
+        memory=FlashMemory(("AA2", "AD2", "AE2", "AF2", "AE1"), size=1 << 24, base=0x200000),
     ),
 )

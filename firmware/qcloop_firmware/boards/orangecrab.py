@@ -4,7 +4,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
 from amaranth_boards.resources import UARTResource
 
-from qcloop_firmware.board import Board
+from qcloop_firmware.board import Board, FlashMemory
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.tools.synthesis import Family
 
@@ -40,6 +40,10 @@ def _orangecrab(size: str, platform: type, engine: EngineConfig, clock: float) -
         },
         own_loader=("dfu-util", "-d", "1209:5af0", "-a", "0", "-D"),
         pack=("--compress", "--freq", "38.8"),
+        # The boot loader and its bitstream come first.
+        memory=FlashMemory(
+            ("U17", "U18", "T18", "R18", "N18"), size=1 << 24, base=0x400000, bitstream=0x80000
+        ),
         notes=("hold the button while it is plugged in: the boot loader then takes the bitstream",),
     )
 

@@ -3,7 +3,7 @@
 from amaranth.build import Attrs, Pins, Resource
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
-from qcloop_firmware.board import Board
+from qcloop_firmware.board import Board, FlashMemory
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.tools.synthesis import Family
 
@@ -11,6 +11,8 @@ from qcloop_hdl.tools.synthesis import Family
 _GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"))
 #: The clock of the 25F, and of the 85F where it learns.
 _SLOW = 625e6 / 13
+#: 16 MB; the bitstream of an 85F has 1.9 MB if it is not compressed.
+_MEMORY = FlashMemory(("R2", "W2", "V2", "Y2", "W1"), size=1 << 24, base=0x200000)
 
 
 class _Ulx3s25(ULX3S_25F_Platform):
@@ -40,6 +42,7 @@ def _ulx3s(size: str, platform: type, engine: EngineConfig, clock: float, tested
         pack=("--compress",),
         tested=tested,
         learning_clock=_SLOW,
+        memory=_MEMORY,
     )
 
 

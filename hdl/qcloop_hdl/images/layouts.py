@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from amaranth.lib import enum
 from amaranth.lib.wiring import In, Out, Signature
 
-from qcloop.contract.images import MAX_SET, MAX_SET_BYTES
 from qcloop.contract.formats import MAX_SIDE
+from qcloop.contract.images import MAX_SET, MAX_SET_BYTES
 from qcloop.errors import ConfigError
 
 #: Bits of an address of the memory, of a number of images, of the bytes of an image, and of a key.

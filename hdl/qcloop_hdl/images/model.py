@@ -1,4 +1,4 @@
-"""A flash memory for simulation: it answers as the parts on the boards do, and says what is wrong with a command."""
+"""A flash memory for simulation: it answers as those of the boards do, and says what is wrong."""
 
 from typing import Any
 
@@ -84,7 +84,11 @@ class FlashModel(wiring.Component):
         with m.If(rise & (count == 8 + ADDRESS_BITS - 1)):
             m.d.sync += self.address.eq(shifted)
         bits, ident = Signal(4), Signal(2)
-        answer = Mux(command == Command.IDENTIFY, Const(int.from_bytes(IDENTIFICATION, "little"), 32).word_select(ident, 8), self.data)
+        answer = Mux(
+            command == Command.IDENTIFY,
+            Const(int.from_bytes(IDENTIFICATION, "little"), 32).word_select(ident, 8),
+            self.data,
+        )
         # The next byte is needed as soon as one is being sent.
         first, loads = fall & good & (count == starts) & ~sends, Signal()
         m.d.comb += loads.eq(first | fall & sends & (bits == lines))
@@ -98,7 +102,11 @@ class FlashModel(wiring.Component):
                 m.d.comb += pins.i.eq(
                     Mux(lines == 1, Cat(1, out[7], 1, 1), Mux(lines == 2, Cat(out[6:], 1, 1), out[4:]))
                 )
-        with m.If(pins.select & sends & ((lines == 2) & pins.oe[:2].any() | (lines == 4) & pins.oe.any() | pins.oe[1])):
+        with m.If(
+            pins.select
+            & sends
+            & ((lines == 2) & pins.oe[:2].any() | (lines == 4) & pins.oe.any() | pins.oe[1])
+        ):
             m.d.sync += self.fault.eq(FlashFault.DRIVEN)
         with m.If(pins.select & ~selected & (resting != 0)):
             m.d.sync += self.fault.eq(FlashFault.REST)
@@ -123,6 +131,3 @@ class FlashModel(wiring.Component):
                 m.d.sync += [good.eq(0), self.fault.eq(FlashFault.UNKNOWN)]
         with m.If(~awake & (command != Command.WAKE)):
             m.d.sync += [good.eq(0), self.fault.eq(FlashFault.ASLEEP)]
-
-
-

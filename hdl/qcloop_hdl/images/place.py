@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from qcloop_hdl.images.layouts import COUNT_BITS
 class ImagePlace(wiring.Component):
     """Takes a place through the rounds of an order, two clocks each, until it is the index of an image.
 
-    After ``start`` it takes 2 * 16 clocks and one more, as often as the result is no index, which is less than
+    After ``start`` it takes 2 * 16 clocks and one more, once more for each result that is no index: less than
     twice on average. The number of images and the key must stay as they are. Reset: idle.
     """
 

@@ -6,11 +6,10 @@ from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.fields import ByteLayout
+from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.images import IMAGE_SET, SET_CRC
 from qcloop.contract.operations import COUNTER_BYTES, REGION, Operation, Status
-from qcloop.contract.order import KEY_BITS
 from qcloop.contract.stored import EVALUATE, FLASH_ID, HITS, SUMMARY_BYTES, TRAIN_IMAGES, ImageOperation
 from qcloop_hdl.engine.decoding import WORD_BITS
 from qcloop_hdl.images.layouts import COUNT_BITS, FLASH_PINS, SIZE_BITS, FlashConfig
@@ -259,29 +258,28 @@ class Player(wiring.Component):
             m.next = "ADD_UP"
         with m.State("ADD_UP"):  # the end, and then whether the operands are right
             m.next = "START"
-        with m.State("START"):
-            with m.Switch(self._operation):
-                with m.Case(ImageOperation.SUMMARY - _FIRST):
-                    m.d.sync += [self._opcode.eq(Operation.COUNTERS), self._asked_length.eq(0)]
-                    self._ask_for(m, 0)
-                with m.Case(ImageOperation.CHECKSUM - _FIRST):
-                    m.d.sync += self._asked_length.eq(REGION.size)
-                    self._ask_for(m, 0)
-                with m.Case(ImageOperation.IMAGES - _FIRST):
+        with m.State("START"), m.Switch(self._operation):
+            with m.Case(ImageOperation.SUMMARY - _FIRST):
+                m.d.sync += [self._opcode.eq(Operation.COUNTERS), self._asked_length.eq(0)]
+                self._ask_for(m, 0)
+            with m.Case(ImageOperation.CHECKSUM - _FIRST):
+                m.d.sync += self._asked_length.eq(REGION.size)
+                self._ask_for(m, 0)
+            with m.Case(ImageOperation.IMAGES - _FIRST):
+                m.d.comb += source.start.eq(1)
+                m.next = "STATUS"
+            with m.Case(ImageOperation.CHECK_IMAGES - _FIRST):
+                m.d.comb += source.start.eq(1)
+                m.next = "CHECK"
+            with m.Default():
+                m.next = "STATUS"
+                with m.If(~source.whole):
+                    m.d.sync += self._status.eq(Status.IMAGES)
+                with m.Elif(~self._right):
+                    m.d.sync += self._status.eq(Status.SETTING)
+                with m.Else():
                     m.d.comb += source.start.eq(1)
-                    m.next = "STATUS"
-                with m.Case(ImageOperation.CHECK_IMAGES - _FIRST):
-                    m.d.comb += source.start.eq(1)
-                    m.next = "CHECK"
-                with m.Default():
-                    m.next = "STATUS"
-                    with m.If(~source.whole):
-                        m.d.sync += self._status.eq(Status.IMAGES)
-                    with m.Elif(~self._right):
-                        m.d.sync += self._status.eq(Status.SETTING)
-                    with m.Else():
-                        m.d.comb += source.start.eq(1)
-                        m.next = "NEXT"
+                    m.next = "NEXT"
         with m.State("CHECK"), m.If(~source.busy):
             m.d.sync += self._status.eq(Mux(source.whole, Status.OK, Status.IMAGES))
             m.next = "STATUS"
@@ -363,7 +361,10 @@ class Player(wiring.Component):
         with m.State("HEAR"):
             m.d.comb += self.hears.ready.eq(1)
             with m.If(heard):
-                m.d.sync += [number.eq(number + 1), self._length.eq(Cat(self._length[8:], self.hears.payload))]
+                m.d.sync += [
+                    number.eq(number + 1),
+                    self._length.eq(Cat(self._length[8:], self.hears.payload)),
+                ]
                 with m.If(number == 0):
                     m.d.sync += self._status.eq(self.hears.payload)
                 with m.If(number == 2):
@@ -373,17 +374,16 @@ class Player(wiring.Component):
             with m.If(self._status != Status.OK):
                 m.d.comb += self._refused.eq(1)
                 m.next = "STATUS"
-            with m.Else():
-                with m.Switch(self._operation):
-                    with m.Case(ImageOperation.TRAIN_IMAGES - _FIRST):
-                        m.next = "NEXT"
-                    with m.Case(ImageOperation.EVALUATE - _FIRST):
-                        m.next = "CLASS"
-                    with m.Case(ImageOperation.CHECKSUM - _FIRST):
-                        m.next = "SUM"
-                    with m.Default():
-                        m.d.sync += self._length.eq(_SUMMED)
-                        m.next = "ADD"
+            with m.Else(), m.Switch(self._operation):
+                with m.Case(ImageOperation.TRAIN_IMAGES - _FIRST):
+                    m.next = "NEXT"
+                with m.Case(ImageOperation.EVALUATE - _FIRST):
+                    m.next = "CLASS"
+                with m.Case(ImageOperation.CHECKSUM - _FIRST):
+                    m.next = "SUM"
+                with m.Default():
+                    m.d.sync += self._length.eq(_SUMMED)
+                    m.next = "ADD"
         with m.State("CLASS"):
             m.d.comb += self.hears.ready.eq(1)
             with m.If(heard):

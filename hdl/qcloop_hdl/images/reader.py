@@ -18,7 +18,7 @@ _DUMMY = 8
 class FlashReader(wiring.Component):
     """Sends the bytes of a flash memory from an address on, or its identification, until it is stopped.
 
-    After a reset it wakes the memory up, since some boards leave it asleep when they have read their bitstream.
+    After a reset it wakes the memory up: some chips leave it asleep when they have read their bitstream.
     The line's clock is half of this one's. Data are taken when that clock falls, a whole period after the
     fall at which the memory began to send them: so pins and board may delay them by nearly that long.
 
@@ -78,8 +78,8 @@ class FlashReader(wiring.Component):
             with m.State("READY"):
                 m.d.comb += self.ready.eq(1)
                 with m.If(self.start):
-                    read = Cat(self.address, Const(READ_ON[lines].value, _COMMAND_BITS))
-                    identify = Const(Command.IDENTIFY.value << ADDRESS_BITS, len(head))
+                    read = Cat(self.address, Const(READ_ON[lines], Command))
+                    identify = Cat(Const(0, ADDRESS_BITS), Const(Command.IDENTIFY, Command))
                     m.d.sync += [
                         head.eq(Mux(self.identify, identify, read)),
                         left.eq(Mux(self.identify, _COMMAND_BITS, len(head) + _DUMMY)),

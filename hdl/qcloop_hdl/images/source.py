@@ -124,15 +124,14 @@ class ImageSource(wiring.Component):
             self._records.eq(self.count),
             self._address.eq(self._config.base),
         ]
-        with m.If(self.start):
-            with m.Switch(self.task):
-                with m.Case(Task.HEADER):
-                    m.next = "IDENTIFY"
-                with m.Case(Task.CHECK):
-                    m.d.sync += [self.whole.eq(0), self._found.eq(1)]
-                    m.next = "CHECK"
-                with m.Default():
-                    m.next = "RECORD"
+        with m.If(self.start), m.Switch(self.task):
+            with m.Case(Task.HEADER):
+                m.next = "IDENTIFY"
+            with m.Case(Task.CHECK):
+                m.d.sync += [self.whole.eq(0), self._found.eq(1)]
+                m.next = "CHECK"
+            with m.Default():
+                m.next = "RECORD"
 
     def _read(self, m: Module, following: str, count: Any) -> None:
         """Begin to read so many bytes as soon as the memory is ready."""

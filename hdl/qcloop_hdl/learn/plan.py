@@ -101,10 +101,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 class PlanLoader(Configured):
     """Takes a plan: PLAN, which begins it, and a LAYER for each of its layers; then RATES at any time.
 
-    Rates are kept twice: RATES writes those that are not in use, which take the place of the others when all
-    of them were found right. After ``load`` it takes the operands. Their first bytes are checked when all of these are there, and
+    After ``load`` it takes the operands. Their first bytes are checked when all of these are there, and
     before anything changes; if one is out of range, ``refused`` is high, and the other bytes are dropped.
-    ``done`` is high for a clock with the last byte.
+    ``done`` is high for a clock with the last byte. Rates are kept twice: RATES writes those that are not in
+    use, and they take the place of the others when all of them were found right.
 
     A LAYER must be refused unless ``fits`` is high, and must have the length that ``last`` asks for.
 

@@ -225,7 +225,9 @@ class GoldenArray(Array):
         return lambda: None
 
     def _start_evaluate(self, count: int) -> Number:
-        hits = int(np.count_nonzero(self._classify(self._set.test_x[:count]) == self._set.test_labels[:count]))
+        hits = int(
+            np.count_nonzero(self._classify(self._set.test_x[:count]) == self._set.test_labels[:count])
+        )
         return lambda: hits
 
     def _start_summary(self) -> Callable[[], Summary]:

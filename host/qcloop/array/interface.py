@@ -371,12 +371,13 @@ class Array(ABC):
         images, plan = self.images, self.plan
         if (images.pixels, images.bits) != (plan.inputs, plan.input_bits):
             raise ArrayError(
-                f"the plan takes images of {plan.inputs} inputs of {plan.input_bits} bits, but those that the "
-                f"array keeps have {images.pixels} of {images.bits}"
+                f"the plan takes images of {plan.inputs} inputs of {plan.input_bits} bits, but those that "
+                f"the array keeps have {images.pixels} of {images.bits}"
             )
         if images.classes > plan.classes:
             raise ArrayError(
-                f"the images that the array keeps have {images.classes} classes, but the plan has {plan.classes}"
+                f"the images that the array keeps have {images.classes} classes, but the plan has "
+                f"{plan.classes}"
             )
 
     # -- what was counted -------------------------------------------------------------------------

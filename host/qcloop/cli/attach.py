@@ -25,8 +25,9 @@ def attach(port: str, baud: int, out: Path | None) -> None:
     """Take over the run that the board on PORT works on by itself.
 
     `qcloop train --step array --order board --port PORT` asks the board for all epochs ahead. It goes on when
-    that command is ended or the host is unplugged. This command shows what the board has done since, waits for
-    the rest, and writes the run folder of the whole run, on whatever computer. It may be ended and called again.
+    that command is ended or the host is unplugged. This one shows what the board has done since, waits for
+    the rest, and writes the run folder of the whole run, on whatever computer. It may be ended and called
+    again.
     """
     if out is None:
         out = Path("runs") / f"attached-{datetime.now().strftime('%Y%m%d-%H%M%S')}"

@@ -33,9 +33,7 @@ _RESUMED = "; a run that has begun is kept, go on with `qcloop resume DIR`"
 
 #: All commands, so that their list needs neither NumPy nor the compiler: those would take most of a second.
 COMMANDS = {
-    "attach": _Command(
-        "Take over the run that the board on PORT works on by itself.", "qcloop.cli.attach"
-    ),
+    "attach": _Command("Take over the run that the board on PORT works on by itself.", "qcloop.cli.attach"),
     "device": _Command(
         "Device profiles: the mean and spread of each conductance state.", "qcloop.cli.device"
     ),

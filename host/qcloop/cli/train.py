@@ -221,7 +221,9 @@ def train_to_the_end(run: Run, stop: StopRequest) -> None:
         stop.waits = False
     if stop.number is not None and trainer.ahead and isinstance(trainer.array, RemoteArray):
         port = typed(trainer.array.link.name)
-        raise Stopped(stop.number, f"; the board goes on by itself: `qcloop attach {port}` takes the run over")
+        raise Stopped(
+            stop.number, f"; the board goes on by itself: `qcloop attach {port}` takes the run over"
+        )
     if stop.number is not None:
         progress = trainer.progress
         here = f", image {progress.image:,} of the next" if progress.image else ""

@@ -1,6 +1,6 @@
 """The set of images that an array keeps, as bytes.
 
-An array with the part ``IMAGES`` has a *set of images* beside its cells: on a board it is in flash memory. The
+An array with the part ``IMAGES`` has a *set of images* beside its cells: a board has it in flash memory. The
 set is a header (:data:`IMAGE_SET`), a *record* for each training image, a record for each test image, and the
 CRC-32 of all that, 4 bytes. A record is the label, a byte, and the image as TRAIN takes it
 (:mod:`qcloop.contract.operations`), with the input of the biases at its end. All integers are little-endian.

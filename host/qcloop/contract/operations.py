@@ -529,7 +529,7 @@ def _layer(layer: PlanLayer) -> bytes:
 
 
 def rates_request(plan: TrainingPlan) -> bytes:
-    """Return the request that gives the layers of the plan in force the rates of a plan that is else equal."""
+    """Return the request that gives the plan in force the rates of another one that is else equal."""
     rates = b"".join(
         RATE.pack_named(rate=layer.rate, exponent=layer.exponent & LAYER["exponent"].most)
         for layer in plan.layers

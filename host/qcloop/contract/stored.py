@@ -88,9 +88,7 @@ def request(operation: ImageOperation, operands: bytes = b"") -> bytes:
 
 def train_request(order: ImageOrder, first: int, count: int, size: int) -> bytes:
     """Return the request that trains on images of ``size`` bytes, in so many places of an order."""
-    operands = TRAIN_IMAGES.pack_named(
-        size=size, key=order.key, among=order.images, first=first, count=count
-    )
+    operands = TRAIN_IMAGES.pack_named(size=size, key=order.key, among=order.images, first=first, count=count)
     return request(ImageOperation.TRAIN_IMAGES, operands)
 
 
@@ -151,4 +149,3 @@ def decode_summary(results: bytes) -> Summary:
         hits=count[Counter.HITS],
         penalty=count[Counter.PENALTY],
     )
-

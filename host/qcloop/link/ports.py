@@ -18,8 +18,8 @@ from qcloop.link.transport import SerialTransport
 #: Bits a second, unless another rate is given.
 BAUD = 1_000_000
 #: Group of the entry points that start a board. The entry point NAME is called with the text behind the colon
-#: of ``--port NAME:...``, and with the ``parts`` that the board must have and the ``images`` that it keeps. It returns an object with a
-#: ``url`` to open and a method ``close``.
+#: of ``--port NAME:...``, with the ``parts`` that the board must have, and with the ``images`` that it keeps.
+#: It returns an object with a ``url`` to open and a method ``close``.
 _STARTERS = "qcloop.ports"
 
 

@@ -221,8 +221,8 @@ class RemoteArray(Array):
         if there.identity != wanted.identity or there.bits != wanted.bits:
             raise ArrayError(
                 f"the board on {name} keeps other images ({there.train:,} and {there.test:,} of "
-                f"{there.pixels} pixels of {there.bits} bits, {there.identity.hex()[:16]}): write those of the "
-                "run with `qcloop flash BOARD --data`"
+                f"{there.pixels} pixels of {there.bits} bits, {there.identity.hex()[:16]}): write those of "
+                "the run with `qcloop flash BOARD --data`"
             )
         if there.train < wanted.train:
             raise ArrayError(

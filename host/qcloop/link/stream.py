@@ -183,7 +183,7 @@ class LinkStream:
                 "attach to"
             )
         self._begin(frame.ack, frame.seq)
-        self._limit = self._base + (frame.limit - frame.ack) % OFFSETS
+        self._limit = frame.ack + (frame.limit - frame.ack) % OFFSETS
         self._attempt = frame.attempt
         self.hold()
         self._ask()
@@ -193,7 +193,8 @@ class LinkStream:
         self._opened.add(self._session)
         self._attempt = 0
         # Requests from offset `base` on are kept until the board has them; `next` is the offset to send from.
-        self._requests, self._base, self._next, self._limit = bytearray(), requests, requests, 0
+        self._requests, self._limit = bytearray(), 0
+        self._base = self._next = requests
         self._highest = requests  # all before this offset has been sent at least once
         self._answers, self._received, self._told = bytearray(), answers, answers
         #: Offset up to which requests had been sent when the board was polled; None when no poll is open.
@@ -270,9 +271,7 @@ class LinkStream:
         if self._held is not None and self._received - self._held > self._identity.answer_buffer * 3 // 4:
             self._held = self._received
         ack = self._received if self._held is None else self._held
-        return Frame(
-            kind, self._session, self._attempt, seq % OFFSETS, ack % OFFSETS, 0, payload
-        ).encode()
+        return Frame(kind, self._session, self._attempt, seq % OFFSETS, ack % OFFSETS, 0, payload).encode()
 
     def _push(self) -> None:
         """Send the requests that the board has room for, but no small chunk while a larger one may follow."""

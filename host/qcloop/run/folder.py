@@ -36,8 +36,8 @@ from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
 from qcloop.figure import to_png
 from qcloop.files import explain, read_text, write_atomic
-from qcloop.run import plots
 from qcloop.link.attach import AttachedArray
+from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from qcloop.run.note import read_note, write_note
 from qcloop.run.state import check_predictions, check_state, most_bytes

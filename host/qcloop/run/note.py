@@ -33,7 +33,7 @@ class Note:
             "picked": np.zeros(self.values["progress"]["image"]),
             "predictions": np.zeros(0, np.uint8),
         }
-        for layer in getattr(trainer.network, "layers"):
+        for layer in trainer.network.layers:
             shape = layer.region.rows, layer.region.cols
             arrays |= {
                 f"layer{layer.index}.cell_levels": np.zeros(shape, np.uint8),
@@ -56,4 +56,6 @@ def read_note(packed: bytes) -> Note:
     try:
         return Note(**json.loads(zlib.decompressobj().decompress(packed, _MOST_TEXT)))
     except (zlib.error, ValueError, TypeError) as error:
-        raise RunError(f"the board keeps no description of its run that this release reads ({error})") from error
+        raise RunError(
+            f"the board keeps no description of its run that this release reads ({error})"
+        ) from error

@@ -11,12 +11,12 @@ from qcloop.array import Array, array_digest
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import MAX_SIDE, STUCK_LEVEL
 from qcloop.contract.generator import Stream
+from qcloop.contract.images import ImageSet
 from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
-from qcloop.contract.images import ImageSet
 from qcloop.data import Dataset, encode_inputs, image_set, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
