@@ -406,6 +406,7 @@ def nonsense(random, case, config):
             *operations.plan_requests(plan, case.settings),
             *(operations.request(Operation.TRAIN, COUNT.pack(count) + count * images) for _ in range(3)),
             operations.request(Operation.CLASSIFY, COUNT.pack(count) + count * images[1:]),
+            operations.rates_request(plan),
             *operations.load_accumulator_requests(
                 case.regions[0],
                 np.zeros((case.regions[0].rows, case.regions[0].cols), np.int16),
@@ -442,7 +443,7 @@ def test_whatever_comes_is_answered(config, count):
         assert status == Status.OK or not results
         if status == Status.OK:
             done.add(request[0])
-    assert done >= {Operation.PLAN, Operation.LAYER, Operation.TRAIN, Operation.CLASSIFY}
+    assert done >= {Operation.PLAN, Operation.LAYER, Operation.TRAIN, Operation.CLASSIFY, Operation.RATES}
     golden = GoldenArray(config.array)
     zeros = np.zeros((config.side, config.lanes))
     for one in (array, golden):

@@ -8,7 +8,7 @@ from random_plans import prepare, random_case
 
 from qcloop.array import Region
 from qcloop.contract import operations
-from qcloop.contract.operations import COUNT, PLAN, PLAN_BYTES, Operation, Status
+from qcloop.contract.operations import COUNT, PLAN, PLAN_BYTES, RATES_BYTES, Operation, Status
 from qcloop.contract.parts import LEARNING_PARTS
 from qcloop_hdl.config import MemoryKind
 
@@ -33,7 +33,7 @@ class LearningPair(Pair):
     FIRST = "plan"
     KINDS = (
         *("train", "classify") * 4,
-        *("plan", "configure", "accumulators") * 2,
+        *("plan", "configure", "accumulators", "rates") * 2,
         *("block", "program", "forward", "backward", "load", "read", "counters"),
         *("bad_plan", "bad_images", "bad_length", "bad_setting"),
     )
@@ -64,6 +64,24 @@ class LearningPair(Pair):
         self.case = case_of(draw.getrandbits(24), self.config)
         for array in (self.golden, self.array):
             prepare(array, self.case)
+
+    def rates(self, draw):
+        """Change the rates of the plan, after a request that must change none."""
+        if self.case is None:
+            self.refused(operations.request(Operation.RATES, bytes(RATES_BYTES)), Status.PLAN)
+            return
+        wrong = bytearray(draw.randrange(64) for _ in range(RATES_BYTES))
+        wrong[draw.randrange(1, RATES_BYTES, 2)] = draw.randrange(64, 193)
+        self.refused(operations.request(Operation.RATES, bytes(wrong)), Status.SETTING)
+        length = draw.choice([0, 2, 15, 17])
+        self.refused(operations.request(Operation.RATES, bytes(length)), Status.LENGTH)
+        layers = [
+            replace(layer, rate=draw.randrange(256), exponent=layer.exponent + draw.randint(-2, 2))
+            for layer in self.case.plan.layers
+        ]
+        self.case = replace(self.case, plan=replace(self.case.plan, layers=tuple(layers)))
+        for array in (self.golden, self.array):
+            array.change_rates(self.case.plan)
 
     def train(self, draw):
         if self.case is None:

@@ -103,6 +103,28 @@ def test_a_plan_is_kept_and_what_is_refused_changes_nothing(memory, pauses, simu
         numbers = [ctx.get(dut.numbers.as_value()), ctx.get(dut.complete), ctx.get(dut.reach)]
         return *numbers, ctx.get(dut.fits), ctx.get(dut.last), dict(loading.tables)
 
+    async def rates_of(ctx, plan):
+        kept = []
+        for number in range(len(plan.layers)):
+            ctx.set(dut.layer, number)
+            await ctx.tick().repeat(3)
+            kept.append((ctx.get(dut.parameters).rate, ctx.get(dut.parameters).exponent))
+        return kept
+
+    async def try_rates(ctx, plan):
+        """RATES changes all rates or none."""
+        for _ in range(3):
+            before = await rates_of(ctx, plan)
+            wanted = [(random.randrange(256), random.randint(-63, 63)) for _ in plan.layers]
+            operands = bytearray(b"".join(bytes([rate, e & 255]) for rate, e in wanted).ljust(16, b"\0"))
+            wrong = bytearray(operands)
+            wrong[random.randrange(1, 16, 2)] = random.randrange(64, 193)
+            assert await loading.load(ctx, operations.request(Operation.RATES, bytes(wrong)))
+            assert await rates_of(ctx, plan) == before
+            assert not await loading.load(ctx, operations.request(Operation.RATES, bytes(operands)))
+            assert await rates_of(ctx, plan) == wanted
+            assert ctx.get(dut.complete)
+
     async def testbench(ctx):
         for case in cases:
             plan, (head, *layers) = case.plan, operations.plan_requests(case.plan, case.settings)
@@ -130,6 +152,7 @@ def test_a_plan_is_kept_and_what_is_refused_changes_nothing(memory, pauses, simu
                 kept, region = ctx.get(dut.parameters), layer.region
                 assert (kept.base, kept.rows, kept.cols) == (region.base, region.rows, region.cols)
                 assert (kept.shift, kept.rate, kept.exponent) == (layer.shift, layer.rate, layer.exponent)
+            await try_rates(ctx, plan)
         ctx.set(dut.forget, 1)
         await ctx.tick()
         ctx.set(dut.forget, 0)

@@ -4,6 +4,7 @@ It takes only good requests. Each is decoded here from the layouts of the contra
 that made it.
 """
 
+import zlib
 from collections import deque
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ from qcloop.array import GoldenArray, Region
 from qcloop.contract import operations
 from qcloop.contract.formats import CELL, MAX_STATES
 from qcloop.contract.frames import Identity
+from qcloop.contract.images import IMAGE_SET, RESIDUE, ImageSetInfo
 from qcloop.contract.operations import (
     COUNT,
     HEADER,
@@ -28,7 +30,9 @@ from qcloop.contract.operations import (
     Operation,
     Status,
 )
+from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
+from qcloop.contract.stored import EVALUATE, HITS, TRAIN_IMAGES, ImageOperation
 from qcloop.contract.types import cell_words
 from qcloop.link.stream import LinkCounts
 
@@ -74,7 +78,7 @@ class GoldenEngine:
             opcode, length = HEADER.unpack(data)
             operands, data = data[HEADER.size : HEADER.size + length], data[HEADER.size + length :]
             assert len(operands) == length <= MAX_LENGTH
-            self.came.append(Operation(opcode))
+            self.came.append((ImageOperation if opcode in set(ImageOperation) else Operation)(opcode))
             results = getattr(self, f"do_{self.came[-1].name.lower()}")(operands) or b""
             assert len(results) <= MAX_LENGTH
             self.answers += HEADER.pack(Status.OK, len(results)) + results
@@ -83,6 +87,49 @@ class GoldenEngine:
         assert len(self.answers) >= count
         data, self.answers = self.answers[:count], self.answers[count:]
         return data
+
+    # -- images of its own ------------------------------------------------------------------------
+
+    #: Contents of the flash memory, and its set of images when it was found whole.
+    flash, whole = b"", None
+
+    def hold(self):
+        pass
+
+    sent = 0
+
+    def do_images(self, operands):
+        return b"\xef\x40\x18" + self.flash[: IMAGE_SET.size].ljust(IMAGE_SET.size, b"\xff")
+
+    def do_check_images(self, operands):
+        assert zlib.crc32(self.flash) == RESIDUE
+        info = ImageSetInfo.decode(self.flash)
+        records = np.frombuffer(self.flash[IMAGE_SET.size : -4], np.uint8).reshape(-1, 1 + info.size)
+        self.whole = records[: info.train], records[info.train :]
+
+    def do_train_images(self, operands):
+        size, key, among, first, count = TRAIN_IMAGES.unpack(operands)
+        records = self.whole[0][ImageOrder(among, key).take(first, count), : 1 + size]
+        self.do_train(COUNT.pack(count) + records.tobytes())
+        self.do_train(COUNT.pack(0))
+
+    def do_evaluate(self, operands):
+        size, first, count = EVALUATE.unpack(operands)
+        records = self.whole[1][first : first + count]
+        classes = self.do_classify(COUNT.pack(count) + records[:, 1 : 1 + size].tobytes())
+        return HITS.pack(int((records[:, 0] == np.frombuffer(classes, np.uint8)).sum()))
+
+    def do_summary(self, operands):
+        counters = self.do_counters(b"")
+        counts = [int.from_bytes(counters[k : k + 6], "little") for k in range(0, len(counters), 6)]
+        return sum(counts[:MAX_STATES]).to_bytes(6, "little") + counters[6 * MAX_STATES :]
+
+    def do_checksum(self, operands):
+        assert operands[0] == Operation.READ
+        return zlib.crc32(self.do_read(operands[1:])).to_bytes(4, "little")
+
+    def do_note(self, operands):
+        return operands
 
     # -- cells ----------------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ def on_board(run, remote, monkeypatch):
     boards = []
 
     def start(config, *arguments, spoil=lambda board: None):
-        def opened(port, baud, parts):
+        def opened(port, baud, parts, images=None):
             assert (port, parts) == ("PORT", LEARNING_PARTS)
             boards.append(remote(config))
             spoil(boards[-1])
