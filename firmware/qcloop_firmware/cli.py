@@ -7,9 +7,10 @@ from rich.console import Console
 
 from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import ArrayPart, describe_parts, parts_of
-from qcloop.data import image_set, load_dataset
+from qcloop.data import load_dataset
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.files import write_atomic
+from qcloop.training.image_set import image_set
 from qcloop_firmware.board import NETWORKS, Board, fits, pin_pair
 from qcloop_firmware.boards import all_boards, find_board
 from qcloop_firmware.bringup import walk

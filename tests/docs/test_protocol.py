@@ -9,9 +9,11 @@ from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Positions
 from qcloop.contract import formats, frames, operations, types
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.frames import Fault, Kind
+from qcloop.contract.images import IMAGE_SET
 from qcloop.contract.operations import Counter, Info, Operation, Status
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_EXPONENT, MAX_SHIFT, TABLE_ENTRIES, StepRule
+from qcloop.contract.stored import EVALUATE, TRAIN_IMAGES, ImageOperation
 from qcloop_hdl.link.layouts import LinkConfig
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
@@ -75,6 +77,7 @@ def limits(field):
         ("INFO", operations.INFO),
         ("PLAN", operations.PLAN),
         ("LAYER", operations.LAYER),
+        ("IMAGE_SET", IMAGE_SET),
         ("ACTIVATION", operations.ACTIVATION),
     ],
 )
@@ -111,8 +114,21 @@ def test_every_part_has_its_bit_and_what_needs_it():
         if part in needing:
             assert needed == f"`{needing[part].name}` above {int(needing[part].most_without)}"
         else:
-            assert needed.split(", ") == [op.name for op in Operation if operations.NEEDED.get(op) is part]
+            wanted = [op.name for op in Operation if operations.NEEDED.get(op) is part]
+            assert needed.split(", ") == (wanted or [op.name for op in ImageOperation])
         assert [spelling] == [f"`{label}`" for label in part_labels(part)]
+
+
+def test_operations_on_images_and_their_bytes():
+    rows = table("operation on images", "opcode", "operands", "results")
+    assert [(name, int(code)) for name, code, *_ in rows] == [(op.name, op.value) for op in ImageOperation]
+    layouts = {"TRAIN_IMAGES": TRAIN_IMAGES, "EVALUATE": EVALUATE}
+    rows = table("operands", "byte", "bytes", "field")
+    assert [(name, int(byte), int(size), field) for name, byte, size, field in rows] == [
+        (name, layout.offset(field.name), field.bits // 8, field.name)
+        for name, layout in layouts.items()
+        for field in layout
+    ]
 
 
 def test_numbers_in_the_text():

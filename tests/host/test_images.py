@@ -15,11 +15,12 @@ from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ALL_PARTS, LEARNING_PARTS
 from qcloop.contract.stored import FLASH_ID, decode_images
 from qcloop.contract.types import ArrayConfig
-from qcloop.data import image_set, load_dataset
+from qcloop.data import load_dataset
 from qcloop.device import resolve_device
 from qcloop.errors import ArrayError, ConfigError
 from qcloop.link.remote import RemoteArray
 from qcloop.training.image_run import epoch_order
+from qcloop.training.image_set import image_set
 from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import Trainer
 

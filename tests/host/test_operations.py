@@ -37,7 +37,7 @@ from qcloop.errors import ArrayError, ConfigError
 
 ARRAY = ArrayConfig(lanes=4, cells=256, side=32)
 INFO = Info(ARRAY, buffer=512)
-DIGEST = sha256(b"qcloop 4 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
+DIGEST = sha256(b"qcloop 5 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
 SETTINGS = ArraySettings(seed=9, mean=(0x155, 0x3FF), spread=(0xABC, 0x001), reference=0x234)
 
 
@@ -575,7 +575,7 @@ def test_cells_of_a_wrong_length_are_an_error(length):
 
 def test_an_impossible_array_is_an_error_of_the_engine():
     with pytest.raises(ArrayError, match=r"INFO must describe an array that can be, but .* not 3"):
-        operations.Info.decode(b"QCLP\4\3" + bytes(25))
+        operations.Info.decode(b"QCLP\5\3" + bytes(25))
 
 
 def test_counters_have_the_places_that_both_sides_use():
@@ -607,7 +607,7 @@ def test_counters_of_a_wrong_length_are_an_error(length):
 
 
 def test_info_is_written_out():
-    expected = b"QCLP" + hexadecimal("04 04 2000 00010000 0002 07") + DIGEST[:16]
+    expected = b"QCLP" + hexadecimal("05 04 2000 00010000 0002 07") + DIGEST[:16]
     assert INFO.encode() == expected
     assert len(expected) == operations.INFO.size
     assert operations.configuration_digest(ARRAY, 512) == DIGEST
@@ -657,7 +657,7 @@ def test_another_magic_word_is_shown_beside_ours():
 
 @pytest.mark.parametrize("version", [0, 1, 255])
 def test_another_version_is_shown_beside_ours(version):
-    with pytest.raises(ArrayError, match=f"speaks version 4 .* gateware version {version}: build both"):
+    with pytest.raises(ArrayError, match=f"speaks version 5 .* gateware version {version}: build both"):
         Info.decode(changed(4, version))
 
 
@@ -675,10 +675,10 @@ def test_another_digest_is_shown_beside_ours(offset, value):
     assert f"not {results[15:].hex()}" in str(error.value)
 
 
-@pytest.mark.parametrize("parts", [16, 0x8F])
+@pytest.mark.parametrize("parts", [32, 0x8F])
 def test_parts_that_this_host_does_not_know_are_an_error(parts):
-    known = r"bits of 0x0f \(read-noise, converter, verify, learning\)"
-    text = f"{known}, not {parts:#04x}: .* no part {parts & ~15:#04x}"
+    known = r"bits of 0x1f \(read-noise, converter, verify, learning, images\)"
+    text = f"{known}, not {parts:#04x}: .* no part {parts & ~31:#04x}"
     with pytest.raises(ArrayError, match=f"INFO must describe an array that can be, but .*{text}"):
         Info.decode(changed(14, parts))
     with pytest.raises(ConfigError, match=text):
@@ -699,6 +699,7 @@ REASONS = {
     Status.CELL: "cell outside the region",
     Status.PART: "part which was left out",
     Status.PLAN: "without a complete training plan, or a layer that the plan cannot have: call load_plan()",
+    Status.IMAGES: "images that are not there, or were not found whole: call use_images()",
 }
 
 
@@ -715,7 +716,7 @@ def test_each_refusal_says_why_and_what(status):
     assert str(error.value).endswith(f"(status {int(status)} for FORWARD8)")
 
 
-@pytest.mark.parametrize("status", [12, 99, 255])
+@pytest.mark.parametrize("status", [13, 99, 255])
 def test_a_refusal_for_an_unknown_reason_shows_its_number(status):
     with pytest.raises(ArrayError, match=rf"unknown to this host \(status {status} for READ\)"):
         operations.check_status(status, Operation.READ)

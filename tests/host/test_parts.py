@@ -33,9 +33,9 @@ NEEDING = {
 def test_every_part_has_its_bit_its_words_and_something_that_needs_it():
     assert [int(part) for part in ArrayPart] == [1 << number for number in range(len(ArrayPart))]
     assert set(NEEDING) == set(STANDARD_PARTS)
-    assert {field.part for field in SETTINGS if field.part is not None} | set(
-        operations.NEEDED.values()
-    ) == set(ArrayPart)
+    assert {field.part for field in SETTINGS if field.part is not None} | set(operations.NEEDED.values()) | {
+        ArrayPart.IMAGES
+    } == set(ArrayPart)
     for part in ArrayPart:
         assert describe_lack(part).endswith(", or use a build that has it")
 
@@ -52,7 +52,7 @@ def test_parts_are_spelled_and_described():
         describe_parts(ArrayPart.LEARNING | ArrayPart.VERIFY)
         == "with learning, without read-noise, converter"
     )
-    with pytest.raises(ConfigError, match="'adc': expected read-noise, converter, verify, learning"):
+    with pytest.raises(ConfigError, match="'adc': expected read-noise, converter, verify, learning, images"):
         parts_of(["converter", "adc"])
 
 

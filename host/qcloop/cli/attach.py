@@ -31,5 +31,9 @@ def attach(port: str, baud: int, out: Path | None) -> None:
     """
     if out is None:
         out = Path("runs") / f"attached-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-    with StopRequest() as stop, closing(attach_array(port, baud)) as array, Run.attach(out, array) as run:
+    with (
+        StopRequest() as stop,
+        closing(attach_array(port, baud)) as array,
+        Run.attach(out, array, array.content, array.follow) as run,
+    ):
         train_to_the_end(run, stop)

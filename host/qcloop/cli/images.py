@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from qcloop.data import image_set, load_dataset
+from qcloop.data import load_dataset
 from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop.text import printable
+from qcloop.training.image_set import image_set
 
 
 @click.command()

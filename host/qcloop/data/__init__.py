@@ -3,14 +3,12 @@
 from qcloop.data.dataset import MNIST_FILES, Dataset, load_dataset
 from qcloop.data.encode import INPUT_BITS, encode_inputs, shift_images
 from qcloop.data.idx import read_idx
-from qcloop.data.stored import image_set
 
 __all__ = [
     "INPUT_BITS",
     "MNIST_FILES",
     "Dataset",
     "encode_inputs",
-    "image_set",
     "load_dataset",
     "read_idx",
     "shift_images",

@@ -36,7 +36,6 @@ from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
 from qcloop.figure import to_png
 from qcloop.files import explain, read_text, write_atomic
-from qcloop.link.attach import AttachedArray
 from qcloop.run import plots
 from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from qcloop.run.note import read_note, write_note
@@ -118,8 +117,17 @@ class Run:
         return run
 
     @classmethod
-    def attach(cls, path: Path, array: AttachedArray) -> "Run":
+    def attach(cls, path: Path, array: Array, content: bytes, follow: Callable[[], None]) -> "Run":
         """Take over the run that a board works on, with a new or empty folder.
+
+        Parameters
+        ----------
+        array : Array
+            It takes everything that brings it to where the run began, but passes nothing on.
+        content : bytes
+            The note that the run's first host has left.
+        follow : callable
+            Lets the array pass on what comes from then on.
 
         Raises
         ------
@@ -129,13 +137,13 @@ class Run:
             If the data of the run are not on this machine.
         """
         _check_is_free(path)
-        note = read_note(array.content)
+        note = read_note(content)
         settings = RunSettings.from_dict(note.config["settings"])
         profile = profile_from_dict(note.config["profile"])
         trainer = Trainer(settings, profile, load_run_data(note.config), array)
         trainer.restore(*note.state(trainer))
         run = cls._make(path, note.config, trainer)
-        array.follow()
+        follow()
         return run
 
     @classmethod

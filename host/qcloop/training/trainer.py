@@ -17,12 +17,13 @@ from qcloop.crossbar import compiled as crossbar_compiled
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
-from qcloop.data import Dataset, encode_inputs, image_set, shift_images
+from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.training import compiled
 from qcloop.training.array_network import ArrayNetwork
 from qcloop.training.image_run import ImageRun
+from qcloop.training.image_set import image_set
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.memory import check_memory
 from qcloop.training.network import Network

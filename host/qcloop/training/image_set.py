@@ -1,8 +1,7 @@
 """A data set as a set of images that an array keeps."""
 
 from qcloop.contract.images import ImageSet
-from qcloop.data.dataset import Dataset
-from qcloop.data.encode import encode_inputs
+from qcloop.data import Dataset, encode_inputs
 
 
 def image_set(data: Dataset, bits: int, train: int) -> ImageSet:
