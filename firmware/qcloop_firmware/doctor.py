@@ -13,7 +13,7 @@ import click
 from qcloop import __version__
 from qcloop.contract.parts import describe_parts
 from qcloop.errors import QcloopError
-from qcloop.link.ports import BAUD, found_ports, probe
+from qcloop.link.ports import BAUD, describe_images, found_ports, probe
 from qcloop.link.transport import permission_advice
 from qcloop_firmware import tools
 
@@ -105,5 +105,5 @@ def _hello(port: str, baud: int) -> tuple[str, str, str]:
     words = (
         f"{array.lanes} lanes, {array.cells:,} cells, {describe_parts(array.parts)}, "
         f"configuration {configuration}, boot {identity.boots}"
-    )
+    ) + describe_images(port, baud, identity)
     return _GOOD, port, f"a board answers: {words}"

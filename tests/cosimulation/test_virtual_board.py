@@ -258,6 +258,9 @@ def test_a_board_goes_on_without_its_host_until_another_one_comes(qcloop, starte
     data = write_few(tmp_path / "few", 300, 50)
     assert qcloop("images", tmp_path / "images.bin", "--data", data)[0] == 0
     url = started("--with", "learning,images", "--flash", str(tmp_path / "images.bin"))
+    kept = "; 300 training and 50 test images of 784 pixels of 1 bits, whole, data set"
+    assert kept in qcloop("ports", url)[1]
+    assert "; its images are told after a reset" in qcloop("ports", url)[1]
     run = ["--data", data, *"--step array --order board --network 784-12-10 --epochs 4".split()]
     shape = ("--lanes", "4", "--cells", "32768")
     assert qcloop("train", *run, *shape, "--out", tmp_path / "golden")[0] == 0
@@ -275,6 +278,28 @@ def test_a_board_goes_on_without_its_host_until_another_one_comes(qcloop, starte
     for folder in ("attached", "golden"):
         assert qcloop("resume", tmp_path / folder, "--epochs", "5")[0] == 0
     assert metrics(tmp_path / "attached") == metrics(tmp_path / "golden")
+
+
+@pytest.mark.parametrize(
+    ("faults", "told"),
+    [
+        # The reset comes when the network is programmed and the epochs are asked for.
+        (["--reset-after", "32200"], "was reset (boot counter 1, now 2)"),
+        (["--flip", "2e-5", "--drop", "2e-6", "--seed", "7"], ""),
+    ],
+)
+def test_a_run_on_images_of_the_board_survives_a_bad_line_and_a_reset(
+    faults, told, qcloop, started, tmp_path
+):
+    data = write_few(tmp_path / "few", 300, 50)
+    assert qcloop("images", tmp_path / "images.bin", "--data", data)[0] == 0
+    url = started("--with", "learning,images", "--flash", str(tmp_path / "images.bin"), *faults)
+    run = ["--data", data, *"--step array --order board --network 784-12-10 --epochs 3".split()]
+    shape = ("--lanes", "4", "--cells", "32768")
+    assert qcloop("train", *run, *shape, "--out", tmp_path / "golden")[0] == 0
+    status, _, errors = qcloop("train", *run, "--port", url, "--out", tmp_path / "run")
+    assert status == 0 and told in errors
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
 
 
 @pytest.mark.parametrize(
@@ -304,6 +329,8 @@ def test_images_that_are_not_those_of_the_run_are_never_trained_on(
 
 
 def test_a_board_that_works_on_no_run_cannot_be_attached_to(qcloop, started, tmp_path):
+    url = started("--with", "learning,images")
+    assert "; images: there is no set of images" in qcloop("ports", url)[1]
     url = started("--with", "learning,images")
     status, _, errors = qcloop("attach", url, "--out", tmp_path / "run")
     assert status == 3 and "there is no run to attach to" in errors

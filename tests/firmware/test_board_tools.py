@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from qcloop.cli import main
+from qcloop.contract.images import ImageSetInfo
 from qcloop.contract.parts import ArrayPart
 from qcloop.errors import QcloopError
 from qcloop_firmware import build as building
@@ -335,6 +336,71 @@ def test_flash_says_how_the_switches_of_the_primer_20k_are_set(native, tmp_path,
     monkeypatch.setattr("qcloop_firmware.cli.build_with_progress", lambda *_: built)
     result = CliRunner().invoke(flash, ["tang-primer-20k"], standalone_mode=False)
     assert "note: set the dock's DIP switches 1, 2 and 5 down, 3 and 4 up" in result.output
+
+
+def flash_images(monkeypatch, tmp_path, *options, board="ulx3s-25f", bitstream=b"bits"):
+    (tmp_path / "x.bit").write_bytes(bitstream)
+    names = []
+
+    def built(board, *_):
+        names.append(board.name)
+        manifest = {"board": {"baud": 3_000_000}}
+        return type("Built", (), {"bitstream": tmp_path / "x.bit", "folder": tmp_path, "manifest": manifest})
+
+    monkeypatch.setattr("qcloop_firmware.cli.build_with_progress", built)
+    result = CliRunner().invoke(flash, [board, *options], standalone_mode=False)
+    return result, names
+
+
+def test_flash_writes_images_behind_the_bitstream_and_verifies_them(native, tmp_path, monkeypatch):
+    native("openFPGALoader", f'echo "$*" >> {tmp_path}/calls')
+    result, names = flash_images(monkeypatch, tmp_path, "--data", "--images", "100")
+    assert names == ["ulx3s-25f-with-learning-images"] and result.exception is None
+    calls = (tmp_path / "calls").read_text().splitlines()
+    first, second = (call for call in calls if call.startswith("-b"))
+    assert first == f"-b ulx3s -f -o 0x200000 --verify {tmp_path}/images.bin"
+    assert second == f"-b ulx3s {tmp_path}/x.bit"
+    content = (tmp_path / "images.bin").read_bytes()
+    assert ImageSetInfo.decode(content).train == 100
+    assert "100 training and 10,000 test images, 1,010,044 bytes, to 0x200000" in result.output
+    assert "qcloop train --port PORT --baud 3000000 --step array --order board" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "message"),
+    [
+        (
+            ("--data",),
+            {"board": "colorlight-i5"},
+            "Colorlight i5 has .*: use --images 4417, or fewer",
+        ),
+        (("--data",), {"bitstream": bytes(0x200001)}, r"ends at 0x200001, but images begin at 0x200000"),
+        (("--data", "--input-bits", "8"), {}, "a set of images has at most 16,777,216 bytes, not 55,020,044"),
+        (("--data", "--images", "70000"), {}, r"--images must be 1\.\.60000"),
+        (("--data",), {"board": "icebreaker"}, "iCEBreaker keeps no images: its flash memory is not known"),
+        (("--data", "/no/such/folder"), {}, "/no/such/folder"),
+    ],
+)
+def test_images_that_a_board_cannot_keep_are_not_written(
+    options, changed, message, native, tmp_path, monkeypatch
+):
+    native("openFPGALoader", f"touch {tmp_path}/called")
+    result, _ = flash_images(monkeypatch, tmp_path, *options, **changed)
+    assert isinstance(result.exception, QcloopError) and re.search(message, str(result.exception))
+    assert not (tmp_path / "images.bin").exists() and not (tmp_path / "called").exists()
+
+
+def test_a_board_that_is_unplugged_while_images_are_written_is_told(native, tmp_path, monkeypatch):
+    native("openFPGALoader", 'case "$*" in *images.bin) exit 1;; esac')
+    result, _ = flash_images(monkeypatch, tmp_path, "--data", "--images", "10")
+    assert isinstance(result.exception, ToolError)
+    assert "so the images in ULX3S 25F may not be whole: write them again" in str(result.exception)
+
+
+def test_a_board_without_an_adapter_of_its_own_says_how_images_get_there(native, tmp_path, monkeypatch):
+    result, _ = flash_images(monkeypatch, tmp_path, "--data", "--images", "10", board="orangecrab-25f")
+    assert "connect one, and write" in str(result.exception)
+    assert f"-f -o 0x400000 --verify {tmp_path}/images.bin" in str(result.exception)
 
 
 def test_every_step_has_its_words_for_every_board():

@@ -314,6 +314,11 @@ class Array(ABC):
             raise ArrayError("the array uses no images of its own: call use_images() first")
         return self._images
 
+    @property
+    def has_images(self) -> bool:
+        """Whether a set of images is in use. A board that was reset has to check its memory again."""
+        return self._images is not None
+
     def use_images(self, images: ImageSet) -> None:
         """Use a set of images that the array keeps.
 

@@ -5,7 +5,7 @@ import click
 from qcloop.contract.frames import Identity, describe_faults
 from qcloop.contract.parts import describe_parts
 from qcloop.errors import ArrayError, LinkError
-from qcloop.link.ports import BAUD, found_ports, probe
+from qcloop.link.ports import BAUD, describe_images, found_ports, probe
 
 
 @click.command()
@@ -32,7 +32,8 @@ def ports(urls: tuple[str, ...], ask: bool, baud: int) -> None:
 
 def _ask(url: str, baud: int) -> tuple[bool, str]:
     try:
-        return True, _describe(probe(url, baud))
+        identity = probe(url, baud)
+        return True, _describe(identity) + describe_images(url, baud, identity)
     except (LinkError, ArrayError) as error:
         return False, f"no: {error}"
 

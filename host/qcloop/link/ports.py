@@ -1,6 +1,6 @@
 """Finds serial ports, and opens the array of the board on a port."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -54,6 +54,27 @@ def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
             transport.close()
     finally:
         board.close()
+
+
+def describe_images(url: str, baud: int, identity: Identity) -> str:
+    """Return what a board keeps of images, in words; nothing for one without the part ``IMAGES``.
+
+    The board is asked only while no host has a session, since a new session resets it.
+    """
+    if ArrayPart.IMAGES not in identity.info.array.parts:
+        return ""
+    if identity.session:
+        return "; its images are told after a reset, as a host has a session"
+    try:
+        with closing(open_array(url, baud)) as array:
+            kept = array.kept_images()
+            array.check_images()
+    except QcloopError as error:
+        return f"; images: {error}"
+    return (
+        f"; {kept.train:,} training and {kept.test:,} test images of {kept.pixels} pixels of {kept.bits} "
+        f"bits, whole, data set {kept.identity.hex()[:16]}"
+    )
 
 
 class OpenedArray(RemoteArray):

@@ -12,6 +12,7 @@ from qcloop.contract import operations, stored
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.operations import HEADER, Operation, TrainingCounts
 from qcloop.contract.order import ImageOrder
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import TrainingPlan, TrainingResult
 from qcloop.contract.stored import ImageOperation, Summary
 from qcloop.contract.types import I8, I16, I32, U8, ArraySettings, Counters, Positions, Region
@@ -142,7 +143,7 @@ class RemoteArray(Array):
         self._awaited.clear()
         self._readable.clear()
         self._programmed_words = 0
-        self._plan = self._counted = None
+        self._plan = self._counted = self._images = None
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -215,9 +216,21 @@ class RemoteArray(Array):
 
     # -- training on images that the board keeps ---------------------------------------------------
 
+    def kept_images(self) -> ImageSetInfo:
+        """Return what the board's flash memory says of its images, whether they are whole or not.
+
+        Raises ArrayError if the board keeps no images, or its memory does not answer.
+        """
+        self._check_parts(ArrayPart.IMAGES)
+        return stored.decode_images(self._ask([stored.request(ImageOperation.IMAGES)]), self._link.name)
+
+    def check_images(self) -> None:
+        """Let the board read all its images; ArrayError unless it finds them whole."""
+        self._ask([stored.request(ImageOperation.CHECK_IMAGES)])
+
     def _use_images(self, images: ImageSet) -> ImageSetInfo:
         name, wanted = self._link.name, images.info
-        there = stored.decode_images(self._ask([stored.request(ImageOperation.IMAGES)]), name)
+        there = self.kept_images()
         if there.identity != wanted.identity or there.bits != wanted.bits:
             raise ArrayError(
                 f"the board on {name} keeps other images ({there.train:,} and {there.test:,} of "
@@ -228,7 +241,7 @@ class RemoteArray(Array):
             raise ArrayError(
                 f"the board on {name} keeps {there.train:,} training images, but {wanted.train:,} are needed"
             )
-        self._ask([stored.request(ImageOperation.CHECK_IMAGES)])
+        self.check_images()
         return there
 
     def _start_train_images(self, order: ImageOrder, first: int, count: int) -> Done:

@@ -114,7 +114,8 @@ class Trainer:
         #: The epochs on images that the array keeps, if it does.
         self._image_run: ImageRun | None = None
         if settings.order is Order.BOARD and isinstance(self.network, ArrayNetwork):
-            array.use_images(run_images(settings, data))
+            self._images = run_images(settings, data)
+            array.use_images(self._images)
             self._image_run = ImageRun(settings, self.network, count, len(self._test_labels), self._rate)
 
     @property
@@ -319,6 +320,8 @@ class Trainer:
             self.predictions = arrays["predictions"]
             self._counted = Counters.from_dict(values["counters"])
             if self._image_run is not None:
+                if not self.array.has_images:
+                    self.array.use_images(self._images)
                 self._image_run.restart(self.progress.hits, self.progress.penalty)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run: {error}") from error
