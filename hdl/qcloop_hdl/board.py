@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, ResetInserter
+from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,8 +21,8 @@ _LIGHTS = {"open": Out(1), "seen": Out(1), "wrong": Out(1)}
 
 
 def _flash_ports(config: EngineConfig) -> dict[str, Any]:
-    """Return the pins of the flash memory, which a board has if it keeps images."""
-    return {"flash": Out(FLASH_PINS)} if config.has(ArrayPart.IMAGES) else {}
+    """Return what a board has if it keeps images: pins of the memory, and sixteenths of hits (``Player``)."""
+    return {"flash": Out(FLASH_PINS), "score": Out(5)} if config.has(ArrayPart.IMAGES) else {}
 
 
 class ByteBoard(wiring.Component):
@@ -83,7 +83,14 @@ class ByteBoard(wiring.Component):
         wiring.connect(m, player.asks, engine.rx)
         wiring.connect(m, engine.tx, player.hears)
         wiring.connect(m, player.pins, wiring.flipped(self.flash))
+        # The program in the memory is executed until a host opens a session.
+        alone = Signal(init=1)
+        with m.If(link.restart):
+            m.d.sync += alone.eq(0)
         m.d.comb += [
+            player.boot.eq(alone),
+            link.adopt.eq(player.begins),
+            self.score.eq(player.score),
             player.engine_idle.eq(engine.idle),
             link.engine_idle.eq(player.idle),
             link.flush.eq(player.playing),
@@ -125,6 +132,7 @@ class UartBoard(wiring.Component):
         m.submodules.board = board = ByteBoard(self._config, self._link, self._flash)
         if self._config.has(ArrayPart.IMAGES):
             wiring.connect(m, board.flash, wiring.flipped(self.flash))
+            m.d.comb += self.score.eq(board.score)
         m.submodules.receiver = receiver = UartReceiver(self._clocks)
         m.submodules.transmitter = transmitter = UartTransmitter(self._clocks)
         wiring.connect(m, board.tx, transmitter.bytes)

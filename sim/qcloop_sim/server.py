@@ -202,7 +202,8 @@ class Server:
         to_board, to_host = BadLine(self.faults, "in"), BadLine(self.faults, "out")
         waiting, output = b"", b""
         most = _LONG_SILENCE if self.board.config.has(ArrayPart.IMAGES) else _SILENCE
-        silent, stride = most, _STRIDE if self.vcd is None else _WATCHED
+        # A board that keeps images may have something to do when it is switched on.
+        silent, stride = most if most == _SILENCE else 0, _STRIDE if self.vcd is None else _WATCHED
         received, was_reset = 0, False
         try:
             while True:

@@ -234,7 +234,10 @@ def test_images_are_written_into_a_file(tmp_path, capsys):
     assert ended.value.code == 0
     content = (tmp_path / "x.bin").read_bytes()
     assert zlib.crc32(content) == RESIDUE and ImageSetInfo.decode(content).train == 30
-    assert "30 training and 10,000 test images of mnist, 1 bits a pixel" in capsys.readouterr().out
+    assert (
+        "30 training and 10,000 test images of 784 pixels of 1 bits, 1,003,044 bytes"
+        in capsys.readouterr().out
+    )
     with pytest.raises(SystemExit) as ended:
         main(["images", str(tmp_path / "x.bin"), "--images", "70000"])
     assert ended.value.code == 2

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.fields import ByteLayout
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.images import IMAGE_SET, SET_CRC
-from qcloop.contract.operations import COUNTER_BYTES, REGION, Operation, Status
+from qcloop.contract.operations import COUNTER_BYTES, HEADER, REGION, Operation, Status
 from qcloop.contract.stored import EVALUATE, FLASH_ID, HITS, SUMMARY_BYTES, TRAIN_IMAGES, ImageOperation
 from qcloop_hdl.engine.decoding import WORD_BITS
 from qcloop_hdl.images.layouts import COUNT_BITS, FLASH_PINS, SIZE_BITS, FlashConfig
@@ -62,6 +62,11 @@ class Player(wiring.Component):
                 "hears": In(stream.Signature(8)),
                 #: The engine has answered everything.
                 "engine_idle": In(1),
+                #: The board was switched on, and no host has come since: execute the program in the memory.
+                "boot": In(1),
+                #: Strobe: it begins. How many sixteenths of the test images had their class found last.
+                "begins": Out(1),
+                "score": Out(5),
                 #: Everything is answered; and images are in work, so what was answered may be sent.
                 "idle": Out(1),
                 "playing": Out(1),
@@ -79,6 +84,9 @@ class Player(wiring.Component):
         self._images, self._bytes, self._ended = Signal(COUNT_BITS), Signal(SIZE_BITS), Signal()
         #: The label, and the word that is sent as result; what the engine answers.
         self._label, self._word, self._carry = Signal(8), Signal(8 * COUNTER_BYTES), Signal()
+        #: Requests come from the program; the next of its bytes; the requests from wherever they come.
+        self._program, self._pointer = Signal(), Signal(COUNT_BITS)
+        self._incoming = stream.Signature(8).create()
 
     def _is(self, *operations: ImageOperation) -> Any:
         return Cat(self._operation == operation - _FIRST for operation in operations).any()
@@ -91,17 +99,25 @@ class Player(wiring.Component):
         m.submodules.source = ResetInserter(self._refused)(source)
         m.submodules.crc = self._crc = crc32()
         wiring.connect(m, source.pins, wiring.flipped(self.pins))
-        self._taken, self._takes = Signal(), Signal()
+        self._taken, self._takes, self._fetches = Signal(), Signal(), Signal()
+        self._fetched = Signal(WORD_BITS)
+        incoming, program = self._incoming, self._program
         m.d.comb += [
-            self._taken.eq(self.requests.valid & self.requests.ready),
+            incoming.valid.eq(Mux(program, source.o.valid, self.requests.valid)),
+            incoming.payload.eq(Mux(program, source.o.payload, self.requests.payload)),
+            self.requests.ready.eq(incoming.ready & ~program),
+            source.o.ready.eq(incoming.ready & program),
+            self._taken.eq(incoming.valid & incoming.ready),
             self.answers.payload.eq(self.hears.payload),
-            self.asks.payload.eq(self.requests.payload),
+            self.asks.payload.eq(incoming.payload),
             self._crc.data.eq(self.hears.payload[::-1]),
         ]
+        self._rest, self._sixteenths = Signal(COUNT_BITS), Signal(5)
         self._look_up(m)
         self._keep_operands(m)
         self._judge(m)
-        with m.FSM() as fsm:
+        with m.FSM(init="BOOT") as fsm:
+            self._boot(m)
             self._take_head(m)
             self._take_operands(m)
             self._begin(m)
@@ -111,18 +127,60 @@ class Player(wiring.Component):
             self._answer(m)
             waits = ("NEXT", "LABEL", "ASK", "FEED", "HEAR", "CLASS")
             m.d.comb += [
-                self.idle.eq(fsm.ongoing("OPERATION") & self.engine_idle & ~self.requests.valid),
-                self.playing.eq(Cat(fsm.ongoing(state) for state in waits).any()),
+                self.idle.eq(
+                    fsm.ongoing("OPERATION") & self.engine_idle & ~self.requests.valid & ~self._program
+                ),
+                self.playing.eq(Cat(fsm.ongoing(state) for state in waits).any() | self._program),
             ]
         return m
+
+    # -- the program ----------------------------------------------------------------------------
+
+    def _boot(self, m: Module) -> None:
+        """After the board was switched on, look for a program, and begin it."""
+        source = self.source
+        with m.State("BOOT"):
+            m.next = "OPERATION"
+            with m.If(self.boot):
+                m.d.comb += [source.task.eq(Task.CHECK), source.start.eq(1)]
+                m.next = "BOOT_SET"
+        with m.State("BOOT_SET"):
+            m.d.comb += source.task.eq(Task.CHECK_PROGRAM)
+            with m.If(~source.busy):
+                m.next = "OPERATION"
+                with m.If(source.whole):
+                    m.d.comb += source.start.eq(1)
+                    m.next = "BOOT_PROGRAM"
+        with m.State("BOOT_PROGRAM"), m.If(~source.busy):
+            m.d.comb += self.begins.eq(source.program_whole)
+            m.d.sync += self._program.eq(source.program_whole)
+            m.next = "REQUEST"
+        with m.State("REQUEST"):
+            with m.If(self._pointer == source.program_length):
+                m.d.sync += self._program.eq(0)
+                m.next = "OPERATION"
+            with m.Else():
+                self._fetch(m, HEADER.size, "OPERATION")
+
+    def _fetch(self, m: Module, count: Any, following: str) -> None:
+        """If the requests come from the program, let so many bytes of it be read."""
+        source = self.source
+        with m.If(~self._program | (count == 0)):
+            m.next = following
+        with m.Else():
+            m.d.comb += [self._fetches.eq(1), self._fetched.eq(count)]
+            with m.If(~source.busy):
+                m.d.comb += source.start.eq(1)
+                m.d.sync += self._pointer.eq(self._pointer + count)
+                m.next = following
 
     # -- the request ----------------------------------------------------------------------------
 
     def _pass_on(self, m: Module) -> None:
         """Hand a byte of the requests on to the engine, and its answers to the link."""
         m.d.comb += [
-            self.asks.valid.eq(self.requests.valid),
-            self.requests.ready.eq(self.asks.ready),
+            self.asks.valid.eq(self._incoming.valid),
+            self._incoming.ready.eq(self.asks.ready),
         ]
 
     def _pass_back(self, m: Module) -> None:
@@ -130,12 +188,12 @@ class Player(wiring.Component):
 
     def _take_head(self, m: Module) -> None:
         """Take opcode and length; those of the engine's operations go on to it with all that follows."""
-        byte = self.requests.payload
+        byte = self._incoming.payload
         own = Cat(byte == operation for operation in ImageOperation).any()
         with m.State("OPERATION"):
             self._pass_back(m)
             with m.If(own):
-                m.d.comb += self.requests.ready.eq(self.engine_idle)
+                m.d.comb += self._incoming.ready.eq(self.engine_idle)
                 m.d.sync += self._operation.eq(byte - _FIRST)
             with m.Else():
                 self._pass_on(m)
@@ -143,21 +201,26 @@ class Player(wiring.Component):
                 m.next = "ENGINE_LOW"
                 with m.If(own):
                     m.next = "OWN_LOW"
-        for whose, following in (("ENGINE", "ENGINE_BODY"), ("OWN", "LENGTH")):
+        for whose, following in (("ENGINE", "ENGINE_FETCH"), ("OWN", "OWN_FETCH")):
             for half, then in (("LOW", f"{whose}_HIGH"), ("HIGH", following)):
                 with m.State(f"{whose}_{half}"):
                     if whose == "ENGINE":
                         self._pass_back(m)
                         self._pass_on(m)
                     else:
-                        m.d.comb += self.requests.ready.eq(1)
+                        m.d.comb += self._incoming.ready.eq(1)
                     with m.If(self._taken):
                         m.d.sync += self._length.eq(Cat(self._length[8:], byte))
                         m.next = then
+        for state, following in (("ENGINE_FETCH", "ENGINE_BODY"), ("OWN_FETCH", "LENGTH")):
+            with m.State(state):
+                if state == "ENGINE_FETCH":
+                    self._pass_back(m)
+                self._fetch(m, self._length, following)
         with m.State("ENGINE_BODY"):
             self._pass_back(m)
             with m.If(self._length == 0):
-                m.next = "OPERATION"
+                m.next = "REQUEST"
             with m.Else():
                 self._pass_on(m)
                 with m.If(self._taken):
@@ -180,11 +243,13 @@ class Player(wiring.Component):
     def _keep_operands(self, m: Module) -> None:
         """Keep each operand of images when its last byte is taken."""
         source, before = self.source, Signal(24)
-        word = Cat(before, self.requests.payload)
+        word = Cat(before, self._incoming.payload)
         ports = {"size": source.size, "key": source.key, "among": source.among, "first": source.first}
         ports["count"] = source.count
         self._kept = {name: Signal(len(port), name=f"kept_{name}") for name, port in ports.items()}
         m.d.comb += [port.eq(self._kept[name]) for name, port in ports.items()]
+        with m.If(self._fetches):
+            m.d.comb += [source.first.eq(self._pointer), source.count.eq(self._fetched)]
         layouts: dict[ImageOperation, ByteLayout] = {
             ImageOperation.TRAIN_IMAGES: TRAIN_IMAGES,
             ImageOperation.EVALUATE: EVALUATE,
@@ -199,7 +264,7 @@ class Player(wiring.Component):
 
     def _take_operands(self, m: Module) -> None:
         """Take the operands, if they have the length that they must have."""
-        byte = self.requests.payload
+        byte = self._incoming.payload
         with m.State("LENGTH"):
             m.d.sync += [self._status.eq(Status.OK), self._number.eq(0), self._ended.eq(0)]
             m.next = "OPERANDS"
@@ -211,12 +276,12 @@ class Player(wiring.Component):
         with m.State("DISCARD"):
             m.next = "STATUS"
             with m.If(self._length != 0):
-                m.d.comb += self.requests.ready.eq(1)
+                m.d.comb += self._incoming.ready.eq(1)
                 m.d.sync += self._length.eq(self._length - self._taken)
                 m.next = "DISCARD"
         with m.State("OPERANDS"):
             last = self._number == self._expected
-            m.d.comb += [self.requests.ready.eq(~last), self._takes.eq(1)]
+            m.d.comb += [self._incoming.ready.eq(~last), self._takes.eq(1)]
             with m.If(last):
                 m.next = "BEGIN"
             with m.Elif(self._taken):
@@ -248,17 +313,20 @@ class Player(wiring.Component):
                 m.d.comb += source.task.eq(Task.TRAIN)
             with m.Default():
                 m.d.comb += source.task.eq(Task.TEST)
+        with m.If(self._fetches):
+            m.d.comb += source.task.eq(Task.PROGRAM)
 
     def _begin(self, m: Module) -> None:
         """Do what an operation begins with."""
         source, kept = self.source, self._kept
         with m.State("BEGIN"):
             m.d.sync += [self._word.eq(0), self._carry.eq(0), self._images.eq(kept["count"])]
+            m.d.sync += [self._rest.eq(0), self._sixteenths.eq(0)]
             m.d.comb += self._crc.start.eq(1)
             m.next = "ADD_UP"
         with m.State("ADD_UP"):  # the end, and then whether the operands are right
             m.next = "START"
-        with m.State("START"), m.Switch(self._operation):
+        with m.State("START"), m.If(~source.busy), m.Switch(self._operation):
             with m.Case(ImageOperation.SUMMARY - _FIRST):
                 m.d.sync += [self._opcode.eq(Operation.COUNTERS), self._asked_length.eq(0)]
                 self._ask_for(m, 0)
@@ -307,6 +375,8 @@ class Player(wiring.Component):
             ]
             self._ask_for(m, 1)
             with m.If(none & (~trains | self._ended)):
+                with m.If(~trains):
+                    m.d.sync += self.score.eq(self._sixteenths)
                 m.next = "STATUS"
             with m.Elif(~trains):
                 m.next = "LABEL"
@@ -387,7 +457,9 @@ class Player(wiring.Component):
         with m.State("CLASS"):
             m.d.comb += self.hears.ready.eq(1)
             with m.If(heard):
-                m.d.sync += self._word.eq(self._word + (self.hears.payload == self._label))
+                hit = self.hears.payload == self._label
+                m.d.sync += self._word.eq(self._word + hit)
+                self._rate(m, hit)
                 m.next = "NEXT"
         with m.State("SUM"):
             with m.If(self._length == 0):
@@ -398,6 +470,16 @@ class Player(wiring.Component):
                 m.d.sync += self._length.eq(self._length - heard)
         with m.State("ADD"):
             self._add(m)
+
+    def _rate(self, m: Module, hit: Any) -> None:
+        """Count the sixteenths of the test images that are hits: a division, image by image."""
+        more = Signal(COUNT_BITS)
+        m.d.comb += more.eq(self._rest + 16)
+        with m.If(hit):
+            m.d.sync += self._rest.eq(more)
+            with m.If(more >= self._kept["count"]):
+                m.d.sync += self._rest.eq(more - self._kept["count"])
+                m.d.sync += self._sixteenths.eq(self._sixteenths + 1)
 
     def _add(self, m: Module) -> None:
         """Add the counters up, byte by byte."""
@@ -434,7 +516,7 @@ class Player(wiring.Component):
             words = self._is(ImageOperation.EVALUATE, ImageOperation.CHECKSUM)
             sums = self._is(ImageOperation.SUMMARY)
             with m.If(self._length == 0):
-                m.next = "OPERATION"
+                m.next = "REQUEST"
             with m.Elif(self._is(ImageOperation.IMAGES)):
                 m.d.comb += [
                     self.answers.valid.eq(source.o.valid),
@@ -449,9 +531,9 @@ class Player(wiring.Component):
                 self._pass_back(m)
             with m.Else():
                 m.d.comb += [
-                    self.answers.valid.eq(self.requests.valid),
-                    self.answers.payload.eq(self.requests.payload),
-                    self.requests.ready.eq(self.answers.ready),
+                    self.answers.valid.eq(self._incoming.valid),
+                    self.answers.payload.eq(self._incoming.payload),
+                    self._incoming.ready.eq(self.answers.ready),
                 ]
             with m.If(sent):
                 m.d.sync += self._length.eq(self._length - 1)

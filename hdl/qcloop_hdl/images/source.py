@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.images import IMAGE_SET, MAGIC, RESIDUE, SET_CRC, VERSION
 from qcloop.contract.order import KEY_BITS
-from qcloop.contract.stored import FLASH_ID
+from qcloop.contract.stored import FLASH_ID, PROGRAM, PROGRAM_MAGIC
 from qcloop_hdl.images.layouts import ADDRESS_BITS, COUNT_BITS, FLASH_PINS, SIZE_BITS, FlashConfig
 from qcloop_hdl.images.place import ImagePlace
 from qcloop_hdl.images.reader import FlashReader
@@ -20,7 +20,7 @@ _AHEAD = 128
 _MARK = MAGIC.to_bytes(4, "little") + bytes([VERSION])
 
 
-class Task(enum.Enum, shape=2):
+class Task(enum.Enum, shape=3):
     """What a source does."""
 
     #: It sends the identification of the memory, and the header of the set.
@@ -30,6 +30,9 @@ class Task(enum.Enum, shape=2):
     #: It sends records of training images, in an order; of test images, one after the other.
     TRAIN = 2
     TEST = 3
+    #: It reads the whole program behind the set, which must have been found whole; it sends bytes of it.
+    CHECK_PROGRAM = 4
+    PROGRAM = 5
 
 
 class ImageSource(wiring.Component):
@@ -64,6 +67,9 @@ class ImageSource(wiring.Component):
                 "stored_size": Out(SIZE_BITS),
                 "train": Out(COUNT_BITS),
                 "test": Out(COUNT_BITS),
+                #: The program behind the set was found whole; if so, its length.
+                "program_whole": Out(1),
+                "program_length": Out(COUNT_BITS),
                 "o": Out(stream.Signature(8)),
             }
         )
@@ -81,6 +87,10 @@ class ImageSource(wiring.Component):
         self._next, self._records = Signal(COUNT_BITS), Signal(COUNT_BITS)
         self._left, self._found = Signal(ADDRESS_BITS + 1), Signal()
         self._address, self._taken = Signal(ADDRESS_BITS), Signal()
+        # The first byte behind the set; whether a program is checked, and not the set.
+        self._end, self._program = Signal(ADDRESS_BITS), Signal()
+        m.submodules.crc = self._crc = crc32()
+        self._number = Signal(range(IMAGE_SET.size))
         wiring.connect(m, reader.pins, wiring.flipped(self.pins))
         m.d.comb += [
             self.o.valid.eq(buffer.r_rdy),
@@ -107,13 +117,22 @@ class ImageSource(wiring.Component):
             with m.State("SEND"):
                 self._send(m, "IDLE")
             with m.State("CHECK"):
-                self._read(m, "CHECKING", IMAGE_SET.size + SET_CRC.size)
+                m.d.comb += self._crc.start.eq(1)
+                m.d.sync += self._number.eq(0)
+                heads = Mux(self._program, PROGRAM.size, IMAGE_SET.size)
+                self._read(m, "CHECKING", heads + SET_CRC.size)
             with m.State("CHECKING"):
                 self._check(m)
             with m.State("VERDICT"):
                 # The register of the CRC is up to date a clock after the last byte.
-                m.d.sync += self.whole.eq(self._found & (self._crc.crc == _mirrored(RESIDUE)))
+                right = self._found & (self._crc.crc == _mirrored(RESIDUE))
+                with m.If(self._program):
+                    m.d.sync += self.program_whole.eq(right)
+                with m.Else():
+                    m.d.sync += self.whole.eq(right)
                 m.next = "IDLE"
+            with m.State("BYTES"):
+                self._read(m, "SEND", self._records)
             self._fetch(m)
         return m
 
@@ -128,8 +147,14 @@ class ImageSource(wiring.Component):
             with m.Case(Task.HEADER):
                 m.next = "IDENTIFY"
             with m.Case(Task.CHECK):
-                m.d.sync += [self.whole.eq(0), self._found.eq(1)]
+                m.d.sync += [self.whole.eq(0), self._found.eq(1), self._program.eq(0)]
                 m.next = "CHECK"
+            with m.Case(Task.CHECK_PROGRAM):
+                m.d.sync += [self._found.eq(1), self._program.eq(1), self._address.eq(self._end)]
+                m.next = "CHECK"
+            with m.Case(Task.PROGRAM):
+                m.d.sync += self._address.eq(self._end + PROGRAM.size + self.first)
+                m.next = "BYTES"
             with m.Default():
                 m.next = "RECORD"
 
@@ -156,8 +181,7 @@ class ImageSource(wiring.Component):
 
     def _check(self, m: Module) -> None:
         """Take all bytes of the set; those of the header tell how many there are."""
-        m.submodules.crc = self._crc = crc = crc32()
-        number, before = Signal(range(IMAGE_SET.size)), Signal(24)
+        crc, number, before = self._crc, self._number, Signal(24)
         byte = self.reader.o.payload
         word = Cat(before, byte)
         m.d.comb += [self.reader.o.ready.eq(1), crc.data.eq(byte[::-1]), crc.valid.eq(self._taken)]
@@ -165,24 +189,31 @@ class ImageSource(wiring.Component):
             m.d.sync += [before.eq(word[8:]), self._left.eq(self._left - 1)]
             with m.If(number != IMAGE_SET.size - 1):
                 m.d.sync += number.eq(number + 1)
-            with m.Switch(number):
-                for index, expected in enumerate(_MARK):
-                    with m.Case(index), m.If(byte != expected):
-                        m.d.sync += self._found.eq(0)
+            # What is left at the length is the rest of the header and the CRC.
+            longer = self._left - 1 + word[:ADDRESS_BITS]
+            with m.If(self._program), m.Switch(number):
+                self._compare(m, byte, PROGRAM_MAGIC.to_bytes(4, "little"))
+                with m.Case(PROGRAM.last("length")):
+                    m.d.sync += [self._left.eq(longer), self.program_length.eq(word)]
+            with m.Else(), m.Switch(number):
+                self._compare(m, byte, _MARK)
                 with m.Case(IMAGE_SET.last("size")):
                     m.d.sync += self.stored_size.eq(word[16:])
                 for name, kept in (("train", self.train), ("test", self.test)):
                     with m.Case(IMAGE_SET.last(name)):
                         m.d.sync += kept.eq(word)
                 with m.Case(IMAGE_SET.last("length")):
-                    # What is left is the rest of the header and the CRC.
-                    m.d.sync += self._left.eq(self._left - 1 + word[:ADDRESS_BITS])
+                    before_set = self._config.base + IMAGE_SET.size + SET_CRC.size
+                    m.d.sync += [self._left.eq(longer), self._end.eq(word + before_set)]
             with m.If(self._left == 1):
                 m.d.comb += self.reader.stop.eq(1)
                 m.next = "VERDICT"
-        with m.If(self.start):
-            m.d.comb += crc.start.eq(1)
-            m.d.sync += number.eq(0)
+
+    def _compare(self, m: Module, byte: Any, mark: bytes) -> None:
+        """Compare the first bytes with those that must be there, as cases of the number of a byte."""
+        for index, expected in enumerate(mark):
+            with m.Case(index), m.If(byte != expected):
+                m.d.sync += self._found.eq(0)
 
     # -- records --------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from amaranth import Cat, Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.frames import Fault, Kind
+from qcloop.contract.frames import OWN_SESSION, Fault, Kind
 from qcloop.contract.operations import Info
 from qcloop_hdl.link.layouts import BOOT_BITS, FAULT_BITS, OFFSET_BITS, LinkConfig
 from qcloop_hdl.link.receiver import Receiver
@@ -29,6 +29,8 @@ def _ports() -> dict[str, Any]:
         "restart": Out(1),
         #: The engine awaits a request.
         "engine_idle": In(1),
+        #: Strobe: the board begins something by itself. If there is no session, it opens one.
+        "adopt": In(1),
         #: It works on, but what it has answered so far may be sent.
         "flush": In(1),
         #: A session is open.
@@ -95,6 +97,8 @@ class Link(wiring.Component):
             self.seen.eq(receiver.judge),
             self.idle.eq(waiting & sender.idle & ~receiver.judge & ~self.answers.valid),
         ]
+        with m.If(self.adopt & ~self.open):
+            m.d.sync += session.eq(OWN_SESSION)
         faults = self._judge(m, receiver, sender, session, attempt)
         self._count(m, sender, faults)
         return m

@@ -37,6 +37,8 @@ from qcloop.errors import LinkError
 MAGIC = 0x4B4C4351  # "QCLK" on the line
 #: Version of the link. It changes whenever the bytes of the link change.
 VERSION = 1
+#: Session of a board that has begun to work by itself.
+OWN_SESSION = 255
 #: Most payload bytes of a frame.
 MAX_PAYLOAD = 480
 

@@ -25,11 +25,12 @@ CHECKSUM tell in a few bytes how a run went, so that the answers of many epochs 
 that is not there; and NOTE lets a host leave a text among them.
 """
 
+import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
 from qcloop.contract.fields import ByteLayout, Field
-from qcloop.contract.images import IMAGE_SET, SET_CRC, ImageSetInfo
+from qcloop.contract.images import IMAGE_SET, MAX_SET, SET_CRC, ImageSetInfo
 from qcloop.contract.operations import (
     COUNTER_BYTES,
     HEADER,
@@ -63,8 +64,13 @@ TRAIN_IMAGES = ByteLayout(
 #: Test images ``first`` to ``first + count - 1``, in their own order.
 EVALUATE = ByteLayout(Field("size", 16), Field("first", 32), Field("count", 32))
 HITS = ByteLayout(Field("hits", 32))
-#: What a host's note begins with: the bytes of its stream of requests before it.
-NOTE_HEAD = ByteLayout(Field("offset", 32))
+#: What a host's note begins with: the bytes of its stream of requests before it; and the bytes of requests
+#: behind it that the board has in its memory (see :data:`PROGRAM`).
+NOTE_HEAD = ByteLayout(Field("offset", 32), Field("behind", 32))
+#: A program, behind the set of images in a memory: this header, so many bytes of requests, and the CRC-32 of
+#: all that. A board that finds it whole executes it when it is switched on.
+PROGRAM = ByteLayout(Field("magic", 32), Field("length", 32, limit=MAX_SET - 1))
+PROGRAM_MAGIC = 0x50524351  # "QCRP" in the memory
 #: The sum of all attempts, and the counters behind those of attempts, as COUNTERS tells them.
 SUMMARY_BYTES = COUNTER_BYTES * (1 + len(Counter))
 
@@ -79,6 +85,17 @@ class Summary:
     clipped: int
     hits: int
     penalty: int
+
+
+def encode_program(requests: bytes) -> bytes:
+    """Return the bytes of a program. Raises ArrayError if it is too long."""
+    if len(requests) > PROGRAM["length"].most:
+        raise ArrayError(
+            f"a program has at most {PROGRAM['length'].most:,} bytes, not {len(requests):,}: use a smaller "
+            "network"
+        )
+    content = PROGRAM.pack(PROGRAM_MAGIC, len(requests)) + requests
+    return content + SET_CRC.pack(zlib.crc32(content))
 
 
 def request(operation: ImageOperation, operands: bytes = b"") -> bytes:

@@ -37,12 +37,14 @@ class AttachedArray(RemoteArray):
         self._offset: int | None = None
         self._there = link.sent
         status, length = HEADER.unpack(link.receive(HEADER.size))
+        while (status, length) == (Status.OK, 0):  # a board that works alone has answered the beginning, too
+            status, length = HEADER.unpack(link.receive(HEADER.size))
         if status != Status.OK or length <= NOTE_HEAD.size:
             raise LinkError(
                 f"the board on {link.name} works for another host, but not on a run on images of its own"
             )
         note = link.receive(length)
-        (self._note_at,) = NOTE_HEAD.unpack(note)
+        self._note_at, self._behind = NOTE_HEAD.unpack(note)
         #: What the first host has left.
         self.content = note[NOTE_HEAD.size :]
 
@@ -50,7 +52,9 @@ class AttachedArray(RemoteArray):
         """Let requests reach the board, as far as the first host has not sent them."""
         self._offset = self._note_at + HEADER.size + NOTE_HEAD.size + len(self.content)
         # Offsets are known modulo 2^16; a run that works ahead asks for less than that.
-        self._there = self._offset + (self._there - self._offset) % OFFSETS
+        ahead = (self._there - self._offset) % OFFSETS
+        # What comes from the board's own memory is not in the stream, whose requests come behind it.
+        self._there = self._offset + (self._behind or ahead)
 
     def _send_all(self, requests: Iterable[bytes]) -> PendingResults:
         return PendingResults(0) if self._offset is None else super()._send_all(requests)

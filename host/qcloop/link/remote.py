@@ -273,7 +273,7 @@ class RemoteArray(Array):
     def _note(self, content: bytes) -> None:
         self._ask([])  # what is awaited must not be kept with the answers that follow
         self._link.hold()
-        where = stored.NOTE_HEAD.pack(self._link.sent)
+        where = stored.NOTE_HEAD.pack(self._link.sent, 0)
         self._send_all([stored.request(ImageOperation.NOTE, where + content)])
 
 
