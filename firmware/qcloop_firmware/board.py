@@ -112,6 +112,9 @@ class Board:
     notes: tuple[str, ...] = ()
     #: Clock of an engine that learns, Hz, where that needs a slower one.
     learning_clock: float | None = None
+    #: If it keeps images, lights that show how many test images had their class found last: each one is on
+    #: from so many sixteenths on.
+    score: tuple[tuple[ResourceName, int], ...] = ()
     #: Its flash memory, if it can keep images there.
     memory: FlashMemory | None = None
     #: Pins of the chip for RX and TX, if not those of the platform; :meth:`with_pins` sets them.
@@ -194,7 +197,8 @@ class Board:
         platform = self.platform()
         uses = {(platform.default_clk, 0): "the clock"}
         uses |= {resource[:2]: "{} {}".format(*resource) for resource in self.high}
-        uses |= {resource[:2]: "the light {} {}".format(*resource) for resource in self.lights.values()}
+        lights = [*self.lights.values(), *(resource for resource, _ in self.score)]
+        uses |= {resource[:2]: "the light {} {}".format(*resource) for resource in lights}
         return {
             pin: use for resource, use in uses.items() for pin in _names(platform.request(*resource, dir="-"))
         }

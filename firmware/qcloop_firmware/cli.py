@@ -10,6 +10,7 @@ from qcloop.contract.parts import ArrayPart, describe_parts, parts_of
 from qcloop.data import load_dataset
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.files import write_atomic
+from qcloop.run.alone import run_alone
 from qcloop.training.image_set import image_set
 from qcloop_firmware.board import NETWORKS, Board, fits, pin_pair
 from qcloop_firmware.boards import all_boards, find_board
@@ -177,6 +178,12 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
     help="Write a data set behind the bitstream, too: the built-in MNIST, or the IDX files in DIR. The board "
     "then has the parts learning and images.",
 )
+@click.option(
+    "--alone",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="RUN",
+    help="Write the images of the run in this folder, and the run: the board makes it when switched on.",
+)
 @click.option("--input-bits", default=1, show_default=True, help="With --data: bits of a pixel, 1 or 8.")
 @click.option("--images", default=0, help="With --data: training images, from the first.  [default: all]")
 @click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
@@ -188,6 +195,7 @@ def flash(
     pins: tuple[str, str] | None,
     permanent: bool,
     data: str | None,
+    alone: Path | None,
     input_bits: int,
     images: int,
     bring_up: bool,
@@ -198,13 +206,14 @@ def flash(
 
     openFPGALoader loads it, or the board's own tool.
     """
-    if data is not None:
+    keeps = data is not None or alone is not None
+    if keeps:
         added |= ArrayPart.LEARNING | ArrayPart.IMAGES
     board = _chosen(name, added, without, pins)
-    content = None if data is None else _data_set(data, input_bits, images)
+    content = _flash_content(board, data, alone, input_bits, images) if keeps else None
     built = build_with_progress(board, output, baud)
     if content is not None:
-        _write_images(board, content, built)
+        _write_images(board, *content, built)
     for note in board.notes:
         click.echo(f"note: {note}", err=True)
     load(board, built.bitstream, permanent)
@@ -219,22 +228,38 @@ def flash(
     return int(bring_up and not walk(board, rate, click.confirm, click.echo))
 
 
-def _data_set(folder: str, bits: int, images: int) -> ImageSet:
-    dataset = load_dataset(Path(folder) if folder else None)
+def _flash_content(
+    board: Board, data: str | None, alone: Path | None, bits: int, images: int
+) -> tuple[ImageSet, bytes]:
+    """Return the images for a board, and the program behind them, if there is one."""
+    if alone is not None:
+        if data is not None or images:
+            raise click.UsageError("--alone takes the images of the run: leave --data and --images out")
+        settings, content, program = run_alone(alone)
+        shape, there = (settings.lanes, settings.cells), board.engine.array
+        if shape != (there.lanes, there.cells):
+            raise ConfigError(
+                f"the run in {alone} is one of {shape[0]} lanes and {shape[1]:,} cells, but {board.title} "
+                f"has {there.lanes} and {there.cells:,}: make it with `qcloop train --step array --order "
+                f"board --lanes {there.lanes} --cells {there.cells} ...`"
+            )
+        return content, program
+    dataset = load_dataset(Path(data) if data else None)
     most = len(dataset.train_labels)
     if not 0 <= images <= most:
         raise ConfigError(f"--images must be 1..{most}, or 0 for all, not {images}")
-    return image_set(dataset, bits, images or most)
+    return image_set(dataset, bits, images or most), b""
 
 
-def _write_images(board: Board, content: ImageSet, built: Built) -> None:
-    """Write images into the flash memory of a board, and say which."""
-    memory = check_room(board, content.info, built.bitstream)
+def _write_images(board: Board, content: ImageSet, program: bytes, built: Built) -> None:
+    """Write images, and a program behind them, into the flash memory of a board, and say which."""
+    memory = check_room(board, content.info, built.bitstream, len(program))
     file = built.folder / "images.bin"
-    write_atomic(file, content.encode())
+    write_atomic(file, content.encode() + program)
     info = content.info
     click.echo(
         f"{info.train:,} training and {info.test:,} test images, {info.total_bytes:,} bytes, to "
         f"{memory.base:#x} of the flash memory"
+        + (f"; behind them a run, {len(program):,} bytes" if program else "")
     )
     write_images(board, memory, file)

@@ -51,8 +51,11 @@ def load(board: Board, bitstream: Path, permanent: bool) -> None:
         )
 
 
-def check_room(board: Board, images: ImageSetInfo, bitstream: Path) -> FlashMemory:
-    """Return the board's memory. Raises ConfigError unless there is room for images behind the bitstream."""
+def check_room(board: Board, images: ImageSetInfo, bitstream: Path, program: int = 0) -> FlashMemory:
+    """Return the board's memory.
+
+    Raises ConfigError unless there is room behind the bitstream for images and so many bytes of a program.
+    """
     memory = board.memory
     if memory is None:
         raise ConfigError(f"{board.title} keeps no images: see `qcloop boards` for those that do")
@@ -61,12 +64,12 @@ def check_room(board: Board, images: ImageSetInfo, bitstream: Path) -> FlashMemo
             f"the bitstream {bitstream} ends at {end:#x}, but images begin at {memory.base:#x}: build it "
             "compressed"
         )
-    if images.total_bytes > memory.room:
-        overhead = images.total_bytes - images.length
+    if images.total_bytes + program > memory.room:
+        overhead = images.total_bytes - images.length + program
         most = (memory.room - overhead) // (1 + images.size) - images.test
         raise ConfigError(
-            f"{images.train:,} training and {images.test:,} test images take {images.total_bytes:,} bytes, "
-            f"but {board.title} has {memory.room:,} for them: "
+            f"{images.train:,} training and {images.test:,} test images take "
+            f"{images.total_bytes + program:,} bytes, but {board.title} has {memory.room:,} for them: "
             + (f"use --images {most}, or fewer" if most > 0 else "use a smaller data set, or 1-bit inputs")
         )
     return memory

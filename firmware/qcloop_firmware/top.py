@@ -99,7 +99,7 @@ class Top(Elaboratable):
             lights.seen.eq(gateware.seen),
             lights.wrong.eq(gateware.wrong),
         ]
-        self._outputs(m, platform, lights)
+        self._outputs(m, platform, lights, gateware)
         if board.engine.has(ArrayPart.IMAGES):
             self._flash(m, platform, gateware.flash)
         return m
@@ -118,11 +118,13 @@ class Top(Elaboratable):
             m.submodules[f"flash_io{index}"] = line
             m.d.comb += [line.o.eq(pins.o[index]), line.oe.eq(pins.oe[index]), pins.i[index].eq(line.i)]
 
-    def _outputs(self, m: Module, platform: Any, lights: Lights) -> None:
+    def _outputs(self, m: Module, platform: Any, lights: Lights, gateware: UartBoard) -> None:
         shown: dict[ResourceName, Any] = dict.fromkeys(self.board.high, 1)
         for light, resource in self.board.lights.items():
             value = getattr(lights, light)
             shown[resource] = shown[resource] ^ value if resource in shown else value
+        if self.board.engine.has(ArrayPart.IMAGES):
+            shown |= {resource: gateware.score >= least for resource, least in self.board.score}
         requested: dict[tuple[str, int], Any] = {}
         for (name, number, *pin), value in shown.items():
             if (name, number) not in requested:

@@ -280,6 +280,21 @@ def test_a_board_goes_on_without_its_host_until_another_one_comes(qcloop, starte
     assert metrics(tmp_path / "attached") == metrics(tmp_path / "golden")
 
 
+def test_a_board_makes_the_run_in_its_memory_when_it_is_switched_on(qcloop, started, tmp_path):
+    run = ["--data", write_few(tmp_path / "few", 300, 50), "--lanes", "4", "--cells", "32768"]
+    run += "--step array --order board --network 784-12-10 --epochs 2 --stuck-off 0.01".split()
+    assert qcloop("train", *run, "--out", tmp_path / "golden")[0] == 0
+    flash = tmp_path / "images.bin"
+    assert qcloop("images", flash, "--alone", tmp_path / "golden")[0] == 0
+    url = started("--with", "learning,images", "--flash", str(flash))
+    deadline = monotonic() + PATIENCE
+    while probe(url).session == 0 and monotonic() < deadline:  # it has not found its program yet
+        sleep(0.2)
+    status, _, errors = qcloop("attach", url, "--out", tmp_path / "attached")
+    assert status == 0, errors
+    assert metrics(tmp_path / "attached") == metrics(tmp_path / "golden")
+
+
 @pytest.mark.parametrize(
     ("faults", "told"),
     [
@@ -476,6 +491,7 @@ class Idle:
     """A board that takes no byte."""
 
     taken = came = clocks = 0
+    config = tiny(4)
 
     def __init__(self):
         self.most = self.longest = 0

@@ -13,7 +13,7 @@ from qcloop.contract.images import IMAGE_SET
 from qcloop.contract.operations import Counter, Info, Operation, Status
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_EXPONENT, MAX_SHIFT, TABLE_ENTRIES, StepRule
-from qcloop.contract.stored import EVALUATE, TRAIN_IMAGES, ImageOperation
+from qcloop.contract.stored import EVALUATE, PROGRAM, TRAIN_IMAGES, ImageOperation
 from qcloop_hdl.link.layouts import LinkConfig
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
@@ -78,6 +78,7 @@ def limits(field):
         ("PLAN", operations.PLAN),
         ("LAYER", operations.LAYER),
         ("IMAGE_SET", IMAGE_SET),
+        ("PROGRAM", PROGRAM),
         ("ACTIVATION", operations.ACTIVATION),
     ],
 )

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zlib
 from importlib.metadata import EntryPoint
 
 import click
@@ -11,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from qcloop.cli import main
-from qcloop.contract.images import ImageSetInfo
+from qcloop.contract.images import RESIDUE, ImageSetInfo
 from qcloop.contract.parts import ArrayPart
 from qcloop.errors import QcloopError
 from qcloop_firmware import build as building
@@ -388,6 +390,25 @@ def test_images_that_a_board_cannot_keep_are_not_written(
     result, _ = flash_images(monkeypatch, tmp_path, *options, **changed)
     assert isinstance(result.exception, QcloopError) and re.search(message, str(result.exception))
     assert not (tmp_path / "images.bin").exists() and not (tmp_path / "called").exists()
+
+
+def test_flash_writes_a_run_that_the_board_makes_alone(native, tmp_path, monkeypatch):
+    native("openFPGALoader", "")
+    run = tmp_path / "run"
+    train = f"train --step array --order board --network 784-12-10 --images 50 --epochs 2 --out {run}".split()
+    for lanes, cells in ((8, 16384), (4, 32768)):
+        shutil.rmtree(run, ignore_errors=True)
+        with pytest.raises(SystemExit) as ended:
+            main([*train, "--lanes", str(lanes), "--cells", str(cells)])
+        assert ended.value.code == 0
+        result, _ = flash_images(monkeypatch, tmp_path, "--alone", str(run))
+        if lanes == 8:
+            assert "behind them a run" in result.output
+            content = (tmp_path / "images.bin").read_bytes()
+            info = ImageSetInfo.decode(content)
+            program = content[info.total_bytes :]
+            assert info.train == 50 and zlib.crc32(program) == RESIDUE
+    assert "4 lanes and 32,768 cells, but ULX3S 25F has 8 and 16,384: make it with" in str(result.exception)
 
 
 def test_a_board_that_is_unplugged_while_images_are_written_is_told(native, tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ BOARDS = (
         },
         loader=("-b", "ecpix5"),
         pack=("--compress",),
+        score=((("rgb_led", 3, "r"), 8), (("rgb_led", 3, "g"), 12), (("rgb_led", 3, "b"), 15)),
         memory=FlashMemory(("AA2", "AD2", "AE2", "AF2", "AE1"), size=1 << 24, base=0x200000),
     ),
 )

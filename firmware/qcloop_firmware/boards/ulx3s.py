@@ -42,6 +42,7 @@ def _ulx3s(size: str, platform: type, engine: EngineConfig, clock: float, tested
         pack=("--compress",),
         tested=tested,
         learning_clock=_SLOW,
+        score=tuple((("led", 3 + light), least) for light, least in enumerate((8, 10, 12, 14, 15))),
         memory=_MEMORY,
     )
 

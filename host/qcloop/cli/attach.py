@@ -36,4 +36,4 @@ def attach(port: str, baud: int, out: Path | None) -> None:
         closing(attach_array(port, baud)) as array,
         Run.attach(out, array, array.content, array.follow) as run,
     ):
-        train_to_the_end(run, stop)
+        train_to_the_end(run, stop, speeds=False)

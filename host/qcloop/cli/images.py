@@ -41,8 +41,8 @@ def images(
         settings, content, program = run_alone(alone)
         write_atomic(file, content.encode() + program)
         click.echo(
-            f"{printable(file)}: {_describe(content)}; the run of {printable(alone)}, {len(program):,} bytes, "
-            f"for boards of {settings.lanes} lanes and {settings.cells:,} cells"
+            f"{printable(file)}: {_describe(content)}; the run of {printable(alone)}, {len(program):,} "
+            f"bytes, for boards of {settings.lanes} lanes and {settings.cells:,} cells"
         )
         return
     dataset = load_dataset(data, transpose=transpose)

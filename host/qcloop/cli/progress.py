@@ -39,10 +39,12 @@ def _print_above(bar: Progress, line: str, *, err: bool = False) -> None:
 class TrainingDisplay:
     """A progress bar (epoch, accuracy, images a second, time left), and one line for each epoch.
 
-    If standard output is not a terminal, only the lines are printed.
+    Without ``speeds`` the lines do not tell images a second, as for epochs that were done before. If standard
+    output is not a terminal, only the lines are printed.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, *, speeds: bool = True) -> None:
+        self._speeds = speeds
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -79,7 +81,8 @@ class TrainingDisplay:
         progress = trainer.progress
         if len(progress.history) > self._seen:
             self._seen = len(progress.history)
-            _print_above(self._bar, describe_epoch(progress.history[-1], self._speed))
+            speed = self._speed if self._speeds else None
+            _print_above(self._bar, describe_epoch(progress.history[-1], speed))
             self._epoch_start, self._first_image = now, 0
         elif progress.image == self._images:  # the last batch: evaluation and saving follow
             self._speed = (self._images - self._first_image) / max(now - self._epoch_start, 1e-9)

@@ -207,14 +207,14 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
         train_to_the_end(run, stop)
 
 
-def train_to_the_end(run: Run, stop: StopRequest) -> None:
+def train_to_the_end(run: Run, stop: StopRequest, *, speeds: bool = True) -> None:
     """Train to the end. A signal ends it after the present batch, with a checkpoint."""
     trainer = run.trainer
     again = f"go on with `qcloop resume {typed(run.path)}`"
     stop.kept = f"; {again}"
     click.echo(_describe(trainer))
     try:
-        with TrainingDisplay(trainer) as display:
+        with TrainingDisplay(trainer, speeds=speeds) as display:
             stop.waits = True
             run.train(display.update, display.say, stop)
     finally:
