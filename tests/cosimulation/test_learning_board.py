@@ -1,20 +1,26 @@
 """The training step on the compiled gateware of a whole board, behind good and bad lines."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
+from random import Random
 
 import pytest
 from link_bench import BoardLine, remote_array
 from random_plans import prepare, random_case, trace
 
 from qcloop.array import GoldenArray
+from qcloop.contract import operations
+from qcloop.contract.operations import HEADER, Operation, Status
 from qcloop.contract.parts import ArrayPart
+from qcloop.contract.stored import ImageOperation
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
 from qcloop.errors import ArrayResetError
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
 from qcloop.selftest.run import CheckVerdict, run_checks
+from qcloop.training.image_set import image_set
 from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
 from qcloop_hdl.config import SIZES
@@ -79,3 +85,51 @@ def test_the_self_test_trains():
     (result,) = [one for one in run_checks(array, quick=True) if one.name == "training step"]
     assert result.verdict is CheckVerdict.OK, result
     assert "3 plans" in result.what
+
+
+def test_whatever_operation_on_images_comes_is_answered():
+    """With any opcode, length and operands, right and wrong. After it, a good host finds a good array."""
+    images = image_set(few_images(), 1, 40)
+    compiled = CompiledBoard(CONFIG, flash=images.encode())
+    array, _ = remote_array(compiled)
+    random, case, done = Random(4), case_of(3), Counter()
+    for number in range(400):
+        if number % 100 == 0:
+            array.restart()
+            prepare(array, case)
+            array.kept_images()
+            if number:
+                array.check_images()
+        opcode = random.choice([*ImageOperation, *ImageOperation, 39, 63, 255])
+        sizes = {ImageOperation.TRAIN_IMAGES: 18, ImageOperation.EVALUATE: 10, ImageOperation.CHECKSUM: 7}
+        length = random.choice([sizes.get(opcode, 0)] * 4 + [random.randrange(30)])
+        operands = bytearray(random.randbytes(length))
+        if opcode in (ImageOperation.TRAIN_IMAGES, ImageOperation.EVALUATE) and length in (10, 18):
+            size = random.choice([operations.image_bytes(case.plan), 99, 5, 100])
+            numbers = [random.choice([0, 1, 3, 40, 41, 10, 1 << 20]) for _ in range(2)]
+            operands[:2] = size.to_bytes(2, "little")
+            operands[-8:] = b"".join(n.to_bytes(4, "little") for n in numbers)
+            if length == 18:
+                operands[6:10] = random.choice([40, 41, 7, 1]).to_bytes(4, "little")
+        if opcode == ImageOperation.CHECKSUM and length == 7:
+            operands[0] = random.choice([Operation.READ, Operation.READ_ACCUMULATORS, Operation.COUNTERS, 99])
+            operands[1:] = operations.encode_region(case.regions[0])
+        array._link.send(bytes([opcode]) + len(operands).to_bytes(2, "little") + operands)
+        status, count = HEADER.unpack(array._link.receive(HEADER.size))
+        assert status in tuple(Status) and (status == Status.OK or count == 0)
+        array._link.receive(count)
+        done[opcode, Status(status)] += 1
+        if opcode > max(ImageOperation):
+            assert status == Status.OPERATION
+    for operation in ImageOperation:
+        assert done[operation, Status.OK], operation
+        assert done[operation, Status.LENGTH] or operation is ImageOperation.NOTE
+    for status in (Status.IMAGES, Status.SETTING, Status.LENGTH):
+        assert done[ImageOperation.TRAIN_IMAGES, status] and done[ImageOperation.EVALUATE, status]
+    array.restart()
+    assert trace(array, case) == trace(GoldenArray(CONFIG.array), case)
+
+
+def few_images():
+    data = load_dataset()
+    return replace(data, test_images=data.test_images[:20], test_labels=data.test_labels[:20])
