@@ -67,7 +67,7 @@ class PulseTrain:
             object.__setattr__(self, field, value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeviceProfile:
     """Mean and spread of the conductance of each state of a device.
 
@@ -125,6 +125,13 @@ class DeviceProfile:
                 f"all {self.states} states have the same mean code {self.mean_codes[0]} at an lsb of "
                 f"{self.lsb:g} {self.unit}: choose a smaller lsb, or check the unit"
             )
+
+    def __repr__(self) -> str:
+        reading = f", reading {self.reading}" if self.reading else ""
+        return (
+            f"<DeviceProfile {self.name!r}: {self.states} states, "
+            f"{min(self.mean):.4g} to {max(self.mean):.4g} {self.unit}{reading}>"
+        )
 
     def _check_texts(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

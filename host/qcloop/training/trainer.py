@@ -109,6 +109,14 @@ class Trainer:
         crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
         self.network = make_network(settings, crossbar, kernels)
 
+    def __repr__(self) -> str:
+        progress, settings = self.progress, self.settings
+        reached = f", test accuracy {100 * progress.history[-1].test_accuracy:.2f} %" if progress.history else ""
+        return (
+            f"<Trainer of {settings.network} on {self.profile.name}: "
+            f"epoch {progress.epoch} of {settings.epochs}{reached}>"
+        )
+
     @property
     def images(self) -> int:
         """Images of one epoch."""
