@@ -33,6 +33,11 @@ class Statistic(NamedTuple):
         mean = f"{100 * self.mean:.{digits}f}"
         return mean if isnan(self.std) else f"{mean} {sign} {100 * self.std:.{digits}f}"
 
+    @property
+    def basis(self) -> str:
+        """What the numbers are: ``mean ± standard deviation, n = 5 seeds``, or ``n = 1 seed``."""
+        return "n = 1 seed" if self.n == 1 else f"mean ± standard deviation, n = {self.n} seeds"
+
     def __str__(self) -> str:
         return f"{self.percent()} % (n = {self.n})"
 

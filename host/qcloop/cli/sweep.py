@@ -15,8 +15,9 @@ from qcloop.sweep.plan import Plan
 from qcloop.sweep.points import Point
 from qcloop.sweep.results import RESULTS
 from qcloop.sweep.run import Sweep, open_boards
+from qcloop.sweep.summary import SUMMARY_CSV, SUMMARY_TEX
 from qcloop.sweep.workers import Failure, Result, Worker, run_on
-from qcloop.text import printable
+from qcloop.text import printable, typed
 
 #: Most reasons that are spelled out in one line.
 _SHOWN = 3
@@ -136,10 +137,9 @@ def _conclude(sweep: Sweep) -> None:
     """Print the outcome of a sweep. Raises SweepError if points are missing."""
     path, entries = sweep.folder / RESULTS, sweep.plan.entries
     if sweep.outcomes:
-        best = max(sweep.outcomes, key=lambda point: sweep.outcomes[point].accuracy)
         click.echo(
-            f"best test accuracy {100 * sweep.outcomes[best].accuracy:.2f} %: {sweep.label(best)}\n"
-            f"results in {path}; a page of them: qcloop report {sweep.folder}"
+            f"results in {printable(path)}, {SUMMARY_CSV} and {SUMMARY_TEX}; a page of them: "
+            f"qcloop report {typed(sweep.folder)}\n{printable(sweep.summary().conclusion())}"
         )
     missing = len(entries) - sweep.finished
     if not missing:

@@ -1,8 +1,8 @@
 """``qcloop train``, ``resume`` and ``eval``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, replace
+from dataclasses import Field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,18 +10,21 @@ from typing import Any
 
 import click
 
-from qcloop.array import Array
 from qcloop.cli.progress import TrainingDisplay, describe_epoch
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
-from qcloop.data import load_dataset
-from qcloop.device import READINGS, resolve_device
-from qcloop.errors import ConfigError, FileError, LinkError
-from qcloop.link.ports import BAUD, OpenedArray, open_array
-from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array, read_config
+from qcloop.data import Dataset, load_dataset
+from qcloop.device import READINGS
+from qcloop.errors import FileError, LinkError
+from qcloop.experiment.boards import array_on, factory_of, shaped_as
+from qcloop.experiment.points import describe_point, points_of
+from qcloop.experiment.runs import Opening, begin, go_on, run_folders, summarise
+from qcloop.link.ports import BAUD
+from qcloop.run.folder import CONFIG, Run, read_config
+from qcloop.statistic import Statistic
 from qcloop.text import printable, typed
-from qcloop.training.settings import RECIPES, RunSettings, Step, resolve
+from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -39,54 +42,9 @@ def port_options(command: Any) -> Any:
     )(command)
 
 
-@contextmanager
-def _array_on(port: str | None, baud: int, parts: ArrayPart) -> Iterator[OpenedArray | None]:
-    """Open the array on a port and close it at the end; without a port there is None.
-
-    A virtual board that is started for it has the parts.
-    """
-    if port is None:
-        yield None
-        return
-    array = open_array(port, baud, parts)
-    try:
-        yield array
-        click.echo(_describe_link(array))
-    finally:
-        array.close()
-
-
 def _parts_of(path: Path) -> ArrayPart:
     """Return the parts that the array of a run needs. Raises RunError if there is no run."""
-    return RunSettings.from_dict(read_config(path)["settings"]).array_config.parts
-
-
-def _factory(array: OpenedArray | None) -> ArrayFactory:
-    """Return the function that gives a run its array.
-
-    That function raises ConfigError if the run's read noise was drawn for another number of lanes.
-    """
-    if array is None:
-        return golden_array
-
-    def make(settings: RunSettings) -> Array:
-        if settings.read_noise and settings.lanes != array.config.lanes:
-            raise ConfigError(
-                f"this run's read noise was drawn for {settings.lanes} lanes, but the array on "
-                f"{array.link.name} has {array.config.lanes}: use a board of {settings.lanes} lanes"
-            )
-        return array
-
-    return make
-
-
-def _describe_link(array: OpenedArray) -> str:
-    counts = array.link.counts
-    overhead = (counts.bytes_out + counts.bytes_in) / max(1, counts.stream_out + counts.stream_in) - 1
-    return (
-        f"link: {counts.bytes_out:,} bytes out, {counts.bytes_in:,} in, {100 * overhead:.1f} % of them "
-        f"framing; {counts.repeats:,} repeats, {counts.damaged:,} damaged frames"
-    )
+    return RunSettings.from_dict(read_config(run_folders(path)[0])["settings"]).array_config.parts
 
 
 def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
@@ -115,12 +73,16 @@ def setting_options(command: Any) -> Any:
 @click.command()
 @click.option("--recipe", help=f"Named settings to start from: {', '.join(RECIPES)}")
 @setting_options
+@click.option(
+    "--seeds", type=int, help="Runs with seeds 1, 2, ..., each in a folder of its own, and their mean"
+)
 @click.option("--data", type=_FOLDER, help="Folder with IDX files, raw or gz [default: the built-in MNIST]")
 @click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
 @click.option("--out", type=_FOLDER, help="Run folder [default: runs/NETWORK-DEVICE-TIME]")
 @port_options
 def train(
     recipe: str | None,
+    seeds: int | None,
     data: Path | None,
     transpose: bool,
     out: Path | None,
@@ -135,26 +97,17 @@ def train(
     training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`; a
     board needs the part `learning` for that.
 
+    With `--seeds N` there are N runs in DIR/seed-1, DIR/seed-2, ... one after the other, and beside them the
+    mean and the standard deviation of their accuracy, in summary.csv and summary.tex.
+
     Ctrl-C, SIGTERM and SIGHUP end it after the present batch, with a checkpoint; `qcloop resume` goes on.
     """
-    settings = resolve(recipe, {name: value for name, value in given.items() if value is not None})
-    profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
-    settings = replace(settings, states=profile.states, reading=profile.reading)
-    dataset = load_dataset(data, transpose=transpose)
-    source: dict[str, Any] = {"transpose": transpose}
-    if data is not None:
-        source["directory"] = str(data.resolve())
+    points = points_of(recipe, seeds=seeds, data=data, transpose=transpose, **given)
     if out is None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
-    with StopRequest() as stop, _array_on(port, baud, settings.array_config.parts) as array:
-        if array is not None:
-            settings = _settings_of_board(settings, array, given)
-        with (
-            _saying_how_to_go_on(out),
-            Run.create(out, settings, profile, dataset, source, _factory(array)) as run,
-        ):
-            _train(run, stop)
+        out = Path("runs") / f"{describe_point(points[0])}-{datetime.now():%Y%m%d-%H%M%S}"
+    parts = points[0].settings.array_config.parts
+    with StopRequest() as stop, array_on(port, baud, parts, click.echo) as array, _saying_how_to_go_on(out):
+        _train_all(out, begin(out, shaped_as(array, points, given), factory_of(array)), stop)
 
 
 @contextmanager
@@ -163,20 +116,9 @@ def _saying_how_to_go_on(path: Path) -> Iterator[None]:
     try:
         yield
     except (LinkError, FileError) as error:
-        if not (path / CONFIG).exists():  # the run was not begun, or its folder was deleted
+        if not (run_folders(path)[0] / CONFIG).exists():  # the run was not begun, or its folder was deleted
             raise
         raise type(error)(f"{error}; then go on with `qcloop resume {typed(path)}`") from error
-
-
-def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
-    """Return settings with the shape of a board's array. Raises ConfigError if the user gave another one."""
-    lanes, cells = array.config.lanes, array.config.cells
-    for name, value in (("lanes", lanes), ("cells", cells)):
-        if given.get(name) not in (None, value):
-            raise ConfigError(
-                f"the array on {array.link.name} has {value} {name}, not {given[name]}: leave --{name} out"
-            )
-    return replace(settings, lanes=lanes, cells=cells)
 
 
 @click.command()
@@ -188,22 +130,37 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
 
     Ctrl-C, SIGTERM and SIGHUP end it as they end `qcloop train`.
     """
+    parts = _parts_of(run_folder)
     with (
         StopRequest() as stop,
-        _array_on(port, baud, _parts_of(run_folder)) as array,
+        array_on(port, baud, parts, click.echo) as array,
         _saying_how_to_go_on(run_folder),
-        Run.open(run_folder, epochs, _factory(array)) as run,
     ):
-        for row in run.trainer.progress.history:
-            click.echo(describe_epoch(row))
-        _train(run, stop)
+        _train_all(run_folder, go_on(run_folder, epochs, factory_of(array)), stop)
 
 
-def _train(run: Run, stop: StopRequest) -> None:
+def _train_all(path: Path, openings: Iterable[Opening], stop: StopRequest) -> None:
+    """Train the runs of a folder one after the other, and print what they came to."""
+    again = f"go on with `qcloop resume {typed(path)}`"
+    stop.kept = f"; {again}"
+    for opening in openings:
+        with opening() as run:
+            for row in run.trainer.progress.history:
+                click.echo(describe_epoch(row))
+            _train(run, stop, again)
+        if several := run.path != path:
+            summary = summarise(path)
+    if several and summary is not None:
+        accuracy, epoch = summary.best.accuracy, run.trainer.progress.epoch
+        click.echo(
+            f"test accuracy {accuracy.percent()} % after epoch {epoch} ({accuracy.basis}); "
+            f"results in {printable(path)}"
+        )
+
+
+def _train(run: Run, stop: StopRequest, again: str) -> None:
     """Train to the end. A signal ends it after the present batch, with a checkpoint."""
     trainer = run.trainer
-    again = f"go on with `qcloop resume {typed(run.path)}`"
-    stop.kept = f"; {again}"
     click.echo(_describe(trainer))
     try:
         with TrainingDisplay(trainer) as display:
@@ -222,9 +179,10 @@ def _train(run: Run, stop: StopRequest) -> None:
         + (f", {cost.write_energy_j:,.2f} J" if cost.write_energy_j else "")
         + (f"; most-written cell {cost.most_writes:,} times" if cost.most_writes is not None else "")
     )
-    best = trainer.progress.history[-1]
+    last = trainer.progress.history[-1]
+    accuracy = Statistic.of([last.test_accuracy])
     click.echo(
-        f"test accuracy {100 * best.test_accuracy:.2f} % after epoch {best.epoch}; "
+        f"test accuracy {accuracy.percent()} % after epoch {last.epoch} ({accuracy.basis}); "
         f"results in {printable(run.path)}"
     )
 
@@ -250,17 +208,27 @@ def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | N
 
     Nothing is written, so DIR may be read-only, and the run may go on meanwhile.
     """
-    with (
-        _array_on(port, baud, _parts_of(run_folder)) as array,
-        Run.open(run_folder, None, _factory(array), only_read=True) as run,
-    ):
-        trainer = run.trainer
-        if data is not None:
-            trainer.use_test_set(load_dataset(data, transpose=transpose))
-        accuracy = trainer.evaluate()
-        counts = trainer.confusion()
-        click.echo(_describe(trainer))
-        click.echo(f"test accuracy {100 * accuracy:.2f} % of {counts.sum():,} images")
-        for label, row in enumerate(counts):
-            if row.sum():
-                click.echo(f"  class {label}: {100 * row[label] / row.sum():6.2f} % of {row.sum():,}")
+    with array_on(port, baud, _parts_of(run_folder), click.echo) as array:
+        test_set = None if data is None else load_dataset(data, transpose=transpose)
+        make_array = factory_of(array)
+        accuracies = []
+        for folder in run_folders(run_folder):
+            with Run.open(folder, None, make_array, only_read=True) as run:
+                accuracies.append(_evaluate(run.trainer, test_set))
+    if len(accuracies) > 1:
+        accuracy = Statistic.of(accuracies)
+        click.echo(f"test accuracy {accuracy.percent()} % ({accuracy.basis})")
+
+
+def _evaluate(trainer: Trainer, test_set: Dataset | None) -> float:
+    """Classify the test images, print the accuracy and that of each class, and return the accuracy."""
+    if test_set is not None:
+        trainer.use_test_set(test_set)
+    accuracy = trainer.evaluate()
+    counts = trainer.confusion()
+    click.echo(_describe(trainer))
+    click.echo(f"test accuracy {100 * accuracy:.2f} % of {counts.sum():,} images")
+    for label, row in enumerate(counts):
+        if row.sum():
+            click.echo(f"  class {label}: {100 * row[label] / row.sum():6.2f} % of {row.sum():,}")
+    return accuracy

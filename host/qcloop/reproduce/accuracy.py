@@ -11,8 +11,9 @@ from qcloop.device import READINGS
 from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
-from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.points import Point
+from qcloop.table import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

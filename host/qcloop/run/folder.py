@@ -98,22 +98,11 @@ class Run:
         ConfigError
             If settings, device, data and array do not fit together. Nothing is written in that case.
         """
-        _check_is_free(path)
+        check_is_free(path)
         trainer = Trainer(settings, profile, data, make_array(settings))
-        config = {
-            "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
-            "data": {"name": data.name, "sha256": data.sha256, **data_source},
-            "settings": settings.to_dict(),
-            "profile": profile_to_dict(profile),
-        }
-        text = _to_toml(config)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(explain("make", path, error, "the run folder")) from error
+        config = write_config(path, settings, profile, data, data_source)
         run = cls(path, config, trainer, lock_folder(path))
         try:
-            write_atomic(path / CONFIG, text)
             trainer.initialise()
             run.save()
         except BaseException:
@@ -293,6 +282,33 @@ class Run:
             write_atomic(self.path / f"{name}.png", to_png(figure))
 
 
+def write_config(
+    path: Path,
+    settings: RunSettings,
+    profile: DeviceProfile,
+    data: Dataset,
+    data_source: dict[str, Any],
+) -> dict[str, Any]:
+    """Make the folder of a run, and write the configuration with which :meth:`Run.open` begins it.
+
+    Parameters are those of :meth:`Run.create`. Returns the configuration. Raises RunError if the folder
+    cannot be made, and FileError if the file cannot be written.
+    """
+    config = {
+        "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "data": {"name": data.name, "sha256": data.sha256, **data_source},
+        "settings": settings.to_dict(),
+        "profile": profile_to_dict(profile),
+    }
+    text = _to_toml(config)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(explain("make", path, error, "the run folder")) from error
+    write_atomic(path / CONFIG, text)
+    return config
+
+
 def _to_toml(config: dict[str, Any]) -> str:
     """Return a configuration as text. Raises RunError if a name in it cannot be written as text."""
     text = tomli_w.dumps(config)
@@ -306,7 +322,7 @@ def _to_toml(config: dict[str, Any]) -> str:
     return text
 
 
-def _check_is_free(path: Path) -> None:
+def check_is_free(path: Path) -> None:
     """Raise RunError unless a folder is empty, hidden files apart, or does not exist."""
     try:
         names = [entry.name for entry in path.iterdir()]

@@ -111,7 +111,9 @@ class Trainer:
 
     def __repr__(self) -> str:
         progress, settings = self.progress, self.settings
-        reached = f", test accuracy {100 * progress.history[-1].test_accuracy:.2f} %" if progress.history else ""
+        reached = (
+            f", test accuracy {100 * progress.history[-1].test_accuracy:.2f} %" if progress.history else ""
+        )
         return (
             f"<Trainer of {settings.network} on {self.profile.name}: "
             f"epoch {progress.epoch} of {settings.epochs}{reached}>"

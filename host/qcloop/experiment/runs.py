@@ -1,0 +1,142 @@
+"""Runs that differ in the seed alone, in one folder, and what they come to together.
+
+One run is the folder itself. Several are folders in it, ``seed-1``, ``seed-2``, ..., beside
+
+===================  =====================================================================================
+``results.parquet``  one row for each run, as that of a sweep over the seeds; `qcloop report` makes a page
+``summary.csv``      mean and standard deviation over the seeds
+``summary.tex``      the same as a table for LaTeX
+===================  =====================================================================================
+
+These are made from the runs, each time that one is finished.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import tomli_w
+
+from qcloop.device import profile_from_dict
+from qcloop.errors import CheckpointError, RunError
+from qcloop.experiment.points import describe_point
+from qcloop.link.ports import BAUD
+from qcloop.run.contents import read_run
+from qcloop.run.folder import (
+    CONFIG,
+    ArrayFactory,
+    Run,
+    check_is_free,
+    golden_array,
+    read_config,
+    write_config,
+)
+from qcloop.sweep.plan import Entry, Plan
+from qcloop.sweep.points import Outcome, Point, Source
+from qcloop.sweep.results import RESULTS, result_rows, write_results
+from qcloop.sweep.summary import Summary
+from qcloop.text import typed
+from qcloop.training.memory import check_memory
+from qcloop.training.settings import RunSettings
+
+_SEED = "seed-"
+
+#: Opens a run, which closes itself at the end of a ``with`` block.
+Opening = Callable[[], AbstractContextManager[Run]]
+
+
+def begin(path: Path, points: Sequence[Point], make_array: ArrayFactory = golden_array) -> Iterator[Opening]:
+    """Begin runs in a new folder. Each is to be opened when it is its turn.
+
+    Raises what :meth:`qcloop.run.Run.create` raises; then nothing is written.
+    """
+    if run_folders(path) != [path]:
+        raise RunError(
+            f"{path} already holds runs: go on with them by `qcloop resume {typed(path)}`, or choose "
+            "another --out"
+        )
+    if len(points) == 1:
+        yield partial(_create, path, points[0], make_array)
+        return
+    check_is_free(path)
+    first = points[0]
+    first.check(first.settings.array_config)
+    check_memory(first.settings, first.settings.images or len(first.source.load().train_labels))
+    folders = [path / f"{_SEED}{point.settings.seed}" for point in points]
+    for folder, point in zip(folders, points, strict=True):
+        write_config(folder, point.settings, point.profile, point.source.load(), point.source.to_dict())
+    yield from (partial(Run.open, folder, None, make_array) for folder in folders)
+
+
+def _create(path: Path, point: Point, make_array: ArrayFactory) -> Run:
+    source = point.source
+    return Run.create(path, point.settings, point.profile, source.load(), source.to_dict(), make_array)
+
+
+def go_on(
+    path: Path, epochs: int | None = None, make_array: ArrayFactory = golden_array
+) -> Iterator[Opening]:
+    """Go on with the runs in a folder, to a new total number of epochs if it is given."""
+    yield from (partial(Run.open, folder, epochs, make_array) for folder in run_folders(path))
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Return the folders of the runs in a folder: those of the seeds in order, or the folder itself."""
+    if (path / CONFIG).exists():
+        return [path]
+    found = [folder.parent for folder in path.glob(f"{_SEED}*/{CONFIG}")]
+    return sorted(found, key=lambda folder: (len(folder.name), folder.name)) or [path]
+
+
+def summarise(path: Path) -> Summary | None:
+    """Return the summary of the runs that are finished; of several runs, their results are written as well.
+
+    None if no run is finished. Raises RunError if a folder cannot be read or written.
+    """
+    folders = run_folders(path)
+    points = [_point(folder) for folder in folders]
+    outcomes = {
+        point: outcome
+        for point, folder in zip(points, folders, strict=True)
+        if (outcome := _outcome(folder)) is not None
+    }
+    if not outcomes:
+        return None
+    plan = _plan(points)
+    summary = Summary.of(result_rows(plan, outcomes, {}), plan.swept)
+    if folders != [path]:
+        write_results(path / RESULTS, plan, outcomes, {})
+        summary.write(path)
+    return summary
+
+
+def _point(folder: Path) -> Point:
+    config = read_config(folder)
+    data = config["data"]
+    source = Source(data.get("directory"), bool(data.get("transpose")))
+    return Point(RunSettings.from_dict(config["settings"]), profile_from_dict(config["profile"]), source)
+
+
+def _outcome(folder: Path) -> Outcome | None:
+    """Return the outcome of a run; None unless it is finished."""
+    try:
+        contents = read_run(folder)
+    except CheckpointError:
+        raise
+    except RunError:  # it has not begun, or has not finished an epoch
+        return None
+    return Outcome(tuple(contents.history), contents.cost) if contents.finished else None
+
+
+def _plan(points: Sequence[Point]) -> Plan:
+    """Return the sweep over the seeds that these points are."""
+    settings = points[0].settings.to_dict()
+    del settings["seed"]
+    seeds = [point.settings.seed for point in points]
+    text = tomli_w.dumps({"seeds": seeds, "settings": settings})
+    entries = [
+        Entry({"seed": seed}, f"seed {seed}", point) for seed, point in zip(seeds, points, strict=True)
+    ]
+    name = Path(f"{describe_point(points[0])}.toml")
+    return Plan(name, text, tuple(entries), (), (), len(entries), (), BAUD)
