@@ -30,6 +30,11 @@ def typed(path: object) -> str:
     return quote(printable(path))
 
 
+def shown_unit(unit: str) -> str:
+    """Return a unit as people write it: ``µS`` for ``uS``, which is easier to type."""
+    return unit.replace("uS", "µS")
+
+
 def meant(name: str, known: Iterable[str], listing: str) -> str:
     """Return the end of a message on an unknown name: the known one that is like it, or all of them.
 

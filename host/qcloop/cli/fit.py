@@ -9,7 +9,7 @@ import click
 
 from qcloop.device import DEFAULT_READING, save_profile
 from qcloop.errors import DeviceError, MeasurementError
-from qcloop.figure import check_picture
+from qcloop.figure import check_picture, data_path
 from qcloop.files import write_atomic
 from qcloop.fit import (
     DEFAULT_CONFIDENCE,
@@ -211,8 +211,7 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
         )
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
-    drawn = plot_fits(list(device.fits.values()), outputs.title(device), outputs.picture)
-    write_atomic(outputs.picture, drawn, MeasurementError, "picture")
+    plot_fits(list(device.fits.values()), outputs.title(device)).save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 
 
@@ -281,14 +280,11 @@ def _write_each(
     made: dict[str, FittedDevice], targets: dict[str, tuple[Path, Path]], outputs: _Outputs
 ) -> None:
     """Write each device with its picture, and last the sweep file, which names them."""
-    drawn = {
-        device: plot_fits(list(one.fits.values()), outputs.title(one), targets[device][1])
-        for device, one in made.items()
-    }
+    drawn = {device: plot_fits(list(one.fits.values()), outputs.title(one)) for device, one in made.items()}
     for device, one in made.items():
         profile, picture = targets[device]
         save_profile(one.with_doubts, profile)
-        write_atomic(picture, drawn[device], MeasurementError, "picture")
+        drawn[device].save(picture, MeasurementError)
     names = [targets[device][0].name for device in made]
     sweep = sweep_file(printable(outputs.file.name), names)
     write_atomic(outputs.out, sweep, MeasurementError, "sweep file")
@@ -382,7 +378,7 @@ def _print_findings(findings: list[Finding], verbose: bool) -> None:
 
 def _check_outputs(file: Path, tables: list[Path], pictures: list[Path], force: bool) -> None:
     """Raise an error unless all files can be written under names of their own."""
-    written = [*tables, *pictures]
+    written = [*tables, *pictures, *map(data_path, pictures)]
     for path in tables:
         if path.suffix != ".toml":
             raise MeasurementError(f"the device file must end in .toml, not '{path.name}'")

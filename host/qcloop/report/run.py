@@ -2,6 +2,7 @@
 
 import platform
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from math import floor, isfinite, log10
@@ -31,9 +32,12 @@ from qcloop.report.page import (
 )
 from qcloop.run import plots
 from qcloop.run.contents import RunContents, read_run
+from qcloop.run.figures import rates_of, run_figures
+from qcloop.text import shown_unit
 from qcloop.training.settings import RunSettings, resolve
 
-F64 = npt.NDArray[np.float64]
+#: The figures as ``svg`` elements, by name.
+Svg = Mapping[str, str]
 
 _PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M"}
 _NONE = "–"
@@ -52,14 +56,15 @@ def run_report(path: Path) -> str:
         If its checkpoint is damaged or belongs to other settings.
     """
     state = read_run(path)
+    svg = {name: to_svg(plot.figure, name) for name, plot in run_figures(state)}
     sections = [
         Section("Summary", _summary(state)),
-        Section("Learning curves", _learning(state)),
-        Section("Classes", _classes(state)),
-        Section("Conductances", _conductances(state)),
-        Section("Endurance", _endurance(state)),
+        Section("Learning curves", _learning(state, svg)),
+        Section("Classes", _classes(state, svg)),
+        Section("Conductances", _conductances(state, svg)),
+        Section("Endurance", _endurance(state, svg)),
         Section("Cost", _cost(state)),
-        Section("Device", _device(state)),
+        Section("Device", _device(state, svg)),
         Section("Configuration", _configuration(state)),
         Section("Versions", _versions(state)),
     ]
@@ -102,7 +107,7 @@ def _summary(state: RunContents) -> list[Block]:
     return blocks
 
 
-def _learning(state: RunContents) -> list[Block]:
+def _learning(state: RunContents, svg: Svg) -> list[Block]:
     history = state.history
     last = history[-1]
     rows = [
@@ -119,12 +124,12 @@ def _learning(state: RunContents) -> list[Block]:
     head = ("epoch", "learning rate", "training loss", "training accuracy", "test accuracy", "writes so far")
     return [
         Picture(
-            to_svg(plots.accuracy(history), "accuracy"),
+            svg["accuracy"],
             f"Accuracy against the epoch; that of the test set is {_percent(last.test_accuracy)} at the end.",
             "Accuracy of the test set after each epoch; of the training images, each before it was learned.",
         ),
         Picture(
-            to_svg(plots.loss(history), "loss"),
+            svg["loss"],
             f"Training loss against the epoch; {last.train_loss:.4f} at the end.",
             "Mean cross-entropy of the training images, each before it was learned.",
         ),
@@ -132,13 +137,13 @@ def _learning(state: RunContents) -> list[Block]:
     ]
 
 
-def _classes(state: RunContents) -> list[Block]:
+def _classes(state: RunContents, svg: Svg) -> list[Block]:
     counts = state.confusion()
     if counts is None:
         return [Verdict(f"The confusion matrix needs the data of the run: {state.data_error}.", None)]
     classes = len(counts)
     right = np.diag(counts)
-    recall, precision = _share(right, counts.sum(axis=1)), _share(right, counts.sum(axis=0))
+    recall, precision = rates_of(counts)
     rows = []
     for label in range(classes):
         wrong = counts[label].copy()
@@ -155,12 +160,12 @@ def _classes(state: RunContents) -> list[Block]:
     total = f"{right.sum():,} of {counts.sum():,} test images are right"
     return [
         Picture(
-            to_svg(plots.confusion(counts), "confusion"),
+            svg["confusion"],
             f"Confusion matrix: {total}.",
             f"Confusion matrix: {total}; shaded by the share of the true class.",
         ),
         Picture(
-            to_svg(plots.rates(recall, precision), "rates"),
+            svg["rates"],
             "Recall and precision of each class.",
             "Recall: share of the images of a class that are recognised. Precision: share of the images "
             "taken for a class that belong to it.",
@@ -169,7 +174,7 @@ def _classes(state: RunContents) -> list[Block]:
     ]
 
 
-def _conductances(state: RunContents) -> list[Block]:
+def _conductances(state: RunContents, svg: Svg) -> list[Block]:
     profile, cells = state.profile, state.cells
     rows = []
     for index, (levels, codes) in enumerate(cells):
@@ -190,20 +195,20 @@ def _conductances(state: RunContents) -> list[Block]:
     head = (
         "layer",
         "cells",
-        f"mean ({profile.unit})",
-        f"rms error ({profile.unit})",
+        f"mean ({shown_unit(profile.unit)})",
+        f"rms error ({shown_unit(profile.unit)})",
         "at the lowest level",
         "at the highest level",
         "stuck",
     )
     return [
         Picture(
-            to_svg(plots.conductance(profile, cells), "conductance"),
+            svg["conductance"],
             "Histogram of the conductances of each layer.",
             "Conductances that the cells really have, by layer, over the nominal states.",
         ),
         Picture(
-            to_svg(plots.occupation(profile.states, cells), "occupation"),
+            svg["occupation"],
             "Number of cells at each level, by layer.",
             "Levels that the cells were programmed to, by layer; stuck cells are not counted.",
         ),
@@ -211,7 +216,7 @@ def _conductances(state: RunContents) -> list[Block]:
     ]
 
 
-def _endurance(state: RunContents) -> list[Block]:
+def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     blocks: list[Block] = [Text(_most_written(state))]
     if not state.writes:
         return blocks
@@ -221,7 +226,7 @@ def _endurance(state: RunContents) -> list[Block]:
         side = plots.image_side(writes.shape[0]) if index == 0 else None
         blocks.append(
             Picture(
-                to_svg(plots.endurance(writes, side is not None), f"endurance{index + 1}"),
+                svg[f"endurance{index + 1}"],
                 f"Writes of each cell of layer {index + 1}; at most {writes.max():,}.",
                 _endurance_caption(index, writes, side),
             )
@@ -307,9 +312,8 @@ def _cost(state: RunContents) -> list[Block]:
     return blocks
 
 
-def _device(state: RunContents) -> list[Block]:
+def _device(state: RunContents, svg: Svg) -> list[Block]:
     profile = state.profile
-    conductances, spreads = plots.device(profile)
     rows = [
         (
             str(level),
@@ -321,17 +325,17 @@ def _device(state: RunContents) -> list[Block]:
         )
         for level in reversed(range(profile.states))
     ]
-    unit = profile.unit
+    unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
         Text(f"{profile_title(profile)}. {profile.source}"),
         Picture(
-            to_svg(conductances, "device"),
+            svg["device"],
             "Mean conductance and spread of each pulse stage.",
             "Conductance after each RESET pulse of the ramp; stage 1 is the highest state.",
         ),
         Picture(
-            to_svg(spreads, "spread"),
+            svg["spread"],
             "Spread of each pulse stage.",
             "Programming fluctuation: one standard deviation of what a write gives.",
         ),
@@ -433,10 +437,6 @@ def _shell(words: list[str]) -> str:
 
 def _setting(value: object) -> str:
     return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _share(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> F64:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def _percent(share: float) -> str:
