@@ -259,7 +259,7 @@ def test_what_is_finished_is_not_run_again(write, sweep, tmp_path, monkeypatch):
     status, out, _ = sweep(file)
     assert status == 0 and "4 of 6 points are finished" in out
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    monkeypatch.setattr(command, "run_on", None)  # nothing is left to run
+    monkeypatch.setattr("qcloop.sweep.start.run_on", None)  # nothing is left to run
     file.write_text(file.read_text().replace("seeds = 3", "seeds = 2"))
     assert sweep(file)[0] == 0
     assert rows(tmp_path / "out") == before

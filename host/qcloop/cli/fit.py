@@ -12,10 +12,8 @@ from qcloop.errors import DeviceError, MeasurementError
 from qcloop.figure import check_picture, data_path
 from qcloop.files import write_atomic
 from qcloop.fit import (
-    DEFAULT_CONFIDENCE,
     FITTED_READINGS,
     MEASURED_UNITS,
-    Branch,
     Finding,
     Measurements,
     TableFit,
@@ -25,7 +23,7 @@ from qcloop.fit import (
     read_measurements,
 )
 from qcloop.fit.device import Choices, FittedDevice, fit_device
-from qcloop.fit.report import describe, devices_table, ends_of, report
+from qcloop.fit.report import describe, devices_table, report
 from qcloop.fit.several import device_labels, labelled, labelled_name, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
@@ -74,7 +72,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--model",
     type=click.Choice(["equation", "table"]),
-    default="equation",
+    default=Choices.model,
     show_default=True,
     help="The paper's equation, or the measured mean and spread of each pulse",
 )
@@ -97,7 +95,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--confidence",
     type=float,
-    default=DEFAULT_CONFIDENCE,
+    default=Choices.confidence,
     show_default=True,
     help="Confidence of each interval",
 )
@@ -204,11 +202,8 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
         click.echo()
         click.echo("\n".join(report(fitted, verbose)))
     _print_findings(findings, verbose)
-    if device.reasons and not outputs.force:
-        raise MeasurementError(
-            f"no device is written, since the data refuse it: {'; '.join(device.reasons)}; "
-            f"{ends_of(device)}: {device.cure}, or write it all the same by --force"
-        )
+    if not outputs.force:
+        device.refuse()
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
     plot_fits(list(device.fits.values()), outputs.title(device)).save(outputs.picture, MeasurementError)
@@ -223,26 +218,18 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
         click.echo(
             f"{made.merged} of {len(made.mean)} states are out of order: neighbours have one mean each"
         )
-    click.echo(f"at the ends of the {device.chosen} curves {ends_of(device)}")
+    click.echo(f"at the ends of the {device.chosen} curves {device.ends}")
     click.echo(
         f"wrote {printable(outputs.out)} ({profile.states} states from the {device.chosen} curves, "
         f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} "
         f"{profile.unit}) and {printable(outputs.picture)}"
     )
-    for direction, branch in device.branches.items():
-        if direction != device.chosen:
-            click.echo(_unused(branch))
+    for line in device.use:
+        click.echo(line)
     train = f"train on it by `qcloop train --device {typed(outputs.out)}`"
     if device.reasons:
         train = f"the data refuse this device, so what it learns says little of yours: {train} to compare"
     click.echo(train)
-
-
-def _unused(branch: Branch) -> str:
-    """Return a sentence on curves of the direction that the device is not made from."""
-    direction, count = branch.direction, len(branch.curves)
-    curves = f"curve{'s are' if count > 1 else ' is'}"
-    return f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
 
 
 # -- a device of each ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """``qcloop train``, ``resume`` and ``eval``."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field
 from datetime import datetime
@@ -10,18 +10,19 @@ from typing import Any
 
 import click
 
-from qcloop.cli.progress import TrainingDisplay, describe_epoch
+from qcloop.cli.progress import TrainingDisplay
 from qcloop.cli.stopping import Stopped, StopRequest
-from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import READINGS
 from qcloop.errors import FileError, LinkError
-from qcloop.experiment.boards import array_on, factory_of, shaped_as
+from qcloop.experiment.boards import array_on, factory_of
+from qcloop.experiment.lines import describe_epoch
 from qcloop.experiment.points import describe_point, points_of
-from qcloop.experiment.runs import Opening, begin, go_on, run_folders, summarise
+from qcloop.experiment.runs import parts_of, resume_runs, run_folders, train_points
 from qcloop.link.ports import BAUD
-from qcloop.run.folder import CONFIG, Run, read_config
+from qcloop.run.contents import read_run
+from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import Statistic
 from qcloop.text import printable, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
@@ -40,11 +41,6 @@ def port_options(command: Any) -> Any:
         help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board "
         "[default: the golden model]",
     )(command)
-
-
-def _parts_of(path: Path) -> ArrayPart:
-    """Return the parts that the array of a run needs. Raises RunError if there is no run."""
-    return RunSettings.from_dict(read_config(run_folders(path)[0])["settings"]).array_config.parts
 
 
 def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
@@ -105,9 +101,10 @@ def train(
     points = points_of(recipe, seeds=seeds, data=data, transpose=transpose, **given)
     if out is None:
         out = Path("runs") / f"{describe_point(points[0])}-{datetime.now():%Y%m%d-%H%M%S}"
-    parts = points[0].settings.array_config.parts
-    with StopRequest() as stop, array_on(port, baud, parts, click.echo) as array, _saying_how_to_go_on(out):
-        _train_all(out, begin(out, shaped_as(array, points, given), factory_of(array)), stop)
+    with StopRequest() as stop, _saying_how_to_go_on(out):
+        train = _trainer_of(out, stop)
+        train_points(points, out, train, port=port, baud=baud, given=given, say=click.echo)
+    _conclude(out)
 
 
 @contextmanager
@@ -130,32 +127,36 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
 
     Ctrl-C, SIGTERM and SIGHUP end it as they end `qcloop train`.
     """
-    parts = _parts_of(run_folder)
-    with (
-        StopRequest() as stop,
-        array_on(port, baud, parts, click.echo) as array,
-        _saying_how_to_go_on(run_folder),
-    ):
-        _train_all(run_folder, go_on(run_folder, epochs, factory_of(array)), stop)
+    with StopRequest() as stop, _saying_how_to_go_on(run_folder):
+        train = _trainer_of(run_folder, stop)
+        resume_runs(run_folder, train, epochs=epochs, port=port, baud=baud, say=click.echo)
+    _conclude(run_folder)
 
 
-def _train_all(path: Path, openings: Iterable[Opening], stop: StopRequest) -> None:
-    """Train the runs of a folder one after the other, and print what they came to."""
+def _conclude(path: Path) -> None:
+    """Print what the runs of several seeds came to."""
+    folders = run_folders(path)
+    if folders == [path]:
+        return
+    runs = [read_run(folder) for folder in folders]
+    accuracy = Statistic.of([run.history[-1].test_accuracy for run in runs])
+    click.echo(
+        f"test accuracy {accuracy.percent()} % after epoch {runs[-1].history[-1].epoch} ({accuracy.basis}); "
+        f"results in {printable(path)}"
+    )
+
+
+def _trainer_of(path: Path, stop: StopRequest) -> Callable[[Run], None]:
+    """Return what trains a run in a folder, and shows how far it is, until a signal asks for the end."""
     again = f"go on with `qcloop resume {typed(path)}`"
     stop.kept = f"; {again}"
-    for opening in openings:
-        with opening() as run:
-            for row in run.trainer.progress.history:
-                click.echo(describe_epoch(row))
-            _train(run, stop, again)
-        if several := run.path != path:
-            summary = summarise(path)
-    if several and summary is not None:
-        accuracy, epoch = summary.best.accuracy, run.trainer.progress.epoch
-        click.echo(
-            f"test accuracy {accuracy.percent()} % after epoch {epoch} ({accuracy.basis}); "
-            f"results in {printable(path)}"
-        )
+
+    def train(run: Run) -> None:
+        for row in run.trainer.progress.history:
+            click.echo(describe_epoch(row))
+        _train(run, stop, again)
+
+    return train
 
 
 def _train(run: Run, stop: StopRequest, again: str) -> None:
@@ -208,7 +209,7 @@ def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | N
 
     Nothing is written, so DIR may be read-only, and the run may go on meanwhile.
     """
-    with array_on(port, baud, _parts_of(run_folder), click.echo) as array:
+    with array_on(port, baud, parts_of(run_folder), click.echo) as array:
         test_set = None if data is None else load_dataset(data, transpose=transpose)
         make_array = factory_of(array)
         accuracies = []

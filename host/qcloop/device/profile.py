@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,11 @@ import numpy.typing as npt
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import ArraySettings
 from qcloop.errors import DeviceError
+
+if TYPE_CHECKING:
+    import os
+
+    from qcloop.figure import Plot
 
 F64 = npt.NDArray[np.float64]
 U16 = npt.NDArray[np.uint16]
@@ -132,6 +137,21 @@ class DeviceProfile:
             f"<DeviceProfile {self.name!r}: {self.states} states, "
             f"{min(self.mean):.4g} to {max(self.mean):.4g} {self.unit}{reading}>"
         )
+
+    def plot(self) -> "Plot":
+        """Return the drawing of ``qcloop device show --plot``, with its numbers."""
+        from qcloop.device.plot import profile_plot
+
+        return profile_plot(self)
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the device as TOML, ready for ``qcloop train --device``; raises DeviceError if it cannot."""
+        from qcloop.device.files import save_profile
+
+        save_profile(self, path)
+
+    def _repr_png_(self) -> bytes:
+        return self.plot()._repr_png_()
 
     def _check_texts(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

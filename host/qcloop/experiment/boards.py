@@ -1,6 +1,6 @@
 """The array that runs of an experiment use: the golden model, or what is on a port."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -68,7 +68,9 @@ def factory_of(array: OpenedArray | None) -> ArrayFactory:
     return make
 
 
-def shaped_as(array: OpenedArray | None, points: Sequence[Point], given: dict[str, Any]) -> tuple[Point, ...]:
+def shaped_as(
+    array: OpenedArray | None, points: Sequence[Point], given: Mapping[str, Any]
+) -> tuple[Point, ...]:
     """Return points with the shape of a board's array. Raises ConfigError if the user gave another one."""
     if array is None:
         return tuple(points)

@@ -1,15 +1,35 @@
 """The page on a run or a sweep, and its figures: what `qcloop report` and ``.report()`` have in common."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from qcloop.errors import ConfigError, FileError, RunError
 from qcloop.experiment.runs import run_folders
 from qcloop.figure import FORMATS, Plot
-from qcloop.files import explain
+from qcloop.files import explain, write_atomic
 from qcloop.sweep.points import POINTS
 from qcloop.sweep.results import RESULTS
 from qcloop.text import typed
+
+
+@dataclass(frozen=True)
+class Page:
+    """An HTML page that needs no other file. A notebook shows it in a frame."""
+
+    html: str
+
+    def save(self, path: Path | str) -> Path:
+        """Write the page, and return its path; raises FileError if it cannot be written."""
+        write_atomic(Path(path), self.html)
+        return Path(path)
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.html.encode()) / 1000:,.0f} kB: save(FILE) writes it>"
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 640px"></iframe>'
 
 
 def page_of(folder: Path) -> str:

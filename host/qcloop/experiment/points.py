@@ -48,7 +48,7 @@ def points_of(
     DataError
         If the data cannot be loaded.
     """
-    chosen = {name: _plain(value) for name, value in given.items() if value is not None}
+    chosen = {name: plain_value(value) for name, value in given.items() if value is not None}
     device = chosen.get("device")
     profile = device if isinstance(device, DeviceProfile) else getattr(device, "profile", None)
     if profile is not None:
@@ -65,7 +65,7 @@ def points_of(
     settings = replace(settings, states=profile.states, reading=profile.reading)
     source = Source(None if data is None else str(Path(data).resolve()), transpose)
     source.load()
-    numbers = [settings.seed] if seeds is None else seeds_of(_plain(seeds))
+    numbers = [settings.seed] if seeds is None else seeds_of(plain_value(seeds))
     return tuple(Point(replace(settings, seed=seed), profile, source) for seed in numbers)
 
 
@@ -76,7 +76,7 @@ def _check(given: dict[str, Any]) -> None:
     RunSettings.check_types(given)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a value of NumPy as one of Python, and a path as text."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()

@@ -11,15 +11,19 @@ One run is the folder itself. Several are folders in it, ``seed-1``, ``seed-2``,
 These are made from the runs, each time that one is finished.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import tomli_w
 
+from qcloop.contract.parts import ArrayPart
 from qcloop.device import profile_from_dict
 from qcloop.errors import CheckpointError, RunError
+from qcloop.experiment.boards import array_on, factory_of, shaped_as
 from qcloop.experiment.points import describe_point
 from qcloop.link.ports import BAUD
 from qcloop.run.contents import read_run
@@ -28,7 +32,6 @@ from qcloop.run.folder import (
     ArrayFactory,
     Run,
     check_is_free,
-    golden_array,
     read_config,
     write_config,
 )
@@ -43,14 +46,81 @@ from qcloop.training.settings import RunSettings
 _SEED = "seed-"
 
 #: Opens a run, which closes itself at the end of a ``with`` block.
-Opening = Callable[[], AbstractContextManager[Run]]
+_Opening = Callable[[], AbstractContextManager[Run]]
 
 
-def begin(path: Path, points: Sequence[Point], make_array: ArrayFactory = golden_array) -> Iterator[Opening]:
-    """Begin runs in a new folder. Each is to be opened when it is its turn.
+def train_points(
+    points: Sequence[Point],
+    out: Path,
+    train: Callable[[Run], None],
+    *,
+    port: str | None = None,
+    baud: int = BAUD,
+    given: Mapping[str, Any] = MappingProxyType({}),
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Begin the runs of points in a new folder, and train one after the other.
 
-    Raises what :meth:`qcloop.run.Run.create` raises; then nothing is written.
+    Parameters
+    ----------
+    train : callable
+        Trains a run, which is open, to its end; it may show how far it is.
+    port, baud
+        Where the array is, as for ``qcloop train``; the golden model if ``port`` is None.
+    given : mapping
+        Settings that the user gave, which a board may contradict.
+    say : callable
+        Is told of what went over a line.
+
+    Raises
+    ------
+    RunError
+        If the folder holds a run or anything else, or if it cannot be made.
+    ConfigError
+        If settings, device, data and array do not fit together. Nothing is written in that case.
+    LinkError
+        If there is no board on the port, or not any more.
     """
+    parts = points[0].settings.array_config.parts
+    with array_on(port, baud, parts, say) as array:
+        shaped = shaped_as(array, points, given)
+        _train_all(out, _begin(out, shaped, factory_of(array)), train)
+
+
+def resume_runs(
+    path: Path,
+    train: Callable[[Run], None],
+    *,
+    epochs: int | None = None,
+    port: str | None = None,
+    baud: int = BAUD,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Go on with the runs in a folder, to a new total number of epochs if it is given.
+
+    Parameters are those of :func:`train_points`. Raises what :meth:`qcloop.run.Run.open` raises.
+    """
+    with array_on(port, baud, parts_of(path), say) as array:
+        make_array = factory_of(array)
+        openings = [partial(Run.open, folder, epochs, make_array) for folder in run_folders(path)]
+        _train_all(path, openings, train)
+
+
+def parts_of(path: Path) -> ArrayPart:
+    """Return the parts that the array of the runs in a folder needs. Raises RunError if there is no run."""
+    return RunSettings.from_dict(read_config(run_folders(path)[0])["settings"]).array_config.parts
+
+
+def _train_all(path: Path, openings: Iterable[_Opening], train: Callable[[Run], None]) -> None:
+    for opening in openings:
+        with opening() as run:
+            train(run)
+        if run.path != path:
+            summarise(path)
+
+
+def _begin(path: Path, points: Sequence[Point], make_array: ArrayFactory) -> Iterator[_Opening]:
+    """Begin runs in a new folder. Each is to be opened when it is its turn."""
     if run_folders(path) != [path]:
         raise RunError(
             f"{path} already holds runs: go on with them by `qcloop resume {typed(path)}`, or choose "
@@ -72,13 +142,6 @@ def begin(path: Path, points: Sequence[Point], make_array: ArrayFactory = golden
 def _create(path: Path, point: Point, make_array: ArrayFactory) -> Run:
     source = point.source
     return Run.create(path, point.settings, point.profile, source.load(), source.to_dict(), make_array)
-
-
-def go_on(
-    path: Path, epochs: int | None = None, make_array: ArrayFactory = golden_array
-) -> Iterator[Opening]:
-    """Go on with the runs in a folder, to a new total number of epochs if it is given."""
-    yield from (partial(Run.open, folder, epochs, make_array) for folder in run_folders(path))
 
 
 def run_folders(path: Path) -> list[Path]:

@@ -23,16 +23,6 @@ def describe(branch: Branch) -> str:
     )
 
 
-def ends_of(device: FittedDevice) -> str:
-    """Return words on the lowest and highest conductance, as it was measured and in the device."""
-    branch, profile = device.fit.branch, device.profile
-    high, *_, low = branch.stage_means
-    return (
-        f"{low:.4g} and {high:.4g} {branch.unit} were measured, and the device has "
-        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
-    )
-
-
 def report(fitted: Fit, verbose: bool) -> list[str]:
     """Return a fit as lines of text: a table with intervals, and the likelihood.
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from qcloop.device.nonlinearity import nonlinearity
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
 from qcloop.measurements.findings import Finding
@@ -78,6 +79,11 @@ class Branch:
         """Mean conductance of each stage, (states,)."""
         means: F64 = np.nanmean(self.by_stage, axis=0)
         return means
+
+    @property
+    def nonlinearity(self) -> float:
+        """Nonlinearity factor of the mean curve: :func:`qcloop.device.nonlinearity.nonlinearity`."""
+        return nonlinearity(np.nanmean(self.values, axis=0), self.pulses)
 
     @property
     def stage_pulses(self) -> F64:

@@ -17,6 +17,7 @@ from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.crossbar.settings import spell
 from qcloop.device import BUILTIN_NAMES, resolve_device
 from qcloop.device.draw import profile_title
+from qcloop.device.nonlinearity import profile_nonlinearity
 from qcloop.figure import to_svg
 from qcloop.report.page import (
     Block,
@@ -328,7 +329,7 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
     unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
-        Text(f"{profile_title(profile)}. {profile.source}"),
+        Text(f"{profile_title(profile)}. {profile.source}\n\n{_ways(state)}"),
         Picture(
             svg["device"],
             "Mean conductance and spread of each pulse stage.",
@@ -341,6 +342,20 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
         ),
         Details("Table of the device", [Table(head, rows)]),
     ]
+
+
+def _ways(state: RunContents) -> str:
+    """Return words on how the training took the ways up and down of the device."""
+    factor = profile_nonlinearity(state.profile)
+    up = {
+        "reset-only": "A way up is one SET and then RESET pulses down to the state",
+        "verify": "A way up is written like a way down, and repeated until the conductance is near enough",
+    }.get(state.settings.policy, "A way up takes one pulse a state, as a way down does")
+    return (
+        f"Nonlinearity of these states over the pulse stage: {factor:.2f} (0 is a straight line). {up}. "
+        "Both ways lead to the same states, so this training used no curve of potentiation beside one of "
+        "depression."
+    )
 
 
 def _configuration(state: RunContents) -> list[Block]:

@@ -8,6 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from qcloop.crossbar.settings import spell
 from qcloop.device import BUILTIN_NAMES, resolve_device
 from qcloop.errors import ConfigError, QcloopError
@@ -68,6 +70,18 @@ class Plan:
             return _plan(path, text, values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], path: Path) -> "Plan":
+        """Return the plan of a sweep file with these contents, whose relative paths begin at ``path``.
+
+        Raises ConfigError as :meth:`load`.
+        """
+        try:
+            text = tomli_w.dumps(values)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"a sweep must be made of numbers, texts and lists: {error}") from error
+        return _plan(path, text, dict(values))
 
     @property
     def points(self) -> list[Point]:
