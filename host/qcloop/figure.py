@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from qcloop.errors import ConfigError, FileError, QcloopError
 from qcloop.files import write_atomic
-from qcloop.table import Table
+from qcloop.table import ResultTable
 from qcloop.text import shown_unit
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Plot:
     """A figure and the numbers that are drawn in it. A notebook shows it as a picture."""
 
     figure: "Figure"
-    data: Table
+    data: ResultTable
 
     def save(self, path: Path | str, error: type[QcloopError] = FileError) -> Path:
         """Write the figure, in the format in which the name ends, and its numbers as CSV beside it.

@@ -5,7 +5,7 @@ from math import isnan, nan, sqrt
 from typing import NamedTuple
 
 
-class Statistic(NamedTuple):
+class SeedStatistic(NamedTuple):
     """Mean and standard deviation of some runs that differ in the seed alone.
 
     As text, ``94.21 ± 0.14 % (n = 5)`` for shares of 0 to 1.
@@ -19,7 +19,7 @@ class Statistic(NamedTuple):
     n: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Statistic":
+    def of(cls, values: Sequence[float]) -> "SeedStatistic":
         """Return the statistic of one value or more; raises ValueError for none."""
         n = len(values)
         if n == 0:

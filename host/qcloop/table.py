@@ -11,14 +11,14 @@ from typing import Any
 _MOST_SHOWN, _ENDS = 24, 10
 
 
-class Table(dict[str, list[Any]]):
+class ResultTable(dict[str, list[Any]]):
     """Columns by name, all of one length.
 
     ``pandas.DataFrame(table)``, ``polars.DataFrame(table)`` and ``pyarrow.table(table)`` take it as it is.
     """
 
     @classmethod
-    def of(cls, names: Iterable[str], rows: Iterable[Sequence[Any]]) -> "Table":
+    def of(cls, names: Iterable[str], rows: Iterable[Sequence[Any]]) -> "ResultTable":
         """Return the table of rows; raises ValueError if a row is not as long as the names."""
         names, rows = list(names), list(rows)
         for row in rows:
@@ -27,8 +27,8 @@ class Table(dict[str, list[Any]]):
         return cls({name: [row[index] for row in rows] for index, name in enumerate(names)})
 
     @property
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The rows, one after the other."""
+    def tuples(self) -> Iterator[tuple[Any, ...]]:
+        """The rows, one after the other, as tuples."""
         return zip(*self.values(), strict=True)
 
     @property
@@ -38,7 +38,7 @@ class Table(dict[str, list[Any]]):
 
     def to_csv(self) -> str:
         """Return the table as CSV. Floats are rounded to six digits; None and nan are empty."""
-        return csv_text(list(self), self.rows)
+        return csv_text(list(self), self.tuples)
 
     def __repr__(self) -> str:
         texts = [tuple(self), *self._shown()]
@@ -54,7 +54,7 @@ class Table(dict[str, list[Any]]):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _shown(self) -> list[tuple[str, ...]]:
-        rows = [tuple(map(_shown, row)) for row in self.rows]
+        rows = [tuple(map(_shown, row)) for row in self.tuples]
         if len(rows) <= _MOST_SHOWN:
             return rows
         return [*rows[:_ENDS], ("...",) * len(self), *rows[-_ENDS:]]

@@ -13,7 +13,7 @@ from qcloop.figure import COLUMN, LINES, Plot, data_path, legend_above, new_figu
 from qcloop.run.folder import Run
 from qcloop.run.plots import conductance
 from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines
-from qcloop.table import Table
+from qcloop.table import ResultTable
 
 MAGIC = {"png": b"\x89PNG", "pdf": b"%PDF-", "svg": b"<?xml"}
 
@@ -40,7 +40,7 @@ def test_a_picture_has_the_format_of_its_suffix_and_its_numbers_beside_it(form, 
 
 
 def test_another_suffix_or_a_missing_folder_is_one_line(tmp_path, run):
-    plot = Plot(new_figure(), Table({"a": [1]}))
+    plot = Plot(new_figure(), ResultTable({"a": [1]}))
     with pytest.raises(ConfigError, match=r"a picture must end in .png, .pdf, .svg, not 'a.eps'"):
         plot.save(tmp_path / "a.eps")
     with pytest.raises(FileError, match="cannot write picture"):
@@ -113,11 +113,11 @@ def test_units_are_printed_as_people_write_them():
 
 
 def test_a_table_is_csv_and_text_and_html():
-    table = Table.of(("name", "x"), [("a<b", 0.5), ("c", float("nan")), (None, 1 / 3)])
+    table = ResultTable.of(("name", "x"), [("a<b", 0.5), ("c", float("nan")), (None, 1 / 3)])
     assert table.to_csv() == "name,x\na<b,0.5\nc,\n,0.333333\n"
     assert repr(table).splitlines()[0] == "name         x" and table.length == 3
     assert "<td>a&lt;b</td>" in table._repr_html_()
-    many = Table({"n": list(np.arange(100).tolist())})
+    many = ResultTable({"n": list(np.arange(100).tolist())})
     assert "..." in repr(many) and len(repr(many).splitlines()) == 22
     with pytest.raises(ValueError, match="a table of 2 columns has a row of 1"):
-        Table.of(("a", "b"), [(1,)])
+        ResultTable.of(("a", "b"), [(1,)])

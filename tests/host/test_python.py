@@ -13,7 +13,7 @@ from qcloop.device import DeviceProfile, builtin
 from qcloop.errors import ConfigError, DataError, DeviceError, MeasurementError, RunError
 from qcloop.experiment.points import points_of
 from qcloop.experiment.results import SweepResult, TemporaryFolder
-from qcloop.table import Table
+from qcloop.table import ResultTable
 from qcloop.training.settings import RunSettings
 
 SMALL = {"network": "784-10", "images": 200, "epochs": 2}
@@ -65,9 +65,9 @@ def test_all_settings_are_parameters_with_the_defaults_of_the_command_line():
 def test_a_result_has_mean_deviation_and_n(result):
     assert result.seeds == (1, 2) and result.accuracy.n == 2
     assert repr(result) == (
-        f"<TrainingResult 784-10 on A (32 states): test accuracy {result.accuracy} after epoch 2>"
+        f"<TrainResult 784-10 on A (32 states): test accuracy {result.accuracy} after epoch 2>"
     )
-    assert type(result.metrics) is Table and result.metrics["seed"] == [1, 1, 2, 2]
+    assert type(result.metrics) is ResultTable and result.metrics["seed"] == [1, 1, 2, 2]
     finals = [result.metrics["test_accuracy"][at] for at in (1, 3)]
     assert result.accuracy.mean == pytest.approx(sum(finals) / 2)
     assert result.costs["seed"] == [1, 2] and min(result.costs["writes"]) > 0

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from run_contents import contents
 
 from qcloop.cli.main import cli
-from qcloop.statistic import Statistic
+from qcloop.statistic import SeedStatistic
 from qcloop.sweep.summary import Summary
 
 TRAIN = "train --network 784-10 --images 200 --epochs 1".split()
@@ -36,14 +36,14 @@ def accuracies(folder):
 
 
 def test_a_statistic_is_that_of_a_sample():
-    found = Statistic.of([0.9, 0.92, 0.97])
+    found = SeedStatistic.of([0.9, 0.92, 0.97])
     assert (found.n, round(found.mean, 6), round(found.std, 6)) == (3, 0.93, 0.036056)
     assert str(found) == "93.00 ± 3.61 % (n = 3)" and float(found) == found.mean
     assert found.basis == "mean ± standard deviation, n = 3 seeds"
-    alone = Statistic.of([0.5])
+    alone = SeedStatistic.of([0.5])
     assert math.isnan(alone.std) and str(alone) == "50.00 % (n = 1)" and alone.basis == "n = 1 seed"
     with pytest.raises(ValueError, match="one value or more"):
-        Statistic.of([])
+        SeedStatistic.of([])
 
 
 def test_each_seed_is_a_run_like_any_other(seeds, run, tmp_path):
@@ -54,7 +54,7 @@ def test_each_seed_is_a_run_like_any_other(seeds, run, tmp_path):
 
 def test_the_last_line_has_mean_deviation_and_n(seeds):
     folder, out = seeds
-    found = Statistic.of(accuracies(folder))
+    found = SeedStatistic.of(accuracies(folder))
     assert out.splitlines()[-1] == (
         f"test accuracy {found.percent()} % after epoch 1 (mean ± standard deviation, n = 3 seeds); "
         f"results in {folder}"
@@ -63,7 +63,7 @@ def test_the_last_line_has_mean_deviation_and_n(seeds):
 
 def test_the_summary_has_the_same_numbers(seeds):
     folder, _ = seeds
-    found = Statistic.of(accuracies(folder))
+    found = SeedStatistic.of(accuracies(folder))
     with (folder / "summary.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["network"], row["device"], row["states"], row["update"], row["n"]) == (
@@ -98,12 +98,12 @@ def test_resume_eval_info_and_report_take_the_folder(seeds, run, tmp_path):
     status, out, err = run("report", folder)
     assert (status, err) == (0, "") and "report in" in out
     assert "± " in (folder / "report.html").read_text()
-    before = [Statistic.of(accuracies(folder))]
+    before = [SeedStatistic.of(accuracies(folder))]
     (folder / "seed-3" / "checkpoint.npz").unlink()  # as if it were killed before its first checkpoint
     status, out, err = run("resume", folder, "--epochs", 2)
     assert (status, err) == (0, "")
     assert "after epoch 2 (mean ± standard deviation, n = 3 seeds)" in out.splitlines()[-1]
-    assert Statistic.of(accuracies(folder)) not in before
+    assert SeedStatistic.of(accuracies(folder)) not in before
 
 
 @pytest.mark.parametrize(

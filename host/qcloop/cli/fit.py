@@ -280,11 +280,20 @@ def _write_each(
     click.echo(
         f"wrote {count} ({_few(names)}), a picture of each, and {printable(outputs.out)}, a sweep over them"
     )
+    click.echo(_use_of_each(list(made.values())))
     if refused := [device for device, one in made.items() if one.reasons]:
         click.echo(
             f"the data refuse {len(refused)} of them, which say little of yours: device {_few(refused)}"
         )
     click.echo(f"train on each by `qcloop sweep {typed(outputs.out)}`")
+
+
+def _use_of_each(made: list[FittedDevice]) -> str:
+    """Return a sentence on what of the curves of several devices training uses."""
+    used = " or ".join(sorted({one.chosen for one in made}))
+    unused = sorted({way for one in made for way in one.branches if way != one.chosen})
+    rest = f"; the {' or '.join(unused)} curves are not used" if unused else ""
+    return f"training uses the {used} curves of each for both ways{rest}"
 
 
 def _check_devices(measured: Measurements) -> None:

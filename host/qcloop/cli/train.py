@@ -23,7 +23,7 @@ from qcloop.experiment.runs import parts_of, resume_runs, run_folders, train_poi
 from qcloop.link.ports import BAUD
 from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
-from qcloop.statistic import Statistic
+from qcloop.statistic import SeedStatistic
 from qcloop.text import printable, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
@@ -139,7 +139,7 @@ def _conclude(path: Path) -> None:
     if folders == [path]:
         return
     runs = [read_run(folder) for folder in folders]
-    accuracy = Statistic.of([run.history[-1].test_accuracy for run in runs])
+    accuracy = SeedStatistic.of([run.history[-1].test_accuracy for run in runs])
     click.echo(
         f"test accuracy {accuracy.percent()} % after epoch {runs[-1].history[-1].epoch} ({accuracy.basis}); "
         f"results in {printable(path)}"
@@ -181,7 +181,7 @@ def _train(run: Run, stop: StopRequest, again: str) -> None:
         + (f"; most-written cell {cost.most_writes:,} times" if cost.most_writes is not None else "")
     )
     last = trainer.progress.history[-1]
-    accuracy = Statistic.of([last.test_accuracy])
+    accuracy = SeedStatistic.of([last.test_accuracy])
     click.echo(
         f"test accuracy {accuracy.percent()} % after epoch {last.epoch} ({accuracy.basis}); "
         f"results in {printable(run.path)}"
@@ -217,7 +217,7 @@ def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | N
             with Run.open(folder, None, make_array, only_read=True) as run:
                 accuracies.append(_evaluate(run.trainer, test_set))
     if len(accuracies) > 1:
-        accuracy = Statistic.of(accuracies)
+        accuracy = SeedStatistic.of(accuracies)
         click.echo(f"test accuracy {accuracy.percent()} % ({accuracy.basis})")
 
 

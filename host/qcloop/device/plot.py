@@ -20,7 +20,7 @@ from qcloop.figure import (
     new_figure,
     unit_label,
 )
-from qcloop.table import Table
+from qcloop.table import ResultTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,11 +58,11 @@ def profile_plot(profile: DeviceProfile) -> Plot:
     return Plot(figure, profile_numbers(profile))
 
 
-def profile_numbers(profile: DeviceProfile) -> Table:
+def profile_numbers(profile: DeviceProfile) -> ResultTable:
     """Return the numbers of a device, the highest level (pulse stage 1) first."""
     siemens = profile.mean_siemens()
     levels = list(reversed(range(profile.states)))
-    return Table(
+    return ResultTable(
         {
             "level": levels,
             "stage": [profile.stage(level) for level in levels],

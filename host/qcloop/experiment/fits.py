@@ -19,7 +19,7 @@ from qcloop.measurements.curves import Direction
 from qcloop.measurements.file import Measurements, read_measurements
 from qcloop.measurements.findings import Finding, listed
 from qcloop.measurements.units import Quantity
-from qcloop.table import Table
+from qcloop.table import ResultTable
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +38,7 @@ class FitResult:
         return self.device.with_doubts
 
     @property
-    def parameters(self) -> Table:
+    def parameters(self) -> ResultTable:
         """The parameters of the equation with their intervals, a row for each; none for a table of states."""
         rows = [
             (direction, p.name, p.value, p.low, p.high, p.unit)
@@ -46,7 +46,7 @@ class FitResult:
             if isinstance(fit, EquationFit)
             for p in fit.parameters
         ]
-        return Table.of(("direction", "name", "value", "low", "high", "unit"), rows)
+        return ResultTable.of(("direction", "name", "value", "low", "high", "unit"), rows)
 
     def plot(self) -> Plot:
         """Return the picture of ``qcloop fit``: measured values, the fit, and the residuals."""
@@ -75,7 +75,8 @@ class FitResult:
         return "\n".join(self._lines())
 
     def _lines(self) -> list[str]:
-        lines = [f"{self.path.name}: {'; '.join(self.measured.notes)}"]
+        first, *more = self.measured.notes
+        lines = ["\n  ".join([f"{self.path.name}: {first}", *more])]
         for direction, branch in self.device.branches.items():
             lines.append(f"{direction}: {describe(branch)}")
         for fitted in self.device.fits.values():

@@ -21,11 +21,11 @@ from qcloop.files import explain
 from qcloop.run.contents import RunContents, read_run
 from qcloop.run.figures import metrics_table
 from qcloop.run.folder import check_is_free
-from qcloop.statistic import Statistic
+from qcloop.statistic import SeedStatistic
 from qcloop.sweep.plots import draw_histories
 from qcloop.sweep.results import FINISHED, RESULTS, read_results
 from qcloop.sweep.summary import Summary
-from qcloop.table import Table
+from qcloop.table import ResultTable
 from qcloop.training.settings import RunSettings
 
 
@@ -37,7 +37,7 @@ class TemporaryFolder:
         self._end = finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
-class Result(ABC):
+class ResultFolder(ABC):
     """An experiment in a folder, which is a temporary one until it is saved.
 
     Parameters
@@ -146,7 +146,7 @@ class Result(ABC):
     _alt = "Test accuracy"
 
 
-class TrainingResult(Result):
+class TrainResult(ResultFolder):
     """One training run, or several that differ in the seed alone.
 
     ``result[seed]`` is the run of one seed.
@@ -175,30 +175,30 @@ class TrainingResult(Result):
         """The seeds of the runs."""
         return tuple(run.settings.seed for run in self.runs)
 
-    def __getitem__(self, seed: int) -> "TrainingResult":
+    def __getitem__(self, seed: int) -> "TrainResult":
         """Return the run of a seed; raises ConfigError if there is none."""
         if seed not in self.seeds:
             raise ConfigError(f"there is no run with seed {seed}: the seeds are {_listed(self.seeds)}")
         if len(self.seeds) == 1:
             return self
-        return TrainingResult(run_folders(self._path)[self.seeds.index(seed)], self._kept)
+        return TrainResult(run_folders(self._path)[self.seeds.index(seed)], self._kept)
 
     @property
-    def accuracy(self) -> Statistic:
+    def accuracy(self) -> SeedStatistic:
         """Test accuracy after the last epoch, 0 to 1: mean, standard deviation and n over the seeds."""
-        return Statistic.of([run.history[-1].test_accuracy for run in self.runs])
+        return SeedStatistic.of([run.history[-1].test_accuracy for run in self.runs])
 
     @property
-    def metrics(self) -> Table:
+    def metrics(self) -> ResultTable:
         """A row for each epoch of each run: the columns of ``metrics.csv`` behind that of the seed."""
         tables = [metrics_table(run.history, run.settings.seed) for run in self.runs]
-        return Table({name: [value for table in tables for value in table[name]] for name in tables[0]})
+        return ResultTable({name: [value for table in tables for value in table[name]] for name in tables[0]})
 
     @property
-    def costs(self) -> Table:
+    def costs(self) -> ResultTable:
         """A row for each run: writes, pulses, endurance, programming time and write energy."""
         rows = [(run.settings.seed, *asdict(run.cost).values()) for run in self.runs]
-        return Table.of(("seed", *asdict(self.runs[0].cost)), rows)
+        return ResultTable.of(("seed", *asdict(self.runs[0].cost)), rows)
 
     @property
     def figures(self) -> list[str]:
@@ -206,7 +206,7 @@ class TrainingResult(Result):
         return ["accuracy"] if len(self.seeds) > 1 else super().figures
 
     def plot(self, name: str = "") -> Plot:
-        """Return a figure, as :meth:`Result.plot`; of several seeds, the accuracy with its deviation."""
+        """Return a figure, as :meth:`ResultFolder.plot`; of several seeds, the accuracy."""
         if len(self.runs) == 1:
             return super().plot(name)
         if name not in ("", "accuracy"):
@@ -221,13 +221,13 @@ class TrainingResult(Result):
     def __repr__(self) -> str:
         settings, profile, last = self.settings, self.profile, self.runs[0].history[-1]
         return (
-            f"<TrainingResult {settings.network} on {profile.name} ({profile.states} states): "
+            f"<TrainResult {settings.network} on {profile.name} ({profile.states} states): "
             f"test accuracy {self.accuracy} after epoch {last.epoch}>"
         )
 
     def _facts(self) -> list[tuple[str, str]]:
         settings, profile, last = self.settings, self.profile, self.runs[0].history[-1]
-        pulses = Statistic.of([run.cost.set_pulses + run.cost.reset_pulses for run in self.runs])
+        pulses = SeedStatistic.of([run.cost.set_pulses + run.cost.reset_pulses for run in self.runs])
         return [
             ("test accuracy", f"{self.accuracy.percent()} % ({self.accuracy.basis})"),
             ("network", settings.network),
@@ -239,28 +239,30 @@ class TrainingResult(Result):
         ]
 
 
-class SweepResult(Result):
+class SweepResult(ResultFolder):
     """The finished points of a sweep."""
 
     _alt = "Test accuracy over the settings"
 
     @cached_property
-    def _read(self) -> tuple[Table, Summary]:
+    def _read(self) -> tuple[ResultTable, Summary]:
         rows, about, _ = read_results(self._path / RESULTS)
-        return Table.of(rows[0], [tuple(row.values()) for row in rows]), Summary.of(rows, about["swept"])
+        return ResultTable.of(rows[0], [tuple(row.values()) for row in rows]), Summary.of(
+            rows, about["swept"]
+        )
 
     @property
-    def results(self) -> Table:
+    def results(self) -> ResultTable:
         """A row for each point: the columns of ``results.parquet``."""
         return self._read[0]
 
     @property
-    def summary(self) -> Table:
-        """A row for each combination of settings: mean, standard deviation and n over the seeds."""
+    def summary(self) -> ResultTable:
+        """A row for each combination of settings, with mean, standard deviation and n over the seeds."""
         return self._read[1].table
 
     @property
-    def accuracy(self) -> Statistic:
+    def accuracy(self) -> SeedStatistic:
         """Test accuracy, 0 to 1, of the combination with the best mean."""
         return self._read[1].best.accuracy
 

@@ -8,11 +8,11 @@ from typing import Any
 from qcloop.device import DeviceProfile
 from qcloop.experiment.lines import describe_epoch
 from qcloop.experiment.points import points_of
-from qcloop.experiment.results import Result, SweepResult, TemporaryFolder, TrainingResult
+from qcloop.experiment.results import ResultFolder, SweepResult, TemporaryFolder, TrainResult
 from qcloop.experiment.runs import resume_runs, run_folders, train_points
 from qcloop.link.ports import BAUD
 from qcloop.run.folder import Run, read_config
-from qcloop.statistic import Statistic
+from qcloop.statistic import SeedStatistic
 from qcloop.sweep.results import RESULTS
 from qcloop.training.settings import RunSettings
 from qcloop.training.trainer import Trainer
@@ -30,7 +30,7 @@ def train(
     baud: int = BAUD,
     quiet: bool = False,
     **settings: Any,
-) -> TrainingResult:
+) -> TrainResult:
     """Train a network on the emulated array, as ``qcloop train`` does with options of the same names.
 
     Parameters
@@ -57,7 +57,7 @@ def train(
 
     Returns
     -------
-    TrainingResult
+    TrainResult
 
     Raises
     ------
@@ -71,7 +71,7 @@ def train(
     say = _silent if quiet else print
     show = _shown(say, len(points) > 1)
     train_points(points, path, show, port=port, baud=baud, given=settings, say=say)
-    return TrainingResult(path, kept)
+    return TrainResult(path, kept)
 
 
 def resume(
@@ -81,7 +81,7 @@ def resume(
     port: str | None = None,
     baud: int = BAUD,
     quiet: bool = False,
-) -> TrainingResult:
+) -> TrainResult:
     """Go on with the runs in a folder, as ``qcloop resume`` does.
 
     Parameters
@@ -102,15 +102,15 @@ def resume(
     say = _silent if quiet else print
     show = _shown(say, run_folders(path) != [path])
     resume_runs(path, show, epochs=epochs, port=port, baud=baud, say=say)
-    return TrainingResult(path)
+    return TrainResult(path)
 
 
-def load(folder: Path | str) -> Result:
+def load(folder: Path | str) -> ResultFolder:
     """Return the result in a folder that ``qcloop train`` or ``qcloop sweep`` has written.
 
     Returns
     -------
-    TrainingResult or SweepResult
+    TrainResult or SweepResult
 
     Raises
     ------
@@ -121,7 +121,7 @@ def load(folder: Path | str) -> Result:
     if run_folders(path) == [path] and (path / RESULTS).exists():
         return SweepResult(path)
     read_config(run_folders(path)[0])
-    return TrainingResult(path)
+    return TrainResult(path)
 
 
 def _silent(_: str) -> None:
@@ -144,7 +144,7 @@ def _shown(say: Callable[[str], None], several: bool) -> Callable[[Run], None]:
         run.train(report, say)
         if several:
             last = run.trainer.progress.history[-1]
-            accuracy = Statistic.of([last.test_accuracy]).percent()
+            accuracy = SeedStatistic.of([last.test_accuracy]).percent()
             say(f"seed {run.trainer.settings.seed}: test accuracy {accuracy} % after epoch {last.epoch}")
 
     return train_shown

@@ -19,7 +19,7 @@ from qcloop.figure import (
 )
 from qcloop.fit.profile import Fit
 from qcloop.measurements.curves import Branch
-from qcloop.table import Table
+from qcloop.table import ResultTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def plot_fits(fits: Sequence[Fit], title: str) -> Plot:
     return Plot(figure, _numbers(fits))
 
 
-def _numbers(fits: Sequence[Fit]) -> Table:
+def _numbers(fits: Sequence[Fit]) -> ResultTable:
     """Return all measured values with the fitted mean and spread of their pulse."""
     unit = fits[0].branch.unit
     names = (
@@ -71,7 +71,7 @@ def _numbers(fits: Sequence[Fit]) -> Table:
         )
         if not np.isnan(value)
     ]
-    return Table.of(names, rows)
+    return ResultTable.of(names, rows)
 
 
 def _points(branch: Branch, values: F64) -> tuple[F64, F64]:

@@ -15,11 +15,11 @@ from qcloop.crossbar.settings import spell
 from qcloop.errors import RunError
 from qcloop.figure import Plot, to_svg
 from qcloop.report.page import Block, Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
-from qcloop.statistic import Statistic
+from qcloop.statistic import SeedStatistic
 from qcloop.sweep.plan import show
 from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines, draw_map
 from qcloop.sweep.results import FAILED, FINISHED, RESULTS, read_results
-from qcloop.table import Table as Numbers
+from qcloop.table import ResultTable
 
 F64 = npt.NDArray[np.float64]
 Row = dict[str, Any]
@@ -216,16 +216,16 @@ def _means(runs: _Runs, x: str, y: str, fixed: Mapping[str, Any]) -> F64:
     )
 
 
-def _numbers(runs: _Runs, names: Sequence[str], fixed: Mapping[str, Any]) -> Numbers:
+def _numbers(runs: _Runs, names: Sequence[str], fixed: Mapping[str, Any]) -> ResultTable:
     """Return the accuracy (0 to 1) of each group of runs by these settings: mean, deviation, n."""
     names = [*fixed, *names]
     rows = []
     for key, group in runs.groups().items():
         values = dict(zip(runs.axes, key, strict=True))
         if all(values[name] == value for name, value in fixed.items()):
-            final = Statistic.of([row["test_accuracy"] for row in group])
+            final = SeedStatistic.of([row["test_accuracy"] for row in group])
             rows.append((*(values[name] for name in names), *final))
-    return Numbers.of((*names, *_ACCURACY), rows)
+    return ResultTable.of((*names, *_ACCURACY), rows)
 
 
 def _lines(runs: _Runs, names: Sequence[str]) -> list[SweepFigure]:
@@ -267,14 +267,17 @@ def _histories(runs: _Runs) -> list[SweepFigure]:
     percent = {key: [[100 * value for value in run] for run in each] for key, each in groups.items()}
     named = ", ".join(map(spell, runs.axes))
     numbers = [
-        (key, epoch, *Statistic.of(values))
+        (key, epoch, *SeedStatistic.of(values))
         for key, each in groups.items()
         for epoch, values in enumerate(zip(*each, strict=True), 1)
     ]
     return [
         SweepFigure(
             "histories",
-            Plot(draw_histories(percent, named), Numbers.of((named or "runs", "epoch", *_ACCURACY), numbers)),
+            Plot(
+                draw_histories(percent, named),
+                ResultTable.of((named or "runs", "epoch", *_ACCURACY), numbers),
+            ),
             "Test accuracy against the epoch.",
             "Test accuracy after each epoch: mean over the seeds, with a band of one standard deviation.",
         )

@@ -13,7 +13,7 @@ from qcloop.device.plot import profile_numbers
 from qcloop.figure import Plot
 from qcloop.run import plots
 from qcloop.run.contents import RunContents
-from qcloop.table import Table
+from qcloop.table import ResultTable
 from qcloop.training.trainer import EpochMetrics
 
 F64 = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ def run_figures(run: RunContents) -> Iterator[tuple[str, Plot]]:
         numbers = {"class": list(range(len(counts))), "recall": recall.tolist()}
         yield (
             "rates",
-            Plot(plots.rates(recall, precision), Table(numbers | {"precision": precision.tolist()})),
+            Plot(plots.rates(recall, precision), ResultTable(numbers | {"precision": precision.tolist()})),
         )
     cells = run.cells
     yield "conductance", Plot(plots.conductance(run.profile, cells), _conductances(run.profile, cells))
@@ -49,13 +49,13 @@ def run_figures(run: RunContents) -> Iterator[tuple[str, Plot]]:
     yield "spread", Plot(spreads, numbers_of_device)
 
 
-def metrics_table(history: Sequence[EpochMetrics], seed: int | None = None) -> Table:
+def metrics_table(history: Sequence[EpochMetrics], seed: int | None = None) -> ResultTable:
     """Return what a run came to after each epoch, with a column of its seed if that is given."""
     names = [field.name for field in fields(EpochMetrics)]
     rows = [tuple(asdict(row).values()) for row in history]
     if seed is None:
-        return Table.of(names, rows)
-    return Table.of(["seed", *names], [(seed, *row) for row in rows])
+        return ResultTable.of(names, rows)
+    return ResultTable.of(["seed", *names], [(seed, *row) for row in rows])
 
 
 def rates_of(counts: npt.NDArray[np.int64]) -> tuple[F64, F64]:
@@ -74,30 +74,30 @@ def _share(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> F64:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-def _confusion(counts: npt.NDArray[np.int64]) -> Table:
+def _confusion(counts: npt.NDArray[np.int64]) -> ResultTable:
     rows = [(true, guess, int(counts[true, guess])) for true, guess in np.ndindex(counts.shape)]
-    return Table.of(("true_class", "predicted_class", "images"), rows)
+    return ResultTable.of(("true_class", "predicted_class", "images"), rows)
 
 
-def _conductances(profile: DeviceProfile, cells: Cells) -> Table:
+def _conductances(profile: DeviceProfile, cells: Cells) -> ResultTable:
     rows: list[tuple[Any, ...]] = []
     for layer, (_, codes) in enumerate(cells, 1):
         found, counts = np.unique(codes, return_counts=True)
         rows += [(layer, int(g) * profile.lsb, int(n)) for g, n in zip(found, counts, strict=True)]
-    return Table.of(("layer", f"conductance_{profile.unit}", "cells"), rows)
+    return ResultTable.of(("layer", f"conductance_{profile.unit}", "cells"), rows)
 
 
-def _levels(states: int, cells: Cells) -> Table:
+def _levels(states: int, cells: Cells) -> ResultTable:
     rows: list[tuple[Any, ...]] = []
     for layer, (levels, _) in enumerate(cells, 1):
         counts = np.bincount(levels.reshape(-1), minlength=states)[:states]
         rows += [(layer, level, int(count)) for level, count in enumerate(counts)]
-    return Table.of(("layer", "level", "cells"), rows)
+    return ResultTable.of(("layer", "level", "cells"), rows)
 
 
-def _writes(writes: npt.NDArray[np.uint32]) -> Table:
+def _writes(writes: npt.NDArray[np.uint32]) -> ResultTable:
     rows, columns = np.indices(writes.shape)
-    return Table(
+    return ResultTable(
         {
             "input": rows.reshape(-1).tolist(),
             "column": columns.reshape(-1).tolist(),

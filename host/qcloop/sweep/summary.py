@@ -9,10 +9,10 @@ from typing import Any
 from qcloop.crossbar.settings import spell
 from qcloop.errors import RunError
 from qcloop.files import write_atomic
-from qcloop.statistic import Statistic
+from qcloop.statistic import SeedStatistic
 from qcloop.sweep.plan import show
 from qcloop.sweep.results import FINISHED
-from qcloop.table import Table
+from qcloop.table import ResultTable
 
 #: Files of a summary, beside the results.
 SUMMARY_CSV, SUMMARY_TEX = "summary.csv", "summary.tex"
@@ -48,9 +48,9 @@ class Group:
     rows: Sequence[Row]
 
     @property
-    def accuracy(self) -> Statistic:
+    def accuracy(self) -> SeedStatistic:
         """Test accuracy after the last epoch, 0 to 1, over the seeds."""
-        return Statistic.of([row["test_accuracy"] for row in self.rows])
+        return SeedStatistic.of([row["test_accuracy"] for row in self.rows])
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Summary:
         return f"best {mean}test accuracy {accuracy.percent()} % ({accuracy.basis}): {best}"
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ResultTable:
         """A row for each group: its settings, n, accuracy (0 to 1), and the means of what it cost."""
         leading = (*(name for name in _ALWAYS if name not in self.names), *self.names)
         names = (
@@ -109,7 +109,7 @@ class Summary:
             *(f"{name}_mean" for name in _MEANS),
             "most_writes_max",
         )
-        return Table.of(names, [self._row(group, leading) for group in self.groups])
+        return ResultTable.of(names, [self._row(group, leading) for group in self.groups])
 
     def _row(self, group: Group, leading: Sequence[str]) -> tuple[Any, ...]:
         final = [row["test_accuracy"] for row in group.rows]
@@ -152,7 +152,7 @@ class Summary:
 
 def _mean(values: Sequence[float | None]) -> float:
     known = [value for value in values if value is not None]
-    return Statistic.of(known).mean if known else nan
+    return SeedStatistic.of(known).mean if known else nan
 
 
 def _tex(text: str) -> str:
