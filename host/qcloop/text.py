@@ -31,8 +31,8 @@ def typed(path: object) -> str:
 
 
 def shown_unit(unit: str) -> str:
-    """Return a unit as people write it: ``µS`` for ``uS``, which is easier to type."""
-    return unit.replace("uS", "µS")
+    """Return a unit as people write it: ``µS`` for ``uS``, which is easier to type; ``µA`` for ``uA``."""
+    return f"µ{unit[1:]}" if unit.startswith("u") else unit
 
 
 def meant(name: str, known: Iterable[str], listing: str) -> str:

@@ -27,7 +27,7 @@ from qcloop.fit.report import describe, devices_table, report
 from qcloop.fit.several import device_labels, labelled, labelled_name, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
-from qcloop.text import printable, typed
+from qcloop.text import printable, shown_unit, typed
 
 #: Most reasons and names that are spelled out in one line, and most warnings.
 _REASONS, _WARNINGS = 3, 10
@@ -213,6 +213,7 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
 def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None:
     """Say what was made from all curves, and what can be done with it."""
     made, profile = device.fit, device.profile
+    unit = shown_unit(profile.unit)
     click.echo()
     if choices.states is None and isinstance(made, TableFit) and made.merged:
         click.echo(
@@ -221,8 +222,8 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
     click.echo(f"at the ends of the {device.chosen} curves {device.ends}")
     click.echo(
         f"wrote {printable(outputs.out)} ({profile.states} states from the {device.chosen} curves, "
-        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} "
-        f"{profile.unit}) and {printable(outputs.picture)}"
+        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {unit}, one code is {profile.lsb:g} "
+        f"{unit}) and {printable(outputs.picture)}"
     )
     for line in device.use:
         click.echo(line)

@@ -12,6 +12,7 @@ from qcloop.fit.profile import Fit, source_of, to_profile
 from qcloop.fit.states import fit_table
 from qcloop.measurements.curves import Branch, Direction, not_monotone, outliers, without_outliers
 from qcloop.measurements.findings import Finding
+from qcloop.text import shown_unit
 
 #: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.
 _MOST_SIEMENS = 0.1
@@ -115,8 +116,8 @@ class FittedDevice:
         branch, profile = self.fit.branch, self.profile
         high, *_, low = branch.stage_means
         return (
-            f"{low:.4g} and {high:.4g} {branch.unit} were measured, and the device has "
-            f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
+            f"{low:.4g} and {high:.4g} {shown_unit(branch.unit)} were measured, and the device has "
+            f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {shown_unit(profile.unit)}"
         )
 
     @property

@@ -11,6 +11,7 @@ from qcloop.fit.profile import Fit
 from qcloop.fit.states import TableFit
 from qcloop.measurements.curves import Branch
 from qcloop.measurements.units import readable_unit
+from qcloop.text import shown_unit
 
 
 def describe(branch: Branch) -> str:
@@ -33,7 +34,8 @@ def report(fitted: Fit, verbose: bool) -> list[str]:
     if isinstance(fitted, EquationFit):
         rows: list[tuple[str, ...]] = [("parameter", "value", f"{share} from", "to", "unit")]
         rows += [
-            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", p.unit) for p in fitted.parameters
+            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", shown_unit(p.unit))
+            for p in fitted.parameters
         ]
     else:
         rows = _table_rows(fitted, share, verbose)
@@ -55,7 +57,8 @@ def devices_table(devices: Mapping[str, FittedDevice]) -> list[str]:
     top = max(float(device.profile.mean_siemens().max()) for device in devices.values())
     unit = "G0" if first.branch.unit == "G0" else readable_unit(top, first.branch.unit)
     heads = ("device", "curves", "states", "lowest", "spread", "highest", "spread", "k", "sigma")
-    units = ("", "", "", unit, unit, unit, unit, "", unit + "²" * (first.reading == "spread-variance"))
+    sign = shown_unit(unit)
+    units = ("", "", "", sign, sign, sign, sign, "", sign + "²" * (first.reading == "spread-variance"))
     table = np.array([_figures(device, unit) for device in devices.values()])
     rows = [
         (
@@ -93,7 +96,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _table_rows(fitted: TableFit, share: str, verbose: bool) -> list[tuple[str, ...]]:
-    unit = fitted.branch.unit
+    unit = shown_unit(fitted.branch.unit)
     rows: list[tuple[str, ...]] = [
         ("pulse", "values", f"mean ({unit})", f"{share} from", "to", "spread", f"{share} from", "to")
     ]
