@@ -85,6 +85,8 @@ FORMATS = tuple(suffix[1:] for suffix in _METADATA)
 _LONGEST, _LONGEST_TITLE = 32, 56
 #: Points that a label of a legend takes for each character, and for its line; and points in an inch.
 _CHARACTER, _HANDLE, _INCH = 3.9, 30.0, 72.0
+#: Most markers of a line.
+_MOST_MARKERS = 20
 #: Inches that a line of a legend takes.
 _LINE = 0.14
 
@@ -191,6 +193,11 @@ def legend_outside(figure: "Figure", axes: "Axes") -> None:
     """Put the legend of axes above the whole figure, in one line: it holds for all of its panels."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+
+
+def marker_step(points: int) -> int:
+    """Return of how many points of a line one has a marker, so that the markers do not run together."""
+    return max(1, points // _MOST_MARKERS)
 
 
 def unit_label(unit: str) -> str:

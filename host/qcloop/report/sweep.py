@@ -90,7 +90,7 @@ def sweep_report(path: Path) -> str:
     sections.append(Section("Sweep file", [Pre(file)]))
     names = " and ".join(map(spell, runs.axes)) or "seeds alone"
     return render_page(
-        f"Sweep {about['name']}",
+        f"Sweep {about['name']}" if about["swept"] else f"{about['name']}, {len(rows)} seeds",
         f"Training on emulated memristor arrays over {names}",
         sections,
         f"Made by qcloop {__version__}; results of qcloop {about['version']}.",
@@ -110,11 +110,11 @@ def _finished(path: Path) -> tuple[list[Row], dict[str, Any], str]:
 
 def _summary(runs: _Runs) -> list[Block]:
     groups, finished = runs.groups(), runs.finished
-    means = {key: float(np.mean([row["test_accuracy"] for row in rows])) for key, rows in groups.items()}
-    best = max(means, key=lambda key: means[key])
+    means = {key: SeedStatistic.of([row["test_accuracy"] for row in rows]) for key, rows in groups.items()}
+    best = max(means, key=lambda key: means[key].mean)
     facts = [
         ("Points finished", f"{len(finished)} of {len(runs.rows)}"),
-        ("Best mean accuracy", f"{100 * means[best]:.2f} %"),
+        ("Best mean accuracy" if len(groups) > 1 else "Test accuracy", f"{means[best].percent()} %"),
         ("Seeds", str(len(groups[best]))),
         *((spell(name), _text(value)) for name, value in zip(runs.axes, best, strict=True)),
     ]

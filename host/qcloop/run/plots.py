@@ -17,6 +17,7 @@ from qcloop.figure import (
     TWO_COLUMNS,
     drawn,
     legend_above,
+    marker_step,
     new_figure,
     unit_label,
 )
@@ -71,15 +72,17 @@ def _draw_accuracy(axes: "Axes", history: "list[EpochMetrics]") -> None:
     epochs = [row.epoch for row in history]
     test = [100 * row.test_accuracy for row in history]
     train = [100 * row.train_accuracy for row in history]
-    axes.plot(epochs, test, "o-", color=BLUE, label="test")
-    axes.plot(epochs, train, "s--", color=ORANGE, markersize=3, label="training")
+    every = marker_step(len(epochs))
+    axes.plot(epochs, test, "o-", color=BLUE, markevery=every, label="test")
+    axes.plot(epochs, train, "s--", color=ORANGE, markersize=3, markevery=every, label="training")
     axes.set(ylabel="accuracy (%)")
     legend_above(axes)
     _over_epochs(axes)
 
 
 def _draw_loss(axes: "Axes", history: "list[EpochMetrics]") -> None:
-    axes.plot([row.epoch for row in history], [row.train_loss for row in history], "o-", color=ORANGE)
+    losses = [row.train_loss for row in history]
+    axes.plot([row.epoch for row in history], losses, "o-", color=ORANGE, markevery=marker_step(len(losses)))
     axes.set(ylabel="training loss (cross-entropy)")
     axes.set_ylim(bottom=0)
     _over_epochs(axes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.figure import COLUMN, LINES, drawn, legend_above, new_figure, plain
+from qcloop.figure import COLUMN, LINES, drawn, legend_above, marker_step, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +110,9 @@ def draw_histories(histories: Mapping[str, Sequence[Sequence[float]]], legend: s
     for (colour, marker, dash), (label, runs) in zip(LINES, histories.items(), strict=False):
         mean = np.mean(np.array(runs), axis=0)
         epochs = range(1, len(mean) + 1)
-        axes.plot(epochs, mean, marker=marker, linestyle=dash, color=colour, label=plain(label))
+        every = marker_step(len(mean))
+        style = {"marker": marker, "markevery": every, "linestyle": dash, "color": colour}
+        axes.plot(epochs, mean, label=plain(label), **style)
         if len(runs) > 1:
             spread = np.std(np.array(runs), axis=0, ddof=1)
             axes.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
