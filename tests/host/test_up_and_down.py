@@ -1,12 +1,13 @@
 """Up and down curves: how bent they are, and what of them training uses."""
 
-import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from qcloop.device import builtin, load_profile
 from qcloop.device.nonlinearity import MOST, nonlinearity, profile_nonlinearity
+from qcloop.report.run import ways_of
 
 
 def curve(factor, pulses=32, low=20.0, high=200.0):
@@ -72,19 +73,19 @@ def test_a_fit_says_what_training_uses_and_what_not(measured, run, tmp_path, cho
     )
 
 
-def test_a_report_says_it_of_the_run(measured, run, tmp_path):
-    device, folder = tmp_path / "device.toml", tmp_path / "run"
-    assert run("fit", measured, "-o", device, "--model", "table")[0] == 0
-    words = (
-        f"train --device {device} --network 784-10 --images 40 --epochs 1 --policy reset-only --out {folder}"
-    )
-    assert run(*words.split())[0] == 0
-    assert run("report", folder)[0] == 0
-    page = (folder / "report.html").read_text()
-    assert re.search(r"; 3 up curves of nonlinearity (2.9|3.0)\d not used", page)
-    assert re.search(r"Nonlinearity of these states over the pulse stage: (4.9|5.0)\d ", page)
-    assert "A way up is one SET and then RESET pulses down to the state." in page
-    assert "this training used no curve of potentiation beside one of depression" in page
+@pytest.mark.parametrize(
+    ("policy", "way"),
+    [
+        ("direct", "A way up takes one pulse a state, as a way down does."),
+        ("reset-only", "A way up is one SET and then RESET pulses down to the state."),
+        ("verify", "A way up is written like a way down, and repeated until the conductance is near enough."),
+    ],
+)
+def test_a_report_says_it_of_the_run(policy, way):
+    run = SimpleNamespace(profile=builtin("A"), settings=SimpleNamespace(policy=policy))
+    text = ways_of(run)
+    assert way in text and "Nonlinearity of these states over the pulse stage: 0.00 (" in text
+    assert text.endswith("this training used no curve of potentiation beside one of depression.")
 
 
 def test_a_single_direction_has_one_factor(run, tmp_path):

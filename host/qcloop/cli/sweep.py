@@ -10,7 +10,7 @@ from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.sweep.plan import Plan
 from qcloop.sweep.results import RESULTS
 from qcloop.sweep.run import Sweep
-from qcloop.sweep.start import check_complete, check_places, count, opened, run_sweep
+from qcloop.sweep.start import check_complete, check_workers, count, opened, run_sweep
 from qcloop.sweep.summary import SUMMARY_CSV, SUMMARY_TEX
 from qcloop.text import printable, typed
 
@@ -38,7 +38,7 @@ def sweep(
     plan = Plan.load(file)
     out = Path("runs") / file.stem if out is None else out
     if dry_run:
-        check_places(plan, jobs, cluster)
+        check_workers(plan, jobs, cluster)
         _list(Sweep(plan, out))
         return
     the_sweep = opened(plan, out, jobs, cluster, keep_going)

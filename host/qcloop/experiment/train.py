@@ -151,7 +151,7 @@ def _shown(say: Callable[[str], None], several: bool) -> Callable[[Run], None]:
 
 
 def _with_settings(function: Any) -> None:
-    """Give a function that takes settings their names, defaults and help texts, which stand in one place."""
+    """Give a function that takes settings their names, defaults and help texts, as they are defined."""
     own = [p for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
     known = {parameter.name for parameter in own}
     others = [setting for setting in RunSettings.options() if setting.name not in known]

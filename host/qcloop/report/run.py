@@ -329,7 +329,7 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
     unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
-        Text(f"{profile_title(profile)}. {profile.source}\n\n{_ways(state)}"),
+        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}"),
         Picture(
             svg["device"],
             "Mean conductance and spread of each pulse stage.",
@@ -344,7 +344,7 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
     ]
 
 
-def _ways(state: RunContents) -> str:
+def ways_of(state: RunContents) -> str:
     """Return words on how the training took the ways up and down of the device."""
     factor = profile_nonlinearity(state.profile)
     up = {

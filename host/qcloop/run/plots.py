@@ -112,10 +112,10 @@ def _layer_axes(layers: int, title: str) -> "tuple[Figure, list[Axes]]":
 
 def _count_on_y(axes: "Axes") -> None:
     """Label a logarithmic axis of counts with whole numbers, at powers of ten alone."""
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
 
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _name_layer(axes: "Axes", index: int, cells: npt.NDArray[Any]) -> None:

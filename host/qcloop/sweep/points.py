@@ -32,8 +32,8 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the configuration of a run."""
-        place = {} if self.directory is None else {"directory": self.directory}
-        return {"transpose": self.transpose, **place}
+        folder = {} if self.directory is None else {"directory": self.directory}
+        return {"transpose": self.transpose, **folder}
 
     def load(self) -> Dataset:
         """Return the data, which is kept in memory. Raises what :func:`qcloop.data.load_dataset` raises."""

@@ -26,14 +26,14 @@ def opened(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, keep
     ConfigError
         If jobs, cluster and ports contradict each other, or if points cannot run and ``keep_going`` is False.
     """
-    check_places(plan, jobs, cluster)
+    check_workers(plan, jobs, cluster)
     sweep = Sweep(plan, folder)
     if sweep.failures and not keep_going:
         raise ConfigError(f"{plan.path}: {refused(sweep)}; --dry-run lists all, --keep-going runs the others")
     return sweep
 
 
-def check_places(plan: Plan, jobs: int | None, cluster: str | None) -> None:
+def check_workers(plan: Plan, jobs: int | None, cluster: str | None) -> None:
     """Raise ConfigError if jobs, cluster and the ports of a plan contradict each other."""
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, not {jobs}")
