@@ -174,6 +174,28 @@ def test_a_fit_is_a_device_to_train_on(measured, tmp_path, run):
     assert point.profile == found.profile and point.settings.device == "up-down.toml"
 
 
+def test_each_device_of_a_file(tmp_path):
+    path = tmp_path / "two.csv"
+    rows = [
+        f"{d},{c},{n},{d * (200 - 9 * n) + (7 * n * c + c) % 5}"
+        for d in (1, 2)
+        for c in (1, 2)
+        for n in range(16)
+    ]
+    path.write_text("\n".join(["device,cycle,pulse,G (uS)", *rows]) + "\n")
+    each = qcloop.fit(path, per_device=True, model="table")
+    assert {name: one.profile.name for name, one in each.items()} == {
+        "1": "two device 1",
+        "2": "two device 2",
+    }
+    assert each["2"].profile.mean[-1] > 1.9 * each["1"].profile.mean[-1]
+    with pytest.raises(
+        MeasurementError, match=r"--per-device needs two devices or more, but .* names one, 1"
+    ):
+        path.write_text("\n".join(["device,cycle,pulse,G (uS)", *rows[:32]]) + "\n")
+        qcloop.fit(path, per_device=True)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

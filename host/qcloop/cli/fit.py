@@ -8,7 +8,7 @@ from typing import cast
 import click
 
 from qcloop.device import DEFAULT_READING, save_profile
-from qcloop.errors import DeviceError, MeasurementError
+from qcloop.errors import MeasurementError
 from qcloop.figure import check_picture, data_path
 from qcloop.files import write_atomic
 from qcloop.fit import (
@@ -23,14 +23,15 @@ from qcloop.fit import (
     read_measurements,
 )
 from qcloop.fit.device import Choices, FittedDevice, fit_device
+from qcloop.fit.each import check_devices, fit_each, refuse_some
 from qcloop.fit.report import describe, devices_table, report
-from qcloop.fit.several import device_labels, labelled, labelled_name, sweep_file
+from qcloop.fit.several import device_labels, labelled, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
 from qcloop.text import printable, shown_unit, typed
 
-#: Most reasons and names that are spelled out in one line, and most warnings.
-_REASONS, _WARNINGS = 3, 10
+#: Most names that are spelled out in one line, and most warnings.
+_NAMES, _WARNINGS = 3, 10
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -238,7 +239,7 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
 
 def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
     """Make a device from the curves of each device in the file, and a sweep file over them."""
-    _check_devices(measured)
+    check_devices(measured)
     labels = device_labels(measured.devices)
     targets = {
         device: (labelled(outputs.out, label), labelled(outputs.picture, label))
@@ -247,18 +248,10 @@ def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name:
     profiles, pictures = zip(*targets.values(), strict=True)
     _check_outputs(outputs.file, [outputs.out, *profiles], list(pictures), outputs.force)
     findings = list(measured.findings)
-    made: dict[str, FittedDevice] = {}
-    failed: dict[str, str] = {}
-    for device, label in labels.items():
-        try:
-            branches = measured.of_device(device).branches()
-            called = labelled_name(name, label)
-            made[device] = fit_device(branches, choices, outputs.file, called, findings, device)
-        except (MeasurementError, DeviceError) as error:
-            failed[device] = str(error)
+    made, failed = fit_each(measured, choices, outputs.file, name, findings)
     _report_each(made, verbose)
     _print_findings(findings, verbose)
-    _refuse_some(made, failed, outputs.force)
+    refuse_some(made, failed, outputs.force)
     _warn([f"device {device} is left out: {why}" for device, why in failed.items()])
     _warn([f"device {device}, {misfit}" for device, one in made.items() for misfit in _misfits(one)])
     _write_each(made, targets, outputs)
@@ -297,24 +290,6 @@ def _use_of_each(made: list[FittedDevice]) -> str:
     return f"training uses the {used} curves of each for both ways{rest}"
 
 
-def _check_devices(measured: Measurements) -> None:
-    """Raise MeasurementError unless each curve belongs to one of two devices or more."""
-    if len(measured.devices) < 2:
-        found = f"names one, {measured.devices[0]}" if measured.devices else "names none"
-        raise MeasurementError(
-            f"--per-device needs two devices or more, but {measured.path} {found}: leave the option out, or "
-            "name the devices in a column 'device' or in the headings, as in 'device 3 (uS)'"
-        )
-    without = [curve for curve in measured.curves if not curve.device]
-    if without:
-        curve = without[0]
-        raise MeasurementError(
-            f"{len(without)} of {len(measured.curves)} curves name no device, the first in column "
-            f"{curve.column} from row {curve.rows[0]} on: name their device, or leave them out by --column "
-            "or --rows"
-        )
-
-
 def _report_each(made: dict[str, FittedDevice], verbose: bool) -> None:
     if verbose:
         for device, one in made.items():
@@ -326,25 +301,8 @@ def _report_each(made: dict[str, FittedDevice], verbose: bool) -> None:
         click.echo("\n".join(devices_table(made)))
 
 
-def _refuse_some(made: dict[str, FittedDevice], failed: dict[str, str], force: bool) -> None:
-    """Raise MeasurementError if devices are refused, and --force does not write what there is."""
-    whys = {device: "; ".join(one.reasons) for device, one in made.items() if one.reasons and not force}
-    if not (whys or failed) or (force and made):
-        return
-    cures = sorted({made[device].cure for device in whys})
-    cures += [f"write the {len(made)} that can be fitted by --force"] if made else []
-    whys |= failed
-    shown = [f"device {device}: {why}" for device, why in list(whys.items())[:_REASONS]]
-    more = [f"and {len(whys) - _REASONS} more"] if len(whys) > _REASONS else []
-    cure = f": {', or '.join(cures)}" if cures else ""
-    raise MeasurementError(
-        f"no device is written, since {len(whys)} of {len(made) + len(failed)} are refused: "
-        f"{'; '.join([*shown, *more])}{cure}"
-    )
-
-
 def _few(names: list[str]) -> str:
-    return printable(", ".join(names) if len(names) <= _REASONS else f"{names[0]} to {names[-1]}")
+    return printable(", ".join(names) if len(names) <= _NAMES else f"{names[0]} to {names[-1]}")
 
 
 # -- both ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from qcloop.device import DeviceProfile, save_profile
 from qcloop.errors import DeviceError, MeasurementError
 from qcloop.figure import Plot
 from qcloop.fit.device import Choices, FittedDevice, fit_device
+from qcloop.fit.each import check_devices, fit_each, refuse_some
 from qcloop.fit.equation import FITTED_READINGS, EquationFit
 from qcloop.fit.plot import plot_fits
 from qcloop.fit.profile import profile_name
@@ -96,6 +97,7 @@ class FitResult:
 def fit(
     file: Path | str,
     *,
+    per_device: bool = False,
     unit: str | None = None,
     read_voltage: float | None = None,
     quantity: str | None = None,
@@ -116,7 +118,7 @@ def fit(
     delimiter: str | None = None,
     decimal: str | None = None,
     force: bool = False,
-) -> FitResult:
+) -> FitResult | dict[str, FitResult]:
     """Fit a device to measured conductances, as ``qcloop fit`` does with options of the same names.
 
     Nothing is written; :meth:`FitResult.save` does that.
@@ -126,17 +128,19 @@ def fit(
     file : path
         CSV, TSV, XLSX or MAT. ``qcloop fit --help`` says what the other parameters are; ``column`` and
         ``rows`` take several.
+    per_device : bool
+        Make a device of each that the file names.
     force : bool
         Return a device that the data refuse; its ``source`` then says why they do.
 
     Returns
     -------
-    FitResult
+    FitResult, or dict of FitResult by what the file calls the device
 
     Raises
     ------
     MeasurementError
-        If the file cannot be read as asked, or the data refuse the device.
+        If the file cannot be read as asked, or the data refuse a device.
     DeviceError
         If the fitted states are no device.
     """
@@ -166,8 +170,15 @@ def fit(
         rows=_several(rows),
         transpose=transpose,
     )
-    findings = list(measured.findings)
-    device = fit_device(measured.branches(), choices, path, name or profile_name(path), findings)
+    findings, name = list(measured.findings), name or profile_name(path)
+    if per_device:
+        check_devices(measured)
+        made, failed = fit_each(measured, choices, path, name, findings)
+        refuse_some(made, failed, force)
+        return {
+            key: FitResult(path, measured.of_device(key), one, tuple(findings)) for key, one in made.items()
+        }
+    device = fit_device(measured.branches(), choices, path, name, findings)
     if not force:
         device.refuse()
     return FitResult(path, measured, device, tuple(findings))
