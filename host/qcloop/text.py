@@ -1,6 +1,8 @@
 """Text from files, made safe to print, and to type."""
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 from shlex import quote
 
 #: Categories of characters that a terminal would obey instead of show: control characters (also C1), format
@@ -26,3 +28,21 @@ def _code(sign: str) -> str:
 def typed(path: object) -> str:
     """Return a path as it is typed in a shell, in quotes if it needs them."""
     return quote(printable(path))
+
+
+def shown_unit(unit: str) -> str:
+    """Return a unit as people write it: ``µS`` for ``uS``, which is easier to type; ``µA`` for ``uA``."""
+    return f"µ{unit[1:]}" if unit.startswith("u") else unit
+
+
+def meant(name: str, known: Iterable[str], listing: str) -> str:
+    """Return the end of a message on an unknown name: the known one that is like it, or all of them.
+
+    Parameters
+    ----------
+    listing : str
+        What comes before the list, such as ``the settings are``.
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean '{close[0]}'?" if close else f": {listing} {', '.join(known)}"

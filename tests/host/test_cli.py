@@ -257,7 +257,7 @@ def test_an_error_of_the_system_names_its_file_and_too_little_memory_is_one_line
         def fail(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr("qcloop.cli.train.load_dataset", fail)
+        monkeypatch.setattr("qcloop.cli.train.points_of", fail)
         assert run("train")[::2] == (2, f"qcloop: error: {message}\n")
 
 
@@ -274,7 +274,7 @@ def test_a_disabled_compiler_is_said_where_it_takes_long(run, monkeypatch, tmp_p
     [
         (["fit", "x.csv", "-o", "x.toml"], "fit.read_measurements", ""),
         (["device", "list"], "device.resolve_device", ""),
-        (["train"], "train.load_dataset", "; a run that has begun is kept, go on with `qcloop resume DIR`"),
+        (["train"], "train.points_of", "; a run that has begun is kept, go on with `qcloop resume DIR`"),
         (["reproduce", "fig3"], "reproduce.Study", "; what is finished is kept, the same command goes on"),
     ],
 )

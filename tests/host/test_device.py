@@ -41,10 +41,10 @@ SMALL = DeviceProfile("small", "made up", "uS", 2.0, (0.0, 100.0, 400.0), (1.0, 
 TABLE = [
     "small: 3 states",
     "made up",
-    "one code is 2 uS",
+    "one code is 2 µS",
     "",
     "level  stage   mean  mean  spread   spread  spread   mean",
-    "                 uS  code      uS  code/16       %     uS",
+    "                 µS  code      µS  code/16       %     µS",
     "-----  -----  -----  ----  ------  -------  ------  -----",
     "    2      1  400.0   200     0.0        0     0.0  400.0",
     "    1      2  100.0    50     2.5       20     2.5  100.0",
@@ -58,7 +58,7 @@ GOLDEN = [
     "    0     3 │█",
     "            └┴────────┴───────┴────────┴",
     "             0       200     400     600",
-    "level stage  conductance (uS)",
+    "level stage  conductance (µS)",
 ]
 
 

@@ -217,7 +217,7 @@ def test_a_device_that_the_data_refuse_is_written_only_by_force(run, tmp_path):
     status, _, err = run("fit", path, "-o", out)
     assert status == 2 and not out.exists()
     assert "no device is written, since the data refuse it: the curve is bent" in err
-    assert " uS were measured, and the device has 5.0" in err
+    assert " µS were measured, and the device has 5.0" in err
     assert ": measure each pulse twice or more and take --model table, or write it all the same" in err
     status, text, err = run("fit", path, "-o", out, "--force")
     assert status == 0 and out.exists()

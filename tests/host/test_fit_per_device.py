@@ -53,7 +53,8 @@ def test_each_device_is_what_its_own_curves_give(run, three, tmp_path):
     assert lines[heads + 1].split() == ["G0", "G0", "G0", "G0", "G0²"]
     assert [line.split()[0] for line in lines[heads + 2 : heads + 7]] == ["1", "2", "3", "mean", "deviation"]
     assert lines[heads + 2].split()[1:4] == ["3", "down", "32"]
-    assert lines[-2].startswith("wrote 3 devices (mine-1.toml, mine-2.toml, mine-3.toml), a picture of each")
+    assert lines[-2] == "training uses the down curves of each for both ways"
+    assert lines[-3].startswith("wrote 3 devices (mine-1.toml, mine-2.toml, mine-3.toml), a picture of each")
     assert lines[-1] == f"train on each by `qcloop sweep {tmp_path / 'mine.toml'}`"
     for seed, (device, scale) in enumerate(SCALES.items(), start=1):
         profile = load_profile(tmp_path / f"mine-{device}.toml")

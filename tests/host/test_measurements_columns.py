@@ -630,10 +630,10 @@ def test_names_with_the_letters_of_a_logarithm_are_none():
 def test_many_negative_values_are_refused_not_left_out(write):
     rows = [f"{n + 1},{-1 + n / 30:.4f},{1 - n / 30:.4f}" for n in range(60)]
     assert refused(write("pulse,a (uS),b (uS)", *rows)) == (
-        "column 2 'a (uS)': 30 of 60 values are negative (in row 2 -1 uS); change the sign in the file if "
+        "column 2 'a (uS)': 30 of 60 values are negative (in row 2 -1 µS); change the sign in the file if "
         "it is flipped; empty the cells that are to be left out"
     )
-    assert "column 2 'G (uS)': all values are negative (in row 2 -40 uS)" in refused(
+    assert "column 2 'G (uS)': all values are negative (in row 2 -40 µS)" in refused(
         write("pulse,G (uS)", "1,-40", "2,-30", "3,-20")
     )
     noise = [f"{n + 1},{20 - n}" for n in range(19)] + ["20,-0.1"]
@@ -781,4 +781,4 @@ def test_options_of_the_command_and_curves_that_are_not_used(write, run, tmp_pat
     assert "24 of 48 rows are taken: those with column 1 'V' = 0.1" in text
     assert "pulse number in column 2 'No', 1 column of values (column 3 'G')" in text
     assert "columns 1 'V', 4 'foo' are not used" in text
-    assert "1 up curve is not used: --curve up takes the up curves" in text
+    assert "1 up curve is not used, neither nonlinearity nor spreads nor number of pulses: --curve up" in text

@@ -127,11 +127,11 @@ def test_few_or_equal_values_have_no_outliers():
 def test_means_that_go_the_wrong_way_are_named_with_both_pulses():
     down = branch_of(np.array([[9.0, 7, 7.5, 3], [9, 7, 7.5, 3]]), "uS")
     assert [finding.text for finding in not_monotone(down)] == [
-        "down: the mean goes from 7 uS at pulse 2 to 7.5 at pulse 3; kept"
+        "down: the mean goes from 7 µS at pulse 2 to 7.5 at pulse 3; kept"
     ]
     up = branch_of(np.array([[1.0, 3, 2.5, 4]]), "uS", "up")
     assert [finding.text for finding in not_monotone(up)] == [
-        "up: the mean goes from 3 uS at pulse 2 to 2.5 at pulse 3; kept"
+        "up: the mean goes from 3 µS at pulse 2 to 2.5 at pulse 3; kept"
     ]
 
 

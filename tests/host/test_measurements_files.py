@@ -62,7 +62,7 @@ def test_csv_is_read_and_the_user_is_told_how(write):
             "wide layout: pulse number in column 1 'pulse', "
             "2 columns of values (column 2 'a (uS)', column 3 'b (uS)')"
         ),
-        "unit uS: the median is 25.5 uS = 0.329 G0",
+        "unit uS: the median is 25.5 µS = 0.329 G0",
     )
     assert measured.findings == ()
 
@@ -421,10 +421,10 @@ def test_without_a_unit_the_error_says_what_the_median_would_be(write):
         read_measurements(path)
     assert str(error.value) == (
         "column 2 'x' states no unit: give --unit, one of G0, S, mS, uS, nS, Ohm, kOhm, MOhm, A, mA, uA, nA; "
-        "the median value 5e-06 would be 388 pS in G0, 5 uS in S, 5 nS in mS, 5 pS in uS, 5 fS in nS, "
+        "the median value 5e-06 would be 388 pS in G0, 5 µS in S, 5 nS in mS, 5 pS in uS, 5 fS in nS, "
         "200 kS in Ohm, 200 S in kOhm, 200 mS in MOhm, a current in A, mA, uA, nA (with --read-voltage)"
     )
-    with pytest.raises(MeasurementError, match=r"20000 would be 50 uS in Ohm, 50 nS in kOhm, 50 pS in MOhm$"):
+    with pytest.raises(MeasurementError, match=r"20000 would be 50 µS in Ohm, 50 nS in kOhm, 50 pS in MOhm$"):
         read_measurements(write("R\n2e4\n3e4\n1e4\n"))
 
 
@@ -470,7 +470,7 @@ def test_read_voltages_are_stated_or_asked_for(write):
         read_measurements(path, read_voltage=0.2)
     negative = read_measurements(write("I (uA) at -0.1 V\n-4\n-2\n1\n"))
     assert values_of(negative) == [pytest.approx([40, 20])]
-    assert negative.findings[0].text == "row 4, column 1 'I (uA) at -0.1 V': 1 uA at -0.1 V: left out"
+    assert negative.findings[0].text == "row 4, column 1 'I (uA) at -0.1 V': 1 µA at -0.1 V: left out"
 
 
 def test_an_unusual_median_is_remarked_on(write):
@@ -502,7 +502,7 @@ def test_each_trouble_is_reported_by_row_and_left_out(write):
     assert any(
         f.text == "row 3, column 2 'G (uS)': 'abc' is not a number: left out" for f in measured.findings
     )
-    assert any(f.text == "row 4, column 2 'G (uS)': -3 uS: left out" for f in measured.findings)
+    assert any(f.text == "row 4, column 2 'G (uS)': -3 µS: left out" for f in measured.findings)
 
 
 def test_zero_resistance_never_becomes_a_number(write):
@@ -546,7 +546,7 @@ def test_long_lists_are_cut_and_counted(write):
     assert lines[11:14] == [
         "  ... and 2 more",
         "infinite: 3",
-        "  row 15, column 1 'G (uS)': inf uS: left out",
+        "  row 15, column 1 'G (uS)': inf µS: left out",
     ]
     assert len(listed(findings, None)) == 2 + 15
     assert not any(re.search("more", line) for line in listed(findings, None))

@@ -125,7 +125,7 @@ def on_board(run, remote, monkeypatch):
             spoil(boards[-1])
             return boards[-1]
 
-        monkeypatch.setattr("qcloop.cli.train.open_array", opened)
+        monkeypatch.setattr("qcloop.experiment.boards.open_array", opened)
         return run(*arguments, "--port", "PORT")
 
     return start, boards
@@ -164,6 +164,16 @@ def test_a_run_on_a_board_is_that_of_the_golden_model(on_board, golden_run, tmp_
     assert contents(tmp_path / "run") == contents(golden_run)
     status, text, _ = start(SHAPE, "eval", tmp_path / "run")
     assert status == 0 and "test accuracy" in text
+
+
+def test_several_seeds_on_one_board_are_those_of_the_golden_model(on_board, run, tmp_path):
+    start, boards = on_board
+    words = [*TRAIN, "--images", "300", "--epochs", "1", "--seeds", "2"]
+    status, text, _ = start(SHAPE, "train", *words, "--out", tmp_path / "board")
+    assert status == 0 and "n = 2 seeds" in text and len(boards) == 1
+    assert run("train", *words, "--lanes", 4, "--cells", 32768, "--out", tmp_path / "golden")[0] == 0
+    for seed in ("seed-1", "seed-2"):
+        assert contents(tmp_path / "board" / seed) == contents(tmp_path / "golden" / seed)
 
 
 def test_a_reset_in_mid_run_is_told_and_the_run_goes_on(on_board, golden_run, tmp_path):

@@ -342,8 +342,8 @@ def parse(monkeypatch):
 
     def call(words):
         with monkeypatch.context() as patch:
-            patch.setattr("qcloop.cli.train.Run.create", create)
-            patch.setattr("qcloop.cli.train.load_dataset", lambda folder, transpose: None)
+            patch.setattr("qcloop.experiment.runs.Run.create", create)
+            patch.setattr("qcloop.experiment.points.Source.load", lambda _: None)
             with pytest.raises(Captured) as stop:
                 main(words)
         return stop.value.args

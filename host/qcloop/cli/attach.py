@@ -11,6 +11,7 @@ from qcloop.cli.train import train_to_the_end
 from qcloop.link.attach import attach_array
 from qcloop.link.ports import BAUD
 from qcloop.run.folder import Run
+from qcloop.text import typed
 
 
 @click.command()
@@ -36,4 +37,4 @@ def attach(port: str, baud: int, out: Path | None) -> None:
         closing(attach_array(port, baud)) as array,
         Run.attach(out, array, array.content, array.follow) as run,
     ):
-        train_to_the_end(run, stop, speeds=False)
+        train_to_the_end(run, stop, f"`qcloop attach {typed(port)}` takes it over again", speeds=False)

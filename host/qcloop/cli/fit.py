@@ -8,14 +8,12 @@ from typing import cast
 import click
 
 from qcloop.device import DEFAULT_READING, save_profile
-from qcloop.errors import DeviceError, MeasurementError
-from qcloop.figure import check_picture
+from qcloop.errors import MeasurementError
+from qcloop.figure import check_picture, data_path
 from qcloop.files import write_atomic
 from qcloop.fit import (
-    DEFAULT_CONFIDENCE,
     FITTED_READINGS,
     MEASURED_UNITS,
-    Branch,
     Finding,
     Measurements,
     TableFit,
@@ -25,14 +23,15 @@ from qcloop.fit import (
     read_measurements,
 )
 from qcloop.fit.device import Choices, FittedDevice, fit_device
-from qcloop.fit.report import describe, devices_table, ends_of, report
-from qcloop.fit.several import device_labels, labelled, labelled_name, sweep_file
+from qcloop.fit.each import check_devices, fit_each, refuse_some
+from qcloop.fit.report import describe, devices_table, report
+from qcloop.fit.several import device_labels, labelled, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
-from qcloop.text import printable, typed
+from qcloop.text import printable, shown_unit, typed
 
-#: Most reasons and names that are spelled out in one line, and most warnings.
-_REASONS, _WARNINGS = 3, 10
+#: Most names that are spelled out in one line, and most warnings.
+_NAMES, _WARNINGS = 3, 10
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -74,7 +73,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--model",
     type=click.Choice(["equation", "table"]),
-    default="equation",
+    default=Choices.model,
     show_default=True,
     help="The paper's equation, or the measured mean and spread of each pulse",
 )
@@ -97,7 +96,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--confidence",
     type=float,
-    default=DEFAULT_CONFIDENCE,
+    default=Choices.confidence,
     show_default=True,
     help="Confidence of each interval",
 )
@@ -204,46 +203,35 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
         click.echo()
         click.echo("\n".join(report(fitted, verbose)))
     _print_findings(findings, verbose)
-    if device.reasons and not outputs.force:
-        raise MeasurementError(
-            f"no device is written, since the data refuse it: {'; '.join(device.reasons)}; "
-            f"{ends_of(device)}: {device.cure}, or write it all the same by --force"
-        )
+    if not outputs.force:
+        device.refuse()
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
-    drawn = plot_fits(list(device.fits.values()), outputs.title(device), outputs.picture)
-    write_atomic(outputs.picture, drawn, MeasurementError, "picture")
+    plot_fits(list(device.fits.values()), outputs.title(device)).save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 
 
 def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None:
     """Say what was made from all curves, and what can be done with it."""
     made, profile = device.fit, device.profile
+    unit = shown_unit(profile.unit)
     click.echo()
     if choices.states is None and isinstance(made, TableFit) and made.merged:
         click.echo(
             f"{made.merged} of {len(made.mean)} states are out of order: neighbours have one mean each"
         )
-    click.echo(f"at the ends of the {device.chosen} curves {ends_of(device)}")
+    click.echo(f"at the ends of the {device.chosen} curves {device.ends}")
     click.echo(
         f"wrote {printable(outputs.out)} ({profile.states} states from the {device.chosen} curves, "
-        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}, one code is {profile.lsb:g} "
-        f"{profile.unit}) and {printable(outputs.picture)}"
+        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {unit}, one code is {profile.lsb:g} "
+        f"{unit}) and {printable(outputs.picture)}"
     )
-    for direction, branch in device.branches.items():
-        if direction != device.chosen:
-            click.echo(_unused(branch))
+    for line in device.use:
+        click.echo(line)
     train = f"train on it by `qcloop train --device {typed(outputs.out)}`"
     if device.reasons:
         train = f"the data refuse this device, so what it learns says little of yours: {train} to compare"
     click.echo(train)
-
-
-def _unused(branch: Branch) -> str:
-    """Return a sentence on curves of the direction that the device is not made from."""
-    direction, count = branch.direction, len(branch.curves)
-    curves = f"curve{'s are' if count > 1 else ' is'}"
-    return f"{count} {direction} {curves} not used: --curve {direction} takes the {direction} curves"
 
 
 # -- a device of each ------------------------------------------------------------------------------
@@ -251,7 +239,7 @@ def _unused(branch: Branch) -> str:
 
 def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
     """Make a device from the curves of each device in the file, and a sweep file over them."""
-    _check_devices(measured)
+    check_devices(measured)
     labels = device_labels(measured.devices)
     targets = {
         device: (labelled(outputs.out, label), labelled(outputs.picture, label))
@@ -260,18 +248,10 @@ def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name:
     profiles, pictures = zip(*targets.values(), strict=True)
     _check_outputs(outputs.file, [outputs.out, *profiles], list(pictures), outputs.force)
     findings = list(measured.findings)
-    made: dict[str, FittedDevice] = {}
-    failed: dict[str, str] = {}
-    for device, label in labels.items():
-        try:
-            branches = measured.of_device(device).branches()
-            called = labelled_name(name, label)
-            made[device] = fit_device(branches, choices, outputs.file, called, findings, device)
-        except (MeasurementError, DeviceError) as error:
-            failed[device] = str(error)
+    made, failed = fit_each(measured, choices, outputs.file, name, findings)
     _report_each(made, verbose)
     _print_findings(findings, verbose)
-    _refuse_some(made, failed, outputs.force)
+    refuse_some(made, failed, outputs.force)
     _warn([f"device {device} is left out: {why}" for device, why in failed.items()])
     _warn([f"device {device}, {misfit}" for device, one in made.items() for misfit in _misfits(one)])
     _write_each(made, targets, outputs)
@@ -281,14 +261,11 @@ def _write_each(
     made: dict[str, FittedDevice], targets: dict[str, tuple[Path, Path]], outputs: _Outputs
 ) -> None:
     """Write each device with its picture, and last the sweep file, which names them."""
-    drawn = {
-        device: plot_fits(list(one.fits.values()), outputs.title(one), targets[device][1])
-        for device, one in made.items()
-    }
+    drawn = {device: plot_fits(list(one.fits.values()), outputs.title(one)) for device, one in made.items()}
     for device, one in made.items():
         profile, picture = targets[device]
         save_profile(one.with_doubts, profile)
-        write_atomic(picture, drawn[device], MeasurementError, "picture")
+        drawn[device].save(picture, MeasurementError)
     names = [targets[device][0].name for device in made]
     sweep = sweep_file(printable(outputs.file.name), names)
     write_atomic(outputs.out, sweep, MeasurementError, "sweep file")
@@ -297,6 +274,7 @@ def _write_each(
     click.echo(
         f"wrote {count} ({_few(names)}), a picture of each, and {printable(outputs.out)}, a sweep over them"
     )
+    click.echo(_use_of_each(list(made.values())))
     if refused := [device for device, one in made.items() if one.reasons]:
         click.echo(
             f"the data refuse {len(refused)} of them, which say little of yours: device {_few(refused)}"
@@ -304,22 +282,12 @@ def _write_each(
     click.echo(f"train on each by `qcloop sweep {typed(outputs.out)}`")
 
 
-def _check_devices(measured: Measurements) -> None:
-    """Raise MeasurementError unless each curve belongs to one of two devices or more."""
-    if len(measured.devices) < 2:
-        found = f"names one, {measured.devices[0]}" if measured.devices else "names none"
-        raise MeasurementError(
-            f"--per-device needs two devices or more, but {measured.path} {found}: leave the option out, or "
-            "name the devices in a column 'device' or in the headings, as in 'device 3 (uS)'"
-        )
-    without = [curve for curve in measured.curves if not curve.device]
-    if without:
-        curve = without[0]
-        raise MeasurementError(
-            f"{len(without)} of {len(measured.curves)} curves name no device, the first in column "
-            f"{curve.column} from row {curve.rows[0]} on: name their device, or leave them out by --column "
-            "or --rows"
-        )
+def _use_of_each(made: list[FittedDevice]) -> str:
+    """Return a sentence on what of the curves of several devices training uses."""
+    used = " or ".join(sorted({one.chosen for one in made}))
+    unused = sorted({way for one in made for way in one.branches if way != one.chosen})
+    rest = f"; the {' or '.join(unused)} curves are not used" if unused else ""
+    return f"training uses the {used} curves of each for both ways{rest}"
 
 
 def _report_each(made: dict[str, FittedDevice], verbose: bool) -> None:
@@ -333,25 +301,8 @@ def _report_each(made: dict[str, FittedDevice], verbose: bool) -> None:
         click.echo("\n".join(devices_table(made)))
 
 
-def _refuse_some(made: dict[str, FittedDevice], failed: dict[str, str], force: bool) -> None:
-    """Raise MeasurementError if devices are refused, and --force does not write what there is."""
-    whys = {device: "; ".join(one.reasons) for device, one in made.items() if one.reasons and not force}
-    if not (whys or failed) or (force and made):
-        return
-    cures = sorted({made[device].cure for device in whys})
-    cures += [f"write the {len(made)} that can be fitted by --force"] if made else []
-    whys |= failed
-    shown = [f"device {device}: {why}" for device, why in list(whys.items())[:_REASONS]]
-    more = [f"and {len(whys) - _REASONS} more"] if len(whys) > _REASONS else []
-    cure = f": {', or '.join(cures)}" if cures else ""
-    raise MeasurementError(
-        f"no device is written, since {len(whys)} of {len(made) + len(failed)} are refused: "
-        f"{'; '.join([*shown, *more])}{cure}"
-    )
-
-
 def _few(names: list[str]) -> str:
-    return printable(", ".join(names) if len(names) <= _REASONS else f"{names[0]} to {names[-1]}")
+    return printable(", ".join(names) if len(names) <= _NAMES else f"{names[0]} to {names[-1]}")
 
 
 # -- both ------------------------------------------------------------------------------------------
@@ -382,7 +333,7 @@ def _print_findings(findings: list[Finding], verbose: bool) -> None:
 
 def _check_outputs(file: Path, tables: list[Path], pictures: list[Path], force: bool) -> None:
     """Raise an error unless all files can be written under names of their own."""
-    written = [*tables, *pictures]
+    written = [*tables, *pictures, *map(data_path, pictures)]
     for path in tables:
         if path.suffix != ".toml":
             raise MeasurementError(f"the device file must end in .toml, not '{path.name}'")

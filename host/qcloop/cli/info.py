@@ -14,6 +14,7 @@ from qcloop import __version__
 from qcloop.contract.types import ArrayConfig
 from qcloop.device import BUILTIN_NAMES, READINGS
 from qcloop.errors import RunError
+from qcloop.experiment.runs import run_folders
 from qcloop.files import read_text
 from qcloop.run.folder import CHECKPOINT, COUNTERS, METRICS, read_config
 from qcloop.text import printable, typed
@@ -33,7 +34,8 @@ def info(run_folder: Path | None) -> None:
     if run_folder is None:
         _installation()
     else:
-        _run(run_folder)
+        for folder in run_folders(run_folder):
+            _run(folder)
 
 
 def _installation() -> None:

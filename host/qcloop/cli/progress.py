@@ -6,21 +6,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qcloop.training.trainer import EpochMetrics, Trainer
+from qcloop.experiment.lines import describe_epoch
+from qcloop.training.trainer import Trainer
 
 #: Seconds between two updates of the bar, so that drawing it does not slow the training.
 _REFRESH = 0.1
 #: Seconds over which the time left is estimated. It is long, because one run may take minutes.
 _LONG_RUNS = 24 * 3600.0
-
-
-def describe_epoch(row: EpochMetrics, speed: float | None = None) -> str:
-    """Return one line about an epoch; ``speed`` is in images a second."""
-    return (
-        f"epoch {row.epoch:3d}  loss {row.train_loss:.4f}  train {100 * row.train_accuracy:6.2f} %  "
-        f"test {100 * row.test_accuracy:6.2f} %  array {row.array_sha256[:12]}"
-        + (f"  {speed:,.0f} images/s" if speed else "")
-    )
 
 
 def _print_above(bar: Progress, line: str, *, err: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, replace
+from dataclasses import Field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,21 +10,24 @@ from typing import Any
 
 import click
 
-from qcloop.array import Array
-from qcloop.cli.progress import TrainingDisplay, describe_epoch
+from qcloop.cli.progress import TrainingDisplay
 from qcloop.cli.stopping import Stopped, StopRequest
-from qcloop.contract.images import ImageSet
-from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
-from qcloop.data import load_dataset
-from qcloop.device import READINGS, resolve_device
-from qcloop.errors import ConfigError, FileError, LinkError
-from qcloop.link.ports import BAUD, OpenedArray, open_array
+from qcloop.data import Dataset, load_dataset
+from qcloop.device import READINGS
+from qcloop.errors import FileError, LinkError
+from qcloop.experiment.boards import array_on, factory_of
+from qcloop.experiment.lines import describe_epoch
+from qcloop.experiment.points import describe_point, points_of
+from qcloop.experiment.runs import needs_of, resume_runs, run_folders, train_points
+from qcloop.link.ports import BAUD
 from qcloop.link.remote import RemoteArray
-from qcloop.run.folder import CONFIG, ArrayFactory, Run, golden_array, load_run_data, read_config
+from qcloop.run.contents import read_run
+from qcloop.run.folder import CONFIG, Run
+from qcloop.statistic import SeedStatistic
 from qcloop.text import printable, typed
-from qcloop.training.settings import RECIPES, Order, RunSettings, Step, resolve
-from qcloop.training.trainer import Trainer, run_images
+from qcloop.training.settings import RECIPES, RunSettings, Step
+from qcloop.training.trainer import Trainer
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -39,61 +42,6 @@ def port_options(command: Any) -> Any:
         help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board "
         "[default: the golden model]",
     )(command)
-
-
-@contextmanager
-def _array_on(
-    port: str | None, baud: int, parts: ArrayPart, images: ImageSet | None = None
-) -> Iterator[OpenedArray | None]:
-    """Open the array on a port and close it at the end; without a port there is None.
-
-    A virtual board that is started for it has the parts, and keeps the images.
-    """
-    if port is None:
-        yield None
-        return
-    array = open_array(port, baud, parts, images)
-    try:
-        yield array
-        click.echo(_describe_link(array))
-    finally:
-        array.close()
-
-
-def _needs_of(path: Path, port: str | None) -> tuple[ArrayPart, ImageSet | None]:
-    """Return the parts and the images that the array of a run needs. Raises RunError if there is no run."""
-    config = read_config(path)
-    settings = RunSettings.from_dict(config["settings"])
-    keeps = port is not None and settings.order is Order.BOARD
-    return settings.array_config.parts, run_images(settings, load_run_data(config)) if keeps else None
-
-
-def _factory(array: OpenedArray | None) -> ArrayFactory:
-    """Return the function that gives a run its array.
-
-    That function raises ConfigError if the run's read noise was drawn for another number of lanes.
-    """
-    if array is None:
-        return golden_array
-
-    def make(settings: RunSettings) -> Array:
-        if settings.read_noise and settings.lanes != array.config.lanes:
-            raise ConfigError(
-                f"this run's read noise was drawn for {settings.lanes} lanes, but the array on "
-                f"{array.link.name} has {array.config.lanes}: use a board of {settings.lanes} lanes"
-            )
-        return array
-
-    return make
-
-
-def _describe_link(array: OpenedArray) -> str:
-    counts = array.link.counts
-    overhead = (counts.bytes_out + counts.bytes_in) / max(1, counts.stream_out + counts.stream_in) - 1
-    return (
-        f"link: {counts.bytes_out:,} bytes out, {counts.bytes_in:,} in, {100 * overhead:.1f} % of them "
-        f"framing; {counts.repeats:,} repeats, {counts.damaged:,} damaged frames"
-    )
 
 
 def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
@@ -122,12 +70,16 @@ def setting_options(command: Any) -> Any:
 @click.command()
 @click.option("--recipe", help=f"Named settings to start from: {', '.join(RECIPES)}")
 @setting_options
+@click.option(
+    "--seeds", type=int, help="Runs with seeds 1, 2, ..., each in a folder of its own, and their mean"
+)
 @click.option("--data", type=_FOLDER, help="Folder with IDX files, raw or gz [default: the built-in MNIST]")
 @click.option("--transpose", is_flag=True, help="Swap rows and columns of each image (automatic for EMNIST)")
 @click.option("--out", type=_FOLDER, help="Run folder [default: runs/NETWORK-DEVICE-TIME]")
 @port_options
 def train(
     recipe: str | None,
+    seeds: int | None,
     data: Path | None,
     transpose: bool,
     out: Path | None,
@@ -142,27 +94,18 @@ def train(
     training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`; a
     board needs the part `learning` for that.
 
+    With `--seeds N` there are N runs in DIR/seed-1, DIR/seed-2, ... one after the other, and beside them the
+    mean and the standard deviation of their accuracy, in summary.csv and summary.tex.
+
     Ctrl-C, SIGTERM and SIGHUP end it after the present batch, with a checkpoint; `qcloop resume` goes on.
     """
-    settings = resolve(recipe, {name: value for name, value in given.items() if value is not None})
-    profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
-    settings = replace(settings, states=profile.states, reading=profile.reading)
-    dataset = load_dataset(data, transpose=transpose)
-    source: dict[str, Any] = {"transpose": transpose}
-    if data is not None:
-        source["directory"] = str(data.resolve())
+    points = points_of(recipe, seeds=seeds, data=data, transpose=transpose, **given)
     if out is None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{settings.network}-{profile.name}-{stamp}"
-    images = run_images(settings, dataset) if port and settings.order is Order.BOARD else None
-    with StopRequest() as stop, _array_on(port, baud, settings.array_config.parts, images) as array:
-        if array is not None:
-            settings = _settings_of_board(settings, array, given)
-        with (
-            _saying_how_to_go_on(out),
-            Run.create(out, settings, profile, dataset, source, _factory(array)) as run,
-        ):
-            train_to_the_end(run, stop)
+        out = Path("runs") / f"{describe_point(points[0])}-{datetime.now():%Y%m%d-%H%M%S}"
+    with StopRequest() as stop, _saying_how_to_go_on(out):
+        train = _trainer_of(out, stop)
+        train_points(points, out, train, port=port, baud=baud, given=given, say=click.echo)
+    _conclude(out)
 
 
 @contextmanager
@@ -171,20 +114,9 @@ def _saying_how_to_go_on(path: Path) -> Iterator[None]:
     try:
         yield
     except (LinkError, FileError) as error:
-        if not (path / CONFIG).exists():  # the run was not begun, or its folder was deleted
+        if not (run_folders(path)[0] / CONFIG).exists():  # the run was not begun, or its folder was deleted
             raise
         raise type(error)(f"{error}; then go on with `qcloop resume {typed(path)}`") from error
-
-
-def _settings_of_board(settings: RunSettings, array: OpenedArray, given: dict[str, Any]) -> RunSettings:
-    """Return settings with the shape of a board's array. Raises ConfigError if the user gave another one."""
-    lanes, cells = array.config.lanes, array.config.cells
-    for name, value in (("lanes", lanes), ("cells", cells)):
-        if given.get(name) not in (None, value):
-            raise ConfigError(
-                f"the array on {array.link.name} has {value} {name}, not {given[name]}: leave --{name} out"
-            )
-    return replace(settings, lanes=lanes, cells=cells)
 
 
 @click.command()
@@ -196,22 +128,44 @@ def resume(run_folder: Path, epochs: int | None, port: str | None, baud: int) ->
 
     Ctrl-C, SIGTERM and SIGHUP end it as they end `qcloop train`.
     """
-    with (
-        StopRequest() as stop,
-        _array_on(port, baud, *_needs_of(run_folder, port)) as array,
-        _saying_how_to_go_on(run_folder),
-        Run.open(run_folder, epochs, _factory(array)) as run,
-    ):
+    with StopRequest() as stop, _saying_how_to_go_on(run_folder):
+        train = _trainer_of(run_folder, stop)
+        resume_runs(run_folder, train, epochs=epochs, port=port, baud=baud, say=click.echo)
+    _conclude(run_folder)
+
+
+def _conclude(path: Path) -> None:
+    """Print what the runs of several seeds came to."""
+    folders = run_folders(path)
+    if folders == [path]:
+        return
+    runs = [read_run(folder) for folder in folders]
+    accuracy = SeedStatistic.of([run.history[-1].test_accuracy for run in runs])
+    click.echo(
+        f"test accuracy {accuracy.percent()} % after epoch {runs[-1].history[-1].epoch} ({accuracy.basis}); "
+        f"results in {printable(path)}"
+    )
+
+
+def _trainer_of(path: Path, stop: StopRequest) -> Callable[[Run], None]:
+    """Return what trains a run in a folder, and shows how far it is, until a signal asks for the end."""
+    again = f"go on with `qcloop resume {typed(path)}`"
+    stop.kept = f"; {again}"
+
+    def train(run: Run) -> None:
         for row in run.trainer.progress.history:
             click.echo(describe_epoch(row))
-        train_to_the_end(run, stop)
+        train_to_the_end(run, stop, again)
+
+    return train
 
 
-def train_to_the_end(run: Run, stop: StopRequest, *, speeds: bool = True) -> None:
-    """Train to the end. A signal ends it after the present batch, with a checkpoint."""
+def train_to_the_end(run: Run, stop: StopRequest, again: str, *, speeds: bool = True) -> None:
+    """Train to the end. A signal ends it after the present batch, with a checkpoint.
+
+    ``again`` is how the run goes on; ``speeds`` as for :class:`TrainingDisplay`.
+    """
     trainer = run.trainer
-    again = f"go on with `qcloop resume {typed(run.path)}`"
-    stop.kept = f"; {again}"
     click.echo(_describe(trainer))
     try:
         with TrainingDisplay(trainer, speeds=speeds) as display:
@@ -220,10 +174,8 @@ def train_to_the_end(run: Run, stop: StopRequest, *, speeds: bool = True) -> Non
     finally:
         stop.waits = False
     if stop.number is not None and trainer.ahead and isinstance(trainer.array, RemoteArray):
-        port = typed(trainer.array.link.name)
-        raise Stopped(
-            stop.number, f"; the board goes on by itself: `qcloop attach {port}` takes the run over"
-        )
+        takes = f"`qcloop attach {typed(trainer.array.link.name)}` takes the run over"
+        raise Stopped(stop.number, f"; the board goes on by itself: {takes}")
     if stop.number is not None:
         progress = trainer.progress
         here = f", image {progress.image:,} of the next" if progress.image else ""
@@ -235,9 +187,10 @@ def train_to_the_end(run: Run, stop: StopRequest, *, speeds: bool = True) -> Non
         + (f", {cost.write_energy_j:,.2f} J" if cost.write_energy_j else "")
         + (f"; most-written cell {cost.most_writes:,} times" if cost.most_writes is not None else "")
     )
-    best = trainer.progress.history[-1]
+    last = trainer.progress.history[-1]
+    accuracy = SeedStatistic.of([last.test_accuracy])
     click.echo(
-        f"test accuracy {100 * best.test_accuracy:.2f} % after epoch {best.epoch}; "
+        f"test accuracy {accuracy.percent()} % after epoch {last.epoch} ({accuracy.basis}); "
         f"results in {printable(run.path)}"
     )
 
@@ -263,17 +216,27 @@ def evaluate(run_folder: Path, data: Path | None, transpose: bool, port: str | N
 
     Nothing is written, so DIR may be read-only, and the run may go on meanwhile.
     """
-    with (
-        _array_on(port, baud, *_needs_of(run_folder, port)) as array,
-        Run.open(run_folder, None, _factory(array), only_read=True) as run,
-    ):
-        trainer = run.trainer
-        if data is not None:
-            trainer.use_test_set(load_dataset(data, transpose=transpose))
-        accuracy = trainer.evaluate()
-        counts = trainer.confusion()
-        click.echo(_describe(trainer))
-        click.echo(f"test accuracy {100 * accuracy:.2f} % of {counts.sum():,} images")
-        for label, row in enumerate(counts):
-            if row.sum():
-                click.echo(f"  class {label}: {100 * row[label] / row.sum():6.2f} % of {row.sum():,}")
+    with array_on(port, baud, *needs_of(run_folder, port), click.echo) as array:
+        test_set = None if data is None else load_dataset(data, transpose=transpose)
+        make_array = factory_of(array)
+        accuracies = []
+        for folder in run_folders(run_folder):
+            with Run.open(folder, None, make_array, only_read=True) as run:
+                accuracies.append(_evaluate(run.trainer, test_set))
+    if len(accuracies) > 1:
+        accuracy = SeedStatistic.of(accuracies)
+        click.echo(f"test accuracy {accuracy.percent()} % ({accuracy.basis})")
+
+
+def _evaluate(trainer: Trainer, test_set: Dataset | None) -> float:
+    """Classify the test images, print the accuracy and that of each class, and return the accuracy."""
+    if test_set is not None:
+        trainer.use_test_set(test_set)
+    accuracy = trainer.evaluate()
+    counts = trainer.confusion()
+    click.echo(_describe(trainer))
+    click.echo(f"test accuracy {100 * accuracy:.2f} % of {counts.sum():,} images")
+    for label, row in enumerate(counts):
+        if row.sum():
+            click.echo(f"  class {label}: {100 * row[label] / row.sum():6.2f} % of {row.sum():,}")
+    return accuracy

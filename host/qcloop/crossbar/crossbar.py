@@ -97,6 +97,14 @@ class LayeredCrossbar:
         self._faults = Grng16(settings.seed, Stream.FAULTS)
         self._rounding = Grng16(settings.seed, Stream.ROUNDING)
 
+    def __repr__(self) -> str:
+        layers, config = len(self.layers), self.array.config
+        used = self.layers[-1].region.end(config) * config.lanes if layers else 0
+        return (
+            f"<{type(self).__name__} on device {self.settings.device}: {layers} layer{'s' * (layers != 1)}, "
+            f"{used:,} of {config.cells:,} cells, update {self.settings.update}>"
+        )
+
     @property
     def regions(self) -> list[Region]:
         """Regions of the layers."""

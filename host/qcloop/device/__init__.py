@@ -1,5 +1,6 @@
 """Device profiles: the mean and the spread of each conductance state, built in or from a file."""
 
+from qcloop.callable import make_callable
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, READINGS, builtin
 from qcloop.device.cycles import simulate_cycles
 from qcloop.device.draw import draw_profile, profile_table
@@ -32,3 +33,6 @@ __all__ = [
     "save_profile",
     "simulate_cycles",
 ]
+
+# `qcloop.device(...)`, while the package stays what it is.
+make_callable(__name__, "qcloop.device.files", "resolve_device")

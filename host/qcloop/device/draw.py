@@ -4,7 +4,7 @@ import math
 
 from qcloop.device.profile import DeviceProfile
 from qcloop.errors import DeviceError
-from qcloop.text import printable
+from qcloop.text import printable, shown_unit
 
 #: Fewest columns of a drawing.
 MIN_WIDTH = 40
@@ -31,7 +31,7 @@ def profile_table(profile: DeviceProfile) -> str:
     deviation) in the unit and as a code of 1/16 LSB, spread relative to the mean in per cent, and mean
     in microsiemens.
     """
-    unit = profile.unit
+    unit = shown_unit(profile.unit)
     head = [
         ("level", ""),
         ("stage", ""),
@@ -40,7 +40,7 @@ def profile_table(profile: DeviceProfile) -> str:
         ("spread", unit),
         ("spread", "code/16"),
         ("spread", "%"),
-        ("mean", "uS"),
+        ("mean", "µS"),
     ]
     rows = [tuple(column) for column in zip(*head, strict=True)]
     rows += [_table_row(profile, level) for level in reversed(range(profile.states))]
@@ -98,7 +98,7 @@ def draw_profile(profile: DeviceProfile, width: int = 72) -> str:
         bar = _bar(profile.mean[level], profile.spread[level], scale, columns)
         lines.append(f"{level:5d} {profile.stage(level):5d} │{bar}")
     lines += _axis([index * step for index in range(math.ceil(top / step) + 1)], scale, columns)
-    lines.append(f"{_MARGIN} conductance ({profile.unit})")
+    lines.append(f"{_MARGIN} conductance ({shown_unit(profile.unit)})")
     return "\n".join(line.rstrip() for line in [lines[0], _MARGIN.rstrip(), *lines[1:]])
 
 

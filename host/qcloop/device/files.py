@@ -122,19 +122,26 @@ def resolve_device(
             f"unknown device '{device}': expected one of {', '.join(BUILTIN_NAMES)}, or a TOML file"
         )
     profile = load_profile(device)
-    if reading not in (None, profile.reading):
-        raise DeviceError(
-            f"reading '{reading}' is for built-in devices, not for device file {device}: leave it out"
-        )
-    if sigma is not None:
-        raise DeviceError(
-            f"sigma {sigma:g} is for built-in devices, not for device file {device}: leave it out"
-        )
-    if states not in (None, profile.states):
-        raise DeviceError(
-            f"device file {device} has {profile.states} states, not {states}: leave the number of states out"
-        )
+    check_own(profile, f"device file {device}", states, reading, sigma)
     return profile
+
+
+def check_own(
+    profile: DeviceProfile, what: str, states: int | None, reading: str | None, sigma: float | None
+) -> None:
+    """Raise DeviceError if states, reading or sigma are given, and are not those that a profile has itself.
+
+    Parameters
+    ----------
+    what : str
+        What the profile is called in the message.
+    """
+    if reading not in (None, profile.reading):
+        raise DeviceError(f"reading '{reading}' is for built-in devices, not for {what}: leave it out")
+    if sigma is not None:
+        raise DeviceError(f"sigma {sigma:g} is for built-in devices, not for {what}: leave it out")
+    if states not in (None, profile.states):
+        raise DeviceError(f"{what} has {profile.states} states, not {states}: leave the number of states out")
 
 
 #: Keys of a file. All but the optional ones are required: a default would be a figure of another device.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,11 @@ import numpy.typing as npt
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import ArraySettings
 from qcloop.errors import DeviceError
+
+if TYPE_CHECKING:
+    import os
+
+    from qcloop.figure import Plot
 
 F64 = npt.NDArray[np.float64]
 U16 = npt.NDArray[np.uint16]
@@ -67,7 +72,7 @@ class PulseTrain:
             object.__setattr__(self, field, value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeviceProfile:
     """Mean and spread of the conductance of each state of a device.
 
@@ -125,6 +130,28 @@ class DeviceProfile:
                 f"all {self.states} states have the same mean code {self.mean_codes[0]} at an lsb of "
                 f"{self.lsb:g} {self.unit}: choose a smaller lsb, or check the unit"
             )
+
+    def __repr__(self) -> str:
+        reading = f", reading {self.reading}" if self.reading else ""
+        return (
+            f"<DeviceProfile {self.name!r}: {self.states} states, "
+            f"{min(self.mean):.4g} to {max(self.mean):.4g} {self.unit}{reading}>"
+        )
+
+    def plot(self) -> "Plot":
+        """Return the drawing of ``qcloop device show --plot``, with its numbers."""
+        from qcloop.device.plot import profile_plot
+
+        return profile_plot(self)
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the device as TOML, ready for ``qcloop train --device``; raises DeviceError if it cannot."""
+        from qcloop.device.files import save_profile
+
+        save_profile(self, path)
+
+    def _repr_png_(self) -> bytes:
+        return self.plot()._repr_png_()
 
     def _check_texts(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

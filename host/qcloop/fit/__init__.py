@@ -1,5 +1,6 @@
 """Measured conductances fitted: from a file of cycles to a device profile that trains."""
 
+from qcloop.callable import make_callable
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, FITTED_READINGS, EquationFit, Parameter, fit_equation
 from qcloop.fit.plot import plot_fits
 from qcloop.fit.profile import Fit, profile_name, source_of, to_profile
@@ -34,3 +35,6 @@ __all__ = [
     "to_profile",
     "without_outliers",
 ]
+
+# `qcloop.fit(...)`, while the package stays what it is.
+make_callable(__name__, "qcloop.experiment.fits", "fit")

@@ -12,6 +12,7 @@ from qcloop.fit.profile import Fit, source_of, to_profile
 from qcloop.fit.states import fit_table
 from qcloop.measurements.curves import Branch, Direction, not_monotone, outliers, without_outliers
 from qcloop.measurements.findings import Finding
+from qcloop.text import shown_unit
 
 #: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.
 _MOST_SIEMENS = 0.1
@@ -84,6 +85,42 @@ class FittedDevice:
         return replace(self.profile, source=doubts)
 
     @property
+    def use(self) -> list[str]:
+        """Lines on what of the measured curves training uses, and what it does not."""
+        used = self.branches[self.chosen]
+        other: Direction = "up" if self.chosen == "down" else "down"
+        factors = ", ".join(f"{way} {branch.nonlinearity:.2f}" for way, branch in self.branches.items())
+        same = f"writes {other} lead to the same means and spreads as writes {self.chosen}"
+        lines = [
+            f"nonlinearity of the mean curves: {factors} (0 is a straight line; above 0, large steps first)",
+            f"training uses the {self.profile.states} states of the {_counted(used)} for both ways: {same}",
+        ]
+        if other in self.branches:
+            lines.append(
+                f"{_counted(self.branches[other], verb=True)} not used, neither nonlinearity nor spreads nor "
+                f"number of pulses: --curve {other} takes the {other} curves"
+            )
+        return lines
+
+    def refuse(self) -> None:
+        """Raise MeasurementError, which says what can be done, if the data refuse the device."""
+        if self.reasons:
+            raise MeasurementError(
+                f"no device is written, since the data refuse it: {'; '.join(self.reasons)}; "
+                f"{self.ends}: {self.cure}, or write it all the same by --force"
+            )
+
+    @property
+    def ends(self) -> str:
+        """Words on the lowest and highest conductance, as it was measured and in the device."""
+        branch, profile = self.fit.branch, self.profile
+        high, *_, low = branch.stage_means
+        return (
+            f"{low:.4g} and {high:.4g} {shown_unit(branch.unit)} were measured, and the device has "
+            f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {shown_unit(profile.unit)}"
+        )
+
+    @property
     def cure(self) -> str:
         """What the user can do about the reasons."""
         if self.fit.refusals:
@@ -135,8 +172,25 @@ def fit_device(
             if direction == chosen:
                 raise
             findings.append(Finding("not fitted", f"{of}{direction}: {error}"))
-    profile = to_profile(fits[chosen], name, source_of(path, fits[chosen], device), choices.states)
+    source = source_of(path, fits[chosen], device) + _of_curves(branches, chosen)
+    profile = to_profile(fits[chosen], name, source, choices.states)
     return FittedDevice(branches, fits, chosen, profile)
+
+
+def _of_curves(branches: Mapping[Direction, Branch], chosen: Direction) -> str:
+    """Return the end of a profile's source: nonlinearities, and which curves are not used."""
+    text = f"; nonlinearity {branches[chosen].nonlinearity:.2f}"
+    for direction, branch in branches.items():
+        if direction != chosen:
+            text += f"; {_counted(branch)} of nonlinearity {branch.nonlinearity:.2f} not used"
+    return text
+
+
+def _counted(branch: Branch, verb: bool = False) -> str:
+    """Return how many curves a branch has in words, such as ``5 up curves`` or ``5 up curves are``."""
+    several = len(branch.curves) > 1
+    words = f"{len(branch.curves)} {branch.direction} curve{'s' if several else ''}"
+    return f"{words} {'are' if several else 'is'}" if verb else words
 
 
 def _choose(curve: Direction | None, branches: Mapping[Direction, Branch]) -> Direction:

@@ -11,6 +11,7 @@ from qcloop.fit.profile import Fit
 from qcloop.fit.states import TableFit
 from qcloop.measurements.curves import Branch
 from qcloop.measurements.units import readable_unit
+from qcloop.text import shown_unit
 
 
 def describe(branch: Branch) -> str:
@@ -20,16 +21,6 @@ def describe(branch: Branch) -> str:
         f"{curves} curve{'s' if curves > 1 else ''}, {branch.states} pulse numbers "
         f"({branch.pulses[0]:g} to {branch.pulses[-1]:g}), "
         f"{sum(len(curve.values) for curve in branch.curves)} values"
-    )
-
-
-def ends_of(device: FittedDevice) -> str:
-    """Return words on the lowest and highest conductance, as it was measured and in the device."""
-    branch, profile = device.fit.branch, device.profile
-    high, *_, low = branch.stage_means
-    return (
-        f"{low:.4g} and {high:.4g} {branch.unit} were measured, and the device has "
-        f"{profile.mean[0]:.4g} to {profile.mean[-1]:.4g} {profile.unit}"
     )
 
 
@@ -43,7 +34,8 @@ def report(fitted: Fit, verbose: bool) -> list[str]:
     if isinstance(fitted, EquationFit):
         rows: list[tuple[str, ...]] = [("parameter", "value", f"{share} from", "to", "unit")]
         rows += [
-            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", p.unit) for p in fitted.parameters
+            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", shown_unit(p.unit))
+            for p in fitted.parameters
         ]
     else:
         rows = _table_rows(fitted, share, verbose)
@@ -65,7 +57,8 @@ def devices_table(devices: Mapping[str, FittedDevice]) -> list[str]:
     top = max(float(device.profile.mean_siemens().max()) for device in devices.values())
     unit = "G0" if first.branch.unit == "G0" else readable_unit(top, first.branch.unit)
     heads = ("device", "curves", "states", "lowest", "spread", "highest", "spread", "k", "sigma")
-    units = ("", "", "", unit, unit, unit, unit, "", unit + "²" * (first.reading == "spread-variance"))
+    sign = shown_unit(unit)
+    units = ("", "", "", sign, sign, sign, sign, "", sign + "²" * (first.reading == "spread-variance"))
     table = np.array([_figures(device, unit) for device in devices.values()])
     rows = [
         (
@@ -103,7 +96,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _table_rows(fitted: TableFit, share: str, verbose: bool) -> list[tuple[str, ...]]:
-    unit = fitted.branch.unit
+    unit = shown_unit(fitted.branch.unit)
     rows: list[tuple[str, ...]] = [
         ("pulse", "values", f"mean ({unit})", f"{share} from", "to", "spread", f"{share} from", "to")
     ]

@@ -23,6 +23,7 @@ from qcloop.measurements.units import (
     unit_in_heading,
     voltage_in_heading,
 )
+from qcloop.text import shown_unit
 
 #: Largest read voltage. A larger one is an error: it was probably meant in millivolts.
 _MOST_VOLTS = 20.0
@@ -57,7 +58,7 @@ def in_siemens(value: float) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g} S"
     power = max(-6, min(4, math.floor(math.log10(abs(value)) / 3 + 1e-9)))
-    return f"{value / 1000.0**power:.3g} {'afpnum kMGT'[power + 6].strip()}S"
+    return f"{value / 1000.0**power:.3g} {'afpnµm kMGT'[power + 6].strip()}S"
 
 
 def units_of(columns: Columns, given: Unit | None) -> dict[int, Unit]:
@@ -281,7 +282,7 @@ def _trouble(cell: Cell, unit: Unit, volts: float | None) -> tuple[str, str]:
         return "empty", "empty"
     if isinstance(cell, str):
         return "unreadable", f"'{shown(cell)}' is not a number: left out"
-    amount = f"{cell:g} {unit.name}"
+    amount = f"{cell:g} {shown_unit(unit.name)}"
     if not math.isfinite(cell):
         return "infinite", f"{amount}: left out"
     if cell == 0:

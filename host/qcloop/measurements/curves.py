@@ -6,9 +6,11 @@ from typing import Literal
 
 import numpy as np
 
+from qcloop.device.nonlinearity import nonlinearity
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
 from qcloop.measurements.findings import Finding
+from qcloop.text import shown_unit
 
 Direction = Literal["down", "up"]
 
@@ -78,6 +80,11 @@ class Branch:
         """Mean conductance of each stage, (states,)."""
         means: F64 = np.nanmean(self.by_stage, axis=0)
         return means
+
+    @property
+    def nonlinearity(self) -> float:
+        """Nonlinearity factor of the mean curve: :func:`qcloop.device.nonlinearity.nonlinearity`."""
+        return nonlinearity(np.nanmean(self.values, axis=0), self.pulses)
 
     @property
     def stage_pulses(self) -> F64:
@@ -366,8 +373,8 @@ def outliers(branch: Branch) -> tuple[F64, list[Finding]]:
             row = curve.rows[int(np.searchsorted(curve.pulses, pulse))]
             text = (
                 f"row {row}, column {curve.column} ({curve.label}, {branch.direction}), pulse {pulse:g}: "
-                f"{at[index]:.5g} {branch.unit}, where the median of {count} values is {centre:.5g} "
-                f"and their robust deviation {robust:.3g}"
+                f"{at[index]:.5g} {shown_unit(branch.unit)}, where the median of {count} values is "
+                f"{centre:.5g} and their robust deviation {robust:.3g}"
             )
             findings.append(Finding("outlier", text, row, curve.column))
             values[index, column] = np.nan
@@ -386,7 +393,7 @@ def not_monotone(branch: Branch) -> list[Finding]:
     return [
         Finding(
             "not monotone",
-            f"{branch.direction}: the mean goes from {means[index]:.5g} {branch.unit} at pulse "
+            f"{branch.direction}: the mean goes from {means[index]:.5g} {shown_unit(branch.unit)} at pulse "
             f"{branch.pulses[index]:g} to {means[index + 1]:.5g} at pulse {branch.pulses[index + 1]:g}; kept",
         )
         for index in np.flatnonzero(wrong)

@@ -2,8 +2,8 @@
 
 import platform
 import shlex
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from math import floor, isfinite, log10
 from pathlib import Path
@@ -14,15 +14,10 @@ import numpy.typing as npt
 
 from qcloop import __version__
 from qcloop.contract.formats import STUCK_LEVEL
-from qcloop.contract.types import Counters, Policy, Region
-from qcloop.crossbar.ledger import WriteLedger
-from qcloop.crossbar.moves import LevelCounts, count_levels
-from qcloop.crossbar.physics import Cost, cost, cost_of_moves
 from qcloop.crossbar.settings import spell
-from qcloop.data import Dataset
-from qcloop.device import BUILTIN_NAMES, DeviceProfile, profile_from_dict, resolve_device
+from qcloop.device import BUILTIN_NAMES, resolve_device
 from qcloop.device.draw import profile_title
-from qcloop.errors import DataError, RunError
+from qcloop.device.nonlinearity import profile_nonlinearity
 from qcloop.figure import to_svg
 from qcloop.report.page import (
     Block,
@@ -37,72 +32,18 @@ from qcloop.report.page import (
     render_page,
 )
 from qcloop.run import plots
-from qcloop.run.checkpoint import Arrays
-from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
-from qcloop.run.state import check_predictions
-from qcloop.text import typed
-from qcloop.training.settings import RunSettings, Step, resolve
-from qcloop.training.trainer import EpochMetrics, check_run
+from qcloop.run.contents import RunContents, read_run
+from qcloop.run.figures import rates_of, run_figures
+from qcloop.text import shown_unit
+from qcloop.training.settings import RunSettings, resolve
 
-F64 = npt.NDArray[np.float64]
+#: The figures as ``svg`` elements, by name.
+Svg = Mapping[str, str]
 
 _PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M"}
 _NONE = "–"
 #: A command is continued on a new line after so many characters.
 _LINE = 72
-
-
-@dataclass(frozen=True)
-class _State:
-    """The contents of a run folder, as far as a report needs them."""
-
-    config: dict[str, Any]
-    settings: RunSettings
-    profile: DeviceProfile
-    arrays: Arrays
-    history: list[EpochMetrics]
-    #: Images that are done in the present epoch.
-    image: int
-    counters: Counters
-    #: None where the array trained by itself: it does not count the writes of each cell.
-    ledger: WriteLedger | None
-    #: None if the data is not there any more; ``data_error`` then says why.
-    data: Dataset | None
-    data_error: str
-
-    @property
-    def layers(self) -> int:
-        return len(self.settings.layer_sizes()) - 1
-
-    @property
-    def cells(self) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]]:
-        """Levels and codes of each layer."""
-        return [
-            (self.arrays[f"layer{index}.cell_levels"], self.arrays[f"layer{index}.cell_codes"])
-            for index in range(self.layers)
-        ]
-
-    @property
-    def writes(self) -> list[npt.NDArray[np.uint32]]:
-        """(rows, cols) writes of the cells of each layer; no layer where nobody counted them."""
-        if self.ledger is None:
-            return []
-        return [writes.reshape(self.ledger.shape(index)) for index, writes in enumerate(self.ledger.writes)]
-
-    @cached_property
-    def cost(self) -> Cost:
-        policy = Policy.from_label(self.settings.policy)
-        if self.ledger is not None:
-            return cost(self.profile, policy, self.ledger, self.counters)
-        counts = LevelCounts(self.profile.states)
-        counts.restore(self.arrays["start"])
-        moves = counts.moves(self.counters, count_levels(levels for levels, _ in self.cells))
-        return cost_of_moves(self.profile, policy, moves, self.counters)
-
-    @property
-    def images(self) -> int | None:
-        """Number of images in an epoch; None if it is not known."""
-        return self.settings.images or (None if self.data is None else len(self.data.train_labels))
 
 
 def run_report(path: Path) -> str:
@@ -115,15 +56,16 @@ def run_report(path: Path) -> str:
     CheckpointError
         If its checkpoint is damaged or belongs to other settings.
     """
-    state = _read(path)
+    state = read_run(path)
+    svg = {name: to_svg(plot.figure, name) for name, plot in run_figures(state)}
     sections = [
         Section("Summary", _summary(state)),
-        Section("Learning curves", _learning(state)),
-        Section("Classes", _classes(state)),
-        Section("Conductances", _conductances(state)),
-        Section("Endurance", _endurance(state)),
+        Section("Learning curves", _learning(state, svg)),
+        Section("Classes", _classes(state, svg)),
+        Section("Conductances", _conductances(state, svg)),
+        Section("Endurance", _endurance(state, svg)),
         Section("Cost", _cost(state)),
-        Section("Device", _device(state)),
+        Section("Device", _device(state, svg)),
         Section("Configuration", _configuration(state)),
         Section("Versions", _versions(state)),
     ]
@@ -137,41 +79,10 @@ def run_report(path: Path) -> str:
     )
 
 
-def _read(path: Path) -> _State:
-    config = read_config(path)
-    settings, profile = RunSettings.from_dict(config["settings"]), profile_from_dict(config["profile"])
-    if not (path / CHECKPOINT).exists():
-        raise RunError(f"{path} has no checkpoint yet: start it by `qcloop resume {typed(path)}`")
-    arrays, values = read_state(path, config)
-    history = [EpochMetrics(**row) for row in values["progress"]["history"]]
-    image = values["progress"]["image"]
-    counters = Counters.from_dict(values["counters"])
-    ledger = None
-    if settings.step is Step.HOST:
-        ledger = WriteLedger(profile.states)
-        for index in range(len(settings.layer_sizes()) - 1):
-            ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
-        ledger.restore(arrays)
-    if not history:
-        raise RunError(
-            f"{path} has not finished its first epoch ({image:,} images so far): a report needs one; "
-            f"go on by `qcloop resume {typed(path)}`"
-        )
-    data, data_error = None, ""
-    try:
-        data = load_run_data(config)
-    except DataError as error:
-        data_error = str(error)
-    if data is not None:
-        check_run(settings, profile, data)
-        check_predictions(arrays, values, len(data.test_labels))
-    return _State(config, settings, profile, arrays, history, image, counters, ledger, data, data_error)
-
-
 # -- sections -------------------------------------------------------------------------------------
 
 
-def _summary(state: _State) -> list[Block]:
+def _summary(state: RunContents) -> list[Block]:
     settings, profile, last = state.settings, state.profile, state.history[-1]
     best = max(state.history, key=lambda row: row.test_accuracy)
     facts = [
@@ -197,7 +108,7 @@ def _summary(state: _State) -> list[Block]:
     return blocks
 
 
-def _learning(state: _State) -> list[Block]:
+def _learning(state: RunContents, svg: Svg) -> list[Block]:
     history = state.history
     last = history[-1]
     rows = [
@@ -214,12 +125,12 @@ def _learning(state: _State) -> list[Block]:
     head = ("epoch", "learning rate", "training loss", "training accuracy", "test accuracy", "writes so far")
     return [
         Picture(
-            to_svg(plots.accuracy(history), "accuracy"),
+            svg["accuracy"],
             f"Accuracy against the epoch; that of the test set is {_percent(last.test_accuracy)} at the end.",
             "Accuracy of the test set after each epoch; of the training images, each before it was learned.",
         ),
         Picture(
-            to_svg(plots.loss(history), "loss"),
+            svg["loss"],
             f"Training loss against the epoch; {last.train_loss:.4f} at the end.",
             "Mean cross-entropy of the training images, each before it was learned.",
         ),
@@ -227,14 +138,13 @@ def _learning(state: _State) -> list[Block]:
     ]
 
 
-def _classes(state: _State) -> list[Block]:
-    if state.data is None:
+def _classes(state: RunContents, svg: Svg) -> list[Block]:
+    counts = state.confusion()
+    if counts is None:
         return [Verdict(f"The confusion matrix needs the data of the run: {state.data_error}.", None)]
-    classes = state.settings.layer_sizes()[-1]
-    pairs = state.data.test_labels.astype(np.int64) * classes + state.arrays["predictions"]
-    counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    classes = len(counts)
     right = np.diag(counts)
-    recall, precision = _share(right, counts.sum(axis=1)), _share(right, counts.sum(axis=0))
+    recall, precision = rates_of(counts)
     rows = []
     for label in range(classes):
         wrong = counts[label].copy()
@@ -251,12 +161,12 @@ def _classes(state: _State) -> list[Block]:
     total = f"{right.sum():,} of {counts.sum():,} test images are right"
     return [
         Picture(
-            to_svg(plots.confusion(counts), "confusion"),
+            svg["confusion"],
             f"Confusion matrix: {total}.",
             f"Confusion matrix: {total}; shaded by the share of the true class.",
         ),
         Picture(
-            to_svg(plots.rates(recall, precision), "rates"),
+            svg["rates"],
             "Recall and precision of each class.",
             "Recall: share of the images of a class that are recognised. Precision: share of the images "
             "taken for a class that belong to it.",
@@ -265,7 +175,7 @@ def _classes(state: _State) -> list[Block]:
     ]
 
 
-def _conductances(state: _State) -> list[Block]:
+def _conductances(state: RunContents, svg: Svg) -> list[Block]:
     profile, cells = state.profile, state.cells
     rows = []
     for index, (levels, codes) in enumerate(cells):
@@ -286,20 +196,20 @@ def _conductances(state: _State) -> list[Block]:
     head = (
         "layer",
         "cells",
-        f"mean ({profile.unit})",
-        f"rms error ({profile.unit})",
+        f"mean ({shown_unit(profile.unit)})",
+        f"rms error ({shown_unit(profile.unit)})",
         "at the lowest level",
         "at the highest level",
         "stuck",
     )
     return [
         Picture(
-            to_svg(plots.conductance(profile, cells), "conductance"),
+            svg["conductance"],
             "Histogram of the conductances of each layer.",
             "Conductances that the cells really have, by layer, over the nominal states.",
         ),
         Picture(
-            to_svg(plots.occupation(profile.states, cells), "occupation"),
+            svg["occupation"],
             "Number of cells at each level, by layer.",
             "Levels that the cells were programmed to, by layer; stuck cells are not counted.",
         ),
@@ -307,7 +217,7 @@ def _conductances(state: _State) -> list[Block]:
     ]
 
 
-def _endurance(state: _State) -> list[Block]:
+def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     blocks: list[Block] = [Text(_most_written(state))]
     if not state.writes:
         return blocks
@@ -317,7 +227,7 @@ def _endurance(state: _State) -> list[Block]:
         side = plots.image_side(writes.shape[0]) if index == 0 else None
         blocks.append(
             Picture(
-                to_svg(plots.endurance(writes, side is not None), f"endurance{index + 1}"),
+                svg[f"endurance{index + 1}"],
                 f"Writes of each cell of layer {index + 1}; at most {writes.max():,}.",
                 _endurance_caption(index, writes, side),
             )
@@ -338,7 +248,7 @@ def _endurance(state: _State) -> list[Block]:
     return [*blocks, Table(head, rows, "Writes of a cell, initial programming included")]
 
 
-def _most_written(state: _State) -> str:
+def _most_written(state: RunContents) -> str:
     worst = state.cost
     if worst.most_written_layer is None or worst.most_written_row is None:
         return (
@@ -367,7 +277,7 @@ def _count(value: int | None) -> str:
     return _NONE if value is None else f"{value:,}"
 
 
-def _cost(state: _State) -> list[Block]:
+def _cost(state: RunContents) -> list[Block]:
     total, counters = state.cost, state.counters
     images = state.images
     seen = None if images is None else len(state.history) * images + state.image
@@ -403,9 +313,8 @@ def _cost(state: _State) -> list[Block]:
     return blocks
 
 
-def _device(state: _State) -> list[Block]:
+def _device(state: RunContents, svg: Svg) -> list[Block]:
     profile = state.profile
-    conductances, spreads = plots.device(profile)
     rows = [
         (
             str(level),
@@ -417,17 +326,17 @@ def _device(state: _State) -> list[Block]:
         )
         for level in reversed(range(profile.states))
     ]
-    unit = profile.unit
+    unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
-        Text(f"{profile_title(profile)}. {profile.source}"),
+        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}"),
         Picture(
-            to_svg(conductances, "device"),
+            svg["device"],
             "Mean conductance and spread of each pulse stage.",
             "Conductance after each RESET pulse of the ramp; stage 1 is the highest state.",
         ),
         Picture(
-            to_svg(spreads, "spread"),
+            svg["spread"],
             "Spread of each pulse stage.",
             "Programming fluctuation: one standard deviation of what a write gives.",
         ),
@@ -435,7 +344,21 @@ def _device(state: _State) -> list[Block]:
     ]
 
 
-def _configuration(state: _State) -> list[Block]:
+def ways_of(state: RunContents) -> str:
+    """Return words on how the training took the ways up and down of the device."""
+    factor = profile_nonlinearity(state.profile)
+    up = {
+        "reset-only": "A way up is one SET and then RESET pulses down to the state",
+        "verify": "A way up is written like a way down, and repeated until the conductance is near enough",
+    }.get(state.settings.policy, "A way up takes one pulse a state, as a way down does")
+    return (
+        f"Nonlinearity of these states over the pulse stage: {factor:.2f} (0 is a straight line). {up}. "
+        "Both ways lead to the same states, so this training used no curve of potentiation beside one of "
+        "depression."
+    )
+
+
+def _configuration(state: RunContents) -> list[Block]:
     settings, data = state.settings, state.config["data"]
     needs = []
     if settings.device not in BUILTIN_NAMES:
@@ -473,7 +396,7 @@ def _configuration(state: _State) -> list[Block]:
     ]
 
 
-def _versions(state: _State) -> list[Block]:
+def _versions(state: RunContents) -> list[Block]:
     made = state.config.get("qcloop", {})
     rows = [
         ("qcloop", made.get("version"), __version__),
@@ -529,10 +452,6 @@ def _shell(words: list[str]) -> str:
 
 def _setting(value: object) -> str:
     return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _share(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> F64:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,6 @@
 """The report of a sweep: its table of results on one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -13,16 +13,20 @@ import numpy.typing as npt
 from qcloop import __version__
 from qcloop.crossbar.settings import spell
 from qcloop.errors import RunError
-from qcloop.figure import to_svg
+from qcloop.figure import Plot, to_svg
 from qcloop.report.page import Block, Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
+from qcloop.statistic import SeedStatistic
 from qcloop.sweep.plan import show
 from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines, draw_map
 from qcloop.sweep.results import FAILED, FINISHED, RESULTS, read_results
+from qcloop.table import ResultTable
 
 F64 = npt.NDArray[np.float64]
 Row = dict[str, Any]
 
 _NONE = "–"
+#: Columns of the numbers beside a figure.
+_ACCURACY = ("test_accuracy_mean", "test_accuracy_std", "n")
 #: Most maps on a page, most rows of a table that is not folded away, and most failures that are listed.
 _MOST_MAPS, _MOST_ROWS, _MOST_REASONS = 12, 40, 200
 
@@ -73,17 +77,10 @@ def sweep_report(path: Path) -> str:
     RunError
         If there are no results, or if no point is finished.
     """
-    nothing = f"no point of the sweep {path} is finished yet: a report needs one; `qcloop sweep` goes on"
-    if not (path / RESULTS).exists():
-        raise RunError(nothing)
-    rows, about, file = read_results(path / RESULTS)
+    rows, about, file = _finished(path)
     runs = _Runs.of(rows, about["swept"])
-    if not runs.finished:
-        raise RunError(nothing)
-    # Only the grid is drawn. Single points have settings of their own, so they appear in the tables alone.
-    grid = _Runs.of(rows[: about["grid_points"]], about["grid"])
     sections = [Section("Summary", _summary(runs))]
-    pictures = _accuracy(grid if about["grid_points"] else runs)
+    pictures = _accuracy(_drawn_runs(rows, about))
     if pictures:
         sections.append(Section("Accuracy", pictures))
     sections.append(Section("Settings", _settings(runs)))
@@ -93,20 +90,31 @@ def sweep_report(path: Path) -> str:
     sections.append(Section("Sweep file", [Pre(file)]))
     names = " and ".join(map(spell, runs.axes)) or "seeds alone"
     return render_page(
-        f"Sweep {about['name']}",
+        f"Sweep {about['name']}" if about["swept"] else f"{about['name']}, {len(rows)} seeds",
         f"Training on emulated memristor arrays over {names}",
         sections,
         f"Made by qcloop {__version__}; results of qcloop {about['version']}.",
     )
 
 
+def _finished(path: Path) -> tuple[list[Row], dict[str, Any], str]:
+    """Return rows, metadata and file of a sweep's results; raises RunError if no point is finished."""
+    nothing = f"no point of the sweep {path} is finished yet: a report needs one; `qcloop sweep` goes on"
+    if not (path / RESULTS).exists():
+        raise RunError(nothing)
+    rows, about, file = read_results(path / RESULTS)
+    if not any(row["status"] == FINISHED for row in rows):
+        raise RunError(nothing)
+    return rows, about, file
+
+
 def _summary(runs: _Runs) -> list[Block]:
     groups, finished = runs.groups(), runs.finished
-    means = {key: float(np.mean([row["test_accuracy"] for row in rows])) for key, rows in groups.items()}
-    best = max(means, key=lambda key: means[key])
+    means = {key: SeedStatistic.of([row["test_accuracy"] for row in rows]) for key, rows in groups.items()}
+    best = max(means, key=lambda key: means[key].mean)
     facts = [
         ("Points finished", f"{len(finished)} of {len(runs.rows)}"),
-        ("Best mean accuracy", f"{100 * means[best]:.2f} %"),
+        ("Best mean accuracy" if len(groups) > 1 else "Test accuracy", f"{means[best].percent()} %"),
         ("Seeds", str(len(groups[best]))),
         *((spell(name), _text(value)) for name, value in zip(runs.axes, best, strict=True)),
     ]
@@ -121,23 +129,61 @@ def _summary(runs: _Runs) -> list[Block]:
 # -- accuracy -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class SweepFigure:
+    """A figure of a sweep: its name, its plot, and what a page says of it."""
+
+    name: str
+    plot: Plot
+    alt: str
+    caption: str
+
+    @property
+    def picture(self) -> Picture:
+        """The figure as a block of a page."""
+        return Picture(to_svg(self.plot.figure, self.name), self.alt, self.caption)
+
+
+def sweep_figures(path: Path) -> Iterator[tuple[str, Plot]]:
+    """Yield the name and the plot of each figure of a sweep; raises RunError as :func:`sweep_report`."""
+    rows, about, _ = _finished(path)
+    for figure in _figures(_drawn_runs(rows, about))[0]:
+        yield figure.name, figure.plot
+
+
+def _drawn_runs(rows: Sequence[Row], about: Mapping[str, Any]) -> _Runs:
+    """Return the runs that are drawn: those of the grid, if there is one.
+
+    Single points have settings of their own, so they appear in the tables alone.
+    """
+    if about["grid_points"]:
+        return _Runs.of(rows[: about["grid_points"]], about["grid"])
+    return _Runs.of(rows, about["swept"])
+
+
 def _accuracy(runs: _Runs) -> list[Block]:
-    blocks: list[Block] = []
+    figures, more = _figures(runs)
+    blocks: list[Block] = [figure.picture for figure in figures]
+    if more:
+        blocks.append(Text(f"More than {_MOST_MAPS} maps: the others are in the table alone."))
+    return blocks
+
+
+def _figures(runs: _Runs) -> tuple[list[SweepFigure], bool]:
+    """Return the figures, and whether there would be more maps."""
     if not runs.finished:
-        return blocks
+        return [], False
     # The two settings with the most values span a map. There is one map for each combination of the others.
     names = sorted(runs.axes, key=lambda name: -len(runs.axes[name].values))
     pair = [name for name in runs.axes if name in names[:2]]
     rest = [name for name in runs.axes if name not in pair]
-    if len(pair) == 2:
-        blocks += _maps(runs, pair[1], pair[0], rest)
-    if runs.axes and len(runs.axes) <= 2:
-        blocks += _lines(runs, pair)
-    return blocks + _histories(runs)
+    maps, more = _maps(runs, pair[1], pair[0], rest) if len(pair) == 2 else ([], False)
+    lines = _lines(runs, pair) if runs.axes and len(runs.axes) <= 2 else []
+    return [*maps, *lines, *_histories(runs)], more
 
 
-def _maps(runs: _Runs, x: str, y: str, rest: Sequence[str]) -> list[Block]:
-    blocks: list[Block] = []
+def _maps(runs: _Runs, x: str, y: str, rest: Sequence[str]) -> tuple[list[SweepFigure], bool]:
+    figures: list[SweepFigure] = []
     everywhere = [np.mean([100 * row["test_accuracy"] for row in rows]) for rows in runs.groups().values()]
     low, high = float(min(everywhere)), float(max(everywhere))
     if high - low < 1:
@@ -147,20 +193,20 @@ def _maps(runs: _Runs, x: str, y: str, rest: Sequence[str]) -> list[Block]:
         values = _means(runs, x, y, fixed)
         if np.isnan(values).all():
             continue
-        if len(blocks) == _MOST_MAPS:
-            blocks.append(Text(f"More than {_MOST_MAPS} maps: the others are in the table alone."))
-            break
+        if len(figures) == _MOST_MAPS:
+            return figures, True
         where = ", ".join(f"{spell(name)} {_text(value)}" for name, value in fixed.items())
         figure = draw_map(values, runs.axes[x], runs.axes[y], low, high)
-        blocks.append(
-            Picture(
-                to_svg(figure, f"map{number}"),
+        figures.append(
+            SweepFigure(
+                f"map{number}",
+                Plot(figure, _numbers(runs, (y, x), fixed)),
                 f"Heat map of the test accuracy by {spell(y)} and {spell(x)}{where and f', {where}'}; "
                 f"from {np.nanmin(values):.1f} to {np.nanmax(values):.1f} %.",
                 f"{where and f'{where}. '}Test accuracy after the last epoch, mean over the seeds.",
             )
         )
-    return blocks
+    return figures, False
 
 
 def _means(runs: _Runs, x: str, y: str, fixed: Mapping[str, Any]) -> F64:
@@ -170,8 +216,20 @@ def _means(runs: _Runs, x: str, y: str, fixed: Mapping[str, Any]) -> F64:
     )
 
 
-def _lines(runs: _Runs, names: Sequence[str]) -> list[Block]:
-    """Return a picture of the accuracy over the longer setting, with a line for each value of the other."""
+def _numbers(runs: _Runs, names: Sequence[str], fixed: Mapping[str, Any]) -> ResultTable:
+    """Return the accuracy (0 to 1) of each group of runs by these settings: mean, deviation, n."""
+    names = [*fixed, *names]
+    rows = []
+    for key, group in runs.groups().items():
+        values = dict(zip(runs.axes, key, strict=True))
+        if all(values[name] == value for name, value in fixed.items()):
+            final = SeedStatistic.of([row["test_accuracy"] for row in group])
+            rows.append((*(values[name] for name in names), *final))
+    return ResultTable.of((*names, *_ACCURACY), rows)
+
+
+def _lines(runs: _Runs, names: Sequence[str]) -> list[SweepFigure]:
+    """Return a figure of the accuracy over the longer setting, with a line for each value of the other."""
     x, *others = sorted(
         names, key=lambda name: (runs.axes[name].numbers is None, -len(runs.axes[name].values))
     )
@@ -187,8 +245,9 @@ def _lines(runs: _Runs, names: Sequence[str]) -> list[Block]:
         return []
     figure = draw_lines(lines, runs.axes[x], spell(others[0]) if others else "")
     return [
-        Picture(
-            to_svg(figure, "lines"),
+        SweepFigure(
+            "lines",
+            Plot(figure, _numbers(runs, [*others, x], {})),
             f"Test accuracy against {spell(x)}.",
             "Test accuracy after the last epoch: each run, and the mean over the seeds with one standard "
             "deviation.",
@@ -196,23 +255,31 @@ def _lines(runs: _Runs, names: Sequence[str]) -> list[Block]:
     ]
 
 
-def _histories(runs: _Runs) -> list[Block]:
+def _histories(runs: _Runs) -> list[SweepFigure]:
     groups = {
-        ", ".join(map(_text, key)) or "all": [
-            [100 * value for value in row["test_accuracies"]] for row in rows
-        ]
+        ", ".join(map(_text, key)) or "all": [row["test_accuracies"] for row in rows]
         for key, rows in runs.groups().items()
     }
     # A mean over the seeds needs runs with the same number of epochs.
     groups = {key: each for key, each in groups.items() if len(set(map(len, each))) == 1}
     if not 0 < len(groups) <= MOST_LINES or max(len(each[0]) for each in groups.values()) < 2:
         return []
-    figure = draw_histories(groups, ", ".join(map(spell, runs.axes)))
+    percent = {key: [[100 * value for value in run] for run in each] for key, each in groups.items()}
+    named = ", ".join(map(spell, runs.axes))
+    numbers = [
+        (key, epoch, *SeedStatistic.of(values))
+        for key, each in groups.items()
+        for epoch, values in enumerate(zip(*each, strict=True), 1)
+    ]
     return [
-        Picture(
-            to_svg(figure, "histories"),
+        SweepFigure(
+            "histories",
+            Plot(
+                draw_histories(percent, named),
+                ResultTable.of((named or "runs", "epoch", *_ACCURACY), numbers),
+            ),
             "Test accuracy against the epoch.",
-            "Test accuracy after each epoch, mean over the seeds.",
+            "Test accuracy after each epoch: mean over the seeds, with a band of one standard deviation.",
         )
     ]
 

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.device import READINGS
-from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
+from qcloop.figure import GREY, LINES, LineStyle, drawn, legend_above, new_figure, to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
-from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.points import Point
+from qcloop.table import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 F64 = npt.NDArray[np.float64]
 
-_COLOURS = (BLUE, ORANGE, "#2e8b57", "#9b3d8f")
+#: Step of the ends of an axis of accuracies, in per cent.
+_END = 5
 #: Accuracies in per cent: above the first a network has learnt; below the second it has collapsed. One that
 #: gives the same class for all images is right for a tenth of them.
 _LEARNT, _COLLAPSED = 50.0, 20.0
@@ -96,7 +98,7 @@ def _points_5d(seeds: Sequence[int]) -> list[Point]:
 
 def _present_5c(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     curves = curves_5c(seeds)
-    figure = _draw("fig5c", curves, outcomes)
+    figure = _draw(curves, outcomes)
     blocks = [*_result("fig5c", figure, curves, outcomes), *_collapse(seeds, outcomes)]
     return Presentation(Section(FIG5C.title, tuple(blocks)), _files("fig5c", figure, curves, outcomes))
 
@@ -106,7 +108,7 @@ def _present_5d(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     medians = {curve.label: float(np.median(curve.accuracies(outcomes)[:, -1])) for curve in curves}
     gap = medians["ideal"] - medians["B"]
     order = Verdict(f"ideal less B: {gap:+.1f} points in the median; the paper: about +2", good=gap > 0)
-    figure = _draw("fig5d", curves, outcomes)
+    figure = _draw(curves, outcomes)
     blocks = [*_result("fig5d", figure, curves, outcomes), order, *_readings(seeds, outcomes)]
     return Presentation(Section(FIG5D.title, blocks), _files("fig5d", figure, curves, outcomes))
 
@@ -156,25 +158,39 @@ def _judged(curve: AccuracyCurve, median: float) -> str:
     return f"{median - curve.paper:+.1f} points ({paper.TOLERANCE:g} are accepted)"
 
 
-def _draw(name: str, curves: Sequence[AccuracyCurve], outcomes: Outcomes) -> "Figure":
-    figure = new_figure(7.2, 4.4)
+@drawn
+def _draw(curves: Sequence[AccuracyCurve], outcomes: Outcomes) -> "Figure":
+    figure = new_figure(height=2.7)
     axes = figure.subplots()
-    for curve, colour in zip(curves, _COLOURS, strict=False):
-        _draw_curve(axes, curve, curve.accuracies(outcomes), colour)
-    axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(0.6, paper.EPOCHS + 0.9), ylim=(0, 100))
+    for curve, style in zip(curves, LINES, strict=False):
+        _draw_curve(axes, curve, curve.accuracies(outcomes), style)
+    axes.plot([], [], "*", color=GREY, markersize=7, label="the paper")
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(0.6, paper.EPOCHS + 0.9))
+    axes.set_ylim(_limits(curves, outcomes))
     axes.set_xticks(range(1, paper.EPOCHS + 1))
     axes.grid(alpha=0.3)
-    axes.legend(loc="center right" if name == "fig5c" else "lower right", fontsize=9)
+    legend_above(axes)
     return figure
 
 
-def _draw_curve(axes: "Axes", curve: AccuracyCurve, accuracies: F64, colour: str) -> None:
+def _limits(curves: Sequence[AccuracyCurve], outcomes: Outcomes) -> tuple[float, float]:
+    """Return the ends of the axis: those of what is drawn, so that curves that are alike are told apart."""
+    every = [curve.accuracies(outcomes) for curve in curves]
+    low = min(float(each.min()) for each in every)
+    high = max(float(each.max()) for each in every)
+    values = [low, high, *(curve.paper for curve in curves)]
+    return max(0, _END * np.floor(min(values) / _END)), min(100, _END * np.ceil(max(values) / _END))
+
+
+def _draw_curve(axes: "Axes", curve: AccuracyCurve, accuracies: F64, style: LineStyle) -> None:
     epochs = np.arange(1, accuracies.shape[1] + 1)
+    colour, marker, dash = style
     axes.fill_between(
         epochs, accuracies.min(axis=0), accuracies.max(axis=0), color=colour, alpha=0.18, linewidth=0
     )
-    axes.plot(epochs, np.median(accuracies, axis=0), "o-", color=colour, markersize=3.5, label=curve.label)
-    axes.plot([paper.EPOCHS + 0.4], [curve.paper], "*", color=colour, markersize=11)
+    median = np.median(accuracies, axis=0)
+    axes.plot(epochs, median, marker=marker, linestyle=dash, color=colour, markersize=3, label=curve.label)
+    axes.plot([paper.EPOCHS + 0.4], [curve.paper], "*", color=colour, markersize=7)
 
 
 def _files(

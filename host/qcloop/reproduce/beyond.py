@@ -11,9 +11,10 @@ import numpy.typing as npt
 from qcloop.contract.types import Policy
 from qcloop.figure import to_png, to_svg
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
-from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.plots import Axis, draw_map
 from qcloop.sweep.points import Point
+from qcloop.table import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,10 +10,21 @@ import numpy.typing as npt
 from qcloop.device import READINGS, DeviceProfile, builtin
 from qcloop.device.builtin import FWHM, FWHM_PER_SIGMA, FWHM_STAGES
 from qcloop.device.cycles import simulate_cycles
-from qcloop.figure import BLUE, ORANGE, new_figure, to_png, to_svg
+from qcloop.figure import (
+    BLUE,
+    ORANGE,
+    TWO_COLUMNS,
+    drawn,
+    legend_outside,
+    new_figure,
+    to_png,
+    to_svg,
+    unit_label,
+)
 from qcloop.report.page import Block, Picture, Section, Table, Text, Verdict
 from qcloop.reproduce import paper
-from qcloop.reproduce.part import Outcomes, Part, Presentation, csv_text
+from qcloop.reproduce.part import Outcomes, Part, Presentation
+from qcloop.table import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,9 +175,10 @@ def _csv(statistics: Sequence[Statistic]) -> str:
 # -- Figure 3 ------------------------------------------------------------------------------------
 
 
+@drawn
 def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     statistics: list[Statistic] = []
-    figure = new_figure(9.6, 8.4)
+    figure = new_figure(TWO_COLUMNS, 6.0)
     grid = figure.subplots(len(READINGS), 2 * len(SAMPLES), squeeze=False)
     previous: F64 = np.empty(0)
     for reading, sample, cycles in _readings(seeds[0]):
@@ -179,10 +191,11 @@ def _present_3(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
             axes = grid[row][column + offset]
             _draw_histogram(axes, cycles[:, :, stage - 1], stage, fwhm, _COLOURS[sample])
             if row == 0:
-                axes.set_title(f"sample {sample}, stage {stage}", fontsize=9)
+                axes.set_title(f"sample {sample}, stage {stage}")
             if row == len(READINGS) - 1:
-                axes.set_xlabel("conductance (G0)", fontsize=8)
-        grid[row][0].set_ylabel(reading, fontsize=9)
+                axes.set_xlabel(f"conductance ({unit_label('G0')})")
+        grid[row][0].set_ylabel(reading)
+    legend_outside(figure, grid[0][0])
     picture = Picture(
         to_svg(figure, "fig3"),
         alt="Histograms of the conductance at pulse stages 5 and 29 for both samples under four readings",
@@ -209,28 +222,34 @@ def _draw_histogram(axes: "Axes", drawn: F64, stage: int, fwhm: float, colour: s
     x = np.linspace(max(0.0, nominal - reach), nominal + reach, 300)
     step = _LSB * max(1, round((x[-1] - x[0]) / 40 / _LSB))  # whole codes, or bars would alternate in height
     bins = np.arange(x[0] // _LSB * _LSB - _LSB / 2, x[-1] + step, step)
-    axes.hist(drawn.reshape(-1), bins=bins.tolist(), density=True, color=colour, alpha=0.35)
+    axes.hist(drawn.reshape(-1), bins=bins.tolist(), density=True, color=colour, alpha=0.35, label="array")
     axes.set_xlim(x[0], x[-1])
-    axes.plot(x, norm.pdf(x, mean, deviation), color=colour, linewidth=1.4)
-    axes.plot(x, norm.pdf(x, nominal, width), "k--", linewidth=1)
+    axes.plot(x, norm.pdf(x, mean, deviation), color=colour, linewidth=1.0, label="its Gaussian fit")
+    axes.plot(
+        x,
+        norm.pdf(x, nominal, width),
+        "k--",
+        linewidth=0.8,
+        label="Gaussian of the FWHM that the paper measured",
+    )
     axes.set_yticks([])
-    axes.tick_params(labelsize=8)
 
 
 # -- Figure 4 ------------------------------------------------------------------------------------
 
 
+@drawn
 def _present_4(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     statistics: list[Statistic] = []
     rows: list[tuple[object, ...]] = []
     bends: list[Block] = []
-    figure = new_figure(9.6, 5.2)
+    figure = new_figure(TWO_COLUMNS, 3.8)
     grid = figure.subplots(len(SAMPLES), len(READINGS), sharex=True, sharey=True, squeeze=False)
     for reading, sample, cycles in _readings(seeds[0]):
         statistics.append(spread_at_on(reading, sample, cycles))
         axes = grid[SAMPLES.index(sample)][READINGS.index(reading)]
         _draw_cycles(axes, cycles[0], _COLOURS[sample])
-        axes.set_title(f"{sample}, {reading}", fontsize=9)
+        axes.set_title(f"{sample}, {reading}")
         rows += [
             (reading, sample, cycle + 1, stage + 1, float(g))
             for (cycle, stage), g in np.ndenumerate(cycles[0])
@@ -238,9 +257,10 @@ def _present_4(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
         if sample == "A":
             bends.append(_linearity(reading, cycles))
     for axes in grid[-1]:
-        axes.set_xlabel("pulse stage n", fontsize=8)
+        axes.set_xlabel("pulse stage n")
     for line in grid:
-        line[0].set_ylabel("conductance (G0)", fontsize=8)
+        line[0].set_ylabel(f"conductance ({unit_label('G0')})")
+    legend_outside(figure, grid[0][0])
     picture = Picture(
         to_svg(figure, "fig4"),
         alt="Conductance against pulse stage, 12 cycles of 32 pulses, both samples under four readings",
@@ -260,11 +280,10 @@ def _present_4(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
 
 def _draw_cycles(axes: "Axes", cycles: F64, colour: str) -> None:
     stages = np.arange(1, cycles.shape[1] + 1)
-    for cycle in cycles:
-        axes.plot(stages, cycle, ".", color=colour, markersize=2.5, alpha=0.7)
-    axes.plot(stages, [paper.nominal(n) for n in stages], "k-", linewidth=0.9)
+    every = np.tile(stages, len(cycles))
+    axes.plot(every, cycles.reshape(-1), ".", color=colour, markersize=1.8, alpha=0.7, label="12 cycles")
+    axes.plot(stages, [paper.nominal(n) for n in stages], "k-", linewidth=0.9, label="nominal, 16.5 - 0.5 n")
     axes.set_ylim(0, 22)
-    axes.tick_params(labelsize=8)
 
 
 def _linearity(reading: str, cycles: F64) -> Verdict:

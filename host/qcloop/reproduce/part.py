@@ -1,8 +1,6 @@
 """The parts of a reproduction: each has points to run, and makes a section of the report of them."""
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qcloop.report.page import Section
@@ -29,12 +27,3 @@ class Part:
     points: Callable[[Sequence[int]], list[Point]]
     #: Returns the presentation of the outcomes of all its points for these seeds.
     present: Callable[[Sequence[int], Outcomes], Presentation]
-
-
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV. Floats are rounded to six digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows)
-    return text.getvalue()

@@ -99,15 +99,10 @@ class Run:
         ConfigError
             If settings, device, data and array do not fit together. Nothing is written in that case.
         """
-        _check_is_free(path)
+        check_is_free(path)
         trainer = Trainer(settings, profile, data, make_array(settings))
-        config: dict[str, Any] = {
-            "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
-            "data": {"name": data.name, "sha256": data.sha256, **data_source},
-            "settings": settings.to_dict(),
-            "profile": profile_to_dict(profile),
-        }
-        run = cls._make(path, config, trainer)
+        config = write_config(path, settings, profile, data, data_source)
+        run = cls(path, config, trainer, lock_folder(path))
         try:
             trainer.initialise()
             run.save()
@@ -136,30 +131,15 @@ class Run:
         DataError
             If the data of the run are not on this machine.
         """
-        _check_is_free(path)
+        check_is_free(path)
         note = read_note(content)
         settings = RunSettings.from_dict(note.config["settings"])
         profile = profile_from_dict(note.config["profile"])
         trainer = Trainer(settings, profile, load_run_data(note.config), array)
         trainer.restore(*note.state(trainer))
-        run = cls._make(path, note.config, trainer)
+        _write_config(path, note.config)
+        run = cls(path, note.config, trainer, lock_folder(path))
         follow()
-        return run
-
-    @classmethod
-    def _make(cls, path: Path, config: dict[str, Any], trainer: Trainer) -> "Run":
-        """Make the folder of a new run, and lock it."""
-        text = _to_toml(config)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(explain("make", path, error, "the run folder")) from error
-        run = cls(path, config, trainer, lock_folder(path))
-        try:
-            write_atomic(path / CONFIG, text)
-        except BaseException:
-            run.close()
-            raise
         return run
 
     @classmethod
@@ -346,6 +326,38 @@ class Run:
             write_atomic(self.path / f"{name}.png", to_png(figure))
 
 
+def write_config(
+    path: Path,
+    settings: RunSettings,
+    profile: DeviceProfile,
+    data: Dataset,
+    data_source: dict[str, Any],
+) -> dict[str, Any]:
+    """Make the folder of a run, and write the configuration with which :meth:`Run.open` begins it.
+
+    Parameters are those of :meth:`Run.create`. Returns the configuration. Raises RunError if the folder
+    cannot be made, and FileError if the file cannot be written.
+    """
+    config = {
+        "qcloop": {"version": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "data": {"name": data.name, "sha256": data.sha256, **data_source},
+        "settings": settings.to_dict(),
+        "profile": profile_to_dict(profile),
+    }
+    _write_config(path, config)
+    return config
+
+
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    """Make the folder of a run, and write its configuration."""
+    text = _to_toml(config)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(explain("make", path, error, "the run folder")) from error
+    write_atomic(path / CONFIG, text)
+
+
 def _to_toml(config: dict[str, Any]) -> str:
     """Return a configuration as text. Raises RunError if a name in it cannot be written as text."""
     text = tomli_w.dumps(config)
@@ -359,7 +371,7 @@ def _to_toml(config: dict[str, Any]) -> str:
     return text
 
 
-def _check_is_free(path: Path) -> None:
+def check_is_free(path: Path) -> None:
     """Raise RunError unless a folder is empty, hidden files apart, or does not exist."""
     try:
         names = [entry.name for entry in path.iterdir()]

@@ -8,7 +8,19 @@ import numpy.typing as npt
 from qcloop.contract.types import I16, U8
 from qcloop.device import DeviceProfile
 from qcloop.device.plot import draw_conductance, draw_spread
-from qcloop.figure import BLUE, COLUMN, GREY, ORANGE, RED, new_figure
+from qcloop.figure import (
+    BLUE,
+    COLUMN,
+    GREY,
+    ORANGE,
+    RED,
+    TWO_COLUMNS,
+    drawn,
+    legend_above,
+    marker_step,
+    new_figure,
+    unit_label,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +41,10 @@ _MOST_BINS = 256
 _MOST_NUMBERED = 30
 
 
+@drawn
 def curves(history: "list[EpochMetrics]", title: str = "") -> "Figure":
     """Draw accuracy and loss against the epoch, side by side."""
-    figure = new_figure(2 * COLUMN)
+    figure = new_figure(TWO_COLUMNS)
     left, right = figure.subplots(1, 2)
     _draw_accuracy(left, history)
     _draw_loss(right, history)
@@ -39,6 +52,7 @@ def curves(history: "list[EpochMetrics]", title: str = "") -> "Figure":
     return figure
 
 
+@drawn
 def accuracy(history: "list[EpochMetrics]") -> "Figure":
     """Draw accuracy against the epoch."""
     figure = new_figure()
@@ -46,6 +60,7 @@ def accuracy(history: "list[EpochMetrics]") -> "Figure":
     return figure
 
 
+@drawn
 def loss(history: "list[EpochMetrics]") -> "Figure":
     """Draw the loss against the epoch."""
     figure = new_figure()
@@ -57,15 +72,17 @@ def _draw_accuracy(axes: "Axes", history: "list[EpochMetrics]") -> None:
     epochs = [row.epoch for row in history]
     test = [100 * row.test_accuracy for row in history]
     train = [100 * row.train_accuracy for row in history]
-    axes.plot(epochs, train, "s--", color=ORANGE, markersize=4, label="training (while learning)")
-    axes.plot(epochs, test, "o-", color=BLUE, label=f"test, {test[-1]:.2f} % at the end")
+    every = marker_step(len(epochs))
+    axes.plot(epochs, test, "o-", color=BLUE, markevery=every, label="test")
+    axes.plot(epochs, train, "s--", color=ORANGE, markersize=3, markevery=every, label="training")
     axes.set(ylabel="accuracy (%)")
-    axes.legend(loc="lower right", fontsize=9)
+    legend_above(axes)
     _over_epochs(axes)
 
 
 def _draw_loss(axes: "Axes", history: "list[EpochMetrics]") -> None:
-    axes.plot([row.epoch for row in history], [row.train_loss for row in history], "o-", color=ORANGE)
+    losses = [row.train_loss for row in history]
+    axes.plot([row.epoch for row in history], losses, "o-", color=ORANGE, markevery=marker_step(len(losses)))
     axes.set(ylabel="training loss (cross-entropy)")
     axes.set_ylim(bottom=0)
     _over_epochs(axes)
@@ -85,7 +102,7 @@ def _plain(axes: "Axes") -> None:
 
 def _layer_axes(layers: int, title: str) -> "tuple[Figure, list[Axes]]":
     """Return a figure with axes for each layer, one above the other."""
-    figure = new_figure(height=1.0 + 1.4 * layers)
+    figure = new_figure(height=0.7 + 1.0 * layers)
     axes = list(figure.subplots(layers, sharex=True, squeeze=False)[:, 0])
     figure.suptitle(title)
     for each in axes:
@@ -93,10 +110,19 @@ def _layer_axes(layers: int, title: str) -> "tuple[Figure, list[Axes]]":
     return figure, axes
 
 
+def _count_on_y(axes: "Axes") -> None:
+    """Label a logarithmic axis of counts with whole numbers, at powers of ten alone."""
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 def _name_layer(axes: "Axes", index: int, cells: npt.NDArray[Any]) -> None:
-    axes.set_title(f"layer {index + 1}: {cells.shape[0]} x {cells.shape[1]} cells", fontsize=9, loc="left")
+    axes.set_title(f"layer {index + 1}: {cells.shape[0]} x {cells.shape[1]} cells", loc="left")
 
 
+@drawn
 def conductance(profile: DeviceProfile, cells: list[tuple[U8, I16]], title: str = "") -> "Figure":
     """Draw the histogram of the conductances of each layer, over the nominal states."""
     means = np.unique(np.array(profile.mean))
@@ -109,11 +135,13 @@ def conductance(profile: DeviceProfile, cells: list[tuple[U8, I16]], title: str 
         axes.vlines(means, 0, 1, color=GREY, alpha=0.25, linewidth=0.8, transform=high)
         axes.hist(codes.reshape(-1) * profile.lsb, bins=list(bins), color=BLUE, histtype="stepfilled")
         axes.set(ylabel="cells", yscale="log", ylim=(0.5, None))  # so that one cell can be seen
+        _count_on_y(axes)
         _name_layer(axes, index, codes)
-    layers[-1].set_xlabel(f"conductance ({profile.unit}); grey lines: mean of each state")
+    layers[-1].set_xlabel(f"conductance ({unit_label(profile.unit)}); grey lines: mean of each state")
     return figure
 
 
+@drawn
 def occupation(states: int, cells: list[tuple[U8, I16]]) -> "Figure":
     """Draw how many cells of each layer are at each level. Stuck cells have no level and are left out."""
     figure, layers = _layer_axes(len(cells), "")
@@ -128,18 +156,19 @@ def occupation(states: int, cells: list[tuple[U8, I16]]) -> "Figure":
     return figure
 
 
+@drawn
 def confusion(counts: npt.NDArray[np.int64], title: str = "") -> "Figure":
     """Draw the confusion matrix, shaded by the share of each true class."""
     classes = len(counts)
     numbered = classes <= _MOST_NUMBERED
-    side = min(max(COLUMN, 0.32 * classes), 2 * COLUMN)
+    side = min(max(COLUMN, 0.23 * classes), TWO_COLUMNS)
     figure = new_figure(side, 0.95 * side)
     axes = figure.subplots()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="none")
     for row, column in np.argwhere(counts) if numbered else ():
         dark = share[row, column] > 0.5
-        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5}
         axes.text(column, row, str(counts[row, column]), color="white" if dark else "black", **style)
     axes.set(xlabel="predicted class", ylabel="true class")
     if title:
@@ -150,23 +179,25 @@ def confusion(counts: npt.NDArray[np.int64], title: str = "") -> "Figure":
     return figure
 
 
+@drawn
 def rates(recall: npt.NDArray[np.float64], precision: npt.NDArray[np.float64]) -> "Figure":
     """Draw recall and precision of each class, (classes,) each; nan if a class has none."""
     classes = np.arange(len(recall))
-    figure = new_figure(height=min(max(0.95 * COLUMN, 0.16 * len(classes)), 2 * COLUMN))
+    figure = new_figure(height=min(max(0.95 * COLUMN, 0.12 * len(classes)), TWO_COLUMNS))
     axes = figure.subplots()
-    axes.hlines(classes, 100 * recall, 100 * precision, color=GREY, alpha=0.6, linewidth=2)
+    axes.hlines(classes, 100 * recall, 100 * precision, color=GREY, alpha=0.6, linewidth=1.4)
     axes.plot(100 * recall, classes, "o", color=BLUE, label="recall")
-    axes.plot(100 * precision, classes, "D", color=ORANGE, markersize=5, label="precision")
+    axes.plot(100 * precision, classes, "D", color=ORANGE, markerfacecolor="none", label="precision")
     axes.set(xlabel="%", ylabel="class")
     if len(classes) <= _MOST_NUMBERED:
         axes.set_yticks(classes)
     axes.invert_yaxis()
-    axes.legend(loc="best", fontsize=9)
+    legend_above(axes)
     _plain(axes)
     return figure
 
 
+@drawn
 def device(profile: DeviceProfile) -> "tuple[Figure, Figure]":
     """Draw the table of a device: conductance and spread of each pulse stage."""
     conductances, spreads = new_figure(), new_figure()
@@ -190,6 +221,7 @@ def shown_columns(writes: Counts) -> list[int]:
     return sorted(int(column) for column in order)
 
 
+@drawn
 def endurance(writes: Counts, images: bool) -> "Figure":
     """Draw the writes of each cell of a layer, with a ring round the most-written one.
 
@@ -219,12 +251,12 @@ def _endurance_images(writes: Counts, norm: "Normalize", side: int) -> "Figure":
     down = -(-len(columns) // across)
     gap, head = max(1, side // 14), max(2, side // 5)
     mosaic = np.full((down * (head + side), across * (side + gap) - gap), np.nan)
-    figure = new_figure(height=0.3 + 4.6 * down / across)
+    figure = new_figure(height=0.2 + 3.2 * down / across)
     axes = figure.subplots()
     for index, column in enumerate(columns):
         top, left = index // across * (head + side) + head, index % across * (side + gap)
         mosaic[top : top + side, left : left + side] = writes[:, column].reshape(side, side)
-        axes.text(left + side / 2, top - 1, f"column {column}", fontsize=8, ha="center", va="bottom")
+        axes.text(left + side / 2, top - 1, f"column {column}", fontsize=6, ha="center", va="bottom")
         if column == peak_column:
             _mark(axes, top + peak_row // side, left + peak_row % side)
     picture = axes.imshow(mosaic, norm=norm, interpolation="none")
@@ -239,7 +271,7 @@ def _endurance_matrix(writes: Counts, norm: "Normalize") -> "Figure":
     points = writes.T
     for axis, by in enumerate(step):
         points = np.maximum.reduceat(points, np.arange(0, points.shape[axis], by), axis=axis)
-    figure = new_figure(height=3.5 if rows > 2 * columns else 4.3)
+    figure = new_figure(height=2.5 if rows > 2 * columns else 3.0)
     axes = figure.subplots()
     extent = (-0.5, rows - 0.5, columns - 0.5, -0.5)
     picture = axes.imshow(points, norm=norm, interpolation="none", aspect="auto", extent=extent)
@@ -254,5 +286,5 @@ def _endurance_matrix(writes: Counts, norm: "Normalize") -> "Figure":
 
 def _mark(axes: "Axes", row: int, column: int) -> None:
     axes.plot(
-        column, row, "o", markersize=9, markerfacecolor="none", markeredgecolor=RED, markeredgewidth=1.8
+        column, row, "o", markersize=7, markerfacecolor="none", markeredgecolor=RED, markeredgewidth=1.3
     )

@@ -1,6 +1,5 @@
 """A sweep file, and the points that it describes."""
 
-import difflib
 import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,11 +8,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from qcloop.crossbar.settings import spell
 from qcloop.device import BUILTIN_NAMES, resolve_device
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.link.ports import BAUD
 from qcloop.sweep.points import Point, Source
+from qcloop.text import meant
 from qcloop.training.settings import TYPES, RunSettings, resolve
 
 #: What a sweep file may give a point besides the settings of a run, with its type.
@@ -68,6 +70,18 @@ class Plan:
             return _plan(path, text, values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], path: Path) -> "Plan":
+        """Return the plan of a sweep file with these contents, whose relative paths begin at ``path``.
+
+        Raises ConfigError as :meth:`load`.
+        """
+        try:
+            text = tomli_w.dumps(values)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"a sweep must be made of numbers, texts and lists: {error}") from error
+        return _plan(path, text, dict(values))
 
     @property
     def points(self) -> list[Point]:
@@ -146,8 +160,7 @@ def _check(spelled: str, value: Any, where: str) -> None:
 
 
 def _hint(name: str, known: Sequence[str], listing: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean '{spell(close[0])}'?" if close else f": {listing} {', '.join(map(spell, known))}"
+    return meant(spell(name), map(spell, known), listing)
 
 
 def _grid(values: dict[str, Any], fixed: Given) -> dict[str, list[Any]]:
@@ -190,6 +203,14 @@ def _seeds(values: dict[str, Any], fixed: Given) -> list[int]:
         return [fixed.get("seed", 1)]
     if "seed" in fixed:
         raise ConfigError("there are seeds, and a seed in [settings]: leave one out")
+    return seeds_of(seeds)
+
+
+def seeds_of(seeds: object) -> list[int]:
+    """Return the seeds that a count or a list stands for.
+
+    Raises ConfigError unless it is a count of 1 or more, or a list of different integers.
+    """
     if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_POINTS:
         return list(range(1, seeds + 1))
     if not isinstance(seeds, list) or not seeds:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.figure import BLUE, COLUMN, GREEN, GREY, ORANGE, RED, new_figure, plain
+from qcloop.figure import COLUMN, LINES, drawn, legend_above, marker_step, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 F64 = npt.NDArray[np.float64]
 
-_COLOURS = (BLUE, ORANGE, GREEN, RED, "#9b3d8f", GREY, "#2aa3a3", "#7a5c3e")
 #: Most lines that can be told apart in one picture.
-MOST_LINES = len(_COLOURS)
+MOST_LINES = len(LINES)
 #: An axis is logarithmic if its largest value is at least so many times its smallest.
 _WIDE = 16.0
 #: Most values of an axis that are all labelled.
@@ -39,6 +38,7 @@ class Axis:
         return [float(n) for n in numbers] if len(numbers) == len(self.values) else None
 
 
+@drawn
 def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figure":
     """Draw a heat map of accuracies in per cent, (y, x); nan for a combination without a run.
 
@@ -47,13 +47,13 @@ def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figur
     low, high : float
         Lower and upper end of the scale of colours.
     """
-    figure = new_figure(max(COLUMN, 2.2 + 0.6 * len(x.values)), max(3.5, 1.45 + 0.45 * len(y.values)))
+    figure = new_figure(max(COLUMN, 1.5 + 0.42 * len(x.values)), max(2.5, 1.0 + 0.32 * len(y.values)))
     axes = figure.subplots()
     image = axes.imshow(accuracy, cmap="viridis", vmin=low, vmax=high, aspect="auto", origin="lower")
     for (row, column), value in np.ndenumerate(accuracy):
         if np.isfinite(value):
             colour = "black" if value > low + (high - low) * 2 / 3 else "white"
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=colour)
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(x.texts)), list(map(plain, x.texts)))
     axes.set_yticks(range(len(y.texts)), list(map(plain, y.texts)))
     axes.set(xlabel=plain(x.label), ylabel=plain(y.label))
@@ -61,6 +61,7 @@ def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figur
     return figure
 
 
+@drawn
 def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: str = "") -> "Figure":
     """Draw accuracies in per cent over one setting: a line through the means, and a dot for each run.
 
@@ -74,7 +75,7 @@ def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: 
     figure = new_figure()
     axes = figure.subplots()
     ticks = x.numbers or [float(index) for index in range(len(x.values))]
-    for colour, (label, runs) in zip(_COLOURS, lines.items(), strict=False):
+    for (colour, marker, dash), (label, runs) in zip(LINES, lines.items(), strict=False):
         there = [(at, values) for at, values in zip(ticks, runs, strict=True) if values]
         means = [float(np.mean(values)) for _, values in there]
         spreads = [float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for _, values in there]
@@ -82,33 +83,43 @@ def draw_lines(lines: Mapping[str, Sequence[Sequence[float]]], x: Axis, legend: 
             [at for at, _ in there],
             means,
             spreads,
-            fmt="o-" if x.numbers else "o",
+            marker=marker,
+            linestyle=dash if x.numbers else "none",
             color=colour,
-            markersize=5,
-            capsize=3,
-            linewidth=1.4,
+            capsize=2,
             label=plain(label),
         )
         dots = [(at, value) for at, values in there for value in values]
-        axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=3, alpha=0.45) if dots else None
+        axes.plot(*zip(*dots, strict=True), ".", color=colour, markersize=2.5, alpha=0.45) if dots else None
     _set_x(axes, x, ticks)
     axes.set(ylabel="test accuracy (%)")
     if legend:
-        axes.legend(title=plain(legend), fontsize=9, title_fontsize=9)
+        legend_above(axes, legend)
     _plain(axes)
     return figure
 
 
+@drawn
 def draw_histories(histories: Mapping[str, Sequence[Sequence[float]]], legend: str) -> "Figure":
-    """Draw accuracies in per cent against the epoch: the mean over the seeds, by label."""
+    """Draw accuracies in per cent against the epoch, by label: the mean over the seeds.
+
+    Where several seeds make one line, a band shows one standard deviation.
+    """
     figure = new_figure()
     axes = figure.subplots()
-    for colour, (label, runs) in zip(_COLOURS, histories.items(), strict=False):
+    for (colour, marker, dash), (label, runs) in zip(LINES, histories.items(), strict=False):
         mean = np.mean(np.array(runs), axis=0)
-        axes.plot(range(1, len(mean) + 1), mean, "o-", color=colour, markersize=3.5, label=plain(label))
+        epochs = range(1, len(mean) + 1)
+        every = marker_step(len(mean))
+        style = {"marker": marker, "markevery": every, "linestyle": dash, "color": colour}
+        axes.plot(epochs, mean, label=plain(label), **style)
+        if len(runs) > 1:
+            spread = np.std(np.array(runs), axis=0, ddof=1)
+            axes.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel="test accuracy (%)")
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
-    axes.legend(title=plain(legend), fontsize=9, title_fontsize=9)
+    if len(histories) > 1:
+        legend_above(axes, legend)
     _plain(axes)
     return figure
 

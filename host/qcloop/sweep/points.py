@@ -30,6 +30,11 @@ class Source:
     directory: str | None = None
     transpose: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for the configuration of a run."""
+        folder = {} if self.directory is None else {"directory": self.directory}
+        return {"transpose": self.transpose, **folder}
+
     def load(self) -> Dataset:
         """Return the data, which is kept in memory. Raises what :func:`qcloop.data.load_dataset` raises."""
         return built_in_data() if self == Source() else _load(self)

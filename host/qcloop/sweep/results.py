@@ -33,7 +33,7 @@ def write_results(
     import pyarrow
     from pyarrow import parquet
 
-    rows = [_row(number, entry, outcomes, failures) for number, entry in enumerate(plan.entries, 1)]
+    rows = result_rows(plan, outcomes, failures)
     about = {
         "version": __version__,
         "python": platform.python_version(),
@@ -46,6 +46,14 @@ def write_results(
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue(), RunError)
+
+
+def result_rows(
+    plan: Plan, outcomes: Mapping[Point, Outcome], failures: Mapping[Entry, str]
+) -> list[dict[str, Any]]:
+    """Return the rows of the table of results, one for each entry of the plan; missing values are None."""
+    names = dict.fromkeys(_schema().names)
+    return [names | _row(number, entry, outcomes, failures) for number, entry in enumerate(plan.entries, 1)]
 
 
 def _schema() -> "pyarrow.Schema":

@@ -12,7 +12,8 @@ from qcloop.errors import ArrayError, ConfigError, QcloopError
 from qcloop.run.folder import lock_folder
 from qcloop.sweep.plan import Entry, Plan
 from qcloop.sweep.points import POINTS, Outcome, Point, make_folder
-from qcloop.sweep.results import RESULTS, write_results
+from qcloop.sweep.results import RESULTS, result_rows, write_results
+from qcloop.sweep.summary import Summary
 from qcloop.sweep.workers import Failure, Result, Worker
 
 #: Fewest seconds between two writes of the table, and the largest share of the time that writing may take.
@@ -25,6 +26,8 @@ class Sweep:
     ==================== =================================================================================
     ``points/``          a file for each finished point, named by a digest of all that decides it
     ``results.parquet``  one row for each point, made from those files; replaced every few seconds
+    ``summary.csv``      mean and standard deviation over the seeds, for each combination of settings
+    ``summary.tex``      the same as a table for LaTeX
     ==================== =================================================================================
 
     Raises RunError if the folder cannot be used, or if a file in it is damaged.
@@ -94,10 +97,16 @@ class Sweep:
                 self.write()
             done(point, result)
 
+    def summary(self) -> Summary:
+        """Return the means over the seeds. At least one point is finished."""
+        return Summary.of(result_rows(self.plan, self.outcomes, self.failures), self.plan.swept)
+
     def write(self) -> None:
-        """Write the table of results."""
+        """Write the table of results and its summary."""
         start = monotonic()
         write_results(self.folder / RESULTS, self.plan, self.outcomes, self.failures)
+        if self.outcomes:
+            self.summary().write(self.folder)
         self._written = monotonic()
         self._pause = max(_PAUSE, (self._written - start) / _SHARE)
 

@@ -118,6 +118,16 @@ class Trainer:
             array.use_images(self._images)
             self._image_run = ImageRun(settings, self.network, count, len(self._test_labels), self._rate)
 
+    def __repr__(self) -> str:
+        progress, settings = self.progress, self.settings
+        reached = (
+            f", test accuracy {100 * progress.history[-1].test_accuracy:.2f} %" if progress.history else ""
+        )
+        return (
+            f"<Trainer of {settings.network} on {self.profile.name}: "
+            f"epoch {progress.epoch} of {settings.epochs}{reached}>"
+        )
+
     @property
     def images(self) -> int:
         """Images of one epoch."""

@@ -1,0 +1,1 @@
+"""Experiments as a user asks for them, on the command line and in Python: training runs, sweeps, fits."""

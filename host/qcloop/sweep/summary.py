@@ -1,0 +1,159 @@
+"""Means over the seeds of a sweep, as numbers for a paper: a table, CSV, LaTeX."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from qcloop.crossbar.settings import spell
+from qcloop.errors import RunError
+from qcloop.files import write_atomic
+from qcloop.statistic import SeedStatistic
+from qcloop.sweep.plan import show
+from qcloop.sweep.results import FINISHED
+from qcloop.table import ResultTable
+
+#: Files of a summary, beside the results.
+SUMMARY_CSV, SUMMARY_TEX = "summary.csv", "summary.tex"
+
+#: What names a row where the points differ in nothing but the seed, and what begins each row of the CSV.
+_ALWAYS = ("network", "device", "states", "update")
+_MEANS = (
+    "best_accuracy",
+    "train_accuracy",
+    "writes",
+    "set_pulses",
+    "reset_pulses",
+    "programming_time_s",
+    "write_energy_j",
+)
+#: Signs with a meaning of their own in LaTeX, and how they are written.
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs that differ in the seed alone."""
+
+    #: Values of the settings in which the points of the sweep differ.
+    values: tuple[Any, ...]
+    rows: Sequence[Row]
+
+    @property
+    def accuracy(self) -> SeedStatistic:
+        """Test accuracy after the last epoch, 0 to 1, over the seeds."""
+        return SeedStatistic.of([row["test_accuracy"] for row in self.rows])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The groups of a sweep, in the order in which they were asked for. At least one run is finished."""
+
+    #: Settings in which the points differ, without the seed.
+    names: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], swept: Sequence[str]) -> "Summary":
+        """Return the summary of the rows of a table of results.
+
+        Parameters
+        ----------
+        rows : sequence of mapping
+            As :func:`qcloop.sweep.results.read_results` returns them.
+        swept : sequence of str
+            Settings that the sweep varies. Those with one value in all rows are left out.
+        """
+        names = tuple(name for name in swept if len({row[name] for row in rows}) > 1)
+        groups: dict[tuple[Any, ...], list[Row]] = {}
+        for row in rows:
+            if row["status"] == FINISHED:
+                groups.setdefault(tuple(row[name] for name in names), []).append(row)
+        return cls(names, tuple(Group(values, found) for values, found in groups.items()))
+
+    @property
+    def best(self) -> Group:
+        """The group with the best mean accuracy; of several, the first."""
+        return max(self.groups, key=lambda group: group.accuracy.mean)
+
+    def label(self, group: Group) -> str:
+        """Return the name of a group for people, such as ``states 16, sigma 2``; empty if there is one."""
+        named = zip(self.names, group.values, strict=True)
+        return ", ".join(f"{spell(name)} {'-' if value is None else show(value)}" for name, value in named)
+
+    def conclusion(self) -> str:
+        """Return one line: mean, standard deviation and n, of the best group where there are several."""
+        accuracy = self.best.accuracy
+        if not self.names:
+            return f"test accuracy {accuracy.percent()} % ({accuracy.basis})"
+        mean = "mean " if accuracy.n > 1 else ""
+        best = self.label(self.best)
+        return f"best {mean}test accuracy {accuracy.percent()} % ({accuracy.basis}): {best}"
+
+    @property
+    def table(self) -> ResultTable:
+        """A row for each group: its settings, n, accuracy (0 to 1), and the means of what it cost."""
+        leading = (*(name for name in _ALWAYS if name not in self.names), *self.names)
+        names = (
+            *leading,
+            "n",
+            *(f"test_accuracy_{what}" for what in ("mean", "std", "min", "max")),
+            *(f"{name}_mean" for name in _MEANS),
+            "most_writes_max",
+        )
+        return ResultTable.of(names, [self._row(group, leading) for group in self.groups])
+
+    def _row(self, group: Group, leading: Sequence[str]) -> tuple[Any, ...]:
+        final = [row["test_accuracy"] for row in group.rows]
+        worst = [row["most_writes"] for row in group.rows if row["most_writes"] is not None]
+        return (
+            *(group.rows[0][name] for name in leading),
+            group.accuracy.n,
+            group.accuracy.mean,
+            group.accuracy.std,
+            min(final),
+            max(final),
+            *(_mean([row[name] for row in group.rows]) for name in _MEANS),
+            max(worst) if worst else None,
+        )
+
+    def tex(self) -> str:
+        """Return a table for LaTeX: the settings of each group, its accuracy in per cent, and n."""
+        names = self.names or _ALWAYS
+        head = " & ".join([*(_tex(spell(name)) for name in names), r"accuracy (\%)", "$n$"])
+        lines = [
+            r"% Test accuracy after the last epoch: mean and standard deviation over n seeds.",
+            r"% Needs \usepackage{booktabs}.",
+            rf"\begin{{tabular}}{{{'l' * len(names)}rr}}",
+            r"\toprule",
+            rf"{head} \\",
+            r"\midrule",
+        ]
+        for group in self.groups:
+            values = ["--" if group.rows[0][n] is None else _tex(show(group.rows[0][n])) for n in names]
+            accuracy = group.accuracy.percent(sign=r"\pm")
+            cells = [*values, f"${accuracy}$", str(group.accuracy.n)]
+            lines.append(rf"{' & '.join(cells)} \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+    def write(self, folder: Path) -> None:
+        """Write :data:`SUMMARY_CSV` and :data:`SUMMARY_TEX`; raises RunError if a file cannot be written."""
+        write_atomic(folder / SUMMARY_CSV, self.table.to_csv(), RunError)
+        write_atomic(folder / SUMMARY_TEX, self.tex(), RunError)
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return SeedStatistic.of(known).mean if known else nan
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(sign, sign) for sign in text)
