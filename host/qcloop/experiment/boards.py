@@ -21,8 +21,8 @@ def array_on(
 ) -> Iterator[OpenedArray | None]:
     """Open the array on a port and close it at the end; without a port there is None.
 
-    A virtual board that is started for it has the parts, and keeps the images. ``say`` is told at the end what
-    went over the line.
+    A virtual board that is started for it has the parts, and keeps the images. ``say`` is told at the end
+    what went over the line.
     """
     if port is None:
         yield None
