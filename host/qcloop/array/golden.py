@@ -28,7 +28,7 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import TrainingPlan, TrainingResult
-from qcloop.contract.stored import Summary
+from qcloop.contract.stored import RunCounts
 from qcloop.contract.types import (
     I8,
     I16,
@@ -230,9 +230,9 @@ class GoldenArray(Array):
         )
         return lambda: hits
 
-    def _start_summary(self) -> Callable[[], Summary]:
+    def _start_summary(self) -> Callable[[], RunCounts]:
         counters = self.counters()
-        summary = Summary(
+        summary = RunCounts(
             programmed=counters.programmed,
             set_pulses=counters.set_pulses,
             reset_pulses=counters.reset_pulses,

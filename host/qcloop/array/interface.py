@@ -19,7 +19,7 @@ from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.plan import ACCUMULATOR_MAX, TrainingPlan, TrainingResult, check_labels
-from qcloop.contract.stored import Summary
+from qcloop.contract.stored import RunCounts
 from qcloop.contract.types import (
     I8,
     I16,
@@ -355,7 +355,7 @@ class Array(ABC):
             raise ArrayError(f"the array keeps {self.images.test:,} test images, not {count:,}")
         return self._start_evaluate(count)
 
-    def start_summary(self) -> Callable[[], Summary]:
+    def start_summary(self) -> Callable[[], RunCounts]:
         """Ask for what was counted since :meth:`configure`; calling what is returned waits for it."""
         self._check_parts(ArrayPart.IMAGES)
         return self._start_summary()
@@ -449,7 +449,7 @@ class Array(ABC):
     def _start_evaluate(self, count: int) -> Number:
         raise NotImplementedError
 
-    def _start_summary(self) -> Callable[[], Summary]:
+    def _start_summary(self) -> Callable[[], RunCounts]:
         raise NotImplementedError
 
     def _start_checksum(self, region: Region) -> Number:

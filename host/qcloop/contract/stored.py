@@ -76,7 +76,7 @@ SUMMARY_BYTES = COUNTER_BYTES * (1 + len(Counter))
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunCounts:
     """What an array has counted since it was configured, as far as SUMMARY tells it."""
 
     programmed: int
@@ -149,7 +149,7 @@ def decode_checksum(results: bytes) -> int:
     return int(SET_CRC.unpack(results)[0])
 
 
-def decode_summary(results: bytes) -> Summary:
+def decode_summary(results: bytes) -> RunCounts:
     """Return the results of SUMMARY; ArrayError if their length is wrong."""
     if len(results) != SUMMARY_BYTES:
         raise ArrayError(f"SUMMARY must answer {SUMMARY_BYTES} bytes, not {len(results)}")
@@ -158,7 +158,7 @@ def decode_summary(results: bytes) -> Summary:
         for k in range(0, SUMMARY_BYTES, COUNTER_BYTES)
     )
     count = dict(zip(Counter, counts, strict=True))
-    return Summary(
+    return RunCounts(
         programmed=attempts - count[Counter.RETRIES],
         set_pulses=count[Counter.SET],
         reset_pulses=count[Counter.RESET],

@@ -14,7 +14,7 @@ from qcloop.contract.operations import HEADER, Operation, TrainingCounts
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import TrainingPlan, TrainingResult
-from qcloop.contract.stored import ImageOperation, Summary
+from qcloop.contract.stored import ImageOperation, RunCounts
 from qcloop.contract.types import I8, I16, I32, U8, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
@@ -262,7 +262,7 @@ class RemoteArray(Array):
         """Bytes of an image of the plan."""
         return operations.image_bytes(self.plan)
 
-    def _start_summary(self) -> Callable[[], Summary]:
+    def _start_summary(self) -> Callable[[], RunCounts]:
         answers = self._send_all([stored.request(ImageOperation.SUMMARY)])
         return lambda: stored.decode_summary(self._fetch(answers))
 

@@ -12,7 +12,7 @@ from qcloop.contract import operations, stored
 from qcloop.contract.images import ImageSet
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import TrainingPlan
-from qcloop.contract.stored import NOTE_HEAD, ImageOperation, Summary
+from qcloop.contract.stored import NOTE_HEAD, ImageOperation, RunCounts
 from qcloop.contract.types import I16, U8, ArrayConfig, ArraySettings, Positions, Region
 from qcloop.device import profile_from_dict
 from qcloop.errors import ConfigError
@@ -23,7 +23,7 @@ from qcloop.training.trainer import Trainer, run_images
 
 #: Bytes of the operand buffer of every board.
 _BUFFER = 1024
-_NOTHING = Summary(0, 0, 0, 0, 0, 0)
+_NOTHING = RunCounts(0, 0, 0, 0, 0, 0)
 
 
 class ProgramArray(GoldenArray):
@@ -93,7 +93,7 @@ class ProgramArray(GoldenArray):
         self._write([stored.evaluate_request(0, count, operations.image_bytes(self.plan))])
         return lambda: 0
 
-    def _start_summary(self) -> Callable[[], Summary]:
+    def _start_summary(self) -> Callable[[], RunCounts]:
         self._write([stored.request(ImageOperation.SUMMARY)])
         return lambda: _NOTHING
 

@@ -10,7 +10,7 @@ from typing import Any
 from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
 from qcloop.contract.order import ImageOrder
-from qcloop.contract.stored import Summary
+from qcloop.contract.stored import RunCounts
 from qcloop.training.array_network import ArrayNetwork
 from qcloop.training.settings import RunSettings
 
@@ -34,7 +34,7 @@ class EpochEnd:
     penalty: int
     #: Test images whose class is found now.
     test_hits: int
-    summary: Summary
+    summary: RunCounts
     #: SHA-256 over the CRC-32 of the cells of each region.
     digest: str
 
@@ -82,7 +82,7 @@ class ImageRun:
         #: What was asked for: the epoch, its images that are then done, and what waits for it.
         self._asked: deque[tuple[int, int, Wait]] = deque()
         self._until = -1
-        self._before = Summary(0, 0, 0, 0, -hits, -penalty)
+        self._before = RunCounts(0, 0, 0, 0, -hits, -penalty)
 
     @property
     def ahead(self) -> bool:
