@@ -56,7 +56,12 @@ class ByteBoard(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.link = link = Link(self._link, self._config.info, registered=self._config.registered)
+        m.submodules.link = link = Link(
+            self._link,
+            self._config.info,
+            registered=self._config.registered,
+            alone=self._config.has(ArrayPart.IMAGES),
+        )
         engine = Engine(self._config)
         m.submodules.engine = ResetInserter(link.restart)(engine)
         if self._config.has(ArrayPart.IMAGES):

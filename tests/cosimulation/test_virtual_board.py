@@ -343,7 +343,9 @@ def test_images_that_are_not_those_of_the_run_are_never_trained_on(
     assert len(errors.splitlines()) == 1 and not (tmp_path / "run").exists()
 
 
-def test_a_board_that_works_on_no_run_cannot_be_attached_to(qcloop, started, tmp_path):
+def test_a_board_that_works_on_no_run_cannot_be_attached_to(qcloop, started, url, tmp_path):
+    status, _, errors = qcloop("attach", url, "--out", tmp_path / "run")
+    assert status == 3 and "keeps no images, so there is no run that it works on by itself" in errors
     url = started("--with", "learning,images")
     assert "; images: there is no set of images" in qcloop("ports", url)[1]
     url = started("--with", "learning,images")

@@ -13,8 +13,15 @@ from qcloop_hdl.link.receiver import Receiver
 from qcloop_hdl.link.sender import Sender
 
 
-def _ports() -> dict[str, Any]:
-    return {
+def _ports(alone: bool) -> dict[str, Any]:
+    #: Of a board that works by itself.
+    own = {
+        #: Strobe: it begins something by itself. If there is no session, it opens one.
+        "adopt": In(1),
+        #: It works on, but what it has answered so far may be sent.
+        "flush": In(1),
+    }
+    return (own if alone else {}) | {
         #: Strobe: a byte of the line. There is no back-pressure.
         "rx_valid": In(1),
         "rx_byte": In(8),
@@ -29,10 +36,6 @@ def _ports() -> dict[str, Any]:
         "restart": Out(1),
         #: The engine awaits a request.
         "engine_idle": In(1),
-        #: Strobe: the board begins something by itself. If there is no session, it opens one.
-        "adopt": In(1),
-        #: It works on, but what it has answered so far may be sent.
-        "flush": In(1),
         #: A session is open.
         "open": Out(1),
         #: Strobes: a good frame came; something was wrong.
@@ -59,11 +62,15 @@ class Link(wiring.Component):
         What the engine says of itself, for the identity.
     registered : bool
         The memories are slow beside logic.
+    alone : bool
+        The board may begin something by itself, and works on while no host is there.
     """
 
-    def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
-        self._config, self._info, self._registered = config, info, registered
-        super().__init__(_ports())
+    def __init__(
+        self, config: LinkConfig, info: Info, *, registered: bool = False, alone: bool = False
+    ) -> None:
+        self._config, self._info, self._registered, self._alone = config, info, registered, alone
+        super().__init__(_ports(alone))
 
     @property
     def config(self) -> LinkConfig:
@@ -74,7 +81,9 @@ class Link(wiring.Component):
         """Return the circuit."""
         m = Module()
         m.submodules.receiver = receiver = Receiver(self._config, registered=self._registered)
-        m.submodules.sender = sender = Sender(self._config, self._info, registered=self._registered)
+        m.submodules.sender = sender = Sender(
+            self._config, self._info, registered=self._registered, alone=self._alone
+        )
         wiring.connect(m, receiver.requests, wiring.flipped(self.requests))
         wiring.connect(m, wiring.flipped(self.answers), sender.answers)
         wiring.connect(m, sender.line, wiring.flipped(self.tx))
@@ -85,7 +94,7 @@ class Link(wiring.Component):
             receiver.byte.eq(self.rx_byte),
             receiver.clear.eq(self.restart),
             sender.clear.eq(self.restart),
-            sender.flush.eq(waiting | self.flush),
+            sender.flush.eq(waiting | self.flush if self._alone else waiting),
             sender.session.eq(session),
             sender.attempt.eq(attempt),
             sender.expected.eq(receiver.expected),
@@ -97,8 +106,9 @@ class Link(wiring.Component):
             self.seen.eq(receiver.judge),
             self.idle.eq(waiting & sender.idle & ~receiver.judge & ~self.answers.valid),
         ]
-        with m.If(self.adopt & ~self.open):
-            m.d.sync += session.eq(OWN_SESSION)
+        if self._alone:
+            with m.If(self.adopt & ~self.open):
+                m.d.sync += session.eq(OWN_SESSION)
         faults = self._judge(m, receiver, sender, session, attempt)
         self._count(m, sender, faults)
         return m

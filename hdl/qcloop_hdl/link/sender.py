@@ -62,10 +62,14 @@ class Sender(wiring.Component):
         What the engine says of itself, for the identity.
     registered : bool
         The memory is slow beside logic: there is a register behind it, and a payload byte takes two clocks.
+    alone : bool
+        The board works on while no host is there: an identity tells where the answers begin that it keeps.
     """
 
-    def __init__(self, config: LinkConfig, info: Info, *, registered: bool = False) -> None:
-        self._config, self._info, self._registered = config, info, registered
+    def __init__(
+        self, config: LinkConfig, info: Info, *, registered: bool = False, alone: bool = False
+    ) -> None:
+        self._config, self._info, self._registered, self._alone = config, info, registered, alone
         super().__init__(_ports())
 
     def elaborate(self, platform: Any) -> Module:
@@ -114,8 +118,7 @@ class Sender(wiring.Component):
             frame.kind.eq(Kind.STATE),
             frame.session.eq(self.session),
             frame.attempt.eq(self.attempt),
-            # An identity tells a host that comes anew where the answers begin that are still here.
-            frame.seq.eq(Mux(pending.identity, store.kept, store.sent)),
+            frame.seq.eq(Mux(pending.identity, store.kept, store.sent) if self._alone else store.sent),
             frame.identity.eq(pending.identity),
             store.length.eq(Mux(full, MAX_PAYLOAD, store.waiting)),
         ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from qcloop.contract.frames import MAX_FRAME, MAX_PAYLOAD, OFFSETS, Frame, Identity, Kind
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ArrayResetError, LinkError
 from qcloop.link.transport import Transport
 
@@ -177,6 +178,10 @@ class LinkStream:
         question = Frame(Kind.IDENTIFY, 0, 0, 0, 0)
         frame = ask_board(self._transport, self._reader, question, self._give_up)
         self._identity, self._session = Identity.decode(frame.payload), frame.session
+        if ArrayPart.IMAGES not in self._identity.info.array.parts:
+            raise LinkError(
+                f"the board on {self.name} keeps no images, so there is no run that it works on by itself"
+            )
         if not self._session:
             raise LinkError(
                 f"no host has begun anything on {self.name} since the board was reset: there is no run to "
