@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import Counter, Operation
 from qcloop.contract.plan import MAX_CLASSES
+from qcloop.contract.types import Policy
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
@@ -358,6 +359,7 @@ class Learner(Configured):
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),
             weights.top.eq(self.programming.states - 1),
+            weights.verifies.eq(self.programming.policy == Policy.VERIFY.value),
             weights.factors.eq(self._in(StepState.FACTORS)),
             weights.rows.eq(self._in(StepState.ROWS)),
             weights.sweep.eq(self._in(StepState.SWEEP_ROWS)),

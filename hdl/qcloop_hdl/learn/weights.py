@@ -11,7 +11,6 @@ from qcloop.contract.plan import StepRule
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
-from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import EXPONENT_BITS
 from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.errors import K_BITS
@@ -26,22 +25,17 @@ from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports
 def array_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports that an update of weights has to the array."""
     return {
-        #: Accumulators, while ``wide`` is high, a word at a time.
+        #: Words, while ``wide`` is high: cells are read with ``read_plane`` low, and else accumulators.
         "wide": Out(1),
+        "read_plane": Out(1),
         **accumulator_ports(config),
-        #: A cell of either plane, while ``updates`` is high and ``wide`` is not.
+        #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
+        #: stream 0.
         "updates": Out(1),
-        "cell_address": Out(config.address_bits),
-        "cell_lane": Out(config.lane_bits),
-        "cell_plane": Out(1),
-        "cell_read": Out(1),
-        "cell": In(CELL_LAYOUT),
-        "cell_write": Out(1),
-        "cell_written": Out(CELL_LAYOUT),
-        #: Devices to be programmed, while ``programs`` is high; words of stream 0.
         "programs": Out(1),
         "cell_request": Out(stream.Signature(cell_request(config))),
         "programmer_busy": In(1),
+        "programmer_writes": In(1),
         "words": In(stream.Signature(WORD_BITS)),
     }
 
@@ -76,8 +70,9 @@ class WeightUpdate(Configured):
                 "layer": In(layer_layout(config)),
                 "image": In(1),
                 "shift": In(K_BITS),
-                #: Highest level.
+                #: Highest level; the policy is VERIFY.
                 "top": In(LEVEL_BITS),
+                "verifies": In(1),
                 #: Write ``table_entry`` for ``table_index`` of the gaps.
                 "table_write": In(1),
                 "table_index": In(range(MAX_STATES)),
@@ -158,13 +153,12 @@ class WeightUpdate(Configured):
         drive(m, update, self.layer, "base", "cols")
         drive(m, update, self.step_factors, "factors")
         drive(m, update, self, "word", "reach")
-        drive(m, self, update, "read", "read_address", "write", "write_address", "write_data")
         wiring.connect(m, self.walk.o, update.rows)
         exponent = Signal(signed(EXPONENT_BITS))
         m.d.sync += [
             exponent.eq(self.shift + self.layer.exponent),
             # The memory goes over a clock later, and no word is read or written in the first ones.
-            self.wide.eq(self.updates & ~self.settling.run),
+            self.wide.eq(self.updates & ~self.programs),
         ]
         m.d.comb += [
             self.updates.eq(self.rows | self.sweep),
@@ -184,6 +178,7 @@ class WeightUpdate(Configured):
             m.d.sync += settles.eq(0)
         with m.Elif(self.updates & update.idle & (update.done | update.full)):
             m.d.sync += settles.eq(1)
+        self._connect_words(m, settles)
         wiring.connect(m, update.flagged, settling.flagged)
         wiring.connect(m, settling.weight, settler.i)
         wiring.connect(m, settler.o, settling.settled)
@@ -191,19 +186,28 @@ class WeightUpdate(Configured):
         wiring.connect(m, wiring.flipped(self.words), settler.words)
         drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
         drive(m, self, settling, "programs", "rounded")
-        drive(m, settling, self, "cell", "programmer_busy")
+        drive(m, settling, self, "wide", "word", "programmer_busy", "programmer_writes")
         m.d.comb += [
             update.run.eq(~settles),
             settling.run.eq(settles),
             settling.pairs.eq(self.numbers.pairs),
-            settling.random.eq(self.numbers.rule == StepRule.STOCHASTIC),
+            settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
-            self.cell_address.eq(settling.address),
-            self.cell_lane.eq(settling.lane),
-            self.cell_plane.eq(settling.plane),
-            self.cell_read.eq(settling.read),
-            self.cell_write.eq(settling.write),
-            self.cell_written.eq(settling.written),
             self.settled.eq(update.done & ~waits & ~settles),
+        ]
+
+    def _connect_words(self, m: Module, settles: Any) -> None:
+        """Connect what reads and writes words: the update, or with ``settles`` high the settling."""
+        update, settling = self.update, self.settling
+        m.d.comb += [
+            self.read.eq(update.read | settling.read),
+            self.read_plane.eq(~settling.read_cells),
+            self.read_address.eq(Mux(settles, settling.read_address, update.read_address)),
+            self.write.eq(update.write | settling.write),
+            self.write_address.eq(Mux(settles, settling.write_address, update.write_address)),
+            *(
+                written.eq(Mux(settles, settling.written, update.write_data[lane]))
+                for lane, written in enumerate(self.write_data)
+            ),
         ]
