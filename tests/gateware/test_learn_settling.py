@@ -51,6 +51,10 @@ class Surroundings:
             _, _, read, cells, address, *sampled = await ctx.tick().sample(*reads, *changes)
             write, written_address, written, programs, writes = sampled
             assert not ((programs or not ctx.get(dut.wide)) and (read or write)), "it is the programmer's"
+            assert not (read and ctx.get(dut.no_read)), "it is in use"
+            assert not (write and ctx.get(dut.no_write)), "it is in use"
+            ctx.set(dut.no_read, not self.go())
+            ctx.set(dut.no_write, not self.go())
             assert not (write and writes), "two writes in a clock"
             written_words = [written_address] * bool(write) + [self.writes] * writes
             if dut.config.two_ports:
@@ -186,9 +190,11 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
         ("step.any() | ~self.holds | taken", "1"),
         ("writable & ~self.changes.any()", "writable"),
         # The memory is used while it is the programmer's, or while it is written.
-        ("self.wide & ~self.programs & ~clash & room", "~clash & room"),
-        ("self.wide & ~self.programs & ~clash & room", "self.wide & ~self.programs & room"),
-        ("self.wide & ~self.programs & ~self.programmer_writes", "1"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "~self.no_read & ~clash"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~clash"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~self.no_read"),
+        ("self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes", "1"),
+        ("~self.no_write & ~self.programmer_writes", "~self.programmer_writes"),
         ("clash.eq(self.write.any() | self.programmer_writes)", "clash.eq(self.write.any())"),
         ("same = self.chosen.address == self.in_work.address", "same = 0"),
         # A word of stream 0 comes before the samples of the weight before.

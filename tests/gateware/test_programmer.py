@@ -220,6 +220,18 @@ class Player:
     def pauses(self, number):
         return None if self.seed is None else Random(2 * self.seed + number)
 
+    async def wait(self, ctx):
+        """Let the programmer wait at random: it takes no sample, and the cell is written in three clocks."""
+        programmer, random = self.dut.programmer, Random(self.seed)
+        sampled = [False] * 3
+        while True:
+            ctx.set(programmer.waits, random.random() < 0.5)
+            z, waits, write = programmer.z, programmer.waits, programmer.write
+            _, _, ready, valid, waits, write = await ctx.tick().sample(z.ready, z.valid, waits, write)
+            assert not (ready and waits)
+            sampled.append(ready and valid)
+            assert sampled.pop(0) or not write
+
     async def send_samples(self, ctx):
         # The simulation ends when all are taken: no fewer and no more than the golden model took.
         await self.bench.send(ctx, self.dut.programmer.z, self.story.samples, self.pauses(0))
@@ -301,7 +313,7 @@ class Player:
             programmer.busy,
             programmer.read | programmer.write,
             request.valid & request.ready,
-            z.ready & ~z.valid,
+            z.ready & ~z.valid | programmer.waits & programmer.busy,
             event.enable,
             event.index,
             event.amount,
@@ -351,7 +363,8 @@ def play(simulate, bench):
         player = Player(dut, story, bench, seed)
         requests = sum(len(step.requests) for step in story.steps)
         clocks = 10 * len(story.samples) + 10 * requests + 300 * len(story.steps)
-        simulate(dut, player.play, player.send_samples, limit=2 * clocks, background=[player.watch])
+        background = [player.watch] if seed is None else [player.watch, player.wait]
+        simulate(dut, player.play, player.send_samples, limit=3 * clocks, background=background)
         for step, seen in zip(story.steps, player.record, strict=True):
             check_clocks(story.config, step, seen, freely=seed is None)
         return player.record

@@ -42,8 +42,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Cells to program.
         "cell_request": In(stream.Signature(cell_request(config))),
         "programmer_busy": Out(1),
-        #: A cell is written in this clock.
+        #: A cell is written in this clock. The programmer takes no sample in this clock.
         "programmer_writes": Out(1),
+        "programmer_waits": In(1),
         #: Products: commands, vectors and results, see ``Mac``.
         "command": In(stream.Signature(mac_command(config))),
         "vector": In(stream.Signature(8)),
@@ -155,6 +156,7 @@ class CellArray(Configured):
             programmer.cell.eq(self.access.cell),
             self.programmer_busy.eq(programmer.busy),
             self.programmer_writes.eq(programmer.write),
+            programmer.waits.eq(self.programmer_waits),
             # Lane 0 of the products draws for the programmer.
             self.mac.lent.eq(self.delayed(m, self.programs | self.wide)),
             self.mac.draw.eq(programmer.draw),

@@ -47,8 +47,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "table_write": In(1),
         "table_level": In(LEVEL_BITS),
         "table_entry": In(TABLE_ENTRY_LAYOUT),
-        #: Samples of stream 0.
+        #: Samples of stream 0; none is taken while ``waits`` is high.
         "z": In(stream.Signature(signed(Z_BITS))),
+        "waits": In(1),
         #: To a :class:`Draw` that does not stand still while ``busy``.
         "draw": Out(DrawRequest),
         "drawn": In(DrawResult),
@@ -80,7 +81,8 @@ class Programmer(Configured):
 
     A build with the part ``learning`` takes requests that tell the level which the cell has: ``known``. Such
     a cell is not stuck and not fresh, and the policy is not VERIFY. It is not read, so the memory is used in
-    the clock with ``write`` only, and is free for others in all other clocks.
+    the clock with ``write`` only, three clocks after the sample was taken, and is free for others in all
+    other clocks.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
     memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 4). The next
@@ -115,8 +117,8 @@ class Programmer(Configured):
         m.d.comb += [
             sequence.request.eq(self.request.valid),
             self.request.ready.eq(sequence.ready),
-            sequence.sample.eq(self.z.valid),
-            self.z.ready.eq(sequence.sample_ready),
+            sequence.sample.eq(self.z.valid & ~self.waits),
+            self.z.ready.eq(sequence.sample_ready & ~self.waits),
             self.busy.eq(state != State.IDLE),
         ]
         with m.If(taken):

@@ -288,7 +288,7 @@ class Engine(Configured):
     def _connect_update(self, m: Module) -> None:
         """Lend the learner the memory and the programmer while it updates a layer."""
         array, learner = self.array, self.learner
-        drive(m, array, learner, "wide")
+        drive(m, array, learner, "wide", "programmer_waits")
         drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
         wiring.connect(m, array.words, learner.words)
         m.d.comb += [

@@ -38,8 +38,11 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: VERIFY, or because to settle a weight takes words of stream 0.
         "alone": In(1),
         "flagged": In(stream.Signature(flagged_word(config))),
-        #: Words may be read and written, unless ``programs`` is high.
+        #: Words may be read and written, unless ``programs`` is high; in this clock others read or write one,
+        #: so that none can be read, or none written.
         "wide": In(1),
+        "no_read": In(1),
+        "no_write": In(1),
         #: Reads and writes of words. It is cells that are read, or else accumulators.
         "read": Out(1),
         "read_cells": Out(1),
@@ -107,7 +110,7 @@ class Settling(Configured):
         self._read(m, taken, read_all)
         self._keep(m, offered)
         self._program(m, settled)
-        writable = self.wide & ~self.programs & ~self.programmer_writes
+        writable = self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes
         quiet = ~(self.settles | self.changes.any() | self.programmer_busy)
         m.d.comb += [
             self.weight.valid.eq(offered & (quiet | ~self.alone)),
@@ -156,7 +159,7 @@ class Settling(Configured):
         m.d.comb += [
             # Nothing can be read in a clock in which something is written.
             clash.eq(self.write.any() | self.programmer_writes),
-            self.read.eq(self.reads & self.wide & ~self.programs & ~clash & room),
+            self.read.eq(self.reads & self.wide & ~self.programs & ~self.no_read & ~clash & room),
             self.read_cells.eq(step.any()),
             self.read_address.eq(self.chosen.address),
             read_all.eq(self.read & (step == 1 + self.pairs)),

@@ -36,6 +36,8 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "cell_request": Out(stream.Signature(cell_request(config))),
         "programmer_busy": In(1),
         "programmer_writes": In(1),
+        #: A device whose sample is taken in this clock could not be written.
+        "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
     }
 
@@ -170,15 +172,19 @@ class WeightUpdate(Configured):
         ]
 
     def _settle(self, m: Module) -> None:
-        """Settle what waits when the layer is through, or when there is no more room for what waits."""
+        """Settle what waits, while accumulators are changed.
+
+        If devices are programmed alone, what waits is settled when the layer is through, or when there is no
+        more room for what waits.
+        """
         update, settling, settler = self.update, self.settling, self.settler
-        settles = Signal()
+        settles, alone = Signal(), settling.alone
         waits = update.waiting | settling.busy
         with m.If(~waits):
             m.d.sync += settles.eq(0)
-        with m.Elif(self.updates & update.idle & (update.done | update.full)):
+        with m.Elif(alone & self.updates & update.idle & (update.done | update.full)):
             m.d.sync += settles.eq(1)
-        self._connect_words(m, settles)
+        self._connect_words(m)
         wiring.connect(m, update.flagged, settling.flagged)
         wiring.connect(m, settling.weight, settler.i)
         wiring.connect(m, settler.o, settling.settled)
@@ -189,7 +195,8 @@ class WeightUpdate(Configured):
         drive(m, settling, self, "wide", "word", "programmer_busy", "programmer_writes")
         m.d.comb += [
             update.run.eq(~settles),
-            settling.run.eq(settles),
+            update.yields.eq(waits),
+            settling.run.eq(settles | ~alone),
             settling.pairs.eq(self.numbers.pairs),
             settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
@@ -197,17 +204,25 @@ class WeightUpdate(Configured):
             self.settled.eq(update.done & ~waits & ~settles),
         ]
 
-    def _connect_words(self, m: Module, settles: Any) -> None:
-        """Connect what reads and writes words: the update, or with ``settles`` high the settling."""
+    def _connect_words(self, m: Module) -> None:
+        """Connect what reads and writes words: the update comes first, then the programmer, then settling."""
         update, settling = self.update, self.settling
         m.d.comb += [
             self.read.eq(update.read | settling.read),
-            self.read_plane.eq(~settling.read_cells),
-            self.read_address.eq(Mux(settles, settling.read_address, update.read_address)),
+            self.read_plane.eq(update.read | ~settling.read_cells),
+            self.read_address.eq(Mux(update.read, update.read_address, settling.read_address)),
             self.write.eq(update.write | settling.write),
-            self.write_address.eq(Mux(settles, settling.write_address, update.write_address)),
+            self.write_address.eq(Mux(update.writes, update.write_address, settling.write_address)),
             *(
-                written.eq(Mux(settles, settling.written, update.write_data[lane]))
+                written.eq(Mux(update.writes, update.write_data[lane], settling.written))
                 for lane, written in enumerate(self.write_data)
             ),
+            self.programmer_waits.eq(update.comes),
+            settling.no_read.eq(update.read),
+            settling.no_write.eq(update.writes),
         ]
+        if not self.config.two_ports:
+            m.d.comb += [
+                settling.no_read.eq(update.read | update.writes),
+                settling.no_write.eq(update.read | update.writes),
+            ]
