@@ -178,7 +178,7 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
     [
         # Accumulators are read in the place of cells, or cells of the first device in that of the second.
         ("self.read_cells.eq(step.any())", "self.read_cells.eq(0)"),
-        ("self.read_weight.lane | shown[2]", "self.read_weight.lane"),
+        ("where.lane | shown[2]", "where.lane"),
         # A second device is not programmed, or the first one in its place; or its level is that of the first.
         ("self.request.valid.eq(changes.any())", "self.request.valid.eq(changes[0])"),
         ("request.lane.eq(old.lane | ~changes[0])", "request.lane.eq(old.lane)"),
@@ -187,7 +187,9 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
         ("lanes.eq(left & (left - 1))", "lanes.eq(0)"),
         ("lanes.eq(left & (left - 1))", "lanes.eq(Mux(here, left & (left - 1), left))"),
         # A weight is read over one that was not taken, or is settled over one that is not programmed.
-        ("step.any() | ~self.holds | taken", "1"),
+        ("room = step.any()", "room = 1"),
+        ("(self.coming == 1) & free", "(self.coming == 1)"),
+        ("complete & (~offered | taken)", "complete"),
         ("writable & ~self.changes.any()", "writable"),
         # The memory is used while it is the programmer's, or while it is written.
         ("self.wide & ~self.programs & ~self.no_read & ~clash", "~self.no_read & ~clash"),

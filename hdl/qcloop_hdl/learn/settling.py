@@ -14,6 +14,7 @@ from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
 from qcloop_hdl.learn.settle import SettledWeight, Weight
 from qcloop_hdl.learn.update import flagged_word
+from qcloop_hdl.registers import delayed
 
 
 def located(config: EngineConfig) -> data.StructLayout:
@@ -71,10 +72,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 class Settling(Configured):
     """Settles the weights of flagged words, in order: each lane by itself, and of a pair both devices.
 
-    Each word comes once in a run. Three weights are in work at a time: the devices of one are programmed
-    while the next one is settled, and the one after that is read. With ``alone`` high a weight is settled
-    when the devices of the one before have been programmed, and meanwhile the memory belongs to the
-    programmer.
+    Each word comes once in a run. Several weights are in work at a time: the devices of one are programmed
+    while the next one is settled, and up to two more are read. With ``alone`` high a weight is settled when
+    the devices of the one before have been programmed, and meanwhile the memory belongs to the programmer.
 
     Clocks: 4 for a weight that goes a level, if the programmer takes 4 for a device; where memory has one
     port in effect (:attr:`EngineConfig.two_ports`) 5.
@@ -88,17 +88,22 @@ class Settling(Configured):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
-        #: Where the weights are: the one that is read next or being read, the one that was read, the one that
-        #: is being settled, and the one whose devices are to be programmed.
-        self.chosen, self.read_weight, self.in_work, self.programmed = (
-            Signal(located(config), name=name) for name in ("chosen", "read_weight", "in_work", "programmed")
+        #: Where the weights are: the one that is read next or being read, the one that was read, the one on
+        #: offer to be settled, the one that is being settled, and the one whose devices are to be programmed.
+        self.chosen, self.came, self.offer, self.in_work, self.programmed = (
+            Signal(located(config), name=name)
+            for name in ("chosen", "came", "offer", "in_work", "programmed")
         )
         #: There is a weight of which not all was read.
         self.reads = Signal()
-        #: There is one that was read, or is on its way, and was not taken to be settled.
-        self.holds = Signal()
+        #: Weights whose words are on their way, or were read and are not on offer.
+        self.coming = Signal(range(3))
         #: One is being settled.
         self.settles = Signal()
+        #: One that was read goes on offer.
+        self._moves = Signal()
+        #: Clocks from a read to the word.
+        self._delay = 1 + config.registered
         #: Devices that are still to be programmed.
         self.changes = Signal(2)
 
@@ -107,8 +112,8 @@ class Settling(Configured):
         m = Module()
         offered, taken, settled, read_all = Signal(), Signal(), Signal(), Signal()
         self._choose(m, self.run & (~self.reads | read_all))
-        self._read(m, taken, read_all)
-        self._keep(m, offered)
+        shown = self._read(m, ~offered | taken, read_all)
+        self._keep(m, shown, offered, taken)
         self._program(m, settled)
         writable = self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes
         quiet = ~(self.settles | self.changes.any() | self.programmer_busy)
@@ -121,12 +126,11 @@ class Settling(Configured):
             self.write_address.eq(self.in_work.address),
             self.written.eq(self.settled.payload.accumulator),
             self.rounded.eq(settled & self.settled.payload.words),
-            self.busy.eq(self.reads | self.holds | ~quiet),
+            self.busy.eq(self.reads | self.coming.any() | offered | ~quiet),
         ]
         with m.If(taken):
             m.d.sync += [
-                offered.eq(0),
-                self.in_work.eq(self.read_weight),
+                self.in_work.eq(self.offer),
                 self.in_work.first.eq(self.weight.payload.first),
                 self.in_work.second.eq(self.weight.payload.second),
             ]
@@ -149,13 +153,17 @@ class Settling(Configured):
                 lanes.eq(left & (left - 1)),
             ]
 
-    def _read(self, m: Module, taken: Any, read_all: Any) -> None:
+    def _read(self, m: Module, free: Any, read_all: Any) -> Any:
         """Read a weight: the word of its accumulator, and then that of its devices, once for each device.
 
-        The next weight is read as soon as the one before was taken to be settled.
+        There is room for one that was read, beside the one on offer. So another one may be read behind one
+        that is coming if that one can go on: because the offer is ``free``.
+
+        Return a bit for each of these words, in the clock in which the array shows it.
         """
         step, clash = Signal(range(3)), Signal()
-        room = step.any() | ~self.holds | taken
+        begins, moves = Signal(), self._moves
+        room = step.any() | ~self.coming.any() | (self.coming == 1) & free
         m.d.comb += [
             # Nothing can be read in a clock in which something is written.
             clash.eq(self.write.any() | self.programmer_writes),
@@ -163,6 +171,7 @@ class Settling(Configured):
             self.read_cells.eq(step.any()),
             self.read_address.eq(self.chosen.address),
             read_all.eq(self.read & (step == 1 + self.pairs)),
+            begins.eq(self.read & ~step.any()),
         ]
         if self.config.two_ports:  # What is written may be another word.
             # If it is this one, then the weight between the two, which was settled last, is in it as well.
@@ -170,22 +179,21 @@ class Settling(Configured):
             m.d.comb += clash.eq((self.write.any() | self.programmer_writes) & same)
         with m.If(self.read):
             m.d.sync += step.eq(Mux(read_all, 0, step + 1))
-        with m.If(self.read & ~step.any()):
-            m.d.sync += [self.holds.eq(1), self.read_weight.eq(self.chosen)]
-        with m.Elif(taken):
-            m.d.sync += self.holds.eq(0)
-        self._step = step
-
-    def _keep(self, m: Module, offered: Any) -> None:
-        """Keep what was read when the array shows it."""
-        weight, cell = self.weight.payload, Signal(CELL_LAYOUT)
-        shown = Cat(self.read & (self._step == step) for step in range(3))
-        for _ in range(1 + self.config.registered):
+        with m.If(begins ^ moves):
+            m.d.sync += self.coming.eq(self.coming + Mux(begins, 1, -1))
+        shown = Cat(self.read & (step == number) for number in range(3))
+        for _ in range(self._delay):
             later = Signal(3)
             m.d.sync += later.eq(shown)
             shown = later
+        return shown
+
+    def _keep(self, m: Module, shown: Any, offered: Any, taken: Any) -> None:
+        """Keep what was read when the array shows it, and offer a weight of which all was read."""
+        weight, cell, complete = Signal(Weight), Signal(CELL_LAYOUT), Signal()
+        where = delayed(m, self.chosen, self._delay)
         # Both devices of a pair are in one word.
-        with m.Switch(self.read_weight.lane | shown[2]):
+        with m.Switch(where.lane | shown[2]):
             for lane in range(self.config.lanes):
                 with m.Case(lane):
                     m.d.comb += cell.eq(self.word[lane])
@@ -195,8 +203,13 @@ class Settling(Configured):
             m.d.sync += weight.first.eq(cell.level)
         with m.If(shown[2]):
             m.d.sync += weight.second.eq(cell.level)
+        m.d.comb += self._moves.eq(complete & (~offered | taken))
+        with m.If(self._moves):
+            m.d.sync += [self.weight.payload.eq(weight), self.offer.eq(self.came), complete.eq(0)]
+        with m.If(self._moves | taken):
+            m.d.sync += offered.eq(self._moves)
         with m.If(Mux(self.pairs, shown[2], shown[1])):
-            m.d.sync += offered.eq(1)
+            m.d.sync += [complete.eq(1), self.came.eq(where)]
 
     def _program(self, m: Module, settled: Any) -> None:
         """Keep a weight that is settled, and program its devices that have another level, the first first."""
