@@ -36,7 +36,7 @@ class StepState(enum.Enum, shape=4):
     FINISH = 14
 
 
-#: Clocks in which the numbers of a layer come, and in which events are counted.
+#: Clocks in which the numbers of a layer come, and in which the last events are counted.
 _PREPARE, _COUNT = 4, 8
 
 
@@ -149,9 +149,7 @@ class StepSequencer(wiring.Component):
 
     def _updates(self, m: Module, following: Any, images: Any) -> None:
         single = self.numbers.batch == 1
-        # Events of the image are counted before the first layer.
-        prepared = self.clock == Mux(self.layer == 0, _COUNT, _PREPARE)
-        with m.Case(StepState.UPDATE), m.If(prepared):
+        with m.Case(StepState.UPDATE), m.If(self.clock == _PREPARE):
             m.d.comb += following.eq(StepState.FACTORS)
         with m.Case(StepState.FACTORS), m.If(~self.begins & self.factors_made):
             m.d.comb += following.eq(StepState.ROWS)

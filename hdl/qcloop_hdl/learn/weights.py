@@ -125,10 +125,12 @@ class WeightUpdate(Configured):
         walk, image, numbers = self.walk, self.image, self.numbers
         wiring.connect(m, wiring.flipped(self.bits), walk.bits)
         of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
+        # The rows of bits are found while the factors are made: those of bytes need what these come from.
+        early = image & ~numbers.wide
         m.d.comb += [
             walk.start_image.eq(self.start_image),
             walk.image_rows.eq(self.layer.rows),
-            walk.start.eq(self.updates & self.begins),
+            walk.start.eq(self.begins & (self.sweep | Mux(early, self.factors, self.rows))),
             walk.kind.eq(Mux(self.sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
             walk.rows.eq(self.layer.rows),
             walk.bias.eq(numbers.biases & ~image),
@@ -164,7 +166,7 @@ class WeightUpdate(Configured):
         ]
         m.d.comb += [
             self.updates.eq(self.rows | self.sweep),
-            update.start.eq(self.walk.start),
+            update.start.eq(self.updates & self.begins),
             update.pairs.eq(self.numbers.pairs),
             update.exponent.eq(exponent),
             update.every.eq(self.sweep),
