@@ -387,7 +387,7 @@ class Learner(Configured):
         first = self._in(StepState.UPDATE) & (sequencer.layer == 0)
         with m.If(first):
             m.d.comb += [
-                event.enable.eq((sequencer.clock == 0) & penalty.any() | (sequencer.clock == 4) & hit),
+                event.enable.eq((sequencer.clock == 0) & penalty.any() | (sequencer.clock == 3) & hit),
                 event.index.eq(Mux(sequencer.clock == 0, Counter.PENALTY, Counter.HITS)),
                 event.amount.eq(Mux(sequencer.clock == 0, penalty, 1)),
             ]

@@ -37,7 +37,7 @@ class StepState(enum.Enum, shape=4):
 
 
 #: Clocks in which the numbers of a layer come, and in which the last events are counted.
-_PREPARE, _COUNT = 4, 8
+_PREPARE, _COUNT = 3, 8
 
 
 class StepSequencer(wiring.Component):
