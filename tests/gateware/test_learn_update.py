@@ -37,9 +37,10 @@ class Layer:
         self.every = random.randrange(3) == 0
         self.settles = self.every or random.randrange(2)
         self.reach = ACCUMULATOR_MAX if quiet else random.choice([0, 100, ACCUMULATOR_MAX])
+        self.rate = random.choice([255, random.randrange(256)])
         self.factors = [
             [
-                random.choice([0, 127 * 255, -127 * 255, random.randint(-9999, 9999)])
+                random.choice([0, 127, -127, random.randint(-127, 127)])
                 if block * self.lanes + lane < self.cols and not (self.pairs and lane % 2)
                 else 0
                 for lane in range(self.lanes)
@@ -68,7 +69,7 @@ class Layer:
                 address = self.base + row * self.blocks + block
                 flags = 0
                 for lane, factor in enumerate(factors):
-                    step = twins.step_of(x * factor, self.exponent)
+                    step = twins.step_of(x * self.rate * factor, self.exponent)
                     total, settles = twins.accumulate(memory[address][lane], step, self.reach)
                     memory[address][lane] = total
                     settles = settles or (self.every and abs(total) > self.reach)
@@ -109,7 +110,7 @@ class Memory:
 
 
 async def begin(ctx, dut, layer):
-    for name in ("base", "cols", "pairs", "exponent", "reach", "every", "settles"):
+    for name in ("base", "cols", "pairs", "rate", "exponent", "reach", "every", "settles"):
         ctx.set(getattr(dut, name), getattr(layer, name))
     ctx.set(dut.start, 1)
     await ctx.tick()
@@ -149,7 +150,7 @@ def test_an_update_with_a_fault_is_found(old, new, fails, bench, simulate):
 
 
 def compare(dut, pauses, bench, simulate):
-    config, random = dut.config, Random(dut.config.lanes)
+    config, random = dut.config, Random(dut.config.lanes + 32)
     senders, receivers, runners = (Random(k) if pauses else None for k in range(3))
     held = Memory(dut)
     turn = {"begun": 0, "ended": 0}

@@ -20,6 +20,7 @@ from qcloop_hdl.learn.accumulate import (
     StepShifter,
 )
 from qcloop_hdl.learn.factors import FACTOR_BITS
+from qcloop_hdl.learn.plan import RATE_BITS
 from qcloop_hdl.learn.rows import row_layout
 from qcloop_hdl.registers import delayed
 
@@ -109,6 +110,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "base": In(config.address_bits),
         "cols": In(config.side_bits),
         "pairs": In(1),
+        "rate": In(RATE_BITS),
         #: Binary exponent of the steps.
         "exponent": In(signed(EXPONENT_BITS)),
         "reach": In(ACCUMULATOR_BITS - 1),
@@ -134,10 +136,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 class LayerUpdate(Configured):
     """Changes the accumulators of a layer: step 6 of the training step, but for settling.
 
-    For each row that comes it reads the words of the row, and adds ``x`` times the factors, as steps. A word
-    takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`), which
-    reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can read
-    and write as often. Words with accumulators beyond the reach wait in a queue; while that is full, or
+    For each row that comes it reads the words of the row, and adds ``x * rate`` times the factors, as steps.
+    A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
+    which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
+    read and write as often. Words with accumulators beyond the reach wait in a queue; while that is full, or
     ``run`` is low, no word is read.
 
     The last words of a layer are written when ``done`` is high.
@@ -242,9 +244,11 @@ class LayerUpdate(Configured):
     def _add(self, m: Module, x: Any, valid: list[Any]) -> None:
         """Multiply, shift and add: operands in the second clock after the issue, products in the third."""
         shifter, adder = self.shifter, self.adder
-        # The input is an operand two clocks after the issue, together with the factors. With registers around
-        # the memories these come so late by themselves.
-        x2 = delayed(m, Cat(x, Const(0, 1)), 2)
+        # The input times the rate is an operand two clocks after the issue, together with the factors. With
+        # registers around the memories these come so late by themselves.
+        rated = Signal(8 + RATE_BITS, reset_less=True)
+        m.d.sync += rated.eq(x * self.rate)
+        x2 = delayed(m, Cat(rated, Const(0, 1)))
         operands = delayed(m, self.factors, 1 - self.config.registered)
         for lane in range(self.config.lanes):
             product = Signal(signed(PRODUCT_BITS), name=f"product{lane}", reset_less=True)

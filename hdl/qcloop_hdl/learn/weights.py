@@ -15,8 +15,9 @@ from qcloop_hdl.learn.accumulate import EXPONENT_BITS
 from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.errors import K_BITS
 from qcloop_hdl.learn.factors import StepFactors
-from qcloop_hdl.learn.plan import PlanNumbers, layer_layout
+from qcloop_hdl.learn.plan import LAYER_BITS, PlanNumbers, layer_layout
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
+from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
 from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports
@@ -50,10 +51,10 @@ def _names(config: EngineConfig, flow: Any) -> list[str]:
 class WeightUpdate(Configured):
     """Updates the weights of a layer: step 6 of the training step, and settling.
 
-    The bits of an image are kept when they come, from ``start_image`` on. With ``factors`` high it takes the
-    errors of the layer's units on ``units``; with ``rows`` high it changes the accumulators of the rows whose
-    input is not 0, of which a hidden layer's come on ``units``, and settles the weights; with ``sweep`` high
-    it settles all weights of the layer. ``begins`` is high in the first clock of each of these.
+    The bits of an image are kept when they come, from ``start_image`` on, and so are the errors of all
+    layers. With ``rows`` high it changes the accumulators of the rows whose input is not 0, of which a hidden
+    layer's come on ``units``, and settles the weights; with ``sweep`` high it settles all weights of the
+    layer. ``begins`` is high in the first clock of each of these.
 
     Reset: idle.
 
@@ -83,14 +84,18 @@ class WeightUpdate(Configured):
                 "start_image": In(1),
                 "bits": In(stream.Signature(8)),
                 #: What is done, and that it begins.
-                "factors": In(1),
                 "rows": In(1),
                 "sweep": In(1),
                 "begins": In(1),
-                #: Errors of units, or inputs of rows.
+                #: Strobe: the error of a unit of layer ``number`` comes, and it is the last one; otherwise
+                #: ``number`` is that of the layer in work.
+                "write_error": In(1),
+                "error": In(signed(NARROW_BITS)),
+                "last_error": In(1),
+                "number": In(LAYER_BITS),
+                #: Inputs of rows.
                 "units": In(stream.Signature(element(8))),
-                #: The factors are made; all weights are settled.
-                "factors_made": Out(1),
+                #: All weights are settled.
                 "settled": Out(1),
                 #: A word of stream 0 was used.
                 "rounded": Out(1),
@@ -125,36 +130,34 @@ class WeightUpdate(Configured):
         walk, image, numbers = self.walk, self.image, self.numbers
         wiring.connect(m, wiring.flipped(self.bits), walk.bits)
         of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
-        # The rows of bits are found while the factors are made: those of bytes need what these come from.
-        early = image & ~numbers.wide
         m.d.comb += [
             walk.start_image.eq(self.start_image),
             walk.image_rows.eq(self.layer.rows),
-            walk.start.eq(self.begins & (self.sweep | Mux(early, self.factors, self.rows))),
+            walk.start.eq(self.updates & self.begins),
             walk.kind.eq(Mux(self.sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
             walk.rows.eq(self.layer.rows),
             walk.bias.eq(numbers.biases & ~image),
             walk.bytes.valid.eq(self.units.valid & self.rows),
             walk.bytes.payload.eq(self.units.payload),
+            self.units.ready.eq(walk.bytes.ready & self.rows),
         ]
 
     def _connect_factors(self, m: Module) -> None:
         factors = self.step_factors
-        drive(m, factors, self.layer, "cols", "rate")
         m.d.comb += [
-            factors.start.eq(self.factors & self.begins),
             factors.pairs.eq(self.numbers.pairs),
-            factors.i.valid.eq(self.units.valid & self.factors),
-            factors.i.payload.eq(self.units.payload),
+            factors.write.eq(self.write_error),
+            factors.written_layer.eq(self.number),
+            factors.error.eq(self.error),
+            factors.last.eq(self.last_error),
             factors.read.eq(self.update.read_factors),
+            factors.layer.eq(self.number),
             factors.word.eq(self.update.factor_word),
-            self.units.ready.eq(factors.i.ready & self.factors | self.walk.bytes.ready & self.rows),
-            self.factors_made.eq(~factors.busy),
         ]
 
     def _connect_update(self, m: Module) -> None:
         update = self.update
-        drive(m, update, self.layer, "base", "cols")
+        drive(m, update, self.layer, "base", "cols", "rate")
         drive(m, update, self.step_factors, "factors")
         drive(m, update, self, "word", "reach")
         wiring.connect(m, self.walk.o, update.rows)
@@ -166,7 +169,7 @@ class WeightUpdate(Configured):
         ]
         m.d.comb += [
             self.updates.eq(self.rows | self.sweep),
-            update.start.eq(self.updates & self.begins),
+            update.start.eq(self.walk.start),
             update.pairs.eq(self.numbers.pairs),
             update.exponent.eq(exponent),
             update.every.eq(self.sweep),
