@@ -176,7 +176,7 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        # Accumulators are read in the place of cells, or cells of the first device in that of the second.
+        # Accumulators are read instead of cells, or the first device instead of the second.
         ("self.read_cells.eq(step.any())", "self.read_cells.eq(0)"),
         ("where.lane | shown[2]", "where.lane"),
         # A second device is not programmed, or the first one in its place; or its level is that of the first.

@@ -378,7 +378,7 @@ def check_clocks(config, step, seen, freely):
     registered = config.registered
     known = sum(request.get("known", False) for request in step.requests)
     limit = (7 + 4 * registered) * attempts if verify else 4 * cells + 2 * registered * (cells - known)
-    # When a cell that is known is late by a clock, it waits for another one.
+    # A known cell that comes a clock after the one before waits for another clock.
     assert seen.busy - seen.waits <= limit + known * (not freely), step.settings
     if freely:
         assert seen.waits == 0
