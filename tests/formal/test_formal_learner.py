@@ -150,6 +150,13 @@ class UpdateProof(Around):
         extra = int(dut.config.registered)
         valid = [inside[f"valid{stage}"] for stage in range(1, 7 + extra)]
         room = 2
+        # In a clock of which it does not say so three clocks before, others may write.
+        came = [self.comes]
+        for number in range(3):
+            came.append(Signal(name=f"came{number}", init=1))
+            m.d.sync += came[-1].eq(came[-2])
+        used = self.writes if dut.config.two_ports else self.writes | self.read
+        m.d.comb += [Assert(came[-1] | ~used), Assert(self.writes | ~self.write.any())]
         if not dut.config.two_ports:
             room = 5
             m.d.comb += Assert(~(self.read & self.write.any()))
@@ -168,7 +175,7 @@ class UpdateProof(Around):
 
 @pytest.mark.parametrize("kind", MemoryKind)
 def test_an_update_reads_and_writes_in_turn_and_loses_no_word(kind, sby):
-    assert sby(UpdateProof(kind), depth=2) == "PASS"
+    assert sby(UpdateProof(kind), depth=4) == "PASS"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +184,8 @@ def test_an_update_reads_and_writes_in_turn_and_loses_no_word(kind, sby):
         ("1 if self.config.two_ports else ~phase", "1"),
         ("read_after, write_after = 3 - extra, 6 + extra", "read_after, write_after = 2 - extra, 6 + extra"),
         ("QUEUE, QUEUE_FULL = 16, 8", "QUEUE, QUEUE_FULL = 16, 14"),
+        ("self.comes.eq(valid[write_after - 3])", "self.comes.eq(valid[write_after - 2])"),
+        ("m.d.comb += self.comes.eq(1)", "pass"),
     ],
 )
 def test_an_update_with_a_fault_is_not_proved(old, new, sby):

@@ -6,23 +6,30 @@ from formal_tools import Opened, assert_counted, assume_stable, mutant
 
 from qcloop.array import ArrayConfig, Policy
 from qcloop.contract.operations import Counter
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop_hdl.array import attempt, programmer, programming_events, verdict
 from qcloop_hdl.array.attempt import State
 from qcloop_hdl.array.programmer import Programmer
 from qcloop_hdl.config import EngineConfig, MemoryKind
 
-CONFIGS = {
-    kind: EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4), kind, model=True)
-    for kind in MemoryKind
-}
+
+def configured(kind, parts=STANDARD_PARTS):
+    return EngineConfig("proof", ArrayConfig(lanes=2, cells=16, side=4, parts=parts), kind, model=True)
 
 
 class ProgrammerProof(wiring.Component):
-    """A programmer with cells and draws of any kind, and what holds of every attempt."""
+    """A programmer with cells and draws of any kind, and what holds of every attempt.
 
-    def __init__(self, *, kind=MemoryKind.BLOCK, programmer=Programmer):
-        self.dut = programmer(CONFIGS[kind])
+    With the part ``learning`` the level of any cell may be known, unless the policy is VERIFY.
+    """
+
+    def __init__(self, *, kind=MemoryKind.BLOCK, parts=STANDARD_PARTS, programmer=Programmer):
+        self.dut = programmer(configured(kind, parts))
         super().__init__(self._inputs())
+
+    @property
+    def _learns(self):
+        return self.dut.config.has(ArrayPart.LEARNING)
 
     def _inputs(self):
         names = ("request", "settings", "table_write", "table_level", "table_entry", "z", "drawn", "cell")
@@ -41,6 +48,9 @@ class ProgrammerProof(wiring.Component):
                 m.d.comb += getattr(dut, name).eq(port)
         assume_stable(m, self.settings.as_value(), dut.busy | self.request.valid)
         m.d.comb += Assume(self.settings.tries != 0)
+        if self._learns:
+            with m.If(self.settings.policy == Policy.VERIFY.value):
+                m.d.comb += Assume(~self.request.valid | ~self.request.payload.known)
         self._attempts(m)
         self._cells(m)
         self._events(m)
@@ -88,10 +98,18 @@ class ProgrammerProof(wiring.Component):
             m.d.comb += [Assert(dut.address == asked.address), Assert(dut.lane == asked.lane)]
             m.d.comb += Assert(dut.written.level == asked.level)
             m.d.comb += Assert(self.inside["fresh"] == asked.fresh)
+        known = asked.known if self._learns else 0
+        if self._learns:
+            with m.If(dut.busy):
+                m.d.comb += Assert(self.inside.inside("sequence").component.known == known)
+                m.d.comb += Assert(~known | (self.settings.policy != Policy.VERIFY.value))
+                with m.If(known):  # the memory is used to write only
+                    m.d.comb += [Assert(~dut.read), Assert(dut.write == self._is(State.WRITE))]
+            m.d.comb += Cover(dut.write & known)
         m.d.comb += [
             Assert(~(dut.read & dut.write)),
             Assert(dut.busy | ~(dut.read | dut.write)),
-            Assert(~dut.write | asked.fresh | (self.cell.level < self.settings.states)),
+            Assert(~dut.write | asked.fresh | known | (self.cell.level < self.settings.states)),
         ]
         m.d.comb += Cover(self._is(State.WRITE) & ~dut.write)
 
@@ -101,8 +119,9 @@ class ProgrammerProof(wiring.Component):
 
 
 @pytest.mark.parametrize("kind", MemoryKind)
-def test_attempts_writes_and_events(kind, sby):
-    assert sby(ProgrammerProof(kind=kind), depth=6) == "PASS"
+@pytest.mark.parametrize("parts", [STANDARD_PARTS, ALL_PARTS], ids=["standard", "learning"])
+def test_attempts_writes_and_events(kind, parts, sby):
+    assert sby(ProgrammerProof(kind=kind, parts=parts), depth=6) == "PASS"
 
 
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 20), (MemoryKind.SPRAM, 12)])

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from qcloop.errors import ConfigError
-from qcloop_hdl.array.active_rows import GROUP, ActiveRows, WalkRow, active_rows, walk_clocks
+from qcloop_hdl.array.active_rows import GROUP, ActiveRows, WalkRow, active_rows, group_bits, walk_clocks
 
 WALKS = 3
 
@@ -64,6 +64,7 @@ class Feeder:
             ready = self.go()
             ctx.set(dut.bits.valid, offered)
             ctx.set(dut.bits.payload, bits[sent] if offered else 0)
+            ctx.set(dut.tag, sent)
             ctx.set(dut.row.ready, ready)
             watched = (dut.bits.ready, dut.row.valid, dut.row.payload, dut.enters, dut.opening)
             _, _, taken, valid, payload, enters, first = await ctx.tick().sample(*watched)
@@ -74,12 +75,16 @@ class Feeder:
                 entered += 1
                 opening.append(first)
             if valid and ready:
-                # Who keeps an address of the group knows the group from what it entered.
-                assert not payload.active or payload.group == entered - 1
+                # Who keeps an address of the group knows the group from what it entered, or from its tag.
+                assert not payload.active or dut.tag_bits or payload.group == entered - 1
                 walks[-1].append(row_of(payload))
                 if payload.last:
-                    assert entered == len(bits)
-                    assert opening == [1] + [0] * (len(bits) - 1)
+                    groups = len(bits)
+                    if dut.tag_bits:
+                        rows = active_rows(bits, ctx.get(dut.rows), tagged=True)
+                        groups = len({row.index // GROUP for row in rows})
+                    assert entered == groups
+                    assert opening == [1] + [0] * (groups - 1)
                     ends.append(clock)
                     walks.append([])
                     entered, opening = 0, []
@@ -93,14 +98,14 @@ class Feeder:
 def play(simulate, bench):
     """Play vectors, compare with the twin, return the feeder."""
 
-    def run(side, vectors, seed=None):
-        dut = ActiveRows(side)
+    def run(side, vectors, seed=None, *, tagged=False):
+        dut = ActiveRows(side, group_bits(side) if tagged else 0)
         feeder = Feeder(dut, vectors, None if seed is None else Random(seed))
         limit = sum(20 + WALKS * (rows + len(bits)) for bits, rows in vectors) * (1 if seed is None else 5)
         contract = bench.contract(dut.row, withdrawn=dut.start)
         simulate(dut, feeder.run, limit=limit, background=[contract])
         for (bits, rows), walks in zip(vectors, feeder.walks, strict=True):
-            expected = list(active_rows(bits, rows))
+            expected = list(active_rows(bits, rows, tagged=tagged))
             for walk in walks:
                 assert [known(row) for row in walk] == expected, f"seed {seed}, {rows} rows: {bits.hex()}"
         return feeder
@@ -120,21 +125,26 @@ def vectors_for(random, side, count, *, clean):
         yield vector_of(random, rows, share, clean=clean), rows
 
 
+@pytest.mark.parametrize("tagged", [False, True])
 @pytest.mark.parametrize("paused", [False, True], ids=["freely", "under back-pressure"])
 @pytest.mark.parametrize("side", [1, 2, 8, 9, 20, 128])
-def test_rows_are_those_of_the_twin(side, paused, play):
+def test_rows_are_those_of_the_twin(side, paused, tagged, play):
     seed = side + 1000 * paused
-    play(side, list(vectors_for(Random(seed), side, 40, clean=False)), seed=seed if paused else None)
+    vectors = list(vectors_for(Random(seed), side, 40, clean=False))
+    play(side, vectors, seed=seed if paused else None, tagged=tagged)
 
 
+@pytest.mark.parametrize("tagged", [False, True])
 @pytest.mark.parametrize("side", [3, 8, 17, 100])
-def test_a_walk_takes_a_clock_for_each_row_and_for_each_empty_group(side, play):
+def test_a_walk_takes_a_clock_for_each_row_and_without_tags_for_each_empty_group(side, tagged, play):
     vectors = list(vectors_for(Random(side), side, 30, clean=False))
-    feeder = play(side, vectors)
+    feeder = play(side, vectors, tagged=tagged)
     for (bits, rows), ends in zip(vectors, feeder.ends, strict=True):
-        clocks = walk_clocks(bits, rows)
-        # The first byte is taken in clock 0, and its rows are offered from clock 3 on.
-        assert clocks <= ends[0] - 2 <= clocks + len(bits) // 2
+        clocks = walk_clocks(bits, rows, tagged=tagged)
+        # The first byte is taken in clock 0, and its rows are offered from clock 3 on. With tags they may
+        # wait for the last byte.
+        waits = len(bits) if tagged else len(bits) // 2
+        assert clocks <= ends[0] - 2 <= clocks + waits
         assert ends[1] - ends[0] == ends[2] - ends[1] == clocks
 
 
@@ -159,6 +169,10 @@ def test_the_twin_gives_the_rows_of_a_vector_and_its_end():
     assert list(active_rows(bytes([0]), 5)) == [end]
     assert walk_clocks(bytes([1, 0]), 10) == 2
     assert walk_clocks(bytes([0, 0b101]), 10) == 2
+    # With tags it comes with the last active row.
+    assert list(active_rows(bytes([1, 0]), 10, tagged=True)) == [WalkRow(0, True, True)]
+    assert list(active_rows(bytes([0]), 5, tagged=True)) == [end]
+    assert walk_clocks(bytes([1, 0]), 10, tagged=True) == walk_clocks(bytes([0]), 5, tagged=True) == 1
 
 
 def test_a_walk_without_rows_is_refused():

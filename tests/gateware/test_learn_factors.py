@@ -1,4 +1,4 @@
-"""Factors of steps against plain Python: words, second devices, columns behind the last, clocks."""
+"""Factors of steps against plain Python: words of all layers, second devices, columns behind the last."""
 
 from random import Random
 
@@ -6,86 +6,88 @@ import pytest
 from engine_bench import tiny
 from formal_tools import mutant
 
+from qcloop.contract.plan import MAX_LAYERS
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import factors
 from qcloop_hdl.learn.factors import StepFactors
 
 
-def factors_of(errors, cols, rate, pairs, lanes):
+def factors_of(errors, pairs, lanes):
     """Return the factors of a layer's columns, in words."""
-    left = list(errors)
-    columns = [0 if pairs and col % 2 else -left.pop(0) * rate for col in range(cols)]
-    columns += [0] * (-cols % lanes)
+    columns = [factor for error in errors for factor in ([-error, 0] if pairs else [-error])]
+    columns += [0] * (-len(columns) % lanes)
     return [columns[k : k + lanes] for k in range(0, len(columns), lanes)]
 
 
-def layers_of(random, side, count):
-    """Yield (errors, cols, rate, pairs), with the largest numbers and the fewest and most columns."""
-    for number in range(count):
-        pairs = bool(random.randrange(2))
-        cols = [1 + pairs, side, random.randint(1, side)][number % 3] // (1 + pairs) * (1 + pairs)
-        errors = [random.choice([-127, 127, 0, random.randint(-127, 127)]) for _ in range(cols >> pairs)]
-        yield errors, max(cols, 1 + pairs), random.choice([0, 1, 255, random.randrange(256)]), pairs
+def layers_of(random, side, pairs):
+    """Return the errors of some layers, with the largest numbers and the fewest and most columns."""
+    most = side >> pairs
+    for units in random.sample([1, most, random.randint(1, most)], 3):
+        yield [random.choice([-127, 127, 0, random.randint(-127, 127)]) for _ in range(units)]
 
 
 @pytest.mark.parametrize(
     ("lanes", "memory"), [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (16, MemoryKind.BLOCK)]
 )
 @pytest.mark.parametrize("pauses", [False, True])
-def test_words_equal_the_twin(lanes, memory, pauses, bench, simulate):
-    compare(StepFactors(tiny(lanes, memory=memory)), pauses, bench, simulate)
+def test_words_equal_the_twin(lanes, memory, pauses, simulate):
+    compare(StepFactors(tiny(lanes, memory=memory)), pauses, simulate)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         # A second device has a step, or a column behind the last one.
-        ("~behind & ~(self.pairs & col[0])", "~behind"),
-        ("behind.eq(col >= self.cols)", "behind.eq(col > self.cols)"),
+        ("column + 1 + self.pairs", "column + 1"),
+        ("m.d.sync += word[lane].eq(0)", "pass"),
+        # The last word is not kept, unless it is full; or the next layer begins behind this one.
+        ("(self.last | ~following[:bits].any())", "~following[:bits].any()"),
+        ("Mux(self.last, 0, following)", "following"),
+        # Layers have the same words.
+        ("Cat((column >> bits)[:words], self.written_layer)", "(column >> bits)[:words]"),
     ],
 )
-def test_factors_with_a_fault_are_found(old, new, fails, bench, simulate):
-    assert fails(compare, mutant(factors, {old: new}).StepFactors(tiny(4)), True, bench, simulate)
+def test_factors_with_a_fault_are_found(old, new, fails, simulate):
+    assert fails(compare, mutant(factors, {old: new}).StepFactors(tiny(4)), True, simulate)
 
 
-def compare(dut, pauses, bench, simulate):
+def compare(dut, pauses, simulate):
     config, lanes = dut.config, dut.config.lanes
     random = Random(lanes)
-    senders = Random(lanes) if pauses else None
-    layers = [layer for layer in layers_of(random, config.side, 18) if len(layer[0])]
+
+    async def write(ctx, number, errors):
+        ctx.set(dut.written_layer, number)
+        for k, error in enumerate(errors, 1):
+            while pauses and random.random() < 0.5:
+                await ctx.tick()
+            ctx.set(dut.write, 1)
+            ctx.set(dut.error, error)
+            ctx.set(dut.last, k == len(errors))
+            await ctx.tick()
+            ctx.set(dut.write, 0)
+
+    async def read(ctx, number, word):
+        ctx.set(dut.layer, number)
+        ctx.set(dut.word, word)
+        ctx.set(dut.read, 1)
+        await ctx.tick()
+        ctx.set(dut.read, 0)
+        if config.registered:
+            await ctx.tick()
+        return list(ctx.get(dut.factors))
 
     async def testbench(ctx):
-        for errors, cols, rate, pairs in layers:
-            for port, value in ((dut.cols, cols), (dut.rate, rate), (dut.pairs, pairs), (dut.start, 1)):
-                ctx.set(port, value)
+        for pairs in (False, True) * 3:
+            ctx.set(dut.pairs, pairs)
+            layers = dict(
+                zip(random.sample(range(MAX_LAYERS), 3), layers_of(random, config.side, pairs), strict=True)
+            )
+            for number, errors in layers.items():
+                await write(ctx, number, errors)
             await ctx.tick()
-            ctx.set(dut.start, 0)
-            clocks = 1
-            if pauses:
-                sent = [
-                    {"value": error & 255, "last": k == len(errors) - 1} for k, error in enumerate(errors)
-                ]
-                await bench.send(ctx, dut.i, sent, senders)
-                while ctx.get(dut.busy):
-                    await ctx.tick()
-            else:
-                left = list(errors)
-                while ctx.get(dut.busy):
-                    ctx.set(dut.i.valid, bool(left))
-                    ctx.set(dut.i.payload.value, (left or [0])[0] & 255)
-                    _, _, taken = await ctx.tick().sample(dut.i.ready)
-                    clocks += 1
-                    if taken:
-                        left.pop(0)
-                assert not left
-                assert clocks <= -(-cols // lanes) * lanes + 4
-            expected = factors_of(errors, cols, rate, pairs, lanes)
-            for word in random.sample(range(len(expected)), len(expected)):
-                ctx.set(dut.word, word)
-                ctx.set(dut.read, 1)
-                await ctx.tick()
-                ctx.set(dut.read, 0)
-                await ctx.tick().repeat(int(config.registered)) if config.registered else None
-                assert list(ctx.get(dut.factors)) == expected[word], (cols, rate, pairs, word)
+            for number, errors in layers.items():
+                expected = factors_of(errors, pairs, lanes)
+                for word in random.sample(range(len(expected)), len(expected)):
+                    assert await read(ctx, number, word) == expected[word], (number, errors, pairs, word)
 
     simulate(dut, testbench, limit=10_000)

@@ -75,7 +75,6 @@ def test_clocks(simulate):
 
     async def testbench(ctx):
         for bits, value in ((8, 100), (8, 1000), (16, 1 << 20), (8, (1 << 31) - 1)):
-            _, k = twins.scale([value], bits)
             ctx.set(dut.wide, bits == 16)
             ctx.set(dut.i.valid, 1)
             for n in range(10):
@@ -83,7 +82,7 @@ def test_clocks(simulate):
                 assert ctx.get(dut.i.ready)
                 await ctx.tick()
             ctx.set(dut.i.valid, 0)
-            for _ in range(32 - bits - k + 1 + 2):
+            for _ in range(3):
                 assert not ctx.get(dut.i.ready) and not ctx.get(dut.o.valid)
                 await ctx.tick()
             ctx.set(dut.o.ready, 1)

@@ -1,14 +1,20 @@
-"""Settling of the words that wait: which cells are read, written and programmed, and when."""
+"""Settling of the words that wait: which words are read, written and programmed, and when."""
 
+from itertools import product
 from random import Random
 
 import pytest
 from engine_bench import tiny
 from formal_tools import mutant
 
+from qcloop.contract.parts import ALL_PARTS
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import settling
 from qcloop_hdl.learn.settling import Settling
+
+
+def learning(lanes, memory):
+    return tiny(lanes, memory=memory, parts=ALL_PARTS)
 
 
 class Surroundings:
@@ -20,6 +26,8 @@ class Surroundings:
         self.accumulators, self.levels = {}, {}
         #: What has happened, in order.
         self.log = []
+        #: Address of the word that is being programmed.
+        self.writes = None
 
     def cell(self, plane, address, lane):
         """Return the word of a plane."""
@@ -33,27 +41,34 @@ class Surroundings:
         return self.pauses is None or self.pauses.random() < 0.5
 
     async def memory(self, ctx):
-        """Show a lane's cell of the word that was addressed some clocks before, and take accumulators."""
-        dut, delay = self.dut, 4 if self.dut.config.registered else 2
-        lanes = range(dut.config.lanes)
-        late = [[0] * len(lanes)] * (delay - 1)
-        ports = (dut.address, dut.lane, dut.plane, dut.read, dut.write, dut.written, dut.programs)
-        held, programmed = late[0], False
+        """Show the word that was read, once, and take accumulators."""
+        dut = self.dut
+        lanes, nothing = range(dut.config.lanes), [0x5555] * dut.config.lanes
+        shown = [nothing] * dut.config.registered
+        reads = (dut.read, dut.read_cells, dut.read_address)
+        changes = (dut.write, dut.write_address, dut.written, dut.programs, dut.programmer_writes)
         while True:
-            _, _, address, lane, plane, read, write, written, programs = await ctx.tick().sample(*ports)
-            # The memory comes from the programmer a clock later where there are registers around it.
-            assert not ((programs or (programmed and dut.config.registered)) and (read or write))
-            programmed = programs
-            if read or dut.config.registered:
-                held = [self.cell(plane, address, one) for one in lanes]
-            late.append(held)
-            ctx.set(dut.cell.as_value(), late.pop(0)[lane])
+            _, _, read, cells, address, *sampled = await ctx.tick().sample(*reads, *changes)
+            write, written_address, written, programs, writes = sampled
+            assert not ((programs or not ctx.get(dut.wide)) and (read or write)), "it is the programmer's"
+            assert not (read and ctx.get(dut.no_read)), "it is in use"
+            assert not (write and ctx.get(dut.no_write)), "it is in use"
+            ctx.set(dut.no_read, not self.go())
+            ctx.set(dut.no_write, not self.go())
+            assert not (write and writes), "two writes in a clock"
+            written_words = [written_address] * bool(write) + [self.writes] * writes
+            if dut.config.two_ports:
+                assert not (read and address in written_words), "a word is read while it is written"
+            else:
+                assert not (read and written_words), "a word is read while one is written"
+            shown.append([self.cell(not cells, address, one) for one in lanes] if read else nothing)
+            ctx.set(dut.word, shown.pop(0))
+            # The memory comes back a clock later.
+            ctx.set(dut.wide, not programs)
             if write:
-                assert plane == 1
-                word = written.level << 10 | written.code
-                self.accumulators[address, lane] = word - 65536 if word > 32767 else word
-                self.log.append(("write", address, lane, self.accumulators[address, lane]))
-                held = [0x5555] * len(lanes)
+                (lane,) = (lane for lane in lanes if write >> lane & 1)
+                self.accumulators[written_address, lane] = written
+                self.log.append(("write", written_address, lane, written))
 
     async def settler(self, ctx):
         """Answer each weight that is offered with random levels."""
@@ -90,7 +105,7 @@ class Surroundings:
             ctx.set(dut.settled.valid, 0)
 
     async def programmer(self, ctx):
-        """Program what is asked for; the memory must be the programmer's from before until after that."""
+        """Program what is asked for; alone, the memory must be the programmer's from before until after."""
         dut = self.dut
         while True:
             ctx.set(dut.request.ready, self.go())
@@ -100,13 +115,20 @@ class Surroundings:
             ctx.set(dut.request.ready, 0)
             if not (valid and ready):
                 continue
-            assert programs
+            alone, key = ctx.get(dut.alone), (request.address, request.lane)
+            assert programs == alone
+            assert request.known == (not alone)
+            assert alone or request.old_level == self.levels[key]
             ctx.set(dut.programmer_busy, 1)
-            for _ in range(self.random.randrange(1, 9)):
+            for _ in range(self.random.randrange(9)):
                 await ctx.tick()
-                assert ctx.get(dut.programs)
+                assert ctx.get(dut.programs) == alone
+            self.writes = request.address
+            ctx.set(dut.programmer_writes, 1)
+            await ctx.tick()
+            ctx.set(dut.programmer_writes, 0)
             ctx.set(dut.programmer_busy, 0)
-            self.levels[request.address, request.lane] = request.level
+            self.levels[key] = request.level
             self.log.append(("program", request.address, request.lane, request.level))
 
 
@@ -145,44 +167,57 @@ def expected(words, levels, accumulators, pairs, log):
     ("lanes", "memory"), [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (8, MemoryKind.BLOCK)]
 )
 @pytest.mark.parametrize("pauses", [False, True])
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("pairs", [False, True])
-def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, words, pauses, bench, simulate):
-    compare(Settling(tiny(lanes, memory=memory)), pairs, words, pauses, bench, simulate)
+def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pauses, bench, simulate):
+    compare(Settling(learning(lanes, memory)), pairs, alone, pauses, bench, simulate)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        # The accumulator is written to the plane of the cells, or the levels are read from the other one.
-        ("self.plane.eq(clock == 0)", "self.plane.eq(state == SettlingState.READ)"),
-        ("self.plane.eq(clock == 0)", "self.plane.eq(1)"),
+        # Accumulators are read instead of cells, or the first device instead of the second.
+        ("self.read_cells.eq(step.any())", "self.read_cells.eq(0)"),
+        ("where.lane | shown[2]", "where.lane"),
         # A second device is not programmed, or the first one in its place; or its level is that of the first.
-        ("with m.If(~changes.all()):", "with m.If(1):"),
-        ("request.lane.eq(lane | ~changes[0])", "request.lane.eq(lane)"),
-        ("self.current | (clock > self._delay)", "self.current"),
+        ("self.request.valid.eq(changes.any())", "self.request.valid.eq(changes[0])"),
+        ("request.lane.eq(old.lane | ~changes[0])", "request.lane.eq(old.lane)"),
+        ("request.old_level.eq(Mux(changes[0], old.first, old.second))", "request.old_level.eq(old.first)"),
         # A lane of a word is left out, or comes twice.
         ("lanes.eq(left & (left - 1))", "lanes.eq(0)"),
         ("lanes.eq(left & (left - 1))", "lanes.eq(Mux(here, left & (left - 1), left))"),
-        # The memory goes back too early, or is used too early.
-        ("(state == SettlingState.AWAIT) & self.programmer_busy", "0"),
-        ("& ~self.delayed(m, self.programs)", ""),
+        # A weight is read over one that was not taken, or is settled over one that is not programmed.
+        ("room = step.any()", "room = 1"),
+        ("(self.coming == 1) & free", "(self.coming == 1)"),
+        ("complete & (~offered | taken)", "complete"),
+        ("writable & ~self.changes.any()", "writable"),
+        # The memory is used while it is the programmer's, or while it is written.
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "~self.no_read & ~clash"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~clash"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~self.no_read"),
+        ("self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes", "1"),
+        ("~self.no_write & ~self.programmer_writes", "~self.programmer_writes"),
+        ("clash.eq(self.write.any() | self.programmer_writes)", "clash.eq(self.write.any())"),
+        ("same = self.chosen.address == self.in_work.address", "same = 0"),
         # A word of stream 0 comes before the samples of the weight before.
-        ("offered & (quiet | ~self.random)", "offered"),
+        ("offered & (quiet | ~self.alone)", "offered"),
     ],
 )
 def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
-    faulty = mutant(settling, {old: new}).Settling(tiny(4))
-    assert any(fails(compare, faulty, True, words, False, bench, simulate) for words in (True, False))
+    faulty = mutant(settling, {old: new}).Settling
+    assert any(
+        fails(compare, faulty(learning(4, memory)), True, alone, pauses, bench, simulate)
+        for pauses, alone, memory in product((False, True), (False, True), MemoryKind)
+    )
 
 
-def compare(dut, pairs, words_used, pauses, bench, simulate):
+def compare(dut, pairs, alone, pauses, bench, simulate):
     config, lanes = dut.config, dut.config.lanes
     random = Random(lanes + pairs)
     around = Surroundings(dut, random, Random(7) if pauses else None)
     mask = sum(1 << lane for lane in range(0, lanes, 1 + pairs))
-    words = [(random.randrange(config.words), random.randrange(1 << lanes) & mask) for _ in range(25)]
-    words = [(address, flags or 1) for address, flags in words]
+    addresses = random.sample(range(config.words), 25)
+    words = [(address, random.randrange(1 << lanes) & mask or 1) for address in addresses]
     for address in range(config.words):
         for lane in range(lanes):
             around.cell(0, address, lane), around.cell(1, address, lane)
@@ -190,7 +225,7 @@ def compare(dut, pairs, words_used, pauses, bench, simulate):
 
     async def testbench(ctx):
         ctx.set(dut.pairs, pairs)
-        ctx.set(dut.random, words_used)
+        ctx.set(dut.alone, alone)
         ctx.set(dut.flagged.valid, 1)
         ctx.set(dut.flagged.payload, {"address": words[0][0], "lanes": words[0][1]})
         for _ in range(4):  # nothing is taken before it may run
@@ -204,14 +239,13 @@ def compare(dut, pairs, words_used, pauses, bench, simulate):
             [{"address": address, "lanes": flags} for address, flags in words],
             Random(8) if pauses else None,
         )
-        while ctx.get(dut.busy):
-            await ctx.tick()
+        await ctx.tick().until(~dut.busy)
         log = around.log
         wanted = expected(words, levels, accumulators, pairs, log)
         if not pairs:  # the second level of a single device is of no meaning
             log = [(*one[:3], None, one[4]) if one[0] == "weight" else one for one in log]
             wanted = [(*one[:3], None, one[4]) if one[0] == "weight" else one for one in wanted]
-        if words_used:
+        if alone:
             assert log == wanted
         else:  # the next weight may be settled while the devices of this one are programmed
             for kind in ("weight", "write", "program"):

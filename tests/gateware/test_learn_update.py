@@ -6,6 +6,7 @@ import pytest
 from engine_bench import tiny
 from formal_tools import mutant
 
+from qcloop.contract.parts import ALL_PARTS
 from qcloop.contract.plan import ACCUMULATOR_MAX
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import twins, update
@@ -13,6 +14,10 @@ from qcloop_hdl.learn.update import QUEUE, LayerUpdate
 
 #: Words of the memory behind the update that it must leave alone.
 GUARD = 5
+
+
+def learning(lanes, memory):
+    return tiny(lanes, cells=128 * lanes, memory=memory, parts=ALL_PARTS)
 
 
 class Layer:
@@ -32,9 +37,10 @@ class Layer:
         self.every = random.randrange(3) == 0
         self.settles = self.every or random.randrange(2)
         self.reach = ACCUMULATOR_MAX if quiet else random.choice([0, 100, ACCUMULATOR_MAX])
+        self.rate = random.choice([255, random.randrange(256)])
         self.factors = [
             [
-                random.choice([0, 127 * 255, -127 * 255, random.randint(-9999, 9999)])
+                random.choice([0, 127, -127, random.randint(-127, 127)])
                 if block * self.lanes + lane < self.cols and not (self.pairs and lane % 2)
                 else 0
                 for lane in range(self.lanes)
@@ -63,7 +69,7 @@ class Layer:
                 address = self.base + row * self.blocks + block
                 flags = 0
                 for lane, factor in enumerate(factors):
-                    step = twins.step_of(x * factor, self.exponent)
+                    step = twins.step_of(x * self.rate * factor, self.exponent)
                     total, settles = twins.accumulate(memory[address][lane], step, self.reach)
                     memory[address][lane] = total
                     settles = settles or (self.every and abs(total) > self.reach)
@@ -82,14 +88,17 @@ class Memory:
 
     async def run(self, ctx):
         dut, late = self.dut, int(self.dut.config.registered)
-        words, factors = [None] * late, [None] * late
+        words, factors, came = [None] * late, [None] * late, [1] * 3
         ports = (dut.read, dut.read_address, dut.write, dut.write_address, dut.write_data)
         while True:
-            _, _, read, address, write, to, data, of_word, word = await ctx.tick().sample(
-                *ports, dut.read_factors, dut.factor_word
+            _, _, read, address, write, to, data, of_word, word, writes, comes = await ctx.tick().sample(
+                *ports, dut.read_factors, dut.factor_word, dut.writes, dut.comes
             )
             both = dut.config.two_ports and address != to
             assert not (read and write) or both, "the memory has one port"
+            assert writes or not write
+            came.append(comes)
+            assert came.pop(0) or not (writes or (read and not dut.config.two_ports)), "it came unannounced"
             words.append(list(self.words[address]) if read else None)
             factors.append(self.layer.factors[word] if of_word else None)
             for lane in range(dut.config.lanes):
@@ -101,7 +110,7 @@ class Memory:
 
 
 async def begin(ctx, dut, layer):
-    for name in ("base", "cols", "pairs", "exponent", "reach", "every", "settles"):
+    for name in ("base", "cols", "pairs", "rate", "exponent", "reach", "every", "settles"):
         ctx.set(getattr(dut, name), getattr(layer, name))
     ctx.set(dut.start, 1)
     await ctx.tick()
@@ -115,7 +124,7 @@ KINDS = [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (4, MemoryKind.BLOCK), (1
 @pytest.mark.parametrize("pauses", [False, True])
 def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
     """Words wait to be settled while nothing is read; with pauses, nothing is read at other times, too."""
-    compare(LayerUpdate(tiny(lanes, cells=128 * lanes, memory=memory)), pauses, bench, simulate)
+    compare(LayerUpdate(learning(lanes, memory)), pauses, bench, simulate)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +139,18 @@ def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
         ("behind.eq(Cat(tail.any() & (tail <= lane)", "behind.eq(Cat(tail.any() & (tail < lane)"),
         # Words are settled in the middle of a batch.
         ("valid & self.settles & flags.any()", "valid & flags.any()"),
+        # It does not say that it will write, or with one port read.
+        ("self.comes.eq(valid[write_after - 3])", "self.comes.eq(0)"),
+        ("m.d.comb += self.comes.eq(1)", "pass"),
     ],
 )
 def test_an_update_with_a_fault_is_found(old, new, fails, bench, simulate):
-    faulty = mutant(update, {old: new}).LayerUpdate(tiny(4, cells=512))
-    assert fails(compare, faulty, False, bench, simulate)
+    faulty = mutant(update, {old: new}).LayerUpdate
+    assert any(fails(compare, faulty(learning(4, memory)), False, bench, simulate) for memory in MemoryKind)
 
 
 def compare(dut, pauses, bench, simulate):
-    config, random = dut.config, Random(dut.config.lanes)
+    config, random = dut.config, Random(dut.config.lanes + 32)
     senders, receivers, runners = (Random(k) if pauses else None for k in range(3))
     held = Memory(dut)
     turn = {"begun": 0, "ended": 0}
@@ -163,6 +175,7 @@ def compare(dut, pauses, bench, simulate):
                 # Words are settled when the queue is full or the layer is through.
                 drains = ctx.get(dut.idle) and (ctx.get(dut.full) or ctx.get(dut.done))
                 ctx.set(dut.run, not drains and (runners is None or runners.random() < 0.7))
+                ctx.set(dut.yields, random.random() < 0.5)
                 if drains:
                     for _ in range(QUEUE):
                         if not ctx.get(dut.flagged.valid):
@@ -180,8 +193,9 @@ def compare(dut, pauses, bench, simulate):
 
 
 @pytest.mark.parametrize("memory", MemoryKind)
-def test_a_word_takes_a_clock_or_two(memory, simulate):
-    config = tiny(4, cells=512, memory=memory)
+@pytest.mark.parametrize("yields", [False, True])
+def test_a_word_takes_a_clock_or_two_and_twice_that_beside_others(memory, yields, simulate):
+    config = learning(4, memory)
     dut, random = LayerUpdate(config), Random(9)
     held = Memory(dut)
     layer = next(one for one in (Layer(random, config, quiet=True) for _ in range(99)) if len(one.rows) > 20)
@@ -189,6 +203,7 @@ def test_a_word_takes_a_clock_or_two(memory, simulate):
     async def testbench(ctx):
         held.layer, held.words = layer, [list(word) for word in layer.memory]
         ctx.set(dut.run, 1)
+        ctx.set(dut.yields, yields)
         await ctx.tick().repeat(2)
         await begin(ctx, dut, layer)
         clocks, items = 1, layer.items()
@@ -203,6 +218,6 @@ def test_a_word_takes_a_clock_or_two(memory, simulate):
         await ctx.tick()
         assert not items
         assert held.words == layer.expected()[0]
-        assert clocks <= (2 - config.two_ports) * len(layer.rows) * layer.blocks + 14
+        assert clocks <= (2 - config.two_ports) * (1 + yields) * len(layer.rows) * layer.blocks + 16
 
     simulate(dut, testbench, limit=2000, background=[held.run])

@@ -16,6 +16,7 @@ from qcloop.array import AdcStage, ArrayConfig, reference
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import CODE_MAX, SPREAD_MAX
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.active_rows import walk_clocks
 from qcloop_hdl.array.adc import Adc
@@ -27,8 +28,8 @@ FORWARD1, FORWARD8, BACKWARD = Product
 Z_MAX = 132
 
 
-def engine(lanes, cells, side):
-    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side))
+def engine(lanes, cells, side, parts=STANDARD_PARTS):
+    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side, parts=parts))
 
 
 class MacWithMemory(Elaboratable):
@@ -88,11 +89,12 @@ class Job:
             return np.packbits(self.vector, bitorder="little").tolist()
         return self.vector.tolist()
 
-    def clocks(self, lanes):
+    def clocks(self, config):
         """Return the clocks in which words are stepped over, or groups of eight rows without one."""
         if not self.skips:
-            return self.words(lanes)
-        return walk_clocks(bytes(self.bytes()), self.rows) * -(-self.cols // lanes)
+            return self.words(config.lanes)
+        walk = walk_clocks(bytes(self.bytes()), self.rows, tagged=config.has(ArrayPart.LEARNING))
+        return walk * -(-self.cols // config.lanes)
 
     def command(self):
         return {"product": self.product, "base": self.base, "rows": self.rows, "cols": self.cols}
@@ -224,7 +226,7 @@ def play(simulate, bench):
     def run(config, codes, jobs, seed=None):
         dut = MacWithMemory(config, codes)
         player = Player(dut, jobs, None if seed is None else Random(seed))
-        clocks = sum(100 + 2 * (job.clocks(config.lanes) + job.rows + job.cols) for job in jobs)
+        clocks = sum(100 + 2 * (job.clocks(config) + job.rows + job.cols) for job in jobs)
         simulate(
             dut,
             player.run,
@@ -266,6 +268,7 @@ SMALL = engine(4, 1 << 14, 1024)
         (engine(1, 600, 40), [(1, 1), (16, 10), (17, 5), (1, 40), (40, 1), (2, 3)]),
         (engine(8, 1 << 12, 100), [(1, 1), (16, 10), (17, 5), (1, 100), (100, 1), (8, 16), (30, 100)]),
         (engine(16, 1 << 12, 64), [(1, 1), (16, 10), (17, 5), (1, 64), (64, 1), (16, 33)]),
+        (engine(4, 1 << 12, 100, ALL_PARTS), [(1, 1), (16, 10), (17, 5), (1, 100), (100, 1), (30, 100)]),
         (engine(2, 64, 8), [(8, 8), (1, 8), (8, 1), (5, 3)]),
     ],
     ids=lambda value: f"{value.lanes} lanes" if isinstance(value, EngineConfig) else "",
@@ -281,7 +284,7 @@ def test_shapes_come_out_right_and_in_time(config, shapes, play):
     for job, record in zip(jobs, play(config, codes_for(config, rng), jobs), strict=True):
         clocks = record.offer_clock - record.last_byte_clock
         # A result takes two clocks. In a narrow or low region these are more than the clocks of the words.
-        words, table = job.clocks(config.lanes), 12 * job.skips
+        words, table = job.clocks(config), 12 * job.skips
         busy = max(words, 2 * job.results) + table
         assert clocks <= busy + 16, f"{job.product} {job.rows} x {job.cols}: {clocks} clocks, not {busy} + 16"
         if job.skips:
@@ -291,6 +294,8 @@ def test_shapes_come_out_right_and_in_time(config, shapes, play):
         if job.product is not BACKWARD:
             # The vector comes while the first column block is read.
             limit = busy + 2 * config.lanes + Mac(config).latency
+            if job.skips and config.has(ArrayPart.LEARNING):  # The end of the vector may be waited for.
+                limit += len(job.bytes())
             assert record.offer_clock - record.first_byte_clock < limit
 
 
@@ -302,11 +307,16 @@ def test_lanes_are_busy_95_percent_of_a_forward_pass(play):
 
 
 @pytest.mark.parametrize(
-    ("lanes", "kind", "every_row", "most"),
-    [(4, MemoryKind.SPRAM, 3153, 720), (16, MemoryKind.BLOCK, 828, 230)],
+    ("lanes", "kind", "parts", "every_row", "most"),
+    [
+        (4, MemoryKind.SPRAM, STANDARD_PARTS, 3153, 720),
+        (16, MemoryKind.BLOCK, STANDARD_PARTS, 828, 230),
+        (4, MemoryKind.SPRAM, ALL_PARTS, 3153, 460),
+        (16, MemoryKind.BLOCK, ALL_PARTS, 828, 172),
+    ],
 )
-def test_clocks_of_an_image(lanes, kind, every_row, most, play):
-    config = EngineConfig("test", ArrayConfig(lanes=lanes, cells=1 << 14, side=1024), kind)
+def test_clocks_of_an_image(lanes, kind, parts, every_row, most, play):
+    config = EngineConfig("test", ArrayConfig(lanes=lanes, cells=1 << 14, side=1024, parts=parts), kind)
     rng = np.random.default_rng(1)
     codes, image = codes_for(config, rng), np.zeros((28, 28), np.uint8)
     while image.sum() < 104:  # short strokes in the middle, as digits have them
@@ -421,8 +431,11 @@ def random_jobs(rng, config, count):
 @pytest.mark.parametrize("paused", [False, True], ids=["freely", "under back-pressure"])
 @pytest.mark.parametrize(
     "config",
-    [engine(1, 300, 20), engine(2, 256, 2), engine(4, 1024, 30), engine(8, 1024, 37), engine(16, 4096, 64)],
-    ids=lambda config: f"{config.lanes} lanes",
+    [
+        *(engine(1, 300, 20), engine(2, 256, 2), engine(4, 1024, 30), engine(8, 1024, 37)),
+        *(engine(16, 4096, 64), engine(2, 256, 20, ALL_PARTS), engine(8, 1024, 37, ALL_PARTS)),
+    ],
+    ids=lambda config: f"{config.lanes} lanes" + ", learning" * config.has(ArrayPart.LEARNING),
 )
 def test_random_commands_one_after_the_other(config, paused, play):
     seed = 40 + config.lanes + 100 * paused

@@ -26,6 +26,7 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CELL_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.contract.generator import Z_MAX, Stream
 from qcloop.contract.operations import COUNTERS, Counter
+from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import cell_words
 from qcloop_hdl.array.counters import AMOUNT_BITS, EventCounters
 from qcloop_hdl.array.draw import Draw
@@ -38,8 +39,8 @@ SEED = 11
 ONE_ATTEMPT = [Policy.DIRECT, Policy.RESET_ONLY]
 
 
-def engine(lanes, cells=256, side=32, memory=MemoryKind.BLOCK):
-    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side), memory)
+def engine(lanes, cells=256, side=32, memory=MemoryKind.BLOCK, parts=STANDARD_PARTS):
+    return EngineConfig("test", ArrayConfig(lanes=lanes, cells=cells, side=side, parts=parts), memory)
 
 
 def settings_for(policy, states, **others):
@@ -58,7 +59,8 @@ def settings_for(policy, states, **others):
 class ProgrammerWithMemory(Elaboratable):
     """The programmer, its draw, its counters, and a memory that shows nonsense after a write.
 
-    ``peek`` takes the counters' event port away from the programmer.
+    It shows nonsense, too, while a cell whose level is known is programmed. ``peek`` takes the counters'
+    event port away from the programmer.
     """
 
     def __init__(self, config):
@@ -87,6 +89,9 @@ class ProgrammerWithMemory(Elaboratable):
         )
         with m.If(reads | writes):
             m.d.sync += spoiled.eq(writes)
+        if self.config.has(ArrayPart.LEARNING):
+            with m.If(programmer.request.valid & programmer.request.ready & programmer.request.payload.known):
+                m.d.sync += spoiled.eq(1)
         m.d.sync += programmer.cell.eq(self._delayed(m, cell.as_value() ^ spoiled.replicate(CELL_BITS)))
         m.d.comb += [
             draw.advance.eq(1),
@@ -168,11 +173,17 @@ class Story:
     def _step(self, settings, region, cells, levels, act):
         self.golden.configure(settings, self.golden.positions())
         before, programmed, lanes = self.cells, self.golden._programmed_words, self.config.lanes
-        requests = []
+        held, requests = self.golden._planes.levels.copy(), []
         for cell, level in zip(cells.tolist(), levels.tolist(), strict=True):
             row, col = divmod(cell, region.cols)
             word = region.base + row * self.config.array.row_words(region.cols) + col // lanes
             request = {"address": word, "lane": col % lanes, "level": level, "fresh": word >= programmed}
+            if self.config.has(ArrayPart.LEARNING):
+                index = word * lanes + col % lanes
+                # Some of those that could be known are not.
+                known = not request["fresh"] and held[index] < settings.states and len(requests) % 5
+                request |= {"known": bool(known), "old_level": held[index] if known else 0}
+                held[index] = level if held[index] < settings.states or request["fresh"] else held[index]
             requests.append(request)
         act(self.golden)
         self.steps.append(Step(settings, before, requests, self.cells, self.golden.counters()))
@@ -208,6 +219,18 @@ class Player:
 
     def pauses(self, number):
         return None if self.seed is None else Random(2 * self.seed + number)
+
+    async def wait(self, ctx):
+        """Let the programmer wait at random: it takes no sample, and the cell is written in three clocks."""
+        programmer, random = self.dut.programmer, Random(self.seed)
+        sampled = [False] * 3
+        while True:
+            ctx.set(programmer.waits, random.random() < 0.5)
+            z, waits, write = programmer.z, programmer.waits, programmer.write
+            _, _, ready, valid, waits, write = await ctx.tick().sample(z.ready, z.valid, waits, write)
+            assert not (ready and waits)
+            sampled.append(ready and valid)
+            assert sampled.pop(0) or not write
 
     async def send_samples(self, ctx):
         # The simulation ends when all are taken: no fewer and no more than the golden model took.
@@ -290,7 +313,7 @@ class Player:
             programmer.busy,
             programmer.read | programmer.write,
             request.valid & request.ready,
-            z.ready & ~z.valid,
+            z.ready & ~z.valid | programmer.waits & programmer.busy,
             event.enable,
             event.index,
             event.amount,
@@ -340,7 +363,8 @@ def play(simulate, bench):
         player = Player(dut, story, bench, seed)
         requests = sum(len(step.requests) for step in story.steps)
         clocks = 10 * len(story.samples) + 10 * requests + 300 * len(story.steps)
-        simulate(dut, player.play, player.send_samples, limit=2 * clocks, background=[player.watch])
+        background = [player.watch] if seed is None else [player.watch, player.wait]
+        simulate(dut, player.play, player.send_samples, limit=3 * clocks, background=background)
         for step, seen in zip(story.steps, player.record, strict=True):
             check_clocks(story.config, step, seen, freely=seed is None)
         return player.record
@@ -352,8 +376,10 @@ def check_clocks(config, step, seen, freely):
     attempts, cells = sum(step.counters.attempts), len(step.requests)
     verify = step.settings.policy is Policy.VERIFY
     registered = config.registered
-    limit = (7 + 4 * registered) * attempts if verify else (4 + 2 * registered) * cells
-    assert seen.busy - seen.waits <= limit, step.settings
+    known = sum(request.get("known", False) for request in step.requests)
+    limit = (7 + 4 * registered) * attempts if verify else 4 * cells + 2 * registered * (cells - known)
+    # A known cell that comes a clock after the one before waits for another clock.
+    assert seen.busy - seen.waits <= limit + known * (not freely), step.settings
     if freely:
         assert seen.waits == 0
         # After VERIFY there is a clock between a cell and the next.
@@ -573,6 +599,17 @@ def test_requests_are_taken_back_to_back_and_samples_only_for_them(memory, play)
         story.block(settings_for(policy, 4), Region(0, 16, 10))
         (seen,) = play(story)
         assert seen.last_busy - seen.first_taken == seen.busy <= (4 + 2 * story.config.registered) * 160
+
+
+@pytest.mark.parametrize("memory", MemoryKind)
+@pytest.mark.parametrize("seed", [None, 3])
+def test_cells_whose_level_is_known_are_not_read(memory, seed, play):
+    config = engine(4, memory=memory, parts=ALL_PARTS)
+    for policy in ONE_ATTEMPT:
+        story = story_for(config, policy, 9, seed=5)
+        play(story, seed=seed)
+        known = [request["known"] for step in story.steps for request in step.requests]
+        assert any(known) and not all(known)
 
 
 @pytest.mark.parametrize("policy", Policy)

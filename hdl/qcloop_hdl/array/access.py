@@ -16,10 +16,12 @@ class MemoryAccess(Configured):
 
     While ``products`` is high the memory belongs to the products, while ``programs`` is high to the
     programmer, otherwise to the walk over a region, which reads, loads and clears. Where there is a second
-    plane the walk says which, and with ``wide`` a whole word of that plane is read and written instead.
+    plane the walk says which. With ``wide`` whole words are read and written instead: read from the plane
+    that ``wide_plane`` says, and written to the second one. What the programmer writes meanwhile comes first;
+    it must have asked to read nothing.
 
-    With registers around the memories (``EngineConfig.registered``) what is not the products' reaches the
-    memory a clock later, and the memory is read whenever it is not written.
+    With registers around the memories (``EngineConfig.registered``) what is neither the products' nor wide
+    reaches the memory a clock later, and the memory is read whenever it is not written.
 
     Parameters
     ----------
@@ -51,8 +53,9 @@ class MemoryAccess(Configured):
                 "loaded": In(CELL_LAYOUT),
                 "clear": In(1),
                 "read": In(1),
-                #: Words of the second plane, only where there is one.
+                #: Whole words, only where there is a second plane.
                 "wide": In(1),
+                "wide_plane": In(1),
                 "wide_read": In(1),
                 "wide_read_address": In(config.address_bits),
                 "wide_write": In(config.lanes),
@@ -62,7 +65,8 @@ class MemoryAccess(Configured):
                 #: it.
                 "cell": Out(CELL_LAYOUT),
                 #: To the memory.
-                "plane": Out(range(config.array.planes)),
+                "read_plane": Out(range(config.array.planes)),
+                "write_plane": Out(range(config.array.planes)),
                 "read_address": Out(config.address_bits),
                 "read_enable": Out(1),
                 "write_address": Out(config.address_bits),
@@ -106,15 +110,23 @@ class MemoryAccess(Configured):
         return m
 
     def _second_plane(self, m: Module, products: Any) -> None:
-        """Let the walk choose the plane, and add the words of the second one."""
-        plane = self.delayed(m, ~self.programs & self.walk_plane)
-        m.d.comb += self.plane.eq(~products & plane)
+        """Let the walk choose the plane, and add whole words."""
+        plane = ~products & self.delayed(m, ~self.programs & self.walk_plane)
+        m.d.comb += [self.read_plane.eq(plane), self.write_plane.eq(plane)]
         with m.If(self.wide):
             m.d.comb += [
-                self.plane.eq(1),
+                self.read_plane.eq(self.wide_plane),
+                self.write_plane.eq(1),
                 self.read_address.eq(self.wide_read_address),
                 self.read_enable.eq(self.wide_read),
                 self.write_address.eq(self.wide_write_address),
                 self.write_data.eq(self.wide_data),
                 self.write_enable.eq(self.wide_write),
             ]
+            with m.If(self.program_write):
+                m.d.comb += [
+                    self.write_plane.eq(0),
+                    self.write_address.eq(self.program_address),
+                    self.write_enable.eq(1 << self.program_lane),
+                    *(data.eq(self.program_cell) for data in self.write_data),
+                ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -30,28 +30,36 @@ class WalkRow:
     last: bool
 
 
-def active_rows(bits: bytes, rows: int) -> Iterator[WalkRow]:
+def active_rows(bits: bytes, rows: int, *, tagged: bool = False) -> Iterator[WalkRow]:
     """Yield what a walk over a vector of ``rows`` bits gives: the twin of :class:`ActiveRows`."""
     found = [row for row in range(rows) if bits[row // GROUP] >> row % GROUP & 1]
-    ends = bool(found) and found[-1] // GROUP == (rows - 1) // GROUP  # the last group has an active row
+    # The last group has an active row, or is not kept.
+    ends = bool(found) and (tagged or found[-1] // GROUP == (rows - 1) // GROUP)
     for row in found:
         yield WalkRow(row, active=True, last=ends and row == found[-1])
     if not ends:
         yield WalkRow(0, active=False, last=True)
 
 
-def walk_clocks(bits: bytes, rows: int) -> int:
+def walk_clocks(bits: bytes, rows: int, *, tagged: bool = False) -> int:
     """Return the clocks of a walk that never waits: one for each group, one for each further row of it."""
     active = [row.index for row in active_rows(bits, rows) if row.active]
+    if tagged:
+        return max(len(active), 1)
     return -(-rows // GROUP) + len(active) - len({row // GROUP for row in active})
 
 
-def row_layout(side: int) -> data.StructLayout:
+def group_bits(side: int) -> int:
+    """Return the bits of a group's number."""
+    return max(1, ((side - 1) // GROUP).bit_length())
+
+
+def row_layout(side: int, tag_bits: int = 0) -> data.StructLayout:
     """Return the layout of a row of :class:`ActiveRows`."""
     return data.StructLayout(
         {
             "offset": OFFSET_BITS,
-            "group": max(1, ((side - 1) // GROUP).bit_length()),
+            "group": tag_bits or group_bits(side),
             "active": 1,
             "last": 1,
         }
@@ -68,9 +76,14 @@ class ActiveRows(wiring.Component):
     A walk gives each active row once. Its last item has ``last``. If the last group has no active row to
     carry ``last``, an item follows that is not ``active``, and is no row: so every walk has a last item.
 
+    With ``tag_bits`` only groups that have an active row are kept, each with a tag that comes with its byte;
+    ``group`` is then the tag. A group without active rows takes no clock, and the last item is an active row,
+    unless the vector has none.
+
     Latency: a byte's first row is offered three clocks after its transfer. Throughput: a clock for each
     active row, and a clock for each group of eight rows that has none. While a byte comes each clock, the
-    walk may wait a clock at each second of them.
+    walk may wait a clock at each second of them. With ``tag_bits`` a byte's rows are offered when the next
+    byte that is kept has come, or the last one.
 
     Back-pressure: the walk stands still while ``row.ready`` is low. Bytes are taken nevertheless.
 
@@ -80,14 +93,18 @@ class ActiveRows(wiring.Component):
     ----------
     side : int
         Largest number of rows.
+    tag_bits : int
+        Bits of a tag, or 0.
     """
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, tag_bits: int = 0) -> None:
         if side < 1:
             raise ConfigError(f"a walk has 1 row or more, not {side}")
-        self._side = side
+        self._side, self._tag_bits = side, tag_bits
         super().__init__(
             {
+                #: Tag of the byte on ``bits``.
+                "tag": In(tag_bits),
                 #: Begin a new vector.
                 "start": In(1),
                 #: Rows of the vector, 1 to ``side``; stable.
@@ -95,7 +112,7 @@ class ActiveRows(wiring.Component):
                 #: The vector.
                 "bits": In(stream.Signature(8)),
                 #: Active rows. The index of a row is ``8 * group + offset``.
-                "row": Out(stream.Signature(row_layout(side))),
+                "row": Out(stream.Signature(row_layout(side, tag_bits))),
                 #: The walk is in a group for the first clock, whether it has an active row or not: for those
                 #: that keep an address of the group.
                 "enters": Out(1),
@@ -109,6 +126,11 @@ class ActiveRows(wiring.Component):
         """Largest number of rows."""
         return self._side
 
+    @property
+    def tag_bits(self) -> int:
+        """Bits of a tag, or 0."""
+        return self._tag_bits
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -121,7 +143,8 @@ class ActiveRows(wiring.Component):
         leaving = Signal()
         take = Signal()
         first, single = rest & ~lower, ~(rest & lower).any()
-        byte, byte_final = self._keep_groups(m, ~here | leaving, take)
+        keep = self._keep_tagged if self.tag_bits else self._keep_groups
+        byte, byte_final, tag = keep(m, ~here | leaving, take)
         m.d.comb += [
             *(
                 row.offset[bit].eq(Cat(first[n] for n in range(GROUP) if n >> bit & 1).any())
@@ -142,13 +165,79 @@ class ActiveRows(wiring.Component):
             with m.If(leaving):
                 m.d.sync += here.eq(0)
         with m.If(leaving):
-            m.d.sync += [self.opening.eq(final), row.group.eq(Mux(final, 0, row.group + 1))]
+            m.d.sync += self.opening.eq(final)
+            if not self.tag_bits:
+                m.d.sync += row.group.eq(Mux(final, 0, row.group + 1))
         with m.If(self.start):
             m.d.sync += [here.eq(0), rest.eq(0), self.opening.eq(1), row.group.eq(0)]
+        if self.tag_bits:
+            with m.If(take):
+                m.d.sync += row.group.eq(tag)
         return m
 
-    def _keep_groups(self, m: Module, room: Value, take: Value) -> tuple[Value, Value]:
-        """Keep the vector, ``take`` a group when there is ``room``; return it, and whether it is the last.
+    def _keep_tagged(self, m: Module, room: Value, take: Value) -> tuple[Value, Value, Value]:
+        """Keep the groups that have an active row; otherwise like :meth:`_keep_groups`."""
+        groups = -(-self.side // GROUP)
+        entry = data.StructLayout({"byte": GROUP, "tag": self.tag_bits})
+        # Bytes that came, groups that were kept, and the one that is read next.
+        came, count, number = Signal(range(groups)), Signal(range(groups + 1)), Signal(range(groups))
+        loading, fetch, fetched, final = Signal(), Signal(), Signal(), Signal()
+        last, ends, none = Signal(), Signal(), Signal()
+        written, read, writes = Signal(entry), Signal(entry), Signal()
+        kept = read_register(entry)
+        tail, taken = self.rows[:OFFSET_BITS], Signal()
+        # Bits behind the last row are not active.
+        behind = Cat(last & (tail != 0) & (tail <= n) for n in range(GROUP))
+        m.d.comb += [
+            self.bits.ready.eq(loading),
+            taken.eq(loading & self.bits.valid),
+            last.eq(came + 1 == self.rows[OFFSET_BITS:] + (tail != 0)),
+            written.byte.eq(self.bits.payload & ~behind),
+            written.tag.eq(self.tag),
+            writes.eq(taken & written.byte.any()),
+            take.eq(room & fetched),
+            # It is the last one that is kept; while bytes come, another one may follow.
+            ends.eq(number + 1 >= count),
+            # Nothing is read in a clock with a write: so synthesis builds nothing for a read of what is
+            # written.
+            fetch.eq((~fetched | take) & ~(loading & ends) & ~writes),
+        ]
+        self._connect_memories(m, written, writes, count, read, number)
+        with m.If(taken):
+            m.d.sync += [came.eq(came + 1), loading.eq(~last)]
+        with m.If(writes):
+            m.d.sync += count.eq(count + 1)
+        with m.If(fetch):
+            m.d.sync += [kept.eq(read), final.eq(ends), number.eq(Mux(ends, 0, number + 1))]
+        with m.If(fetch | take):
+            m.d.sync += fetched.eq(fetch)
+        with m.If(self.start):
+            m.d.sync += [came.eq(0), count.eq(0), number.eq(0), loading.eq(1), fetched.eq(0)]
+        m.d.comb += none.eq(count == 0)
+        return Mux(none, 0, kept.byte), final, kept.tag
+
+    def _connect_memories(
+        self, m: Module, written: Any, writes: Value, count: Value, read: Any, number: Value
+    ) -> None:
+        """Keep entries in memories of a byte, for which an ECP5 takes LUTs, and no block RAM."""
+        for first in range(0, len(written.as_value()), 8):
+            part = slice(first, first + 8)
+            written_part, read_part = written.as_value()[part], read.as_value()[part]
+            memory = Memory(shape=len(read_part), depth=1 << group_bits(self.side), init=[])
+            m.submodules[f"memory{first // 8}"] = memory
+            write_port, read_port = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [
+                write_port.addr.eq(count),
+                write_port.data.eq(written_part),
+                write_port.en.eq(writes),
+                read_port.addr.eq(number),
+                read_part.eq(read_port.data),
+            ]
+
+    def _keep_groups(self, m: Module, room: Value, take: Value) -> tuple[Value, Value, Value]:
+        """Keep the vector, and ``take`` a group when there is ``room``.
+
+        Return it, whether it is the last, and nothing.
 
         The memory is read one group ahead. Bytes come at their own pace, so that ``bits.ready`` does not
         depend on ``row.ready``, which is timing-critical.
@@ -193,4 +282,4 @@ class ActiveRows(wiring.Component):
         # Bits behind the last row are cleared before the walk sees them: in the walk that would be
         # timing-critical.
         behind = Cat(fetched_final & ~full & (self.rows[:OFFSET_BITS] <= n) for n in range(GROUP))
-        return kept & ~behind, fetched_final
+        return kept & ~behind, fetched_final, Const(0, 0)

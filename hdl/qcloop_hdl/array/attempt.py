@@ -33,7 +33,9 @@ class AttemptSequence(wiring.Component):
 
     A request is taken while idle, or in WRITE, the last clock of the request before. VERIFY goes on to JUDGE
     instead, and from there to another attempt while ``retry`` is high in it. In SAMPLE and in AWAIT the cell
-    that is read is waited for; with ``registered`` it takes two clocks more.
+    that is read is waited for; with ``registered`` it takes two clocks more. A ``known`` cell is not waited
+    for in SAMPLE; but with ``registered`` a sample is not taken in the second clock after WRITE, as the
+    attempt would be counted where the RESET pulses of the one before are just being written.
 
     Reset: idle.
 
@@ -53,6 +55,8 @@ class AttemptSequence(wiring.Component):
                 "verify": In(1),
                 #: Try again; in JUDGE.
                 "retry": In(1),
+                #: Nothing need be read; stable unless idle.
+                "known": In(1),
                 #: There is a request, one can be taken, and one is taken in this clock.
                 "request": In(1),
                 "ready": Out(1),
@@ -105,12 +109,13 @@ class AttemptSequence(wiring.Component):
         return m
 
     def _settled(self, m: Module) -> Any:
-        """Return whether the cell that is read has passed the registers around the memory, if any."""
+        """Return whether a cell that is read has passed the registers around the memory, if any."""
         if not self.registered:
             return Const(1)
-        waited = Signal(2)
+        waited, written = Signal(2), Signal(2)
+        m.d.sync += written.eq(Cat(self.state == State.WRITE, written))
         waits = self.state == State.SAMPLE
         if self.verifies:
             waits = waits | (self.state == State.AWAIT)
         m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
-        return waited.all()
+        return waited.all() | self.known & ~written[-1]

@@ -42,6 +42,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Cells to program.
         "cell_request": In(stream.Signature(cell_request(config))),
         "programmer_busy": Out(1),
+        #: A cell is written in this clock. The programmer takes no sample in this clock.
+        "programmer_writes": Out(1),
+        "programmer_waits": In(1),
         #: Products: commands, vectors and results, see ``Mac``.
         "command": In(stream.Signature(mac_command(config))),
         "vector": In(stream.Signature(8)),
@@ -56,8 +59,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "clear": In(1),
         "read": In(1),
         "cell": Out(CELL_LAYOUT),
-        #: Words of the second plane, where there is one: see ``MemoryAccess``. ``word`` is the one read last.
+        #: Whole words, where there is a second plane: see ``MemoryAccess``. ``word`` is the one read last.
         "wide": In(1),
+        "wide_plane": In(1),
         "wide_read": In(1),
         "wide_read_address": In(config.address_bits),
         "wide_write": In(config.lanes),
@@ -151,8 +155,10 @@ class CellArray(Configured):
             programmer.table_level.eq(self.programming.states),
             programmer.cell.eq(self.access.cell),
             self.programmer_busy.eq(programmer.busy),
+            self.programmer_writes.eq(programmer.write),
+            programmer.waits.eq(self.programmer_waits),
             # Lane 0 of the products draws for the programmer.
-            self.mac.lent.eq(self.delayed(m, self.programs)),
+            self.mac.lent.eq(self.delayed(m, self.programs | self.wide)),
             self.mac.draw.eq(programmer.draw),
             programmer.drawn.eq(self.mac.drawn),
         ]
@@ -171,12 +177,11 @@ class CellArray(Configured):
         access, programmer, mac = self.access, self.programmer, self.mac
         drive(m, access, self, "programs", "products", "walk_address", "walk_lane")
         drive(m, access, self, "load", "loaded", "clear", "read", "walk_plane", "wide", "wide_read")
+        drive(m, access, self, "wide_plane")
         drive(m, access, self, "wide_read_address", "wide_write", "wide_write_address", "wide_data")
-        drive(m, self.memory, access, "read_address", "read_enable")
-        drive(m, self.memory, access, "write_address", "write_data", "write_enable")
+        drive(m, self.memory, access, "read_address", "read_enable", "read_plane")
+        drive(m, self.memory, access, "write_address", "write_data", "write_enable", "write_plane")
         m.d.comb += [
-            self.memory.read_plane.eq(access.plane),
-            self.memory.write_plane.eq(access.plane),
             self.word.eq(mac.word),
             access.product_address.eq(mac.memory_address),
             access.product_enable.eq(mac.memory_enable),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Signal, signed
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -24,15 +24,17 @@ __all__ = ["Programmer", "cell_request"]
 
 def cell_request(config: EngineConfig) -> data.StructLayout:
     """Return the layout of a request: bring a cell to a level."""
-    return data.StructLayout(
-        {
-            "address": config.address_bits,
-            "lane": config.lane_bits,
-            "level": LEVEL_BITS,
-            # The word was never programmed.
-            "fresh": 1,
-        }
-    )
+    fields = {
+        "address": config.address_bits,
+        "lane": config.lane_bits,
+        "level": LEVEL_BITS,
+        # The word was never programmed.
+        "fresh": 1,
+    }
+    if config.has(ArrayPart.LEARNING):
+        # Whether the level that the cell has is told here, so that the cell need not be read, and that level.
+        fields |= {"known": 1, "old_level": LEVEL_BITS}
+    return data.StructLayout(fields)
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -45,8 +47,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "table_write": In(1),
         "table_level": In(LEVEL_BITS),
         "table_entry": In(TABLE_ENTRY_LAYOUT),
-        #: Samples of stream 0.
+        #: Samples of stream 0; none is taken while ``waits`` is high.
         "z": In(stream.Signature(signed(Z_BITS))),
+        "waits": In(1),
         #: To a :class:`Draw` that does not stand still while ``busy``.
         "draw": Out(DrawRequest),
         "drawn": In(DrawResult),
@@ -76,10 +79,16 @@ class Programmer(Configured):
     a stuck cell is not written. Its pulses, clipped draws, retries and failures go out as events, one a
     clock at most and as :class:`EventCounters` wants them.
 
+    A build with the part ``learning`` takes requests that tell the level which the cell has: ``known``. Such
+    a cell is not stuck and not fresh, and the policy is not VERIFY. It is not read, so the memory is used in
+    the clock with ``write`` only, three clocks after the sample was taken, and is free for others in all
+    other clocks.
+
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
-    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11). The next request is taken in the last
-    clock of the one before, and with VERIFY in the clock after. Back-pressure: it waits for requests and for
-    samples. The memory is used only while ``busy``, and must hold what it read up to the next access.
+    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 4). The next
+    request is taken in the last clock of the one before, and with VERIFY in the clock after. Back-pressure:
+    it waits for requests and for samples. The memory is used only while ``busy``, and must hold what it read
+    up to the next access.
 
     Reset: idle, tables undefined. A reset in the middle of a request drops it.
 
@@ -103,11 +112,13 @@ class Programmer(Configured):
         state, taken = sequence.state, sequence.taken
         level = Signal(LEVEL_BITS)
         fresh = Signal()
+        known = Signal()
+        old_level = Signal(LEVEL_BITS)
         m.d.comb += [
             sequence.request.eq(self.request.valid),
             self.request.ready.eq(sequence.ready),
-            sequence.sample.eq(self.z.valid),
-            self.z.ready.eq(sequence.sample_ready),
+            sequence.sample.eq(self.z.valid & ~self.waits),
+            self.z.ready.eq(sequence.sample_ready & ~self.waits),
             self.busy.eq(state != State.IDLE),
         ]
         with m.If(taken):
@@ -117,13 +128,19 @@ class Programmer(Configured):
                 level.eq(self.request.payload.level),
                 fresh.eq(self.request.payload.fresh),
             ]
+            if self.config.has(ArrayPart.LEARNING):
+                m.d.sync += [
+                    known.eq(self.request.payload.known),
+                    old_level.eq(self.request.payload.old_level),
+                ]
 
         stuck = Signal()
         kept = Signal()  # the cell is not written: found in MEAN, for WRITE
         m.d.sync += kept.eq(stuck & ~fresh)
         m.d.comb += [
-            stuck.eq(self.cell.level >= self.settings.states),
-            self.read.eq(self._reads(state)),
+            stuck.eq(~known & (self.cell.level >= self.settings.states)),
+            sequence.known.eq(known),
+            self.read.eq(self._reads(state) & ~known),
             self.write.eq((state == State.WRITE) & ~kept),
             self.written.level.eq(level),
             self.written.code.eq(self.drawn.code),
@@ -132,7 +149,11 @@ class Programmer(Configured):
         if verifies:
             self._verify(m, sequence, events, table.entry.mean)
         self._count(m, events, state)
-        m.d.comb += [events.level.eq(level), events.unknown.eq(fresh | stuck)]
+        m.d.comb += [
+            events.level.eq(level),
+            events.old_level.eq(Mux(known, old_level, self.cell.level)),
+            events.unknown.eq(fresh | stuck),
+        ]
         return m
 
     def _reads(self, state: Any) -> Any:
@@ -174,7 +195,6 @@ class Programmer(Configured):
             events.attempt.eq(state == State.SPREAD),
             events.set.eq(state == State.MEAN),
             events.reset.eq(state == State.WRITE),
-            events.old_level.eq(self.cell.level),
             events.policy.eq(self.settings.policy),
             events.states.eq(self.settings.states),
             events.clipped.eq(self.drawn.clipped),

@@ -7,6 +7,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.active_rows import GROUP, OFFSET_BITS, ActiveRows
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components
@@ -66,6 +67,9 @@ class WordAddress(wiring.Component):
     table of the eight distances is made in the first eight clocks with ``by_group`` after ``start``, by the
     adder of the address; ``ready`` is low until then.
 
+    With ``jumps`` a step by group goes to the group that is ``distance`` behind the first one, in the column
+    block that ``next_block`` counts.
+
     Latency: the address of a word is there in the clock after its step. Reset: undefined.
 
     Parameters
@@ -74,9 +78,12 @@ class WordAddress(wiring.Component):
         Bits of an address.
     block_bits : int
         Bits of a count of column blocks.
+    jumps : bool
+        Groups may be left out.
     """
 
-    def __init__(self, address_bits: int, block_bits: int) -> None:
+    def __init__(self, address_bits: int, block_bits: int, *, jumps: bool = False) -> None:
+        self._jumps = jumps
         super().__init__(
             {
                 #: Begin a region at ``base``.
@@ -92,6 +99,10 @@ class WordAddress(wiring.Component):
                 "by_group": In(1),
                 #: Row of the eight; 0 without ``by_group``.
                 "offset": In(OFFSET_BITS),
+                #: Words from the first group to the one that is stepped to; the next step by group is in the
+                #: next column block. Both only with ``jumps``.
+                "distance": In(address_bits),
+                "next_block": In(1),
                 #: Take the offset. The address stands still unless this is high.
                 "advance": In(1),
                 #: Offsets can be used.
@@ -99,6 +110,11 @@ class WordAddress(wiring.Component):
                 "address": Out(address_bits),
             }
         )
+
+    @property
+    def jumps(self) -> bool:
+        """Whether groups may be left out."""
+        return self._jumps
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -108,11 +124,16 @@ class WordAddress(wiring.Component):
         entries = Signal(OFFSET_BITS + 1)  # of the table
         fill = self.by_group & ~self.ready
         m.d.comb += self.ready.eq(entries[-1])
-        with m.If(self.start | (self.step & self.at_head)):
+        to_head = next_head = self.step & self.at_head
+        following = address + Mux(self.ready, self.blocks << OFFSET_BITS, self.blocks)
+        if self.jumps:
+            to_head = self.step & self.at_head & ~self.by_group
+            next_head = to_head | self.next_block
+            following = Mux(self.ready, head + self.distance, address + self.blocks)
+        with m.If(self.start | next_head):
             m.d.sync += head.eq(Mux(self.start, self.base, head + 1))
-        stride = Mux(self.ready, self.blocks << OFFSET_BITS, self.blocks)
         with m.If(self.step | fill):
-            m.d.sync += address.eq(Mux(self.step & self.at_head, head, address + stride))
+            m.d.sync += address.eq(Mux(to_head, head, following))
         with m.If(fill):
             m.d.sync += entries.eq(entries + 1)
         with m.If(self.start):
@@ -220,7 +241,8 @@ class Walk(Configured):
     row, and by column blocks in a row.
 
     FORWARD1 with ``skip`` walks over the active rows only, those whose input is 1. They are found by
-    :class:`qcloop_hdl.array.active_rows.ActiveRows`, which tells how many clocks that takes; and the first
+    :class:`qcloop_hdl.array.active_rows.ActiveRows`, which tells how many clocks that takes, in a build with
+    the part ``learning`` without the groups that have none; and the first
     word comes at the earliest ten clocks after the command, when the table of :class:`WordAddress` is made.
 
     An element of the vector is found in :class:`qcloop_hdl.array.vector_buffer.VectorBuffer` by a word and a
@@ -238,11 +260,14 @@ class Walk(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
         self.rows, self.elements = self.new_rows(), Elements()
-        self.words = WordAddress(config.address_bits, config.row_words.bit_length())
+        #: Groups without active rows are left out.
+        self.jumps = config.has(ArrayPart.LEARNING)
+        self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
 
     def new_rows(self) -> ActiveRows:
         """Return the walk over active rows; a proof that holds for any rows overrides this."""
-        return ActiveRows(self.config.side)
+        tagged = self.config.has(ArrayPart.LEARNING)
+        return ActiveRows(self.config.side, self.config.address_bits if tagged else 0)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -288,8 +313,21 @@ class Walk(Configured):
             words.at_head.eq(Mux(self.skips, rows.opening, fresh | self.backward)),
             self.address.eq(words.address),
         ]
+        if self.jumps:
+            self._jump(m, accept, blocks, wrap)
         self._register_outputs(m, inner, fresh, wrap)
         return m
+
+    def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:
+        """Tell with each group how far behind the first one it is."""
+        rows, words, distance = self.rows, self.words, Signal(self.config.address_bits, reset_less=True)
+        m.d.comb += [
+            rows.tag.eq(distance),
+            words.distance.eq(rows.row.payload.group),
+            words.next_block.eq(self.skips & self.step & wrap),
+        ]
+        with m.If(accept | (rows.bits.valid & rows.bits.ready)):
+            m.d.sync += distance.eq(Mux(accept, 0, distance + (blocks << OFFSET_BITS)))
 
     def _connect_rows(self, m: Module, accept: Any, running: Any) -> None:
         rows, words, vector = self.rows, self.words, self.vector

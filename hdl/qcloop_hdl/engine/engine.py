@@ -288,10 +288,11 @@ class Engine(Configured):
     def _connect_update(self, m: Module) -> None:
         """Lend the learner the memory and the programmer while it updates a layer."""
         array, learner = self.array, self.learner
-        drive(m, array, learner, "wide")
-        drive(m, learner, array, "word", "cell", "programmer_busy")
+        drive(m, array, learner, "wide", "programmer_waits")
+        drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
         wiring.connect(m, array.words, learner.words)
         m.d.comb += [
+            array.wide_plane.eq(learner.read_plane),
             array.wide_read.eq(learner.read),
             array.wide_read_address.eq(learner.read_address),
             array.wide_write.eq(learner.write),
@@ -305,15 +306,6 @@ class Engine(Configured):
                 )
             ),
         ]
-        with m.If(learner.updates):
-            m.d.comb += [
-                array.walk_address.eq(learner.cell_address),
-                array.walk_lane.eq(learner.cell_lane),
-                array.walk_plane.eq(learner.cell_plane),
-                array.read.eq(learner.cell_read),
-                array.load.eq(learner.cell_write),
-                array.loaded.eq(learner.cell_written),
-            ]
         lend(m, array.cell_request, learner.cell_request, learner.updates)
         with m.If(learner.programs):
             m.d.comb += array.programs.eq(1)

@@ -1,34 +1,34 @@
-"""The factors of a layer's steps: minus an error times the rate, for each column, a memory word at a time."""
+"""The factors of a layer's steps: minus the error of each column's unit, a memory word at a time."""
 
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import stream
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.plan import MAX_MANTISSA
+from qcloop.contract.plan import MAX_LAYERS
 from qcloop_hdl.array.walk import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.learn.elements import element
-from qcloop_hdl.learn.plan import RATE_BITS
+from qcloop_hdl.learn.plan import LAYER_BITS
+from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.store import Store
 
 #: Bits of a factor, signed: an error is in -127..127.
-FACTOR_BITS = (127 * MAX_MANTISSA).bit_length() + 1
+FACTOR_BITS = NARROW_BITS
 
 
 class StepFactors(Configured):
-    """Computes ``-d rate`` for the columns of a layer, and keeps it in words as wide as those of the cells.
+    """Keeps ``-d`` for the columns of all layers, in words as wide as those of the cells.
 
-    After ``start`` it takes the errors d of the layer's units. A column that has no unit, because it holds
-    the second device of a weight or lies behind the last column, has the factor 0. ``busy`` is low when all
-    words are kept. Then the factors of word ``word`` are read with ``read``, and are on ``factors`` a clock
-    later, or with registers around the memories two.
+    The errors d of a layer's units come one after the other, at most one a clock, and ``last`` with the last
+    one. A column that has no unit, because it holds the second device of a weight or lies behind the last
+    column, has the factor 0. A word is kept two clocks after its last error came.
 
-    Clocks: one for each column, up to the end of the last word, and four.
+    The factors of word ``word`` of layer ``layer`` are read with ``read``, and are on ``factors`` a clock
+    later, or with registers around the memories two. Nothing must be read in the clock in which a word is
+    kept.
 
-    Reset: idle.
+    Reset: the first error of a layer is awaited.
 
     Parameters
     ----------
@@ -39,59 +39,46 @@ class StepFactors(Configured):
         super().__init__(
             config,
             {
-                "start": In(1),
-                "cols": In(config.side_bits),
                 "pairs": In(1),
-                "rate": In(RATE_BITS),
-                #: Errors, -127 to 127, as bytes.
-                "i": In(stream.Signature(element(8))),
-                "busy": Out(1),
+                #: Strobe: an error comes, of a unit of layer ``written_layer``; it is the last one.
+                "write": In(1),
+                "written_layer": In(LAYER_BITS),
+                "error": In(signed(NARROW_BITS)),
+                "last": In(1),
                 "read": In(1),
+                "layer": In(LAYER_BITS),
                 "word": In(vector_bits(config)),
                 "factors": Out(ArrayLayout(signed(FACTOR_BITS), config.lanes)),
             },
         )
 
     def elaborate(self, platform: Any) -> Module:
-        """Return the circuit: factors are shifted into a word, the first one to its lowest place."""
+        """Return the circuit: a word is filled lane by lane, and then it is written."""
         m = Module()
-        lanes, bits = self.config.lanes, self.config.lane_bits
-        word = ArrayLayout(signed(FACTOR_BITS), lanes)
-        m.submodules.store = store = Store(word, 1 << vector_bits(self.config))
-        taking = Signal()
-        col = Signal(self.config.side_bits)
-        # Three stages: a factor, the word that it is shifted into, and the word that is written.
-        factor, there, ends = Signal(signed(FACTOR_BITS)), Signal(), Signal()
-        shifted, full = Signal(word), Signal()
-        index = Signal(vector_bits(self.config))
-        behind, step, word_end = Signal(), Signal(), Signal()
-        error = self.i.payload.value.as_signed()
-        unit = ~behind & ~(self.pairs & col[0])
+        bits, words = self.config.lane_bits, vector_bits(self.config)
+        layout = ArrayLayout(signed(FACTOR_BITS), self.config.lanes)
+        m.submodules.store = store = Store(layout, MAX_LAYERS << words)
+        column = Signal(self.config.side_bits)  # of the next error
+        following = Signal.like(column)
+        word, full, index = Signal(layout), Signal(), Signal(range(MAX_LAYERS << words))
         m.d.comb += [
-            behind.eq(col >= self.cols),
-            step.eq(taking & (~unit | self.i.valid)),
-            self.i.ready.eq(taking & unit),
-            word_end.eq(col[:bits].all()),
-            self.busy.eq(taking | there | full),
+            following.eq(column + 1 + self.pairs),
             store.write.eq(full),
             store.write_index.eq(index),
-            store.write_entry.eq(shifted),
+            store.write_entry.eq(word),
             store.read.eq(self.read),
-            store.read_index.eq(self.word),
+            store.read_index.eq(Cat(self.word, self.layer)),
             self.factors.eq(self.delayed(m, store.entry)),
         ]
-        m.d.sync += [there.eq(step), ends.eq(word_end), full.eq(there & ends)]
-        with m.If(step):
+        m.d.sync += full.eq(self.write & (self.last | ~following[:bits].any()))
+        with m.If(self.write):
             m.d.sync += [
-                col.eq(col + 1),
-                factor.eq(Mux(unit, -error * self.rate, 0)),
-                # The word ends that the last column is in.
-                taking.eq(~(word_end & (col + 1 >= self.cols))),
+                column.eq(Mux(self.last, 0, following)),
+                index.eq(Cat((column >> bits)[:words], self.written_layer)),
             ]
-        with m.If(there):
-            m.d.sync += shifted.eq(Cat(shifted.as_value(), factor)[FACTOR_BITS:])
-        with m.If(full):
-            m.d.sync += index.eq(index + 1)
-        with m.If(self.start):
-            m.d.sync += [taking.eq(1), col.eq(0), index.eq(0)]
+            for lane in range(self.config.lanes):
+                with m.If(column[:bits] == lane):
+                    m.d.sync += word[lane].eq(-self.error)
+                with m.Elif(~column[:bits].any()):  # another word begins
+                    m.d.sync += word[lane].eq(0)
         return m

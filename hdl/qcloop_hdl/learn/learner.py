@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import Counter, Operation
 from qcloop.contract.plan import MAX_CLASSES
+from qcloop.contract.types import Policy
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
@@ -295,19 +296,20 @@ class Learner(Configured):
             units.write_error.eq(errors.write),
             units.error.eq(errors.error),
             sequencer.errors_written.eq(errors.written),
+            self.weights.write_error.eq(errors.write),
+            self.weights.error.eq(errors.error),
+            self.weights.last_error.eq(errors.written),
+            self.weights.number.eq(sequencer.layer - errors.backward),
         ]
 
     def _read_units(self, m: Module) -> None:
         """Start the streams of what is kept of units, and count what is written."""
         sequencer, units, numbers = self.sequencer, self.units, self.plan.numbers
-        state, before = sequencer.state, Signal.like(self.first)
+        before = Signal.like(self.first)
         backward, update = self._in(StepState.BACKWARD_RUN), self._in(StepState.ROWS)
         image = sequencer.layer == 0
         begins = sequencer.begins & (
-            self._in(StepState.FORWARD_RUN) & ~image
-            | backward
-            | self._in(StepState.FACTORS)
-            | update & (~image | numbers.wide)
+            self._in(StepState.FORWARD_RUN) & ~image | backward | update & (~image | numbers.wide)
         )
         # Backward, the errors drive the columns; then the slopes are read.
         vector_sent = Signal()
@@ -315,7 +317,7 @@ class Learner(Configured):
         m.d.comb += [
             vector_sent.eq(backward & ~self._slopes & units.o.valid & units.o.ready & units.o.payload.last),
             units.start.eq(begins | vector_sent),
-            units.errors.eq(backward | (state == StepState.FACTORS)),
+            units.errors.eq(backward),
             units.inputs.eq(update & image),
             units.first.eq(Mux(begins & units.errors, self.first, Mux(image & ~units.errors, 0, before))),
             units.count.eq(
@@ -353,12 +355,12 @@ class Learner(Configured):
         drive(m, weights, sequencer, "begins")
         drive(m, weights, self.layer_errors, "shift")
         weights.connect_array(m, self)
-        drive(m, sequencer, weights, "factors_made", "settled")
+        drive(m, sequencer, weights, "settled")
         m.d.comb += [
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),
             weights.top.eq(self.programming.states - 1),
-            weights.factors.eq(self._in(StepState.FACTORS)),
+            weights.verifies.eq(self.programming.policy == Policy.VERIFY.value),
             weights.rows.eq(self._in(StepState.ROWS)),
             weights.sweep.eq(self._in(StepState.SWEEP_ROWS)),
             weights.units.valid.eq(self.units.o.valid),
@@ -385,7 +387,7 @@ class Learner(Configured):
         first = self._in(StepState.UPDATE) & (sequencer.layer == 0)
         with m.If(first):
             m.d.comb += [
-                event.enable.eq((sequencer.clock == 0) & penalty.any() | (sequencer.clock == 4) & hit),
+                event.enable.eq((sequencer.clock == 0) & penalty.any() | (sequencer.clock == 3) & hit),
                 event.index.eq(Mux(sequencer.clock == 0, Counter.PENALTY, Counter.HITS)),
                 event.amount.eq(Mux(sequencer.clock == 0, penalty, 1)),
             ]

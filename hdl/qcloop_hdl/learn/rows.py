@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.array.active_rows import ActiveRows
+from qcloop_hdl.array.active_rows import ActiveRows, group_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.elements import element
 
@@ -64,13 +64,14 @@ class UpdateRows(Configured):
                 "o": Out(stream.Signature(row_layout(config))),
             },
         )
-        self.active_rows = ActiveRows(config.side)
+        self.active_rows = ActiveRows(config.side, group_bits(config.side))
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
         m.submodules.active_rows = walk = self.active_rows
         running, row, behind = Signal(), Signal(self.config.side_bits), Signal()
+        group = Signal(group_bits(self.config.side))  # of the byte that comes
         o, bit, byte = self.o.payload, walk.row.payload, self.bytes.payload
         m.d.comb += [
             walk.start.eq(self.start_image),
@@ -78,7 +79,10 @@ class UpdateRows(Configured):
             walk.bits.valid.eq(self.bits.valid),
             walk.bits.payload.eq(self.bits.payload),
             self.bits.ready.eq(walk.bits.ready),
+            walk.tag.eq(group),
         ]
+        with m.If(self.start_image | (self.bits.valid & self.bits.ready)):
+            m.d.sync += group.eq(Mux(self.start_image, 0, group + 1))
         taken = Signal()
         m.d.comb += taken.eq(self.o.valid & self.o.ready)
         with m.If(taken):

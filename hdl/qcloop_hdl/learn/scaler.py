@@ -24,12 +24,13 @@ class VectorScaler(wiring.Component):
     The block keeps the vector itself, in a memory of ``length`` words: k is known only behind the last
     number, and what computes the numbers (a product, a division) would take as long again to repeat them.
 
-    Clocks: a number is taken in each, up to the last one. The search of k takes ``width - bits - k + 1``
-    clocks, and two clocks later the first scaled number is offered; one is taken in each clock from then on.
+    Clocks: a number is taken in each, up to the last one. The first scaled number is offered four clocks
+    after the last one was taken; one is taken in each clock from then on.
     Back-pressure: ``i.ready`` is low from the last number of a vector until the last scaled number is taken.
     It depends on no input.
 
-    ``k`` is that of the vector on offer, and stays until the last number of the next one is taken. ``wide``
+    ``k`` is that of the vector on offer, and stays until the clock after the last number of the next one is
+    taken. ``wide``
     must be stable from the last number on until the vector is taken. A vector has 1 to ``length`` numbers.
 
     Reset: the block waits for a vector; ``k`` is 0.
@@ -103,16 +104,10 @@ class VectorScaler(wiring.Component):
                         seen.eq(seen | (number[:-1] ^ number[-1].replicate(self.width - 1))),
                     ]
                     with m.If(last):
-                        m.d.sync += self.k.eq(
-                            Mux(self.wide, self.width - WIDE_BITS, self.width - NARROW_BITS)
-                        )
                         m.next = "SEARCH"
             with m.State("SEARCH"):
-                m.d.sync += index.eq(0)
-                with m.If(self._found(seen)):
-                    m.next = "READ"
-                with m.Else():
-                    m.d.sync += self.k.eq(self.k - 1)
+                m.d.sync += [index.eq(0), self.k.eq(self._shift(m, seen))]
+                m.next = "READ"
             with m.State("READ"):
                 m.d.comb += reading.eq(1)
                 with m.If(move):
@@ -133,10 +128,11 @@ class VectorScaler(wiring.Component):
         m.d.comb += self.o.payload.value.eq(self._scaled(m, store.entry, move))
         return m
 
-    def _found(self, seen: Value) -> Value:
-        """Return whether ``k`` cannot be lower: with one less, the highest bit that is set would not fit."""
-        highest = self.k + Mux(self.wide, WIDE_BITS - 2, NARROW_BITS - 2)
-        return (self.k == 0) | seen.bit_select(highest, 1)
+    def _shift(self, m: Module, seen: Value) -> Value:
+        """Return the least k with which all numbers fit: it goes by the highest bit that does not fit."""
+        beyond = Signal(self.width - NARROW_BITS + 1)
+        m.d.comb += beyond.eq(Mux(self.wide, seen[WIDE_BITS - 2 :], seen[NARROW_BITS - 2 :]))
+        return _highest(beyond)
 
     def _scaled(self, m: Module, number: Value, move: Value) -> Value:
         """Return the scaled number: shifted in the clock with ``move``, and rounded behind a register."""
@@ -155,3 +151,12 @@ class VectorScaler(wiring.Component):
             differ[: NARROW_BITS - 1].all() & (~self.wide | differ[NARROW_BITS - 1 :].all())
         )
         return (shifted >> 1) + Mux(extreme, sign, shifted[0])
+
+
+def _highest(bits: Value) -> Value:
+    """Return the index of the highest bit that is set, or 0 if there is none."""
+    if len(bits) == 1:
+        return Const(0, 0)
+    half = 1 << (len(bits) - 1).bit_length() - 1
+    above, low = bits[half:].any(), _highest(bits[:half])
+    return Cat(Mux(above, _highest(bits[half:]), low)[: len(low)], above)

@@ -25,19 +25,18 @@ class StepState(enum.Enum, shape=4):
     BACKWARD = 6
     BACKWARD_ASK = 7
     BACKWARD_RUN = 8
-    #: The numbers of the layer are awaited, its factors made, its accumulators changed, its weights settled.
+    #: The numbers of the layer are awaited, its accumulators changed, its weights settled.
     UPDATE = 9
-    FACTORS = 10
-    ROWS = 11
+    ROWS = 10
     #: The end of a batch, for each layer.
-    SWEEP = 12
-    SWEEP_ROWS = 13
+    SWEEP = 11
+    SWEEP_ROWS = 12
     #: Everything is counted, and then the request is done.
-    FINISH = 14
+    FINISH = 13
 
 
-#: Clocks in which the numbers of a layer come, and in which events are counted.
-_PREPARE, _COUNT = 4, 8
+#: Clocks in which the numbers of a layer come, and in which the last events are counted.
+_PREPARE, _COUNT = 3, 8
 
 
 class StepSequencer(wiring.Component):
@@ -59,14 +58,13 @@ class StepSequencer(wiring.Component):
     numbers: In(PlanNumbers)
     complete: In(1)
     #: What the states wait for: the label was taken, and the command of a product; the units of a hidden
-    #: layer are written; the result of the last layer was taken; errors are written; factors are; all weights
-    #: of a layer are settled.
+    #: layer are written; the result of the last layer was taken; errors are written; all weights of a layer
+    #: are settled.
     label_taken: In(1)
     asked: In(1)
     units_written: In(1)
     resulted: In(1)
     errors_written: In(1)
-    factors_made: In(1)
     settled: In(1)
     state: Out(StepState)
     begins: Out(1)
@@ -149,11 +147,7 @@ class StepSequencer(wiring.Component):
 
     def _updates(self, m: Module, following: Any, images: Any) -> None:
         single = self.numbers.batch == 1
-        # Events of the image are counted before the first layer.
-        prepared = self.clock == Mux(self.layer == 0, _COUNT, _PREPARE)
-        with m.Case(StepState.UPDATE), m.If(prepared):
-            m.d.comb += following.eq(StepState.FACTORS)
-        with m.Case(StepState.FACTORS), m.If(~self.begins & self.factors_made):
+        with m.Case(StepState.UPDATE), m.If(self.clock == _PREPARE):
             m.d.comb += following.eq(StepState.ROWS)
         with m.Case(StepState.ROWS), m.If(~self.begins & self.settled):
             m.d.comb += [self.up.eq(1), following.eq(StepState.UPDATE)]

@@ -227,8 +227,8 @@ class WeightSettler(wiring.Component):
     follow, and more than the reach is left, it is offered a clock later. A word adds 2 to 18 clocks, 3 on
     average, from when it is offered: the quotient r / G is computed bit by bit until it differs from the
     word. The word is taken in the last of these clocks. Back-pressure: ``i.ready`` is high while no weight is
-    in work; it depends on no input. While one is, ``top``, ``pairs`` and ``rule`` must be stable, and the
-    table must not be written.
+    in work, and in the clock in which one is taken. While one is in work, ``top``, ``pairs`` and ``rule``
+    must be stable, and the table must not be written.
 
     Reset: no weight is in work. The table is undefined.
     """
@@ -281,10 +281,7 @@ class WeightSettler(wiring.Component):
             m.d.comb += self.o.payload.accumulator.eq(remainder.rest)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [used.eq(0), compared.eq(0)]
-                with m.If(self.i.valid):
-                    m.next = "READ"
+                self._take(m, compared, used)
             with m.State("READ"):
                 m.d.comb += devices.look.eq(1)
                 m.next = "DECIDE"
@@ -293,8 +290,16 @@ class WeightSettler(wiring.Component):
             with m.State("OFFER"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.next = "IDLE"
+                    self._take(m, compared, used)
         return m
+
+    def _take(self, m: Module, compared: Value, used: Value) -> None:
+        """Take a weight if there is one."""
+        m.d.comb += self.i.ready.eq(1)
+        m.d.sync += [used.eq(0), compared.eq(0)]
+        m.next = "IDLE"
+        with m.If(self.i.valid):
+            m.next = "READ"
 
     def _decide(self, m: Module, remainder: Remainder, devices: WeightDevices) -> None:
         """Make the states that go level by level, as far as whole gaps go, and that limit what is left."""

@@ -2,67 +2,82 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import enum, stream
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream
+from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.formats import CELL_BITS, LEVEL_BITS
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
+from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
 from qcloop_hdl.learn.settle import SettledWeight, Weight
 from qcloop_hdl.learn.update import flagged_word
+from qcloop_hdl.registers import delayed
 
 
-class SettlingState(enum.Enum, shape=2):
-    """What is done with the weights."""
-
-    #: A word is awaited.
-    IDLE = 0
-    #: The accumulator of a weight is read, and the levels of its devices.
-    READ = 1
-    #: The programmer is asked for the devices of the weight before.
-    PROGRAM = 2
-    #: It is awaited, and what the weight that was read has become; then its accumulator is written.
-    AWAIT = 3
+def located(config: EngineConfig) -> data.StructLayout:
+    """Return the layout of a weight's address and lane, and of the levels that its devices had."""
+    return data.StructLayout(
+        {
+            "address": config.address_bits,
+            "lane": config.lane_bits,
+            "first": LEVEL_BITS,
+            "second": LEVEL_BITS,
+        }
+    )
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
     return {
-        #: Weights may be settled: the memory is free.
+        #: Weights may be taken out of the queue.
         "run": In(1),
         "busy": Out(1),
         "pairs": In(1),
-        #: To settle a weight takes words of stream 0.
-        "random": In(1),
+        #: While a device is programmed nothing else uses the memory or stream 0: because the policy is
+        #: VERIFY, or because to settle a weight takes words of stream 0.
+        "alone": In(1),
         "flagged": In(stream.Signature(flagged_word(config))),
-        #: Reads and writes of a lane, see ``MemoryAccess``: plane 1 holds the accumulators.
-        "address": Out(config.address_bits),
-        "lane": Out(config.lane_bits),
-        "plane": Out(1),
+        #: Words may be read and written, unless ``programs`` is high; in this clock others read or write one,
+        #: so that none can be read, or none written.
+        "wide": In(1),
+        "no_read": In(1),
+        "no_write": In(1),
+        #: Reads and writes of words. It is cells that are read, or else accumulators.
         "read": Out(1),
-        "cell": In(CELL_LAYOUT),
-        "write": Out(1),
-        "written": Out(CELL_LAYOUT),
+        "read_cells": Out(1),
+        "read_address": Out(config.address_bits),
+        #: The word that was read, as soon as the array shows it.
+        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
+        #: An accumulator is written: its lane, and its value for any lane.
+        "write": Out(config.lanes),
+        "write_address": Out(config.address_bits),
+        "written": Out(signed(ACCUMULATOR_BITS)),
         #: To and from :class:`qcloop_hdl.learn.settle.WeightSettler`.
         "weight": Out(stream.Signature(Weight)),
         "settled": In(stream.Signature(SettledWeight)),
         #: A word of stream 0 was used.
         "rounded": Out(1),
-        #: The memory belongs to the programmer, and what is to be programmed.
+        #: The memory belongs to the programmer alone.
         "programs": Out(1),
+        #: What is to be programmed.
         "request": Out(stream.Signature(cell_request(config))),
         "programmer_busy": In(1),
+        #: It writes a cell in this clock.
+        "programmer_writes": In(1),
     }
 
 
 class Settling(Configured):
     """Settles the weights of flagged words, in order: each lane by itself, and of a pair both devices.
 
-    While the devices of a weight are programmed the next one is read already, and with ``random`` low
-    settled: its words of stream 0 would come before the samples of the devices.
+    Each word comes once in a run. Several weights are in work at a time: the devices of one are programmed
+    while the next one is settled, and up to two more are read. With ``alone`` high a weight is settled when
+    the devices of the one before have been programmed, and meanwhile the memory belongs to the programmer.
 
-    Clocks: 5 for a weight and 5 for a device that is programmed, with registers around the memories 8 and 7;
-    a clock more for a pair. That a weight is settled takes longer only if nothing is programmed meanwhile.
+    Clocks: 4 for a weight that goes a level, if the programmer takes 4 for a device; where memory has one
+    port in effect (:attr:`EngineConfig.two_ports`) 5.
 
     Reset: idle.
 
@@ -73,110 +88,149 @@ class Settling(Configured):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
-        #: Clocks from an address to its cell.
-        self._delay = 4 if config.registered else 2
-        #: Lane of the weight in work, and the devices of the one before that are still to be programmed.
-        self.current, self.changes = Signal(config.lane_bits), Signal(2)
+        #: Where the weights are: the one that is read next or being read, the one that was read, the one on
+        #: offer to be settled, the one that is being settled, and the one whose devices are to be programmed.
+        self.chosen, self.came, self.offer, self.in_work, self.programmed = (
+            Signal(located(config), name=name)
+            for name in ("chosen", "came", "offer", "in_work", "programmed")
+        )
+        #: There is a weight of which not all was read.
+        self.reads = Signal()
+        #: Weights whose words are on their way, or were read and are not on offer.
+        self.coming = Signal(range(3))
+        #: One is being settled.
+        self.settles = Signal()
+        #: One that was read goes on offer.
+        self._moves = Signal()
+        #: Clocks from a read to the word.
+        self._delay = 1 + config.registered
+        #: Devices that are still to be programmed.
+        self.changes = Signal(2)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        state = Signal(SettlingState)
-        reads = Signal()  # a weight was read, and its accumulator is still to be written
-        quiet, taken, choose = Signal(), Signal(), Signal()
-        devices = self.settled.payload
-        changed = devices.first_changed | devices.second_changed
-        found = self._choose(m, choose)
-        self._read_weight(m, state, quiet)
-        self._program(m, state, taken)
+        offered, taken, settled, read_all = Signal(), Signal(), Signal(), Signal()
+        self._choose(m, self.run & (~self.reads | read_all))
+        shown = self._read(m, ~offered | taken, read_all)
+        self._keep(m, shown, offered, taken)
+        self._program(m, settled)
+        writable = self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes
+        quiet = ~(self.settles | self.changes.any() | self.programmer_busy)
         m.d.comb += [
-            self.busy.eq(state != SettlingState.IDLE),
-            # The programmer is done, and the memory is no longer its own.
-            quiet.eq((state == SettlingState.AWAIT) & ~self.programs & ~self.delayed(m, self.programs)),
-            self.settled.ready.eq(reads & quiet),
-            taken.eq(self.settled.valid & self.settled.ready),
-            self.write.eq(taken),
-            self.written.eq(devices.accumulator.as_unsigned()),
-            self.rounded.eq(taken & devices.words),
-            choose.eq((state == SettlingState.IDLE) & self.run | taken),
+            self.weight.valid.eq(offered & (quiet | ~self.alone)),
+            taken.eq(self.weight.valid & self.weight.ready),
+            self.settled.ready.eq(writable & ~self.changes.any()),
+            settled.eq(self.settled.valid & self.settled.ready),
+            self.write.eq(settled << self.in_work.lane),
+            self.write_address.eq(self.in_work.address),
+            self.written.eq(self.settled.payload.accumulator),
+            self.rounded.eq(settled & self.settled.payload.words),
+            self.busy.eq(self.reads | self.coming.any() | offered | ~quiet),
         ]
-        with m.If(choose & found):
-            m.d.sync += [reads.eq(1), state.eq(SettlingState.READ)]
-        with m.Elif(taken):
-            m.d.sync += [reads.eq(0), state.eq(Mux(changed, SettlingState.PROGRAM, SettlingState.AWAIT))]
-        with m.Elif(quiet & ~reads):
-            m.d.sync += state.eq(SettlingState.IDLE)
+        with m.If(taken):
+            m.d.sync += [
+                self.in_work.eq(self.offer),
+                self.in_work.first.eq(self.weight.payload.first),
+                self.in_work.second.eq(self.weight.payload.second),
+            ]
+        with m.If(taken | settled):
+            m.d.sync += self.settles.eq(taken)
         return m
 
-    def _choose(self, m: Module, choose: Any) -> Any:
-        """Take the lowest lane that is left of a word, or the first one of the next word.
-
-        Return whether there is one.
-        """
+    def _choose(self, m: Module, choose: Any) -> None:
+        """Take the lowest lane that is left of a word, or the first one of the next word, if there is one."""
         word, lanes = self.flagged.payload, Signal(self.config.lanes)  # lanes still to be settled
         here = lanes.any()
         left, found = Mux(here, lanes, word.lanes), here | self.flagged.valid
         m.d.comb += self.flagged.ready.eq(choose & ~here)
+        with m.If(choose):
+            m.d.sync += self.reads.eq(found)
         with m.If(choose & found):
             m.d.sync += [
-                self.address.eq(Mux(here, self.address, word.address)),
-                self.current.eq(_lowest(left)),
+                self.chosen.address.eq(Mux(here, self.chosen.address, word.address)),
+                self.chosen.lane.eq(_lowest(left)),
                 lanes.eq(left & (left - 1)),
             ]
-        return found
 
-    def _read_weight(self, m: Module, state: Any, quiet: Any) -> None:
-        """Read a weight, the word of its accumulator and then that of its devices, and offer it."""
-        reading, clock, offered = state == SettlingState.READ, Signal(range(self._delay + 3)), Signal()
-        weight = self.weight.payload
-        m.d.comb += [
-            # Both devices of a pair are in one word.
-            self.lane.eq(self.current | (clock > self._delay)),
-            self.plane.eq(clock == 0),
-            self.read.eq(reading & (clock < 2)),
-            self.weight.valid.eq(offered & (quiet | ~self.random)),
-        ]
-        m.d.sync += clock.eq(Mux(reading, clock + 1, 0))
-        with m.If(clock == self._delay):
-            m.d.sync += weight.accumulator.eq(self.cell.as_value())
-        with m.If(clock == self._delay + 1):
-            m.d.sync += weight.first.eq(self.cell.level)
-        with m.If(clock == self._delay + 2):
-            m.d.sync += weight.second.eq(self.cell.level)
-        with m.If(clock == self._delay + 1 + self.pairs):
-            m.d.sync += [
-                clock.eq(0),
-                offered.eq(1),
-                state.eq(Mux(self.changes.any(), SettlingState.PROGRAM, SettlingState.AWAIT)),
-            ]
-        with m.If(self.weight.valid & self.weight.ready):
-            m.d.sync += offered.eq(0)
+    def _read(self, m: Module, free: Any, read_all: Any) -> Any:
+        """Read a weight: the word of its accumulator, and then that of its devices, once for each device.
 
-    def _program(self, m: Module, state: Any, taken: Any) -> None:
-        """Keep a weight that is settled, and program its devices that have another level, the first first.
+        There is room for one that was read, beside the one on offer. So another one may be read behind one
+        that is coming if that one can go on: because the offer is ``free``.
 
-        The memory belongs to the programmer from before its request until it is done.
+        Return a bit for each of these words, in the clock in which the array shows it.
         """
-        request, settled, changes = self.request.payload, Signal(SettledWeight), self.changes
-        lane = Signal(self.config.lane_bits)
+        step, clash = Signal(range(3)), Signal()
+        begins, moves = Signal(), self._moves
+        room = step.any() | ~self.coming.any() | (self.coming == 1) & free
         m.d.comb += [
-            self.programs.eq(
-                (state == SettlingState.PROGRAM) | (state == SettlingState.AWAIT) & self.programmer_busy
-            ),
-            self.request.valid.eq(state == SettlingState.PROGRAM),
-            request.lane.eq(lane | ~changes[0]),
-            request.level.eq(Mux(changes[0], settled.first, settled.second)),
+            # Nothing can be read in a clock in which something is written.
+            clash.eq(self.write.any() | self.programmer_writes),
+            self.read.eq(self.reads & self.wide & ~self.programs & ~self.no_read & ~clash & room),
+            self.read_cells.eq(step.any()),
+            self.read_address.eq(self.chosen.address),
+            read_all.eq(self.read & (step == 1 + self.pairs)),
+            begins.eq(self.read & ~step.any()),
+        ]
+        if self.config.two_ports:  # What is written may be another word.
+            # If it is this one, then the weight between the two, which was settled last, is in it as well.
+            same = self.chosen.address == self.in_work.address
+            m.d.comb += clash.eq((self.write.any() | self.programmer_writes) & same)
+        with m.If(self.read):
+            m.d.sync += step.eq(Mux(read_all, 0, step + 1))
+        with m.If(begins ^ moves):
+            m.d.sync += self.coming.eq(self.coming + Mux(begins, 1, -1))
+        shown = Cat(self.read & (step == number) for number in range(3))
+        for _ in range(self._delay):
+            later = Signal(3)
+            m.d.sync += later.eq(shown)
+            shown = later
+        return shown
+
+    def _keep(self, m: Module, shown: Any, offered: Any, taken: Any) -> None:
+        """Keep what was read when the array shows it, and offer a weight of which all was read."""
+        weight, cell, complete = Signal(Weight), Signal(CELL_LAYOUT), Signal()
+        where = delayed(m, self.chosen, self._delay)
+        # Both devices of a pair are in one word.
+        with m.Switch(where.lane | shown[2]):
+            for lane in range(self.config.lanes):
+                with m.Case(lane):
+                    m.d.comb += cell.eq(self.word[lane])
+        with m.If(shown[0]):
+            m.d.sync += weight.accumulator.eq(cell.as_value())
+        with m.If(shown[1]):
+            m.d.sync += weight.first.eq(cell.level)
+        with m.If(shown[2]):
+            m.d.sync += weight.second.eq(cell.level)
+        m.d.comb += self._moves.eq(complete & (~offered | taken))
+        with m.If(self._moves):
+            m.d.sync += [self.weight.payload.eq(weight), self.offer.eq(self.came), complete.eq(0)]
+        with m.If(self._moves | taken):
+            m.d.sync += offered.eq(self._moves)
+        with m.If(Mux(self.pairs, shown[2], shown[1])):
+            m.d.sync += [complete.eq(1), self.came.eq(where)]
+
+    def _program(self, m: Module, settled: Any) -> None:
+        """Keep a weight that is settled, and program its devices that have another level, the first first."""
+        request, kept = self.request.payload, self.settled.payload
+        old, new, changes = self.programmed, Signal(SettledWeight), self.changes
+        m.d.comb += [
+            self.programs.eq(self.alone & (changes.any() | self.programmer_busy)),
+            self.request.valid.eq(changes.any()),
+            request.address.eq(old.address),
+            request.lane.eq(old.lane | ~changes[0]),
+            request.level.eq(Mux(changes[0], new.first, new.second)),
+            request.known.eq(~self.alone),
+            request.old_level.eq(Mux(changes[0], old.first, old.second)),
         ]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += changes.eq(changes & (changes - 1))
-            with m.If(~changes.all()):
-                m.d.sync += state.eq(SettlingState.AWAIT)
-        with m.If(taken):
+        with m.If(settled):
             m.d.sync += [
-                settled.eq(self.settled.payload),
-                changes.eq(Cat(self.settled.payload.first_changed, self.settled.payload.second_changed)),
-                request.address.eq(self.address),
-                lane.eq(self.current),
+                old.eq(self.in_work),
+                new.eq(kept),
+                changes.eq(Cat(kept.first_changed, kept.second_changed)),
             ]
 
 

@@ -42,7 +42,7 @@ class ErrorState(enum.Enum, shape=3):
     TOTAL = 1
     #: The last exponentials are looked up and added.
     BEGIN = 2
-    #: An exponential is divided by the total, and then the error is offered.
+    #: Exponentials are divided by the total, and the errors are offered.
     DIVIDE = 3
     #: The result is offered.
     RESULT = 4
@@ -63,6 +63,8 @@ class ErrorSequence(wiring.Component):
     only_class: In(1)
     #: An exponential is being looked up for the total.
     adding: In(1)
+    #: The exponential of the sum that is being read is there, and so is a divider for it.
+    spare: In(1)
     #: The error is being taken; it is the last one.
     o_taken: In(1)
     o_last: In(1)
@@ -70,7 +72,7 @@ class ErrorSequence(wiring.Component):
     state: Out(ErrorState)
     #: The exponential of the sum that is being read is to be added to the total.
     add: Out(1)
-    #: The exponential that was read last is divided from the next clock on.
+    #: That exponential is divided from the next clock on.
     divide: Out(1)
     #: The next sum is taken or read from the next clock on; with ``again`` it is the first one.
     go_on: Out(1)
@@ -79,6 +81,9 @@ class ErrorSequence(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
+        begun = Signal()  # the last division
+        with m.If(self.divide):
+            m.d.sync += begun.eq(self.last)
         with m.Switch(self.state):
             with m.Case(ErrorState.FILL):
                 m.d.comb += [self.go_on.eq(self.taken), self.again.eq(self.taken_last)]
@@ -93,9 +98,9 @@ class ErrorSequence(wiring.Component):
             with m.Case(ErrorState.BEGIN), m.If(~self.adding):
                 m.d.comb += self.divide.eq(1)
                 m.d.sync += self.state.eq(ErrorState.DIVIDE)
-            with m.Case(ErrorState.DIVIDE), m.If(self.o_taken):
-                m.d.comb += self.divide.eq(~self.o_last)
-                with m.If(self.o_last):
+            with m.Case(ErrorState.DIVIDE):
+                m.d.comb += self.divide.eq(self.spare & ~begun)
+                with m.If(self.o_taken & self.o_last):
                     m.d.sync += self.state.eq(ErrorState.RESULT)
             with m.Case(ErrorState.RESULT), m.If(self.result_taken):
                 m.d.sync += self.state.eq(ErrorState.FILL)
@@ -116,7 +121,7 @@ class OutputErrors(wiring.Component):
     With ``only_class`` there are no errors: the result follows the sums, and only its ``best`` counts.
 
     Clocks: a sum is taken in each, up to the last one. For n classes the first error is offered n + 15 clocks
-    after the last sum was taken, and each of the others 10 clocks after the one before it was taken. The
+    after the last sum was taken, and the others 5 clocks one after the other if they are taken at once. The
     result is offered one clock after the last error was taken, or 18 - k clocks after the label's error was
     taken if that is later; for p = 0, k counts as 0. With ``only_class`` the result is offered 2 clocks after
     the last sum was taken.
@@ -177,7 +182,9 @@ class OutputErrors(wiring.Component):
         m = Module()
         m.submodules.sums = sums = Store(signed(self.width), self.classes)
         m.submodules.table = table = Store(EXPONENTIAL_BITS, TABLE_ENTRIES)
-        m.submodules.divider = divider = ProbabilityDivider(EXPONENTIAL_BITS + _CLASS_BITS)
+        # Two divisions are made at a time, half of one behind the other.
+        dividers = [ProbabilityDivider(EXPONENTIAL_BITS + _CLASS_BITS) for _ in range(2)]
+        m.submodules.divider0, m.submodules.divider1 = dividers
         m.submodules.sequence = sequence = ErrorSequence()
         state = sequence.state
         # The sum that is taken or read next, and the one that was taken last.
@@ -204,7 +211,7 @@ class OutputErrors(wiring.Component):
         with m.If(sequence.go_on):
             m.d.sync += index.eq(Mux(sequence.again, 0, index + 1))
         self._find_largest(m, sequence, end, sums.entry, table)
-        self._divide(m, sequence, index, table.entry, divider)
+        self._divide(m, sequence, index, table.entry, dividers)
         return m
 
     def _find_largest(self, m: Module, sequence: ErrorSequence, end: Value, y: Value, table: Store) -> None:
@@ -238,31 +245,46 @@ class OutputErrors(wiring.Component):
         sequence: ErrorSequence,
         index: Value,
         exponential: Value,
-        divider: ProbabilityDivider,
+        dividers: list[ProbabilityDivider],
     ) -> None:
         """Add up the exponentials, divide each of them by the total, and offer the errors."""
-        # An exponential is there 4 clocks after its sum is read; a division takes longer than that.
-        total, adds = Signal(divider.width, reset_less=True), Signal(4)
-        labelled, last = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += adds.eq(Cat(sequence.add, adds))
+        # An exponential is there 4 clocks after its sum is read, that is 5 after the division before began.
+        total, adds, begins = Signal(dividers[0].width, reset_less=True), Signal(4), Signal(4)
+        # Of each divider whether it has an error that was not taken, and which one; and the divider that
+        # begins next, and the one whose error is offered next.
+        holds, labels, lasts, turn, out = Signal(2), Signal(2), Signal(2), Signal(), Signal()
+        quotient, last = Mux(out, dividers[1].quotient, dividers[0].quotient), lasts.bit_select(out, 1)
+        m.d.sync += [adds.eq(Cat(sequence.add, adds)), begins.eq(Cat(sequence.divide, begins))]
         with m.If(sequence.state == ErrorState.FILL):
             m.d.sync += total.eq(0)
         with m.If(adds[-1]):
             m.d.sync += total.eq(total + exponential)
-        with m.If(sequence.divide):
-            m.d.sync += [labelled.eq(index == self.label), last.eq(sequence.last)]
+        for number, divider in enumerate(dividers):
+            m.d.comb += [
+                divider.start.eq(sequence.divide & (turn == number)),
+                divider.dividend.eq(exponential),
+                divider.divisor.eq(total),
+            ]
+            with m.If(sequence.o_taken & (out == number)):
+                m.d.sync += holds[number].eq(0)
+            with m.If(divider.start):
+                m.d.sync += [
+                    holds[number].eq(1),
+                    labels[number].eq(index == self.label),
+                    lasts[number].eq(sequence.last),
+                ]
+        m.d.sync += [turn.eq(turn ^ sequence.divide), out.eq(out ^ sequence.o_taken)]
+        labelled, busy = labels.bit_select(out, 1), Mux(out, dividers[1].busy, dividers[0].busy)
         m.d.comb += [
             sequence.adding.eq(adds.any()),
+            sequence.spare.eq(~begins.any() & (~holds.all() | sequence.o_taken)),
             sequence.o_taken.eq(self.o.valid & self.o.ready),
             sequence.o_last.eq(last),
-            divider.start.eq(sequence.divide),
-            divider.dividend.eq(exponential),
-            divider.divisor.eq(total),
-            self.o.valid.eq((sequence.state == ErrorState.DIVIDE) & ~divider.busy),
+            self.o.valid.eq(holds.bit_select(out, 1) & ~busy),
             self.o.payload.last.eq(last),
-            self.o.payload.value.eq(_less_one(divider.quotient, labelled)),
+            self.o.payload.value.eq(_less_one(quotient, labelled)),
         ]
-        self._report(m, sequence, self.o.valid & labelled, divider.quotient)
+        self._report(m, sequence, self.o.valid & labelled, quotient)
 
     def _report(self, m: Module, sequence: ErrorSequence, of_label: Value, p: Value) -> None:
         """Offer the result, with the penalty of the label's probability ``p``."""

@@ -20,6 +20,7 @@ from qcloop_hdl.learn.accumulate import (
     StepShifter,
 )
 from qcloop_hdl.learn.factors import FACTOR_BITS
+from qcloop_hdl.learn.plan import RATE_BITS
 from qcloop_hdl.learn.rows import row_layout
 from qcloop_hdl.registers import delayed
 
@@ -99,8 +100,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "start": In(1),
         #: No word is in work, and none is to come.
         "done": Out(1),
-        #: Words may be read.
+        #: Words may be read; others want to read and write words meanwhile.
         "run": In(1),
+        "yields": In(1),
         #: No word is in work.
         "idle": Out(1),
         #: No word is read until words are taken out of the queue.
@@ -108,6 +110,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "base": In(config.address_bits),
         "cols": In(config.side_bits),
         "pairs": In(1),
+        "rate": In(RATE_BITS),
         #: Binary exponent of the steps.
         "exponent": In(signed(EXPONENT_BITS)),
         "reach": In(ACCUMULATOR_BITS - 1),
@@ -120,6 +123,10 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "factor_word": Out(vector_bits(config)),
         "factors": In(ArrayLayout(signed(FACTOR_BITS), config.lanes)),
         **accumulator_ports(config),
+        #: A word may be written in this clock; and in the clock after the next two the memory is used so that
+        #: nothing else can be written.
+        "writes": Out(1),
+        "comes": Out(1),
         #: Words that have weights to be settled; and that there are some, though none may be offered yet.
         "waiting": Out(1),
         "flagged": Out(stream.Signature(flagged_word(config))),
@@ -129,10 +136,11 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 class LayerUpdate(Configured):
     """Changes the accumulators of a layer: step 6 of the training step, but for settling.
 
-    For each row that comes it reads the words of the row, and adds ``x`` times the factors, as steps. A word
-    takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`), which
-    reads and writes in turn. Words with accumulators beyond the reach wait in a queue; while that is full,
-    or ``run`` is low, no word is read.
+    For each row that comes it reads the words of the row, and adds ``x * rate`` times the factors, as steps.
+    A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
+    which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
+    read and write as often. Words with accumulators beyond the reach wait in a queue; while that is full, or
+    ``run`` is low, no word is read.
 
     The last words of a layer are written when ``done`` is high.
 
@@ -176,7 +184,12 @@ class LayerUpdate(Configured):
             self.write_address.eq(where[write_after]),
             self.write_data.eq(self.delayed(m, total.accumulators)),
             self.idle.eq(~Cat(valid).any()),
+            self.writes.eq(valid[write_after]),
+            self.comes.eq(valid[write_after - 3]),
         ]
+        if not self.config.two_ports:
+            with m.If(valid[read_after - 3]):
+                m.d.comb += self.comes.eq(1)
         self._queue_flagged(m, valid[6], where[6], last_block)
         return m
 
@@ -189,11 +202,13 @@ class LayerUpdate(Configured):
         blocks = Signal(range(self.config.row_words + 1))
         block = Signal(vector_bits(self.config))
         running, issue = Signal(), Signal()
-        phase = Signal()  # a word may be issued
+        phase = Signal()  # a word may be issued, if the memory has one port
+        turn = Signal(1 if self.config.two_ports else 2)  # what is left to others goes by it
         row = addresses.o.payload
         last_block = Signal()
         m.d.sync += [
             phase.eq(1 if self.config.two_ports else ~phase),
+            turn.eq(turn + 1),
             blocks.eq(self.cols[lane_bits:] + self.cols[:lane_bits].any()),
         ]
         m.d.comb += [
@@ -204,7 +219,15 @@ class LayerUpdate(Configured):
             self.rows.ready.eq(addresses.i.ready),
             self.full.eq(self.queue.level >= QUEUE_FULL),
             last_block.eq(block + 1 == blocks),
-            issue.eq(running & self.run & ~self.full & phase & addresses.o.valid & row.active),
+            issue.eq(
+                running
+                & self.run
+                & ~(self.yields & turn[-1])
+                & ~self.full
+                & phase
+                & addresses.o.valid
+                & row.active
+            ),
             addresses.o.ready.eq(running & (issue & last_block | ~row.active)),
             self.read_factors.eq(issue),
             self.factor_word.eq(block),
@@ -221,9 +244,11 @@ class LayerUpdate(Configured):
     def _add(self, m: Module, x: Any, valid: list[Any]) -> None:
         """Multiply, shift and add: operands in the second clock after the issue, products in the third."""
         shifter, adder = self.shifter, self.adder
-        # The input is an operand two clocks after the issue, together with the factors. With registers around
-        # the memories these come so late by themselves.
-        x2 = delayed(m, Cat(x, Const(0, 1)), 2)
+        # The input times the rate is an operand two clocks after the issue, together with the factors. With
+        # registers around the memories these come so late by themselves.
+        rated = Signal(8 + RATE_BITS, reset_less=True)
+        m.d.sync += rated.eq(x * self.rate)
+        x2 = delayed(m, Cat(rated, Const(0, 1)))
         operands = delayed(m, self.factors, 1 - self.config.registered)
         for lane in range(self.config.lanes):
             product = Signal(signed(PRODUCT_BITS), name=f"product{lane}", reset_less=True)

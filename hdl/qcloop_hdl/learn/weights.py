@@ -11,13 +11,13 @@ from qcloop.contract.plan import StepRule
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
-from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import EXPONENT_BITS
 from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.errors import K_BITS
 from qcloop_hdl.learn.factors import StepFactors
-from qcloop_hdl.learn.plan import PlanNumbers, layer_layout
+from qcloop_hdl.learn.plan import LAYER_BITS, PlanNumbers, layer_layout
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
+from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
 from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports
@@ -26,22 +26,19 @@ from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports
 def array_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports that an update of weights has to the array."""
     return {
-        #: Accumulators, while ``wide`` is high, a word at a time.
+        #: Words, while ``wide`` is high: cells are read with ``read_plane`` low, and else accumulators.
         "wide": Out(1),
+        "read_plane": Out(1),
         **accumulator_ports(config),
-        #: A cell of either plane, while ``updates`` is high and ``wide`` is not.
+        #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
+        #: stream 0.
         "updates": Out(1),
-        "cell_address": Out(config.address_bits),
-        "cell_lane": Out(config.lane_bits),
-        "cell_plane": Out(1),
-        "cell_read": Out(1),
-        "cell": In(CELL_LAYOUT),
-        "cell_write": Out(1),
-        "cell_written": Out(CELL_LAYOUT),
-        #: Devices to be programmed, while ``programs`` is high; words of stream 0.
         "programs": Out(1),
         "cell_request": Out(stream.Signature(cell_request(config))),
         "programmer_busy": In(1),
+        "programmer_writes": In(1),
+        #: A device whose sample is taken in this clock could not be written.
+        "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
     }
 
@@ -54,10 +51,10 @@ def _names(config: EngineConfig, flow: Any) -> list[str]:
 class WeightUpdate(Configured):
     """Updates the weights of a layer: step 6 of the training step, and settling.
 
-    The bits of an image are kept when they come, from ``start_image`` on. With ``factors`` high it takes the
-    errors of the layer's units on ``units``; with ``rows`` high it changes the accumulators of the rows whose
-    input is not 0, of which a hidden layer's come on ``units``, and settles the weights; with ``sweep`` high
-    it settles all weights of the layer. ``begins`` is high in the first clock of each of these.
+    The bits of an image are kept when they come, from ``start_image`` on, and so are the errors of all
+    layers. With ``rows`` high it changes the accumulators of the rows whose input is not 0, of which a hidden
+    layer's come on ``units``, and settles the weights; with ``sweep`` high it settles all weights of the
+    layer. ``begins`` is high in the first clock of each of these.
 
     Reset: idle.
 
@@ -76,8 +73,9 @@ class WeightUpdate(Configured):
                 "layer": In(layer_layout(config)),
                 "image": In(1),
                 "shift": In(K_BITS),
-                #: Highest level.
+                #: Highest level; the policy is VERIFY.
                 "top": In(LEVEL_BITS),
+                "verifies": In(1),
                 #: Write ``table_entry`` for ``table_index`` of the gaps.
                 "table_write": In(1),
                 "table_index": In(range(MAX_STATES)),
@@ -86,14 +84,18 @@ class WeightUpdate(Configured):
                 "start_image": In(1),
                 "bits": In(stream.Signature(8)),
                 #: What is done, and that it begins.
-                "factors": In(1),
                 "rows": In(1),
                 "sweep": In(1),
                 "begins": In(1),
-                #: Errors of units, or inputs of rows.
+                #: Strobe: the error of a unit of layer ``number`` comes, and it is the last one; otherwise
+                #: ``number`` is that of the layer in work.
+                "write_error": In(1),
+                "error": In(signed(NARROW_BITS)),
+                "last_error": In(1),
+                "number": In(LAYER_BITS),
+                #: Inputs of rows.
                 "units": In(stream.Signature(element(8))),
-                #: The factors are made; all weights are settled.
-                "factors_made": Out(1),
+                #: All weights are settled.
                 "settled": Out(1),
                 #: A word of stream 0 was used.
                 "rounded": Out(1),
@@ -137,34 +139,33 @@ class WeightUpdate(Configured):
             walk.bias.eq(numbers.biases & ~image),
             walk.bytes.valid.eq(self.units.valid & self.rows),
             walk.bytes.payload.eq(self.units.payload),
+            self.units.ready.eq(walk.bytes.ready & self.rows),
         ]
 
     def _connect_factors(self, m: Module) -> None:
         factors = self.step_factors
-        drive(m, factors, self.layer, "cols", "rate")
         m.d.comb += [
-            factors.start.eq(self.factors & self.begins),
             factors.pairs.eq(self.numbers.pairs),
-            factors.i.valid.eq(self.units.valid & self.factors),
-            factors.i.payload.eq(self.units.payload),
+            factors.write.eq(self.write_error),
+            factors.written_layer.eq(self.number),
+            factors.error.eq(self.error),
+            factors.last.eq(self.last_error),
             factors.read.eq(self.update.read_factors),
+            factors.layer.eq(self.number),
             factors.word.eq(self.update.factor_word),
-            self.units.ready.eq(factors.i.ready & self.factors | self.walk.bytes.ready & self.rows),
-            self.factors_made.eq(~factors.busy),
         ]
 
     def _connect_update(self, m: Module) -> None:
         update = self.update
-        drive(m, update, self.layer, "base", "cols")
+        drive(m, update, self.layer, "base", "cols", "rate")
         drive(m, update, self.step_factors, "factors")
         drive(m, update, self, "word", "reach")
-        drive(m, self, update, "read", "read_address", "write", "write_address", "write_data")
         wiring.connect(m, self.walk.o, update.rows)
         exponent = Signal(signed(EXPONENT_BITS))
         m.d.sync += [
             exponent.eq(self.shift + self.layer.exponent),
             # The memory goes over a clock later, and no word is read or written in the first ones.
-            self.wide.eq(self.updates & ~self.settling.run),
+            self.wide.eq(self.updates & ~self.programs),
         ]
         m.d.comb += [
             self.updates.eq(self.rows | self.sweep),
@@ -176,14 +177,19 @@ class WeightUpdate(Configured):
         ]
 
     def _settle(self, m: Module) -> None:
-        """Settle what waits when the layer is through, or when there is no more room for what waits."""
+        """Settle what waits, while accumulators are changed.
+
+        If devices are programmed alone, what waits is settled when the layer is through, or when there is no
+        more room for what waits.
+        """
         update, settling, settler = self.update, self.settling, self.settler
-        settles = Signal()
+        settles, alone = Signal(), settling.alone
         waits = update.waiting | settling.busy
         with m.If(~waits):
             m.d.sync += settles.eq(0)
-        with m.Elif(self.updates & update.idle & (update.done | update.full)):
+        with m.Elif(alone & self.updates & update.idle & (update.done | update.full)):
             m.d.sync += settles.eq(1)
+        self._connect_words(m)
         wiring.connect(m, update.flagged, settling.flagged)
         wiring.connect(m, settling.weight, settler.i)
         wiring.connect(m, settler.o, settling.settled)
@@ -191,19 +197,37 @@ class WeightUpdate(Configured):
         wiring.connect(m, wiring.flipped(self.words), settler.words)
         drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
         drive(m, self, settling, "programs", "rounded")
-        drive(m, settling, self, "cell", "programmer_busy")
+        drive(m, settling, self, "wide", "word", "programmer_busy", "programmer_writes")
         m.d.comb += [
             update.run.eq(~settles),
-            settling.run.eq(settles),
+            update.yields.eq(waits),
+            settling.run.eq(settles | ~alone),
             settling.pairs.eq(self.numbers.pairs),
-            settling.random.eq(self.numbers.rule == StepRule.STOCHASTIC),
+            settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
-            self.cell_address.eq(settling.address),
-            self.cell_lane.eq(settling.lane),
-            self.cell_plane.eq(settling.plane),
-            self.cell_read.eq(settling.read),
-            self.cell_write.eq(settling.write),
-            self.cell_written.eq(settling.written),
             self.settled.eq(update.done & ~waits & ~settles),
         ]
+
+    def _connect_words(self, m: Module) -> None:
+        """Connect what reads and writes words: the update comes first, then the programmer, then settling."""
+        update, settling = self.update, self.settling
+        m.d.comb += [
+            self.read.eq(update.read | settling.read),
+            self.read_plane.eq(update.read | ~settling.read_cells),
+            self.read_address.eq(Mux(update.read, update.read_address, settling.read_address)),
+            self.write.eq(update.write | settling.write),
+            self.write_address.eq(Mux(update.writes, update.write_address, settling.write_address)),
+            *(
+                written.eq(Mux(update.writes, update.write_data[lane], settling.written))
+                for lane, written in enumerate(self.write_data)
+            ),
+            self.programmer_waits.eq(update.comes),
+            settling.no_read.eq(update.read),
+            settling.no_write.eq(update.writes),
+        ]
+        if not self.config.two_ports:
+            m.d.comb += [
+                settling.no_read.eq(update.read | update.writes),
+                settling.no_write.eq(update.read | update.writes),
+            ]
