@@ -1,0 +1,176 @@
+"""What nextpnr has placed and routed runs in Verilator: boards from power-up to training, on their pins."""
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from engine_bench import Pair
+from random_plans import random_case, trace
+from routed_board import GIVE_UP, RoutedLine, compile_board, open_board, routed_netlist
+
+from qcloop.array import GoldenArray
+from qcloop.contract.parts import ArrayPart
+from qcloop.data import load_dataset
+from qcloop.device import resolve_device
+from qcloop.errors import LinkError
+from qcloop.link import stream
+from qcloop.training.settings import Step, resolve
+from qcloop.training.trainer import Trainer
+from qcloop_firmware.board import Board
+from qcloop_firmware.boards import find_board
+from qcloop_firmware.build import build
+from qcloop_firmware.flow import FLOWS
+from qcloop_firmware.tools import YOSYS
+from qcloop_sim.cxxrtl import cache_folder
+
+pytestmark = [pytest.mark.synthesis, pytest.mark.slow]
+
+#: One board of each family, and the parts that are built besides the standard ones.
+BOARDS = {"icebreaker": ArrayPart(0), "ulx3s-25f": ArrayPart.LEARNING, "tang-nano-9k": ArrayPart(0)}
+#: The seed of a case with two layers, and of random operations.
+SEED = 3
+#: The largest relative error of a clock: that of a PLL, which is 0.1 % at most, and of times in picoseconds.
+CLOCK_ERROR = 1.1e-3
+#: Seconds after which a board that may be silent is given up: ten times what an answer takes.
+SHORT = 20.0
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A board that was built, and what nextpnr has written."""
+
+    board: Board
+    netlist: dict
+    folder: Path
+
+    @property
+    def baud(self):
+        return self.board.bauds[0]
+
+    def compiled(self, name, netlist, **options):
+        return compile_board(self.board, netlist, self.folder / name, **options)
+
+
+def built(name):
+    """Return the board, and the folder in which it was built, unless it was built there before."""
+    board = find_board(name).with_parts(BOARDS[name])
+    flow = FLOWS[board.family]
+    for tool in (YOSYS, flow.place, flow.pack):
+        if tool.find() is None:
+            pytest.skip(f"no {tool.name}: pip install 'qcloop[boards]'")
+    folder = cache_folder() / "routed" / board.name
+    build(board, folder, board.bauds[0], tell=lambda phase, words: print(phase, words))
+    return board, folder
+
+
+@pytest.fixture(scope="module", params=BOARDS)
+def routed(request, tmp_path_factory):
+    board, folder = built(request.param)
+    return Routed(board, routed_netlist(folder), tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def library(routed):
+    return routed.compiled("whole", routed.netlist)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    monkeypatch.setattr(stream, "NO_PROGRESS", GIVE_UP)
+
+
+class RemotePair(Pair):
+    """The random programs of the engine's bench, on an array behind a link."""
+
+    def __init__(self, config, array):
+        self.config, self.array, self.golden = config, array, GoldenArray(array.config)
+
+
+def trained(array, step, images):
+    """Train an array on a quarter of the pixels of a few images; return its state, which has the digest."""
+    given = {"network": "196-10", "images": images, "epochs": 1, "batch": 1, "step": step}
+    config = array.config
+    settings = replace(resolve(None, given), lanes=config.lanes, cells=config.cells)
+    data = load_dataset()
+    data = replace(
+        data,
+        image_shape=(7, 28),
+        train_images=data.train_images[:, ::4].copy(),
+        test_images=data.test_images[:4, ::4].copy(),
+        test_labels=data.test_labels[:4],
+    )
+    trainer = Trainer(settings, resolve_device("A", 32, None), data, array)
+    trainer.initialise()
+    list(trainer.run_epoch())
+    state, values = trainer.state()
+    assert values["progress"]["history"][0]["array_sha256"]
+    return {name: value.tolist() for name, value in state.items()}, values
+
+
+def assert_answers(array, board):
+    """Assert that a board that was just opened is the one that was built, and has seen no fault."""
+    identity = array.link.identity
+    assert (identity.info, identity.boots) == (board.engine.info, 1)
+    assert not any(identity.faults)
+
+
+def assert_right_clock(line, board):
+    """Assert that a board that has sent has the clock that its PLL should make of the oscillator."""
+    assert line.measured_clock == pytest.approx(board.clock, rel=CLOCK_ERROR)
+
+
+def test_answers_and_digest_are_those_of_the_golden_model(routed, library):
+    line = RoutedLine(library, routed.board, routed.baud)
+    array = open_board(line)
+    assert_answers(array, routed.board)
+    assert_right_clock(line, routed.board)
+    learns = ArrayPart.LEARNING in array.config.parts
+    if learns:
+        case = replace(random_case(SEED, array.config.lanes), config=array.config)
+        assert trace(array, case) == trace(GoldenArray(array.config), case)
+        step, images = Step.ARRAY, 32
+    else:
+        pair = RemotePair(routed.board.engine, array)
+        draw = Random(SEED)
+        for kind in ("configure", "block", "program", "load", "forward", "backward", "read", "counters"):
+            getattr(pair, kind)(draw)
+        pair.state()
+        step, images = Step.HOST, 4
+    assert array.link.counts.damaged == 0
+    array = open_board(line)
+    assert trained(array, step, images) == trained(GoldenArray(array.config), step, images)
+    assert array.link.counts.damaged == 0
+    print(f"{line.clocks:,} clocks")
+
+
+def broken_table(netlist):
+    """Flip one bit of the table before the flip-flop that drives TX."""
+    cells = netlist["modules"]["top"]["cells"].values()
+    (pin,) = netlist["modules"]["top"]["ports"]["uart_0__tx__io"]["bits"]
+    (pad,) = (cell for cell in cells if pin in cell["connections"].get("PACKAGE_PIN", ()))
+    (net,) = pad["connections"]["D_OUT_0"]
+    (driver,) = (cell for cell in cells if net in cell["connections"].get("O", ()))
+    table = driver["parameters"]["LUT_INIT"]
+    driver["parameters"]["LUT_INIT"] = table[:-1] + str(1 - int(table[-1]))
+
+
+def broken_pll(netlist):
+    """Multiply by 65 in the PLL, not by 64: the UART bears that, so only the measured clock tells."""
+    (pll,) = (c for c in netlist["modules"]["top"]["cells"].values() if c["type"] == "ICESTORM_PLL")
+    assert int(pll["parameters"]["DIVF"], 2) == 63
+    pll["parameters"]["DIVF"] = f"{64:07b}"
+
+
+@pytest.mark.parametrize("harm", [broken_table, broken_pll])
+def test_a_broken_netlist_is_noticed(harm, tmp_path):
+    board, folder = built("icebreaker")
+    netlist = routed_netlist(folder)
+    broken = copy.deepcopy(netlist)
+    harm(broken)
+    assert broken != netlist
+    line = RoutedLine(compile_board(board, broken, tmp_path / "broken", "-O0"), board, board.bauds[0])
+    with pytest.raises((AssertionError, LinkError)):
+        assert_answers(open_board(line, SHORT), board)
+        assert_right_clock(line, board)
