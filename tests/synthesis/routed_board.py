@@ -10,6 +10,7 @@ import subprocess
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from routed_netlist import TOP, verilog
@@ -57,7 +58,7 @@ MODELS = {
     Family.GOWIN: Models(
         "gowin/cells_sim.v",
         (
-            *("LUT1", "LUT2", "LUT3", "LUT4", "MUX2", "MUX2_LUT5", "MUX2_LUT6", "MUX2_LUT7", "MUX2_LUT8"),
+            *("MUX2", "MUX2_LUT5", "MUX2_LUT6", "MUX2_LUT7", "MUX2_LUT8"),
             *("DFF", "DFFE", "DFFR", "DFFRE", "DFFS", "DFFSE"),
         ),
         ("routed_gowin.v",),
@@ -177,6 +178,8 @@ class RoutedLine:
         self.close = weakref.finalize(self, self._library.board_free, self._board)
         self._output = ctypes.create_string_buffer(ROOM)
         self._run, self._written = _Run(), b""
+        #: Seconds that the simulation has taken.
+        self.seconds = 0.0
         self._simulate(POWER_UP)
 
     @property
@@ -201,7 +204,9 @@ class RoutedLine:
         run = self._run
         run.input, run.in_length = self._written, len(self._written)
         run.output, run.out_room = ctypes.addressof(self._output), ROOM
+        before = monotonic()
         good = self._library.board_run(self._board, run, seconds * PICO, SILENCE * self._bit)
+        self.seconds += monotonic() - before
         assert good, "a model refused what the netlist asks for: see what Verilator has printed"
         self._written = self._written[len(self._written) - run.in_length :]
         return ctypes.string_at(self._output, ROOM - run.out_room)

@@ -3,6 +3,26 @@
 // Models of the cells of nextpnr that are not among Yosys' models of Gowin, or not as nextpnr has changed them.
 // What no board needs is refused by $fatal.
 
+module LUT1 (input I0, output F);
+    parameter [1:0] INIT = 0;
+    assign F = INIT[I0];
+endmodule
+
+module LUT2 (input I0, I1, output F);
+    parameter [3:0] INIT = 0;
+    assign F = INIT[{I1, I0}];
+endmodule
+
+module LUT3 (input I0, I1, I2, output F);
+    parameter [7:0] INIT = 0;
+    assign F = INIT[{I2, I1, I0}];
+endmodule
+
+module LUT4 (input I0, I1, I2, I3, output F);
+    parameter [15:0] INIT = 0;
+    assign F = INIT[{I3, I2, I1, I0}];
+endmodule
+
 // A bit of a carry chain. Half of its table, that with I2 = 1, tells whether it passes the carry on; the other half
 // tells which carry it makes if not. The table is the one that nextpnr has written, or else that of the mode, as
 // gowin_pack has them.
@@ -59,8 +79,8 @@ module TBUF (
 );
     parameter NET_I = "NET", NET_O = "NET", NET_OEN = "GND";
     assign O = I;
-    always @(OEN)
-        if (OEN)
+    initial
+        #1 if (OEN)  // a constant
             $fatal(1, "TBUF: no model of an output that is off");
 endmodule
 
@@ -215,8 +235,8 @@ module MULT18X18 (
     wire signed [18:0] b = {BSIGN & B[17], B};
     wire signed [37:0] product = a * b;
     assign DOUT = product[35:0];
-    always @(ASEL or BSEL)
-        if (ASEL || BSEL)
+    initial
+        #1 if (ASEL || BSEL)  // constants
             $fatal(1, "MULT18X18: no model of cascades");
 endmodule
 
