@@ -25,7 +25,9 @@ from qcloop_hdl.tools.synthesis import Family
 HERE = Path(__file__).parent
 DRIVER = HERE / "routed_board.cpp"
 PLL = HERE / "routed_pll.v"
-#: Seconds in picoseconds.
+#: The folder of Verilator's C++.
+MODEL = "model"
+#: Picoseconds in a second.
 PICO = 1e12
 #: Seconds on the board before the host opens it: its PLL locks and its reset ends.
 POWER_UP = 100e-6
@@ -96,32 +98,34 @@ def compile_board(board: Board, netlist: dict, folder: Path, optimise="-O1") -> 
     folder.mkdir(parents=True)
     (folder / "netlist.v").write_text(verilog(netlist, board.family))
     (folder / "models.v").write_text(vendor_models(board.family))
-    low, high = (limit / 1e6 for limit in OSCILLATORS[board.family])
-    _run(
-        [
-            *(str(root / "bin" / "verilator"), "--cc", "--timing", "-O3", "-Wno-fatal", "-Wno-lint"),
-            # What is not defined is a random bit, in each run and in each register another.
-            *("--x-assign", "unique", "--x-initial", "unique", "--timescale", "1ps/1ps"),
-            *(f"+define+OSCILLATOR_LOW={low:g}", f"+define+OSCILLATOR_HIGH={high:g}"),
-            *("--top-module", TOP, "--Mdir", "model", "netlist.v", "models.v", str(PLL)),
-            *(str(HERE / name) for name in MODELS[board.family].own),
-        ],
-        folder,
-        {"VERILATOR_ROOT": str(root)},
-    )
+    _verilate(board, folder, root)
     include = root / "include"
     options = [
         *("-std=c++20", "-fcoroutines", "-w", "-fPIC", "-DVL_USER_STOP", "-DVL_USER_FATAL"),
-        *(f"-I{path}" for path in (folder / "model", include, include / "vltstd")),
+        *(f"-I{path}" for path in (folder / MODEL, include, include / "vltstd")),
         *(f"-DPIN_{name}={pin}" for name, pin in _pins(board).items()),
     ]
     runtime = [include / f"verilated{name}.cpp" for name in ("", "_threads", "_timing")]
-    for source in [*sorted((folder / "model").glob("*.cpp")), *runtime, DRIVER]:
+    for source in [*sorted((folder / MODEL).glob("*.cpp")), *runtime, DRIVER]:
         # What Verilator calls slow runs only once.
         level = "-O0" if source.stem.endswith("__Slow") else optimise
         _run(["g++", *options, level, "-c", str(source), "-o", f"{source.stem}.o"], folder)
     _run(["g++", "-shared", "-o", "board.so", *(str(path) for path in sorted(folder.glob("*.o")))], folder)
     return folder / "board.so"
+
+
+def _verilate(board, folder, root):
+    """Make C++ of the Verilog in a folder."""
+    low, high = (limit / 1e6 for limit in OSCILLATORS[board.family])
+    command = [
+        *(str(root / "bin" / "verilator"), "--cc", "--timing", "-O3", "-Wno-fatal", "-Wno-lint"),
+        # Each bit that is not defined is a random one.
+        *("--x-assign", "unique", "--x-initial", "unique", "--timescale", "1ps/1ps"),
+        *(f"+define+OSCILLATOR_LOW={low:g}", f"+define+OSCILLATOR_HIGH={high:g}"),
+        *("--top-module", TOP, "--Mdir", MODEL, "netlist.v", "models.v", str(PLL)),
+        *(str(HERE / name) for name in MODELS[board.family].own),
+    ]
+    _run(command, folder, {"VERILATOR_ROOT": str(root)})
 
 
 def _pins(board):
