@@ -141,7 +141,7 @@ def build(board: Board, folder: Path, baud: int, *, tell: Tell, force: bool = Fa
     if built is not None:
         return built
     # Files of an older build are removed, so that none is taken for this one's.
-    stale = (MANIFEST, flow.bitstream_name(board), flow.NETLIST, flow.STATISTICS, flow.REPORT)
+    stale = (MANIFEST, flow.bitstream_name(board), flow.NETLIST, flow.ROUTED, flow.STATISTICS, flow.REPORT)
     _lay_out(plan.files, folder, stale)
     older = _synthesise(plan, folder, tell)
     figures = _place(plan, folder, tell)

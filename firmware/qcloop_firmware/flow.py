@@ -9,6 +9,8 @@ from qcloop_hdl.tools.synthesis import Family, synthesis_scripts
 
 #: Names of files in a build's folder, the same for each board. ``top`` is also the name of the top module.
 DESIGN, NETLIST, STATISTICS, REPORT = "top.il", "top.json", "stat.json", "report.json"
+#: The netlist as nextpnr has placed and routed it.
+ROUTED = "top.pnr.json"
 SYNTHESIS_LOG, PLACE_LOG, PACK_LOG = "synthesis.log", "place.log", "pack.log"
 
 
@@ -35,7 +37,7 @@ FLOWS = {
         tools.ICEPACK,
         "top.pcf",
         ("--pcf", "top.pcf"),
-        ("--asc", "top.asc"),
+        ("--asc", "top.asc", "--write", ROUTED),
         ("top.asc", "{}"),
         "bin",
     ),
@@ -44,7 +46,7 @@ FLOWS = {
         tools.ECPPACK,
         "top.lpf",
         ("--lpf", "top.lpf"),
-        ("--textcfg", "top.config"),
+        ("--textcfg", "top.config", "--write", ROUTED),
         ("--input", "top.config", "--bit", "{}"),
         "bit",
     ),
@@ -53,8 +55,8 @@ FLOWS = {
         tools.GOWIN_PACK,
         "top.cst",
         ("--vopt", "cst=top.cst"),
-        ("--write", "top.pnr.json"),
-        ("-o", "{}", "top.pnr.json"),
+        ("--write", ROUTED),
+        ("-o", "{}", ROUTED),
         "fs",
     ),
 }

@@ -3,12 +3,12 @@
 // what its mapping rules count on: lattice/brams_16kd.txt, brams_map_16kd.v and dsp_map_18x18.v.
 
 // 2,048 bytes of 9 bits behind two ports of one clock, 1 or 2 bytes wide; or port A writes, and port B reads,
-// 4 bytes. What a write does to an output:
+// 4 bytes. Or 4,096 halves of bytes, 4 bits each, behind two ports of one clock. What a write does to an output:
 //
 //   NORMAL           the port that writes keeps its output
 //   READBEFOREWRITE  the port that writes outputs what was there before
 //
-// A byte that one port writes and the other reads in the same clock reads as x.
+// A byte, or a half, that one port writes and the other reads in the same clock reads as x.
 module DP16KD (
     input
         DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3,
@@ -69,11 +69,13 @@ module DP16KD (
         INITVAL_07, INITVAL_06, INITVAL_05, INITVAL_04, INITVAL_03, INITVAL_02, INITVAL_01, INITVAL_00
     };
 
-    localparam LANES_A = DATA_WIDTH_A / 9, LANES_B = DATA_WIDTH_B / 9;
+    localparam NARROW = DATA_WIDTH_A == 4;
+    localparam LANES_A = NARROW ? 1 : DATA_WIDTH_A / 9, LANES_B = NARROW ? 1 : DATA_WIDTH_B / 9;
 
     initial begin
-        if (!(DATA_WIDTH_A == 9 || DATA_WIDTH_A == 18 || DATA_WIDTH_A == 36)
-            || !(DATA_WIDTH_B == 9 || DATA_WIDTH_B == 18 || DATA_WIDTH_B == 36 && DATA_WIDTH_A == 36))
+        if (DATA_WIDTH_A != DATA_WIDTH_B && (DATA_WIDTH_A == 4 || DATA_WIDTH_B == 4)
+            || !(DATA_WIDTH_A == 4 || DATA_WIDTH_A == 9 || DATA_WIDTH_A == 18 || DATA_WIDTH_A == 36)
+            || !(DATA_WIDTH_B == 4 || DATA_WIDTH_B == 9 || DATA_WIDTH_B == 18 || DATA_WIDTH_B == 36 && DATA_WIDTH_A == 36))
             $fatal(1, "DP16KD: no model of widths %0d and %0d", DATA_WIDTH_A, DATA_WIDTH_B);
         if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG")
             $fatal(1, "DP16KD: no model of output registers, %0s and %0s", REGMODE_A, REGMODE_B);
@@ -110,25 +112,31 @@ module DP16KD (
         DOB2, DOB1, DOB0
     } = out_b;
 
-    // The first byte of a port's word, and the bytes of it that are written. Where a word is wider than a byte,
+    // The first entry of a port's word, and the bytes of it that are written. Where a word is wider than a byte,
     // the lowest bits of the address enable bytes.
-    wire [10:0] first_a = address_a[13:3] & ~(LANES_A - 1), first_b = address_b[13:3] & ~(LANES_B - 1);
+    wire [11:0] first_a = NARROW ? address_a[13:2] : address_a[13:3] & ~(LANES_A - 1);
+    wire [11:0] first_b = NARROW ? address_b[13:2] : address_b[13:3] & ~(LANES_B - 1);
     wire [3:0] write_a = {4{CEA & WEA}} & (LANES_A == 1 ? 4'b1 : address_a[3:0] & ((1 << LANES_A) - 1));
     wire [3:0] write_b = {4{CEB & WEB}} & (LANES_B == 1 ? 4'b1 : address_b[3:0] & ((1 << LANES_B) - 1));
     wire read_a = CEA & (WRITEMODE_A == "READBEFOREWRITE" | ~WEA);
     wire read_b = CEB & (WRITEMODE_B == "READBEFOREWRITE" | ~WEB);
 
-    reg [8:0] memory [0:2047];
+    localparam ENTRIES = NARROW ? 4096 : 2048;
+    localparam [8:0] MASK = NARROW ? 9'h00f : 9'h1ff;
+    reg [8:0] memory [0:ENTRIES-1];
     integer place;
     initial
-        for (place = 0; place < 2048; place = place + 1)
-            memory[place] = INIT[place / 2 * 20 + place % 2 * 9 +: 9];
+        for (place = 0; place < ENTRIES; place = place + 1)
+            if (NARROW)
+                memory[place] = INIT[place / 4 * 20 + place / 2 % 2 * 9 + place % 2 * 4 +: 4];
+            else
+                memory[place] = INIT[place / 2 * 20 + place % 2 * 9 +: 9];
 
-    function [8:0] seen_by_a(input [10:0] place);
+    function [8:0] seen_by_a(input [11:0] place);
         seen_by_a = (place & ~(LANES_B - 1)) == first_b && write_b[place & (LANES_B - 1)] ? 9'bx : memory[place];
     endfunction
 
-    function [8:0] seen_by_b(input [10:0] place);
+    function [8:0] seen_by_b(input [11:0] place);
         seen_by_b = (place & ~(LANES_A - 1)) == first_a && write_a[place & (LANES_A - 1)] ? 9'bx : memory[place];
     endfunction
 
@@ -156,10 +164,10 @@ module DP16KD (
                     out_b[9*lane%18 +: 9] <= read_b === 1 ? seen_by_b(first_b + lane) : 9'bx;
         for (lane = 0; lane < LANES_A; lane = lane + 1)
             if (write_a[lane])
-                memory[first_a + lane] = data_a[9*lane +: 9];
+                memory[first_a + lane] = data_a[9*lane +: 9] & MASK;
         for (lane = 0; lane < LANES_B && LANES_B < 4; lane = lane + 1)
             if (write_b[lane])
-                memory[first_b + lane] = data_b[9*lane +: 9];
+                memory[first_b + lane] = data_b[9*lane +: 9] & MASK;
     end
 endmodule
 
