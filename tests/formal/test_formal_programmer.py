@@ -6,7 +6,7 @@ from formal_tools import Opened, assert_counted, assume_stable, mutant
 
 from qcloop.array import ArrayConfig, Policy
 from qcloop.contract.operations import Counter
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop_hdl.array import attempt, programmer, programming_events, verdict
 from qcloop_hdl.array.attempt import State
 from qcloop_hdl.array.programmer import Programmer
@@ -119,7 +119,7 @@ class ProgrammerProof(wiring.Component):
 
 
 @pytest.mark.parametrize("kind", MemoryKind)
-@pytest.mark.parametrize("parts", [STANDARD_PARTS, ALL_PARTS], ids=["standard", "learning"])
+@pytest.mark.parametrize("parts", [STANDARD_PARTS, LEARNING_PARTS], ids=["standard", "learning"])
 def test_attempts_writes_and_events(kind, parts, sby):
     assert sby(ProgrammerProof(kind=kind, parts=parts), depth=6) == "PASS"
 

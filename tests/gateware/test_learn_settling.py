@@ -7,14 +7,14 @@ import pytest
 from engine_bench import tiny
 from formal_tools import mutant
 
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import settling
 from qcloop_hdl.learn.settling import Settling
 
 
 def learning(lanes, memory):
-    return tiny(lanes, memory=memory, parts=ALL_PARTS)
+    return tiny(lanes, memory=memory, parts=LEARNING_PARTS)
 
 
 class Surroundings:

@@ -6,7 +6,7 @@ import pytest
 from engine_bench import tiny
 from formal_tools import mutant
 
-from qcloop.contract.parts import ALL_PARTS
+from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.contract.plan import ACCUMULATOR_MAX
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import twins, update
@@ -17,7 +17,7 @@ GUARD = 5
 
 
 def learning(lanes, memory):
-    return tiny(lanes, cells=128 * lanes, memory=memory, parts=ALL_PARTS)
+    return tiny(lanes, cells=128 * lanes, memory=memory, parts=LEARNING_PARTS)
 
 
 class Layer:

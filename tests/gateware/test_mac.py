@@ -16,7 +16,7 @@ from qcloop.array import AdcStage, ArrayConfig, reference
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import CODE_MAX, SPREAD_MAX
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.active_rows import walk_clocks
 from qcloop_hdl.array.adc import Adc
@@ -268,7 +268,7 @@ SMALL = engine(4, 1 << 14, 1024)
         (engine(1, 600, 40), [(1, 1), (16, 10), (17, 5), (1, 40), (40, 1), (2, 3)]),
         (engine(8, 1 << 12, 100), [(1, 1), (16, 10), (17, 5), (1, 100), (100, 1), (8, 16), (30, 100)]),
         (engine(16, 1 << 12, 64), [(1, 1), (16, 10), (17, 5), (1, 64), (64, 1), (16, 33)]),
-        (engine(4, 1 << 12, 100, ALL_PARTS), [(1, 1), (16, 10), (17, 5), (1, 100), (100, 1), (30, 100)]),
+        (engine(4, 1 << 12, 100, LEARNING_PARTS), [(1, 1), (16, 10), (17, 5), (1, 100), (100, 1), (30, 100)]),
         (engine(2, 64, 8), [(8, 8), (1, 8), (8, 1), (5, 3)]),
     ],
     ids=lambda value: f"{value.lanes} lanes" if isinstance(value, EngineConfig) else "",
@@ -311,8 +311,8 @@ def test_lanes_are_busy_95_percent_of_a_forward_pass(play):
     [
         (4, MemoryKind.SPRAM, STANDARD_PARTS, 3153, 720),
         (16, MemoryKind.BLOCK, STANDARD_PARTS, 828, 230),
-        (4, MemoryKind.SPRAM, ALL_PARTS, 3153, 460),
-        (16, MemoryKind.BLOCK, ALL_PARTS, 828, 172),
+        (4, MemoryKind.SPRAM, LEARNING_PARTS, 3153, 460),
+        (16, MemoryKind.BLOCK, LEARNING_PARTS, 828, 172),
     ],
 )
 def test_clocks_of_an_image(lanes, kind, parts, every_row, most, play):
@@ -433,7 +433,7 @@ def random_jobs(rng, config, count):
     "config",
     [
         *(engine(1, 300, 20), engine(2, 256, 2), engine(4, 1024, 30), engine(8, 1024, 37)),
-        *(engine(16, 4096, 64), engine(2, 256, 20, ALL_PARTS), engine(8, 1024, 37, ALL_PARTS)),
+        *(engine(16, 4096, 64), engine(2, 256, 20, LEARNING_PARTS), engine(8, 1024, 37, LEARNING_PARTS)),
     ],
     ids=lambda config: f"{config.lanes} lanes" + ", learning" * config.has(ArrayPart.LEARNING),
 )
