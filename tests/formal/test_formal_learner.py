@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In
 from formal_tools import Opened, assume_stable, mutant
 
 from qcloop.array import ArrayConfig
-from qcloop.contract.operations import LAYER, PLAN, PLAN_BYTES, Operation
+from qcloop.contract.operations import LAYER, PLAN, PLAN_BYTES, RATE, RATES_BYTES, Operation
 from qcloop.contract.parts import LEARNING_PARTS
 from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine.checks import LAYER_LENGTHS
@@ -59,19 +59,19 @@ class LoaderProof(Around):
         m = Module()
         dut, inside = self.dut, self.opened(m)
         loading, number = inside["loading"], inside["number"]
-        plans = self.operation == Operation.PLAN
+        plans, changes = (self.operation == one for one in (Operation.PLAN, Operation.RATES))
         left = Signal(range(PLAN_BYTES + 1))
         short, long = LAYER_LENGTHS
-        total = Mux(plans, PLAN_BYTES, Mux(dut.last, short, long))
+        total = Mux(plans, PLAN_BYTES, Mux(changes, RATES_BYTES, Mux(dut.last, short, long)))
         m.d.comb += [
             dut.request.operation.eq(self.operation),
             dut.request.remaining.eq(left),
-            Assume(plans | (self.operation == Operation.LAYER)),
+            Assume(plans | changes | (self.operation == Operation.LAYER)),
         ]
         # A request is loaded after the one before; meanwhile nothing is forgotten, and the region stays.
         with m.If(loading):
             m.d.comb += Assume(~self.load & ~self.forget)
-        with m.If(self.load & ~plans):
+        with m.If(self.load & ~plans & ~changes):
             m.d.comb += Assume(self.fits)
         for value in (self.operation, self.rows, self.cols, self.base):
             assume_stable(m, value, self.load | loading)
@@ -83,10 +83,10 @@ class LoaderProof(Around):
             m.d.comb += [Assert(left != 0), Assert(number + left == total)]
         with m.Else():
             m.d.comb += Assert(number == 0)
-        self._keep(m, inside, plans)
+        self._keep(m, inside, plans, changes)
         return m
 
-    def _keep(self, m, inside, plans):
+    def _keep(self, m, inside, plans, changes):
         """Compare what is kept with what it was when the operands were refused."""
         kept = Cat(
             Value.cast(self.numbers),
@@ -95,6 +95,7 @@ class LoaderProof(Around):
             inside["awaited"],
             inside["first"],
             inside["units"],
+            inside["bank"],
         )
         spoiled, before = Signal(), Signal(len(kept))
         with m.If(self.refused):
@@ -110,7 +111,7 @@ class LoaderProof(Around):
             with m.If(inside["loading"]):
                 m.d.comb += [
                     Assert(~inside["good"]),
-                    Assert(inside["number"] >= Mux(plans, PLAN.size, LAYER.size)),
+                    Assert(inside["number"] >= Mux(plans, PLAN.size, Mux(changes, RATE.size, LAYER.size))),
                 ]
         m.d.comb += Cover(spoiled & inside["loading"] & plans)
 
@@ -127,11 +128,14 @@ def test_the_bytes_behind_a_refusal_are_reached(sby):
     ("old", "new"),
     [
         # The rest of the operands is kept.
-        ("m.d.sync += good.eq(right)", "pass"),
+        ("m.d.sync += good.eq(good & right)", "pass"),
+        # One right rate makes up for a wrong one; rates that are refused are used.
+        ("good.eq(good & right)", "good.eq(right)"),
+        ("self.done & changes & good & ~self.refused", "self.done & changes & ~self.refused"),
         # A plan that is refused begins; a layer that is refused is kept, or counted.
         ("with m.If(right & plans):", "with m.If(plans):"),
-        ("checked & ~plans & right)", "checked & ~plans)"),
-        ("self.done & ~plans & good & ~self.refused", "self.done & ~plans & good"),
+        ("checked & ~plans & ~changes & right)", "checked & ~plans & ~changes)"),
+        ("self.done & ~plans & ~changes & good & ~self.refused", "self.done & ~plans & ~changes & good"),
     ],
 )
 def test_a_loader_with_a_fault_is_not_proved(old, new, sby):

@@ -285,7 +285,7 @@ PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 def refusals():
     """Yield requests that must be refused by an engine that is :func:`prepared`, and the status."""
     good = operations.encode_region(Region(0, 4, 5))
-    for opcode, length in ((0, 0), (15, 1), (16, 2), (23, 1), (255, 1000)):
+    for opcode, length in ((0, 0), (16, 1), (17, 2), (23, 1), (255, 1000)):
         yield opcode, bytes(length), Status.OPERATION
     for operation in (Operation.INFO, Operation.COUNTERS):
         yield operation, bytes(1), Status.LENGTH
@@ -345,7 +345,7 @@ def test_every_refusal_takes_few_clocks_besides_its_bytes():
         assert (status, results) == (expected, b""), where
         assert clocks <= OVERHEAD, where
         came.add(status)
-    assert came == set(Status) - {Status.OK, Status.CONFIGURED, Status.PART, Status.PLAN}
+    assert came == set(Status) - {Status.OK, Status.CONFIGURED, Status.PART, Status.PLAN, Status.IMAGES}
 
 
 def test_a_refusal_before_configure_takes_few_clocks_besides_its_bytes():
@@ -380,7 +380,7 @@ def test_a_full_memory_equals_the_golden_model():
 def test_a_host_of_another_version_is_told_both_versions():
     results = bytearray(SIZES["small"].info.encode())
     results[4] += 1
-    with pytest.raises(ArrayError, match=r"version 4 .* version 5"):
+    with pytest.raises(ArrayError, match=r"version 5 .* version 6"):
         operations.Info.decode(bytes(results))
 
 
