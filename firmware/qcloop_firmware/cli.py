@@ -244,11 +244,7 @@ def _flash_content(
                 f"board --lanes {there.lanes} --cells {there.cells} ...`"
             )
         return content, program
-    dataset = load_dataset(Path(data) if data else None)
-    most = len(dataset.train_labels)
-    if not 0 <= images <= most:
-        raise ConfigError(f"--images must be 1..{most}, or 0 for all, not {images}")
-    return image_set(dataset, bits, images or most), b""
+    return image_set(load_dataset(Path(data) if data else None), bits, images), b""
 
 
 def _write_images(board: Board, content: ImageSet, program: bytes, built: Built) -> None:

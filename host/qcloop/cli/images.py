@@ -6,7 +6,6 @@ import click
 
 from qcloop.contract.images import ImageSet
 from qcloop.data import load_dataset
-from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop.run.alone import run_alone
 from qcloop.text import printable
@@ -45,11 +44,7 @@ def images(
             f"bytes, for boards of {settings.lanes} lanes and {settings.cells:,} cells"
         )
         return
-    dataset = load_dataset(data, transpose=transpose)
-    most = len(dataset.train_labels)
-    if not 0 <= images <= most:
-        raise ConfigError(f"--images must be 1..{most}, or 0 for all, not {images}")
-    content = image_set(dataset, input_bits, images or most)
+    content = image_set(load_dataset(data, transpose=transpose), input_bits, images)
     write_atomic(file, content.encode())
     click.echo(f"{printable(file)}: {_describe(content)}")
 

@@ -55,6 +55,8 @@ class ImageOperation(IntEnum):
     NOTE = 38
 
 
+#: Epochs that a host asks for ahead: the smallest link has room for their requests and their answers.
+EPOCHS_AHEAD = 20
 #: What a flash memory answers to the command 9Fh of JEDEC: manufacturer, type and capacity.
 FLASH_ID = ByteLayout(Field("manufacturer", 8), Field("type", 8), Field("capacity", 8))
 #: Places ``first`` to ``first + count - 1`` of an order of ``among`` images; bytes of an image.

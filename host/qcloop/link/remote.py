@@ -51,8 +51,7 @@ class RemoteArray(Array):
     #: With so many vectors the headers of frames cost little, and a batch of 32 still keeps both directions
     #: of the line busy.
     micro_batch_size = 16
-    #: The requests and the answers of so many epochs find room in the buffers of the smallest link.
-    epochs_ahead = 20
+    epochs_ahead = stored.EPOCHS_AHEAD
 
     def __init__(self, link: LinkStream) -> None:
         info = link.identity.info

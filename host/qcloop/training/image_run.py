@@ -10,15 +10,15 @@ from typing import Any
 from qcloop.array.generator import Grng16
 from qcloop.contract.generator import Stream
 from qcloop.contract.order import ImageOrder
-from qcloop.contract.stored import RunCounts
+from qcloop.contract.stored import EPOCHS_AHEAD, RunCounts
 from qcloop.training.array_network import ArrayNetwork
 from qcloop.training.settings import RunSettings
 
 #: Parts of an epoch, each of which tells that it is done, at most.
 _PARTS = 10
-#: Epochs that a board is asked for ahead, and bytes of requests that it takes; about how many of these an
-#: epoch has besides its parts, and a part.
-_EPOCHS, _AHEAD, _EPOCH, _PART = 20, 4000, 80, 21
+#: Bytes of requests that a board takes ahead; about how many of these an epoch has besides its parts, and a
+#: part.
+_AHEAD, _EPOCH, _PART = 4000, 80, 21
 #: 16-bit words of stream ``SHUFFLE`` that the key of an epoch takes.
 _KEY_WORDS = 2
 
@@ -71,7 +71,7 @@ class ImageRun:
         self._array = network.crossbar.array
         self._images, self._test_images = images, test_images
         self._eager = self._array.epochs_ahead > 1
-        together = min(settings.epochs, _EPOCHS)
+        together = min(settings.epochs, EPOCHS_AHEAD)
         parts = max(1, min(_PARTS, (_AHEAD // together - _EPOCH) // _PART)) if self._eager else 100
         batches = -(-images // settings.batch)
         self._part = -(-batches // parts) * settings.batch

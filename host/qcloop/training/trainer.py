@@ -339,7 +339,7 @@ class Trainer:
 
 def run_images(settings: RunSettings, data: Dataset) -> ImageSet:
     """Return the images of a run as a set for an array that keeps them."""
-    return image_set(data, settings.input_bits, settings.images or len(data.train_labels))
+    return image_set(data, settings.input_bits, settings.images)
 
 
 def make_network(
