@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.connections import StreamStage
 from qcloop_hdl.engine import Engine
 from qcloop_hdl.images.layouts import FLASH_PINS, FlashConfig
 from qcloop_hdl.images.player import Player
@@ -85,7 +86,10 @@ class ByteBoard(wiring.Component):
         m.submodules.player = ResetInserter(link.restart)(player)
         wiring.connect(m, link.requests, player.requests)
         wiring.connect(m, player.answers, link.answers)
-        wiring.connect(m, player.asks, engine.rx)
+        # The path from the bytes of an image to the walk over its rows would be too long.
+        m.submodules.asks = asks = ResetInserter(link.restart)(StreamStage())
+        wiring.connect(m, player.asks, asks.i)
+        wiring.connect(m, asks.o, engine.rx)
         wiring.connect(m, engine.tx, player.hears)
         wiring.connect(m, player.pins, wiring.flipped(self.flash))
         # The program in the memory is executed until a host opens a session.

@@ -1,9 +1,10 @@
-"""Connections of components: ports by name, streams that are lent, submodules by the names of attributes."""
+"""Connections of components: ports by name, streams that are lent or have registers, submodules by name."""
 
 from typing import Any
 
-from amaranth import Module
-from amaranth.lib import wiring
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 
 
 def drive(m: Module, sink: Any, source: Any, *names: str) -> None:
@@ -23,3 +24,29 @@ def add_components(m: Module, owner: Any) -> None:
     for name, component in vars(owner).items():
         if isinstance(component, wiring.Component):
             m.submodules[name] = component
+
+
+class StreamStage(wiring.Component):
+    """Registers in a stream: no path leads from one side to the other, neither forward nor back.
+
+    Latency: a clock; a byte a clock goes through. Back-pressure: on ``i``, where a second byte is kept while
+    the first is not taken. Reset: empty. It is empty when ``o`` is not valid.
+    """
+
+    i: In(stream.Signature(8))
+    o: Out(stream.Signature(8))
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        second, kept = Signal(8), Signal()
+        m.d.comb += self.i.ready.eq(~kept)
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | kept),
+                self.o.payload.eq(Mux(kept, second, self.i.payload)),
+                kept.eq(0),
+            ]
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += [second.eq(self.i.payload), kept.eq(1)]
+        return m
