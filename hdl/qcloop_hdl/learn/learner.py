@@ -13,7 +13,7 @@ from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import add_components, drive
+from qcloop_hdl.connections import StreamStage, add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 from qcloop_hdl.layouts import PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.activation import ActivationTable
@@ -106,6 +106,8 @@ class Learner(Configured):
         self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
         self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
+        #: The path from the array's readiness to the memories of the units would be too long.
+        self.stage = StreamStage()
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
@@ -132,7 +134,7 @@ class Learner(Configured):
 
     def _in(self, *states: Any) -> Any:
         """Return whether the sequencer is in one of some states."""
-        return Cat(self.sequencer.state == state for state in states).any()
+        return Cat(self.sequencer.at[state.value] for state in states).any()
 
     def _connect_plan(self, m: Module) -> None:
         plan, layer = self.plan, self.plan.parameters
@@ -181,7 +183,7 @@ class Learner(Configured):
             sequencer.trains.eq(self.request.operation == Operation.TRAIN),
             sequencer.left.eq(self.request.remaining != 0),
             self.done.eq(sequencer.done),
-            self.busy.eq(sequencer.state != StepState.IDLE),
+            self.busy.eq(~self._in(StepState.IDLE)),
             self.multiplies.eq(self._in(*_MULTIPLIES)),
         ]
         # Units are counted layer after layer.
@@ -215,7 +217,8 @@ class Learner(Configured):
 
     def _send_vector(self, m: Module) -> None:
         """Send the vector of a product: bytes of the image, activations and the bias, or errors."""
-        sequencer, vector, units, numbers = self.sequencer, self.vector, self.units, self.plan.numbers
+        sequencer, vector, units, numbers = self.sequencer, self.stage.i, self.units, self.plan.numbers
+        wiring.connect(m, self.stage.o, wiring.flipped(self.vector))
         forward, backward = self._in(StepState.FORWARD_RUN), self._in(StepState.BACKWARD_RUN)
         image = forward & (sequencer.layer == 0)
         labels = self._in(StepState.LABEL)
@@ -331,7 +334,7 @@ class Learner(Configured):
         with m.If(vector_sent | ~backward):
             m.d.sync += self._slopes.eq(vector_sent)
         # Who takes entries: the vector, the slopes, or the update.
-        vector = self.vector.ready & Mux(
+        vector = self.stage.i.ready & Mux(
             backward, ~self._slopes & (self._second | ~numbers.pairs), ~self._bias
         )
         m.d.comb += units.o.ready.eq(
@@ -355,11 +358,11 @@ class Learner(Configured):
         drive(m, weights, sequencer, "begins")
         drive(m, weights, self.layer_errors, "shift")
         weights.connect_array(m, self)
+        m.d.sync += weights.top.eq(self.programming.states - 1)  # a setting, at the end of a long path
         drive(m, sequencer, weights, "settled")
         m.d.comb += [
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),
-            weights.top.eq(self.programming.states - 1),
             weights.verifies.eq(self.programming.policy == Policy.VERIFY.value),
             weights.rows.eq(self._in(StepState.ROWS)),
             weights.sweep.eq(self._in(StepState.SWEEP_ROWS)),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -67,6 +67,8 @@ class StepSequencer(wiring.Component):
     errors_written: In(1)
     settled: In(1)
     state: Out(StepState)
+    #: The state again, a bit for each: what depends on it has a shorter path.
+    at: Out(len(StepState), init=1 << StepState.IDLE.value)
     begins: Out(1)
     #: Clocks that the state has lasted, up to 15.
     clock: Out(4)
@@ -93,6 +95,7 @@ class StepSequencer(wiring.Component):
         ]
         m.d.sync += [
             state.eq(following),
+            self.at.eq(Cat(following == one for one in StepState)),
             self.clock.eq(Mux(following != state, 0, self.clock + ~self.clock.all())),
         ]
         with m.If(self.up | self.down | self.to_first):
