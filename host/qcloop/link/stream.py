@@ -185,8 +185,8 @@ class LinkStream:
         if not self._session:
             raise LinkError(
                 f"no host has begun anything on {self.name} since the board was reset: there is no run to "
-                "attach to; a board that makes a run from its memory first reads all its images, which takes a "
-                "second or two after power-up (a virtual one longer), so try again"
+                "attach to; a board that makes a run from its memory first reads all its images, which takes "
+                "a second or two after power-up (a virtual one longer), so try again"
             )
         self._begin(frame.ack, frame.seq)
         self._limit = frame.ack + (frame.limit - frame.ack) % OFFSETS
