@@ -63,7 +63,7 @@ def prepare(document: nodes.document) -> None:
                     cell[0].insert(0, nodes.inline("", f"{head}: ", classes=["label"]))
     for block in document.findall(nodes.literal_block):
         text = block.astext()
-        if "──" in text or "─>" in text:
+        if any(line in text for line in ("──", "─>", "│")):
             block["classes"].append("diagram")
         elif text.startswith(_COMMANDS) and block.get("language", "none") == "none":
             block["language"] = "bash"
