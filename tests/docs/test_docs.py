@@ -17,6 +17,8 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
+#: A line above a picture that says what it shows.
+_SENTENCE = r"(?! )[^\n]{40,}[.:]"
 _LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)#\s]*)(?:#[^)\s]*)?\)")
 
 
@@ -177,12 +179,21 @@ def test_pictures_stand_by_the_commands_that_make_them(monkeypatch):
     assert names == {path.name for path in pictures.FOLDER.iterdir()}
     for command, _, name in pictures.COMMANDS:
         assert re.search(
-            rf"^    {re.escape(command)}\n\n!\[[^\]]+\]\(docs/pictures/{name}\)$", readme, re.MULTILINE
+            rf"^    {re.escape(command)}\n\n{_SENTENCE}\n\n!\[[^\]]+\]\(docs/pictures/{name}\)$",
+            readme,
+            re.MULTILINE,
         )
         content = (pictures.FOLDER / name).read_bytes()
         assert content.startswith(b"\x89PNG") and len(content) <= pictures.MOST
     used = {name for page in PAGES for name in re.findall(r"pictures/([\w.-]+)", page.read_text())}
     assert used == names
+
+
+def test_each_picture_has_what_it_shows_above_it():
+    for page in PAGES:
+        text = page.read_text()
+        found = re.findall(rf"^{_SENTENCE}\n\n!\[", text, re.MULTILINE)
+        assert len(found) == len(re.findall(r"^!\[", text, re.MULTILINE)), page
 
 
 def test_sources_of_the_site_are_these(tmp_path):
