@@ -37,7 +37,7 @@ html_static_path = ["templates/static"]
 html_css_files = ["page.css"]
 
 #: Characters side by side that a phone shows, and those that a column takes besides its longest word.
-_PHONE, _GAP = 44, 3
+_PHONE, _GAP = 36, 3
 #: What a block begins with whose language is not named, if it has commands.
 _COMMANDS = ("qcloop ", "pip ", "make ", "python ")
 #: Characters that a column of longer texts needs.
@@ -58,8 +58,9 @@ def prepare(document: nodes.document) -> None:
             continue
         table["classes"].append("wide")
         for row in rows[1:]:
-            for cell, head in zip(row, texts[0], strict=True):
-                if cell.children and head:
+            for column, (cell, head) in enumerate(zip(row, texts[0], strict=True)):
+                # The first cell names the row by itself, unless it is a number.
+                if head and cell.astext() and (column or cell.astext().isdigit()):
                     cell[0].insert(0, nodes.inline("", f"{head}: ", classes=["label"]))
     for block in document.findall(nodes.literal_block):
         text = block.astext()
