@@ -105,7 +105,7 @@ def test_samples_of_the_page(row):
     seed, stream, position = map(whole, row[:3])
     a, b = registers(seed, stream, position)
     for bits, shown in ((a, row[3]), (b, row[4])):
-        assert sum(bit << j for j, bit in enumerate(bits)) == int(shown, 16)
+        assert sum(bit << j for j, bit in enumerate(bits)) == int(shown.replace(" ", ""), 16)
     assert samples(seed, stream, position, 8) == [int(z) for z in row[5].split()]
 
 
