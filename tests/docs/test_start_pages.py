@@ -50,3 +50,21 @@ def test_the_lines_for_pytorch_are_those_of_the_script_and_so_is_what_it_prints(
 
 def without_blanks(code):
     return re.sub(r"\s+|# .*", "", code)
+
+
+def test_the_numbers_above_the_commands_are_those_of_the_commands():
+    page = (DOCS / "start-devices.md").read_text()
+    (accuracy,) = re.findall(r"^test accuracy ([\d.]+) %", page, re.M)
+    (writes,) = re.findall(r"most-written cell ([\d,]+) times", page)
+    said = re.sub(r"\s+", " ", page)
+    assert f"{float(accuracy):.1f} % of the test images" in said
+    assert f"most-written cell is written {writes} times" in said
+
+
+def test_the_shares_of_a_chip_are_those_of_the_table():
+    rows = (DOCS / "resources.md").read_text()
+    (small,) = re.findall(r"^\| small \| iCE40 UP5K \|.*?\| [\d,]+ / 5,280 \((\d+)%\)", rows, re.M)
+    (large,) = re.findall(r"^\| large \| ECP5 85F \|.*?\| [\d,]+ / 83,640 \((\d+)%\)", rows, re.M)
+    said = re.sub(r"\s+", " ", (DOCS / "start-fpga.md").read_text())
+    assert f"The smallest engine takes {small} % of the logic cells of an iCE40 UP5K" in said
+    assert f"the largest one {large} % of those of an ECP5 85F" in said
