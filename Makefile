@@ -3,7 +3,7 @@
 # make test-bitstreams  the tests that build two boards' bitstreams
 # make soak    the long tests
 # make docs    the site, in build/docs
-# make pictures  the pictures of README and docs anew (Chromium besides), and what the notebook shows
+# make pictures  the pictures of README and docs anew (Chromium besides), what the notebook shows, the cards of the boards
 # make bitstreams  build every board's bitstream into build/
 # make bench   speed beside its peers, in one run
 PYTHON ?= python3
@@ -40,6 +40,7 @@ docs: $(VENV)/.installed-dev
 pictures: $(VENV)/.installed-dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures.py
 	$(BIN)/python docs/notebook.py
+	$(BIN)/python docs/board_cards.py
 
 bitstreams: $(VENV)/.installed-dev
 	$(BIN)/qcloop build --all

@@ -1,19 +1,22 @@
 """The tables of the protocol are those of the code."""
 
 import re
+from hashlib import sha256
 
 import pytest
 from tutorial_blocks import ROOT, blocks_of, difference, environment, run_block
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Positions, Region
+from qcloop.array.generator import Grng16
 from qcloop.contract import formats, frames, operations, types
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.frames import Fault, Kind
 from qcloop.contract.images import IMAGE_SET
-from qcloop.contract.operations import Counter, Info, Operation, Status
+from qcloop.contract.operations import Counter, Info, Operation, Status, configuration_digest
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_EXPONENT, MAX_SHIFT, TABLE_ENTRIES, StepRule
 from qcloop.contract.stored import EVALUATE, PROGRAM, TRAIN_IMAGES, ImageOperation
+from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.layouts import LinkConfig
 
 PAGE = (ROOT / "docs" / "link.md").read_text()
@@ -162,6 +165,15 @@ def test_numbers_in_the_text():
         f"at most {operations.MAX_IMAGES:,} images",
     ):
         assert text in PAGE, text
+
+
+def test_digests_on_the_pages():
+    """Of samples, which are too many for a slow client; and of a configuration."""
+    samples = Grng16(1).take(10**6).astype("<i2").tobytes()
+    assert f"`{sha256(samples).hexdigest()}`" in (ROOT / "docs" / "array.md").read_text()
+    (text,) = re.findall(r"for size `small` `(qcloop [^`]*)`", PAGE)
+    small = SIZES["small"]
+    assert sha256(text.encode()).digest() == configuration_digest(small.array, small.buffer)
 
 
 def test_the_operands_and_results():

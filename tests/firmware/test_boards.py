@@ -1,5 +1,6 @@
 """Every board: its definition, its pins, and the plan of its build."""
 
+import importlib
 import re
 from dataclasses import replace
 from functools import cache
@@ -253,21 +254,39 @@ def test_the_pins_that_the_docs_name_for_an_adapter_are_free():
         assert titles[title].with_pins(*pins.split(",")).pins == tuple(pins.split(","))
 
 
-def test_the_docs_have_every_board_the_checklist_and_a_whole_board_file():
-    text = DOCUMENT.read_text()
+@pytest.fixture
+def cards(monkeypatch):
+    """Return the module that writes the cards of the boards."""
+    monkeypatch.syspath_prepend(str(DOCUMENT.parent))
+    return importlib.import_module("board_cards")
+
+
+def test_the_docs_have_a_card_of_every_board_as_its_file_says(cards):
+    page = DOCUMENT.read_text(encoding="utf-8")
+    assert cards.renewed(page) == page, "write the cards anew: python docs/board_cards.py"
     for board in BOARDS.values():
         array = board.engine.array
         largest = [network for network in NETWORKS if fits(network, array)][-1]
-        rates = ", ".join(f"{baud:,}" for baud in board.bauds)
-        row = (
-            board.name,
-            board.chip,
-            array.lanes,
-            f"{array.cells:,}",
-            largest,
-            f"{board.clock / 1e6:.6g} MHz",
-        )
-        assert f"| {' | '.join(map(str, row))} | {rates} | {board.serial} |" in text
+        card = page[page.index(f'<div id="{board.name}">') :].partition("</div>")[0]
+        for fact in (board.title, board.chip, f"{array.cells:,} cells", f"{array.lanes} lanes", largest):
+            assert fact in card
+        assert f"{board.clock / 1e6:.6g} MHz\n" in card
+        assert f"{board.bauds[0]:,} as built" in card
+        for text in (board.serial, *board.notes):
+            assert text in card
+
+
+def test_cards_say_how_many_images_there_is_room_for(cards):
+    assert cards.images(find_board("icebreaker")) == "no"
+    i5 = find_board("colorlight-i5")
+    most = 4_417
+    assert cards.images(i5).endswith(f"with `--images {most}`")
+    size = 44 + 100 * (most + 10_000)
+    assert size <= i5.memory.room < size + 100
+
+
+def test_the_docs_have_the_checklist_and_a_whole_board_file():
+    text = DOCUMENT.read_text()
     for number in range(1, len(STEPS) + 1):
         assert f"\n{number}. " in text
     assert Path(icesugar.__file__).read_text().rstrip() in text
