@@ -211,7 +211,7 @@ def test_images_have_the_bytes_that_they_take(wide, labels, simulate):
         ctx.set(dut.rows, rows)
         ctx.set(dut.remaining, remaining)
         ctx.set(dut.start, 1)
-        for clock in range(21):
+        for clock in range(22):
             ctx.set(dut.count_bit, count >> 15)
             await ctx.delay(1e-9)
             if ctx.get(dut.rotate_count):
@@ -220,9 +220,9 @@ def test_images_have_the_bytes_that_they_take(wide, labels, simulate):
             await ctx.tick()
             ctx.set(dut.start, 0)
             if accept or refuse:
-                assert accept != refuse and clock <= 20
+                assert accept != refuse and clock <= 21
                 return bool(accept), count
-        pytest.fail("no verdict within 20 clocks")
+        pytest.fail("no verdict within 21 clocks")
 
     async def testbench(ctx):
         ctx.set(dut.wide, wide)

@@ -241,9 +241,10 @@ class Engine(Configured):
             learner.load.eq(requests.load_plan),
             learner.forget.eq(self.operands.restart),
             requests.planned.eq(learner.complete),
-            self.checks.layer_fits.eq(learner.fits),
             self.checks.last_layer.eq(learner.last),
         ]
+        # The region is there clocks before it is asked whether it fits, and the path is long.
+        m.d.sync += self.checks.layer_fits.eq(learner.fits)
         with m.If(learner.refused):
             m.d.comb += [requests.operands_refused.eq(1), requests.operands_refusal.eq(Status.SETTING)]
 

@@ -13,7 +13,7 @@ from qcloop_hdl.engine.multiplier import Multiplier
 class ImageCheck(Configured):
     """Compares the bytes of a request with its number of images times the bytes of one of them.
 
-    After ``start`` it takes at most 20 clocks. In the last of them either ``accept`` is high, or ``refuse``.
+    After ``start`` it takes at most 21 clocks. In the last of them either ``accept`` is high, or ``refuse``.
     ``rotate_count`` asks for the next lower bit of the number of images.
 
     Reset: idle.
@@ -54,9 +54,8 @@ class ImageCheck(Configured):
             multiplier.factor.eq(size),
             multiplier.bit.eq(self.count_bit),
             self.rotate_count.eq(multiplier.busy),
-            self.accept.eq(ends[1] & equal),
-            self.refuse.eq(ends[1] & ~equal),
         ]
+        m.d.sync += [self.accept.eq(ends[1] & equal), self.refuse.eq(ends[1] & ~equal)]
         running, late = Signal(), Signal()
         # The size is registered: the multiplication begins a clock later.
         m.d.sync += [late.eq(self.start), ends.eq(ends << 1)]

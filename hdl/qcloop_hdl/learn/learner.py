@@ -177,7 +177,8 @@ class Learner(Configured):
 
     def _connect_sequencer(self, m: Module) -> None:
         sequencer = self.sequencer
-        drive(m, sequencer, self, "run", "empty")
+        drive(m, sequencer, self, "empty")
+        m.d.sync += sequencer.run.eq(self.run)  # at the end of a long path, and a request has time
         drive(m, sequencer, self.plan, "numbers", "complete")
         m.d.comb += [
             sequencer.trains.eq(self.request.operation == Operation.TRAIN),
