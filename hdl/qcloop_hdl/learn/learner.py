@@ -13,7 +13,7 @@ from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import StreamStage, add_components, drive
+from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 from qcloop_hdl.layouts import PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.activation import ActivationTable
@@ -106,8 +106,6 @@ class Learner(Configured):
         self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
         self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
-        #: The path from the array's readiness to the memories of the units would be too long.
-        self.stage = StreamStage()
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
@@ -218,8 +216,7 @@ class Learner(Configured):
 
     def _send_vector(self, m: Module) -> None:
         """Send the vector of a product: bytes of the image, activations and the bias, or errors."""
-        sequencer, vector, units, numbers = self.sequencer, self.stage.i, self.units, self.plan.numbers
-        wiring.connect(m, self.stage.o, wiring.flipped(self.vector))
+        sequencer, vector, units, numbers = self.sequencer, self.vector, self.units, self.plan.numbers
         forward, backward = self._in(StepState.FORWARD_RUN), self._in(StepState.BACKWARD_RUN)
         image = forward & (sequencer.layer == 0)
         labels = self._in(StepState.LABEL)
@@ -335,7 +332,7 @@ class Learner(Configured):
         with m.If(vector_sent | ~backward):
             m.d.sync += self._slopes.eq(vector_sent)
         # Who takes entries: the vector, the slopes, or the update.
-        vector = self.stage.i.ready & Mux(
+        vector = self.vector.ready & Mux(
             backward, ~self._slopes & (self._second | ~numbers.pairs), ~self._bias
         )
         m.d.comb += units.o.ready.eq(
