@@ -46,7 +46,7 @@ class QCSGD(Optimizer):
                 continue
             rate = float(group["lr"])
             if isinstance(parameter, DeviceWeights):
-                parameter.layer.program(rate)
+                parameter.layer.descend(rate)
             else:  # not sub_(..., alpha=rate), which on some machines rounds once, on others twice
                 parameter.sub_(parameter.grad * rate)
         return loss

@@ -27,8 +27,8 @@ class ReadOnlyWeights(torch.Tensor):
             written += [*args[:1], kwargs.get("tensor")]  # some of nn.init give their tensor by this name
         if any(isinstance(tensor, cls) for tensor in _flat(written)):
             raise ConfigError(
-                f"{func.__name__} on the weight of a QCLinear would move no device: train it by QCSGD, or "
-                "load a state_dict; weight.clone() is a tensor to write to"
+                f"{func.__name__} on the weight of a device layer would move no device: program weights by "
+                "layer.write_weights(w), or train them by QCSGD; weight.clone() is a tensor to write to"
             )
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
