@@ -475,7 +475,7 @@ WRITES = {
 @pytest.mark.parametrize("write", WRITES)
 def test_writing_to_the_weight_of_a_layer_is_an_error(write):
     layer = QCLinear(4, 3, ideal())
-    with pytest.raises(ConfigError, match=r"weight of a device layer would move no device: .* write_weights"):
+    with pytest.raises(ConfigError, match=r"weight of a device layer would move no device: .*write_weights"):
         WRITES[write](layer)
 
 
