@@ -9,7 +9,7 @@ from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.functions import Sigmoid, cross_entropy, sigmoid
 from qcloop.torch.fused import FusedStep
 from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
-from qcloop.torch.optimizer import QCSGD
+from qcloop.torch.optimizer import QCSGD, QCAdam
 
 __all__ = [
     "QCSGD",
@@ -17,6 +17,7 @@ __all__ = [
     "DeviceWeights",
     "FusedStep",
     "Inputs",
+    "QCAdam",
     "QCLinear",
     "Sigmoid",
     "cross_entropy",

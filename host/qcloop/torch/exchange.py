@@ -1,6 +1,7 @@
 """Tensors become arrays, and arrays tensors. Kernels take float32 and float64, and compute in float64."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,14 @@ import torch
 from qcloop.errors import ConfigError
 from qcloop.jit import kernel
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def untraced(function: _Function) -> _Function:
+    """Leave a function out of the graphs of torch.compile, since it computes on arrays."""
+    return cast(_Function, torch.compiler.disable(function))
 
 
 def to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:

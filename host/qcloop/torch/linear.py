@@ -12,11 +12,18 @@ from torch import nn
 from torch.autograd.function import Function
 
 from qcloop.contract.types import U8
-from qcloop.crossbar.kernels import F64
+from qcloop.crossbar.kernels import F32, F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
-from qcloop.torch.exchange import empty_like, first_outside, forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import (
+    empty_like,
+    first_outside,
+    forbid_second_derivative,
+    to_numpy,
+    to_torch,
+    untraced,
+)
 from qcloop.torch.standins import DeviceGradient, ReadOnlyWeights
 from qcloop.training import compiled
 
@@ -49,6 +56,8 @@ class _Batch(NamedTuple):
     x: U8
     x_scale: F64
     delta: F64
+    #: By which the gradient was scaled, as clipping does.
+    factor: float = 1.0
 
 
 @dataclass(slots=True)
@@ -116,7 +125,9 @@ class QCLinear(nn.Module):
         self.on_array = crossbar.add_layer(in_features, out_features, 1 if inputs == Inputs.BINARY else 8)
         crossbar.initialise(self.on_array)
         self._no_bias = np.zeros(out_features)
-        self.devices = DeviceWeights(torch.zeros(0))
+        self.devices = DeviceWeights(
+            torch.zeros(0, dtype=torch.float32)
+        )  # an optimizer's state has this dtype
         self.devices.layer = self
         self.devices.register_post_accumulate_grad_hook(self._stand_in_for_gradient)
         self._record = _Record(self.devices._version)
@@ -147,9 +158,9 @@ class QCLinear(nn.Module):
         """The (out_features, in_features) float64 gradient by the weights, or None if there is none."""
         if self.devices.grad is None or not self._record.batches:
             return None
-        x, x_scale, delta = self._gathered()
-        d, largest, top = self.crossbar.errors(self.on_array, delta, x_scale)
-        return torch.from_numpy((d.T.astype(np.int64) @ x.astype(np.int64)) * (largest / top))
+        x, x_scale, delta, factor = self._gathered()
+        gradient, unit = self.crossbar.gradient(self.on_array, x, x_scale, delta)
+        return torch.from_numpy(np.ascontiguousarray(gradient.T) * (unit * factor))
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows of the layer."""
@@ -160,6 +171,7 @@ class QCLinear(nn.Module):
 
     # -- products and updates -------------------------------------------------------------------
 
+    @untraced
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the sums of (..., in_features) inputs.
 
@@ -199,22 +211,29 @@ class QCLinear(nn.Module):
                 f"{came}: weights cannot be programmed by it"
             )
         if self._record.batches:
-            self._descend(*self._gathered(), rate)
+            x, x_scale, delta, factor = self._gathered()
+            self._descend(x, x_scale, delta, rate * factor)
 
     def _descend(self, x: U8, x_scale: F64, delta: F64, rate: float) -> None:
         """Program the devices that a batch changes."""
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
         self._record.programmed += 1
 
+    def _descend_by(self, step: F32) -> None:
+        """Program the devices that a step of (in_features, out_features) codes changes."""
+        self.crossbar.descend_by(self.on_array, step)
+        self._record.programmed += 1
+
     def _stand_in_for_gradient(self, devices: torch.Tensor) -> None:
         """Let the gradient of the devices refuse what it cannot do; called when it was accumulated."""
-        if not isinstance(devices.grad, DeviceGradient):
-            gradient = torch.zeros(0).as_subclass(DeviceGradient)
-            gradient.forget = self._forget_gradient
-            devices.grad = gradient
+        if getattr(devices.grad, "layer", None) is not self:
+            devices.grad = DeviceGradient.of(self)
 
     def _forget_gradient(self) -> None:
         self._record.batches.clear()
+
+    def _scale_gradient(self, factor: float) -> None:
+        self._record.batches = [b._replace(factor=b.factor * factor) for b in self._record.batches]
 
     def _lend_bias(self) -> None:
         """Let the layer on the array read and change the bias itself, as a :class:`FusedStep` does."""
@@ -242,9 +261,14 @@ class QCLinear(nn.Module):
 
     def _gathered(self) -> _Batch:
         """Return all backward passes since the gradient was None as one."""
-        if len(self._record.batches) == 1:
-            return self._record.batches[0]
-        return _Batch(*(np.concatenate(arrays) for arrays in zip(*self._record.batches, strict=True)))
+        batches = self._record.batches
+        if len(batches) == 1:
+            return batches[0]
+        factor = batches[0].factor
+        if any(b.factor != factor for b in batches):  # scaled between two backward passes
+            batches, factor = [b._replace(delta=b.delta * b.factor) for b in batches], 1.0
+        x, x_scale, delta = (np.concatenate([b[k] for b in batches]) for k in range(3))
+        return _Batch(x, x_scale, delta, factor)
 
     def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
         """Return inputs as integers, which are a view of uint8 inputs, and what one step of each is worth."""
@@ -353,7 +377,7 @@ class _Product(Function):
         )
 
 
-_NO_NUMBERS = torch.zeros(0)
+_NO_NUMBERS = DeviceGradient.of(None)
 _MOST = float(np.finfo(np.float64).max)
 
 
