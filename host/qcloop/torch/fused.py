@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from qcloop.errors import ConfigError, DivergenceError
+from qcloop.torch.exchange import untraced
 from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
 from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
 from qcloop.torch.optimizer import DeviceOptimizer, rate_of
@@ -59,6 +60,7 @@ class FusedStep:
         #: Parameters in the order of a step: group, parameter, and index of its layer.
         self._order = [(group, parameter, index[parameter]) for group, parameter in optimizer.in_order()]
 
+    @untraced
     def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:
         """Train on a batch; return the loss that it had before.
 

@@ -17,6 +17,7 @@ from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.exchange import (
+    apply,
     empty_like,
     first_outside,
     forbid_second_derivative,
@@ -196,7 +197,7 @@ class QCLinear(nn.Module):
             raise ConfigError(f"inputs must be (..., {self.in_features}), not {tuple(x.shape)}")
         self._check_steps()
         flat = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        z: torch.Tensor = _Product.apply(flat, self.devices, self.bias, self)
+        z = apply(_Product, flat, self.devices, self.bias, self)
         return z if x.ndim == 2 else z.reshape(*x.shape[:-1], self.out_features)
 
     def program(self, rate: float) -> None:
@@ -273,7 +274,7 @@ class QCLinear(nn.Module):
     def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
         """Return inputs as integers, which are a view of uint8 inputs, and what one step of each is worth."""
         top, scaled = self.on_array.input_top, self.inputs is Inputs.SCALED
-        if x.dtype is torch.uint8 and not scaled:
+        if x.dtype is torch.uint8 and not scaled and not x.is_meta:
             return x.cpu().numpy(), np.full(len(x), 1.0 / top)
         v, x8, x_scale = to_numpy(x), np.empty(x.shape, np.uint8), np.empty(len(x))
         bad = _encode_scaled(v, x8, x_scale) if scaled else _encode_unit(v, float(top), x8, x_scale)

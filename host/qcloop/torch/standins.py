@@ -113,7 +113,7 @@ _NORMS = {"norm", "linalg_vector_norm", "_foreach_norm"}
 _SCALES = {"mul_", "div_", "__imul__", "__itruediv__", "_foreach_mul_", "_foreach_div_"}
 _ZEROS = {"zero_", "_foreach_zero_"}
 #: What ``zero_grad`` and ``print`` do with a gradient; the properties are read as ``__get__``.
-_HARMLESS = {"__get__", "detach_", "requires_grad_", "__repr__", "is_complex", "size", "dim", "numel"}
+_HARMLESS = {"__get__", "detach_", "requires_grad_", "__repr__", "is_complex", "size", "dim", "numel", "_is_view"}
 
 
 def _writes(name: str) -> bool:
