@@ -47,7 +47,11 @@ def quantise_batch(delta, x_scale, d, top):
 
 @kernel
 def row_gradient(x, d, i, gradient):
-    """Fill gradient[j] = sum_b x[b, i] d[b, j]; return whether any input of the row is on."""
+    """Fill gradient[j] = sum_b x[b, i] d[b, j]; return whether any input of the row is on.
+
+    The gradient has the integers of ``d``. Products are held to their size: of 32-bit ones a processor
+    computes most at once.
+    """
     on = False
     for b in range(x.shape[0]):
         value = np.int32(x[b, i])
@@ -56,11 +60,11 @@ def row_gradient(x, d, i, gradient):
         error = d[b]
         if on:
             for j in range(len(gradient)):
-                gradient[j] += np.int32(value * error[j])
+                gradient[j] += d.dtype.type(value * error[j])
         else:
             on = True
             for j in range(len(gradient)):
-                gradient[j] = np.int32(value * error[j])
+                gradient[j] = d.dtype.type(value * error[j])
     return on
 
 
@@ -141,7 +145,7 @@ def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     most weights, and for them the table of means is not looked at.
     """
     rows, cols = levels.shape
-    gradient, indices = np.empty(cols, np.int32), np.empty(cols + 1, np.int64)
+    gradient, indices = np.empty(cols, d.dtype), np.empty(cols + 1, np.int64)
     flags = np.zeros((cols + 7) // 8 * 8, np.uint8)
     words, steep = flags.view(np.uint64), steepness(means)
     n = 0
@@ -184,7 +188,7 @@ def sum_gradient(x, d, gradient):
 def update_nearest(x, d, factor, means, reach, levels, changes):
     """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
     rows, cols = levels.shape
-    gradient, indices = np.empty(cols, np.int32), np.empty(cols + 1, np.int64)
+    gradient, indices = np.empty(cols, d.dtype), np.empty(cols + 1, np.int64)
     flags, step = np.zeros((cols + 7) // 8 * 8, np.uint8), np.empty(cols, np.float32)
     words, steep = flags.view(np.uint64), steepness(means)
     n = 0
@@ -204,7 +208,7 @@ def update_nearest(x, d, factor, means, reach, levels, changes):
 def update_stochastic(x, d, factor, means, levels, changes, words):
     """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random."""
     rows, cols = levels.shape
-    gradient = np.empty(cols, np.int32)
+    gradient = np.empty(cols, d.dtype)
     top = len(means) - 1
     n = used = 0
     for i in range(rows):

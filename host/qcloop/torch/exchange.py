@@ -29,7 +29,8 @@ def apply(function: type[Function], *arguments: Any) -> torch.Tensor:
 
     Raises ConfigError where PyTorch calls it to record what it does: nothing of it would reach the devices.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if tracing or torch.compiler.is_compiling():
         raise ConfigError(
             "devices cannot be exported: torch.jit and torch.export would keep the numbers of one call. Save "
             "the state_dict, or export a network of nn.Linear layers with weight.clone() of each layer"
@@ -42,7 +43,7 @@ def apply(function: type[Function], *arguments: Any) -> torch.Tensor:
         raise ConfigError(
             "torch.func (vmap, grad, jvp, jacrev) cannot transform what devices compute: give a batch to the "
             "network as it is, and use backward() or torch.autograd.grad"
-        ) from error
+        ) from None
     return result
 
 

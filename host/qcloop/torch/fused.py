@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from qcloop.errors import ConfigError, DivergenceError
+from qcloop.torch.encoding import Inputs
 from qcloop.torch.exchange import untraced
 from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
-from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
+from qcloop.torch.linear import DeviceWeights, QCLinear
 from qcloop.torch.optimizer import DeviceOptimizer, rate_of
 from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain

@@ -1,43 +1,34 @@
-"""QCLinear: a linear layer whose weights are devices of an array."""
+"""Layers whose weights are devices of an array: what they have in common, and the linear one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
-from math import isfinite
-from typing import Any, NamedTuple, NoReturn
+from math import isfinite, prod
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import Function
+from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
-from qcloop.contract.types import U8
+from qcloop.contract.types import I16, U8
+from qcloop.crossbar.crossbar import Layer
 from qcloop.crossbar.kernels import F32, F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
+from qcloop.torch.encoding import Inputs, encode
 from qcloop.torch.exchange import (
     apply,
     empty_like,
-    first_outside,
     forbid_second_derivative,
     to_numpy,
     to_torch,
     untraced,
 )
 from qcloop.torch.standins import DeviceGradient, ReadOnlyWeights
+from qcloop.torch.writing import OutOfRange, Target, Written, as_weights, check_weight_max, fit
 from qcloop.training import compiled
-
-
-class Inputs(StrEnum):
-    """How a layer's inputs become the integers that drive the rows."""
-
-    #: 1 bit: inputs from one half on are 1, smaller ones are 0.
-    BINARY = "binary"
-    #: 8 bits: 0..1 on 255 steps.
-    UNIT = "unit"
-    #: 8 bits: each vector from 0 to its own largest value on 255 steps, as a ReLU's outputs need it.
-    SCALED = "scaled"
 
 
 class DeviceWeights(nn.Parameter):
@@ -45,16 +36,16 @@ class DeviceWeights(nn.Parameter):
 
     :class:`QCSGD` recognises it and programs the devices. Its ``grad`` only tells whether there is a
     gradient: it is None, or a :class:`qcloop.torch.standins.DeviceGradient`. The gradient itself is
-    :attr:`QCLinear.gradient`.
+    :attr:`DeviceLayer.gradient`.
     """
 
-    layer: "QCLinear"
+    layer: "DeviceLayer"
 
 
 class _Batch(NamedTuple):
     """What a backward pass leaves for the update: inputs, their scales, and the errors of the sums."""
 
-    x: U8
+    x: U8 | I16
     x_scale: F64
     delta: F64
     #: By which the gradient was scaled, as clipping does.
@@ -75,147 +66,197 @@ class _Record:
     batches: list[_Batch] = field(default_factory=list)
 
 
-class QCLinear(nn.Module):
-    """A linear layer ``x W^T + b`` on devices: the array computes both products, updates program it.
+class DeviceLayer(nn.Module):
+    """A layer whose (rows, cols) weights are devices: the array computes both products, updates program it.
+
+    :class:`QCLinear` and :class:`qcloop.torch.QCConv2d` say what vectors drive its rows.
 
     Parameters
     ----------
-    in_features, out_features : int
-        Rows and columns of weights.
+    shape : tuple of int
+        Shape of :attr:`weight`, whose first axis counts the outputs, which are columns of the array.
     crossbar : Crossbar
-        The layer is laid out on it, and its devices are programmed with random weights from its seed.
     inputs : Inputs or str
-        ``binary``, ``unit`` (default) or ``scaled``.
     bias : bool
-        Whether there is a bias: a float parameter on the host.
     dtype : torch.dtype, optional
-        Dtype of bias and outputs, ``torch.get_default_dtype()`` if it is left out. Sums are computed in
-        float64 in any case.
-
-    Attributes
-    ----------
-    devices : DeviceWeights
-    bias : (out_features,) Parameter, or None
-
-    Raises
-    ------
-    ConfigError
-        If the array has no room for the layer.
-
-    Notes
-    -----
-    The gradient is computed as if nothing were rounded (straight through). The errors of the sums go back
-    through the devices with 8 bits, each vector scaled to its largest error. The gradient by the weights is a
-    sum of integer products of inputs and 16-bit errors.
+    weight : Tensor or array of ``shape``, optional
+        Initial weights; random ones from the crossbar's seed if they are left out.
+    weight_max : float, optional
+        Largest weight; the crossbar's ``weight_range`` divided by the square root of the rows if it is left
+        out.
+    out_of_range : {"error", "clip", "rescale"}
+        What happens if initial weights are beyond it: see :meth:`write_weights`.
+    wide : bool
+        Whether sums of the gradient have 64 bits, as a layer needs that has many vectors in a batch.
     """
 
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        shape: tuple[int, ...],
         crossbar: Crossbar,
-        inputs: Inputs | str = Inputs.UNIT,
-        bias: bool = True,
-        dtype: torch.dtype | None = None,
+        inputs: Inputs | str,
+        bias: bool,
+        dtype: torch.dtype | None,
+        *,
+        weight: Any = None,
+        weight_max: float | None = None,
+        out_of_range: OutOfRange = "error",
+        wide: bool = False,
     ) -> None:
         super().__init__()
-        if inputs not in list(Inputs):
-            raise ConfigError(f"inputs must be one of {', '.join(Inputs)}, not '{inputs}'")
-        self.in_features, self.out_features, self.crossbar = in_features, out_features, crossbar
-        self.inputs, self.dtype = Inputs(inputs), dtype or torch.get_default_dtype()
-        self.on_array = crossbar.add_layer(in_features, out_features, 1 if inputs == Inputs.BINARY else 8)
-        crossbar.initialise(self.on_array)
-        self._no_bias = np.zeros(out_features)
-        self.devices = DeviceWeights(
-            torch.zeros(0, dtype=torch.float32)
-        )  # an optimizer's state has this dtype
+        self.inputs, self.dtype = Inputs.named(inputs), dtype or torch.get_default_dtype()
+        self.crossbar, self.weight_shape = crossbar, shape
+        cols, rows = shape[0], prod(shape[1:])
+        given = crossbar.default_weight_max(rows) if weight_max is None else weight_max
+        top, target = check_weight_max(given), None
+        if weight is not None:
+            target = fit(as_weights(weight, shape), top, crossbar.weights, out_of_range)
+            top = target.weight_max
+        self.on_array = crossbar.add_layer(rows, cols, self.inputs.bits, top, wide)
+        #: What the last writing of weights came to; None if only random ones were written.
+        self.written: Written | None = None
+        if target is None:
+            crossbar.initialise(self.on_array)
+        else:
+            self._write(target, crossbar.initialise_to)
+        self._no_bias = np.zeros(cols)
+        self.devices = DeviceWeights(torch.zeros(0, dtype=torch.float32))  # as an optimizer's state of it
         self.devices.layer = self
         self.devices.register_post_accumulate_grad_hook(self._stand_in_for_gradient)
         self._record = _Record(self.devices._version)
-        self.bias = nn.Parameter(torch.zeros(out_features, dtype=self.dtype)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(cols, dtype=self.dtype)) if bias else None
 
     # -- what a user looks at -------------------------------------------------------------------
 
     @property
     def weight(self) -> torch.Tensor:
-        """The (out_features, in_features) weights that were asked for, each the mean of its level.
+        """The weights that were asked for, each the mean of its level: (outputs, inputs ...).
 
         Writing to them, as ``torch.nn.init`` does, raises ConfigError: no device would move.
         """
-        codes = self.crossbar.weights.means[self.on_array.levels].T
-        values = torch.from_numpy(codes * self.on_array.weight_per_code).to(self.dtype)
-        return values.as_subclass(ReadOnlyWeights)
+        codes = self.crossbar.weights.means[self.on_array.levels]
+        return self._as_weight(codes).as_subclass(ReadOnlyWeights)
+
+    def read_weights(self) -> torch.Tensor:
+        """Return the weights that the devices really have, with the fluctuation of their writes.
+
+        Shape and dtype are those of :attr:`weight`. The array is read; its read noise does not act.
+        """
+        return self._as_weight(self.crossbar.device_codes(self.on_array))
+
+    def _as_weight(self, codes: Any) -> torch.Tensor:
+        """Return (rows, cols) codes as a tensor of weights."""
+        values = torch.from_numpy(codes.T * self.on_array.weight_per_code)
+        return values.to(self.dtype).reshape(self.weight_shape)
+
+    @property
+    def weight_max(self) -> float:
+        """The largest weight; weights are -weight_max..weight_max."""
+        return float(self.on_array.weight_per_code * self.crossbar.weights.half_range)
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights, which ``numel`` of the parameters does not tell: they are devices."""
+        return prod(self.weight_shape)
+
+    @property
+    def n_devices(self) -> int:
+        """Number of devices: two for each weight in scheme ``differential``."""
+        return self.on_array.region.rows * self.on_array.region.cols
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight":
             raise ConfigError(
-                "the weight of a QCLinear cannot be set, since it is only read from devices: train it by "
-                "QCSGD, or put devices back by load_state_dict"
+                f"the weight of a {type(self).__name__} cannot be set, since it is only read from devices: "
+                "program them by write_weights(w), train them by QCSGD, or load a state_dict"
             )
         super().__setattr__(name, value)
 
     @property
     def gradient(self) -> torch.Tensor | None:
-        """The (out_features, in_features) float64 gradient by the weights, or None if there is none."""
+        """The float64 gradient by the weights, in their shape, or None if there is none."""
         if self.devices.grad is None or not self._record.batches:
             return None
         x, x_scale, delta, factor = self._gathered()
-        gradient, unit = self.crossbar.gradient(self.on_array, x, x_scale, delta)
-        return torch.from_numpy(np.ascontiguousarray(gradient.T) * (unit * factor))
+        integers, unit = self.crossbar.gradient(self.on_array, x, x_scale, delta)
+        numbers = np.ascontiguousarray(integers.T).astype(np.float64) * (unit * factor)
+        return torch.from_numpy(numbers).reshape(self.weight_shape)
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows of the layer."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, inputs={self.inputs}, "
-            f"bias={self.bias is not None}, device={self.crossbar.settings.device}"
-        )
+        return f"inputs={self.inputs}, bias={self.bias is not None}, device={self.crossbar.settings.device}"
 
     # -- products and updates -------------------------------------------------------------------
 
     @untraced
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the sums of (..., in_features) inputs.
-
-        Parameters
-        ----------
-        x : Tensor
-            Floating, in the range of :class:`Inputs`. uint8 drives the rows as it is: 0 or 1 for
-            ``binary``, 0..255 for ``unit``.
-
-        Returns
-        -------
-        (..., out_features) Tensor
-            It has the layer's dtype, and is on the device of ``x``.
-
-        Raises
-        ------
-        ConfigError
-            If ``x`` has another size or leaves the range, or if another optimizer than QCSGD stepped on the
-            devices.
-        """
-        if x.shape[-1:] != (self.in_features,):
-            raise ConfigError(f"inputs must be (..., {self.in_features}), not {tuple(x.shape)}")
+    def _sums(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the (n, cols) sums of (n, rows) inputs, with the way back for autograd."""
         self._check_steps()
-        flat = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        z = apply(_Product, flat, self.devices, self.bias, self)
-        return z if x.ndim == 2 else z.reshape(*x.shape[:-1], self.out_features)
+        return apply(_Product, x, self.devices, self.bias, self)
 
-    def program(self, rate: float) -> None:
+    def descend(self, rate: float) -> None:
         """Descend by ``rate`` times :attr:`gradient` and program the devices that change.
 
-        Raises ConfigError unless ``rate`` is a finite number, 0 or more; :attr:`weight` cannot be given.
+        Raises ConfigError unless ``rate`` is a finite number, 0 or more.
         """
         if not (isinstance(rate, (int, float, np.number)) and isfinite(rate) and rate >= 0):
             came = f"a {type(rate).__name__}" if hasattr(rate, "shape") else repr(rate)
             raise ConfigError(
-                f"program takes the rate by which to descend along the gradient, a number of 0 or more, not "
-                f"{came}: weights cannot be programmed by it"
+                f"descend takes the rate by which to descend along the gradient, a number of 0 or more, not "
+                f"{came}: write_weights(w) programs weights"
             )
         if self._record.batches:
             x, x_scale, delta, factor = self._gathered()
             self._descend(x, x_scale, delta, rate * factor)
 
-    def _descend(self, x: U8, x_scale: F64, delta: F64, rate: float) -> None:
+    def program(self, *_: Any) -> NoReturn:
+        """Raise ConfigError, which names what takes weights and what takes a rate."""
+        raise ConfigError(
+            f"a {type(self).__name__} has no program: write_weights(w) programs weights, and descend(rate) "
+            "follows the gradient"
+        )
+
+    def write_weights(self, weight: Any, out_of_range: OutOfRange = "error") -> int:
+        """Program every device anew, so that the weights are those of a float layer.
+
+        Each weight becomes the nearest level, and is written with the fluctuation of a write, by the policy
+        of the crossbar. It is counted as any programming. Cells that are stuck stay as they are. A gradient
+        that was not used is forgotten.
+
+        Parameters
+        ----------
+        weight : Tensor or array of numbers
+            Has the shape of :attr:`weight`.
+        out_of_range : {"error", "clip", "rescale"}
+            What happens if weights are beyond -:attr:`weight_max`..:attr:`weight_max`: ConfigError is raised
+            and nothing is written; they become the outermost level; or :attr:`weight_max` becomes the
+            largest magnitude among the weights, also where it is smaller than before.
+
+        Returns
+        -------
+        int
+            Number of weights that were clipped.
+
+        Raises
+        ------
+        ConfigError
+            If shape, numbers or range are not as described above. Nothing is written then.
+        """
+        target = fit(
+            as_weights(weight, self.weight_shape), self.weight_max, self.crossbar.weights, out_of_range
+        )
+        self.on_array.weight_per_code = target.weight_max / self.crossbar.weights.half_range
+        self._write(target, self.crossbar.write)
+        self._record = _Record(self.devices._version, self._record.programmed + 1)
+        return target.clipped
+
+    def _write(self, target: Target, write: Callable[[Layer, F64], Any]) -> None:
+        """Program the devices by a function of the crossbar, and note how far they are from the target."""
+        write(self.on_array, target.values.T / target.weight_max)
+        got = self.crossbar.device_codes(self.on_array).T * self.on_array.weight_per_code
+        self.written = Written(target.clipped, float(np.abs(got - target.values).mean()))
+
+    def _descend(self, x: U8 | I16, x_scale: F64, delta: F64, rate: float) -> None:
         """Program the devices that a batch changes."""
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
         self._record.programmed += 1
@@ -256,8 +297,8 @@ class QCLinear(nn.Module):
         devices: Any = self._parameters["devices"]  # as an attribute it would take longer
         if devices._version != self._record.version:
             raise ConfigError(
-                "an optimizer that cannot program devices has stepped on a QCLinear: give its parameters "
-                "to qcloop.torch.QCSGD, and the others to what you like"
+                f"an optimizer that cannot program devices has stepped on a {type(self).__name__}: give its "
+                "parameters to qcloop.torch.QCSGD, and the others to what you like"
             )
 
     def _gathered(self) -> _Batch:
@@ -271,20 +312,9 @@ class QCLinear(nn.Module):
         x, x_scale, delta = (np.concatenate([b[k] for b in batches]) for k in range(3))
         return _Batch(x, x_scale, delta, factor)
 
-    def _encode(self, x: torch.Tensor) -> tuple[U8, F64]:
-        """Return inputs as integers, which are a view of uint8 inputs, and what one step of each is worth."""
-        top, scaled = self.on_array.input_top, self.inputs is Inputs.SCALED
-        if x.dtype is torch.uint8 and not scaled and not x.is_meta:
-            return x.cpu().numpy(), np.full(len(x), 1.0 / top)
-        v, x8, x_scale = to_numpy(x), np.empty(x.shape, np.uint8), np.empty(len(x))
-        bad = _encode_scaled(v, x8, x_scale) if scaled else _encode_unit(v, float(top), x8, x_scale)
-        if bad >= 0:
-            expected, before = ("0 or more", "ReLU") if scaled else ("0..1", "sigmoid")
-            raise ConfigError(
-                f"inputs must be {expected} ({self.inputs}), not {v.flat[bad]:g}: "
-                f"put a {before} before the layer, or scale them"
-            )
-        return x8, x_scale
+    def _encode(self, x: torch.Tensor) -> tuple[U8 | I16, F64]:
+        """Return inputs as integers, and what one step of each is worth (see :func:`encode`)."""
+        return encode(x, self.inputs)
 
     def _input_error(self, delta: F64, like: torch.Tensor) -> torch.Tensor:
         """Return the error on the inputs, from the devices as they are."""
@@ -298,6 +328,7 @@ class QCLinear(nn.Module):
     def get_extra_state(self) -> dict[str, torch.Tensor]:
         """Return levels, codes and accumulators of the devices, and the table that they belong to."""
         state = self.crossbar.layer_state(self.on_array) | {"means": self.crossbar.weights.means}
+        state["weight_per_code"] = np.array(self.on_array.weight_per_code)
         return {name: torch.from_numpy(value.copy()) for name, value in state.items() if name != "bias"}
 
     def set_extra_state(self, state: dict[str, torch.Tensor]) -> None:
@@ -316,12 +347,31 @@ class QCLinear(nn.Module):
             for name, shape in shapes.items():
                 if values[name].shape != shape:
                     raise CheckpointError(f"{name} must be {shape}, not {values[name].shape}")
-            self.crossbar.restore_layer(self.on_array, {**values, "bias": self._no_bias})
-        except (KeyError, AttributeError) as error:
-            raise CheckpointError(f"this is not the state of a QCLinear: {error!r}") from error
+            gain = float(values.get("weight_per_code", layer.weight_per_code))
+            self.crossbar.restore_layer(layer, {**values, "bias": self._no_bias})
+            layer.weight_per_code = gain
+        except (KeyError, AttributeError, TypeError) as error:
+            raise CheckpointError(f"this is not the state of a {type(self).__name__}: {error!r}") from error
         self._record = _Record(self.devices._version, self._record.programmed + 1)
 
-    def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> "QCLinear":
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, *lists: list[str]
+    ) -> None:
+        """Load a state: that of such a layer, or that of a float layer, whose weights are then written."""
+        weight, own = prefix + "weight", prefix + _EXTRA_STATE_KEY_SUFFIX
+        written = weight in state_dict and own not in state_dict
+        state = {name: value for name, value in state_dict.items() if not (written and name == weight)}
+        state[prefix + "devices"] = self.devices  # has no numbers to be loaded
+        super()._load_from_state_dict(state, prefix, metadata, strict, *lists)
+        if written:
+            missing, _, errors = lists
+            missing[:] = [name for name in missing if name != own]
+            try:
+                self.write_weights(state_dict[weight])
+            except ConfigError as error:
+                errors.append(f"{weight}: {error}; qcloop.torch.convert fits the range of each layer")
+
+    def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> Self:
         """Move or convert the bias. The devices stay on the array."""
         devices = self._parameters.pop("devices")
         super()._apply(fn, recurse)
@@ -332,15 +382,97 @@ class QCLinear(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise ConfigError(
-            "a QCLinear cannot be copied or pickled, since its devices are on an array: make a second "
-            "crossbar and network, and load the state_dict"
+            f"a {type(self).__name__} cannot be copied or pickled, since its devices are on an array: make a "
+            "second crossbar and network, and load the state_dict"
         )
+
+
+class QCLinear(DeviceLayer):
+    """A linear layer ``x W^T + b`` on devices: the array computes both products, updates program it.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Rows and columns of weights.
+    crossbar : Crossbar
+        The layer is laid out on it, and its devices are programmed.
+    inputs : Inputs or str
+        ``binary``, ``unit`` (default), ``scaled`` or ``signed``.
+    bias : bool
+        Whether there is a bias: a float parameter on the host.
+    dtype : torch.dtype, optional
+        Dtype of bias and outputs, ``torch.get_default_dtype()`` if it is left out. Sums are computed in
+        float64 in any case.
+    **options
+        ``weight``: (out_features, in_features) initial weights, in place of random ones from the crossbar's
+        seed; ``weight_max``: the largest weight, in place of ``weight_range / sqrt(in_features)``;
+        ``out_of_range``: what happens to initial weights beyond it (see :meth:`write_weights`).
+
+    Attributes
+    ----------
+    devices : DeviceWeights
+    bias : (out_features,) Parameter, or None
+
+    Raises
+    ------
+    ConfigError
+        If the array has no room for the layer, or initial weights do not fit.
+
+    Notes
+    -----
+    The gradient is computed as if nothing were rounded (straight through). The errors of the sums go back
+    through the devices with 8 bits, each vector scaled to its largest error. The gradient by the weights is a
+    sum of integer products of inputs and 16-bit errors.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        crossbar: Crossbar,
+        inputs: Inputs | str = Inputs.UNIT,
+        bias: bool = True,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__((out_features, in_features), crossbar, inputs, bias, dtype, **options)
+        self.in_features, self.out_features = in_features, out_features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the sums of (..., in_features) inputs.
+
+        Parameters
+        ----------
+        x : Tensor
+            Floating, in the range of :class:`Inputs`. uint8 drives the rows as it is: 0 or 1 for
+            ``binary``, 0..255 for ``unit``.
+
+        Returns
+        -------
+        (..., out_features) Tensor
+            It has the layer's dtype, and is on the device of ``x``.
+
+        Raises
+        ------
+        ConfigError
+            If ``x`` has another size or leaves the range, or if another optimizer than QCSGD stepped on the
+            devices.
+        """
+        if x.shape[-1:] != (self.in_features,):
+            raise ConfigError(f"inputs must be (..., {self.in_features}), not {tuple(x.shape)}")
+        if x.ndim == 2:
+            return self._sums(x)
+        return self._sums(x.reshape(-1, self.in_features)).reshape(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows of the layer."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, {super().extra_repr()}"
 
 
 class _Product(Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, devices: DeviceWeights, bias: torch.Tensor | None, layer: QCLinear
+        ctx: Any, x: torch.Tensor, devices: DeviceWeights, bias: torch.Tensor | None, layer: DeviceLayer
     ) -> torch.Tensor:
         x8, x_scale = layer._encode(x)
         if x.dtype is torch.uint8:  # x8 is a view, and the caller may fill x anew before the backward pass
@@ -357,11 +489,12 @@ class _Product(Function):
         ctx: Any, grad: torch.Tensor
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, None]:
         forbid_second_derivative()
-        layer: QCLinear = ctx.layer
-        delta, total = to_numpy(grad), np.zeros(layer.out_features)
+        layer: DeviceLayer = ctx.layer
+        delta, total = to_numpy(grad), np.zeros(layer.on_array.cols)
         compiled.descend_bias(total, delta, -1.0)  # makes total the sum over the batch, added in order
         if not isfinite(total.sum()):
-            raise ConfigError("the error of a QCLinear is not a finite number: use a smaller rate")
+            kind = type(layer).__name__
+            raise ConfigError(f"the error of a {kind} is not a finite number: use a smaller rate")
         if ctx.programmed != layer._record.programmed:
             raise ArrayError("the devices were programmed between forward and backward: run forward again")
         for_x, for_devices, for_bias, _ = ctx.needs_input_grad
@@ -379,29 +512,6 @@ class _Product(Function):
 
 
 _NO_NUMBERS = DeviceGradient.of(None)
-_MOST = float(np.finfo(np.float64).max)
-
-
-@kernel
-def _encode_unit(v: Any, top: float, x: Any, x_scale: Any) -> int:
-    """Fill ``x`` with v of 0..1 on ``top`` steps; return the index of a value outside 0..1, or -1."""
-    bad = first_outside(v.reshape(-1), 1.0)
-    if bad < 0:
-        for b in range(v.shape[0]):
-            for i in range(v.shape[1]):
-                x[b, i] = np.uint8(v[b, i] * top + 0.5)
-            x_scale[b] = 1.0 / top
-    return bad
-
-
-@kernel
-def _encode_scaled(v: Any, x: Any, x_scale: Any) -> int:
-    """Fill ``x`` with v, each vector scaled to a largest of 255; return the index of a wrong value, or -1."""
-    bad = first_outside(v.reshape(-1), _MOST)
-    if bad < 0:
-        for b in range(v.shape[0]):
-            x_scale[b] = compiled.scale_vector(v[b], x[b])
-    return bad
 
 
 @kernel

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from qcloop.contract.types import U8
+from qcloop.contract.types import I16, U8
 from qcloop.crossbar.kernels import F64
 from qcloop.crossbar.rules import Update
 from qcloop.errors import CheckpointError, ConfigError
@@ -67,7 +67,13 @@ class DeviceOptimizer(Optimizer):
                 yield group, parameter
 
     def descend_devices(
-        self, group: Group, devices: DeviceWeights, x: U8, x_scale: F64, delta: F64, factor: float = 1.0
+        self,
+        group: Group,
+        devices: DeviceWeights,
+        x: U8 | I16,
+        x_scale: F64,
+        delta: F64,
+        factor: float = 1.0,
     ) -> None:
         """Descend along ``factor`` times the gradient of a batch, and program the devices that change."""
         layer, on_array, rate = devices.layer, devices.layer.on_array, rate_of(group)

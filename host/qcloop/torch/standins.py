@@ -10,7 +10,7 @@ import torch
 from qcloop.errors import ConfigError
 
 if TYPE_CHECKING:
-    from qcloop.torch.linear import QCLinear
+    from qcloop.torch.linear import DeviceLayer
 
 
 class ReadOnlyWeights(torch.Tensor):
@@ -31,8 +31,8 @@ class ReadOnlyWeights(torch.Tensor):
             written += [*args[:1], kwargs.get("tensor")]  # some of nn.init give their tensor by this name
         if any(isinstance(tensor, cls) for tensor in _flat(written)):
             raise ConfigError(
-                f"{func.__name__} on the weight of a QCLinear would move no device: train it by QCSGD, or "
-                "load a state_dict; weight.clone() is a tensor to write to"
+                f"{func.__name__} on the weight of a device layer would move no device: program weights by "
+                "layer.write_weights(w), or train them by QCSGD; weight.clone() is a tensor to write to"
             )
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
@@ -55,10 +55,10 @@ class DeviceGradient(torch.Tensor):
     """
 
     #: The layer, or None for what a backward pass hands on before the layer's own is made.
-    layer: "QCLinear | None"
+    layer: "DeviceLayer | None"
 
     @classmethod
-    def of(cls, layer: "QCLinear | None") -> "DeviceGradient":
+    def of(cls, layer: "DeviceLayer | None") -> "DeviceGradient":
         """Return what stands for the gradient of a layer."""
         gradient = torch.zeros(0, dtype=torch.float32).as_subclass(cls)
         gradient.layer = layer
@@ -86,7 +86,7 @@ class DeviceGradient(torch.Tensor):
             return func(*args, **kwargs)
 
 
-def _on_devices(func: Callable[..., Any], layer: "QCLinear", args: Any, kwargs: Any) -> Any:
+def _on_devices(func: Callable[..., Any], layer: "DeviceLayer", args: Any, kwargs: Any) -> Any:
     """Carry an operation out on the gradient of a layer's devices; return what it returns."""
     name = func.__name__
     if name in _NORMS:
@@ -113,7 +113,17 @@ _NORMS = {"norm", "linalg_vector_norm", "_foreach_norm"}
 _SCALES = {"mul_", "div_", "__imul__", "__itruediv__", "_foreach_mul_", "_foreach_div_"}
 _ZEROS = {"zero_", "_foreach_zero_"}
 #: What ``zero_grad`` and ``print`` do with a gradient; the properties are read as ``__get__``.
-_HARMLESS = {"__get__", "detach_", "requires_grad_", "__repr__", "is_complex", "size", "dim", "numel", "_is_view"}
+_HARMLESS = {
+    "__get__",
+    "detach_",
+    "requires_grad_",
+    "__repr__",
+    "is_complex",
+    "size",
+    "dim",
+    "numel",
+    "_is_view",
+}
 
 
 def _writes(name: str) -> bool:
