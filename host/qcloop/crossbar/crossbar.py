@@ -164,6 +164,22 @@ class LayeredCrossbar:
         self.ledger.add_region(region)
         return layer
 
+    def add_copy(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> Layer:
+        """Lay out a copy of a layer of another crossbar, in the :meth:`layer_state` that it has there."""
+        copied = self.add_layer(layer.rows, layer.cols, layer.bits, wide=layer.wide)
+        copied.weight_per_code = layer.weight_per_code
+        self.restore_layer(copied, state)
+        return copied
+
+    def follow(self, other: "LayeredCrossbar") -> None:
+        """Put the generators of the host to where those of another crossbar of the same seed are."""
+        for mine, theirs in (
+            (self._initial, other._initial),
+            (self._faults, other._faults),
+            (self._rounding, other._rounding),
+        ):
+            mine.seek(theirs.position)
+
     def room(self, rows: int, cols: int, base: int) -> Region:
         """Return the region that (rows, cols) weights take from word ``base`` on.
 

@@ -1,7 +1,7 @@
 """A training step of a plain network in one call: the bits of a loop, without the time of autograd."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -60,6 +60,12 @@ class FusedStep:
         _check_optimizer(optimizer, set(index))
         #: Parameters in the order of a step: group, parameter, and index of its layer.
         self._order = [(group, parameter, index[parameter]) for group, parameter in optimizer.in_order()]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise ConfigError(
+            "a FusedStep cannot be copied or pickled: copy network and optimizer together, "
+            "copy.deepcopy((net, optimizer)), and make a FusedStep of both"
+        )
 
     @untraced
     def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:

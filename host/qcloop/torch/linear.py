@@ -1,5 +1,6 @@
 """Layers whose weights are devices of an array: what they have in common, and the linear one."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite, prod
@@ -26,6 +27,7 @@ from qcloop.torch.exchange import (
     to_torch,
     untraced,
 )
+from qcloop.torch.module import OnArray
 from qcloop.torch.standins import DeviceGradient, ReadOnlyWeights
 from qcloop.torch.writing import OutOfRange, Target, Written, as_weights, check_weight_max, fit
 from qcloop.training import compiled
@@ -40,6 +42,10 @@ class DeviceWeights(nn.Parameter):
     """
 
     layer: "DeviceLayer"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DeviceWeights":
+        """Return the devices of a copied layer, which a copied optimizer programs."""
+        return copy.deepcopy(self.layer, memo).devices
 
 
 class _Batch(NamedTuple):
@@ -66,7 +72,7 @@ class _Record:
     batches: list[_Batch] = field(default_factory=list)
 
 
-class DeviceLayer(nn.Module):
+class DeviceLayer(OnArray):
     """A layer whose (rows, cols) weights are devices: the array computes both products, updates program it.
 
     :class:`QCLinear` and :class:`qcloop.torch.QCConv2d` say what vectors drive its rows.
@@ -120,11 +126,15 @@ class DeviceLayer(nn.Module):
         else:
             self._write(target, crossbar.initialise_to)
         self._no_bias = np.zeros(cols)
-        self.devices = DeviceWeights(torch.zeros(0, dtype=torch.float32))  # as an optimizer's state of it
+        self._add_devices()
+        self.bias = nn.Parameter(torch.zeros(cols, dtype=self.dtype)) if bias else None
+
+    def _add_devices(self, requires_grad: bool = True) -> None:
+        """Make the parameter that stands for the devices; an optimizer's state of it has its dtype."""
+        self.devices = DeviceWeights(torch.zeros(0, dtype=torch.float32), requires_grad)
         self.devices.layer = self
         self.devices.register_post_accumulate_grad_hook(self._stand_in_for_gradient)
         self._record = _Record(self.devices._version)
-        self.bias = nn.Parameter(torch.zeros(cols, dtype=self.dtype)) if bias else None
 
     # -- what a user looks at -------------------------------------------------------------------
 
@@ -297,8 +307,9 @@ class DeviceLayer(nn.Module):
         devices: Any = self._parameters["devices"]  # as an attribute it would take longer
         if devices._version != self._record.version:
             raise ConfigError(
-                f"an optimizer that cannot program devices has stepped on a {type(self).__name__}: give its "
-                "parameters to qcloop.torch.QCSGD, and the others to what you like"
+                "what cannot program devices (an optimizer, an average of networks, nn.init) has written to "
+                f"a {type(self).__name__}: train its parameters by qcloop.torch.QCSGD or QCAdam, and others by "
+                "what you like"
             )
 
     def _gathered(self) -> _Batch:
@@ -380,11 +391,14 @@ class DeviceLayer(nn.Module):
         self._record.lent = -1
         return self
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise ConfigError(
-            f"a {type(self).__name__} cannot be copied or pickled, since its devices are on an array: make a "
-            "second crossbar and network, and load the state_dict"
-        )
+    def _without_devices(self) -> dict[str, Any]:
+        parameters = {name: p for name, p in self._parameters.items() if name != "devices"}
+        own = {name: value for name, value in self.__dict__.items() if name != "_record"}
+        return {**own, "_parameters": parameters}
+
+    def _adopt(self, original: Self) -> None:
+        self._parameters = {"devices": None, **self._parameters}  # the order of the parameters
+        self._add_devices(original.devices.requires_grad)
 
 
 class QCLinear(DeviceLayer):
