@@ -308,8 +308,8 @@ class DeviceLayer(OnArray):
         if devices._version != self._record.version:
             raise ConfigError(
                 "what cannot program devices (an optimizer, an average of networks, nn.init) has written to "
-                f"a {type(self).__name__}: train its parameters by qcloop.torch.QCSGD or QCAdam, and others by "
-                "what you like"
+                f"a {type(self).__name__}: train its parameters by qcloop.torch.QCSGD or QCAdam, and others "
+                "by what you like"
             )
 
     def _gathered(self) -> _Batch:

@@ -1,5 +1,6 @@
 """Optimizers that program devices: gradient descent with momentum, and Adam."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,6 +35,11 @@ class DeviceOptimizer(Optimizer):
     mean of the level plus the accumulator. What an optimizer remembers of devices has the shape
     (in_features, out_features), dtype float32, and the unit of weights and gradients.
     """
+
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        super().__init__(params, defaults)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            _warn_of_processes(torch.distributed.get_world_size())
 
     @untraced
     @torch.no_grad()
@@ -331,6 +337,15 @@ def check_accumulators(optimizer: DeviceOptimizer, devices: DeviceWeights) -> No
         raise ConfigError(
             f"{what} of devices needs the accumulators of update rule {Update.MIXED}, and this crossbar has "
             f"rule {update}: make it with update='{Update.MIXED}', or use QCSGD(parameters, lr)"
+        )
+
+
+def _warn_of_processes(count: int) -> None:
+    if count > 1:
+        warnings.warn(
+            f"torch.distributed has {count} processes, and each programs devices of its own: "
+            "DistributedDataParallel averages the gradients of float parameters, but not those of devices",
+            stacklevel=4,
         )
 
 
