@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from qcloop.crossbar.kernels import SMALLEST
-from qcloop.jit import kernel
+from qcloop.jit import inlined, kernel
 
 
 @kernel
@@ -120,6 +120,23 @@ def list_flagged(flags, words, indices):
     return n
 
 
+@inlined
+def settle_row(i, row, flags, words, indices, means, steep, reach, levels, changes, n):
+    """Give a row's flagged accumulators the level that they have come to; return the number of changes."""
+    for k in range(list_flagged(flags, words, indices)):
+        j = indices[k]
+        code = means[levels[i, j]] + row[j]
+        new = nearest(code, means, steep)
+        offset = code - means[new]
+        if new == 0:
+            offset = max(offset, -reach)
+        if new == len(means) - 1:
+            offset = min(offset, reach)
+        row[j] = offset
+        n = note(i, j, new, levels, changes, n)
+    return n
+
+
 @kernel
 def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     """Descend an accumulator for each weight; list the weights that have crossed a level boundary.
@@ -139,18 +156,32 @@ def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
         for j in range(cols):
             row[j] -= factor * np.float32(gradient[j])
             flags[j] = abs(row[j]) >= reach
-        for k in range(list_flagged(flags, words, indices)):
-            j = indices[k]
-            code = means[levels[i, j]] + row[j]
-            new = nearest(code, means, steep)
-            offset = code - means[new]
-            if new == 0:
-                offset = max(offset, -reach)
-            if new == len(means) - 1:
-                offset = min(offset, reach)
-            row[j] = offset
-            n = note(i, j, new, levels, changes, n)
+        n = settle_row(i, row, flags, words, indices, means, steep, reach, levels, changes, n)
     return n
+
+
+@kernel
+def move_mixed(step, means, reach, levels, changes, offsets):
+    """Lower each accumulator by its own step; list the weights that have crossed a level boundary."""
+    rows, cols = levels.shape
+    indices, flags = np.empty(cols + 1, np.int64), np.zeros((cols + 7) // 8 * 8, np.uint8)
+    words, steep = flags.view(np.uint64), steepness(means)
+    n = 0
+    for i in range(rows):
+        row = offsets[i]
+        for j in range(cols):
+            row[j] -= step[i, j]
+            flags[j] = abs(row[j]) >= reach
+        n = settle_row(i, row, flags, words, indices, means, steep, reach, levels, changes, n)
+    return n
+
+
+@kernel
+def sum_gradient(x, d, gradient):
+    """Fill gradient = x^T d."""
+    for i in range(gradient.shape[0]):
+        if not row_gradient(x, d, i, gradient[i]):
+            gradient[i] = 0
 
 
 @kernel

@@ -14,7 +14,7 @@ from qcloop.contract.types import I16, I32, U8, Region
 from qcloop.crossbar import compiled
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
 from qcloop.crossbar.ledger import WriteLedger
-from qcloop.crossbar.rules import UpdateRule
+from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.crossbar.weights import WeightMap
 from qcloop.errors import ConfigError, DivergenceError
@@ -163,6 +163,22 @@ class LayeredCrossbar:
         self.layers.append(layer)
         self.ledger.add_region(region)
         return layer
+
+    def add_copy(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> Layer:
+        """Lay out a copy of a layer of another crossbar, in the :meth:`layer_state` that it has there."""
+        copied = self.add_layer(layer.rows, layer.cols, layer.bits, wide=layer.wide)
+        copied.weight_per_code = layer.weight_per_code
+        self.restore_layer(copied, state)
+        return copied
+
+    def follow(self, other: "LayeredCrossbar") -> None:
+        """Put the generators of the host to where those of another crossbar of the same seed are."""
+        for mine, theirs in (
+            (self._initial, other._initial),
+            (self._faults, other._faults),
+            (self._rounding, other._rounding),
+        ):
+            mine.seek(theirs.position)
 
     def room(self, rows: int, cols: int, base: int) -> Region:
         """Return the region that (rows, cols) weights take from word ``base`` on.
@@ -322,7 +338,10 @@ class LayeredCrossbar:
         """
         d, largest, top = self.errors(layer, delta, x_scale)
         factor = self._step(layer, rate * largest / top / layer.weight_per_code)
-        n = layer.rule.descend(x, d, factor, layer.levels, layer.changes)
+        self._program(layer, layer.rule.descend(x, d, factor, layer.levels, layer.changes))
+
+    def _program(self, layer: Layer, n: int) -> None:
+        """Program the cells of the first ``n`` weights that the update rule has listed."""
         if n:
             cells, levels = self.weights.cells(layer.changes[:, :n])
             self.array.program(layer.region, cells, levels)
@@ -334,6 +353,48 @@ class LayeredCrossbar:
         if not abs(codes) <= (_STEP_MOST_WIDE if layer.wide else _STEP_MOST):
             raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
         return np.float32(codes)
+
+    # -- steps of one's own ---------------------------------------------------------------------
+
+    def gradient(self, layer: Layer, x: U8 | I16, x_scale: F64, delta: F64) -> tuple[I32 | I64, float]:
+        """Return the (rows, cols) integer gradient of a batch, and what one unit of it is worth.
+
+        The arguments are those of :meth:`update`.
+        """
+        d, largest, top = self.errors(layer, delta, x_scale)
+        gradient = np.empty(layer.levels.shape, d.dtype)
+        self._kernels.sum_gradient(x, d, gradient)
+        return gradient, largest / top
+
+    def accumulated(self, layer: Layer) -> F32:
+        """Return the (rows, cols) weights that update rule ``mixed`` has come to, in codes.
+
+        Each is the mean of its level, plus the accumulator.
+        """
+        codes: F32 = self.weights.means[layer.levels] + layer.rule.memory
+        return codes
+
+    def descend_by(self, layer: Layer, step: F32) -> None:
+        """Lower the accumulators of update rule ``mixed`` by a step of one's own; program what changes.
+
+        Parameters
+        ----------
+        step : (rows, cols) float32
+            In codes; ``layer.weight_per_code`` is the weight of one.
+
+        Raises
+        ------
+        ConfigError
+            If the update rule has no accumulators.
+        DivergenceError
+            If the step is not finite. Nothing is changed.
+        """
+        if not isinstance(layer.rule, MixedRule):
+            raise ConfigError(
+                f"update rule {self.settings.update} has no accumulators that a step could go into: use mixed"
+            )
+        self._step(layer, float(np.abs(step).max()))
+        self._program(layer, layer.rule.move(step, layer.levels, layer.changes))
 
     # -- state ----------------------------------------------------------------------------------
 

@@ -83,6 +83,17 @@ class CrossbarKernels(Protocol):
         its level. Beyond the first and the last level an accumulator is held at ``reach``.
         """
 
+    def sum_gradient(self, x: U8 | I16, d: I32 | I64, gradient: I32 | I64) -> None:
+        """Fill the (rows, cols) gradient x^T d, which is exact."""
+
+    def move_mixed(
+        self, step: F32, means: F32, reach: np.float32, levels: U8, changes: I64, offsets: F32
+    ) -> int:
+        """Lower each accumulator by its own ``step``, and go on as :meth:`update_mixed` does.
+
+        ``step`` (rows, cols) float32 is in codes.
+        """
+
 
 if TYPE_CHECKING:
     from qcloop.crossbar import compiled, reference

@@ -109,6 +109,14 @@ class MixedRule(UpdateRule):
             x, d, factor, weights.means, weights.reach, levels, changes, self.memory
         )
 
+    def move(self, step: F32, levels: U8, changes: I64) -> int:
+        """Lower the accumulators by (rows, cols) float32 codes; return how many weights change their level.
+
+        ``levels`` and ``changes`` are those of :meth:`UpdateRule.descend`.
+        """
+        weights = self.weights
+        return self.kernels.move_mixed(step, weights.means, weights.reach, levels, changes, self.memory)
+
 
 class Update(StrEnum):
     """Update rules by the name that a user writes."""

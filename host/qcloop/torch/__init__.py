@@ -12,7 +12,7 @@ from qcloop.torch.encoding import Inputs
 from qcloop.torch.functions import Sigmoid, cross_entropy, sigmoid
 from qcloop.torch.fused import FusedStep
 from qcloop.torch.linear import DeviceLayer, DeviceWeights, QCLinear
-from qcloop.torch.optimizer import QCSGD
+from qcloop.torch.optimizer import QCSGD, QCAdam
 from qcloop.torch.overview import LayerSummary, Summary, summary
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "FusedStep",
     "Inputs",
     "LayerSummary",
+    "QCAdam",
     "QCConv2d",
     "QCLinear",
     "Sigmoid",

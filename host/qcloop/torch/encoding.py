@@ -61,7 +61,7 @@ def encode(x: torch.Tensor, inputs: Inputs) -> tuple[U8 | I16, F64]:
     """
     fixed = inputs in (Inputs.BINARY, Inputs.UNIT)
     top = 1 if inputs is Inputs.BINARY else 255
-    if x.dtype is torch.uint8 and fixed:
+    if x.dtype is torch.uint8 and fixed and not x.is_meta:
         return x.cpu().numpy(), np.full(len(x), 1.0 / top)
     v, x_scale = to_numpy(x), np.empty(len(x))
     integers = np.empty(x.shape, np.int16 if inputs is Inputs.SIGNED else np.uint8)

@@ -1,5 +1,6 @@
 """Layers whose weights are devices of an array: what they have in common, and the linear one."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite, prod
@@ -13,12 +14,20 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from qcloop.contract.types import I16, U8
 from qcloop.crossbar.crossbar import Layer
-from qcloop.crossbar.kernels import F64
+from qcloop.crossbar.kernels import F32, F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs, encode
-from qcloop.torch.exchange import empty_like, forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import (
+    apply,
+    empty_like,
+    forbid_second_derivative,
+    to_numpy,
+    to_torch,
+    untraced,
+)
+from qcloop.torch.module import OnArray
 from qcloop.torch.standins import DeviceGradient, ReadOnlyWeights
 from qcloop.torch.writing import OutOfRange, Target, Written, as_weights, check_weight_max, fit
 from qcloop.training import compiled
@@ -34,6 +43,10 @@ class DeviceWeights(nn.Parameter):
 
     layer: "DeviceLayer"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DeviceWeights":
+        """Return the devices of a copied layer, which a copied optimizer programs."""
+        return copy.deepcopy(self.layer, memo).devices
+
 
 class _Batch(NamedTuple):
     """What a backward pass leaves for the update: inputs, their scales, and the errors of the sums."""
@@ -41,6 +54,8 @@ class _Batch(NamedTuple):
     x: U8 | I16
     x_scale: F64
     delta: F64
+    #: By which the gradient was scaled, as clipping does.
+    factor: float = 1.0
 
 
 @dataclass(slots=True)
@@ -57,7 +72,7 @@ class _Record:
     batches: list[_Batch] = field(default_factory=list)
 
 
-class DeviceLayer(nn.Module):
+class DeviceLayer(OnArray):
     """A layer whose (rows, cols) weights are devices: the array computes both products, updates program it.
 
     :class:`QCLinear` and :class:`qcloop.torch.QCConv2d` say what vectors drive its rows.
@@ -111,11 +126,15 @@ class DeviceLayer(nn.Module):
         else:
             self._write(target, crossbar.initialise_to)
         self._no_bias = np.zeros(cols)
-        self.devices = DeviceWeights(torch.zeros(0))
+        self._add_devices()
+        self.bias = nn.Parameter(torch.zeros(cols, dtype=self.dtype)) if bias else None
+
+    def _add_devices(self, requires_grad: bool = True) -> None:
+        """Make the parameter that stands for the devices; an optimizer's state of it has its dtype."""
+        self.devices = DeviceWeights(torch.zeros(0, dtype=torch.float32), requires_grad)
         self.devices.layer = self
         self.devices.register_post_accumulate_grad_hook(self._stand_in_for_gradient)
         self._record = _Record(self.devices._version)
-        self.bias = nn.Parameter(torch.zeros(cols, dtype=self.dtype)) if bias else None
 
     # -- what a user looks at -------------------------------------------------------------------
 
@@ -168,10 +187,10 @@ class DeviceLayer(nn.Module):
         """The float64 gradient by the weights, in their shape, or None if there is none."""
         if self.devices.grad is None or not self._record.batches:
             return None
-        x, x_scale, delta = self._gathered()
-        d, largest, top = self.crossbar.errors(self.on_array, delta, x_scale)
-        integers = d.T.astype(np.int64) @ x.astype(np.int64)
-        return torch.from_numpy(integers * (largest / top)).reshape(self.weight_shape)
+        x, x_scale, delta, factor = self._gathered()
+        integers, unit = self.crossbar.gradient(self.on_array, x, x_scale, delta)
+        numbers = np.ascontiguousarray(integers.T).astype(np.float64) * (unit * factor)
+        return torch.from_numpy(numbers).reshape(self.weight_shape)
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows of the layer."""
@@ -179,11 +198,11 @@ class DeviceLayer(nn.Module):
 
     # -- products and updates -------------------------------------------------------------------
 
+    @untraced
     def _sums(self, x: torch.Tensor) -> torch.Tensor:
         """Return the (n, cols) sums of (n, rows) inputs, with the way back for autograd."""
         self._check_steps()
-        z: torch.Tensor = _Product.apply(x, self.devices, self.bias, self)
-        return z
+        return apply(_Product, x, self.devices, self.bias, self)
 
     def descend(self, rate: float) -> None:
         """Descend by ``rate`` times :attr:`gradient` and program the devices that change.
@@ -197,7 +216,8 @@ class DeviceLayer(nn.Module):
                 f"{came}: write_weights(w) programs weights"
             )
         if self._record.batches:
-            self._descend(*self._gathered(), rate)
+            x, x_scale, delta, factor = self._gathered()
+            self._descend(x, x_scale, delta, rate * factor)
 
     def program(self, *_: Any) -> NoReturn:
         """Raise ConfigError, which names what takes weights and what takes a rate."""
@@ -251,15 +271,21 @@ class DeviceLayer(nn.Module):
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
         self._record.programmed += 1
 
+    def _descend_by(self, step: F32) -> None:
+        """Program the devices that a step of (in_features, out_features) codes changes."""
+        self.crossbar.descend_by(self.on_array, step)
+        self._record.programmed += 1
+
     def _stand_in_for_gradient(self, devices: torch.Tensor) -> None:
         """Let the gradient of the devices refuse what it cannot do; called when it was accumulated."""
-        if not isinstance(devices.grad, DeviceGradient):
-            gradient = torch.zeros(0).as_subclass(DeviceGradient)
-            gradient.forget = self._forget_gradient
-            devices.grad = gradient
+        if getattr(devices.grad, "layer", None) is not self:
+            devices.grad = DeviceGradient.of(self)
 
     def _forget_gradient(self) -> None:
         self._record.batches.clear()
+
+    def _scale_gradient(self, factor: float) -> None:
+        self._record.batches = [b._replace(factor=b.factor * factor) for b in self._record.batches]
 
     def _lend_bias(self) -> None:
         """Let the layer on the array read and change the bias itself, as a :class:`FusedStep` does."""
@@ -281,15 +307,21 @@ class DeviceLayer(nn.Module):
         devices: Any = self._parameters["devices"]  # as an attribute it would take longer
         if devices._version != self._record.version:
             raise ConfigError(
-                f"an optimizer that cannot program devices has stepped on a {type(self).__name__}: give its "
-                "parameters to qcloop.torch.QCSGD, and the others to what you like"
+                "what cannot program devices (an optimizer, an average of networks, nn.init) has written to "
+                f"a {type(self).__name__}: train its parameters by qcloop.torch.QCSGD or QCAdam, and others "
+                "by what you like"
             )
 
     def _gathered(self) -> _Batch:
         """Return all backward passes since the gradient was None as one."""
-        if len(self._record.batches) == 1:
-            return self._record.batches[0]
-        return _Batch(*(np.concatenate(arrays) for arrays in zip(*self._record.batches, strict=True)))
+        batches = self._record.batches
+        if len(batches) == 1:
+            return batches[0]
+        factor = batches[0].factor
+        if any(b.factor != factor for b in batches):  # scaled between two backward passes
+            batches, factor = [b._replace(delta=b.delta * b.factor) for b in batches], 1.0
+        x, x_scale, delta = (np.concatenate([b[k] for b in batches]) for k in range(3))
+        return _Batch(x, x_scale, delta, factor)
 
     def _encode(self, x: torch.Tensor) -> tuple[U8 | I16, F64]:
         """Return inputs as integers, and what one step of each is worth (see :func:`encode`)."""
@@ -359,11 +391,14 @@ class DeviceLayer(nn.Module):
         self._record.lent = -1
         return self
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise ConfigError(
-            f"a {type(self).__name__} cannot be copied or pickled, since its devices are on an array: make a "
-            "second crossbar and network, and load the state_dict"
-        )
+    def _without_devices(self) -> dict[str, Any]:
+        parameters = {name: p for name, p in self._parameters.items() if name != "devices"}
+        own = {name: value for name, value in self.__dict__.items() if name != "_record"}
+        return {**own, "_parameters": parameters}
+
+    def _adopt(self, original: Self) -> None:
+        self._parameters = {"devices": None, **self._parameters}  # the order of the parameters
+        self._add_devices(original.devices.requires_grad)
 
 
 class QCLinear(DeviceLayer):
@@ -490,7 +525,7 @@ class _Product(Function):
         )
 
 
-_NO_NUMBERS = torch.zeros(0)
+_NO_NUMBERS = DeviceGradient.of(None)
 
 
 @kernel
