@@ -9,7 +9,7 @@ from qcloop.errors import ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.linear import DeviceLayer
-from qcloop.torch.patches import Pair, Patches, outputs_of, reach_of
+from qcloop.torch.patches import Pair, outputs_of, patches_of, reach_of
 
 
 class QCConv2d(DeviceLayer):
@@ -108,7 +108,7 @@ class QCConv2d(DeviceLayer):
                 f"images must have {reach[0]} x {reach[1]} pixels or more, padding included, not "
                 f"{images.shape[2]} x {images.shape[3]}"
             )
-        z = self._sums(Patches.apply(images, *geometry))
+        z = self._sums(patches_of(images, *geometry))
         z = z.reshape(len(images), high, wide, self.out_channels).permute(0, 3, 1, 2)
         return z if x.ndim == 4 else z.squeeze(0)
 

@@ -7,7 +7,7 @@ import torch
 from torch.autograd.function import Function
 
 from qcloop.jit import kernel
-from qcloop.torch.exchange import forbid_second_derivative, to_numpy, to_torch
+from qcloop.torch.exchange import apply, forbid_second_derivative, to_numpy, to_torch, untraced
 
 #: Numbers for height and width.
 Pair = tuple[int, int]
@@ -25,12 +25,18 @@ def outputs_of(shape: torch.Size, size: Pair, stride: Pair, dilation: Pair) -> P
     return high, wide
 
 
-class Patches(Function):
-    """The (n * positions, channels * kernel height * kernel width) patches of (n, channels, ...) images."""
+@untraced
+def patches_of(x: torch.Tensor, size: Pair, stride: Pair, dilation: Pair) -> torch.Tensor:
+    """Return the patches of (n, channels, height, width) images, floating or uint8.
 
+    They are (n * positions, channels * kernel height * kernel width), in the order of the positions' rows.
+    """
+    return apply(_Patches, x, size, stride, dilation)
+
+
+class _Patches(Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, size: Pair, stride: Pair, dilation: Pair) -> torch.Tensor:
-        """Return patches of the dtype of ``x``, which may be uint8."""
         v = np.ascontiguousarray(x.cpu().numpy()) if x.dtype is torch.uint8 else to_numpy(x)
         ctx.shape, ctx.geometry = v.shape, (*stride, *dilation)
         positions = outputs_of(x.shape, size, stride, dilation)
@@ -41,7 +47,6 @@ class Patches(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        """Add the errors of each pixel's patches, in the order of the patches."""
         forbid_second_derivative()
         errors = to_numpy(grad).reshape(ctx.patches)
         x_grad = np.zeros(ctx.shape, errors.dtype)
@@ -51,6 +56,7 @@ class Patches(Function):
 
 @kernel
 def _gather(x: Any, patches: Any, down: int, right: int, gap_down: int, gap_right: int) -> None:
+    """Fill the patches, ``down`` and ``right`` of one another, with gaps between their pixels."""
     n, high, wide, channels, rows, cols = patches.shape
     for b in range(n):
         for r in range(high):
@@ -64,6 +70,7 @@ def _gather(x: Any, patches: Any, down: int, right: int, gap_down: int, gap_righ
 
 @kernel
 def _scatter(errors: Any, x: Any, down: int, right: int, gap_down: int, gap_right: int) -> None:
+    """Add the errors of each pixel's patches, in the order of the patches."""
     n, high, wide, channels, rows, cols = errors.shape
     for b in range(n):
         for r in range(high):
