@@ -10,9 +10,7 @@ from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.exchange import untraced
 from qcloop.torch.linear import DeviceLayer
-
-#: Numbers for height and width.
-Pair = tuple[int, int]
+from qcloop.torch.patches import Pair, outputs_of, patches_of, reach_of
 
 
 class QCConv2d(DeviceLayer):
@@ -101,25 +99,20 @@ class QCConv2d(DeviceLayer):
         """
         if x.ndim not in (3, 4) or x.shape[-3] != self.in_channels:
             raise ConfigError(f"inputs must be (n, {self.in_channels}, height, width), not {tuple(x.shape)}")
-        patches = self._patches(x if x.ndim == 4 else x.unsqueeze(0))
-        n, high, wide = patches.shape[:3]
-        z = self._sums(patches.reshape(-1, self.on_array.rows))
-        z = z.reshape(n, high, wide, self.out_channels).permute(0, 3, 1, 2)
-        return z if x.ndim == 4 else z.squeeze(0)
-
-    def _patches(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the (n, height, width, in_channels, kernel height, kernel width) patches, a view."""
+        images = x if x.ndim == 4 else x.unsqueeze(0)
         if any(self._edges):
-            x = functional.pad(x, self._edges)
-        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        if x.shape[-2] < reach[0] or x.shape[-1] < reach[1]:
+            images = functional.pad(images, self._edges)
+        geometry = self.kernel_size, self.stride, self.dilation
+        high, wide = outputs_of(images.shape, *geometry)
+        if not (high and wide):
+            reach = reach_of(self.kernel_size, self.dilation)
             raise ConfigError(
                 f"images must have {reach[0]} x {reach[1]} pixels or more, padding included, not "
-                f"{x.shape[-2]} x {x.shape[-1]}"
+                f"{images.shape[2]} x {images.shape[3]}"
             )
-        for axis in (0, 1):
-            x = x.unfold(2 + axis, reach[axis], self.stride[axis])
-        return x[..., :: self.dilation[0], :: self.dilation[1]].permute(0, 2, 3, 1, 4, 5)
+        z = self._sums(patches_of(images, *geometry))
+        z = z.reshape(len(images), high, wide, self.out_channels).permute(0, 3, 1, 2)
+        return z if x.ndim == 4 else z.squeeze(0)
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows of the layer."""
@@ -154,7 +147,7 @@ def _edges(padding: Any, size: Pair, stride: Pair, dilation: Pair) -> tuple[int,
     if padding == "same":
         if stride != (1, 1):
             raise ConfigError(f"padding 'same' needs stride 1, not {stride}")
-        (high, wide) = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
+        high, wide = (reach - 1 for reach in reach_of(size, dilation))
         return wide // 2, wide - wide // 2, high // 2, high - high // 2
     if isinstance(padding, str) and padding != "valid":
         raise ConfigError(f"padding must be an integer, two of them, 'valid' or 'same', not '{padding}'")

@@ -103,21 +103,26 @@ def _candidates(model: nn.Module, keep: Collection[str], strict: bool) -> dict[s
         for parameter in module._parameters.values():
             owners.setdefault(id(parameter), set()).add(id(module))
     found: dict[int, list[str]] = {}
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     for path, module in _walk(model, "", keep):
         problem = _problem(module, owners)
         if problem:
-            problems.append(f"'{path}' ({type(module).__name__}) {problem}")
+            problems.append((path, f"{_label(path)} ({type(module).__name__}) {problem}"))
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
             found.setdefault(id(module), []).append(path)
     if problems and strict:
-        more = f", and {len(problems) - 1} more cannot be converted" if len(problems) > 1 else ""
-        raise ConfigError(
-            f"{problems[0]}{more}: keep it float by keep=[path], or all of them by strict=False"
-        )
+        (path, problem), more = problems[0], len(problems) - 1
+        others = f"; {more} more cannot be converted" if more else ""
+        cure = f": leave it as it is by keep=['{path}'], or all that cannot by strict=False" if path else ""
+        raise ConfigError(f"{problem}{others}{cure}")
     if not found:
         raise ConfigError(f"the {type(model).__name__} has no nn.Linear or nn.Conv2d to be converted")
     return {paths[0]: paths for paths in found.values()}
+
+
+def _label(path: str) -> str:
+    """Return what a message calls the module of a path."""
+    return f"'{path}'" if path else "the model"
 
 
 def _walk(module: nn.Module, path: str, keep: Collection[str]) -> Iterator[tuple[str, nn.Module]]:
@@ -163,7 +168,7 @@ def _check_room(layers: Mapping[str, nn.Module], crossbar: Crossbar) -> None:
         try:
             base = crossbar.room(rows, cols, base).end(crossbar.array.config)
         except ConfigError as error:
-            raise ConfigError(f"'{path}': {error}") from error
+            raise ConfigError(f"{_label(path)}: {error}") from error
 
 
 def _inputs(
@@ -195,7 +200,7 @@ def _calibrated(
         def note(_: nn.Module, arguments: tuple[Any, ...]) -> None:
             x = arguments[0].detach()
             if not bool(torch.isfinite(x).all()):
-                raise ConfigError(f"in calibration, '{path}' gets inputs that are not finite numbers")
+                raise ConfigError(f"in calibration, {_label(path)} gets inputs that are not finite numbers")
             kind = Inputs.SIGNED if bool((x < 0).any()) else Inputs.SCALED
             seen[path].add(Inputs.BINARY if bool(((x == 0) | (x == 1)).all()) else kind)
 
@@ -214,7 +219,9 @@ def _calibrated(
             module.training = training
     for path, kinds in seen.items():
         if not kinds:
-            raise ConfigError(f"in calibration, '{path}' gets no inputs: say what they are by inputs={{...}}")
+            raise ConfigError(
+                f"in calibration, {_label(path)} gets no inputs: give them by inputs={{'{path}': ...}}"
+            )
     order = (Inputs.SIGNED, Inputs.SCALED, Inputs.BINARY)
     return {path: next(kind for kind in order if kind in kinds) for path, kinds in seen.items()}
 
@@ -223,7 +230,7 @@ def _on_devices(layer: Any, crossbar: Crossbar, inputs: Inputs, percentile: floa
     """Return a layer of devices with the weights and the bias of a float layer."""
     magnitude = layer.weight.detach().to("cpu", torch.float64).abs().numpy()
     top = float(np.percentile(magnitude, percentile)) or float(magnitude.max()) or None
-    options = {
+    options: dict[str, Any] = {
         "bias": layer.bias is not None,
         "dtype": layer.weight.dtype,
         "weight": layer.weight,
@@ -232,9 +239,9 @@ def _on_devices(layer: Any, crossbar: Crossbar, inputs: Inputs, percentile: floa
     }
     new: DeviceLayer
     if isinstance(layer, nn.Conv2d):
-        shape = layer.in_channels, layer.out_channels, layer.kernel_size
-        geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-        new = QCConv2d(*shape, crossbar, inputs, **geometry, **options)  # type: ignore[arg-type]
+        options |= {name: getattr(layer, name) for name in ("stride", "padding", "dilation")}
+        high, wide = layer.kernel_size
+        new = QCConv2d(layer.in_channels, layer.out_channels, (high, wide), crossbar, inputs, **options)
     else:
         new = QCLinear(layer.in_features, layer.out_features, crossbar, inputs, **options)
     if layer.bias is not None:

@@ -93,7 +93,8 @@ class DeviceLayer(OnArray):
     out_of_range : {"error", "clip", "rescale"}
         What happens if initial weights are beyond it: see :meth:`write_weights`.
     wide : bool
-        Whether sums of the gradient have 64 bits, as a layer needs that has many vectors in a batch.
+        Whether sums of the gradient have 64 bits, as a layer needs that has many vectors in a batch. Those of
+        signed inputs always do.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class DeviceLayer(OnArray):
         if weight is not None:
             target = fit(as_weights(weight, shape), top, crossbar.weights, out_of_range)
             top = target.weight_max
+        wide = wide or self.inputs is Inputs.SIGNED
         self.on_array = crossbar.add_layer(rows, cols, self.inputs.bits, top, wide)
         #: What the last writing of weights came to; None if only random ones were written.
         self.written: Written | None = None

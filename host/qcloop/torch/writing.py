@@ -42,12 +42,18 @@ def as_weights(weight: Any, shape: tuple[int, ...]) -> F64:
 
     Raises ConfigError unless they have this shape and are finite real numbers.
     """
-    tensor = weight.detach() if isinstance(weight, torch.Tensor) else torch.as_tensor(np.asarray(weight))
-    if tensor.shape != shape:
-        raise ConfigError(f"weights must be {shape}, not {tuple(tensor.shape)}")
-    if tensor.is_complex() or tensor.dtype is torch.bool:
-        raise ConfigError(f"weights must be real numbers, not {tensor.dtype}")
-    values: F64 = tensor.to("cpu", torch.float64).numpy().reshape(shape[0], -1)
+    if isinstance(weight, torch.Tensor):
+        shaped, real = tuple(weight.shape), not (weight.is_complex() or weight.dtype is torch.bool)
+    else:
+        weight = np.asarray(weight)
+        shaped, real = weight.shape, weight.dtype.kind in "fiu"
+    if not real:
+        raise ConfigError(f"weights must be real numbers, not {weight.dtype}")
+    if shaped != shape:
+        raise ConfigError(f"weights must be {shape}, not {shaped}")
+    if isinstance(weight, torch.Tensor):
+        weight = weight.detach().to("cpu", torch.float64).numpy()
+    values: F64 = weight.astype(np.float64).reshape(shape[0], -1)
     finite = np.isfinite(values)
     if not finite.all():
         bad = values.flat[int(finite.argmin())]
