@@ -14,7 +14,7 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from qcloop.contract.types import I16, U8
 from qcloop.crossbar.crossbar import Layer
-from qcloop.crossbar.kernels import F32, F64
+from qcloop.crossbar.kernels import F64
 from qcloop.errors import ArrayError, CheckpointError, ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.crossbar import Crossbar
@@ -133,9 +133,10 @@ class DeviceLayer(OnArray):
 
     def _add_devices(self, requires_grad: bool = True) -> None:
         """Make the parameter that stands for the devices; an optimizer's state of it has its dtype."""
-        self.devices = DeviceWeights(torch.zeros(0, dtype=torch.float32), requires_grad)
+        self.devices = DeviceWeights(torch.zeros(0, dtype=torch.float32))
         self.devices.layer = self
         self.devices.register_post_accumulate_grad_hook(self._stand_in_for_gradient)
+        self.devices.requires_grad_(requires_grad)
         self._record = _Record(self.devices._version)
 
     # -- what a user looks at -------------------------------------------------------------------
@@ -200,7 +201,6 @@ class DeviceLayer(OnArray):
 
     # -- products and updates -------------------------------------------------------------------
 
-    @untraced
     def _sums(self, x: torch.Tensor) -> torch.Tensor:
         """Return the (n, cols) sums of (n, rows) inputs, with the way back for autograd."""
         self._check_steps()
@@ -273,7 +273,7 @@ class DeviceLayer(OnArray):
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
         self._record.programmed += 1
 
-    def _descend_by(self, step: F32) -> None:
+    def _descend_by(self, step: F64) -> None:
         """Program the devices that a step of (in_features, out_features) codes changes."""
         self.crossbar.descend_by(self.on_array, step)
         self._record.programmed += 1
@@ -454,6 +454,7 @@ class QCLinear(DeviceLayer):
         super().__init__((out_features, in_features), crossbar, inputs, bias, dtype, **options)
         self.in_features, self.out_features = in_features, out_features
 
+    @untraced
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the sums of (..., in_features) inputs.
 

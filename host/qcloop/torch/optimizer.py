@@ -32,8 +32,8 @@ class DeviceOptimizer(Optimizer):
 
     The step on devices goes into the accumulators of update rule ``mixed``, and a device is programmed when
     its accumulator crosses the boundary to another level. The weight that decays is the accumulated one: the
-    mean of the level plus the accumulator. What an optimizer remembers of devices has the shape
-    (in_features, out_features), dtype float32, and the unit of weights and gradients.
+    mean of the level plus the accumulator. What an optimizer remembers of devices has the shape of their
+    matrix on the array (rows, columns), dtype float32, and the unit of weights and gradients.
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
@@ -86,6 +86,7 @@ class DeviceOptimizer(Optimizer):
         if self._is_plain(group):
             layer._descend(x, x_scale, delta, rate * factor)
             return
+        self._check(group)
         check_accumulators(self, devices)
         gradient, unit = layer.crossbar.gradient(on_array, x, x_scale, delta)
         weight, size = layer.crossbar.accumulated(on_array), on_array.weight_per_code
@@ -94,7 +95,7 @@ class DeviceOptimizer(Optimizer):
             moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
             of_gradient = gradient.reshape(-1), unit * factor
             self._compute(group, devices, of_gradient, (weight.reshape(-1), size), moments, step)
-        layer._descend_by((step / size).astype(np.float32).reshape(weight.shape))
+        layer._descend_by((step / size).reshape(weight.shape))
 
     def descend_floats(self, group: Group, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
         """Descend along a gradient of float parameters."""
@@ -104,6 +105,7 @@ class DeviceOptimizer(Optimizer):
         ):  # not sub_(..., alpha=rate), which on some machines rounds once, on others twice
             parameter.sub_(gradient * rate)
             return
+        self._check(group)
         if parameter.is_complex():
             raise ConfigError(f"{type(self).__name__} moves real parameters, not {parameter.dtype}")
         state = self._state_of(group, parameter, parameter.shape, parameter.dtype)
