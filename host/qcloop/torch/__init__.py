@@ -11,7 +11,8 @@ from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.functions import Sigmoid, cross_entropy, sigmoid
 from qcloop.torch.fused import FusedStep
-from qcloop.torch.linear import DeviceLayer, DeviceWeights, QCLinear
+from qcloop.torch.layer import DeviceLayer, DeviceWeights
+from qcloop.torch.linear import QCLinear
 from qcloop.torch.optimizer import QCSGD, QCAdam
 from qcloop.torch.overview import LayerSummary, Summary, summary
 

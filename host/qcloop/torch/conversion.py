@@ -12,7 +12,8 @@ from qcloop.errors import ConfigError
 from qcloop.torch.conv import QCConv2d, check_geometry
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
-from qcloop.torch.linear import DeviceLayer, QCLinear
+from qcloop.torch.layer import DeviceLayer
+from qcloop.torch.linear import QCLinear
 
 #: Modules whose weights multiply vectors, and that no device layer can take the place of.
 _UNABLE = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from qcloop.torch.linear import DeviceLayer, DeviceWeights
+from qcloop.torch.layer import DeviceLayer, DeviceWeights
 
 
 @dataclass(frozen=True)
