@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from qcloop.data import load_dataset
+from qcloop.errors import QcloopError
 from qcloop.torch import QCSGD, Crossbar, QCConv2d, QCLinear, convert, summary
 
 
@@ -56,6 +57,7 @@ def main():
     """Read the options, train, and print accuracies and what was written."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=10_000, help="training images [10000]")
+    parser.add_argument("--test", type=int, default=10_000, help="test images [10000]")
     parser.add_argument("--epochs", type=int, default=5, help="epochs on devices [5]")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="A", help="a built-in device or a TOML file [A]")
@@ -65,7 +67,8 @@ def main():
     data = load_dataset()
     images = [torch.tensor(i).reshape(-1, 1, 28, 28) / 255 for i in (data.train_images, data.test_images)]
     labels = [torch.tensor(label).long() for label in (data.train_labels, data.test_labels)]
-    train_set, test_set = (images[0][: options.images], labels[0][: options.images]), (images[1], labels[1])
+    train_set = images[0][: options.images], labels[0][: options.images]
+    test_set = images[1][: options.test], labels[1][: options.test]
 
     torch.manual_seed(options.seed)
     crossbar = Crossbar(options.device, seed=options.seed, weight_range=3.0)
@@ -83,4 +86,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except QcloopError as error:
+        raise SystemExit(f"error: {error}") from None
