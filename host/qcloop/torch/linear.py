@@ -30,7 +30,9 @@ class QCLinear(DeviceLayer):
     **options
         ``weight``: (out_features, in_features) initial weights, in place of random ones from the crossbar's
         seed; ``weight_max``: the largest weight, in place of ``weight_range / sqrt(in_features)``;
-        ``out_of_range``: what happens to initial weights beyond it (see :meth:`write_weights`).
+        ``out_of_range``: what happens to initial weights beyond it (see :meth:`write_weights`); ``wide``:
+        whether sums of the gradient have 64 bits. With 32, as ``qcloop train`` has them, errors have fewer
+        than 16 bits in a batch of more than 257 vectors of 8-bit inputs.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class QCLinear(DeviceLayer):
     -----
     The gradient is computed as if nothing were rounded (straight through). The errors of the sums go back
     through the devices with 8 bits, each vector scaled to its largest error. The gradient by the weights is a
-    sum of integer products of inputs and 16-bit errors.
+    sum of integer products of inputs and errors of up to 16 bits.
     """
 
     def __init__(
