@@ -14,7 +14,7 @@ from qcloop.torch.fused import FusedStep
 from qcloop.torch.layer import DeviceLayer, DeviceWeights
 from qcloop.torch.linear import QCLinear
 from qcloop.torch.optimizer import QCSGD, QCAdam
-from qcloop.torch.overview import LayerSummary, Summary, summary
+from qcloop.torch.overview import LayerSummary, NetworkSummary, summary
 
 __all__ = [
     "QCSGD",
@@ -24,11 +24,11 @@ __all__ = [
     "FusedStep",
     "Inputs",
     "LayerSummary",
+    "NetworkSummary",
     "QCAdam",
     "QCConv2d",
     "QCLinear",
     "Sigmoid",
-    "Summary",
     "convert",
     "cross_entropy",
     "sigmoid",

@@ -19,7 +19,7 @@ from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs, encode
 from qcloop.torch.exchange import apply
 from qcloop.torch.module import OnArray
-from qcloop.torch.product import Batch, Product
+from qcloop.torch.product import BackwardPass, DeviceSums
 from qcloop.torch.standins import DeviceGradient, ReadOnlyWeights
 from qcloop.torch.writing import OutOfRange, Target, Written, as_weights, check_weight_max, fit
 
@@ -50,7 +50,7 @@ class _Record:
     #: Address of the bias that was lent to the layer on the array; -1 for none.
     lent: int = -1
     #: Backward passes since the gradient was None.
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[BackwardPass] = field(default_factory=list)
 
 
 class DeviceLayer(OnArray):
@@ -124,7 +124,7 @@ class DeviceLayer(OnArray):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The weights that were asked for, each the mean of its level: (outputs, inputs ...).
+        """The (outputs, inputs ...) weights that were asked for, each the mean of its level.
 
         Writing to them, as ``torch.nn.init`` does, raises ConfigError: no device would move.
         """
@@ -150,12 +150,12 @@ class DeviceLayer(OnArray):
 
     @property
     def n_weights(self) -> int:
-        """Number of weights, which ``numel`` of the parameters does not tell: they are devices."""
+        """How many weights the layer has, which ``numel`` of its parameters does not tell."""
         return prod(self.weight_shape)
 
     @property
     def n_devices(self) -> int:
-        """Number of devices: two for each weight in scheme ``differential``."""
+        """How many devices the layer has, which is two for each weight in scheme ``differential``."""
         return self.on_array.region.rows * self.on_array.region.cols
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -185,7 +185,7 @@ class DeviceLayer(OnArray):
     def _sums(self, x: torch.Tensor) -> torch.Tensor:
         """Return the (n, cols) sums of (n, rows) inputs, with the way back for autograd."""
         self._check_steps()
-        return apply(Product, x, self.devices, self.bias, self)
+        return apply(DeviceSums, x, self.devices, self.bias, self)
 
     def descend(self, rate: float) -> None:
         """Descend by ``rate`` times :attr:`gradient` and program the devices that change.
@@ -295,7 +295,7 @@ class DeviceLayer(OnArray):
                 "by what you like"
             )
 
-    def _gathered(self) -> Batch:
+    def _gathered(self) -> BackwardPass:
         """Return all backward passes since the gradient was None as one."""
         batches = self._record.batches
         if len(batches) == 1:
@@ -304,7 +304,7 @@ class DeviceLayer(OnArray):
         if any(b.factor != factor for b in batches):  # scaled between two backward passes
             batches, factor = [b._replace(delta=b.delta * b.factor) for b in batches], 1.0
         x, x_scale, delta = (np.concatenate([b[k] for b in batches]) for k in range(3))
-        return Batch(x, x_scale, delta, factor)
+        return BackwardPass(x, x_scale, delta, factor)
 
     def _encode(self, x: torch.Tensor) -> tuple[U8 | I16, F64]:
         """Return inputs as integers, and what one step of each is worth (see :func:`encode`)."""

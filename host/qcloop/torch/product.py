@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qcloop.torch.layer import DeviceLayer
 
 
-class Batch(NamedTuple):
+class BackwardPass(NamedTuple):
     """What a backward pass leaves for the update: inputs, their scales, and the errors of the sums."""
 
     x: U8 | I16
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     factor: float = 1.0
 
 
-class Product(Function):
+class DeviceSums(Function):
     """Sums of a layer's inputs: forward products, scaled, plus the bias."""
 
     @staticmethod
@@ -66,7 +66,7 @@ class Product(Function):
             if layer.devices.grad is None:
                 layer._record.batches.clear()
             if len(delta):  # nothing is learned from an empty batch
-                layer._record.batches.append(Batch(ctx.x, ctx.x_scale, delta.copy()))
+                layer._record.batches.append(BackwardPass(ctx.x, ctx.x_scale, delta.copy()))
         return (
             _input_error(layer, delta, ctx.like) if for_x else None,
             _NO_NUMBERS if for_devices else None,
