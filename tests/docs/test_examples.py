@@ -102,6 +102,19 @@ def test_pytorch(run):
     assert not (wrong := difference(shown("pytorch"), printed)), wrong
 
 
+@pytest.mark.slow
+def test_the_comparison_of_optimizers(run):
+    need(module="torch")
+    options = ("--images", "320", "--epochs", "1", "--seeds", "1")
+    status, printed = run("python", EXAMPLES / "pytorch" / "optimizers.py", *options)
+    assert status == 0, printed
+    rows = [
+        re.match(r"\| `(QC\w+)\(.*\)` \| \d+\.\d % \(.*\) \| \d+\.\d \| \d+ \|", line)
+        for line in printed.splitlines()[2:]
+    ]
+    assert [row and row[1] for row in rows] == ["QCSGD"] * 4 + ["QCAdam"] * 2, printed
+
+
 def test_the_blocks_of_the_page_on_pytorch(run, tmp_path):
     need("g++", module="torch")
     blocks = blocks_of((ROOT / "docs" / "pytorch.md").read_text())

@@ -346,7 +346,7 @@ def test_a_step_that_is_not_finite_moves_no_device():
     before = [accumulated(layer) for layer in layers(net)]
     for x, labels in batches(1):
         cross_entropy(net(x), labels).backward()
-    with pytest.raises(DivergenceError, match=r"the learning step of layer 2 is .*e\+301 codes"):
+    with pytest.raises(DivergenceError, match=r"the learning step of layer 2 is inf codes"):
         QCSGD([layer.devices for layer in layers(net)], 1e300, momentum=0.5).step()
     assert all(torch.equal(a, accumulated(layer)) for a, layer in zip(before, layers(net), strict=True))
 

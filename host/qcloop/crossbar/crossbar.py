@@ -371,15 +371,15 @@ class LayeredCrossbar:
 
         Each is the mean of its level, plus the accumulator.
         """
-        codes: F32 = self.weights.means[layer.levels] + layer.rule.memory
+        codes: F32 = self.weights.means.take(layer.levels) + layer.rule.memory
         return codes
 
-    def descend_by(self, layer: Layer, step: F64) -> None:
+    def descend_by(self, layer: Layer, step: F32) -> None:
         """Lower the accumulators of update rule ``mixed`` by a step of one's own; program what changes.
 
         Parameters
         ----------
-        step : (rows, cols) float64
+        step : (rows, cols) float32
             In codes; ``layer.weight_per_code`` is the weight of one.
 
         Raises
@@ -394,7 +394,7 @@ class LayeredCrossbar:
                 f"update rule {self.settings.update} has no accumulators that a step could go into: use mixed"
             )
         self._step(layer, float(np.abs(step).max()))
-        self._program(layer, layer.rule.move(step.astype(np.float32), layer.levels, layer.changes))
+        self._program(layer, layer.rule.move(step, layer.levels, layer.changes))
 
     # -- state ----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from qcloop.contract.types import I16, U8
 from qcloop.crossbar.crossbar import Layer
-from qcloop.crossbar.kernels import F64
+from qcloop.crossbar.kernels import F32, F64
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs, encode
@@ -254,7 +254,7 @@ class DeviceLayer(OnArray):
         self.crossbar.update(self.on_array, x, x_scale, delta, rate)
         self._record.programmed += 1
 
-    def _descend_by(self, step: F64) -> None:
+    def _descend_by(self, step: F32) -> None:
         """Program the devices that a step of (in_features, out_features) codes changes."""
         self.crossbar.descend_by(self.on_array, step)
         self._record.programmed += 1
