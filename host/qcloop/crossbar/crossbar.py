@@ -270,8 +270,8 @@ class LayeredCrossbar:
     def start_forward(self, layer: Layer, x: U8 | I16, x_scale: F64) -> Scaled:
         """Ask for the forward products of (n, rows) inputs.
 
-        Inputs of -255..255 are int16. Their positive parts are multiplied first and their negative parts
-        afterwards, and the products of the second pass are subtracted.
+        Inputs of -255..255 are int16. They take two products for each vector: the positive parts of all
+        vectors are multiplied first, then the negative parts, whose products are subtracted.
 
         Calling what is returned waits for the (n, cols) products, and for the (n,) scales: the sums of the
         layer are ``products * scale``.

@@ -9,7 +9,7 @@ from qcloop.errors import ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.exchange import untraced
-from qcloop.torch.linear import DeviceLayer
+from qcloop.torch.layer import DeviceLayer
 from qcloop.torch.patches import Pair, outputs_of, patches_of, reach_of
 
 

@@ -11,7 +11,8 @@ from qcloop.errors import ConfigError, DivergenceError
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.exchange import untraced
 from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
-from qcloop.torch.linear import DeviceWeights, QCLinear
+from qcloop.torch.layer import DeviceWeights
+from qcloop.torch.linear import QCLinear
 from qcloop.torch.optimizer import DeviceOptimizer, rate_of
 from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain

@@ -19,7 +19,7 @@ from qcloop.crossbar.rules import Update
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.torch.descent import adam, momentum, power
 from qcloop.torch.exchange import to_numpy, untraced
-from qcloop.torch.linear import DeviceWeights
+from qcloop.torch.layer import DeviceWeights
 
 #: A parameter group: its parameters and options by name.
 Group = dict[str, Any]
