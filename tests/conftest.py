@@ -11,7 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(_name, "1")
 
 #: Files that import PyTorch.
-_TORCH = ("test_torch.py", "test_torch_on_board.py")
+_TORCH = ("test_torch.py", "test_torch_convert.py", "test_torch_layers.py", "test_torch_on_board.py")
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
     "test_virtual_board.py",

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from qcloop.crossbar.kernels import SMALLEST
-from qcloop.jit import kernel
+from qcloop.jit import inlined, kernel
 
 
 @kernel
@@ -47,7 +47,11 @@ def quantise_batch(delta, x_scale, d, top):
 
 @kernel
 def row_gradient(x, d, i, gradient):
-    """Fill gradient[j] = sum_b x[b, i] d[b, j]; return whether any input of the row is on."""
+    """Fill gradient[j] = sum_b x[b, i] d[b, j]; return whether any input of the row is on.
+
+    The gradient has the integers of ``d``. Products are held to their size: of 32-bit ones a processor
+    computes most at once.
+    """
     on = False
     for b in range(x.shape[0]):
         value = np.int32(x[b, i])
@@ -56,11 +60,11 @@ def row_gradient(x, d, i, gradient):
         error = d[b]
         if on:
             for j in range(len(gradient)):
-                gradient[j] += np.int32(value * error[j])
+                gradient[j] += d.dtype.type(value * error[j])
         else:
             on = True
             for j in range(len(gradient)):
-                gradient[j] = np.int32(value * error[j])
+                gradient[j] = d.dtype.type(value * error[j])
     return on
 
 
@@ -116,6 +120,23 @@ def list_flagged(flags, words, indices):
     return n
 
 
+@inlined
+def settle_row(i, row, flags, words, indices, means, steep, reach, levels, changes, n):
+    """Give a row's flagged accumulators the level that they have come to; return the number of changes."""
+    for k in range(list_flagged(flags, words, indices)):
+        j = indices[k]
+        code = means[levels[i, j]] + row[j]
+        new = nearest(code, means, steep)
+        offset = code - means[new]
+        if new == 0:
+            offset = max(offset, -reach)
+        if new == len(means) - 1:
+            offset = min(offset, reach)
+        row[j] = offset
+        n = note(i, j, new, levels, changes, n)
+    return n
+
+
 @kernel
 def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     """Descend an accumulator for each weight; list the weights that have crossed a level boundary.
@@ -124,7 +145,7 @@ def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     most weights, and for them the table of means is not looked at.
     """
     rows, cols = levels.shape
-    gradient, indices = np.empty(cols, np.int32), np.empty(cols + 1, np.int64)
+    gradient, indices = np.empty(cols, d.dtype), np.empty(cols + 1, np.int64)
     flags = np.zeros((cols + 7) // 8 * 8, np.uint8)
     words, steep = flags.view(np.uint64), steepness(means)
     n = 0
@@ -135,25 +156,39 @@ def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
         for j in range(cols):
             row[j] -= factor * np.float32(gradient[j])
             flags[j] = abs(row[j]) >= reach
-        for k in range(list_flagged(flags, words, indices)):
-            j = indices[k]
-            code = means[levels[i, j]] + row[j]
-            new = nearest(code, means, steep)
-            offset = code - means[new]
-            if new == 0:
-                offset = max(offset, -reach)
-            if new == len(means) - 1:
-                offset = min(offset, reach)
-            row[j] = offset
-            n = note(i, j, new, levels, changes, n)
+        n = settle_row(i, row, flags, words, indices, means, steep, reach, levels, changes, n)
     return n
+
+
+@kernel
+def move_mixed(step, means, reach, levels, changes, offsets):
+    """Lower each accumulator by its own step; list the weights that have crossed a level boundary."""
+    rows, cols = levels.shape
+    indices, flags = np.empty(cols + 1, np.int64), np.zeros((cols + 7) // 8 * 8, np.uint8)
+    words, steep = flags.view(np.uint64), steepness(means)
+    n = 0
+    for i in range(rows):
+        row = offsets[i]
+        for j in range(cols):
+            row[j] -= step[i, j]
+            flags[j] = abs(row[j]) >= reach
+        n = settle_row(i, row, flags, words, indices, means, steep, reach, levels, changes, n)
+    return n
+
+
+@kernel
+def sum_gradient(x, d, gradient):
+    """Fill gradient = x^T d."""
+    for i in range(gradient.shape[0]):
+        if not row_gradient(x, d, i, gradient[i]):
+            gradient[i] = 0
 
 
 @kernel
 def update_nearest(x, d, factor, means, reach, levels, changes):
     """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
     rows, cols = levels.shape
-    gradient, indices = np.empty(cols, np.int32), np.empty(cols + 1, np.int64)
+    gradient, indices = np.empty(cols, d.dtype), np.empty(cols + 1, np.int64)
     flags, step = np.zeros((cols + 7) // 8 * 8, np.uint8), np.empty(cols, np.float32)
     words, steep = flags.view(np.uint64), steepness(means)
     n = 0
@@ -173,7 +208,7 @@ def update_nearest(x, d, factor, means, reach, levels, changes):
 def update_stochastic(x, d, factor, means, levels, changes, words):
     """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random."""
     rows, cols = levels.shape
-    gradient = np.empty(cols, np.int32)
+    gradient = np.empty(cols, d.dtype)
     top = len(means) - 1
     n = used = 0
     for i in range(rows):

@@ -8,12 +8,13 @@ import numpy.typing as npt
 
 from qcloop.array import Array, stuck_cells
 from qcloop.array.generator import Grng16
+from qcloop.array.interface import Products
 from qcloop.contract.generator import Stream
-from qcloop.contract.types import I32, U8, Region
+from qcloop.contract.types import I16, I32, U8, Region
 from qcloop.crossbar import compiled
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
 from qcloop.crossbar.ledger import WriteLedger
-from qcloop.crossbar.rules import UpdateRule
+from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.crossbar.weights import WeightMap
 from qcloop.errors import ConfigError, DivergenceError
@@ -25,6 +26,8 @@ Scaled = Callable[[], tuple[I32, F64]]
 _ERROR_TOP = 32767
 #: Most codes for one unit of the gradient. A gradient is up to 2^31, and their product must fit a float32.
 _STEP_MOST = 1e28
+#: The same where sums of a gradient have 64 bits; they stay below 2^53.
+_STEP_MOST_WIDE = 1e21
 
 
 class Layer:
@@ -37,9 +40,12 @@ class Layer:
     bits : int
         Bits of an input, 1 or 8.
     weight_per_code : float
-        Weight of one code: wmax / half range, with wmax = weight_range / sqrt(rows).
+        Weight of one code: wmax / half range, where wmax is the largest weight.
     rule : UpdateRule
         Has all that the update rule remembers of the layer.
+    wide : bool
+        Whether sums of the gradient have 64 bits. With 32 bits, errors have fewer bits in a batch of many
+        vectors (see :meth:`LayeredCrossbar.errors`).
     levels : (rows, cols) uint8
         Weight level last asked of each weight.
     bias : (cols,) float64
@@ -51,12 +57,13 @@ class Layer:
         bits: int,
         region: Region,
         weights: WeightMap,
-        weight_range: float,
+        weight_max: float,
         rule: UpdateRule,
+        wide: bool = False,
     ) -> None:
-        self.index, self.bits, self.region, self.rule = index, bits, region, rule
+        self.index, self.bits, self.region, self.rule, self.wide = index, bits, region, rule, wide
         self.rows, self.cols = region.rows, region.cols // weights.devices
-        self.weight_per_code = weight_range / self.rows**0.5 / weights.half_range
+        self.weight_per_code = weight_max / weights.half_range
         self.levels: U8 = np.zeros((self.rows, self.cols), np.uint8)
         self.bias: F64 = np.zeros(self.cols)
         #: Where the update rule lists what changes; kept, so that it need not be made for each batch.
@@ -121,17 +128,65 @@ class LayeredCrossbar:
 
     # -- layout ---------------------------------------------------------------------------------
 
-    def add_layer(self, rows: int, cols: int, bits: int) -> Layer:
+    @property
+    def words_used(self) -> int:
+        """Words of the array that the layers take; the next layer begins behind them."""
+        return self.layers[-1].region.end(self.array.config) if self.layers else 0
+
+    def default_weight_max(self, rows: int) -> float:
+        """Return the largest weight of a layer for which none is given."""
+        root: float = rows**0.5
+        return self.settings.weight_range / root
+
+    def add_layer(
+        self, rows: int, cols: int, bits: int, weight_max: float | None = None, wide: bool = False
+    ) -> Layer:
         """Lay out a matrix of (rows, cols) weights for inputs of 1 or 8 bits, without programming it.
+
+        Parameters
+        ----------
+        rows, cols, bits : int
+        weight_max : float, optional
+            Largest weight; :meth:`default_weight_max` if it is left out.
+        wide : bool
+            See :class:`Layer`.
 
         Raises
         ------
         ConfigError
             If the array has no room for it.
         """
+        region = self.room(rows, cols, self.words_used)
+        rule = self.settings.update.rule(self.weights, cols, self._kernels, self._rounding)
+        top = self.default_weight_max(rows) if weight_max is None else weight_max
+        layer = Layer(len(self.layers), bits, region, self.weights, top, rule, wide)
+        self.layers.append(layer)
+        self.ledger.add_region(region)
+        return layer
+
+    def add_copy(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> Layer:
+        """Lay out a copy of a layer of another crossbar, in the :meth:`layer_state` that it has there."""
+        copied = self.add_layer(layer.rows, layer.cols, layer.bits, wide=layer.wide)
+        copied.weight_per_code = layer.weight_per_code
+        self.restore_layer(copied, state)
+        return copied
+
+    def follow(self, other: "LayeredCrossbar") -> None:
+        """Put the generators of the host to where those of another crossbar of the same seed are."""
+        for mine, theirs in (
+            (self._initial, other._initial),
+            (self._faults, other._faults),
+            (self._rounding, other._rounding),
+        ):
+            mine.seek(theirs.position)
+
+    def room(self, rows: int, cols: int, base: int) -> Region:
+        """Return the region that (rows, cols) weights take from word ``base`` on.
+
+        Raises ConfigError if they are too many for the array. Nothing is laid out.
+        """
         self.check_side(rows, cols)
         config = self.array.config
-        base = self.layers[-1].region.end(config) if self.layers else 0
         region = Region(base, rows, cols * self.weights.devices)
         if region.end(config) > config.words:
             needed, left = (region.end(config) - base) * config.lanes, (config.words - base) * config.lanes
@@ -140,11 +195,7 @@ class LayeredCrossbar:
                 f"{config.lanes} lanes), but {left} of {config.cells} are left: "
                 "use a smaller layer or more cells"
             )
-        rule = self.settings.update.rule(self.weights, cols, self._kernels, self._rounding)
-        layer = Layer(len(self.layers), bits, region, self.weights, self.settings.weight_range, rule)
-        self.layers.append(layer)
-        self.ledger.add_region(region)
-        return layer
+        return region
 
     def check_side(self, rows: int, cols: int) -> None:
         """Raise ConfigError if (rows, cols) weights are more cells in a line than the array takes."""
@@ -165,13 +216,42 @@ class LayeredCrossbar:
         """
         normal = self._initial.take(layer.rows * layer.cols).reshape(layer.rows, layer.cols) / 32.0
         normal[layer.rows - zero_rows :] = 0.0
-        layer.levels, remainders = self.weights.quantise(normal / 3.0)
+        return self.initialise_to(layer, normal / 3.0)
+
+    def initialise_to(self, layer: Layer, weights: F64) -> F32:
+        """Program every cell with given weights, then make the stuck cells of the layer stuck.
+
+        ``weights`` (rows, cols) are of -1..1, 1 being the largest weight. The codes that the rounding to
+        levels took from them are returned.
+        """
+        layer.levels, remainders = self.weights.quantise(weights)
         layer.rule.start(remainders)
         block = self.weights.block(layer.levels)
         self.array.program_block(layer.region, block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
         return remainders
+
+    def write(self, layer: Layer, weights: F64) -> None:
+        """Program every cell of a layer anew, row by row, with given weights.
+
+        ``weights`` (rows, cols) are of -1..1, 1 being the largest weight. Each is written as the nearest
+        level, with the fluctuation of a write. Cells that are stuck stay as they are.
+        """
+        layer.levels, remainders = self.weights.quantise(weights)
+        layer.rule.start(remainders)
+        levels = self.weights.block(layer.levels).reshape(-1)
+        cells = np.arange(len(levels))
+        self.array.program(layer.region, cells, levels)
+        self.ledger.record(layer.index, cells, levels)
+
+    def device_codes(self, layer: Layer) -> I32:
+        """Return the (rows, cols) codes of the weights as the devices have them, with their fluctuation."""
+        _, codes = self.array.read(layer.region)
+        wide = codes.astype(np.int32)
+        return self.weights.collapse(
+            wide if self.weights.devices > 1 else wide - self.array.settings.reference
+        )
 
     def _make_stuck(self, layer: Layer) -> None:
         """Choose the stuck cells by stream ``FAULTS``: the smallest words stick off, the next ones on."""
@@ -187,17 +267,33 @@ class LayeredCrossbar:
 
     # -- operations -----------------------------------------------------------------------------
 
-    def start_forward(self, layer: Layer, x: U8, x_scale: F64) -> Scaled:
+    def start_forward(self, layer: Layer, x: U8 | I16, x_scale: F64) -> Scaled:
         """Ask for the forward products of (n, rows) inputs.
+
+        Inputs of -255..255 are int16. They take two products for each vector: the positive parts of all
+        vectors are multiplied first, then the negative parts, whose products are subtracted.
 
         Calling what is returned waits for the (n, cols) products, and for the (n,) scales: the sums of the
         layer are ``products * scale``.
         """
-        products = self.array.start_forward(layer.region, x, layer.bits)
         adc = self.array.settings.adc
         step = 1.0 if adc is None else float(1 << adc.total_shift(layer.bits))
         scale = x_scale * (layer.weight_per_code * step)
+        products = self._start_products(layer, x)
         return lambda: (self.weights.collapse(products()), scale)
+
+    def _start_products(self, layer: Layer, x: Any) -> Products:
+        """Ask for the products of the cells. Of a signed input one part is 0: differences fit 32 bits."""
+        if x.dtype != np.int16:
+            return self.array.start_forward(layer.region, x, layer.bits)
+        parts = np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)]).astype(np.uint8)
+        products = self.array.start_forward(layer.region, parts, layer.bits)
+
+        def difference() -> I32:
+            y = products()
+            return y[: len(x)] - y[len(x) :]
+
+        return difference
 
     def start_backward(self, layer: Layer, delta: F64) -> Scaled:
         """Ask for the backward products of (n, cols) errors, which are rounded to 8 bits.
@@ -210,23 +306,27 @@ class LayeredCrossbar:
         products = self.array.start_backward(layer.region, self.weights.spread(d))
         return lambda: (products(), d_scale)
 
-    def errors(self, layer: Layer, delta: F64, x_scale: F64) -> tuple[I32, float, float]:
+    def errors(self, layer: Layer, delta: F64, x_scale: F64) -> tuple[I32 | I64, float, float]:
         """Return the errors of a batch as integers ``d``, with ``largest`` and ``top``.
 
-        The gradient for inputs ``x`` is ``x^T d * largest / top``.
+        The gradient for inputs ``x`` is ``x^T d * largest / top``. Its sums must fit 32 bits, so that ``top``
+        is smaller for more than 257 vectors of 8-bit inputs. Where the layer is wide they have 64 bits.
         """
-        d = np.empty(delta.shape, np.int32)
-        top = float(min(_ERROR_TOP, (2**31 - 1) // (len(delta) * layer.input_top)))
+        if layer.wide:
+            d, top = np.empty(delta.shape, np.int64), float(_ERROR_TOP)
+        else:
+            d = np.empty(delta.shape, np.int32)
+            top = float(min(_ERROR_TOP, (2**31 - 1) // (len(delta) * layer.input_top)))
         largest = self._kernels.quantise_batch(delta, x_scale, d, top)
         return d, largest, top
 
-    def update(self, layer: Layer, x: U8, x_scale: F64, delta: F64, rate: float) -> None:
+    def update(self, layer: Layer, x: U8 | I16, x_scale: F64, delta: F64, rate: float) -> None:
         """Let the update rule descend by ``rate`` times the gradient of a batch; program what changes.
 
         Parameters
         ----------
-        x, x_scale : (n, rows) uint8, (n,) float64
-            Inputs, and what one step of each vector is worth.
+        x, x_scale : (n, rows) uint8 or int16, (n,) float64
+            Inputs, as :meth:`start_forward` takes them, and what one step of each vector is worth.
         delta : (n, cols) float64
             Errors: the derivative of the loss by the layer's sums.
         rate : float
@@ -238,7 +338,10 @@ class LayeredCrossbar:
         """
         d, largest, top = self.errors(layer, delta, x_scale)
         factor = self._step(layer, rate * largest / top / layer.weight_per_code)
-        n = layer.rule.descend(x, d, factor, layer.levels, layer.changes)
+        self._program(layer, layer.rule.descend(x, d, factor, layer.levels, layer.changes))
+
+    def _program(self, layer: Layer, n: int) -> None:
+        """Program the cells of the first ``n`` weights that the update rule has listed."""
         if n:
             cells, levels = self.weights.cells(layer.changes[:, :n])
             self.array.program(layer.region, cells, levels)
@@ -247,9 +350,51 @@ class LayeredCrossbar:
     @staticmethod
     def _step(layer: Layer, codes: float) -> np.float32:
         """Return the codes for one unit of the gradient; raises DivergenceError if they are too many."""
-        if not abs(codes) <= _STEP_MOST:
+        if not abs(codes) <= (_STEP_MOST_WIDE if layer.wide else _STEP_MOST):
             raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
         return np.float32(codes)
+
+    # -- steps of one's own ---------------------------------------------------------------------
+
+    def gradient(self, layer: Layer, x: U8 | I16, x_scale: F64, delta: F64) -> tuple[I32 | I64, float]:
+        """Return the (rows, cols) integer gradient of a batch, and what one unit of it is worth.
+
+        The arguments are those of :meth:`update`.
+        """
+        d, largest, top = self.errors(layer, delta, x_scale)
+        gradient = np.empty(layer.levels.shape, d.dtype)
+        self._kernels.sum_gradient(x, d, gradient)
+        return gradient, largest / top
+
+    def accumulated(self, layer: Layer) -> F32:
+        """Return the (rows, cols) weights that update rule ``mixed`` has come to, in codes.
+
+        Each is the mean of its level, plus the accumulator.
+        """
+        codes: F32 = self.weights.means.take(layer.levels) + layer.rule.memory
+        return codes
+
+    def descend_by(self, layer: Layer, step: F32) -> None:
+        """Lower the accumulators of update rule ``mixed`` by a step of one's own; program what changes.
+
+        Parameters
+        ----------
+        step : (rows, cols) float32
+            In codes; ``layer.weight_per_code`` is the weight of one.
+
+        Raises
+        ------
+        ConfigError
+            If the update rule has no accumulators.
+        DivergenceError
+            If the step is not finite. Nothing is changed.
+        """
+        if not isinstance(layer.rule, MixedRule):
+            raise ConfigError(
+                f"update rule {self.settings.update} has no accumulators that a step could go into: use mixed"
+            )
+        self._step(layer, float(np.abs(step).max()))
+        self._program(layer, layer.rule.move(step, layer.levels, layer.changes))
 
     # -- state ----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import I8, I32, U8
+from qcloop.contract.types import I8, I16, I32, U8
 
 #: Numbers whose largest is smaller than this count as zero: the factor that scales it up to the largest
 #: integer would not be finite.
@@ -24,8 +24,9 @@ class CrossbarKernels(Protocol):
     -----
     The update kernels have these arguments in common:
 
-    x, d : (n, rows) uint8, (n, cols) int32
-        Inputs and integer errors of a batch. Their product ``x^T d`` is the gradient.
+    x, d : (n, rows) uint8 or int16, (n, cols) int32 or int64
+        Inputs and integer errors of a batch. Their product ``x^T d`` is the gradient, whose sums have the
+        bits of ``d``.
     factor : float32
         Codes for one unit of that gradient.
     means : (weight levels,) float32
@@ -41,16 +42,23 @@ class CrossbarKernels(Protocol):
     def quantise_vectors(self, delta: F64, d: I8, d_scale: F64) -> None:
         """Fill the signed 8-bit vectors ``d``, each scaled to its own largest value, and their scales."""
 
-    def quantise_batch(self, delta: F64, x_scale: F64, d: I32, top: float) -> float:
+    def quantise_batch(self, delta: F64, x_scale: F64, d: I32 | I64, top: float) -> float:
         """Fill the integers ``d`` with delta * x_scale, the largest scaled to ``top``; return the largest."""
 
     def update_nearest(
-        self, x: U8, d: I32, factor: np.float32, means: F32, reach: np.float32, levels: U8, changes: I64
+        self,
+        x: U8 | I16,
+        d: I32 | I64,
+        factor: np.float32,
+        means: F32,
+        reach: np.float32,
+        levels: U8,
+        changes: I64,
     ) -> int:
         """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
 
     def update_stochastic(
-        self, x: U8, d: I32, factor: np.float32, means: F32, levels: U8, changes: I64, words: U16
+        self, x: U8 | I16, d: I32 | I64, factor: np.float32, means: F32, levels: U8, changes: I64, words: U16
     ) -> tuple[int, int]:
         """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random.
 
@@ -60,8 +68,8 @@ class CrossbarKernels(Protocol):
 
     def update_mixed(
         self,
-        x: U8,
-        d: I32,
+        x: U8 | I16,
+        d: I32 | I64,
         factor: np.float32,
         means: F32,
         reach: np.float32,
@@ -73,6 +81,17 @@ class CrossbarKernels(Protocol):
 
         ``offsets`` (rows, cols) float32 are the accumulators, each as its distance in codes from the mean of
         its level. Beyond the first and the last level an accumulator is held at ``reach``.
+        """
+
+    def sum_gradient(self, x: U8 | I16, d: I32 | I64, gradient: I32 | I64) -> None:
+        """Fill the (rows, cols) gradient x^T d, which is exact."""
+
+    def move_mixed(
+        self, step: F32, means: F32, reach: np.float32, levels: U8, changes: I64, offsets: F32
+    ) -> int:
+        """Lower each accumulator by its own ``step``, and go on as :meth:`update_mixed` does.
+
+        ``step`` (rows, cols) float32 is in codes.
         """
 
 

@@ -56,7 +56,12 @@ def update_mixed(
     offsets: Data,
 ) -> int:
     """Descend an accumulator for each weight; list the weights that have crossed a level boundary."""
-    offsets -= factor * _gradient(x, d)
+    return move_mixed(factor * _gradient(x, d), means, reach, levels, changes, offsets)
+
+
+def move_mixed(step: Data, means: Data, reach: np.float32, levels: Data, changes: Data, offsets: Data) -> int:
+    """Lower each accumulator by its own step; list the weights that have crossed a level boundary."""
+    offsets -= step
     far = np.abs(offsets) >= reach
     codes = means[levels] + offsets
     new = np.where(far, nearest(codes, means), levels)
@@ -65,6 +70,11 @@ def update_mixed(
     moved = np.where(new == len(means) - 1, np.minimum(moved, reach), moved)
     offsets[far] = moved[far]
     return _note(new, levels, changes)
+
+
+def sum_gradient(x: Data, d: Data, gradient: Data) -> None:
+    """Fill gradient = x^T d."""
+    gradient[:] = x.T.astype(np.int64) @ d.astype(np.int64)
 
 
 def update_nearest(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from qcloop.array.generator import Grng16
-from qcloop.contract.types import I32, U8
+from qcloop.contract.types import I16, I32, U8
 from qcloop.crossbar.kernels import F32, I64, CrossbarKernels
 from qcloop.crossbar.weights import WeightMap
 
@@ -52,12 +52,12 @@ class UpdateRule(ABC):
         """
 
     @abstractmethod
-    def descend(self, x: U8, d: I32, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
         """Descend along a gradient, and return how many weights change their level.
 
         Parameters
         ----------
-        x, d : (n, rows) uint8, (n, cols) int32
+        x, d : (n, rows) uint8 or int16, (n, cols) int32 or int64
             Inputs and integer errors of a batch. The gradient is ``x^T d``.
         factor : float32
             Codes for one unit of that gradient.
@@ -75,7 +75,7 @@ class NearestRule(UpdateRule):
     # larger rate on a narrower grid.
     defaults: ClassVar[Mapping[str, Any]] = {"rate": 1.284, "decay": 0.909, "weight_range": 9.29, "batch": 36}
 
-    def descend(self, x: U8, d: I32, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
         """See :meth:`UpdateRule.descend`."""
         weights = self.weights
         return self.kernels.update_nearest(x, d, factor, weights.means, weights.reach, levels, changes)
@@ -84,7 +84,7 @@ class NearestRule(UpdateRule):
 class StochasticRule(UpdateRule):
     """One of the two levels next to (mean of the level - rate * gradient), at random."""
 
-    def descend(self, x: U8, d: I32, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
         """See :meth:`UpdateRule.descend`."""
         most = int(np.count_nonzero(x.any(axis=0))) * levels.shape[1]
         words = self.words.peek_words(most)
@@ -102,12 +102,20 @@ class MixedRule(UpdateRule):
         """Let the accumulators begin at the weights that were asked for."""
         self.memory = remainders
 
-    def descend(self, x: U8, d: I32, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
         """See :meth:`UpdateRule.descend`."""
         weights = self.weights
         return self.kernels.update_mixed(
             x, d, factor, weights.means, weights.reach, levels, changes, self.memory
         )
+
+    def move(self, step: F32, levels: U8, changes: I64) -> int:
+        """Lower the accumulators by (rows, cols) float32 codes; return how many weights change their level.
+
+        ``levels`` and ``changes`` are those of :meth:`UpdateRule.descend`.
+        """
+        weights = self.weights
+        return self.kernels.move_mixed(step, weights.means, weights.reach, levels, changes, self.memory)
 
 
 class Update(StrEnum):

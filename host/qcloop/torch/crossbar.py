@@ -1,7 +1,7 @@
 """The array that the layers of a PyTorch network share, and what belongs to all of them."""
 
 from dataclasses import asdict, fields
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import torch
 
@@ -104,10 +104,34 @@ class Crossbar(LayeredCrossbar):
         self.ledger.restore(writes)
         self._counted = counted
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy on a golden model of its own, which goes on as this one does, bit for bit.
+
+        Raises ConfigError if the array is no golden model: there is one board.
+        """
+        if not isinstance(self.array, GoldenArray):
+            raise ConfigError(
+                "a Crossbar on a board cannot be copied, since its devices are there once: make crossbar and "
+                "network in the same way without array=, and load the state_dict of both"
+            )
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        array = GoldenArray(self.array.config)
+        array.configure(self.array.settings)
+        LayeredCrossbar.__init__(copied, self.settings, array)
+        for layer in self.layers:
+            memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
+        array.configure(self.array.settings, self.array.positions())
+        copied.profile, copied._counted = self.profile, self.counters()
+        copied.ledger.restore(self.ledger.state())
+        copied.follow(self)
+        return copied
+
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise ConfigError(
-            "a Crossbar cannot be copied or pickled, since its devices are on an array: make a second one "
-            "with the same settings and layers, and load the state_dict of both"
+            "a Crossbar cannot be pickled or copied by copy.copy, since its devices are on an array: save "
+            "the state_dict of network and crossbar, and load both into others that were made in the same "
+            "way; copy.deepcopy copies it in the same process"
         )
 
     def _identity(self) -> dict[str, Any]:

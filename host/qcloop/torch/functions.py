@@ -15,11 +15,13 @@ from torch.autograd.function import Function
 from qcloop.errors import ConfigError
 from qcloop.jit import kernel
 from qcloop.torch.exchange import (
+    apply,
     empty_like,
     first_outside,
     forbid_second_derivative,
     to_numpy,
     to_torch,
+    untraced,
 )
 from qcloop.training import compiled
 
@@ -52,6 +54,7 @@ class _Sigmoid(Function):
         return to_torch(product, grad.dtype, grad.device)
 
 
+@untraced
 def sigmoid(z: torch.Tensor) -> torch.Tensor:
     """Return 1 / (1 + e^-z) elementwise, z held to -40..40: the same bits on every machine.
 
@@ -65,8 +68,7 @@ def sigmoid(z: torch.Tensor) -> torch.Tensor:
     Tensor
         Shape, dtype and device of ``z``.
     """
-    result: torch.Tensor = _Sigmoid.apply(z)
-    return result
+    return apply(_Sigmoid, z)
 
 
 class Sigmoid(nn.Module):
@@ -91,6 +93,7 @@ class _CrossEntropy(Function):
         return to_torch(ctx.delta * (grad.item() / ctx.divisor), grad.dtype, grad.device), None, None
 
 
+@untraced
 def cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, reduction: Literal["mean", "sum"] = "mean"
 ) -> torch.Tensor:
@@ -117,8 +120,7 @@ def cross_entropy(
     if logits.ndim != 2:
         raise ConfigError(f"cross_entropy needs logits of shape (n, classes), not {tuple(logits.shape)}")
     classes = check_labels(labels, *logits.shape)
-    result: torch.Tensor = _CrossEntropy.apply(logits, classes, len(classes) if reduction == "mean" else 1)
-    return result
+    return apply(_CrossEntropy, logits, classes, len(classes) if reduction == "mean" else 1)
 
 
 @kernel

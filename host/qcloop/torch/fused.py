@@ -1,16 +1,19 @@
 """A training step of a plain network in one call: the bits of a loop, without the time of autograd."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
 from torch import nn
 
 from qcloop.errors import ConfigError, DivergenceError
+from qcloop.torch.encoding import Inputs
+from qcloop.torch.exchange import untraced
 from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
-from qcloop.torch.linear import DeviceWeights, Inputs, QCLinear
-from qcloop.torch.optimizer import QCSGD
+from qcloop.torch.layer import DeviceWeights
+from qcloop.torch.linear import QCLinear
+from qcloop.torch.optimizer import DeviceOptimizer, rate_of
 from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain
 from qcloop.training.settings import Activation
@@ -34,7 +37,7 @@ class FusedStep:
     net : nn.Sequential
         Layers of dtype float64 on one crossbar. Between each two of them is :class:`Sigmoid`, and the second
         has inputs ``unit``; or nn.ReLU, and it has inputs ``scaled``.
-    optimizer : QCSGD
+    optimizer : QCSGD or QCAdam
         Has every parameter of the network that is to be trained, and no other. Its rates may change from step
         to step, but not its groups.
     reduction : {"mean", "sum"}
@@ -47,7 +50,7 @@ class FusedStep:
     """
 
     def __init__(
-        self, net: nn.Sequential, optimizer: QCSGD, reduction: Literal["mean", "sum"] = "mean"
+        self, net: nn.Sequential, optimizer: DeviceOptimizer, reduction: Literal["mean", "sum"] = "mean"
     ) -> None:
         check_reduction(reduction)
         self._linears, activation = _take_apart(net)
@@ -56,12 +59,16 @@ class FusedStep:
         self._optimizer, self._reduction = optimizer, reduction
         index = {p: index for index, linear in enumerate(self._linears) for p in linear.parameters()}
         _check_optimizer(optimizer, set(index))
-        #: Parameters in the order of a step: group, parameter, whether it is devices, and index of its layer.
-        self._order = [
-            (group, parameter, isinstance(parameter, DeviceWeights), index[parameter])
-            for group, parameter in optimizer.in_order()
-        ]
+        #: Parameters in the order of a step: group, parameter, and index of its layer.
+        self._order = [(group, parameter, index[parameter]) for group, parameter in optimizer.in_order()]
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise ConfigError(
+            "a FusedStep cannot be copied or pickled: copy network and optimizer together, "
+            "copy.deepcopy((net, optimizer)), and make a FusedStep of both"
+        )
+
+    @untraced
     def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> float:
         """Train on a batch; return the loss that it had before.
 
@@ -98,21 +105,27 @@ class FusedStep:
 
     def _descend(self, batch: Batch) -> None:
         """Program devices and move biases."""
-        for group, parameter, devices, index in self._order:
+        for group, parameter, index in self._order:
             if not parameter.requires_grad:
                 continue
-            delta, rate = batch.deltas[index], float(group["lr"])
-            if devices:
-                self._linears[index]._descend(batch.inputs[index], batch.input_scales[index], delta, rate)
+            delta = batch.deltas[index]
+            if isinstance(parameter, DeviceWeights):
+                scaled = batch.inputs[index], batch.input_scales[index], delta
+                self._optimizer.descend_devices(group, parameter, *scaled)
+            elif self._optimizer._is_plain(group):
+                compiled.descend_bias(self._layers[index].bias, delta, rate_of(group))
             else:
-                compiled.descend_bias(self._layers[index].bias, delta, rate)
+                total = np.zeros(delta.shape[1])
+                compiled.descend_bias(total, delta, -1.0)
+                with torch.no_grad():
+                    self._optimizer.descend_floats(group, parameter, torch.from_numpy(total))
         self._optimizer._opt_called = True  # type: ignore[attr-defined]  # otherwise a scheduler warns
 
 
-def _check_optimizer(optimizer: QCSGD, parameters: set[nn.Parameter]) -> None:
+def _check_optimizer(optimizer: DeviceOptimizer, parameters: set[nn.Parameter]) -> None:
     """Raise ConfigError unless an optimizer programs devices and has the parameters of a network."""
-    if not isinstance(optimizer, QCSGD):
-        raise ConfigError(f"a FusedStep programs devices by QCSGD, not {type(optimizer).__name__}")
+    if not isinstance(optimizer, DeviceOptimizer):
+        raise ConfigError(f"a FusedStep programs devices by QCSGD or QCAdam, not {type(optimizer).__name__}")
     given = {parameter for _, parameter in optimizer.in_order()}
     if not {p for p in parameters if p.requires_grad} <= given <= parameters:
         raise ConfigError(

@@ -1,12 +1,16 @@
 """Tensors that stand for devices: what would change them without any effect raises an error instead."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from qcloop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qcloop.torch.layer import DeviceLayer
 
 
 class ReadOnlyWeights(torch.Tensor):
@@ -27,8 +31,8 @@ class ReadOnlyWeights(torch.Tensor):
             written += [*args[:1], kwargs.get("tensor")]  # some of nn.init give their tensor by this name
         if any(isinstance(tensor, cls) for tensor in _flat(written)):
             raise ConfigError(
-                f"{func.__name__} on the weight of a QCLinear would move no device: train it by QCSGD, or "
-                "load a state_dict; weight.clone() is a tensor to write to"
+                f"{func.__name__} on the weight of a device layer would move no device: program weights by "
+                "layer.write_weights(w), or train them by QCSGD; weight.clone() is a tensor to write to"
             )
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
@@ -43,37 +47,83 @@ class ReadOnlyWeights(torch.Tensor):
 
 
 class DeviceGradient(torch.Tensor):
-    """Stands for the gradient of a layer's devices, as an empty tensor: it only tells that there is one.
+    """Stands for the gradient of a layer's devices, as an empty tensor.
 
-    Setting it to zero forgets the gradient. Any other operation raises ConfigError: what clips, scales or
-    looks at gradients would pass over the devices without a word.
+    Setting it to zero forgets the gradient, multiplying it by a number scales it, and its norm is that of the
+    real gradient: that is all that ``torch.nn.utils.clip_grad_norm_`` needs. Any other operation raises
+    ConfigError: what looks at gradients or changes them would pass over the devices without a word.
     """
 
-    #: Forgets the gradient of the devices.
-    forget: Callable[[], None]
+    #: The layer, or None for what a backward pass hands on before the layer's own is made.
+    layer: "DeviceLayer | None"
+
+    @classmethod
+    def of(cls, layer: "DeviceLayer | None") -> "DeviceGradient":
+        """Return what stands for the gradient of a layer."""
+        gradient = torch.zeros(0, dtype=torch.float32).as_subclass(cls)
+        gradient.layer = layer
+        return gradient
 
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Carry an operation out if it sets gradients to zero or asks for a property; refuse others."""
-        name = func.__name__
-        if name in ("zero_", "_foreach_zero_"):
-            for tensor in _flat(args):
-                if isinstance(tensor, cls):
-                    tensor.forget()
-        elif name not in _HARMLESS:
+        """Carry an operation out if it reaches the devices or asks for a property; refuse others."""
+        name, kwargs = func.__name__, kwargs or {}
+        if name in _NORMS or name in _SCALES or name in _ZEROS:
+            if name.startswith("_foreach_"):
+                return _each(getattr(torch.Tensor, name.removeprefix("_foreach_")), *args)
+            layer = args[0].layer if isinstance(args[0], cls) else None
+            if layer is not None:
+                return _on_devices(func, layer, args, kwargs)
+        if name not in _HARMLESS:
             raise ConfigError(
-                f"{name} does not see the gradient of devices, which has no numbers here: clip or scale "
-                "gradients of the other parameters only, and let qcloop.torch.QCSGD step on devices; "
+                f"{name} does not see the gradient of devices, which has no numbers here: train devices by "
+                "qcloop.torch.QCSGD or QCAdam, clip by torch.nn.utils.clip_grad_norm_, scale by mul_; "
                 "layer.gradient has the numbers to read"
             )
         with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
 
 
+def _on_devices(func: Callable[..., Any], layer: "DeviceLayer", args: Any, kwargs: Any) -> Any:
+    """Carry an operation out on the gradient of a layer's devices; return what it returns."""
+    name = func.__name__
+    if name in _NORMS:
+        gradient = layer.gradient
+        numbers = torch.zeros(1, dtype=torch.float64) if gradient is None else gradient
+        return func(numbers, *args[1:], **kwargs)
+    if name in _ZEROS:
+        layer._forget_gradient()
+        return args[0]
+    factor = float(args[1] if len(args) > 1 else kwargs["other"])
+    if not isfinite(factor) or (factor == 0 and "div" in name):
+        raise ConfigError(f"the gradient of devices is scaled by a finite number, not {name} {factor}")
+    layer._scale_gradient(1.0 / factor if "div" in name else factor)
+    return args[0]
+
+
+def _each(func: Callable[..., Any], tensors: Any, *args: Any) -> list[Any]:
+    """Do to each tensor what an operation on a list of them does, with an argument for all or for each."""
+    given = args[0] if args and isinstance(args[0], (list, tuple)) else None
+    return [func(tensor, *((given[k],) if given else args)) for k, tensor in enumerate(tensors)]
+
+
+_NORMS = {"norm", "linalg_vector_norm", "_foreach_norm"}
+_SCALES = {"mul_", "div_", "__imul__", "__itruediv__", "_foreach_mul_", "_foreach_div_"}
+_ZEROS = {"zero_", "_foreach_zero_"}
 #: What ``zero_grad`` and ``print`` do with a gradient; the properties are read as ``__get__``.
-_HARMLESS = {"__get__", "detach_", "requires_grad_", "__repr__", "is_complex", "size", "dim", "numel"}
+_HARMLESS = {
+    "__get__",
+    "detach_",
+    "requires_grad_",
+    "__repr__",
+    "is_complex",
+    "size",
+    "dim",
+    "numel",
+    "_is_view",
+}
 
 
 def _writes(name: str) -> bool:

@@ -7,11 +7,12 @@ way of one micro-batch through the layers is a *pass*; several passes are interl
 from collections import deque
 from collections.abc import Generator, Iterable
 from copy import copy
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import I32, U8
+from qcloop.contract.types import I16, I32, U8
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar, Scaled
 from qcloop.errors import DivergenceError
 from qcloop.jit import kernel
@@ -26,14 +27,14 @@ class Batch:
     Parameters
     ----------
     layers : list of Layer
-    x : (n, rows) uint8
+    x : (n, rows) uint8, or int16 for signed inputs
         Inputs of the first layer.
     x_scale : (n,) float64, optional
         What one step of these inputs is worth. If it is left out, the largest input is worth 1.
 
     Attributes
     ----------
-    inputs : list of (n, rows) uint8
+    inputs : list of (n, rows) uint8, the first as ``x``
         Inputs of each layer.
     input_scales : list of (n,) float64
         What one step of these inputs is worth.
@@ -43,9 +44,12 @@ class Batch:
         Errors of each layer: the derivative of the loss by its sums.
     """
 
-    def __init__(self, layers: list[Layer], x: U8, x_scale: F64 | None = None) -> None:
+    def __init__(self, layers: list[Layer], x: U8 | I16, x_scale: F64 | None = None) -> None:
         n = len(x)
-        self.inputs = [x, *(np.empty((n, layer.rows), np.uint8) for layer in layers[1:])]
+        self.inputs: list[npt.NDArray[Any]] = [
+            x,
+            *(np.empty((n, layer.rows), np.uint8) for layer in layers[1:]),
+        ]
         self.input_scales = [np.empty(n) for _ in layers]
         for layer, scale in zip(layers, self.input_scales, strict=True):
             scale.fill(1.0 / layer.input_top)
