@@ -272,6 +272,8 @@ def test_options_out_of_range_are_refused_by_name():
     parameters = [nn.Parameter(torch.zeros(1))]
     for make_one, message in (
         (lambda: QCSGD(parameters, 0.0), "lr must be a finite number above 0, not 0"),
+        (lambda: QCSGD(parameters, None), "lr must be a number, not None"),
+        (lambda: QCSGD(parameters, 1.0, momentum="a"), "momentum must be a number, not 'a'"),
         (lambda: QCSGD(parameters, 1.0, momentum=1.0), r"momentum must be 0 to below 1, not 1\.0"),
         (lambda: QCSGD(parameters, 1.0, momentum=-0.1), r"momentum must be 0 to below 1, not -0\.1"),
         (
