@@ -192,6 +192,7 @@ def test_images_of_bytes_drive_the_rows_as_they_are():
         ({"groups": 2}, "groups=1, not 2"),
         ({"padding_mode": "reflect"}, "padded with zeros, not by 'reflect'"),
         ({"kernel_size": 0}, "kernel_size must be an integer of 1 or more, or two of them, not 0"),
+        ({"out_channels": (4, 4)}, r"out_channels must be an integer of 1 or more, not \(4, 4\)"),
         ({"kernel_size": (3, 3, 3)}, r"kernel_size must be .*, not \(3, 3, 3\)"),
         ({"stride": 1.5}, "stride must be an integer of 1 or more, or two of them, not 1.5"),
         ({"padding": -1}, "padding must be an integer of 0 or more"),
@@ -206,7 +207,7 @@ def test_images_of_bytes_drive_the_rows_as_they_are():
 def test_a_layer_that_cannot_be_leaves_the_crossbar_as_it_was(options, message):
     crossbar = ideal()
     with pytest.raises(ConfigError, match=message):
-        QCConv2d(3, 4, **{"kernel_size": 3, "crossbar": crossbar, **options})
+        QCConv2d(3, **{"out_channels": 4, "kernel_size": 3, "crossbar": crossbar, **options})
     assert not crossbar.layers and crossbar.counters().programmed == 0
 
 
