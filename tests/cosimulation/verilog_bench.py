@@ -15,11 +15,11 @@ from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.tools.verilog import TOP
 from qcloop_sim.engine import CompiledEngine
 
-#: Arguments that make Amaranth's Verilog work, and the tools each simulator needs besides cocotb.
+#: Arguments of the build, and the tools each simulator needs besides cocotb.
 SIMULATORS = {
-    "icarus": (["-g2005"], ("iverilog", "vvp")),
+    "icarus": ([], ("iverilog", "vvp")),
     # To compile without optimisation takes half as long, and a recording is short.
-    "verilator": (["-Wno-fatal", "--output-split", "0", "-CFLAGS", "-O0"], ("g++", "make", "perl")),
+    "verilator": (["--output-split", "0", "-CFLAGS", "-O0"], ("g++", "make", "perl")),
 }
 
 
