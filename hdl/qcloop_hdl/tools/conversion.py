@@ -24,7 +24,7 @@ _SCRIPT = (
 
 #: What Verilator's -Wall says of the text and why it stands. The warnings are off between `lint_save` and
 #: `lint_restore`, so what is compiled with it is not concerned.
-_LINT = {
+LINT = {
     "DECLFILENAME": "all modules are in one file, and its name is the user's choice",
     "WIDTHEXPAND": "operands of different widths; Verilog extends the narrow one, as is meant",
     "WIDTHTRUNC": "a look-up by shift, of which the lowest bit is taken; a word that is compared with zero",
@@ -80,7 +80,7 @@ def to_verilog(component: Any, top: str, appendix: str = "") -> str:
 
 
 def _lint_off() -> str:
-    lines = (f"/* verilator lint_off {rule} */ // {reason}\n" for rule, reason in _LINT.items())
+    lines = (f"/* verilator lint_off {rule} */ // {reason}\n" for rule, reason in LINT.items())
     return "/* verilator lint_save */\n" + "".join(lines)
 
 
