@@ -58,8 +58,8 @@ def verilog(
         return
     write_atomic(Path(output), text, ConfigError)
     click.echo(
-        f"{output}: module {core.name}, {config.name}, {config.lanes} lanes, {config.array.cells} cells, "
-        f"side {config.side}, configuration {config.digest.hex()[:16]}",
+        f"{output}: {config.name}, {config.lanes} lanes, {config.array.cells} cells, side {config.side}, "
+        f"module {core.name}, configuration {config.digest.hex()[:16]}",
         err=True,
     )
 
