@@ -52,7 +52,7 @@ def main(*arguments):
     platform = SimPlatform("SIM", _IO)
     config = SimConfig()
     config.add_clocker("sys_clk", freq_hz=CLOCK)
-    config.add_module("serial2tcp", "serial", args={"port": PORT, "bind_ip": "127.0.0.1"})
+    config.add_module("serial2tcp", "serial", args={"port": PORT})
     builder = Builder(System(platform), output_dir="build", csr_csv="build/csr.csv", compile_software=False)
     builder.build(sim_config=config, run="--no-run" not in arguments, interactive=False)
 
