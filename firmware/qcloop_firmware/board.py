@@ -14,8 +14,7 @@ from qcloop.contract.images import MAX_SET_BYTES
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
-from qcloop_hdl.array.memory import SPRAM_WORDS
-from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.config import SPRAM_WORDS, EngineConfig, MemoryKind
 from qcloop_hdl.images.layouts import FlashConfig
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.uart import divisor

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 
 from qcloop.contract.operations import MAX_LENGTH, MIN_BUFFER, Info, configuration_digest
 from qcloop.contract.parts import ArrayPart, describe_parts
+from qcloop.contract.plan import max_units
 from qcloop.contract.seeding import GENERATOR_LANES
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError
@@ -22,6 +23,21 @@ MAX_CELLS = 1 << 18
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
+#: Words of one SPRAM block, 16 bits each.
+SPRAM_WORDS = 1 << 14
+#: SPRAM blocks of an iCE40UP5K.
+SPRAM_BLOCKS = 4
+
+
+def check_sprams(lanes: int, words: int, planes: int) -> None:
+    """Raise ConfigError if words of some lanes take more SPRAM blocks than there are."""
+    blocks = lanes * -(-planes * words // SPRAM_WORDS)
+    if blocks > SPRAM_BLOCKS:
+        size = f"{words} words of {lanes} lanes" + (f" in {planes} planes" if planes > 1 else "")
+        raise ConfigError(
+            f"{size} take {blocks} SPRAM blocks of {SPRAM_WORDS} words, "
+            f"but the device has {SPRAM_BLOCKS}: use fewer lanes or words"
+        )
 
 
 class MemoryKind(Enum):
@@ -71,6 +87,8 @@ class EngineConfig:
                 "an engine that learns has 2 lanes or more and a power of two of words, not "
                 f"{self.array.lanes} lanes and {self.array.words} words"
             )
+        if self.has(ArrayPart.LEARNING) and max_units(self.array.side) < 2:
+            raise ConfigError(f"an engine that learns has a side of 4 or more, not {self.array.side}")
         if self.has(ArrayPart.IMAGES) and not self.has(ArrayPart.LEARNING):
             raise ConfigError("an engine with images of its own must learn: add the part learning")
         if self.array.planes * self.array.words > MAX_WORDS:
@@ -78,11 +96,18 @@ class EngineConfig:
                 f"an engine has at most {MAX_WORDS} words in all planes, not {self.array.planes} planes of "
                 f"{self.array.words} words"
             )
+        if self.memory is MemoryKind.SPRAM:
+            check_sprams(self.lanes, self.words, self.array.planes)
         if not MIN_BUFFER <= self.buffer <= MAX_BUFFER or self.buffer & (self.buffer - 1):
             raise ConfigError(
                 f"the operand buffer must be a power of two from {MIN_BUFFER} to {MAX_BUFFER} bytes, "
                 f"not {self.buffer}"
             )
+
+    @property
+    def size(self) -> str:
+        """Name of the size that it is made from."""
+        return self.name.partition(" ")[0]
 
     @property
     def lanes(self) -> int:
@@ -151,7 +176,7 @@ class EngineConfig:
     def without(self, parts: ArrayPart) -> "EngineConfig":
         """Return the same configuration without some parts; they are added to its name."""
         array = replace(self.array, parts=self.array.parts & ~parts)
-        name = f"{self.name.partition(' ')[0]} {describe_parts(array.parts)}"
+        name = f"{self.size} {describe_parts(array.parts)}"
         return replace(self, array=array, name=name) if parts else self
 
     def with_parts(self, parts: ArrayPart) -> "EngineConfig":
@@ -161,15 +186,30 @@ class EngineConfig:
         ``small`` and ``large`` are left, as their memory has no room for more.
         """
         added = parts & ~self.array.parts
-        halved = ArrayPart.LEARNING in added and self.name.partition(" ")[0] != "medium"
+        halved = ArrayPart.LEARNING in added and self.size != "medium"
         cells = self.array.cells // 2 if halved else self.array.cells
         array = replace(self.array, parts=self.array.parts | added, cells=cells)
-        name = f"{self.name.partition(' ')[0]} {describe_parts(array.parts)}"
+        name = f"{self.size} {describe_parts(array.parts)}"
         return replace(self, array=array, name=name) if added else self
 
     def of_parts(self, parts: ArrayPart) -> "EngineConfig":
         """Return the same configuration with these parts and no others."""
         return self.without(self.array.parts & ~parts).with_parts(parts)
+
+    def shaped(
+        self, lanes: int | None = None, cells: int | None = None, side: int | None = None
+    ) -> "EngineConfig":
+        """Return the same configuration with other lanes, cells or largest side; None keeps a value."""
+        array = self.array
+        return replace(
+            self,
+            array=replace(
+                array,
+                lanes=array.lanes if lanes is None else lanes,
+                cells=array.cells if cells is None else cells,
+                side=array.side if side is None else side,
+            ),
+        )
 
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""

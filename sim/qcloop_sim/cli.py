@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from qcloop.contract.images import MAX_SET_BYTES
-from qcloop.contract.parts import ArrayPart, describe_parts
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
-from qcloop_hdl.config import SIZES, EngineConfig
+from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.link.uart import divisor
-from qcloop_hdl.tools.options import parts_options
+from qcloop_hdl.tools.options import describe_shape, engine_options
 from qcloop_sim.board import CompiledBoard
 from qcloop_sim.cxxrtl import UnknownYosysWarning
 from qcloop_sim.faults import Faults
@@ -43,8 +43,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @click.command()
-@click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
-@parts_options
+@engine_options
 @click.option(
     "--flash",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -67,9 +66,7 @@ def _ended_by_signals() -> Iterator[None]:
 @click.option("--while-input", is_flag=True, hidden=True, help="End when the standard input does.")
 @_ended_by_signals()
 def sim(
-    size: str,
-    added: ArrayPart,
-    without: ArrayPart,
+    config: EngineConfig,
     flash: Path | None,
     tcp: str | None,
     uart: bool,
@@ -83,8 +80,8 @@ def sim(
 
     The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
     """
-    wrong, config = Faults(**faults), SIZES[size].without(without).with_parts(added)
-    named = f"{size} board" + (f" {describe_parts(config.array.parts)}" if added | without else "")
+    wrong = Faults(**faults)
+    named = _named(config)
     contents = _contents(flash, config)
     if vcd is not None:
         try:
@@ -117,6 +114,13 @@ def sim(
         Server(board, port, wrong, vcd).serve(stop)
     except KeyboardInterrupt:
         click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)
+
+
+def _named(config: EngineConfig) -> str:
+    """Return the size of a board in words, and what is not as usual in a board of this size."""
+    parts, shape = config.array.parts, describe_shape(config)
+    words = f"{config.size} board" + (f" {describe_parts(parts)}" if parts != STANDARD_PARTS else "")
+    return f"{words} of {shape}" if shape else words
 
 
 def _contents(flash: Path | None, config: EngineConfig) -> bytes:

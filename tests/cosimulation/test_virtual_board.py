@@ -22,7 +22,9 @@ from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError, LinkError
 from qcloop.link.ports import open_array, probe
 from qcloop.link.transport import SerialTransport
+from qcloop_hdl.config import SIZES
 from qcloop_sim.board import CompiledBoard, Ended
+from qcloop_sim.cli import _named
 from qcloop_sim.cxxrtl import CompileError
 from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.server import Server, TcpPort
@@ -75,6 +77,40 @@ def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, options, tmp_
     assert status == 0
     assert metrics(tmp_path / "run") == unbroken
     assert "link: " in output and "% of them framing" in output
+
+
+@pytest.mark.slow
+def test_a_board_of_another_shape_has_the_trace_of_a_golden_model_of_that_shape(
+    qcloop, options, tmp_path, started
+):
+    shape = ("--lanes", "2", "--cells", "16384")
+    url = started(*shape, "--side", "800")
+    assert "2 lanes, 16,384 cells, side 800" in qcloop("ports", url)[1]
+    # Read noise is drawn in the order of the lanes.
+    run = ("train", *options, "--read-noise", "0.5", "--epochs", "1")
+    assert qcloop(*run, *shape, "--out", tmp_path / "golden")[0] == 0
+    assert qcloop(*run, "--port", url, "--out", tmp_path / "board")[0] == 0
+    assert metrics(tmp_path / "board") == metrics(tmp_path / "golden")
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--lanes 3", "lanes must be a power of two from 1 to 64, not 3"),
+        ("--lanes 8", "8192 words of 8 lanes take 8 SPRAM blocks of 16384 words, but the device has 4"),
+        ("--side 9000", "the side of a region must be 1..8192, not 9000"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_one_line(qcloop, option, line):
+    status, output, errors = qcloop("sim", *option.split())
+    assert (status, output, errors.count("\n")) == (2, "", 1)
+    assert line in errors
+
+
+def test_a_board_is_named_by_what_is_not_usual():
+    assert _named(SIZES["small"]) == "small board"
+    assert _named(SIZES["small"].with_parts(ArrayPart.LEARNING)) == "small board with learning"
+    assert _named(SIZES["medium"].shaped(lanes=2, side=64)) == "medium board of 2 lanes, side 64"
 
 
 def test_training_over_a_bad_line_says_how_often_it_repeated(qcloop, options, tmp_path, unbroken, started):

@@ -15,11 +15,11 @@ from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.tools.verilog import TOP
 from qcloop_sim.engine import CompiledEngine
 
-#: Arguments that make Amaranth's Verilog work, and the tools each simulator needs besides cocotb.
+#: Arguments of the build, and the tools each simulator needs besides cocotb.
 SIMULATORS = {
-    "icarus": (["-g2005"], ("iverilog", "vvp")),
+    "icarus": ([], ("iverilog", "vvp")),
     # To compile without optimisation takes half as long, and a recording is short.
-    "verilator": (["-Wno-fatal", "--output-split", "0", "-CFLAGS", "-O0"], ("g++", "make", "perl")),
+    "verilator": (["--output-split", "0", "-CFLAGS", "-O0"], ("g++", "make", "perl")),
 }
 
 
@@ -49,10 +49,11 @@ def recording(config, seeds, length=8, pauses=None):
 
 
 @contextmanager
-def replayer(simulator, sources, folder, **options):
+def replayer(simulator, sources, folder, *, top=TOP, bench="replay", **options):
     """Build a simulation in a folder; yields what replays a file in it, with the log or ''.
 
-    The log is that of a failure. ``options`` are cocotb's for the build.
+    The log is that of a failure. ``bench`` is the module that runs in the simulator, and ``options`` are
+    cocotb's for the build.
     """
     pytest.importorskip("cocotb_tools")
     from cocotb_tools.runner import get_runner
@@ -66,7 +67,7 @@ def replayer(simulator, sources, folder, **options):
         runner = get_runner(simulator)
         runner.build(
             sources=sources,
-            hdl_toplevel=TOP,
+            hdl_toplevel=top,
             build_dir=folder,
             build_args=build_args,
             log_file=folder.with_name(f"{folder.name}-build.log"),
@@ -74,16 +75,19 @@ def replayer(simulator, sources, folder, **options):
             **options,
         )
 
+        # What this process imports, the simulator's Python finds as well.
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+
         def run(file):
             log = folder / f"{file.stem}.log"
             try:
                 runner.test(
-                    test_module="replay",
-                    hdl_toplevel=TOP,
+                    test_module=bench,
+                    hdl_toplevel=top,
                     build_dir=folder,
                     test_dir=folder,
                     results_xml=str(folder / f"{file.stem}.xml"),
-                    extra_env={"QCLOOP_RECORDING": str(file), "PYTHONPATH": str(Path(__file__).parent)},
+                    extra_env={"QCLOOP_RECORDING": str(file), "PYTHONPATH": os.pathsep.join(paths)},
                     log_file=log,
                 )
             except SystemExit:

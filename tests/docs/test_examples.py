@@ -213,3 +213,63 @@ def test_the_index_names_every_example():
     for folder in EXAMPLES.iterdir():
         if folder.is_dir() and (folder / "README.md").exists():
             assert f"]({folder.name}/README.md)" in index, folder.name
+
+
+#: What the generator of FuseSoC is asked for in the tests: its bench is over soon.
+FUSESOC = EXAMPLES / "fusesoc"
+
+
+def test_the_generator_for_fusesoc(run, tmp_path):
+    need("iverilog", "vvp")
+    yaml = pytest.importorskip("yaml")
+    core = yaml.safe_load((FUSESOC / "qcloop.core").read_text().removeprefix("CAPI=2:\n"))
+    generator = yaml.safe_load((FUSESOC / "qcloop_generator.core").read_text().removeprefix("CAPI=2:\n"))
+    (asked,) = core["generate"].values()
+    assert asked["generator"] in generator["generators"]
+    assert core["filesets"]["generator"]["depend"] == [generator["name"].split(":")[2]]
+    for name in core["filesets"]["bench"]["files"]:
+        shutil.copy(FUSESOC / name, tmp_path / "work")
+    description = tmp_path / "input.yml"
+    given = {"files_root": str(FUSESOC), "vlnv": "::qcloop-engine:0.1.0", "parameters": asked["parameters"]}
+    description.write_text(yaml.safe_dump(given))
+    status, printed = run("python", FUSESOC / "generate.py", description)
+    assert status == 0, printed
+    made = yaml.safe_load((tmp_path / "work" / "qcloop.core").read_text().removeprefix("CAPI=2:\n"))
+    assert made["name"] == given["vlnv"] and made["filesets"]["rtl"]["files"] == ["qcloop.v"]
+    assert run("iverilog", "-Wall", "-s", "bench", "-o", "bench", "qcloop.v", "bench.v")[0] == 0
+    status, printed = run("vvp", "bench")
+    assert status == 0
+    assert not (wrong := difference(shown("fusesoc"), printed)), wrong
+
+
+def test_the_generator_for_fusesoc_passes_on_what_is_wrong(run, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    description = tmp_path / "input.yml"
+    description.write_text(yaml.safe_dump({"vlnv": "::x:0", "parameters": {"lanes": 3, "axi-stream": False}}))
+    status, printed = run("python", FUSESOC / "generate.py", description)
+    assert status == 1
+    assert "lanes must be a power of two from 1 to 64, not 3\n" in printed
+    assert "qcloop hdl verilog --lanes 3 -o qcloop.v ended with status 2\n" in printed
+
+
+@pytest.mark.slow
+def test_fusesoc_lints_and_simulates_the_core(run):
+    need("fusesoc", "iverilog", "vvp", "verilator", "make")
+    assert run("fusesoc", "library", "add", "qcloop", FUSESOC)[0] == 0
+    status, printed = run("fusesoc", "run", "--target=lint", "qcloop")
+    assert status == 0 and "%Warning" not in printed, printed
+    status, printed = run("fusesoc", "run", "--target=sim", "qcloop")
+    assert status == 0 and "PASS: 34 bytes" in printed, printed
+
+
+@pytest.mark.slow
+def test_the_system_in_litex_has_the_core(run, tmp_path):
+    for module in ("litex", "pythondata_misc_tapcfg"):
+        need(module=module)
+    status, printed = run("python", EXAMPLES / "litex" / "soc.py", "--no-run")
+    assert status == 0, printed
+    system = (tmp_path / "work" / "build" / "gateware" / "sim.v").read_text()
+    assert "qcloop qcloop(" in system and ".m_axis_tlast" in system
+    registers = (tmp_path / "work" / "build" / "csr.csv").read_text()
+    for name in ("data", "free", "waiting", "status"):
+        assert f"csr_register,qcloop_{name}," in registers

@@ -1,15 +1,16 @@
 """The exported Verilog: the same bytes each time, complete, and what the command says."""
 
+import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 from qcloop.cli import main
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.tools.verilog import engine_verilog
+from qcloop_hdl.tools import cli
+from qcloop_hdl.tools.verilog import Core, LinkKind
 
 
 def run(*arguments):
@@ -38,7 +39,7 @@ def test_the_header_states_the_configuration(tmp_path, capsys):
     config = SIZES["small"]
     header = path.read_text().split("module")[0]
     assert "4 lanes, 65536 cells, side 1024, operand buffer 1024 bytes" in header
-    assert "// parts: read-noise, converter, verify\n" in header
+    assert "//   parts: read-noise, converter, verify\n" in header
     assert config.digest.hex() in header
     assert config.digest.hex()[:16] in capsys.readouterr().err
 
@@ -48,11 +49,9 @@ def test_parts_are_left_out_by_name(tmp_path, capsys):
     assert run("hdl", "verilog", "--without", "read-noise, verify", "-o", str(path)) == 0
     lean = SIZES["small"].without(ArrayPart.READ_NOISE | ArrayPart.VERIFY)
     text = path.read_text()
-    assert text == engine_verilog(lean)
-    assert "// parts: converter\n" in text and lean.digest.hex() in text
-    assert "saturator" in text and "array.read_noise" not in text and "verdict" not in text
+    assert "//   parts: converter\n" in text and lean.digest.hex() in text
+    assert "saturator" in text and "array_read_noise" not in text and "verdict" not in text
     assert "small without read-noise, verify, 4 lanes" in capsys.readouterr().err
-    assert "// parts: none\n" in engine_verilog(SIZES["small"].without(STANDARD_PARTS))
     assert run("hdl", "verilog", "--without", "adc") == 2
     assert "unknown part 'adc': expected read-noise, converter, verify" in capsys.readouterr().err
 
@@ -62,11 +61,99 @@ def test_parts_are_added_by_name(tmp_path, capsys):
     assert run("hdl", "verilog", "--with", "learning", "--without", "verify", "-o", str(path)) == 0
     config = SIZES["small"].with_parts(ArrayPart.LEARNING).without(ArrayPart.VERIFY)
     header = path.read_text().split("module")[0]
-    assert "// parts: read-noise, converter, learning\n" in header and config.digest.hex() in header
+    assert "//   parts: read-noise, converter, learning\n" in header and config.digest.hex() in header
     assert "small with learning, without verify, 4 lanes, 32768 cells" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys):
+#: A shape whose text is short, and kinds of cores with it; names of their top modules.
+SHORT = ("--size", "medium", "--lanes", "1", "--cells", "64", "--side", "8")
+UART = ("--with-link", "uart", "--clock", "12", "--baud", "1000000")
+KINDS = {
+    ("--axi-stream", "--top", "mine"): "mine",
+    ("--with-link", "bytes", "--without", "read-noise,converter,verify"): "qcloop_bytes",
+    UART: "qcloop_uart",
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Return the text of each kind of core, as the command writes it."""
+    folder, written = tmp_path_factory.mktemp("kinds"), {}
+    for number, kind in enumerate(KINDS):
+        path = folder / f"{number}.v"
+        assert run("hdl", "verilog", *SHORT, *kind, "-o", str(path)) == 0
+        written[kind] = path.read_text()
+    return written
+
+
+def test_the_header_names_each_port_the_configuration_and_the_licence(texts):
+    standard = SIZES["medium"].shaped(lanes=1, cells=64, side=8)
+    for kind, top in KINDS.items():
+        config = standard.without(STANDARD_PARTS) if "--without" in kind else standard
+        header, _, body = texts[kind].partition("/* verilator lint_save */")
+        assert header.startswith(f"// {top}: ")
+        (ports,) = re.findall(rf"^module {top}\((.*?)\);", body, re.MULTILINE | re.DOTALL)
+        described = re.findall(r"^//   (?:in |out) (\w+)", header, re.MULTILINE)
+        assert sorted(described) == sorted(re.split(r"[\s,]+", ports.strip())), kind
+        assert "1 lanes, 64 cells, side 8, operand buffer 1024 bytes" in header
+        parts = "none" if "--without" in kind else "read-noise, converter, verify"
+        assert f"//   parts: {parts}\n" in header and config.digest.hex() in header
+        assert "Copyright (c) 2026, the qcloop authors\n// SPDX-License-Identifier: BSD-2-Clause\n" in header
+    assert "//   1000000 baud at a clock of 12 MHz\n" in texts[UART]
+
+
+@pytest.mark.parametrize(
+    "core",
+    [
+        Core(SIZES["small"]),
+        Core(SIZES["small"].shaped(lanes=2, cells=1 << 14), LinkKind.BYTES),
+        Core(SIZES["large"].with_parts(ArrayPart.LEARNING).shaped(side=64), axi_stream=True, top="mine"),
+        Core(SIZES["medium"].without(ArrayPart.VERIFY), LinkKind.UART, clock=12.5e6, baud=115_200),
+    ],
+)
+def test_the_command_in_the_header_makes_the_same_core(core, monkeypatch):
+    made = []
+    monkeypatch.setattr(cli, "core_verilog", lambda core: made.append(core) or "")
+    assert run(*core.command.split()[1:]) == 0
+    assert made == [core]
+
+
+def test_all_names_are_plain_and_declared_once(texts):
+    for text in texts.values():
+        assert "\\" not in text and "always @*" not in text and "{0{" not in text
+        for module in re.split(r"^module ", text, flags=re.MULTILINE)[1:]:
+            declared = re.findall(
+                r"^  (?:wire|reg)\s+(?:signed )?(?:\[[^\]]*\] )?(\S+)", module, re.MULTILINE
+            )
+            assert len(declared) == len(set(declared))
+            assert all(re.fullmatch(r"[A-Za-z_]\w*;?", name) for name in declared)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("--lanes 3", "lanes must be a power of two from 1 to 64, not 3"),
+        ("--lanes 64", "an engine has 1..32 lanes, not 64"),
+        ("--cells 30", "cells must be a multiple of 4 lanes up to 1073741824, not 30"),
+        ("--cells 524288 --size large", "an engine has at most 262144 cells, not 524288"),
+        ("--side 0", "the side of a region must be 1..8192, not 0"),
+        ("--lanes 8", "8192 words of 8 lanes take 8 SPRAM blocks of 16384 words, but the device has 4"),
+        ("--with learning --side 3", "an engine that learns has a side of 4 or more, not 3"),
+        ("--with learning,images", "the part images needs the flash memory of a board: leave images out"),
+        ("--with-link uart --axi-stream", "a UART has pins and no streams: take --with-link bytes"),
+        ("--with-link uart --clock 1", "choose at most 250000 baud"),
+        ("--baud 9600", "--clock and --baud are for a UART: add --with-link uart"),
+        ("--top 2nd", "letters, digits and underscores and begins with a letter, not '2nd'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options, line, capsys):
+    assert run("hdl", "verilog", *options.split()) == 2
+    out, err = capsys.readouterr()
+    assert line in err and err.count("\n") == 1 and not out
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "core_verilog", lambda core: "")
     assert run("hdl", "verilog", "-o", str(tmp_path / "none" / "engine.v")) == 2
     assert "none/engine.v" in capsys.readouterr().err
 
@@ -76,10 +163,3 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
     monkeypatch.delitem(sys.modules, "qcloop_hdl.tools.verilog", raising=False)
     assert run("hdl", "verilog", "--size", "small") == 2
     assert "pip install 'qcloop[hdl]'" in capsys.readouterr().err
-
-
-def test_no_register_has_a_value_of_no_bits():
-    """Icarus refuses them. The number of cells makes a long text, and no other register."""
-    for config in SIZES.values():
-        short = replace(config, array=replace(config.array, cells=1 << 11))
-        assert "{0{" not in engine_verilog(short)

@@ -4,11 +4,23 @@ from pathlib import Path
 
 import pytest
 
+from qcloop.cli import main
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError
+from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools import resources
-from qcloop_hdl.tools.resources import COMMAND, END, START, TARGETS, measure, replace_table, table
-from qcloop_hdl.tools.synthesis import Statistics, count_unshared, yosys_command
+from qcloop_hdl.tools.resources import (
+    COMMAND,
+    DEVICES,
+    END,
+    START,
+    TARGETS,
+    measure,
+    measure_engine,
+    replace_table,
+    table,
+)
+from qcloop_hdl.tools.synthesis import Family, Statistics, count_unshared, yosys_command
 
 pytestmark = pytest.mark.synthesis
 
@@ -118,6 +130,59 @@ def test_logic_cells_are_by_family():
     assert Statistics({"SB_LUT4": 10, "SB_CARRY": 5, "SB_DFF": 9}, unshared=4).logic_cells == 14
     assert Statistics({"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 1, "TRELLIS_FF": 9}).logic_cells == 22
     assert Statistics({"LUT2": 10, "ALU": 3, "ALU54D": 7, "RAM16SDP4": 2}).logic_cells == 25
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Let each synthesis find the same cells, and return the families it was for."""
+    asked = []
+
+    def synthesise(engine, family):
+        asked.append(family)
+        return Statistics({"LUT4": 30_000, "DP16KD": 3}) if family is Family.ECP5 else Statistics({"LUT4": 9})
+
+    monkeypatch.setattr(resources, "Engine", lambda config: config)
+    monkeypatch.setattr(resources, "synthesise", synthesise)
+    return asked
+
+
+def test_an_engine_of_any_shape_is_for_the_smallest_device_that_holds_it(taken):
+    config = SIZES["medium"].shaped(lanes=2, cells=1 << 10)
+    (row,) = measure_engine(config)
+    assert (row.device.name, row.excess, taken) == ("ECP5 85F", [], [Family.ECP5])
+    assert str(row).startswith("| medium, 2 lanes, 1,024 cells | ECP5 85F | 30,000 |")
+    (row,) = measure_engine(SIZES["small"].shaped(side=64).without(ArrayPart.VERIFY))
+    assert str(row).startswith("| small without verify, side 64 | iCE40 UP5K | 9 |")
+
+
+def test_an_engine_is_measured_for_the_devices_that_are_named(taken):
+    rows = list(measure_engine(SIZES["medium"], [DEVICES["gw1nr-9"], DEVICES["ecp5-25f"]]))
+    assert [row.excess for row in rows] == [[], ["30,000 of 24,288 logic cells"]]
+    with pytest.raises(
+        ConfigError, match=r"SPRAM, which only the iCE40 UP5K has, not the GW1NR-9: take --size"
+    ):
+        list(measure_engine(SIZES["small"], [DEVICES["gw1nr-9"]]))
+
+
+def test_the_command_says_what_does_not_fit(taken, capsys, monkeypatch):
+    monkeypatch.setattr(resources, "yosys_version", lambda: "Yosys 1")
+
+    def said(*options, status):
+        with pytest.raises(SystemExit) as ended:
+            main(["hdl", "resources", *options])
+        assert ended.value.code == status
+        return capsys.readouterr()
+
+    out, err = said("--size", "medium", "--lanes", "4", "--device", "ecp5-25f", status=0)
+    assert "| medium, 4 lanes | ECP5 25F |" in out
+    assert err == "it does not fit the ECP5 25F: 30,000 of 24,288 logic cells\n"
+    assert "| small, 2 lanes | iCE40 UP5K |" in said("--lanes", "2", status=0).out
+    for options, line in (
+        ("--lanes 5", "lanes must be a power of two from 1 to 64, not 5"),
+        ("--lanes 2 --size small --size medium", "--size is for one engine here, not small, medium"),
+        ("--lanes 2 --write x.md", "--write takes all sizes: leave the options of an engine out"),
+    ):
+        assert line in said(*options.split(), status=2).err
 
 
 def test_the_table_replaces_what_is_between_the_markers(monkeypatch):

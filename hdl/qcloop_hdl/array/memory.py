@@ -10,13 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS
 from qcloop.errors import ConfigError
-from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.config import SPRAM_WORDS, MemoryKind, check_sprams
 from qcloop_hdl.registers import read_register
-
-#: Words of one SPRAM block, 16 bits each.
-SPRAM_WORDS = 1 << 14
-#: SPRAM blocks of an iCE40UP5K.
-SPRAM_BLOCKS = 4
 
 
 class Words(wiring.Component):
@@ -226,13 +221,8 @@ class CellMemory(wiring.Component):
             raise ConfigError(
                 f"a cell memory needs 1 lane, 2 words and 1 plane or more, not {lanes}, {words} and {planes}"
             )
-        blocks = lanes * -(-planes * words // SPRAM_WORDS)
-        if kind is MemoryKind.SPRAM and blocks > SPRAM_BLOCKS:
-            size = f"{words} words of {lanes} lanes" + (f" in {planes} planes" if planes > 1 else "")
-            raise ConfigError(
-                f"{size} take {blocks} SPRAM blocks of {SPRAM_WORDS} words, "
-                f"but the device has {SPRAM_BLOCKS}: use fewer lanes or words"
-            )
+        if kind is MemoryKind.SPRAM:
+            check_sprams(lanes, words, planes)
         self._lanes, self._words, self._kind, self._planes, self._model = lanes, words, kind, planes, model
         word = ArrayLayout(CELL_BITS, lanes)
         super().__init__(

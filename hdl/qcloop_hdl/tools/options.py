@@ -1,10 +1,12 @@
 """Options that several commands share."""
 
+from functools import wraps
 from typing import Any
 
 import click
 
 from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart, part_labels, parts_of
+from qcloop_hdl.config import SIZES, EngineConfig
 
 
 def _parts(context: click.Context, parameter: click.Parameter, value: str) -> ArrayPart:
@@ -32,3 +34,55 @@ def parts_options(command: Any) -> Any:
         callback=_parts,
         help=f"Parts to add: {', '.join(part_labels(ALL_PARTS & ~STANDARD_PARTS))}.",
     )(command)
+
+
+def shape_options(command: Any) -> Any:
+    """Add the options for the shape of an engine: ``lanes``, ``cells`` and ``side``, None if not given."""
+    for name, what in (
+        ("side", "Most rows and most columns of a region"),
+        ("cells", "Cells of the array"),
+        ("lanes", "Lanes: cells that are read in one clock, a power of two"),
+    ):
+        command = click.option(f"--{name}", type=int, help=f"{what} [default: those of the size].")(command)
+    return command
+
+
+def engine_options(command: Any) -> Any:
+    """Add the options that choose an engine: its size, its shape and its parts.
+
+    The command gets ``config: EngineConfig``. ConfigError is raised for what cannot be.
+    """
+
+    @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
+    @shape_options
+    @parts_options
+    @wraps(command)
+    def with_config(*args: Any, **given: Any) -> Any:
+        names = ("size", "lanes", "cells", "side", "added", "without")
+        return command(*args, config=chosen_engine(*(given.pop(name) for name in names)), **given)
+
+    return with_config
+
+
+def chosen_engine(
+    size: str, lanes: int | None, cells: int | None, side: int | None, added: ArrayPart, without: ArrayPart
+) -> EngineConfig:
+    """Return the engine that the options of :func:`engine_options` choose. ConfigError for what cannot be."""
+    parts = SIZES[size].array.parts & ~without | added
+    return SIZES[size].of_parts(parts).shaped(lanes, cells, side)
+
+
+def shape_changes(config: EngineConfig) -> dict[str, int]:
+    """Return those of lanes, cells and side that are not the ones of an engine of its size and parts."""
+    usual = SIZES[config.size].of_parts(config.array.parts).array
+    return {
+        name: value
+        for name in ("lanes", "cells", "side")
+        if (value := getattr(config.array, name)) != getattr(usual, name)
+    }
+
+
+def describe_shape(config: EngineConfig) -> str:
+    """Return :func:`shape_changes` in words, for example ``2 lanes, 16,384 cells``."""
+    words = {"lanes": "{:,} lanes", "cells": "{:,} cells", "side": "side {:,}"}
+    return ", ".join(words[name].format(value) for name, value in shape_changes(config).items())

@@ -1,12 +1,13 @@
 """The table of resources: what an engine of each size takes of the devices that it is meant for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
 from qcloop_hdl.engine import Engine
+from qcloop_hdl.tools.options import describe_shape
 from qcloop_hdl.tools.synthesis import Family, Statistics, synthesise, yosys_version
 
 #: The lines of a document that enclose the table.
@@ -32,6 +33,9 @@ class Device:
 _UP5K = Device("iCE40 UP5K", Family.ICE40, 5280, 5280, 8, 30, 4)
 _25F = Device("ECP5 25F", Family.ECP5, 24288, 24288, 28, 56)
 _85F = Device("ECP5 85F", Family.ECP5, 83640, 83640, 156, 208)
+_GW1NR = Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)
+#: All devices, by the name that the command line has for them; smaller ones first in a family.
+DEVICES = {device.name.lower().replace(" ", "-"): device for device in (_UP5K, _25F, _85F, _GW1NR)}
 #: A size, the parts of the engine, and a device.
 Target = tuple[str, ArrayPart, Device]
 #: The smallest devices that hold an engine of each size, with its parts there.
@@ -40,7 +44,7 @@ TARGETS: tuple[Target, ...] = (
     *(("small", STANDARD_PARTS & ~part, _UP5K) for part in STANDARD_PARTS),
     ("small", ArrayPart(0), _UP5K),
     ("medium", STANDARD_PARTS, _25F),
-    ("medium", STANDARD_PARTS, Device("GW1NR-9", Family.GOWIN, 8640, 6480, 20, 26)),
+    ("medium", STANDARD_PARTS, _GW1NR),
     ("medium", LEARNING_PARTS, _25F),
     ("large", STANDARD_PARTS, _85F),
     ("large", LEARNING_PARTS, _85F),
@@ -56,17 +60,33 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: an engine of a size, with its parts, on one device."""
+    """One row of the table: an engine, by its size and parts, on one device."""
 
     size: str
     parts: ArrayPart
     device: Device
     took: Statistics
+    #: Lanes, cells and side in words, where they are not those of the size.
+    shape: str = ""
+
+    @property
+    def excess(self) -> list[str]:
+        """What the engine takes more of than the device has, in words."""
+        device, took = self.device, self.took
+        shares = (
+            ("logic cells", took.logic_cells, device.logic_cells),
+            ("flip-flops", took.flip_flops, device.flip_flops),
+            ("DSP", took.multipliers, device.multipliers),
+            ("block RAM", took.memories - took.sprams, device.block_rams),
+            ("SPRAM", took.sprams, device.sprams),
+        )
+        return [f"{took:,} of {has:,} {name}" for name, took, has in shares if took > has]
 
     def __str__(self) -> str:
         device, took = self.device, self.took
+        engine = self.size if self.parts == STANDARD_PARTS else f"{self.size} {describe_parts(self.parts)}"
         columns = (
-            self.size if self.parts == STANDARD_PARTS else f"{self.size} {describe_parts(self.parts)}",
+            f"{engine}, {self.shape}" if self.shape else engine,
             device.name,
             f"{took.luts:,}{_OLDER * took.older_mapper}",
             f"{took.carries:,}",
@@ -93,6 +113,38 @@ def measure(targets: Iterable[Target] = TARGETS) -> list[Row]:
         Row(size, parts, device, synthesise(Engine(SIZES[size].of_parts(parts)), device.family))
         for size, parts, device in targets
     ]
+
+
+def measure_engine(config: EngineConfig, devices: Iterable[Device] = ()) -> Iterator[Row]:
+    """Synthesise one engine for devices; without any, for the smallest one of a family that holds it.
+
+    That is the UP5K for an engine with SPRAM, and an ECP5 for others.
+
+    Raises
+    ------
+    ConfigError
+        If a device lacks the SPRAM that the engine's cells are in.
+    SynthesisError
+        If there is no Yosys or it fails.
+    """
+    spram = config.memory is MemoryKind.SPRAM
+    chosen = list(devices)
+    for device in chosen:
+        if spram and not device.sprams:
+            raise ConfigError(
+                f"the cells of the size {config.size} are in SPRAM, which only the {_UP5K.name} has, not the "
+                f"{device.name}: take --size medium or large, with --lanes and --cells"
+            )
+    tried = chosen or ([_UP5K] if spram else [_25F, _85F])
+    took: dict[Family, Statistics] = {}
+    for device in tried:
+        if device.family not in took:
+            took[device.family] = synthesise(Engine(config), device.family)
+        row = Row(config.size, config.array.parts, device, took[device.family], describe_shape(config))
+        if chosen or not row.excess or device is tried[-1]:
+            yield row
+            if not chosen:
+                return
 
 
 def table(rows: Iterable[Row]) -> str:
