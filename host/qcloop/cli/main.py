@@ -27,6 +27,8 @@ class _Command(NamedTuple):
     attribute: str = ""
     #: What an interrupt leaves behind.
     kept: str = ""
+    #: INT ends it also in the background of a script, where a shell lets processes ignore INT.
+    obeys: bool = False
 
 
 _RESUMED = "; a run that has begun is kept, go on with `qcloop resume DIR`"
@@ -82,7 +84,7 @@ COMMANDS = {
     ),
     "flash": _Command("Load the bitstream of a board (a name, or FILE.py)."),
     "hdl": _Command("Export the array engine for FPGAs and simulators."),
-    "sim": _Command("Run the gateware as a virtual board, and print the port to open."),
+    "sim": _Command("Run the gateware as a virtual board, and print the port to open.", obeys=True),
 }
 
 
@@ -121,6 +123,9 @@ class _Group(click.Group):
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Load the command that is called; from now on Ctrl-C is for the command to handle."""
+        called = COMMANDS.get(arguments[0])
+        if called is not None and called.obeys:
+            interrupts.obey()
         found = super().resolve_command(context, arguments)
         interrupts.raise_again()
         return found
