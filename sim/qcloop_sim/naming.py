@@ -1,9 +1,9 @@
 """Gives a compiled design the names of all its signals, which a waveform shows.
 
 With ``-g0``, CXXRTL leaves most signals out of its class. With ``-g4`` it keeps a name for each of them. Both
-classes have the same ``eval``; ``-g4`` adds a function ``debug_eval``, which computes the other signals from the
-registers and inputs when it is called. Here these additions become a class of their own, derived from the one
-that simulates. So a design with names simulates as fast as one without, as long as nothing is recorded.
+classes have the same ``eval``; ``-g4`` adds ``debug_eval``, which computes the other signals from registers
+and inputs when it is called. Here these additions become a class of their own, derived from the one that
+simulates. So a design with names simulates as fast as one without, as long as nothing is recorded.
 """
 
 _CLASS, _CLASS_END = "struct p_top : public module {\n", "}; // struct p_top"

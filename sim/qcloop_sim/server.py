@@ -250,7 +250,9 @@ class Server:
         if self.waveform is None or self.waveform.closed or self.board.recording is Recording.WAITING:
             return
         self.waveform.add(self.board.take_waveform())
-        if self.waveform.full or self.board.recording is Recording.DONE:
+        if self.waveform.full:
+            self.board.end_recording()
+        if self.board.recording is Recording.DONE and not self.waveform.converted:
             self._end_waveform()
 
     def _end_waveform(self) -> None:

@@ -62,9 +62,9 @@ class Window:
         name, _, number = text.partition(":")
         known = {operation.name.lower().replace("_", "-"): operation for operation in Operation}
         if name not in known:
-            raise ConfigError(f"the request must be {', '.join(known)}, not '{name}'")
+            raise ConfigError(f"a waveform begins at a request {', '.join(known)}, not '{name}'")
         if not (number or "1").isdecimal():
-            raise ConfigError(f"the request must be NAME or NAME:NUMBER, as forward1:3, not '{text}'")
+            raise ConfigError(f"a waveform begins at NAME or NAME:NUMBER, as forward1:3, not '{text}'")
         return known[name], int(number or "1")
 
 
@@ -92,20 +92,22 @@ class WaveformFile:
         self._converter = shutil.which(CONVERTER) if path.suffix == FST else None
         if path.suffix == FST and self._converter is None:
             raise ConfigError(
-                f"to write {path} takes {CONVERTER}, which is not installed: install GTKWave, or give a file "
-                "that ends in .vcd"
+                f"{path} needs {CONVERTER}, which is not installed: install GTKWave, or give a file that "
+                "ends in .vcd"
             )
         self._vcd = path if self._converter is None else path.with_suffix(f"{FST}.vcd")
         try:
-            self._file = self._vcd.open("wb")
+            self._vcd.write_bytes(b"")
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}; give a file you can write") from error
         self._size = 0
+        #: Whether the file is finished.
+        self.closed = False
 
     @property
-    def closed(self) -> bool:
-        """Whether the file is finished."""
-        return self._file.closed
+    def converted(self) -> bool:
+        """Whether :meth:`close` converts the file, which may take longer than a host waits for a board."""
+        return self._converter is not None
 
     @property
     def full(self) -> bool:
@@ -115,8 +117,8 @@ class WaveformFile:
     def add(self, text: bytes) -> None:
         """Write a part of the waveform; FileError if it cannot be written."""
         try:
-            self._file.write(text)
-            self._file.flush()  # somebody may look at it while it grows
+            with self._vcd.open("ab") as file:  # somebody may look at it while it grows
+                file.write(text)
         except OSError as error:
             raise FileError(explain("write", self._vcd, error, "the waveform")) from error
         self._size += len(text)
@@ -131,7 +133,7 @@ class WaveformFile:
         last : int
             Clocks up to now.
         """
-        self._file.close()
+        self.closed = True
         if not clocks:
             self._vcd.unlink(missing_ok=True)
             self._tell(f"no waveform: it had not begun at clock {last:,}, see --vcd-from and --vcd-trigger")
