@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from qcloop.cli.completion import among
 from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart, part_labels, parts_of
 
 
@@ -22,6 +23,7 @@ def parts_options(command: Any) -> Any:
         metavar="PARTS",
         default="",
         callback=_parts,
+        shell_complete=among(part_labels(STANDARD_PARTS)),
         help=f"Parts to leave out, joined by commas: {', '.join(part_labels(STANDARD_PARTS))}.",
     )(command)
     return click.option(
@@ -30,5 +32,6 @@ def parts_options(command: Any) -> Any:
         metavar="PARTS",
         default="",
         callback=_parts,
+        shell_complete=among(part_labels(ALL_PARTS & ~STANDARD_PARTS)),
         help=f"Parts to add: {', '.join(part_labels(ALL_PARTS & ~STANDARD_PARTS))}.",
     )(command)

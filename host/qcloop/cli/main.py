@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 import click
 
 from qcloop import __version__
-from qcloop.cli import interrupts
+from qcloop.cli import completion, interrupts
 from qcloop.cli.stopping import SAME_AGAIN
 from qcloop.errors import QcloopError
 from qcloop.text import printable
@@ -53,7 +53,7 @@ COMMANDS = {
         "Print what is installed and built in, or the contents of the run folder DIR.", "qcloop.cli.info"
     ),
     "ports": _Command(
-        "List the serial ports, or say which board is on each PORT; ``sim`` is a virtual board.",
+        "List the serial ports, or say which board is on each PORT; `sim` is a virtual board.",
         "qcloop.cli.ports",
     ),
     "report": _Command(
@@ -184,6 +184,8 @@ def cli(context: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exits with 2 for errors that the user can mend, with 130 if interrupted."""
     interrupts.end_at_once()
+    if instruction := os.environ.get(completion.VARIABLE):
+        sys.exit(completion.answer(instruction))
     try:
         status = cli.main(arguments, prog_name="qcloop", standalone_mode=False)
     except QcloopError as error:
