@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from engine_bench import tiny
 from link_bench import SETTINGS, remote_array
+from tutorial_blocks import ROOT, environment, run_command
 
 from qcloop.cli import main
 from qcloop.contract.operations import Operation
@@ -324,3 +325,14 @@ def test_a_ready_file_is_there_as_long_as_the_port(sim, monkeypatch, tmp_path):
     assert sim("--ready-file", str(ready))[0] == 0
     assert seen == [False, True]
     assert not ready.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("wrong", "status"), [("", 0), ("--batch 0", 2)])
+def test_the_script_for_ci_does_what_its_page_says(tmp_path, wrong, status):
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "simulation.md").read_text(), re.M | re.S)
+    script = script.replace(" --out run", f" --out run {wrong}")
+    done = run_command(("sh", "-c", script), tmp_path, environment(tmp_path / "bin"))
+    assert done.returncode == status, done.stdout
+    assert ("no waveform" if wrong else "waveform: 5,000 clocks in board.vcd") in done.stdout
+    assert (tmp_path / "board.vcd").exists() == (not wrong) and not (tmp_path / "board.port").exists()

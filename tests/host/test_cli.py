@@ -318,6 +318,17 @@ def test_an_interrupt_while_a_command_is_loaded_is_not_raised_inside_of_the_impo
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "qcloop: error: interrupted\n")
 
 
+@pytest.mark.parametrize(("name", "status", "printed"), [("sim", 130, ""), ("train", 2, "went on\n")])
+def test_in_the_background_of_a_script_only_a_virtual_board_obeys_an_interrupt(name, status, printed):
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); import qcloop.cli\n"
+        "def load(*_):\n    signal.raise_signal(signal.SIGINT); print('went on')\n"
+        f"sys.modules['qcloop.cli.main']._Group.get_command = load; qcloop.cli.main([{name!r}])"
+    )
+    done = in_a_process(code, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (status, printed)
+
+
 @pytest.mark.parametrize("module", ["qcloop.cli.interrupts", "qcloop.cli.main", "click"])
 def test_an_interrupt_in_the_first_instants_is_one_line(module):
     code = (
