@@ -13,9 +13,12 @@ from qcloop_hdl.tools.resources import TARGETS, measure, replace_table, table
 from qcloop_hdl.tools.verilog import engine_verilog
 
 
-@click.group()
-def hdl() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def hdl(context: click.Context) -> None:
     """Export the array engine for FPGAs and simulators."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @hdl.command()

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import NamedTuple, NoReturn
@@ -123,12 +124,22 @@ class _Group(click.Group):
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Load the command that is called; from now on Ctrl-C is for the command to handle."""
+        if not context.resilient_parsing:
+            self._check_name(context, arguments[0])
         called = COMMANDS.get(arguments[0])
         if called is not None and called.obeys:
             interrupts.obey()
         found = super().resolve_command(context, arguments)
         interrupts.raise_again()
         return found
+
+    def _check_name(self, context: click.Context, name: str) -> None:
+        """Raise UsageError for a name that no command has; an option is left to click."""
+        names = self.list_commands(context)
+        if name not in names and not name.startswith("-"):
+            close = get_close_matches(name, names, 1)
+            advice = f"did you mean '{close[0]}'?" if close else "`qcloop` lists the commands"
+            raise click.UsageError(f"there is no command '{name}': {advice}")
 
     def invoke(self, context: click.Context) -> object:
         """Run the command; where the user interrupts it, say what it keeps."""
@@ -191,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     except QcloopError as error:
         _fail(str(error), error.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message(), 2)
+        _fail(_advised(error), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", _Interrupted.exit_code)
     except MemoryError as error:
@@ -205,6 +216,14 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         interrupts.raise_again()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _advised(error: click.ClickException) -> str:
+    """Return the message of a mistake in the command line; where something is missing, with where to look."""
+    message = error.format_message()
+    if isinstance(error, click.MissingParameter) and error.ctx is not None:
+        return f"{message.rstrip('.')}: see `{error.ctx.command_path} --help`"
+    return message
 
 
 def _fail(message: str, status: int) -> NoReturn:
