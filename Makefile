@@ -49,6 +49,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_grng.py
 	$(BIN)/python benchmarks/bench_training.py
 	$(BIN)/python benchmarks/bench_simulators.py
+	$(BIN)/python benchmarks/bench_waveforms.py
 	$(BIN)/python benchmarks/bench_link.py
 	$(BIN)/python benchmarks/bench_boards.py
 	$(BIN)/python benchmarks/bench_step.py

@@ -24,6 +24,7 @@ from qcloop.link.stream import LinkStream
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.rewriting.activity import TABLE, alike
+from qcloop_sim.waveform import Window
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
@@ -31,7 +32,7 @@ from link_bench import BoardLine
 #: Training with each step: update, batch, images. The array's step is silent for as long as it takes, and the
 #: link waits half a minute.
 TRAINING = {"host": ("nearest", 32, 64), "array": ("mixed", 1, 16)}
-#: Seconds after which a board that does not answer is given up: one with a waveform is slow.
+#: Seconds after which a board that does not answer is given up: one that records a waveform is slow.
 PATIENCE = 600.0
 #: A signal that changes in a smaller share of the clocks is left out of the table.
 LEAST = 0.1
@@ -59,10 +60,11 @@ def shares(waveform: IO[str], start: int) -> dict[str, float]:
     waveform.seek(start)
     waveform.readline()
     counts = Counter(line.split()[1] if line[0] == "b" else line[1:].strip() for line in waveform)
-    clocks = sum(count for code, count in counts.items() if code not in signals)  # lines with a time
+    # Lines with a time: the rise and the fall of the clock.
+    clocks = sum(count for code, count in counts.items() if code not in signals) // 2
     found: dict[str, float] = {}
     for code, names in signals.items():
-        for name in map(alike, names):
+        for name in map(alike, names if names[0] != "clk" else ()):
             found[name] = max(found.get(name, 0.0), counts[code] / clocks)
     return found
 
@@ -82,7 +84,7 @@ class Recorder:
 
 def measure(config: EngineConfig, step: str) -> dict[str, float]:
     """Train with a step on a board of a configuration, and return the shares of its signals."""
-    board = CompiledBoard(config, waveform=True)
+    board = CompiledBoard(config, waveform=Window())
     with TemporaryDirectory() as folder, Path(folder, "board.vcd").open("w+b") as waveform:
         line = BoardLine(Recorder(board, waveform), eager=True)
         array = RemoteArray(LinkStream(line, give_up=PATIENCE))

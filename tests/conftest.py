@@ -1,6 +1,7 @@
-"""Files that an extra is needed for, and how several processes share the files and the cores."""
+"""Files that an extra is needed for, signals, and how several processes share the files and the cores."""
 
 import os
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -9,6 +10,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Each process of pytest-xdist has one core, on which PyTorch's threads would only wait for each other.
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
+
+# A script starts processes in its background with INT ignored, and nohup with HUP. Tests send both, so pytest
+# and the processes it starts must not ignore them.
+for _signal, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, _signal) and signal.getsignal(getattr(signal, _signal)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, _signal), _handler)
 
 #: Files that import PyTorch.
 _TORCH = ("test_torch.py", "test_torch_convert.py", "test_torch_layers.py", "test_torch_on_board.py")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from qcloop.cli.completion import among
 from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import ArrayPart, describe_parts, parts_of
 from qcloop.data import load_dataset
@@ -23,6 +24,8 @@ from qcloop_hdl.tools.options import parts_options
 
 #: Folder in which each build has a folder of its own, unless --output names another.
 _FOLDER = Path("build")
+#: Completes a board: its name, or a file that describes it.
+_BOARDS = among(all_boards(), files=True)
 
 _output = click.option(
     "-o",
@@ -81,7 +84,7 @@ def _row(board: Board) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("name", metavar="BOARD", required=False)
+@click.argument("name", metavar="BOARD", required=False, shell_complete=_BOARDS)
 @_output
 @_baud
 @_pins
@@ -165,7 +168,7 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 
 
 @click.command()
-@click.argument("name", metavar="BOARD")
+@click.argument("name", metavar="BOARD", shell_complete=_BOARDS)
 @_output
 @_baud
 @_pins

@@ -98,18 +98,22 @@ private:
 #endif
 
 struct Board {
-    Design design;
-    Line line;
 #ifdef QCLOOP_VCD
+    Named design;
     Waveform waveform{design};
+    Window *window = nullptr;
+#else
+    Design design;
 #endif
+    Line line;
 };
 
+// End a clock whose values are settled.
 void clock(Board &board) {
-    advance(board.design);
 #ifdef QCLOOP_VCD
-    board.waveform.sample();
+    board.waveform.pass(*board.window);
 #endif
+    advance(board.design);
 }
 
 } // namespace
@@ -167,6 +171,12 @@ QCLOOP_API std::uint8_t board_run(Board *board, Run *run, std::uint64_t most) {
     return state;
 }
 #ifdef QCLOOP_VCD
+
+// Record this window, which must live as long as the board. Return whether requests can be seen.
+QCLOOP_API std::uint8_t board_record(Board *board, Window *window) {
+    board->window = window;
+    return board->waveform.sees_requests();
+}
 
 // Return what was added to the waveform since the last call. The text is valid until the next call.
 QCLOOP_API const char *board_waveform(Board *board, std::uint64_t *length) {

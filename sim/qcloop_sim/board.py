@@ -11,7 +11,8 @@ from qcloop_hdl.board import ByteBoard, UartBoard
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.images.with_model import BoardWithFlash
 from qcloop_hdl.link.layouts import LinkConfig
-from qcloop_sim.cxxrtl import build
+from qcloop_sim.cxxrtl import CompileError, build
+from qcloop_sim.waveform import Recording, Window
 
 #: The driver: lets the clocks of a board pass.
 DRIVER = Path(__file__).with_name("board.cpp")
@@ -48,6 +49,21 @@ class _Run(ctypes.Structure):
     )
 
 
+class _Window(ctypes.Structure):
+    """The same as ``Window`` in waveform.cpp."""
+
+    _fields_ = (
+        ("first", ctypes.c_uint64),
+        ("clocks", ctypes.c_uint64),
+        ("operation", ctypes.c_uint32),
+        ("number", ctypes.c_uint32),
+        ("state", ctypes.c_uint32),
+        ("requests", ctypes.c_uint32),
+        ("time", ctypes.c_uint64),
+        ("recorded", ctypes.c_uint64),
+    )
+
+
 class CompiledBoard:
     """A board in compiled simulation, which begins with a reset.
 
@@ -58,8 +74,9 @@ class CompiledBoard:
     link : LinkConfig
     bit_clocks : int, optional
         Simulate the UART as well, with so many clocks a bit. Without, the line moves up to a byte a clock.
-    waveform : bool
-        Record a waveform: see :meth:`take_waveform`.
+    waveform : Window, optional
+        Record these clocks: see :meth:`take_waveform`. A board that records nothing at the moment is as fast
+        as one without a waveform.
     flash : bytes
         With the part ``IMAGES``: contents of the flash memory, from the address on at which images begin.
         What is behind them has all bits set.
@@ -78,12 +95,12 @@ class CompiledBoard:
         link: LinkConfig | None = None,
         *,
         bit_clocks: int | None = None,
-        waveform: bool = False,
+        waveform: Window | None = None,
         flash: bytes = b"",
         cache: Path | None = None,
         compiling: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._link, self._waveform = config, link or LinkConfig(), waveform
+        self._config, self._link = config, link or LinkConfig()
         model = config.as_model()
 
         def top() -> ByteBoard | UartBoard | BoardWithFlash:
@@ -102,19 +119,27 @@ class CompiledBoard:
             DRIVER,
             description=f"board {model} {self._link} {bit_clocks}",
             defines=tuple(defines),
-            waveform=waveform,
+            waveform=waveform is not None,
             cache=cache,
             compiling=compiling,
         )
         self._library = library
-        _declare(library, waveform)
+        _declare(library, waveform is not None)
         self._board = library.board_make()
         self._release = weakref.finalize(self, library.board_free, self._board)
         self._output = ctypes.create_string_buffer(OUTPUT)
         self._run = _Run()
         self._flash = flash  # the run has only a pointer to it
         self._run.flash, self._run.flash_length = flash, len(flash)
+        if waveform is not None:
+            self._record(waveform)
         self.reset()
+
+    def _record(self, waveform: Window) -> None:
+        operation, number = waveform.operation or 0, waveform.number if waveform.operation else 0
+        self._window = _Window(waveform.first, waveform.clocks, operation, number)
+        if not self._library.board_record(self._board, self._window) and number:
+            raise CompileError("a waveform cannot begin at a request, as this design has no decoder of them")
 
     @property
     def config(self) -> EngineConfig:
@@ -169,8 +194,26 @@ class CompiledBoard:
         came = ctypes.string_at(self._output, OUTPUT - run.out_room)
         return came, data[len(data) - run.in_length :], ended
 
+    @property
+    def recording(self) -> Recording:
+        """How far the waveform is, for a board that has one."""
+        return Recording(self._window.state)
+
+    @property
+    def recorded(self) -> int:
+        """Clocks of the waveform, for a board that has one."""
+        return int(self._window.recorded)
+
+    def end_recording(self) -> None:
+        """Record no more."""
+        self._window.state = Recording.DONE
+
     def take_waveform(self) -> bytes:
-        """Return what was added to the waveform since the last call, as VCD text."""
+        """Return what was added to the waveform since the last call, as VCD text.
+
+        The values of a clock stand at ten nanoseconds a clock: those of the registers in that clock, of the
+        inputs, and all that follows from them. ``clk`` rises there and falls five nanoseconds later.
+        """
         length = ctypes.c_uint64()
         text = self._library.board_waveform(self._board, length)
         return ctypes.string_at(text, length.value)
@@ -186,3 +229,5 @@ def _declare(library: ctypes.CDLL, waveform: bool) -> None:
     if waveform:
         library.board_waveform.argtypes = (handle, ctypes.POINTER(count))
         library.board_waveform.restype = handle
+        library.board_record.argtypes = (handle, ctypes.POINTER(_Window))
+        library.board_record.restype = ctypes.c_uint8

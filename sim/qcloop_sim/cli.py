@@ -5,15 +5,18 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
+from qcloop.cli.sections import SectionedCommand
 from qcloop.contract.images import MAX_SET_BYTES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
+from qcloop.files import explain, write_atomic
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.options import describe_shape, engine_options
@@ -22,13 +25,15 @@ from qcloop_sim.cxxrtl import UnknownYosysWarning
 from qcloop_sim.faults import Faults
 from qcloop_sim.server import PtyPort, Server, TcpPort
 from qcloop_sim.spawn import REMARK, WARNING
+from qcloop_sim.waveform_options import waveform_of, waveform_options
 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """Let INT and TERM raise KeyboardInterrupt, and restore at the end what they did before.
 
-    A script lets its background processes ignore INT, and with it Ctrl-C.
+    A script starts its background processes with INT ignored, and Python then leaves it so. It is set all the
+    same, because a virtual board in the background of a script is ended by `kill -INT`.
     """
     before = {
         number: signal.signal(number, signal.default_int_handler)
@@ -42,11 +47,21 @@ def _ended_by_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-@click.command()
+_FILE = click.Path(dir_okay=False, path_type=Path)
+#: The help's sections, and the options in them.
+_SECTIONS = {
+    "Board": ("size", "lanes", "cells", "side", "added", "without", "flash"),
+    "Port": ("tcp", "uart", "clock", "baud", "ready_file"),
+    "Waveform": ("vcd", "vcd_from", "vcd_clocks", "vcd_trigger", "vcd_limit"),
+    "Faults of the line": ("seed", "flip", "drop", "repeat", "delay", "reset_after", "cut_after"),
+}
+
+
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
 @engine_options
 @click.option(
     "--flash",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     help="With --with learning,images: contents of the flash memory, as `qcloop images` writes them.",
 )
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP socket instead of a pseudo-terminal.")
@@ -54,8 +69,11 @@ def _ended_by_signals() -> Iterator[None]:
 @click.option("--clock", default=24.0, show_default=True, help="With --uart: clock of the board, MHz.")
 @click.option("--baud", default=3_000_000, show_default=True, help="With --uart: bits a second.")
 @click.option(
-    "--vcd", type=click.Path(dir_okay=False, path_type=Path), help="Write a waveform of all signals."
+    "--ready-file",
+    type=_FILE,
+    help="Write the port into this file when it can be opened, and remove the file at the end.",
 )
+@waveform_options
 @click.option("--seed", default=0, show_default=True, help="Where the faults come from.")
 @click.option("--flip", default=0.0, help="Probability that a bit of the line is flipped.")
 @click.option("--drop", default=0.0, help="Probability that a byte of the line is lost.")
@@ -72,22 +90,20 @@ def sim(
     uart: bool,
     clock: float,
     baud: int,
-    vcd: Path | None,
+    ready_file: Path | None,
     while_input: bool,
-    **faults: Any,
+    **given: Any,
 ) -> None:
     """Run the gateware as a virtual board, and print the port to open.
 
-    The first board of a size is compiled, which takes some 20 seconds and a C++ compiler. End it with Ctrl-C.
+    The first board of a size is compiled, which takes some 20 seconds and a C++ compiler.
+
+    It ends with status 0 on Ctrl-C, INT or TERM, also in the background of a script.
     """
-    wrong = Faults(**faults)
+    wrong = Faults(**{field.name: given.pop(field.name) for field in fields(Faults)})
     named = _named(config)
     contents = _contents(flash, config)
-    if vcd is not None:
-        try:
-            vcd.write_bytes(b"")
-        except OSError as error:
-            raise ConfigError(f"cannot write {vcd}: {error.strerror}; give a file you can write") from error
+    window, file = waveform_of(lambda line: click.echo(line, err=True), **given)
 
     def compiling() -> None:
         remark = f"compiling the {named}: once for this version, some 20 seconds"
@@ -96,24 +112,51 @@ def sim(
     def warn(line: str) -> None:
         click.echo(f"{WARNING}{line}" if while_input else f"qcloop: warning: {line}", err=not while_input)
 
-    with _told(warn):
+    with _told(warn), _ready(ready_file) as ready:
         board = CompiledBoard(
             config,
             bit_clocks=divisor(clock * 1e6, baud) if uart else None,
-            waveform=vcd is not None,
+            waveform=window,
             flash=contents,
             compiling=compiling,
         )
-    port = PtyPort() if tcp is None else TcpPort(tcp)
+        port = PtyPort() if tcp is None else TcpPort(tcp)
+        try:
+            ready(port.url)
+            click.echo(port.url)
+            sys.stdout.flush()
+            if not while_input:
+                click.echo(f"a {named} is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
+            stop = sys.stdin.fileno() if while_input else os.pipe()[0]
+            Server(board, port, wrong, file).serve(stop)
+        except KeyboardInterrupt:
+            click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)
+
+
+@contextmanager
+def _ready(file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes a port into a file, which is there as long as the port can be opened.
+
+    One that an earlier board has left is removed first. Raises ConfigError if the file cannot be written.
+    """
+    if file is None:
+        yield lambda url: None
+        return
+
+    def ready(url: str) -> None:
+        write_atomic(file, f"{url}\n", ConfigError)
+
     try:
-        click.echo(port.url)
-        sys.stdout.flush()
-        if not while_input:
-            click.echo(f"a {named} is there: qcloop train --port {port.url}; Ctrl-C ends it", err=True)
-        stop = sys.stdin.fileno() if while_input else os.pipe()[0]
-        Server(board, port, wrong, vcd).serve(stop)
-    except KeyboardInterrupt:
-        click.echo(f"{board.taken:,} bytes in, {board.came:,} out, {board.clocks:,} clocks", err=True)
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(explain("write", file, error)) from error
+    if not file.parent.is_dir():
+        raise ConfigError(f"cannot write {file}: there is no folder {file.parent}; make it")
+    try:
+        yield ready
+    finally:
+        with suppress(OSError):
+            file.unlink()
 
 
 def _named(config: EngineConfig) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from qcloop.errors import QcloopError
 from qcloop_sim import rewriting
 from qcloop_sim.designs import Design, make_cache
+from qcloop_sim.naming import UnnamedError, names_of
 from qcloop_sim.rewriting import activity
 
 #: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first; and the
@@ -30,11 +31,10 @@ _YOSYS = {
 }
 _RUNTIME = Path("share", "include", "backends", "cxxrtl", "runtime")
 _COMPILERS = ("c++", "g++", "clang++")
-#: Optimisation by the compiler. With the names of all signals, which a waveform needs, any takes minutes.
-_FAST, _NAMED = "-O3", "-O0"
-_FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden")
+_FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden", "-O3")
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
 _WAVEFORM = Path(__file__).with_name("waveform.cpp")
+_NAMING = Path(__file__).with_name("naming.py")
 
 
 class CompileError(QcloopError):
@@ -123,7 +123,8 @@ def build(
     defines : tuple of str
         Macros for the driver, ``NAME`` or ``NAME=VALUE``.
     waveform : bool
-        Keep the names of all signals, and give the driver ``waveform.cpp`` and the macro ``QCLOOP_VCD``.
+        Add the class of :mod:`qcloop_sim.naming`, which has the names of all signals, and give the driver
+        ``waveform.cpp`` and the macro ``QCLOOP_VCD``.
     cache : Path, optional
         Folder of the libraries; :func:`cache_folder` if not given. It may be deleted at any time, and
         shared by processes. A library is used only if design, driver, compiler, Yosys and flags are
@@ -157,13 +158,12 @@ def build(
     sources = (_PRELUDE, _WAVEFORM, driver) if waveform else (_PRELUDE, driver)
     flags = (
         *_FLAGS,
-        _NAMED if waveform else _FAST,
         *(f"-D{define}" for define in defines),
         *(["-DQCLOOP_VCD"] if waveform else []),
     )
     identity = (
         digest,
-        *(source.read_text() for source in (*rewriting.FILES, *sources)),
+        *(source.read_text() for source in (*rewriting.FILES, *([_NAMING] if waveform else []), *sources)),
         f"{package} {version(package)}",
         shlex.join(compiler),
         _compiler_version(compiler),
@@ -176,9 +176,9 @@ def build(
     _check_owner(folder, library)
     if not library.exists():
         compiling()
-        text = _convert(design.text, package, waveform)
-        # A waveform shows all values in each clock, so all have to be computed.
-        texts = [text if waveform else _rewritten(text, package)]
+        texts = [_rewritten(_convert(design.text, package, False), package)]
+        if waveform:
+            texts.append(_names(_convert(design.text, package, True), package))
         texts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
         _compile("\n".join(texts), driver, [*compiler, *flags], package, library)
     try:
@@ -231,15 +231,30 @@ def _rewritten(text: str, package: str) -> str:
     try:
         return rewriting.rewritten(text, activity.share)
     except rewriting.UnknownTextError as error:
-        name, known = package.replace("_", "-"), rewriting.KNOWN_YOSYS[package]
+        name, newest = package.replace("_", "-"), rewriting.KNOWN_YOSYS[package][-1]
         warnings.warn(
             f"{name} {version(package)} writes C++ of a form that qcloop does not know: {error}. Known are "
-            f"versions {', '.join(known)}. That C++ is used as it comes, which computes the same at about "
-            f'half the speed; for full speed: pip install "{name}=={known[-1]}.*"',
+            f"versions {_known(package)}. That C++ is used as it comes, which computes the same at about "
+            f'half the speed; for full speed: pip install "{name}=={newest}.*"',
             UnknownYosysWarning,
             stacklevel=3,
         )
         return text
+
+
+def _names(text: str, package: str) -> str:
+    """Return the names of a design's signals."""
+    try:
+        return names_of(text)
+    except UnnamedError as error:
+        raise CompileError(
+            f"{package.replace('_', '-')} {version(package)} writes names of signals in a form that qcloop "
+            f"does not know: {error}; leave the waveform out, or install a version of {_known(package)}"
+        ) from None
+
+
+def _known(package: str) -> str:
+    return ", ".join(rewriting.KNOWN_YOSYS[package])
 
 
 def _compiler_version(compiler: list[str]) -> str:

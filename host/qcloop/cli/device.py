@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from qcloop.cli import completion
 from qcloop.device import (
     BUILTIN_NAMES,
     DEFAULT_READING,
@@ -17,6 +18,9 @@ from qcloop.device import (
 from qcloop.errors import DeviceError
 from qcloop.figure import check_picture
 from qcloop.text import printable, typed
+
+#: Completes a device: one that is built in, or a file.
+COMPLETE_DEVICE = completion.among(BUILTIN_NAMES, files=True)
 
 _states = click.option(
     "--states", type=int, help="Conductance states, 2..64 [default: 32, or those of the file]"
@@ -45,7 +49,7 @@ def list_devices() -> None:
 
 
 @device.command()
-@click.argument("name", metavar="DEVICE")
+@click.argument("name", metavar="DEVICE", shell_complete=COMPLETE_DEVICE)
 @_states
 @_reading
 @_sigma
@@ -68,7 +72,7 @@ def show(name: str, states: int | None, reading: str | None, sigma: float | None
 
 
 @device.command()
-@click.argument("name", metavar="DEVICE")
+@click.argument("name", metavar="DEVICE", shell_complete=COMPLETE_DEVICE)
 @_states
 @_reading
 @_sigma

@@ -18,6 +18,11 @@ def end_at_once() -> None:
     _replace(signal.default_int_handler, _end)
 
 
+def obey() -> None:
+    """Let Ctrl-C end a process at once that was started with INT ignored."""
+    _replace(signal.SIG_IGN, _end)
+
+
 def raise_again() -> None:
     """Let Ctrl-C raise KeyboardInterrupt again, which a command can handle."""
     _replace(_end, signal.default_int_handler)

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import NamedTuple, NoReturn
@@ -10,7 +11,7 @@ from typing import NamedTuple, NoReturn
 import click
 
 from qcloop import __version__
-from qcloop.cli import interrupts
+from qcloop.cli import completion, interrupts
 from qcloop.cli.stopping import SAME_AGAIN
 from qcloop.errors import QcloopError
 from qcloop.text import printable
@@ -27,6 +28,8 @@ class _Command(NamedTuple):
     attribute: str = ""
     #: What an interrupt leaves behind.
     kept: str = ""
+    #: INT ends it also in the background of a script, where a shell lets processes ignore INT.
+    obeys: bool = False
 
 
 _RESUMED = "; a run that has begun is kept, go on with `qcloop resume DIR`"
@@ -51,7 +54,7 @@ COMMANDS = {
         "Print what is installed and built in, or the contents of the run folder DIR.", "qcloop.cli.info"
     ),
     "ports": _Command(
-        "List the serial ports, or say which board is on each PORT; ``sim`` is a virtual board.",
+        "List the serial ports, or say which board is on each PORT; `sim` is a virtual board.",
         "qcloop.cli.ports",
     ),
     "report": _Command(
@@ -82,7 +85,7 @@ COMMANDS = {
     ),
     "flash": _Command("Load the bitstream of a board (a name, or FILE.py)."),
     "hdl": _Command("Export the array engine for FPGAs and simulators."),
-    "sim": _Command("Run the gateware as a virtual board, and print the port to open."),
+    "sim": _Command("Run the gateware as a virtual board, and print the port to open.", obeys=True),
 }
 
 
@@ -121,9 +124,22 @@ class _Group(click.Group):
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Load the command that is called; from now on Ctrl-C is for the command to handle."""
+        if not context.resilient_parsing:
+            self._check_name(context, arguments[0])
+        called = COMMANDS.get(arguments[0])
+        if called is not None and called.obeys:
+            interrupts.obey()
         found = super().resolve_command(context, arguments)
         interrupts.raise_again()
         return found
+
+    def _check_name(self, context: click.Context, name: str) -> None:
+        """Raise UsageError for a name that no command has; an option is left to click."""
+        names = self.list_commands(context)
+        if name not in names and not name.startswith("-"):
+            close = get_close_matches(name, names, 1)
+            advice = f"did you mean '{close[0]}'?" if close else "`qcloop` lists the commands"
+            raise click.UsageError(f"there is no command '{name}': {advice}")
 
     def invoke(self, context: click.Context) -> object:
         """Run the command; where the user interrupts it, say what it keeps."""
@@ -179,12 +195,14 @@ def cli(context: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exits with 2 for errors that the user can mend, with 130 if interrupted."""
     interrupts.end_at_once()
+    if instruction := os.environ.get(completion.VARIABLE):
+        sys.exit(completion.answer(instruction))
     try:
         status = cli.main(arguments, prog_name="qcloop", standalone_mode=False)
     except QcloopError as error:
         _fail(str(error), error.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message(), 2)
+        _fail(_advised(error), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", _Interrupted.exit_code)
     except MemoryError as error:
@@ -198,6 +216,14 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         interrupts.raise_again()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _advised(error: click.ClickException) -> str:
+    """Return the message of a mistake in the command line; where something is missing, with where to look."""
+    message = error.format_message()
+    if isinstance(error, click.MissingParameter) and error.ctx is not None:
+        return f"{message.rstrip('.')}: see `{error.ctx.command_path} --help`"
+    return message
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import click
 
+from qcloop.cli import completion
 from qcloop.contract.frames import Identity, describe_faults
 from qcloop.contract.parts import describe_parts
 from qcloop.errors import ArrayError, LinkError
@@ -9,11 +10,11 @@ from qcloop.link.ports import BAUD, describe_images, found_ports, probe
 
 
 @click.command()
-@click.argument("urls", metavar="[PORT]...", nargs=-1)
+@click.argument("urls", metavar="[PORT]...", nargs=-1, shell_complete=completion.PORT)
 @click.option("--probe", "ask", is_flag=True, help="Ask each port whether a board is there. Changes nothing.")
 @click.option("--baud", default=BAUD, show_default=True, help="Bits a second, with --probe")
 def ports(urls: tuple[str, ...], ask: bool, baud: int) -> None:
-    """List the serial ports, or say which board is on each PORT; ``sim`` is a virtual board.
+    """List the serial ports, or say which board is on each PORT; `sim` is a virtual board.
 
     Exits with 3 if there is no board on any PORT.
     """

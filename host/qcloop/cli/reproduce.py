@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
+from qcloop.cli import completion
 from qcloop.cli.progress import PointsDisplay
 from qcloop.cli.stopping import SAME_AGAIN, StopRequest
 from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
-from qcloop.reproduce.study import REPORT, Study
+from qcloop.reproduce.study import PARTS, REPORT, Study
 
 _HELP = """Reproduce the paper's figures, and go beyond them. Writes report.html, tables and pictures.
 
@@ -26,7 +27,9 @@ Finished runs are kept in the folder, so the same command goes on where it was i
 
 
 @click.command(help=_HELP)
-@click.argument("parts", metavar="PART...", nargs=-1, required=True)
+@click.argument(
+    "parts", metavar="PART...", nargs=-1, required=True, shell_complete=completion.among([*PARTS, "all"])
+)
 @click.option("--seeds", default=5, show_default=True, help="Runs of each curve, with seeds 1, 2, ...")
 @click.option(
     "--out",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from qcloop import __version__
+from qcloop.cli import completion
 from qcloop.contract.generator import SEED_MAX
 from qcloop.errors import ConfigError, FileError, SelfTestError
 from qcloop.files import explain
@@ -20,7 +21,12 @@ _NO_BAUD = ("socket://", "loop://", "/dev/pts/", "/dev/ttys")
 
 
 @click.command()
-@click.option("--port", required=True, help="A device, a pyserial URL, or sim for a virtual board")
+@click.option(
+    "--port",
+    shell_complete=completion.PORT,
+    required=True,
+    help="A device, a pyserial URL, or sim for a virtual board",
+)
 @click.option("--baud", default=BAUD, show_default=True, help="Bits a second of a serial port")
 @click.option(
     "--seed",

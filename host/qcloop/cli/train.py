@@ -10,7 +10,10 @@ from typing import Any
 
 import click
 
+from qcloop.cli import completion
+from qcloop.cli.device import COMPLETE_DEVICE
 from qcloop.cli.progress import TrainingDisplay
+from qcloop.cli.sections import SectionedCommand
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.contract.types import Policy
 from qcloop.data import Dataset, load_dataset
@@ -30,6 +33,33 @@ from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+#: The sections of the help of `qcloop train`, and the options in them.
+_SECTIONS = {
+    "Network": ("network", "activation", "bias", "weight_range", "input_bits"),
+    "Devices": ("device", "states", "reading", "sigma", "scheme", "stuck_off", "stuck_on"),
+    "Training": (
+        "recipe",
+        "update",
+        "step",
+        "batch",
+        "epochs",
+        "rate",
+        "decay",
+        "seed",
+        "seeds",
+    ),
+    "Images": ("data", "transpose", "images", "shift", "order"),
+    "Programming and reading": (
+        "policy",
+        "verify_tolerance",
+        "verify_tries",
+        "read_noise",
+        "adc_bits",
+        "adc_range",
+    ),
+    "Array and board": ("port", "baud", "lanes", "cells"),
+    "Run folder": ("out",),
+}
 
 
 def port_options(command: Any) -> Any:
@@ -39,6 +69,7 @@ def port_options(command: Any) -> Any:
     )
     return click.option(
         "--port",
+        shell_complete=completion.PORT,
         help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board "
         "[default: the golden model]",
     )(command)
@@ -57,7 +88,10 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
     elif default is None:
         kind = {"states": int, "sigma": float}[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
-    return click.option(f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text)
+    complete = COMPLETE_DEVICE if name == "device" else None
+    return click.option(
+        f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text, shell_complete=complete
+    )
 
 
 def setting_options(command: Any) -> Any:
@@ -67,8 +101,12 @@ def setting_options(command: Any) -> Any:
     return command
 
 
-@click.command()
-@click.option("--recipe", help=f"Named settings to start from: {', '.join(RECIPES)}")
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
+@click.option(
+    "--recipe",
+    help=f"Named settings to start from: {', '.join(RECIPES)}",
+    shell_complete=completion.among(RECIPES),
+)
 @setting_options
 @click.option(
     "--seeds", type=int, help="Runs with seeds 1, 2, ..., each in a folder of its own, and their mean"
