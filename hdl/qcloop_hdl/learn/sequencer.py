@@ -95,7 +95,7 @@ class StepSequencer(wiring.Component):
         ]
         m.d.sync += [
             state.eq(following),
-            self.at.eq(Cat(following == one for one in StepState)),
+            self.at.eq(Cat(following == one for one in StepState.__members__.values())),
             self.clock.eq(Mux(following != state, 0, self.clock + ~self.clock.all())),
         ]
         with m.If(self.up | self.down | self.to_first):
