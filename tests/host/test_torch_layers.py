@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from qcloop.array import ArrayConfig, GoldenArray
 from qcloop.crossbar import compiled, reference
-from qcloop.errors import ArrayError, ConfigError
+from qcloop.errors import ArrayError, ConfigError, DivergenceError
 from qcloop.torch import QCSGD, Crossbar, FusedStep, QCConv2d, QCLinear, Sigmoid, cross_entropy, summary
 
 F64 = torch.float64
@@ -174,6 +174,8 @@ def test_errors_of_a_convolution_keep_their_bits_in_many_vectors():
     y.backward(errors)
     wanted = errors.sum().item()
     assert layer.gradient.numpy() == pytest.approx(wanted, rel=0.05)
+    with pytest.raises(DivergenceError, match=r"the learning step of layer 1 is \S+ codes"):
+        layer.descend(1e30)
     layer.on_array.wide = False
     assert (layer.gradient < 1.01).all()
 
