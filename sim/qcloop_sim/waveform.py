@@ -15,6 +15,11 @@ from qcloop.files import explain
 CONVERTER, FST = "vcd2fst", ".fst"
 
 
+def request_names() -> dict[str, Operation]:
+    """Return the operations by the names that a user types, such as ``program-block``."""
+    return {operation.name.lower().replace("_", "-"): operation for operation in Operation}
+
+
 class Recording(IntEnum):
     """How far the recording of a window is."""
 
@@ -60,7 +65,7 @@ class Window:
         Raises ConfigError for anything else.
         """
         name, _, number = text.partition(":")
-        known = {operation.name.lower().replace("_", "-"): operation for operation in Operation}
+        known = request_names()
         if name not in known:
             raise ConfigError(f"a waveform begins at a request {', '.join(known)}, not '{name}'")
         if not (number or "1").isdecimal():

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from qcloop.cli.completion import among
 from qcloop.errors import ConfigError
-from qcloop_sim.waveform import WaveformFile, Window
+from qcloop_sim.waveform import WaveformFile, Window, request_names
 
 _OPTIONS = (
     click.option(
@@ -20,6 +21,7 @@ _OPTIONS = (
     click.option(
         "--vcd-trigger",
         metavar="REQUEST[:N]",
+        shell_complete=among(request_names()),
         help="Begin when the engine takes the N-th request of this kind, as configure or forward1:3.",
     ),
     click.option(

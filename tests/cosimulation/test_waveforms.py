@@ -12,6 +12,7 @@ from engine_bench import tiny
 from link_bench import SETTINGS, remote_array
 from tutorial_blocks import ROOT, environment, run_command
 
+from qcloop.array import GoldenArray
 from qcloop.cli import main
 from qcloop.contract.operations import Operation
 from qcloop.contract.parts import ArrayPart
@@ -69,10 +70,10 @@ def whole():
 
 def test_a_waveform_shows_the_bytes_of_the_line_when_they_move(whole):
     products, line, board, text = whole
-    plain, _ = remote_array(CompiledBoard(CONFIG))
-    plain.configure(SETTINGS)
-    plain.program_block(REGION, LEVELS)
-    assert products == [plain.forward(REGION, X, bits=8).tolist()] * 2
+    golden = GoldenArray(CONFIG.array)
+    golden.configure(SETTINGS)
+    golden.program_block(REGION, LEVELS)
+    assert products == [golden.forward(REGION, X, bits=8).tolist()] * 2
     seen = samples(text)
     rising = [values for time, values in seen.items() if time % 10 == 0]
     assert bytes(v["rx_byte"] for v in rising if v["rx_valid"]) == b"".join(line.writes)
