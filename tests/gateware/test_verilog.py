@@ -142,6 +142,9 @@ def test_all_names_are_plain_and_declared_once(texts):
         ("--with learning,images", "the part images needs the flash memory of a board: leave images out"),
         ("--with-link uart --axi-stream", "a UART has pins and no streams: take --with-link bytes"),
         ("--with-link uart --clock 1", "choose at most 250000 baud"),
+        ("--with-link uart --baud 0", "a clock and a baud rate above 0, not 24 MHz and 0 baud"),
+        ("--with-link uart --clock nan", "a clock and a baud rate above 0, not nan MHz and 3000000 baud"),
+        ("--with-link uart --clock inf", "a clock and a baud rate above 0, not inf MHz"),
         ("--baud 9600", "--clock and --baud are for a UART: add --with-link uart"),
         ("--top 2nd", "letters, digits and underscores and begins with a letter, not '2nd'"),
     ],
@@ -150,6 +153,11 @@ def test_what_cannot_be_is_one_line(options, line, capsys):
     assert run("hdl", "verilog", *options.split()) == 2
     out, err = capsys.readouterr()
     assert line in err and err.count("\n") == 1 and not out
+
+
+def test_a_word_of_verilog_is_no_name_for_the_module(capsys):
+    assert run("hdl", "verilog", *SHORT, "--top", "module") == 2
+    assert "'module' is a word of Verilog: choose another name for --top" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys, monkeypatch):

@@ -237,6 +237,8 @@ def core_verilog(core: Core) -> str:
 
     Raises
     ------
+    ConfigError
+        If the name of the module is a word of Verilog.
     SynthesisError
         If Amaranth finds no Yosys to write Verilog with.
     """
@@ -262,7 +264,10 @@ def core_verilog(core: Core) -> str:
             else "The cells are in block RAM by inference, on any chip."
         ),
     )
-    return f"{header}\n{to_verilog(core.component, core.name, _SPRAM_MODEL if spram else '')}"
+    body = to_verilog(core.component, core.name, _SPRAM_MODEL if spram else "")
+    if f"\nmodule {core.name}(" not in body:  # it was given another name
+        raise ConfigError(f"'{core.name}' is a word of Verilog: choose another name for --top")
+    return f"{header}\n{body}"
 
 
 def engine_verilog(config: EngineConfig) -> str:
