@@ -42,6 +42,8 @@ def test_the_header_states_the_configuration(tmp_path, capsys):
     assert "//   parts: read-noise, converter, verify\n" in header
     assert config.digest.hex() in header
     assert config.digest.hex()[:16] in capsys.readouterr().err
+    # Two such cores may be in one simulation, with one model of the memory.
+    assert "`ifndef QCLOOP_SPRAM_MODEL\n`define QCLOOP_SPRAM_MODEL\n" in path.read_text()
 
 
 def test_parts_are_left_out_by_name(tmp_path, capsys):

@@ -183,8 +183,10 @@ operand buffer {config.buffer} bytes
 
 _SPRAM_MODEL = """
 `ifndef SYNTHESIS
+`ifndef QCLOOP_SPRAM_MODEL
+`define QCLOOP_SPRAM_MODEL
 // Behaviour of the memory primitive of iCE40 UltraPlus, for simulation. After a write the output is
-// undefined; the low-power pins have no effect.
+// undefined; the low-power pins have no effect. If a library of yours has the primitive, define the macro.
 module SB_SPRAM256KA (
     input [13:0] ADDRESS,
     input [15:0] DATAIN,
@@ -210,6 +212,7 @@ module SB_SPRAM256KA (
                 DATAOUT <= memory[ADDRESS];
         end
 endmodule
+`endif
 `endif
 """
 
