@@ -5,12 +5,16 @@ import subprocess
 import sys
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from qcloop.cli import main
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
+from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools import cli
-from qcloop_hdl.tools.verilog import Core, LinkKind
+from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
 
 def run(*arguments):
@@ -157,9 +161,23 @@ def test_what_cannot_be_is_one_line(options, line, capsys):
     assert line in err and err.count("\n") == 1 and not out
 
 
-def test_a_word_of_verilog_is_no_name_for_the_module(capsys):
-    assert run("hdl", "verilog", *SHORT, "--top", "module") == 2
-    assert "'module' is a word of Verilog: choose another name for --top" in capsys.readouterr().err
+class Nothing(wiring.Component):
+    """A core that is converted at once."""
+
+    ready: Out(1)
+    idle: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.ready.eq(~self.ready)
+        return m
+
+
+def test_a_word_of_verilog_is_no_name_for_the_module():
+    core = Core(SIZES["medium"], top="module")
+    core.__dict__["component"] = Nothing()
+    with pytest.raises(ConfigError, match="'module' is a word of Verilog: choose another name for --top"):
+        core_verilog(core)
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys, monkeypatch):
