@@ -83,7 +83,7 @@ class AxiBench:
         return self.frames[:count]
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize("seed", [None, 1])
 def test_each_answer_of_an_engine_is_a_frame(simulate, seed):
     bench = AxiBench(Engine(CONFIG), seed and Random(seed))
 
@@ -125,10 +125,9 @@ def test_nothing_moves_during_a_reset(simulate):
     simulate(bench.module, ask, limit=LIMIT)
 
 
-@pytest.mark.parametrize("seed", [None, 3])
-def test_each_frame_of_a_link_is_a_frame(simulate, seed):
+def test_each_frame_of_a_link_is_a_frame(simulate):
     link = LinkConfig(1024, 1024)
-    bench = AxiBench(ByteCore(CONFIG, link), seed and Random(seed))
+    bench = AxiBench(ByteCore(CONFIG, link), Random(3))
 
     async def ask(ctx):
         question = Frame(Kind.IDENTIFY, session=0, attempt=0, seq=0, ack=0).encode()

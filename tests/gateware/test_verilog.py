@@ -5,12 +5,16 @@ import subprocess
 import sys
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from qcloop.cli import main
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
+from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools import cli
-from qcloop_hdl.tools.verilog import Core, LinkKind
+from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
 
 def run(*arguments):
@@ -42,6 +46,8 @@ def test_the_header_states_the_configuration(tmp_path, capsys):
     assert "//   parts: read-noise, converter, verify\n" in header
     assert config.digest.hex() in header
     assert config.digest.hex()[:16] in capsys.readouterr().err
+    # Two such cores may be in one simulation, with one model of the memory.
+    assert "`ifndef QCLOOP_SPRAM_MODEL\n`define QCLOOP_SPRAM_MODEL\n" in path.read_text()
 
 
 def test_parts_are_left_out_by_name(tmp_path, capsys):
@@ -142,6 +148,9 @@ def test_all_names_are_plain_and_declared_once(texts):
         ("--with learning,images", "the part images needs the flash memory of a board: leave images out"),
         ("--with-link uart --axi-stream", "a UART has pins and no streams: take --with-link bytes"),
         ("--with-link uart --clock 1", "choose at most 250000 baud"),
+        ("--with-link uart --baud 0", "a clock and a baud rate above 0, not 24 MHz and 0 baud"),
+        ("--with-link uart --clock nan", "a clock and a baud rate above 0, not nan MHz and 3000000 baud"),
+        ("--with-link uart --clock inf", "a clock and a baud rate above 0, not inf MHz"),
         ("--baud 9600", "--clock and --baud are for a UART: add --with-link uart"),
         ("--top 2nd", "letters, digits and underscores and begins with a letter, not '2nd'"),
     ],
@@ -150,6 +159,25 @@ def test_what_cannot_be_is_one_line(options, line, capsys):
     assert run("hdl", "verilog", *options.split()) == 2
     out, err = capsys.readouterr()
     assert line in err and err.count("\n") == 1 and not out
+
+
+class Nothing(wiring.Component):
+    """A core that is converted at once."""
+
+    ready: Out(1)
+    idle: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.ready.eq(~self.ready)
+        return m
+
+
+def test_a_word_of_verilog_is_no_name_for_the_module():
+    core = Core(SIZES["medium"], top="module")
+    core.__dict__["component"] = Nothing()
+    with pytest.raises(ConfigError, match="'module' is a word of Verilog: choose another name for --top"):
+        core_verilog(core)
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path, capsys, monkeypatch):

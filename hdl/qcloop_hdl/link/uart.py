@@ -1,6 +1,6 @@
 """An asynchronous serial line: a start bit, eight data bits, the least significant first, a stop bit."""
 
-import math
+from math import isfinite
 from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal
@@ -18,11 +18,11 @@ def divisor(clock_hz: float, baud: int) -> int:
     """Return the clocks of a bit, ``round(clock / baud)``.
 
     Raises ConfigError if the baud rate that results is off by more than 2 % (the message names rates that are
-    not), or if a bit has fewer than 4 clocks; and for a clock or a baud rate that cannot be.
+    not), if a bit has fewer than 4 clocks, or if one of the two is not above 0.
     """
-    if not (0 < clock_hz < math.inf and baud > 0):
+    if not (isfinite(clock_hz) and clock_hz > 0 and baud > 0):
         raise ConfigError(
-            f"clock and baud rate must be more than 0, not {clock_hz / 1e6:g} MHz and {baud} baud"
+            f"a serial line needs a clock and a baud rate above 0, not {clock_hz / 1e6:g} MHz and {baud} baud"
         )
     clocks = round(clock_hz / baud)
     if clocks < 4:

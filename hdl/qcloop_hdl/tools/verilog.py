@@ -183,8 +183,10 @@ operand buffer {config.buffer} bytes
 
 _SPRAM_MODEL = """
 `ifndef SYNTHESIS
+`ifndef QCLOOP_SPRAM_MODEL
+`define QCLOOP_SPRAM_MODEL
 // Behaviour of the memory primitive of iCE40 UltraPlus, for simulation. After a write the output is
-// undefined; the low-power pins have no effect.
+// undefined; the low-power pins have no effect. If a library of yours has the primitive, define the macro.
 module SB_SPRAM256KA (
     input [13:0] ADDRESS,
     input [15:0] DATAIN,
@@ -210,6 +212,7 @@ module SB_SPRAM256KA (
                 DATAOUT <= memory[ADDRESS];
         end
 endmodule
+`endif
 `endif
 """
 
@@ -237,6 +240,8 @@ def core_verilog(core: Core) -> str:
 
     Raises
     ------
+    ConfigError
+        If the name of the module is a word of Verilog.
     SynthesisError
         If Amaranth finds no Yosys to write Verilog with.
     """
@@ -262,7 +267,10 @@ def core_verilog(core: Core) -> str:
             else "The cells are in block RAM by inference, on any chip."
         ),
     )
-    return f"{header}\n{to_verilog(core.component, core.name, _SPRAM_MODEL if spram else '')}"
+    body = to_verilog(core.component, core.name, _SPRAM_MODEL if spram else "")
+    if f"\nmodule {core.name}(" not in body:  # it was given another name
+        raise ConfigError(f"'{core.name}' is a word of Verilog: choose another name for --top")
+    return f"{header}\n{body}"
 
 
 def engine_verilog(config: EngineConfig) -> str:
