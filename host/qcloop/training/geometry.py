@@ -101,6 +101,11 @@ def spell_out(network: str) -> str:
     return NAMED.get(network, network)
 
 
+def has_kernels(network: str) -> bool:
+    """Return whether a layer of a network convolves images; raises what :func:`read_network` raises."""
+    return any(layer.convolution is not None for layer in read_network(network))
+
+
 def read_network(network: str) -> tuple[LayerShape, ...]:
     """Return the layers of a network, from its spelling or its name.
 
@@ -115,8 +120,8 @@ def read_network(network: str) -> tuple[LayerShape, ...]:
     items = text.split("-")
     if len(text) > _MOST_LETTERS or len(items) < 2 or not all(map(_is_item, items)):
         raise ConfigError(
-            "network must be two or more layer sizes such as 784-16-16-10, or images with their kernels such "
-            f"as {_EXAMPLE} (or its name: {', '.join(NAMED)}), not {network[:80]!r}"
+            f"network must be a name ({', '.join(NAMED)}), images with kernels such as {_EXAMPLE}, or two or "
+            f"more layer sizes such as 784-16-16-10, not {network[:80]!r}"
         )
     _check_count(items)
     image = _IMAGE.fullmatch(items[0])

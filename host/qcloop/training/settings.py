@@ -20,7 +20,7 @@ from qcloop.crossbar.settings import (
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES
 from qcloop.errors import ConfigError
-from qcloop.training.geometry import LayerShape, read_network
+from qcloop.training.geometry import LayerShape, has_kernels, read_network
 
 
 class Activation(StrEnum):
@@ -70,7 +70,11 @@ class RunSettings(CrossbarSettings):
     ConfigError is raised for a value that is out of range.
     """
 
-    network: str = option("784-16-16-10", "Layer sizes, inputs first", before="device")
+    network: str = option(
+        "784-16-16-10",
+        "Layer sizes, inputs first; or lenet-5, or images and kernels such as 28x28-6c5-p2-16c5-p2-120-84-10",
+        before="device",
+    )
     batch: int = option(20, "Images in a batch", before="seed")
     epochs: int = option(10, "Epochs", before="seed")
     step: Step = option(
@@ -121,10 +125,12 @@ class RunSettings(CrossbarSettings):
 
     @classmethod
     def suited(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the defaults that depend on what is given: on the update rule, and on who makes the step."""
+        """Return the defaults that depend on what is given: network, update rule, and who makes the step."""
         rule: dict[str, Any] = super().suited(given)
         if choice("step", Step, given.get("step", cls.step)) is Step.HOST:
-            return rule
+            kernels = has_kernels(given.get("network", cls.network))
+            update = choice("update", Update, given.get("update", cls.update))
+            return rule | dict(KERNEL_DEFAULTS[update]) if kernels else rule
         return rule | dict(ARRAY_DEFAULTS[choice("update", Update, given.get("update", cls.update))])
 
     def layers(self) -> tuple[LayerShape, ...]:
@@ -138,7 +144,7 @@ class RunSettings(CrossbarSettings):
 
     def _check_convolutions(self) -> None:
         """Raise ConfigError if the array is to make the step of a network with kernels."""
-        if all(layer.convolution is None for layer in self.layers()):
+        if not has_kernels(self.network):
             return
         for name, value in (("order", self.order), ("step", self.step)):
             if value != "host":
@@ -159,6 +165,13 @@ ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     Update.MIXED: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
     Update.NEAREST: {"bias": Bias.DEVICE},
     Update.STOCHASTIC: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
+}
+
+#: The same for a network with kernels.
+KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
+    Update.MIXED: {"activation": Activation.RELU, "rate": 0.1, "weight_range": 3.0},
+    Update.NEAREST: {},
+    Update.STOCHASTIC: {"activation": Activation.RELU, "rate": 0.1, "weight_range": 3.0},
 }
 
 #: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
