@@ -94,7 +94,7 @@ def test_padding_and_pooling_are_as_spelled():
         ("28x28-6c5-p2-p2-10", "p2 must stand behind kernels"),
         ("28x28-6c5-28x28-10", "the size of the images stands first, and 28x28 behind it"),
         ("28x28-6c5-p2", "must end with the number of classes, such as ...-10, not with p2"),
-        ("28x28-20-6c5-10", "6c5 needs an image, but stands behind a plain layer of 20: put it before"),
+        ("28x28-2c5-20-6c5-10", "6c5 needs an image, but stands behind a plain layer of 20: put it before"),
         ("28x28-6c29-10", "the kernels of 6c29 do not fit the 28x28 image before them: use smaller ones"),
         ("28x28-6c5-p6-16c5-10", "16c5 do not fit the 4x4 image"),
         ("28x28-6c5+5-10", "6c5.5 pads by 5, but 5x5 kernels take 0..4"),
@@ -104,7 +104,11 @@ def test_padding_and_pooling_are_as_spelled():
         ("28x28-6c5-p1-10", "p1 must pool squares of 2 or more pixels"),
         ("28x28-6c5-0", "a layer must have 1 or more numbers, not 0"),
         ("0x28-6c5-10", "images of 0x28 pixels have none"),
-        ("28x28-64c3-10", "network 28x28-64c3-10 has a layer of 43264, but the largest is 8192"),
+        (
+            "28x28-64c3-10",
+            "the layer of 10 takes 43264 numbers, but the most are 8192: pool more, or use fewer",
+        ),
+        ("28x28-16-10", "28x28-16-10 has no kernels behind the size of its images: .* as in 784-16-16-10"),
         ("28x28-9999c3-p26-10", "a layer of 9999, but the largest is 8192"),
         ("28x28" + "-1c1" * 32 + "-10", "at most 32 layer sizes, not 34"),
         ("28x28" + "-99999c5" * 20 + "-10", "network must be a name"),
@@ -119,7 +123,7 @@ def test_a_wrong_spelling_says_what_was_expected(network, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"step": "array"}, "step must be host with network lenet-5, not array: the step of the array knows"),
+        ({"step": "array"}, "step must be host with network lenet-5, not array: the array's own step knows"),
         ({"step": "array", "order": "board"}, "order must be host with network lenet-5, not board"),
         ({"order": "board"}, "order must be host with network lenet-5, not board"),
     ],
@@ -149,7 +153,7 @@ def test_a_network_that_needs_more_cells_than_there_are_is_refused(few):
 
 def test_the_defaults_suit_kernels_and_the_user_has_the_last_word():
     lenet = resolve(None, {"network": "lenet-5"})
-    assert (lenet.activation, lenet.rate, lenet.weight_range) == ("relu", 0.1, 3.0)
+    assert (lenet.activation, lenet.rate, lenet.weight_range) == ("relu", 0.2, 3.0)
     assert resolve(None, {"network": "lenet-5", "rate": 0.3}).rate == 0.3
     assert resolve(None, {}).activation == "sigmoid"
 

@@ -229,12 +229,18 @@ class _Reader:
         self._image = (*made.pooled, made.kernels)
 
     def _add_plain(self, size: int) -> None:
-        if self._layers:
-            rows = self._layers[-1].outputs
-        else:
-            assert self._image is not None
-            rows = self._image[0] * self._image[1]
+        if not self._layers:
+            raise ConfigError(
+                f"network {self._network} has no kernels behind the size of its images: put them there, as "
+                f"{_EXAMPLE} has them, or begin with the number of pixels, as in 784-16-16-10"
+            )
+        rows = self._layers[-1].outputs
         self._require(size > 0, "a layer must have 1 or more numbers, not 0")
-        _check_side(self._network, max(rows, size))
+        self._require(
+            rows <= MAX_SIDE,
+            f"the layer of {size} takes {rows} numbers, but the most are {MAX_SIDE}: pool more, or use fewer "
+            "kernels",
+        )
+        _check_side(self._network, size)
         self._layers.append(LayerShape(rows, size))
         self._image = None

@@ -149,8 +149,8 @@ class RunSettings(CrossbarSettings):
         for name, value in (("order", self.order), ("step", self.step)):
             if value != "host":
                 raise ConfigError(
-                    f"{name} must be host with network {self.network}, not {value}: the step of the array "
-                    "knows plain layers only, and a network of layer sizes such as 784-16-16-10 has it"
+                    f"{name} must be host with network {self.network}, not {value}: the array's own step "
+                    "knows plain layers only, as those of 784-16-16-10"
                 )
 
 
@@ -169,7 +169,7 @@ ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
 
 #: The same for a network with kernels.
 KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
-    Update.MIXED: {"activation": Activation.RELU, "rate": 0.1, "weight_range": 3.0},
+    Update.MIXED: {"activation": Activation.RELU, "rate": 0.2, "weight_range": 3.0},
     Update.NEAREST: {},
     Update.STOCHASTIC: {"activation": Activation.RELU, "rate": 0.1, "weight_range": 3.0},
 }
