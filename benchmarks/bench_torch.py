@@ -6,6 +6,8 @@ All train the same network on the same 1-bit MNIST images, with the same batches
 round they train one after another on as many images. Trainer and QCLinear program 32 states of device A
 with fluctuation, by rule mixed, and do the same integer work; "step" trains by FusedStep, "loop" by
 backward() and an optimizer. Evaluation and checkpoints are not timed.
+
+LeNet-5 trains by a loop, on a quarter of the images: QCConv2d and QCLinear beside nn.Conv2d and nn.Linear.
 """
 
 import os
@@ -23,7 +25,7 @@ from torch import nn
 from qcloop.array import GoldenArray
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import builtin
-from qcloop.torch import QCSGD, Crossbar, FusedStep, QCLinear, Sigmoid, cross_entropy
+from qcloop.torch import QCSGD, Crossbar, FusedStep, QCConv2d, QCLinear, Sigmoid, cross_entropy
 from qcloop.training.settings import RunSettings, resolve
 from qcloop.training.trainer import Trainer
 
@@ -100,6 +102,44 @@ def contestants(settings: RunSettings, data: Dataset) -> list[Callable[[], None]
     ]
 
 
+def lenet(crossbar: Crossbar | None) -> nn.Sequential:
+    """Return LeNet-5 with its weights on devices, or as floats."""
+
+    def conv(inputs: str, *shape: int, padding: int = 0) -> nn.Module:
+        if crossbar is None:
+            return nn.Conv2d(*shape, padding=padding)
+        return QCConv2d(*shape, crossbar, inputs, padding=padding)
+
+    def linear(*shape: int) -> nn.Module:
+        return nn.Linear(*shape) if crossbar is None else QCLinear(*shape, crossbar, "scaled")
+
+    convolutions = conv("unit", 1, 6, 5, padding=2), conv("scaled", 6, 16, 5)
+    head = chain([linear(*shape) for shape in pairwise((400, 120, 84, 10))], nn.ReLU)
+    pooled = [module for layer in convolutions for module in (layer, nn.ReLU(), nn.MaxPool2d(2))]
+    return nn.Sequential(*pooled, nn.Flatten(), head)
+
+
+def lenets(images: int, data: Dataset) -> list[Callable[[], None]]:
+    """Return an epoch of LeNet-5 each, on devices and in floats."""
+    x = torch.tensor(data.train_images[:images]).reshape(-1, 1, 28, 28) / 255
+    y = torch.tensor(data.train_labels[:images]).long()
+    devices, floats = lenet(Crossbar("A", weight_range=3.0)), lenet(None)
+    optimizers = QCSGD(devices.parameters(), lr=0.1), torch.optim.SGD(floats.parameters(), lr=0.1)
+    nets = zip((devices, floats), optimizers, strict=True)
+    return [epochs(loop(*net, nn.CrossEntropyLoss()), (x, y), 32) for net in nets]
+
+
+def race(runs: list[Callable[[], None]], images: int, rounds: int) -> list[float]:
+    """Return the images a second of each run, which train one after another in each round."""
+    spent = [0.0] * len(runs)
+    for number in range(rounds + 1):
+        for index, run in enumerate(runs):
+            start = perf_counter()
+            run()
+            spent[index] += (perf_counter() - start) * (number > 0)  # round 0 compiles and warms up
+    return [images * rounds / seconds for seconds in spent]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -116,15 +156,13 @@ def main() -> None:
         given = {"network": network, "batch": batch, "images": options.images, "shift": 0, "epochs": 10**6}
         given["decay"] = 1.0  # the other loops keep their rate, and with it what there is to program
         runs = contestants(resolve("best" if network == "784-256-10" else None, given), data)
-        spent = [0.0] * len(runs)
-        for number in range(options.rounds + 1):
-            for index, run in enumerate(runs):
-                start = perf_counter()
-                run()
-                spent[index] += (perf_counter() - start) * (number > 0)  # round 0 compiles and warms up
-        train, *others = (options.images * options.rounds / seconds for seconds in spent)
+        train, *others = race(runs, options.images, options.rounds)
         beside = "".join(f"{other:10,.0f}{other / train:7.2f}" for other in others)
         print(f"{network:14s}{batch:5d}{train:14,.0f}{beside}", flush=True)
+    images = options.images // 4
+    devices, floats = race(lenets(images, data), images, options.rounds)
+    ratio = devices / floats
+    print(f"LeNet-5          32: {devices:,.0f} on devices, {floats:,.0f} in floats, ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""QCLinear on the gateware behind its link: the codes of the golden model."""
+"""Device layers on the gateware behind its link: the codes of the golden model."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from link_bench import remote_array
 from torch import nn
 
 from qcloop.array import GoldenArray
-from qcloop.torch import QCSGD, Crossbar, FusedStep, QCLinear, Sigmoid, cross_entropy
+from qcloop.torch import QCSGD, Crossbar, FusedStep, QCLinear, Sigmoid, convert, cross_entropy
 from qcloop_hdl.config import SIZES
 from qcloop_sim.board import CompiledBoard
 
@@ -41,6 +41,21 @@ def fused(array):
     return crossbar
 
 
+def convolved(array):
+    """Convert a float network with a convolution and signed inputs, and train it; return its crossbar."""
+    torch.manual_seed(3)
+    crossbar = Crossbar("B", array=array, update="stochastic", seed=5)
+    plain = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(18, 4))
+    net = convert(plain, crossbar)
+    optimizer = QCSGD(net.parameters(), lr=0.5)
+    for x, labels in batches(6):
+        optimizer.zero_grad()
+        cross_entropy(net(x.reshape(-1, 1, 5, 8) - 0.5), labels).backward()
+        optimizer.step()
+    net[3].write_weights(plain[3].weight)
+    return crossbar
+
+
 def batches(n):
     draw = np.random.default_rng(2)
     for _ in range(6):
@@ -50,7 +65,7 @@ def batches(n):
         )
 
 
-@pytest.mark.parametrize("train", [looped, fused])
+@pytest.mark.parametrize("train", [looped, fused, convolved])
 def test_a_network_on_a_board_has_the_codes_of_the_golden_model(train):
     remote, _ = remote_array(CompiledBoard(SIZES["small"]))
     on_board, golden = train(remote), train(GoldenArray(remote.config))

@@ -102,14 +102,42 @@ def test_pytorch(run):
     assert not (wrong := difference(shown("pytorch"), printed)), wrong
 
 
+@pytest.mark.slow
+def test_the_comparison_of_optimizers(run):
+    need(module="torch")
+    options = ("--images", "320", "--epochs", "1", "--seeds", "1")
+    status, printed = run("python", EXAMPLES / "pytorch" / "optimizers.py", *options)
+    assert status == 0, printed
+    rows = [
+        re.match(r"\| `(QC\w+)\(.*\)` \| \d+\.\d % \(.*\) \| \d+\.\d \| \d+ \|", line)
+        for line in printed.splitlines()[2:]
+    ]
+    assert [row and row[1] for row in rows] == ["QCSGD"] * 4 + ["QCAdam"] * 2, printed
+
+
 def test_the_blocks_of_the_page_on_pytorch(run, tmp_path):
     need("g++", module="torch")
     blocks = blocks_of((ROOT / "docs" / "pytorch.md").read_text())
-    assert [block.language for block in blocks] == ["python"] * 4
+    assert [block.language for block in blocks] == ["python"] * 5
     (tmp_path / "blocks.py").write_text("\n".join(block.code for block in blocks))
     status, printed = run("python", "-W", "error", tmp_path / "blocks.py")
-    assert (status, printed) == (0, "")
+    assert status == 0, printed
+    assert not (wrong := difference("".join(block.output or "" for block in blocks), printed)), wrong
     assert (tmp_path / "work" / "network.pt").stat().st_size > 0
+
+
+def test_lenet_is_trained_converted_and_trained_on(run):
+    need(module="torch")
+    few = ("--images", "64", "--test", "64", "--epochs", "1", "--convert", "1")
+    status, printed = run("python", EXAMPLES / "pytorch" / "lenet.py", *few)
+    assert status == 0, printed
+    expected = (
+        "floats, epoch 1: ... images/s\nconverted: test accuracy ... %\nlayer ...\n...\ntotal ... 61,470\n"
+    )
+    expected += (
+        "236 floats beside the devices\ndevices, epoch 1: ... images/s\n... writes, ... RESET pulses\n"
+    )
+    assert not (wrong := difference(expected, printed)), wrong
 
 
 def test_the_verilog_elsewhere(run):

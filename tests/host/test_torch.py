@@ -257,7 +257,7 @@ def test_a_fused_step_says_what_it_does_not_take():
     for parameters in (layers(ours)[0].parameters(), everything):
         with pytest.raises(ConfigError, match=r"make it by QCSGD\(net.parameters\(\), lr\)"):
             FusedStep(ours, QCSGD(parameters, lr=1.0))
-    with pytest.raises(ConfigError, match="by QCSGD, not SGD"):
+    with pytest.raises(ConfigError, match="by QCSGD or QCAdam, not SGD"):
         FusedStep(ours, torch.optim.SGD(ours.parameters(), lr=1.0))
     with pytest.raises(ConfigError, match="mean or sum, not 'none'"):
         FusedStep(ours, QCSGD(ours.parameters(), lr=1.0), "none")
@@ -290,7 +290,7 @@ def test_a_fused_step_that_cannot_be_done_changes_nothing():
     assert same(net, untrained)
     with torch.no_grad():
         layers(net)[1].devices.mul_(0.9)  # as another optimizer does
-    with pytest.raises(ConfigError, match=r"give its parameters to qcloop\.torch\.QCSGD"):
+    with pytest.raises(ConfigError, match=r"train its parameters by qcloop\.torch\.QCSGD"):
         step(x, labels)
 
 
@@ -505,21 +505,19 @@ def test_descend_takes_a_rate(rate):
 @pytest.mark.parametrize(
     "look",
     [
-        lambda parameters: nn.utils.clip_grad_norm_(parameters, 1.0),
-        lambda parameters: nn.utils.clip_grad_norm_(parameters, 1.0, foreach=False),
         lambda parameters: nn.utils.clip_grad_value_(parameters, 1.0),
-        lambda parameters: sum(p.grad.norm() for p in parameters),
-        lambda parameters: [p.grad.mul_(0.5) for p in parameters],
+        lambda parameters: nn.utils.clip_grad_value_(parameters, 1.0, foreach=False),
+        lambda parameters: sum(p.grad.abs().max() for p in parameters),
+        lambda parameters: [p.grad * 0.5 for p in parameters],
         lambda parameters: [p.grad.add_(p, alpha=0.1) for p in parameters],
     ],
 )
-def test_what_clips_or_scales_gradients_is_told_that_it_does_not_see_devices(look):
+def test_what_looks_at_gradients_or_changes_them_is_told_that_it_does_not_see_devices(look):
     layer = QCLinear(4, 3, ideal())
     for _ in range(2):
         layer(torch.rand(2, 4)).sum().backward()
         with torch.no_grad(), pytest.raises(ConfigError, match="does not see the gradient of devices"):
             look(list(layer.parameters()))
-    nn.utils.clip_grad_norm_([layer.bias], 1.0)
 
 
 def test_gradients_set_to_zero_are_forgotten():
@@ -552,8 +550,8 @@ def test_an_empty_batch_teaches_nothing():
 
 
 def test_a_crossbar_is_not_copied():
-    for copy_of in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(ConfigError, match="a Crossbar cannot be copied or pickled"):
+    for copy_of in (copy.copy, pickle.dumps):
+        with pytest.raises(ConfigError, match=r"a Crossbar cannot be pickled or copied by copy\.copy"):
             copy_of(ideal())
 
 
@@ -579,8 +577,8 @@ def test_what_cannot_be_done_says_so():
         y.backward(torch.full_like(y, float("nan")))
     with pytest.raises(ConfigError, match="no second derivative"):
         torch.autograd.grad(layer(x).sum(), x, create_graph=True)
-    with pytest.raises(ConfigError, match="cannot be copied or pickled"):
-        copy.deepcopy(layer)
+    with pytest.raises(ConfigError, match=r"cannot be pickled or copied by copy\.copy"):
+        copy.copy(layer)
     y = layer(x)
     layer(x).sum().backward()
     QCSGD(layer.parameters(), lr=0.1).step()

@@ -31,7 +31,7 @@ def far(got, wanted):
 
 
 @pytest.mark.parametrize("scheme", ["single", "differential"])
-def test_signed_inputs_are_two_passes_that_are_subtracted(scheme):
+def test_signed_inputs_are_two_products_that_are_subtracted(scheme):
     """By integers: an input is a step of its vector's largest magnitude; the sums are exact."""
     crossbar = ideal(scheme=scheme)
     layer = QCLinear(6, 4, crossbar, "signed", bias=False, dtype=F64)
@@ -42,7 +42,7 @@ def test_signed_inputs_are_two_passes_that_are_subtracted(scheme):
     codes = torch.from_numpy(crossbar.device_codes(layer.on_array).astype(np.int64))
     cycles = crossbar.counters().cycles
     y = layer(x)
-    assert crossbar.counters().cycles - cycles == 2 * 5 * 6  # two passes, 5 vectors, 6 rows of a word each
+    assert crossbar.counters().cycles - cycles == 2 * 5 * 6  # two products, 5 vectors, 6 rows of a word each
     assert (y == (integers.long() @ codes) * (top / 255 * layer.on_array.weight_per_code)).all()
     assert torch.equal(layer(-x), -y) and torch.equal(layer(4 * x), 4 * y)
     assert (y[3] == 0).all() and far(layer.weight @ x[0], y[0]) < 0.02

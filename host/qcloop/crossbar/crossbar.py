@@ -270,8 +270,8 @@ class LayeredCrossbar:
     def start_forward(self, layer: Layer, x: U8 | I16, x_scale: F64) -> Scaled:
         """Ask for the forward products of (n, rows) inputs.
 
-        Inputs of -255..255 are int16. Their positive parts are multiplied first and their negative parts
-        afterwards, and the products of the second pass are subtracted.
+        Inputs of -255..255 are int16. They take two products for each vector: the positive parts of all
+        vectors are multiplied first, then the negative parts, whose products are subtracted.
 
         Calling what is returned waits for the (n, cols) products, and for the (n,) scales: the sums of the
         layer are ``products * scale``.
@@ -371,7 +371,7 @@ class LayeredCrossbar:
 
         Each is the mean of its level, plus the accumulator.
         """
-        codes: F32 = self.weights.means[layer.levels] + layer.rule.memory
+        codes: F32 = self.weights.means.take(layer.levels) + layer.rule.memory
         return codes
 
     def descend_by(self, layer: Layer, step: F32) -> None:

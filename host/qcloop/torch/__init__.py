@@ -11,9 +11,10 @@ from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.functions import Sigmoid, cross_entropy, sigmoid
 from qcloop.torch.fused import FusedStep
-from qcloop.torch.linear import DeviceLayer, DeviceWeights, QCLinear
+from qcloop.torch.layer import DeviceLayer, DeviceWeights
+from qcloop.torch.linear import QCLinear
 from qcloop.torch.optimizer import QCSGD, QCAdam
-from qcloop.torch.overview import LayerSummary, Summary, summary
+from qcloop.torch.overview import LayerSummary, NetworkSummary, summary
 
 __all__ = [
     "QCSGD",
@@ -23,11 +24,11 @@ __all__ = [
     "FusedStep",
     "Inputs",
     "LayerSummary",
+    "NetworkSummary",
     "QCAdam",
     "QCConv2d",
     "QCLinear",
     "Sigmoid",
-    "Summary",
     "convert",
     "cross_entropy",
     "sigmoid",

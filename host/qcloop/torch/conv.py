@@ -8,7 +8,8 @@ from torch.nn import functional
 from qcloop.errors import ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
-from qcloop.torch.linear import DeviceLayer
+from qcloop.torch.exchange import untraced
+from qcloop.torch.layer import DeviceLayer
 from qcloop.torch.patches import Pair, outputs_of, patches_of, reach_of
 
 
@@ -76,6 +77,7 @@ class QCConv2d(DeviceLayer):
         #: Zeros on the left, on the right, above and below.
         self._edges = edges
 
+    @untraced
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the convolution of (n, in_channels, height, width) images, or of a single one.
 

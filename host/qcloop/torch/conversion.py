@@ -12,7 +12,8 @@ from qcloop.errors import ConfigError
 from qcloop.torch.conv import QCConv2d, check_geometry
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs
-from qcloop.torch.linear import DeviceLayer, QCLinear
+from qcloop.torch.layer import DeviceLayer
+from qcloop.torch.linear import QCLinear
 
 #: Modules whose weights multiply vectors, and that no device layer can take the place of.
 _UNABLE = (
@@ -45,8 +46,8 @@ def convert(
         Takes the layers in the order in which the network defines them.
     inputs : Inputs or str, or a mapping of paths to them, optional
         What the inputs of the layers are: for all of them, or for each by its path, as ``named_modules``
-        spells it. Layers that are left out have ``signed`` inputs, which takes any number and two passes, or
-        what ``calibration`` tells.
+        spells it. Layers that are left out have ``signed`` inputs, which may be any numbers, or what
+        ``calibration`` tells.
     calibration : Tensor or tuple, optional
         Inputs of the network, or its arguments. The float network is run on them in evaluation mode. A layer
         that gets numbers below 0 has ``signed`` inputs, one that gets nothing but 0 and 1 ``binary`` ones,

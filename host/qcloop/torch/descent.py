@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from qcloop.jit import kernel
 
 
@@ -42,8 +44,8 @@ def adam(
     rate: float,
     mean_factor: float,
     square_factor: float,
-    mean_share: float,
-    square_share: float,
+    mean_gain: float,
+    square_gain: float,
     least: float,
     decay: float,
     decoupled: bool,
@@ -51,9 +53,9 @@ def adam(
 ) -> None:
     """Fill the step of Adam, and bring the moments ``mean`` and ``square`` up to date.
 
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, Algorithm 1. ``mean_share`` and
-    ``square_share`` are its 1 - beta^t. The weights decay as part of the gradient, or decoupled from it as in
-    Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2.
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, Algorithm 1. ``mean_gain`` and
+    ``square_gain`` are its 1 / (1 - beta^t). The weights decay as part of the gradient, or decoupled from it
+    as in Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2.
     """
     for k in range(len(step)):
         g, pull = gradient[k] * unit, decay * (weight[k] * size)
@@ -62,7 +64,8 @@ def adam(
         m = mean_factor * mean[k] + (1.0 - mean_factor) * g
         s = square_factor * square[k] + (1.0 - square_factor) * (g * g)
         mean[k], square[k] = m, s
-        step[k] = rate * ((m / mean_share) / (math.sqrt(s / square_share) + least) + pull)
+        # A / would be checked for a divisor of zero, one element after another.
+        step[k] = rate * (np.true_divide(m * mean_gain, math.sqrt(s * square_gain) + least) + pull)
 
 
 def power(base: float, exponent: int) -> float:

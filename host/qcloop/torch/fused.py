@@ -11,7 +11,8 @@ from qcloop.errors import ConfigError, DivergenceError
 from qcloop.torch.encoding import Inputs
 from qcloop.torch.exchange import untraced
 from qcloop.torch.functions import Sigmoid, check_labels, check_reduction, cross_entropy_of
-from qcloop.torch.linear import DeviceWeights, QCLinear
+from qcloop.torch.layer import DeviceWeights
+from qcloop.torch.linear import QCLinear
 from qcloop.torch.optimizer import DeviceOptimizer, rate_of
 from qcloop.training import compiled
 from qcloop.training.chain import Batch, Chain
@@ -102,7 +103,6 @@ class FusedStep:
         self._descend(batch)
         return loss
 
-    @torch.no_grad()
     def _descend(self, batch: Batch) -> None:
         """Program devices and move biases."""
         for group, parameter, index in self._order:
@@ -117,7 +117,8 @@ class FusedStep:
             else:
                 total = np.zeros(delta.shape[1])
                 compiled.descend_bias(total, delta, -1.0)
-                self._optimizer.descend_floats(group, parameter, torch.from_numpy(total))
+                with torch.no_grad():
+                    self._optimizer.descend_floats(group, parameter, torch.from_numpy(total))
         self._optimizer._opt_called = True  # type: ignore[attr-defined]  # otherwise a scheduler warns
 
 

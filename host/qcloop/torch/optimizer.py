@@ -14,12 +14,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from qcloop.contract.types import I16, U8
-from qcloop.crossbar.kernels import F64
+from qcloop.crossbar.kernels import F32, F64
 from qcloop.crossbar.rules import Update
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.torch.descent import adam, momentum, power
 from qcloop.torch.exchange import to_numpy, untraced
-from qcloop.torch.linear import DeviceWeights
+from qcloop.torch.layer import DeviceWeights
 
 #: A parameter group: its parameters and options by name.
 Group = dict[str, Any]
@@ -32,8 +32,8 @@ class DeviceOptimizer(Optimizer):
 
     The step on devices goes into the accumulators of update rule ``mixed``, and a device is programmed when
     its accumulator crosses the boundary to another level. The weight that decays is the accumulated one: the
-    mean of the level plus the accumulator. What an optimizer remembers of devices has the shape
-    (in_features, out_features), dtype float32, and the unit of weights and gradients.
+    mean of the level plus the accumulator. What an optimizer remembers of devices has the shape of their
+    matrix on the array (rows, columns), dtype float32, and the unit of weights and gradients.
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
@@ -86,15 +86,17 @@ class DeviceOptimizer(Optimizer):
         if self._is_plain(group):
             layer._descend(x, x_scale, delta, rate * factor)
             return
+        self._check(group)
         check_accumulators(self, devices)
         gradient, unit = layer.crossbar.gradient(on_array, x, x_scale, delta)
         weight, size = layer.crossbar.accumulated(on_array), on_array.weight_per_code
-        state, step = self._state_of(group, devices, weight.shape, torch.float32), np.empty(weight.size)
+        state = self._state_of(group, devices, weight.shape, torch.float32)
+        step: F32 = np.empty(weight.size, np.float32)
         with ExitStack() as stack:
             moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
             of_gradient = gradient.reshape(-1), unit * factor
-            self._compute(group, devices, of_gradient, (weight.reshape(-1), size), moments, step)
-        layer._descend_by((step / size).astype(np.float32).reshape(weight.shape))
+            self._compute(group, devices, rate / size, of_gradient, (weight.reshape(-1), size), moments, step)
+        layer._descend_by(step.reshape(weight.shape))
 
     def descend_floats(self, group: Group, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
         """Descend along a gradient of float parameters."""
@@ -104,6 +106,7 @@ class DeviceOptimizer(Optimizer):
         ):  # not sub_(..., alpha=rate), which on some machines rounds once, on others twice
             parameter.sub_(gradient * rate)
             return
+        self._check(group)
         if parameter.is_complex():
             raise ConfigError(f"{type(self).__name__} moves real parameters, not {parameter.dtype}")
         state = self._state_of(group, parameter, parameter.shape, parameter.dtype)
@@ -112,7 +115,7 @@ class DeviceOptimizer(Optimizer):
         with ExitStack() as stack:
             values = stack.enter_context(_numbers(parameter))
             moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
-            self._compute(group, parameter, (dense, 1.0), (values, 1.0), moments, step)
+            self._compute(group, parameter, rate, (dense, 1.0), (values, 1.0), moments, step)
             values -= step
 
     def add_param_group(self, param_group: Group) -> None:
@@ -167,10 +170,11 @@ class DeviceOptimizer(Optimizer):
         self,
         group: Group,
         parameter: nn.Parameter,
+        rate: float,
         gradient: Scaled,
         weight: Scaled,
         moments: list[npt.NDArray[Any]],
-        step: F64,
+        step: npt.NDArray[Any],
     ) -> None:
         """Fill ``step`` with what is to be subtracted from the weights, and bring ``moments`` up to date."""
 
@@ -227,16 +231,15 @@ class QCSGD(DeviceOptimizer):
         self,
         group: Group,
         parameter: nn.Parameter,
+        rate: float,
         gradient: Scaled,
         weight: Scaled,
         moments: list[npt.NDArray[Any]],
-        step: F64,
+        step: npt.NDArray[Any],
     ) -> None:
         (velocity,) = moments or (np.zeros(len(step)),)
         factor, decay, nesterov = (group[name] for name in ("momentum", "weight_decay", "nesterov"))
-        momentum(
-            *gradient, *weight, velocity, rate_of(group), float(factor), float(decay), bool(nesterov), step
-        )
+        momentum(*gradient, *weight, velocity, rate, float(factor), float(decay), bool(nesterov), step)
 
 
 class QCAdam(DeviceOptimizer):
@@ -303,10 +306,11 @@ class QCAdam(DeviceOptimizer):
         self,
         group: Group,
         parameter: nn.Parameter,
+        rate: float,
         gradient: Scaled,
         weight: Scaled,
         moments: list[npt.NDArray[Any]],
-        step: F64,
+        step: npt.NDArray[Any],
     ) -> None:
         state = self.state[parameter]
         state["step"] = count = state.get("step", 0) + 1
@@ -317,11 +321,11 @@ class QCAdam(DeviceOptimizer):
             *weight,
             mean,
             square,
-            rate_of(group),
+            rate,
             first,
             second,
-            1.0 - power(first, count),
-            1.0 - power(second, count),
+            1.0 / (1.0 - power(first, count)),
+            1.0 / (1.0 - power(second, count)),
             float(group["eps"]),
             float(group["weight_decay"]),
             bool(group["decoupled_weight_decay"]),

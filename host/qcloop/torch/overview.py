@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from qcloop.torch.linear import DeviceLayer, DeviceWeights
+from qcloop.torch.layer import DeviceLayer, DeviceWeights
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LayerSummary:
 
 
 @dataclass(frozen=True)
-class Summary:
+class NetworkSummary:
     """The device layers of a network; printing it shows a table."""
 
     layers: tuple[LayerSummary, ...]
@@ -65,7 +65,7 @@ class Summary:
         return "\n".join([*lines, f"{self.floats:,} floats beside the devices"])
 
 
-def summary(net: nn.Module) -> Summary:
+def summary(net: nn.Module) -> NetworkSummary:
     """Return the device layers of a network, with their devices and where they are on the array.
 
     Parameters
@@ -74,7 +74,7 @@ def summary(net: nn.Module) -> Summary:
 
     Returns
     -------
-    Summary
+    NetworkSummary
         Has the layers, their totals, and the number of float parameters. ``print`` shows it as a table.
     """
     layers = [
@@ -94,4 +94,4 @@ def summary(net: nn.Module) -> Summary:
         if isinstance(layer, DeviceLayer)
     ]
     floats = sum(p.numel() for p in net.parameters() if not isinstance(p, DeviceWeights))
-    return Summary(tuple(layers), floats)
+    return NetworkSummary(tuple(layers), floats)

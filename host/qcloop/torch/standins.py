@@ -10,7 +10,7 @@ import torch
 from qcloop.errors import ConfigError
 
 if TYPE_CHECKING:
-    from qcloop.torch.linear import DeviceLayer
+    from qcloop.torch.layer import DeviceLayer
 
 
 class ReadOnlyWeights(torch.Tensor):
