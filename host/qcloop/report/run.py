@@ -89,7 +89,7 @@ def _summary(state: RunContents) -> list[Block]:
     facts = [
         ("Test accuracy", f"{100 * last.test_accuracy:.2f} %"),
         (f"Best, after epoch {best.epoch}", f"{100 * best.test_accuracy:.2f} %"),
-        ("Network", _network(settings.network)),
+        ("Network", settings.network),
         ("Device", f"{profile.name}, {profile.states} states"),
         ("Update rule", str(settings.update)),
         ("Epochs", f"{last.epoch} of {settings.epochs}"),
@@ -111,12 +111,6 @@ def _summary(state: RunContents) -> list[Block]:
     return blocks
 
 
-def _network(network: str) -> str:
-    """Return the name of a network and what it stands for, or its spelling alone."""
-    spelled = spell_out(network)
-    return network if spelled == network else f"{network}: {spelled}"
-
-
 def _layers(state: RunContents) -> Block:
     """Return the layers of a network with kernels."""
     rows = []
@@ -130,7 +124,11 @@ def _layers(state: RunContents) -> Block:
             what = f"{c.kernels} kernels of {c.size}x{c.size} on {image}{padded}{pooled}"
             made = "{}x{}x{}".format(*c.pooled, c.kernels)
         rows.append((str(index), what, f"{shape.rows} x {shape.cols}", f"{shape.vectors:,}", made))
-    return Table(("layer", "what it is", "weights", "vectors of an image", "outputs"), rows)
+    network = state.settings.network
+    spelled = spell_out(network)
+    note = "" if spelled == network else f"{network} is {spelled}"
+    head = ("layer", "what it is", "weights", "vectors of an image", "outputs")
+    return Table(head, rows, note, numeric=False)
 
 
 def _learning(state: RunContents, svg: Svg) -> list[Block]:
