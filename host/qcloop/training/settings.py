@@ -167,11 +167,10 @@ ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     Update.STOCHASTIC: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
 }
 
-#: The same for a network with kernels.
+#: What suits each update rule where a network has kernels, besides :data:`RULE_DEFAULTS`.
 KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
-    Update.MIXED: {"activation": Activation.RELU, "rate": 0.2, "weight_range": 3.0},
-    Update.NEAREST: {},
-    Update.STOCHASTIC: {"activation": Activation.RELU, "rate": 0.1, "weight_range": 3.0},
+    update: {"activation": Activation.RELU, "rate": rate, "weight_range": 3.0}
+    for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.5), (Update.STOCHASTIC, 0.1))
 }
 
 #: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
