@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from qcloop.array import GoldenArray
 from qcloop.errors import ConfigError
-from qcloop.torch import QCSGD, Crossbar, FusedStep, QCAdam, QCLinear, Sigmoid, cross_entropy
+from qcloop.torch import QCSGD, Crossbar, FusedStep, QCAdam, QCConv2d, QCLinear, Sigmoid, cross_entropy
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,28 @@ def test_a_copied_optimizer_keeps_what_it_remembers():
     learn(net, optimizer)
     copied, others = copy.deepcopy((net, optimizer))
     assert learn(copied, others) == learn(net, optimizer)
+
+
+def test_a_convolution_with_adam_and_clipping_is_copied_as_well():
+    crossbar = Crossbar("A", seed=1)
+    net = nn.Sequential(
+        QCConv2d(1, 2, 3, crossbar, "signed"), nn.Flatten(), QCLinear(8, 4, crossbar, "signed")
+    )
+    optimizer, x = QCAdam(net.parameters(), lr=0.05), torch.randn(5, 1, 4, 4)
+
+    def step(net, optimizer):
+        optimizer.zero_grad()
+        loss = cross_entropy(net(x), torch.tensor([0, 1, 2, 3, 0]))
+        loss.backward()
+        assert nn.utils.clip_grad_norm_(net.parameters(), 0.1) > 0.1
+        optimizer.step()
+        return loss.item()
+
+    first = step(net, optimizer)
+    copied, others = copy.deepcopy((net, optimizer))
+    assert first != step(net, optimizer) == step(copied, others)
+    assert torch.equal(net[0].read_weights(), copied[0].read_weights())
+    assert state(net) == state(copied)
 
 
 def test_a_crossbar_on_a_board_is_not_copied():

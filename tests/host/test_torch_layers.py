@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from qcloop.array import ArrayConfig, GoldenArray
 from qcloop.crossbar import compiled, reference
-from qcloop.errors import ArrayError, ConfigError
+from qcloop.errors import ArrayError, ConfigError, DivergenceError
 from qcloop.torch import QCSGD, Crossbar, FusedStep, QCConv2d, QCLinear, Sigmoid, cross_entropy, summary
 
 F64 = torch.float64
@@ -174,6 +174,8 @@ def test_errors_of_a_convolution_keep_their_bits_in_many_vectors():
     y.backward(errors)
     wanted = errors.sum().item()
     assert layer.gradient.numpy() == pytest.approx(wanted, rel=0.05)
+    with pytest.raises(DivergenceError, match=r"the learning step of layer 1 is \S+ codes"):
+        layer.descend(1e30)
     layer.on_array.wide = False
     assert (layer.gradient < 1.01).all()
 
@@ -192,6 +194,7 @@ def test_images_of_bytes_drive_the_rows_as_they_are():
         ({"groups": 2}, "groups=1, not 2"),
         ({"padding_mode": "reflect"}, "padded with zeros, not by 'reflect'"),
         ({"kernel_size": 0}, "kernel_size must be an integer of 1 or more, or two of them, not 0"),
+        ({"out_channels": (4, 4)}, r"out_channels must be an integer of 1 or more, not \(4, 4\)"),
         ({"kernel_size": (3, 3, 3)}, r"kernel_size must be .*, not \(3, 3, 3\)"),
         ({"stride": 1.5}, "stride must be an integer of 1 or more, or two of them, not 1.5"),
         ({"padding": -1}, "padding must be an integer of 0 or more"),
@@ -206,7 +209,7 @@ def test_images_of_bytes_drive_the_rows_as_they_are():
 def test_a_layer_that_cannot_be_leaves_the_crossbar_as_it_was(options, message):
     crossbar = ideal()
     with pytest.raises(ConfigError, match=message):
-        QCConv2d(3, 4, **{"kernel_size": 3, "crossbar": crossbar, **options})
+        QCConv2d(3, **{"out_channels": 4, "kernel_size": 3, "crossbar": crossbar, **options})
     assert not crossbar.layers and crossbar.counters().programmed == 0
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from qcloop.crossbar import compiled, reference
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.torch import QCSGD, Crossbar, FusedStep, QCAdam, QCLinear, Sigmoid, cross_entropy
-from qcloop.torch.descent import power
+from qcloop.torch.descent import adam, momentum, power
 
 
 @pytest.fixture(autouse=True)
@@ -272,6 +272,8 @@ def test_options_out_of_range_are_refused_by_name():
     parameters = [nn.Parameter(torch.zeros(1))]
     for make_one, message in (
         (lambda: QCSGD(parameters, 0.0), "lr must be a finite number above 0, not 0"),
+        (lambda: QCSGD(parameters, None), "lr must be a number, not None"),
+        (lambda: QCSGD(parameters, 1.0, momentum="a"), "momentum must be a number, not 'a'"),
         (lambda: QCSGD(parameters, 1.0, momentum=1.0), r"momentum must be 0 to below 1, not 1\.0"),
         (lambda: QCSGD(parameters, 1.0, momentum=-0.1), r"momentum must be 0 to below 1, not -0\.1"),
         (
@@ -369,6 +371,24 @@ def test_a_closure_an_empty_batch_and_a_parameter_without_gradient():
     net[0](x[:0]).sum().backward()
     optimizer.step()
     assert str(state[0]) == str(optimizer.state_dict()["state"][0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_formulas_have_the_same_bits_where_nothing_is_compiled(dtype):
+    rng = np.random.default_rng(1)
+    gradient = rng.integers(-9999, 9999, 50).astype(np.int32) if dtype is np.float32 else rng.normal(size=50)
+    weight, *moments = (rng.random(50).astype(dtype) for _ in range(3))
+    for kernel, count, options in (
+        (momentum, 1, (0.3, 0.9, 0.1, True)),
+        (adam, 2, (0.3, 0.9, 0.999, 1.7, 30.1, 1e-8, 0.1, False)),
+        (adam, 2, (0.3, 0.9, 0.999, 1.7, 30.1, 1e-8, 0.1, True)),
+    ):
+        found = []
+        for function in (kernel, getattr(kernel, "py_func", kernel)):
+            kept, step = [values.copy() for values in moments[:count]], np.empty(50, dtype)
+            function(gradient, 1e-4, weight, 0.2, *kept, *options, step)
+            found.append([values.tobytes() for values in (*kept, step)])
+        assert found[0] == found[1]
 
 
 def test_the_power_is_that_of_repeated_multiplication():

@@ -64,7 +64,8 @@ class QCConv2d(DeviceLayer):
     ) -> None:
         check_geometry(groups, padding_mode)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            _pair(name, value, 1)
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"{name} must be an integer of 1 or more, not {value!r}")
         size, step, gap = (
             _pair(name, value, 1)
             for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))

@@ -1,4 +1,7 @@
-"""The formulas of the optimizers, element by element in float64: the same bits on every machine."""
+"""The formulas of the optimizers, element by element in float64: the same bits on every machine.
+
+Numbers are taken as ``float``, since NumPy would compute in their own dtype where nothing is compiled.
+"""
 
 import math
 from typing import Any
@@ -27,8 +30,8 @@ def momentum(
     is rate * velocity, or rate * (g + factor * velocity) with ``nesterov``, as in torch.optim.SGD.
     """
     for k in range(len(step)):
-        g = gradient[k] * unit + decay * (weight[k] * size)
-        v = factor * velocity[k] + g
+        g = float(gradient[k]) * unit + decay * (float(weight[k]) * size)
+        v = factor * float(velocity[k]) + g
         velocity[k] = v
         step[k] = rate * (g + factor * v if nesterov else v)
 
@@ -58,11 +61,11 @@ def adam(
     as in Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2.
     """
     for k in range(len(step)):
-        g, pull = gradient[k] * unit, decay * (weight[k] * size)
+        g, pull = float(gradient[k]) * unit, decay * (float(weight[k]) * size)
         if not decoupled:
             g, pull = g + pull, 0.0
-        m = mean_factor * mean[k] + (1.0 - mean_factor) * g
-        s = square_factor * square[k] + (1.0 - square_factor) * (g * g)
+        m = mean_factor * float(mean[k]) + (1.0 - mean_factor) * g
+        s = square_factor * float(square[k]) + (1.0 - square_factor) * (g * g)
         mean[k], square[k] = m, s
         # A / would be checked for a divisor of zero, one element after another.
         step[k] = rate * (np.true_divide(m * mean_gain, math.sqrt(s * square_gain) + least) + pull)

@@ -255,7 +255,7 @@ class DeviceLayer(OnArray):
         self._record.programmed += 1
 
     def _descend_by(self, step: F32) -> None:
-        """Program the devices that a step of (in_features, out_features) codes changes."""
+        """Program the devices that a step of (rows, cols) codes changes."""
         self.crossbar.descend_by(self.on_array, step)
         self._record.programmed += 1
 

@@ -4,7 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from math import isfinite
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from qcloop.crossbar.kernels import F32, F64
 from qcloop.crossbar.rules import Update
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.torch.descent import adam, momentum, power
-from qcloop.torch.exchange import to_numpy, untraced
+from qcloop.torch.exchange import to_numpy, to_torch, untraced
 from qcloop.torch.layer import DeviceWeights
 
 #: A parameter group: its parameters and options by name.
@@ -111,12 +111,11 @@ class DeviceOptimizer(Optimizer):
             raise ConfigError(f"{type(self).__name__} moves real parameters, not {parameter.dtype}")
         state = self._state_of(group, parameter, parameter.shape, parameter.dtype)
         dense = to_numpy(gradient.to_dense() if gradient.is_sparse else gradient).reshape(-1)
-        step = np.empty(dense.size)
+        weight, step = to_numpy(parameter).reshape(-1), np.empty(dense.size)
         with ExitStack() as stack:
-            values = stack.enter_context(_numbers(parameter))
             moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
-            self._compute(group, parameter, rate, (dense, 1.0), (values, 1.0), moments, step)
-            values -= step
+            self._compute(group, parameter, rate, (dense, 1.0), (weight, 1.0), moments, step)
+        parameter.sub_(to_torch(step.reshape(parameter.shape), parameter.dtype, parameter.device))
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; raises ConfigError for options out of range, or that its devices cannot follow."""
@@ -292,7 +291,7 @@ class QCAdam(DeviceOptimizer):
             raise ConfigError(f"betas must be two numbers, not {betas!r}")
         for index, beta in enumerate(betas):
             _check_share(f"betas[{index}]", beta)
-        if not (isfinite(group["eps"]) and group["eps"] > 0):
+        if not 0 < _number("eps", group["eps"]) < inf:
             raise ConfigError(f"eps must be a finite number above 0, not {group['eps']}")
         _check_decay(group["weight_decay"])
 
@@ -365,21 +364,28 @@ def _numbers(tensor: torch.Tensor) -> Iterator[npt.NDArray[Any]]:
 def rate_of(group: Group) -> float:
     """Return the rate of a group; raises ConfigError unless it is a finite number of 0 or more."""
     rate = float(group["lr"])
-    if not (isfinite(rate) and rate >= 0):
+    if not 0 <= rate < inf:
         raise ConfigError(f"lr of a parameter group has become {rate}: it must be a finite number, 0 or more")
     return rate
 
 
 def _check_rate(lr: float) -> None:
-    if not (isfinite(lr) and lr > 0):
+    if not 0 < _number("lr", lr) < inf:
         raise ConfigError(f"lr must be a finite number above 0, not {lr}")
 
 
 def _check_share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
+    if not 0 <= _number(name, value) < 1:
         raise ConfigError(f"{name} must be 0 to below 1, not {value}")
 
 
 def _check_decay(value: float) -> None:
-    if not (isfinite(value) and value >= 0):
+    if not 0 <= _number("weight_decay", value) < inf:
         raise ConfigError(f"weight_decay must be a finite number, 0 or more, not {value}")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} must be a number, not {value!r}") from None
