@@ -156,6 +156,9 @@ def test_the_defaults_suit_kernels_and_the_user_has_the_last_word():
     assert (lenet.activation, lenet.rate, lenet.weight_range) == ("relu", 0.2, 3.0)
     assert resolve(None, {"network": "lenet-5", "rate": 0.3}).rate == 0.3
     assert resolve(None, {}).activation == "sigmoid"
+    best = resolve("best", {"network": "lenet-5"})
+    assert (best.rate, best.weight_range, best.shift, best.batch) == (0.2, 3.0, 1, 50)
+    assert resolve("best", {"network": "lenet-5", "rate": 0.3}).rate == 0.3
 
 
 # -- the arithmetic -------------------------------------------------------------------------------

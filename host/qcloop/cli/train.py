@@ -96,7 +96,7 @@ def train(
     batch 36, unless a recipe or an option gives other values. With `--step array` the array makes the whole
     training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`; a
     board needs the part `learning` for that. A network with kernels has activation relu,
-    weight-range 3, and rate 0.2 (0.5 for `nearest`, 0.1 for `stochastic`).
+    weight-range 3, and rate 0.2 (0.3 for `nearest`, 0.1 for `stochastic`), also with a recipe.
 
     With `--seeds N` there are N runs in DIR/seed-1, DIR/seed-2, ... one after the other, and beside them the
     mean and the standard deviation of their accuracy, in summary.csv and summary.tex.

@@ -170,7 +170,7 @@ ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
 #: What suits each update rule where a network has kernels, besides :data:`RULE_DEFAULTS`.
 KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     update: {"activation": Activation.RELU, "rate": rate, "weight_range": 3.0}
-    for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.5), (Update.STOCHASTIC, 0.1))
+    for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.3), (Update.STOCHASTIC, 0.1))
 }
 
 #: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
@@ -218,6 +218,9 @@ def resolve(recipe: str | None, given: dict[str, Any]) -> RunSettings:
     named = dict(RECIPES[recipe]) if recipe else {}
     if recipe and given.get("step") == Step.ARRAY:
         named |= ARRAY_RECIPES[recipe]
+    if recipe and has_kernels(given.get("network", RunSettings.network)):  # its rate is for plain layers
+        update = choice("update", Update, given.get("update", named["update"]))
+        named |= KERNEL_DEFAULTS[update]
     if given.get("order") == Order.BOARD:
         named.pop("shift", None)  # the array trains on its images as they are
     if given.get("device", RunSettings.device) not in BUILTIN_NAMES or "sigma" in given:
