@@ -7,7 +7,8 @@ round they train one after another on as many images. Trainer and QCLinear progr
 with fluctuation, by rule mixed, and do the same integer work; "step" trains by FusedStep, "loop" by
 backward() and an optimizer. Evaluation and checkpoints are not timed.
 
-LeNet-5 trains by a loop, on a quarter of the images: QCConv2d and QCLinear beside nn.Conv2d and nn.Linear.
+LeNet-5 trains on a quarter of the images: ``qcloop train``, and by a loop QCConv2d and QCLinear beside
+nn.Conv2d and nn.Linear.
 """
 
 import os
@@ -80,8 +81,8 @@ def on_devices(settings: RunSettings) -> tuple[nn.Sequential, QCSGD]:
     return net, QCSGD(net.parameters(), lr=settings.rate)
 
 
-def contestants(settings: RunSettings, data: Dataset) -> list[Callable[[], None]]:
-    """Return an epoch each of the trainer, of QCLinear by step and by loop, and of nn.Linear in float32."""
+def trained(settings: RunSettings, data: Dataset) -> Callable[[], None]:
+    """Return an epoch of the trainer."""
     trainer = Trainer(settings, builtin("A"), data, GoldenArray())
     trainer.initialise()
     trainer.evaluate = lambda: 0.0  # not timed, here as there
@@ -90,12 +91,17 @@ def contestants(settings: RunSettings, data: Dataset) -> list[Callable[[], None]
         for _ in trainer.run_epoch():
             pass
 
+    return epoch
+
+
+def contestants(settings: RunSettings, data: Dataset) -> list[Callable[[], None]]:
+    """Return an epoch each of the trainer, of QCLinear by step and by loop, and of nn.Linear in float32."""
     x = torch.from_numpy((data.train_images[: settings.images] > 127).view("uint8"))
     y = torch.tensor(data.train_labels[: settings.images]).long()
     plain = chain([nn.Linear(*shape) for shape in pairwise(settings.layer_sizes())], nn.ReLU)
     sgd = torch.optim.SGD(plain.parameters(), lr=0.1)
     return [
-        epoch,
+        trained(settings, data),
         epochs(FusedStep(*on_devices(settings)), (x, y), settings.batch),
         epochs(loop(*on_devices(settings), cross_entropy), (x, y), settings.batch),
         epochs(loop(plain, sgd, nn.CrossEntropyLoss()), (x.float(), y), settings.batch),
@@ -120,13 +126,16 @@ def lenet(crossbar: Crossbar | None) -> nn.Sequential:
 
 
 def lenets(images: int, data: Dataset) -> list[Callable[[], None]]:
-    """Return an epoch of LeNet-5 each, on devices and in floats."""
+    """Return an epoch of LeNet-5 each: by the trainer, by a loop on devices, and in floats."""
+    given = {"network": "lenet-5", "input_bits": 8, "rate": 0.1, "batch": 32, "decay": 1.0}
+    settings = resolve(None, {**given, "images": images, "epochs": 10**6})
     x = torch.tensor(data.train_images[:images]).reshape(-1, 1, 28, 28) / 255
     y = torch.tensor(data.train_labels[:images]).long()
     devices, floats = lenet(Crossbar("A", weight_range=3.0)), lenet(None)
     optimizers = QCSGD(devices.parameters(), lr=0.1), torch.optim.SGD(floats.parameters(), lr=0.1)
     nets = zip((devices, floats), optimizers, strict=True)
-    return [epochs(loop(*net, nn.CrossEntropyLoss()), (x, y), 32) for net in nets]
+    loops = [epochs(loop(*net, nn.CrossEntropyLoss()), (x, y), 32) for net in nets]
+    return [trained(settings, data), *loops]
 
 
 def race(runs: list[Callable[[], None]], images: int, rounds: int) -> list[float]:
@@ -160,9 +169,12 @@ def main() -> None:
         beside = "".join(f"{other:10,.0f}{other / train:7.2f}" for other in others)
         print(f"{network:14s}{batch:5d}{train:14,.0f}{beside}", flush=True)
     images = options.images // 4
-    devices, floats = race(lenets(images, data), images, options.rounds)
-    ratio = devices / floats
-    print(f"LeNet-5          32: {devices:,.0f} on devices, {floats:,.0f} in floats, ratio {ratio:.2f}")
+    train, devices, floats = race(lenets(images, data), images, options.rounds)
+    ratios = f"{devices / floats:.2f} of the floats, {devices / train:.2f} of qcloop train"
+    print(
+        f"LeNet-5          32: {train:,.0f} by qcloop train, {devices:,.0f} by QCConv2d ({ratios}), "
+        f"{floats:,.0f} in floats"
+    )
 
 
 if __name__ == "__main__":

@@ -113,6 +113,16 @@ def test_a_board_is_named_by_what_is_not_usual():
     assert _named(SIZES["medium"].shaped(lanes=2, side=64)) == "medium board of 2 lanes, side 64"
 
 
+def test_a_network_with_kernels_has_the_same_trace_on_a_board(qcloop, url, tmp_path):
+    data = write_few(tmp_path / "few", 8, 4)
+    options = ["--network", "28x28-2c5+1-p4-3c3-p2-10", "--data", data, "--epochs", 1, "--batch", 4]
+    shape = ["--lanes", 4, "--cells", 65536]
+    for port, name in ((["--port", url], "board"), (shape, "golden")):
+        status, _, _ = qcloop("train", *options, *port, "--out", tmp_path / name)
+        assert status == 0
+    assert metrics(tmp_path / "board") == metrics(tmp_path / "golden")
+
+
 def test_training_over_a_bad_line_says_how_often_it_repeated(qcloop, options, tmp_path, unbroken, started):
     url = started("--flip", "5e-5", "--drop", "1e-5", "--seed", "2")
     status, output, _ = qcloop("train", *options, "--port", url, "--out", tmp_path / "run")

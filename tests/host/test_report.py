@@ -376,6 +376,8 @@ def settings_as_trained(**given):
         {"update": "stochastic", "policy": "verify", "verify_tries": 3, "verify_tolerance": 1 / 3},
         {"scheme": "differential", "policy": "reset-only", "adc_bits": 8, "adc_range": 1e-3},
         {"stuck_off": 0.01, "stuck_on": 1e-7, "read_noise": 0.1 + 0.2, "activation": "relu", "bias": "none"},
+        {"network": "lenet-5", "rate": 0.1, "activation": "sigmoid", "weight_range": 8.0},
+        {"step": "array", "bias": "none", "batch": 20},
         {"lanes": 8, "cells": 65536, "input_bits": 8, "images": 1234, "epochs": 77, "network": "784-33-10"},
     ],
     ids=lambda given: ",".join(map(str, given.values())) or "defaults",

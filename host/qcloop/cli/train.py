@@ -127,10 +127,14 @@ def train(
 ) -> None:
     """Train a network on the emulated array, and write a run folder.
 
+    A network is layer sizes such as 784-16-16-10; or lenet-5; or the items that an image passes, such as
+    28x28-6c5-p2-16c5-p2-120-84-10: image, kernels (6 of 5 x 5), max pooling (2 x 2), ..., plain layers.
+
     Some defaults depend on the update rule: `nearest` uses rate 1.284, decay 0.909, weight-range 9.29 and
     batch 36, unless a recipe or an option gives other values. With `--step array` the array makes the whole
     training step by itself, with biases on devices, and with batch 1 and rate 0.025 except for `nearest`; a
-    board needs the part `learning` for that.
+    board needs the part `learning` for that. A network with kernels has activation relu,
+    weight-range 3, and rate 0.2 (0.3 for `nearest`, 0.1 for `stochastic`), also with a recipe.
 
     With `--seeds N` there are N runs in DIR/seed-1, DIR/seed-2, ... one after the other, and beside them the
     mean and the standard deviation of their accuracy, in summary.csv and summary.tex.

@@ -35,6 +35,7 @@ from qcloop.run import plots
 from qcloop.run.contents import RunContents, read_run
 from qcloop.run.figures import rates_of, run_figures
 from qcloop.text import shown_unit
+from qcloop.training.geometry import has_kernels, spell_out
 from qcloop.training.settings import RunSettings, resolve
 
 #: The figures as ``svg`` elements, by name.
@@ -96,6 +97,8 @@ def _summary(state: RunContents) -> list[Block]:
         ("Write energy", _quantity(state.cost.write_energy_j, "J")),
     ]
     blocks: list[Block] = [Facts(facts)]
+    if has_kernels(settings.network):
+        blocks.append(_layers(state))
     if last.epoch < settings.epochs or state.image:
         here = f"; {state.image:,} images of the next are done" if state.image else ""
         blocks.append(
@@ -106,6 +109,26 @@ def _summary(state: RunContents) -> list[Block]:
             )
         )
     return blocks
+
+
+def _layers(state: RunContents) -> Block:
+    """Return the layers of a network with kernels."""
+    rows = []
+    for index, shape in enumerate(state.settings.layers(), 1):
+        c, made = shape.convolution, f"{shape.outputs:,}"
+        what = "plain"
+        if c is not None:
+            padded = f", padded by {c.padding}" * (c.padding > 0)
+            pooled = f", pooled {c.pool}x{c.pool}" * (c.pool > 1)
+            image = f"{c.height}x{c.width}x{c.channels}"
+            what = f"{c.kernels} kernels of {c.size}x{c.size} on {image}{padded}{pooled}"
+            made = "{}x{}x{}".format(*c.pooled, c.kernels)
+        rows.append((str(index), what, f"{shape.rows} x {shape.cols}", f"{shape.vectors:,}", made))
+    network = state.settings.network
+    spelled = spell_out(network)
+    note = "" if spelled == network else f"{network} is {spelled}"
+    head = ("layer", "what it is", "weights", "vectors of an image", "outputs")
+    return Table(head, rows, note, numeric=False)
 
 
 def _learning(state: RunContents, svg: Svg) -> list[Block]:
@@ -224,7 +247,7 @@ def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     shares = (0.5, 0.9, 0.99)
     rows = []
     for index, writes in enumerate(state.writes):
-        side = plots.image_side(writes.shape[0]) if index == 0 else None
+        side = plots.image_side(writes.shape[0]) if state.takes_pixels(index) else None
         blocks.append(
             Picture(
                 svg[f"endurance{index + 1}"],
@@ -256,8 +279,14 @@ def _most_written(state: RunContents) -> str:
             "writes of each cell; `--step host` does."
         )
     where = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
-    side = plots.image_side(state.writes[0].shape[0]) if worst.most_written_layer == 0 else None
-    if side is not None:
+    convolution = state.settings.layers()[worst.most_written_layer].convolution
+    pixels = state.takes_pixels(worst.most_written_layer)
+    side = plots.image_side(state.writes[0].shape[0]) if pixels else None
+    if convolution is not None:
+        pixel, channel = divmod(worst.most_written_row, convolution.channels)
+        line, column = divmod(pixel, convolution.size)
+        where += f" (line {line} and column {column} of a kernel, channel {channel}, from 0)"
+    elif side is not None:
         where += " (line {} and column {} of the image, from 0)".format(*divmod(worst.most_written_row, side))
     return (
         f"The most-written cell is that of {where}, column {worst.most_written_column}: "
@@ -418,7 +447,8 @@ def command_line(config: dict[str, Any]) -> list[str]:
     what :func:`qcloop.run.folder.read_config` returns.
     """
     settings, data = RunSettings.from_dict(config["settings"]), config["data"]
-    usual = resolve(None, {"update": settings.update})
+    decisive = {"network": settings.network, "update": settings.update, "step": settings.step}
+    usual = resolve(None, decisive)  # what the command takes for settings that it does not name
     if settings.device in BUILTIN_NAMES:
         profile = resolve_device(settings.device)
         usual = replace(usual, states=profile.states, reading=profile.reading)
@@ -427,7 +457,7 @@ def command_line(config: dict[str, Any]) -> list[str]:
     words = ["qcloop", "train"]
     for f in settings.options():
         value = getattr(settings, f.name)
-        default = RunSettings().update if f.name == "update" else getattr(usual, f.name)
+        default = getattr(RunSettings if f.name in decisive else usual, f.name)
         if value != default or f.name in ("network", "device", "seed"):
             words += [f"--{f.name.replace('_', '-')}", str(value)]
     if data.get("directory"):

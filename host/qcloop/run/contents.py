@@ -43,6 +43,10 @@ class RunContents:
         """Number of layers."""
         return len(self.settings.layer_sizes()) - 1
 
+    def takes_pixels(self, index: int) -> bool:
+        """Return whether the rows of a layer are the pixels of an image, one by one."""
+        return index == 0 and self.settings.layers()[0].convolution is None
+
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""

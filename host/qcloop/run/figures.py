@@ -41,7 +41,7 @@ def run_figures(run: RunContents) -> Iterator[tuple[str, Plot]]:
     yield "conductance", Plot(plots.conductance(run.profile, cells), _conductances(run.profile, cells))
     yield "occupation", Plot(plots.occupation(run.profile.states, cells), _levels(run.profile.states, cells))
     for index, writes in enumerate(run.writes):
-        figure = plots.endurance(writes, index == 0)
+        figure = plots.endurance(writes, run.takes_pixels(index))
         yield f"endurance{index + 1}", Plot(figure, _writes(writes))
     conductances, spreads = plots.device(run.profile)
     numbers_of_device = profile_numbers(run.profile)

@@ -6,7 +6,6 @@ the kernels would take for granted is checked here.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from math import isfinite, prod
 from typing import Any
 
@@ -112,8 +111,8 @@ def _layers(settings: RunSettings, profile: DeviceProfile) -> dict[str, _Member]
     weights = WeightMap(array_settings(settings, profile), settings.scheme)
     made = _array_layer if settings.step is Step.ARRAY else _host_layer
     members: dict[str, _Member] = {}
-    for index, (rows, cols) in enumerate(pairwise(settings.layer_sizes())):
-        own = made(settings, profile, weights, rows, cols)
+    for index, shape in enumerate(settings.layers()):
+        own = made(settings, profile, weights, shape.rows, shape.cols)
         members |= {f"layer{index}.{name}": member for name, member in own.items()}
     if settings.step is Step.ARRAY:
         return members | {"start": _Member(np.int64, (2, MAX_STATES), high=_COUNT_MAX // MAX_STATES)}

@@ -1,6 +1,6 @@
 """A network that the array trains by itself: the host sends images and labels, and reads what came out."""
 
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class ArrayNetwork:
     def __init__(self, settings: RunSettings, crossbar: LayeredCrossbar) -> None:
         self.crossbar, self._settings = crossbar, settings
         self._biases = int(settings.bias is Bias.DEVICE)
-        shapes = [(rows + self._biases, cols) for rows, cols in pairwise(settings.layer_sizes())]
+        shapes = [replace(shape, rows=shape.rows + self._biases) for shape in settings.layers()]
         self.layers = add_layers(settings, crossbar, shapes)
         self.call_images = settings.batch * max(1, _CALL // settings.batch)
         self._counts = LevelCounts(crossbar.array.settings.states)

@@ -5,8 +5,9 @@ way of one micro-batch through the layers is a *pass*; several passes are interl
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,55 +18,79 @@ from qcloop.crossbar.crossbar import Layer, LayeredCrossbar, Scaled
 from qcloop.errors import DivergenceError
 from qcloop.jit import kernel
 from qcloop.training import compiled
+from qcloop.training.convolution import PatchBatch
+from qcloop.training.geometry import Convolution
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.settings import Activation
 
 
 class Batch:
-    """The numbers of a batch in each layer of a chain, one row for each vector.
+    """The numbers of a batch in each layer of a chain, one row for each vector or image.
 
     Parameters
     ----------
     layers : list of Layer
-    x : (n, rows) uint8, or int16 for signed inputs
+    x : (n, inputs) uint8, or int16 for signed inputs
         Inputs of the first layer.
     x_scale : (n,) float64, optional
         What one step of these inputs is worth. If it is left out, the largest input is worth 1.
+    convolutions : sequence of Convolution or None
+        What the layers convolve; may be left out where they all are plain.
 
     Attributes
     ----------
-    inputs : list of (n, rows) uint8, the first as ``x``
+    inputs : list of (n, inputs) uint8, the first as ``x``
         Inputs of each layer.
     input_scales : list of (n,) float64
         What one step of these inputs is worth.
-    slopes : list of (n, cols) float64
+    slopes : list of (n, outputs) float64
         Slopes of the activations behind each layer but the last.
-    deltas : list of (n, cols) float64
-        Errors of each layer: the derivative of the loss by its sums.
+    deltas : list of (n, outputs) float64
+        Errors of each layer: the derivative of the loss by its sums, of those that pooling lets through.
+    patches : list of PatchBatch or None
+        Patches of the layers that convolve.
     """
 
-    def __init__(self, layers: list[Layer], x: U8 | I16, x_scale: F64 | None = None) -> None:
-        n = len(x)
+    def __init__(
+        self,
+        layers: list[Layer],
+        x: U8 | I16,
+        x_scale: F64 | None = None,
+        convolutions: Sequence[Convolution | None] = (),
+    ) -> None:
+        n, kinds = len(x), convolutions or [None] * len(layers)
+        outputs = [
+            layer.cols if kind is None else kind.outputs for layer, kind in zip(layers, kinds, strict=True)
+        ]
         self.inputs: list[npt.NDArray[Any]] = [
             x,
-            *(np.empty((n, layer.rows), np.uint8) for layer in layers[1:]),
+            *(np.empty((n, numbers), np.uint8) for numbers in outputs[:-1]),
         ]
         self.input_scales = [np.empty(n) for _ in layers]
         for layer, scale in zip(layers, self.input_scales, strict=True):
             scale.fill(1.0 / layer.input_top)
         if x_scale is not None:
             self.input_scales[0] = x_scale
-        self.slopes = [np.empty((n, layer.cols)) for layer in layers[:-1]]
-        self.deltas = [np.empty((n, layer.cols)) for layer in layers]
+        self.slopes = [np.empty((n, numbers)) for numbers in outputs[:-1]]
+        self.deltas = [np.empty((n, numbers)) for numbers in outputs]
+        self.patches = [None if kind is None else PatchBatch(kind, n) for kind in kinds]
 
     def view(self, rows: slice) -> "Batch":
         """Return some of the vectors as a batch; what is written to it is written to this one."""
         if rows == slice(0, len(self.inputs[0])):
             return self
         some = copy(self)
-        for name, arrays in vars(self).items():
-            setattr(some, name, [array[rows] for array in arrays])
+        for name in ("inputs", "input_scales", "slopes", "deltas"):
+            setattr(some, name, [array[rows] for array in getattr(self, name)])
+        some.patches = [None if patches is None else patches.view(rows) for patches in self.patches]
         return some
+
+    def vectors(self, index: int) -> tuple[npt.NDArray[Any], F64, F64]:
+        """Return the vectors that a layer has multiplied, their scales, and the errors of its products."""
+        patches = self.patches[index]
+        if patches is None:
+            return self.inputs[index], self.input_scales[index], self.deltas[index]
+        return patches.vectors
 
 
 #: Scales and biases stay below this, so that sums and products of two of them are finite. Beyond it the
@@ -137,6 +162,8 @@ class Chain:
     kernels : LayerKernels
         Module ``qcloop.training.compiled`` (default) or ``qcloop.training.reference``. Both give the same
         bits.
+    convolutions : sequence of Convolution or None
+        What the layers convolve; may be left out where they all are plain.
     """
 
     def __init__(
@@ -145,13 +172,18 @@ class Chain:
         layers: list[Layer],
         activation: Activation,
         kernels: LayerKernels = compiled,
+        convolutions: Sequence[Convolution | None] = (),
     ) -> None:
         self._crossbar, self._layers, self._activation = crossbar, layers, activation
-        self._kernels = kernels
+        self._kernels, self._convolutions = kernels, convolutions
+
+    def batch(self, x: U8) -> Batch:
+        """Return room for the numbers of a batch of (n, inputs) uint8 vectors."""
+        return Batch(self._layers, x, convolutions=self._convolutions)
 
     def predict(self, x: U8) -> U8:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
-        batch, classes = Batch(self._layers, x), np.empty(len(x), np.uint8)
+        batch, classes = self.batch(x), np.empty(len(x), np.uint8)
 
         def classify(rows: slice) -> Pass:
             y, scale = yield from self._forward(batch.view(rows))
@@ -192,11 +224,16 @@ class Chain:
             if share != 1.0:
                 delta *= share
             for index in range(len(self._layers) - 1, 0, -1):
-                layer, slope = self._layers[index], some.slopes[index - 1]
+                layer, slope, patches = self._layers[index], some.slopes[index - 1], some.patches[index]
+                if patches is not None:
+                    delta = patches.route(kernels, delta)
                 e, e_scale = yield self._crossbar.start_backward(layer, delta)
                 check_finite("the scale of the errors", layer, e_scale)
                 delta = some.deltas[index - 1]
-                kernels.propagate(e, e_scale, layer.weight_per_code, slope, delta)
+                propagate = kernels.propagate if patches is None else partial(patches.scatter, kernels)
+                propagate(e, e_scale, layer.weight_per_code, slope, delta)
+            if some.patches[0] is not None:
+                some.patches[0].route(kernels, delta)
 
         interleave(map(forward_and_backward, self._crossbar.array.micro_batches(len(labels))))
         return hits
@@ -205,13 +242,19 @@ class Chain:
         """Take vectors through the layers; return the last one's products and their scales."""
         kernels = self._kernels
         for index, layer in enumerate(self._layers):
-            y, scale = yield self._crossbar.start_forward(layer, some.inputs[index], some.input_scales[index])
+            x, x_scale, bias = some.inputs[index], some.input_scales[index], layer.bias
+            patches = some.patches[index]
+            if patches is not None:
+                x, x_scale = patches.gather(kernels, x, x_scale)
+            y, scale = yield self._crossbar.start_forward(layer, x, x_scale)
             check_finite("the scale of the products", layer, scale)
-            check_finite("the bias", layer, layer.bias)
+            check_finite("the bias", layer, bias)
+            if patches is not None:
+                y, scale, bias = patches.pool(kernels, y, scale, bias)
             if layer is not self._layers[-1]:
                 a, a_scale, slope = some.inputs[index + 1], some.input_scales[index + 1], some.slopes[index]
                 if self._activation is Activation.SIGMOID:
-                    kernels.sigmoid(y, scale, layer.bias, a, slope)
+                    kernels.sigmoid(y, scale, bias, a, slope)
                 else:
-                    kernels.relu(y, scale, layer.bias, a, slope, a_scale)
+                    kernels.relu(y, scale, bias, a, slope, a_scale)
         return y, scale

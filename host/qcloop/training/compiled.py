@@ -107,3 +107,72 @@ def descend_bias(bias, delta, rate):
         for b in range(delta.shape[0]):
             total += delta[b, j]
         bias[j] -= rate * total
+
+
+@kernel
+def gather(x, padding, patches):
+    """Fill the patches of images that have ``padding`` zeros on each side."""
+    n, high, wide, rows, cols, channels = patches.shape
+    height, width = x.shape[1], x.shape[2]
+    for b in range(n):
+        for r in range(high):
+            for q in range(wide):
+                patch = patches[b, r, q]
+                for i in range(rows):
+                    down = r + i - padding
+                    for j in range(cols):
+                        right = q + j - padding
+                        if 0 <= down < height and 0 <= right < width:
+                            for c in range(channels):
+                                patch[i, j, c] = x[b, down, right, c]
+                        else:
+                            for c in range(channels):
+                                patch[i, j, c] = 0
+
+
+@kernel
+def pool(y, size, top, chosen):
+    """Fill the largest products of squares of ``size`` positions, and the positions that have them."""
+    n, high, wide, channels = top.shape
+    for b in range(n):
+        for r in range(high):
+            for q in range(wide):
+                for c in range(channels):
+                    best, at = y[b, r * size, q * size, c], r * size * y.shape[2] + q * size
+                    for i in range(r * size, (r + 1) * size):
+                        for j in range(q * size, (q + 1) * size):
+                            if y[b, i, j, c] > best:
+                                best, at = y[b, i, j, c], i * y.shape[2] + j
+                    top[b, r, q, c] = best
+                    chosen[b, r, q, c] = at
+
+
+@kernel
+def scatter(e, e_scale, gain, padding, slope, delta):
+    """Fill images delta = slope times the sum of e * (e_scale * gain) over the patches of a pixel."""
+    n, high, wide, rows, cols, channels = e.shape
+    height, width = delta.shape[1], delta.shape[2]
+    for b in range(n):
+        image = delta[b]
+        image[:] = 0.0
+        for r in range(high):
+            for q in range(wide):
+                factor = e_scale[b, r, q] * gain
+                for i in range(max(0, padding - r), min(rows, height + padding - r)):
+                    for j in range(max(0, padding - q), min(cols, width + padding - q)):
+                        for c in range(channels):
+                            image[r + i - padding, q + j - padding, c] += e[b, r, q, i, j, c] * factor
+        for i in range(height):
+            for j in range(width):
+                for c in range(channels):
+                    image[i, j, c] *= slope[b, i, j, c]
+
+
+@kernel
+def route(errors, chosen, delta):
+    """Fill ``delta`` with the errors of pooled products at the positions that were chosen."""
+    delta[:] = 0.0
+    for b in range(errors.shape[0]):
+        for k in range(errors.shape[1]):
+            for c in range(errors.shape[2]):
+                delta[b, chosen[b, k, c], c] = errors[b, k, c]

@@ -48,6 +48,33 @@ class LayerKernels(Protocol):
     def descend_bias(self, bias: F64, delta: F64, rate: float) -> None:
         """Subtract rate times the sum of ``delta`` over the batch, which is added vector by vector."""
 
+    # -- images ---------------------------------------------------------------------------------
+    # They are (n, height, width, channels). Patches of them, and errors of patches, are (n, positions down,
+    # positions to the right, kernel height, kernel width, channels).
+
+    def gather(self, x: U8, padding: int, patches: U8) -> None:
+        """Fill the patches of images that have ``padding`` zeros on each side."""
+
+    def pool(self, y: I32, size: int, top: I32, chosen: I32) -> None:
+        """Fill the largest products of squares of ``size`` positions, and the positions that have them.
+
+        ``y`` and ``top`` are images. ``chosen`` is as large as ``top``, and holds the index of a position
+        among all of its image; the first of equal products wins.
+        """
+
+    def scatter(self, e: I32, e_scale: F64, gain: float, padding: int, slope: F64, delta: F64) -> None:
+        """Fill images ``delta`` = slope times the sum of e * (e_scale * gain) over the patches of a pixel.
+
+        ``e`` are the backward products of patches, and ``e_scale`` (n, positions down, positions to the
+        right) what one step of them is worth. They are added in the order of the positions.
+        """
+
+    def route(self, errors: F64, chosen: I32, delta: F64) -> None:
+        """Fill (n, positions, channels) ``delta`` with the errors (n, squares, channels) of pooled products.
+
+        Each goes to the position that was ``chosen``, (n, squares, channels); the others are 0.
+        """
+
 
 if TYPE_CHECKING:
     from qcloop.training import compiled, reference

@@ -1,7 +1,6 @@
 """A network whose weights are devices of an array: the array multiplies, the host does the rest."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,22 +12,22 @@ from qcloop.crossbar.physics import Cost, cost
 from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
 from qcloop.training import compiled
-from qcloop.training.chain import Batch, Chain, check_finite
+from qcloop.training.chain import Chain, check_finite
+from qcloop.training.geometry import LayerShape
 from qcloop.training.kernels import F64, LayerKernels
+from qcloop.training.memory import images_at_once
 from qcloop.training.settings import Bias, RunSettings
 
 
-def add_layers(
-    settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequence[tuple[int, int]]
-) -> list[Layer]:
-    """Lay out the layers of a network, of (rows, cols) weights each, from word 0 on.
+def add_layers(settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequence[LayerShape]) -> list[Layer]:
+    """Lay out the layers of a network, from word 0 on.
 
     Raises ConfigError if they do not fit the array. Nothing is laid out in that case.
     """
     config, devices = crossbar.array.config, crossbar.weights.devices
-    for rows, cols in shapes:
-        crossbar.check_side(rows, cols)
-    words = sum(Region(0, rows, cols * devices).end(config) for rows, cols in shapes)
+    for shape in shapes:
+        crossbar.check_side(shape.rows, shape.cols)
+    words = sum(Region(0, shape.rows, shape.cols * devices).end(config) for shape in shapes)
     if words > config.words:
         raise ConfigError(
             f"network {settings.network} needs {words * config.lanes} cells ({settings.scheme}, "
@@ -36,8 +35,13 @@ def add_layers(
             "use a smaller network or more cells"
         )
     return [
-        crossbar.add_layer(rows, cols, settings.input_bits if index == 0 else 8)
-        for index, (rows, cols) in enumerate(shapes)
+        crossbar.add_layer(
+            shape.rows,
+            shape.cols,
+            settings.input_bits if index == 0 else 8,
+            wide=shape.convolution is not None,  # a batch has many vectors
+        )
+        for index, shape in enumerate(shapes)
     ]
 
 
@@ -70,8 +74,11 @@ class Network:
         self.crossbar, self._kernels = crossbar, kernels
         self._biases = settings.bias is Bias.FLOAT
         self.call_images = settings.batch
-        self.layers = add_layers(settings, crossbar, list(pairwise(settings.layer_sizes())))
-        self._chain = Chain(crossbar, self.layers, settings.activation, kernels)
+        shapes = settings.layers()
+        self.layers = add_layers(settings, crossbar, shapes)
+        convolutions = [shape.convolution for shape in shapes]
+        self._chain = Chain(crossbar, self.layers, settings.activation, kernels, convolutions)
+        self._predicted_at_once = images_at_once(shapes)
 
     def initialise(self) -> None:
         """Program random weights into all layers, and make the stuck cells stuck."""
@@ -80,7 +87,10 @@ class Network:
 
     def predict(self, x: U8) -> U8:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
-        return self._chain.predict(x)
+        most = self._predicted_at_once
+        if len(x) <= most:
+            return self._chain.predict(x)
+        return np.concatenate([self._chain.predict(x[i : i + most]) for i in range(0, len(x), most)])
 
     def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
         """Do one step of gradient descent on a batch, of at most :attr:`call_images` images.
@@ -105,12 +115,11 @@ class Network:
         DivergenceError
             If a number is no longer finite. The layers are then of no use: go back to a checkpoint.
         """
-        batch, n = Batch(self.layers, x), len(x)
+        batch, n = self._chain.batch(x), len(x)
         hits = self._chain.propagate(batch, labels, picked)
         # Devices are programmed only now: the errors had to go back through the cells of the forward pass.
         for index in reversed(range(len(self.layers))):
-            layer, x, x_scale = self.layers[index], batch.inputs[index], batch.input_scales[index]
-            delta = batch.deltas[index]
+            layer, (x, x_scale, delta) = self.layers[index], batch.vectors(index)
             self.crossbar.update(layer, x, x_scale, delta, rate / n)
             if self._biases:
                 self._kernels.descend_bias(layer.bias, delta, rate / n)

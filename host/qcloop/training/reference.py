@@ -51,3 +51,45 @@ def propagate(e: Data, e_scale: Data, gain: float, slope: Data, delta: Data) -> 
 def descend_bias(bias: Data, delta: Data, rate: float) -> None:
     """Subtract rate * sum over the batch of delta, vector by vector."""
     bias -= rate * np.cumsum(delta, axis=0)[-1]
+
+
+def gather(x: Data, padding: int, patches: Data) -> None:
+    """Fill the patches of images that have ``padding`` zeros on each side."""
+    _, high, wide, rows, cols, _ = patches.shape
+    framed = _framed(x, padding)
+    for i in range(rows):
+        for j in range(cols):
+            patches[:, :, :, i, j] = framed[:, i : i + high, j : j + wide]
+
+
+def _framed(x: Data, padding: int) -> Data:
+    return np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+
+def pool(y: Data, size: int, top: Data, chosen: Data) -> None:
+    """Fill the largest products of squares of ``size`` positions, and the positions that have them."""
+    n, high, wide, channels = top.shape
+    squares = y[:, : high * size, : wide * size].reshape(n, high, size, wide, size, channels)
+    flat = squares.transpose(0, 1, 3, 5, 2, 4).reshape(n, high, wide, channels, size * size)
+    best = flat.argmax(axis=-1)
+    top[:] = flat.max(axis=-1)
+    down, right = np.arange(high)[:, None, None] * size, np.arange(wide)[:, None] * size
+    chosen[:] = (down + best // size) * y.shape[2] + right + best % size
+
+
+def scatter(e: Data, e_scale: Data, gain: float, padding: int, slope: Data, delta: Data) -> None:
+    """Fill images delta = slope times the sum of e * (e_scale * gain) over the patches of a pixel."""
+    _, high, wide, rows, cols, _ = e.shape
+    framed = _framed(np.zeros_like(delta), padding)
+    for r in range(high):
+        for q in range(wide):
+            factor = (e_scale[:, r, q] * gain)[:, None, None, None]
+            framed[:, r : r + rows, q : q + cols] += e[:, r, q] * factor
+    height, width = delta.shape[1:3]
+    delta[:] = framed[:, padding : padding + height, padding : padding + width] * slope
+
+
+def route(errors: Data, chosen: Data, delta: Data) -> None:
+    """Fill ``delta`` with the errors of pooled products at the positions that were chosen."""
+    delta[:] = 0.0
+    np.put_along_axis(delta, chosen.astype(np.int64), errors, axis=1)

@@ -1,12 +1,10 @@
 """The settings of a training run: one frozen record, its checks, its defaults and its recipes."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from qcloop.contract.formats import MAX_SIDE
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.plan import MAX_BATCH
 from qcloop.contract.types import ArrayConfig
@@ -22,6 +20,7 @@ from qcloop.crossbar.settings import (
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES
 from qcloop.errors import ConfigError
+from qcloop.training.geometry import LayerShape, has_kernels, read_network
 
 
 class Activation(StrEnum):
@@ -62,9 +61,6 @@ class Order(StrEnum):
 
 #: Most epochs. Each is a row of every checkpoint; the random numbers of one seed would last for far more.
 MAX_EPOCHS = 1_000_000
-#: Most layer sizes of a network: with those of the largest, its name still is a name of a file.
-MAX_SIZES = 32
-_SIZES = re.compile(r"[0-9]{1,10}(?:-[0-9]{1,10})+")
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,11 @@ class RunSettings(CrossbarSettings):
     ConfigError is raised for a value that is out of range.
     """
 
-    network: str = option("784-16-16-10", "Layer sizes, inputs first", before="device")
+    network: str = option(
+        "784-16-16-10",
+        "Layer sizes, inputs first; or lenet-5, or images and kernels such as 28x28-6c5-p2-16c5-p2-120-84-10",
+        before="device",
+    )
     batch: int = option(20, "Images in a batch", before="seed")
     epochs: int = option(10, "Epochs", before="seed")
     step: Step = option(
@@ -101,7 +101,7 @@ class RunSettings(CrossbarSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.layer_sizes()
+        self._check_convolutions()
         require(1 <= self.batch <= 65536, "batch", "1..65536", self.batch)
         require(1 <= self.epochs <= MAX_EPOCHS, "epochs", f"1..{MAX_EPOCHS}", self.epochs)
         require(self.images >= 0, "images", "0 (all) or more", self.images)
@@ -125,28 +125,33 @@ class RunSettings(CrossbarSettings):
 
     @classmethod
     def suited(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the defaults that depend on what is given: on the update rule, and on who makes the step."""
+        """Return the defaults that depend on what is given: network, update rule, and who makes the step."""
         rule: dict[str, Any] = super().suited(given)
         if choice("step", Step, given.get("step", cls.step)) is Step.HOST:
-            return rule
+            kernels = has_kernels(given.get("network", cls.network))
+            update = choice("update", Update, given.get("update", cls.update))
+            return rule | dict(KERNEL_DEFAULTS[update]) if kernels else rule
         return rule | dict(ARRAY_DEFAULTS[choice("update", Update, given.get("update", cls.update))])
 
+    def layers(self) -> tuple[LayerShape, ...]:
+        """Return the shapes of the layers; raises ConfigError unless an array can have them."""
+        return read_network(self.network)
+
     def layer_sizes(self) -> tuple[int, ...]:
-        """Return the layer sizes; raises ConfigError unless they are numbers that an array can have."""
-        written = _SIZES.fullmatch(self.network)
-        sizes = tuple(int(size) for size in self.network.split("-")) if written else (0,)
-        if min(sizes) < 1:
-            raise ConfigError(
-                f"network must be two or more layer sizes such as 784-16-16-10, not {self.network[:80]!r}"
-            )
-        if len(sizes) > MAX_SIZES:
-            raise ConfigError(f"network must have at most {MAX_SIZES} layer sizes, not {len(sizes)}")
-        if max(sizes) > MAX_SIDE:
-            raise ConfigError(
-                f"network {self.network} has a layer of {max(sizes)}, but the largest is {MAX_SIDE}: "
-                "use a smaller layer, or smaller images if these are the inputs"
-            )
-        return sizes
+        """Return the inputs of the network and the outputs of each of its layers."""
+        layers = self.layers()
+        return layers[0].inputs, *(layer.outputs for layer in layers)
+
+    def _check_convolutions(self) -> None:
+        """Raise ConfigError if the array is to make the step of a network with kernels."""
+        if not has_kernels(self.network):
+            return
+        for name, value in (("order", self.order), ("step", self.step)):
+            if value != "host":
+                raise ConfigError(
+                    f"{name} must be host with network {self.network}, not {value}: the array's own step "
+                    "knows plain layers only, as those of 784-16-16-10"
+                )
 
 
 #: What the value of each setting is, by name: int, float or str.
@@ -160,6 +165,12 @@ ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     Update.MIXED: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
     Update.NEAREST: {"bias": Bias.DEVICE},
     Update.STOCHASTIC: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
+}
+
+#: What suits each update rule where a network has kernels, besides :data:`RULE_DEFAULTS`.
+KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
+    update: {"activation": Activation.RELU, "rate": rate, "weight_range": 3.0}
+    for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.3), (Update.STOCHASTIC, 0.1))
 }
 
 #: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
@@ -207,6 +218,9 @@ def resolve(recipe: str | None, given: dict[str, Any]) -> RunSettings:
     named = dict(RECIPES[recipe]) if recipe else {}
     if recipe and given.get("step") == Step.ARRAY:
         named |= ARRAY_RECIPES[recipe]
+    if recipe and has_kernels(given.get("network", RunSettings.network)):  # its rate is for plain layers
+        update = choice("update", Update, given.get("update", named["update"]))
+        named |= KERNEL_DEFAULTS[update]
     if given.get("order") == Order.BOARD:
         named.pop("shift", None)  # the array trains on its images as they are
     if given.get("device", RunSettings.device) not in BUILTIN_NAMES or "sigma" in given:

@@ -22,6 +22,7 @@ from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.training import compiled
 from qcloop.training.array_network import ArrayNetwork
+from qcloop.training.geometry import spell_out
 from qcloop.training.image_run import ImageRun
 from qcloop.training.image_set import image_set
 from qcloop.training.kernels import F64, LayerKernels
@@ -379,6 +380,14 @@ def check_network(settings: RunSettings, data: Dataset) -> None:
         raise ConfigError(
             f"the images of {data.name} have {data.pixels} pixels, but a network has at most {MAX_SIDE} "
             "inputs: make the images smaller"
+        )
+    first = settings.layers()[0].convolution
+    if first is not None and (first.height, first.width) != data.image_shape:
+        fitting = "{}x{}-".format(*data.image_shape)
+        rest = spell_out(settings.network).partition("-")[2]
+        raise ConfigError(
+            f"network {settings.network} takes images of {first.height}x{first.width} pixels, but those of "
+            f"{data.name} have {fitting[:-1]}: use {fitting}... (as it is, it would be {fitting}{rest})"
         )
     if sizes[0] != data.pixels:
         raise ConfigError(
