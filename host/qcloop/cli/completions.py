@@ -23,10 +23,8 @@ def table_of(command: click.Command) -> dict[str, Any]:
     context = click.Context(command, info_name=command.name)
     found: dict[str, Any] = {
         "help": command.get_short_help_str(_WIDTH),
-        "options": [
-            _option(p, context) for p in command.params if isinstance(p, click.Option) and not p.hidden
-        ],
-        "arguments": [_described(p, context) for p in command.params if isinstance(p, click.Argument)],
+        "options": [_option(p, context) for p in _all(command, click.Option) if not p.hidden],
+        "arguments": [_described(p, context) for p in _all(command, click.Argument)],
     }
     if isinstance(command, click.Group):
         names = command.list_commands(context)
