@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import click
 import pytest
@@ -290,7 +290,7 @@ def test_a_build_that_is_asked_for_wrongly_says_so(arguments, message, monkeypat
 @pytest.mark.parametrize("command", ["boards", "build", "flash"])
 def test_a_command_whose_extra_is_missing_names_the_extra(command, monkeypatch, capsys):
     entry = EntryPoint(command, f"qcloop_firmware.cli:{command}", "qcloop.commands")
-    monkeypatch.setattr(sys.modules["qcloop.cli.main"], "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(sys.modules["qcloop.cli.main"], "entry_points", lambda **_: EntryPoints([entry]))
     monkeypatch.setitem(sys.modules, "qcloop_firmware.cli", None)
     with pytest.raises(SystemExit) as stop:
         main([command])

@@ -117,7 +117,7 @@ async def begin(ctx, dut, layer):
     ctx.set(dut.start, 0)
 
 
-KINDS = [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (4, MemoryKind.BLOCK), (16, MemoryKind.SPRAM)]
+KINDS = [(2, MemoryKind.BLOCK), (4, MemoryKind.SPRAM), (4, MemoryKind.BLOCK), (16, MemoryKind.BLOCK)]
 
 
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)

@@ -101,8 +101,11 @@ def test_without_a_command_the_commands_are_listed(run, arguments, listed):
         ("resume", "Missing argument 'DIR': see `qcloop resume --help`"),
         ("device show", "Missing argument 'DEVICE': see `qcloop device show --help`"),
         ("selftest", "Missing option '--port': see `qcloop selftest --help`"),
-        ("sim --uart --baud 0", "clock and baud rate must be more than 0, not 24 MHz and 0 baud"),
-        ("sim --uart --clock nan", "clock and baud rate must be more than 0, not nan MHz and 3000000 baud"),
+        ("sim --uart --baud 0", "a serial line needs a clock and a baud rate above 0, not 24 MHz and 0 baud"),
+        (
+            "sim --uart --clock nan",
+            "a serial line needs a clock and a baud rate above 0, not nan MHz and 3000000 baud",
+        ),
     ],
 )
 def test_a_command_line_that_cannot_be_is_one_line(run, arguments, message):
