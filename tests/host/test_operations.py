@@ -350,7 +350,7 @@ def test_accumulators_are_words_row_by_row():
     region, values = Region(2, 1, 3), np.array([[-32767, -1, 0x1234]], np.int16)
     (request,) = operations.load_accumulator_requests(region, values, lanes=4)
     assert request == hexadecimal("15 0c00 0200 0100 0300 0180 ffff 3412")
-    (request,) = operations.read_accumulator_requests(region, lanes=4)
+    (request,) = operations.read_requests(region, 4, Operation.READ_ACCUMULATORS)
     assert request == hexadecimal("16 0600 0200 0100 0300")
     came = operations.decode_accumulators(hexadecimal("0180 ffff 3412"), region)
     assert came.dtype == np.int16 and (came == values).all()
