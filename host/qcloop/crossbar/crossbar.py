@@ -10,7 +10,7 @@ from qcloop.array import Array, stuck_cells
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Products
 from qcloop.contract.generator import Stream
-from qcloop.contract.types import I16, I32, U8, Region
+from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
 from qcloop.crossbar.ledger import WriteLedger
@@ -353,6 +353,11 @@ class LayeredCrossbar:
         if not abs(codes) <= (_STEP_MOST_WIDE if layer.wide else _STEP_MOST):
             raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
         return np.float32(codes)
+
+    def age(self, drift: I16, spread: U16) -> None:
+        """Let the cells of all layers age by (states,) tables: see :meth:`qcloop.array.Array.age`."""
+        for region in self.regions:
+            self.array.age(region, drift, spread)
 
     # -- steps of one's own ---------------------------------------------------------------------
 
