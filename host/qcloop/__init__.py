@@ -1,7 +1,8 @@
 """qcloop: hardware-in-the-loop emulation of quantized-conductance memristor networks.
 
 In Python, ``qcloop.train``, ``resume``, ``age``, ``fit``, ``device`` and ``sweep`` do what the commands of
-these names do, and ``qcloop.load`` opens what the commands have written. Each is loaded when it is first used.
+these names do, and ``qcloop.load`` opens what the commands have written. Each is loaded when it is first
+used.
 """
 
 # Nothing is imported here, so that the command line can catch Ctrl-C from the first instant on.

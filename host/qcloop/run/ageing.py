@@ -57,12 +57,12 @@ def age_summary(table: ResultTable) -> ResultTable:
     return ResultTable.of(names, rows)
 
 
-def age_lines(summary: ResultTable) -> list[str]:
-    """Return a summary of ageing as lines of text."""
-    lines = [("time", "accuracy (%)", "rescaled (%)", "factors of the layers")]
+def age_rows(summary: ResultTable) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return a summary of ageing as texts: the heading, and a row for each time."""
+    rows = []
     for row in summary.tuples:
         time, accuracy, std, n, rescaled, rescaled_std, *factors = row
-        lines.append(
+        rows.append(
             (
                 shown_time(time) if time else "as trained",
                 SeedStatistic(accuracy, std, n).percent(),
@@ -70,7 +70,14 @@ def age_lines(summary: ResultTable) -> list[str]:
                 " ".join(f"{factor:.3f}" for factor in factors),
             )
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return ("time", "accuracy (%)", "rescaled (%)", "factors of the layers"), rows
+
+
+def age_lines(summary: ResultTable) -> list[str]:
+    """Return a summary of ageing as lines of text."""
+    head, rows = age_rows(summary)
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -127,8 +134,8 @@ def read_age(folder: Path) -> ResultTable | None:
         return None
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(
-            f"{path} is not what `qcloop age` writes ({error}): make it anew by `qcloop age {typed(folder)}`, "
-            "or delete it"
+            f"{path} is not what `qcloop age` writes ({error}): make it anew by `qcloop age "
+            f"{typed(folder)}`, or delete it"
         ) from error
     return table
 
