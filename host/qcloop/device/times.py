@@ -52,8 +52,10 @@ def rising_times(times: str | Iterable[object]) -> tuple[float, ...]:
 
 
 def shown_time(seconds: float) -> str:
-    """Return a time in the largest unit of which it is one or more: ``1 h``, ``1.5 d``, ``10 y``."""
-    for unit, length in TIME_UNITS.items():
-        if seconds >= length:
-            return f"{seconds / length:.4g} {unit}"
-    return f"{seconds:.4g} s"
+    """Return a time in a unit in which it is short to say: ``1 h``, ``1.5 d``, ``100 s``, ``2.78 h``."""
+    whole = [(seconds / length, unit) for unit, length in TIME_UNITS.items() if seconds >= length]
+    for value, unit in whole:
+        if value < 1e4 and abs(value - round(value, 1)) < 1e-9 * value:
+            return f"{value:.5g} {unit}"
+    value, unit = whole[0] if whole else (seconds, "s")
+    return f"{value:.3g} {unit}"

@@ -59,7 +59,7 @@ def age_summary(table: ResultTable) -> ResultTable:
 
 def age_rows(summary: ResultTable) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return a summary of ageing as texts: the heading, and a row for each time."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in summary.tuples:
         time, accuracy, std, n, rescaled, rescaled_std, *factors = row
         rows.append(
