@@ -40,6 +40,7 @@ _SECTIONS = {
     "Training": (
         "recipe",
         "update",
+        "threshold",
         "step",
         "batch",
         "epochs",

@@ -97,7 +97,7 @@ class LayeredCrossbar:
     def __init__(self, settings: CrossbarSettings, array: Array, kernels: CrossbarKernels = compiled) -> None:
         self.settings, self.array = settings, array
         self._kernels = kernels
-        self.weights = WeightMap(array.settings, settings.scheme)
+        self.weights = WeightMap(array.settings, settings.scheme, settings.threshold)
         self.layers: list[Layer] = []
         self.ledger = WriteLedger(array.settings.states)
         self._initial = Grng16(settings.seed, Stream.INITIAL)

@@ -7,6 +7,7 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
+from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.types import ArrayConfig, Policy
 from qcloop.crossbar.rules import Update
 from qcloop.crossbar.weights import Scheme
@@ -41,6 +42,9 @@ class CrossbarSettings:
     sigma: float | None = option(None, "Sigma of Equation (1) in place of the built-in device's own")
     scheme: Scheme = option(Scheme.SINGLE, "Devices for a weight")
     update: Update = option(Update.MIXED, "Update rule")
+    threshold: float = option(
+        0.0, "Rule mixed: a cell is written when its weight is so many levels off; 0: nearer to another level"
+    )
     policy: str = option(Policy.DIRECT.label, "Programming policy")
     seed: int = option(1, "Seed of every random number of the run")
     weight_range: float = option(8.0, "Largest weight, times the square root of the layer's inputs")
@@ -69,6 +73,15 @@ class CrossbarSettings:
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
+        require(
+            0 <= self.threshold < MAX_STATES, "threshold", f"0 to below {MAX_STATES} levels", self.threshold
+        )
+        require(
+            self.threshold == 0 or self.update.rule.remembers,
+            "threshold",
+            f"0 with update {self.update}, which keeps no accumulators",
+            f"{self.threshold:g}",
+        )
         require_factor("weight-range", self.weight_range)
         require(self.read_noise >= 0, "read-noise", "0 or more", self.read_noise)
         require(

@@ -173,7 +173,8 @@ KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.3), (Update.STOCHASTIC, 0.1))
 }
 
-#: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
+#: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs. ``gentle``: few
+#: writes of each cell.
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {
         "network": "784-16-16-10",
@@ -199,12 +200,25 @@ RECIPES: dict[str, dict[str, Any]] = {
         "shift": 1,
         "epochs": 10,
     },
+    "gentle": {
+        "network": "784-16-16-10",
+        "update": Update.MIXED,
+        "threshold": 2.5,
+        "activation": Activation.SIGMOID,
+        "bias": Bias.FLOAT,
+        "batch": 20,
+        "rate": 0.5,
+        "decay": 0.7,
+        "weight_range": 8.0,
+        "epochs": 10,
+    },
 }
 
 #: What differs in them where the array makes the step.
 ARRAY_RECIPES: dict[str, dict[str, Any]] = {
     "paper": {"rate": 1.2, "weight_range": 7.5},
     "best": {"bias": Bias.DEVICE, "batch": 1, "rate": 0.01},
+    "gentle": {"bias": Bias.DEVICE, "batch": 20, "rate": 0.5},
 }
 
 
