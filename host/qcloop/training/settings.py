@@ -113,13 +113,17 @@ class RunSettings(CrossbarSettings):
         if self.order is Order.BOARD:
             require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
             require(self.shift == 0, "shift", "0 with the order of the board", self.shift)
+            # The board works ahead, so that nobody could tell which cells were stuck at the end of an epoch.
+            require(
+                self.endurance is None, "endurance", "left out with the order of the board", self.endurance
+            )
         require_factor("rate", self.rate)
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
 
     @property
     def array_config(self) -> ArrayConfig:
         """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
-        parts = LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS
+        parts = self.device_parts | (LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS)
         parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
         return ArrayConfig(self.lanes, self.cells, parts=parts)
 
