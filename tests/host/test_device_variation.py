@@ -67,7 +67,11 @@ def test_standard_deviations_that_are_none(gain, offset, says):
 @pytest.mark.parametrize(
     ("gain", "offset", "says"),
     [
-        (0.5, 0.0, "a variation of gain 0.5 is too large: .* gain must be 0.124 or less .*5 % is 0.05"),
+        (
+            0.5,
+            0.0,
+            "a variation of gain 0.5 is too large: .* gain must be 0.124 or less .*a share: 5 % is 0.05",
+        ),
         (0.1241, 0.0, "a variation of gain 0.1241 is too large"),
         (0.0, 300.1, "offset 300.1 uS leaves no distinct states: the means of the levels span 300 uS"),
         (

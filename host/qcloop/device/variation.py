@@ -47,8 +47,8 @@ class Variation:
         """
         if self.gain > MOST_GAIN:
             raise DeviceError(
-                f"a variation of gain {self.gain:g} is too large: the array holds devices whose gain deviates "
-                f"by less than half, so gain must be {MOST_GAIN} or less (a share, so 5 % is 0.05)"
+                f"a variation of gain {self.gain:g} is too large: the array holds devices whose gain "
+                f"deviates by less than half, so gain must be {MOST_GAIN} or less (a share: 5 % is 0.05)"
             )
         span = max(mean) - min(mean)
         if self.offset > span:
