@@ -36,10 +36,22 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 #: The sections of the help of `qcloop train`, and the options in them.
 _SECTIONS = {
     "Network": ("network", "activation", "bias", "weight_range", "input_bits"),
-    "Devices": ("device", "states", "reading", "sigma", "relaxation", "scheme", "stuck_off", "stuck_on"),
+    "Devices": (
+        "device",
+        "states",
+        "reading",
+        "sigma",
+        "relaxation",
+        "scheme",
+        "stuck_off",
+        "stuck_on",
+        "endurance",
+        "endurance_spread",
+    ),
     "Training": (
         "recipe",
         "update",
+        "threshold",
         "step",
         "batch",
         "epochs",

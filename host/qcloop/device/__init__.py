@@ -16,6 +16,7 @@ from qcloop.device.plot import plot_profile
 from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain
 from qcloop.device.relaxation import RELAXATIONS, Relaxation, resolve_relaxation
 from qcloop.device.times import rising_times, seconds_of, shown_time
+from qcloop.device.variation import Variation
 
 __all__ = [
     "BUILTIN_NAMES",
@@ -27,6 +28,7 @@ __all__ = [
     "DeviceProfile",
     "PulseTrain",
     "Relaxation",
+    "Variation",
     "builtin",
     "draw_profile",
     "load_profile",
