@@ -17,6 +17,7 @@ from qcloop.device import (
     builtin,
     load_profile,
     profile_from_dict,
+    profile_table,
     profile_to_dict,
     resolve_relaxation,
     rising_times,
@@ -95,6 +96,10 @@ def test_a_relaxation_is_part_of_a_device_file(tmp_path):
     assert load_profile(tmp_path / "mine.toml") == device
     assert resolve_relaxation(str(tmp_path / "mine.toml")) == device.relaxation
     assert "relaxation" not in profile_to_dict(builtin("A"))
+    assert (
+        "conductances relax: mean 0 + 0 ln(t / 1 s), standard deviation (0.1..0.2) + 0 ln(t / 1 s), from 1 s "
+        "on, for a range of 3\n" in profile_table(device)
+    )
 
 
 @pytest.mark.parametrize(

@@ -117,28 +117,31 @@ def _variances(spread: I64, drift: I64) -> F64:
 
 
 @cache
-def _samples() -> F64:
-    """Return all samples of the generator, one for each uniform word."""
-    return gaussian(np.arange(1 << 16, dtype=np.uint16)).astype(np.float64)
+def _samples() -> tuple[I64, I64]:
+    """Return the different samples of the generator, and of how many uniform words each is made."""
+    z, counts = np.unique(gaussian(np.arange(1 << 16, dtype=np.uint16)), return_counts=True)
+    return z.astype(np.int64), counts.astype(np.int64)
 
 
 @cache
 def _unit_variance() -> float:
     """Return the variance of a sample over its nominal one, which is 32^2."""
-    return float(np.mean((_samples() * _SPREAD / _STEP) ** 2))
+    z, counts = _samples()
+    return float(np.sum(z**2 * counts)) / float(np.sum(counts)) * (_SPREAD / _STEP) ** 2
 
 
 @cache
 def _fine_variances() -> F64:
     """Return the exact variances of a step, (spreads, drifts) for spreads 0..64 and drifts 0..63.
 
-    What is added has a part behind the point, f, which becomes 1 with probability f: that adds f (1 - f).
+    What is added has a part behind the point, f, which becomes 1 with probability f: that adds f (1 - f). All
+    sums are of integers, so every machine comes to the same.
     """
-    z, counts = np.unique(_samples(), return_counts=True)
-    weights = counts / counts.sum()
-    spreads = np.arange(_COARSE + 1)[:, None] / _STEP
+    z, counts = _samples()
+    spreads = np.arange(_COARSE + 1)[:, None]
     variances = np.empty((_COARSE + 1, _DRIFT))
     for drift in range(_DRIFT):
-        f = (spreads * z - drift / _DRIFT) % 1.0
-        variances[:, drift] = (f * (1 - f)) @ weights + spreads[:, 0] ** 2 * (weights @ z**2)
+        f = (spreads * z - drift * (_STEP // _DRIFT)) % _STEP
+        squares = np.sum(counts * (f * (_STEP - f) + (spreads * z) ** 2), axis=1)
+        variances[:, drift] = squares / (float(np.sum(counts)) * _STEP**2)
     return variances

@@ -38,6 +38,12 @@ def _number(name: str, value: object) -> float:
     return number
 
 
+def _line(start: Levels, slope: Levels) -> str:
+    """Return start and slope of a line as text; of several numbers, the range."""
+    low, high = (f"({min(v):g}..{max(v):g})" if isinstance(v, tuple) else f"{v:g}" for v in (start, slope))
+    return f"{low} - {high[1:]}" if high.startswith("-") else f"{low} + {high}"
+
+
 @dataclass(frozen=True)
 class Relaxation:
     """How far the conductances of each level lie from where they were written, a time t later.
@@ -103,6 +109,12 @@ class Relaxation:
                     f"the relaxation has figures for {len(table)} levels, but the device has {states} "
                     "states: give one number for all levels, or one for each"
                 )
+
+    def words(self) -> str:
+        """Return the law in one line."""
+        t0, scaled = f"{self.t0_s:g} s", "" if self.range is None else f", for a range of {self.range:g}"
+        mean, deviation = _line(self.shift, self.drift), _line(self.sigma, self.widening)
+        return f"mean {mean} ln(t / {t0}), standard deviation {deviation} ln(t / {t0}), from {t0} on{scaled}"
 
     def at(self, seconds: float) -> tuple[F64, F64]:
         """Return the shift of the mean and the standard deviation at a time, in the unit of the figures.

@@ -107,17 +107,17 @@ def age(
     if not 1 <= repeats <= MOST_REPEATS:
         raise ConfigError(f"repeats must be 1..{MOST_REPEATS}, not {repeats}")
     say: Callable[[str], None] = (lambda _: None) if quiet else print
-    folders, tables, targets = run_folders(path), [], []
+    folders, tables = run_folders(path), []
     parts, images = needs_of(path, port)
     with array_on(port, baud, parts | ArrayPart.RELAXATION, images, say) as array:
         make_array = _ageing(factory_of(array)) if array is not None else _golden
-        for one in folders:
+        targets = [_target(one, path, out) for one in folders]
+        for one, target in zip(folders, targets, strict=True):
             with Run.open(one, None, make_array, only_read=True) as run:
                 chosen, name = _relaxation_of(run.trainer.profile, relaxation)
                 say(_describe(run.trainer, chosen, name))
                 tables.append(_age(run.trainer, chosen, name, seconds, repeats, say))
-            targets.append(_target(one, path, out))
-            write_age(targets[-1], tables[-1])
+            write_age(target, tables[-1])
     together = ResultTable({name: [v for table in tables for v in table[name]] for name in tables[0]})
     return AgeResult(together, tuple(targets))
 

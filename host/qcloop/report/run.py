@@ -15,7 +15,7 @@ import numpy.typing as npt
 from qcloop import __version__
 from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.crossbar.settings import spell
-from qcloop.device import BUILTIN_NAMES, resolve_device
+from qcloop.device import BUILTIN_NAMES, DeviceProfile, resolve_device
 from qcloop.device.draw import profile_title
 from qcloop.device.nonlinearity import profile_nonlinearity
 from qcloop.figure import to_svg
@@ -412,7 +412,7 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
     unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
-        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}"),
+        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}{_relaxation(profile)}"),
         Picture(
             svg["device"],
             "Mean conductance and spread of each pulse stage.",
@@ -425,6 +425,12 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
         ),
         Details("Table of the device", [Table(head, rows)]),
     ]
+
+
+def _relaxation(profile: DeviceProfile) -> str:
+    """Return a paragraph on what time does to the device, if that is known."""
+    law = profile.relaxation
+    return "" if law is None else f"\n\nThe conductances relax: {law.words()}. {law.source}"
 
 
 def ways_of(state: RunContents) -> str:

@@ -411,7 +411,7 @@ def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> N
         if profile.relaxation is None:
             raise ConfigError(
                 f"age-per-epoch needs to know what time does to device {profile.name}: give --relaxation "
-                f"{' or '.join(RELAXATIONS)} or a TOML file, or a table [relaxation] in the device file"
+                f"{', '.join(RELAXATIONS)} or a TOML file, or a table [relaxation] in the device file"
             )
         Ageing(profile, profile.relaxation).step(settings.age_seconds)
     check_network(settings, data)
