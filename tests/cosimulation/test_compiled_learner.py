@@ -135,7 +135,7 @@ def test_a_batch_goes_on_behind_other_operations(monkeypatch):
         between = [
             *operations.classify_requests(case.plan, case.x[:2]),
             *operations.read_requests(case.regions[0], SPRAM.lanes),
-            *operations.read_accumulator_requests(case.regions[-1], SPRAM.lanes),
+            *operations.read_requests(case.regions[-1], SPRAM.lanes, Operation.READ_ACCUMULATORS),
             operations.request(Operation.COUNTERS),
         ]
         refused = [operations.request(Operation.PLAN), operations.request(Operation.TRAIN, b"\1\0")]
@@ -412,7 +412,7 @@ def nonsense(random, case, config):
                 np.zeros((case.regions[0].rows, case.regions[0].cols), np.int16),
                 config.lanes,
             ),
-            *operations.read_accumulator_requests(case.regions[0], config.lanes),
+            *operations.read_requests(case.regions[0], config.lanes, Operation.READ_ACCUMULATORS),
             *operations.read_requests(case.regions[-1], config.lanes),
         ]
     )

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.generator import Grng16
+from qcloop.array.kernels import Cells
 from qcloop.contract.plan import TABLE_ENTRIES, TrainingPlan
 from qcloop.contract.types import I16, U8, ArrayConfig, ArraySettings, Policy
 
@@ -15,8 +16,7 @@ I64 = npt.NDArray[np.int64]
 class Memory(NamedTuple):
     """The planes of an array, flat; a cell has the same address in all of them."""
 
-    levels: U8
-    codes: I16
+    cells: Cells
     accumulators: I16
 
 
