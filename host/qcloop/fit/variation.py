@@ -23,6 +23,8 @@ _FEWEST_DEGREES = 3.0
 _MANY, _LEAST_RATIO = 1000, 1e-6
 #: The search ends at this many times the standard deviation of the devices' own curves.
 _FURTHEST = 100.0
+#: A rise of the log-likelihood from that of a standard deviation of 0 which is none.
+_RISE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def _highest(function: Callable[[float], float], scale: float) -> tuple[float, f
         options={"xatol": 1e-7},
     )
     at, value, none = scale * float(found.x) ** 3, -float(found.fun), function(0.0)
-    return (at, value) if value > none else (0.0, none)
+    return (at, value) if value > none + _RISE else (0.0, none)
 
 
 def _ends(function: Callable[[float], float], best: float, scale: float, least: float) -> tuple[float, float]:
