@@ -58,7 +58,7 @@ def with_gaps(values):
     return values
 
 
-def marginal(values, of, own, gain, offset):
+def marginal(values, of, own, gain, offset, correlation=0):
     """Return the restricted likelihood from the covariance of all values, as the textbooks have it."""
     curve, pulse = np.nonzero(~np.isnan(values))
     y, count, devices = values[curve, pulse], len(curve), of.max() + 1
@@ -66,7 +66,8 @@ def marginal(values, of, own, gain, offset):
     stages[np.arange(count), pulse] = 1
     effects[np.arange(count), 2 * of[curve]] = own.mean[pulse]
     effects[np.arange(count), 2 * of[curve] + 1] = 1
-    random = np.diag(np.tile([gain**2, offset**2], devices))
+    shared = correlation * gain * offset
+    random = np.kron(np.eye(devices), [[gain**2, shared], [shared, offset**2]])
     covariance = np.diag(own.variance[pulse]) + effects @ random @ effects.T
     inverse = np.linalg.inv(covariance)
     information = stages.T @ inverse @ stages
@@ -83,7 +84,7 @@ def test_the_likelihood_is_the_marginal_one(pulses, gaps):
     own = own_curves(cells)
     likelihood = Likelihood(cells, own)
     assert likelihood.balanced is not gaps
-    for point in [(0.05, 0.3), (0.2, 0.0), (0.0, 1.0), (0.01, 0.02), (3.0, 20.0)]:
+    for point in [(0.05, 0.3), (0.2, 0.0), (0.0, 1.0), (0.01, 0.02), (3.0, 20.0), (0.05, 0.3, -0.7)]:
         ratio = likelihood(*point) - likelihood(0, 0)
         expected = marginal(values, of, own, *point) - marginal(values, of, own, 0, 0)
         assert ratio == pytest.approx(expected, rel=1e-7, abs=1e-7)
@@ -268,6 +269,17 @@ def test_devices_that_differ_otherwise_are_told():
     values += np.random.default_rng(1).normal(0, 1, 8)[of, None] * np.sin(PULSES / 5)
     (said,) = fit_variation(branch_of_devices(values, of)).misfits
     assert "devices differ by more than gain and offset (F test, p = " in said
+
+
+def test_gain_and_offset_that_go_together_are_told():
+    values, of = measured(12, 3, 0.0, 0.05, 3)
+    values += np.random.default_rng(1).normal(0, 0.05, 12)[of, None] * (MEAN - 8)
+    found = fit_variation(branch_of_devices(values, of))
+    assert found.correlation < -0.9
+    (said,) = found.misfits
+    assert said.startswith("gain and offset of devices go together (correlation -0.9")
+    alone = fit_variation(varied(12, 3, 0.0, 0.3, 3))
+    assert (alone.gain.value, alone.correlation, alone.p_correlation) == (0, None, None)
 
 
 # -- the command, and Python ---------------------------------------------------------------------
