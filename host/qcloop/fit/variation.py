@@ -213,7 +213,7 @@ def _estimate(
     """Return gain and offset with their intervals, and by how much more likely they are than none."""
     top = float(np.abs(own.mean).max())
     # The likelihood counts conductances in shares of the highest mean, so that 0.01 is small for both.
-    scales = np.maximum(np.sqrt(np.mean(own.deviations**2, 0)) / (1.0, top), 1e-6)
+    scales = np.maximum(np.sqrt(np.mean(own.deviations**2, 0)) / (1.0, top), 1e-6).tolist()
 
     @cache
     def by_gain(gain: float) -> tuple[float, float]:
