@@ -328,11 +328,20 @@ def test_no_variation_leaves_it_in_the_spread(run, wafer, tmp_path):
     assert qcloop.fit(wafer, variation=False).profile == pooled
 
 
-def test_one_device_and_two_devices(run, tmp_path):
+def test_devices_that_may_be_alike_are_taken_together(tmp_path):
+    path = write(tmp_path / "alike.csv", *measured(5, 2, 0.0, 0.0, 1))
+    found = qcloop.fit(path)
+    assert "  no difference between devices is certain: the spread holds what there is" in repr(found)
+    assert found.profile.variation is None and found.profile == qcloop.fit(path, variation=False).profile
+    assert "device_mean_G0" not in found.plot().data
+
+
+def test_one_device_and_two_devices(tmp_path):
     values, of = measured(2, 3, 0.05, 0.3, 1)
     two = write(tmp_path / "two.csv", values, of)
-    status, text, _ = run("fit", two, "-o", tmp_path / "two.toml")
-    assert status == 0 and load_profile(tmp_path / "two.toml").variation is None
+    found = qcloop.fit(two)
+    assert found.profile == qcloop.fit(two, variation=False).profile
+    text = repr(found)
     assert "differences between devices not found: 1\n  down: the down curves are of 2 devices, and" in text
     assert "need 3 or more: measure more devices; the spread holds them as well" in text
     one = write(tmp_path / "one.csv", values[:3], of[:3])
@@ -350,8 +359,16 @@ def test_differences_that_no_array_holds(tmp_path):
     path = write(tmp_path / "wild.csv", np.abs(values), of)
     with pytest.raises(DeviceError) as caught:
         qcloop.fit(path, model="table")
-    assert "devices differ by more than an array holds: a variation of gain 0." in str(caught.value)
-    assert "--no-variation leaves the differences in the spread, --per-device makes" in str(caught.value)
+    assert "more than an array holds (standard deviation of their gain " in str(caught.value)
+    assert " %, where 12.4 % is the most): --no-variation leaves the differences in the spread" in str(
+        caught.value
+    )
+    values, of = measured(6, 2, 0.0, 3.0, 0, mean=100 - PULSES / 32, spread=0.1)
+    path = write(tmp_path / "far.csv", values, of)
+    with pytest.raises(
+        DeviceError, match=r"their offset .* G0, where all means lie within 0.9\d* G0\): --no-var"
+    ):
+        qcloop.fit(path, model="table")
     assert qcloop.fit(path, model="table", variation=False).profile.variation is None
 
 
