@@ -25,7 +25,7 @@ _LEAST_SPREAD = 1e-5
 
 
 @dataclass(frozen=True)
-class Cells:
+class DeviceMeans:
     """What a likelihood needs of the values: count, mean and squares of each device at each pulse."""
 
     #: Number of values, (devices, pulses).
@@ -35,7 +35,7 @@ class Cells:
     squares: F64
 
     @classmethod
-    def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "Cells":
+    def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "DeviceMeans":
         """Return the cells of values (curves, pulses), NaN for a missing one; devices are numbered."""
         has, filled = ~np.isnan(values), np.nan_to_num(values)
         shape = (int(device.max()) + 1, values.shape[1])
@@ -66,7 +66,7 @@ class OwnCurves:
     variance: F64
 
 
-def own_curves(cells: Cells) -> OwnCurves:
+def own_curves(cells: DeviceMeans) -> OwnCurves:
     """Fit the curve of each device by weighted least squares, and the spread along the mean curve.
 
     The variance is exp(q(log m)), where q is a parabola, fitted by gamma regression to the squares at all
@@ -133,7 +133,7 @@ class Likelihood:
     pulse or two for each device, whichever are fewer.
     """
 
-    def __init__(self, cells: Cells, curves: OwnCurves) -> None:
+    def __init__(self, cells: DeviceMeans, curves: OwnCurves) -> None:
         weights = cells.counts / curves.variance
         total = weights.sum(0)
         centred = np.where(cells.counts > 0, cells.means - np.sum(weights * cells.means, 0) / total, 0.0)

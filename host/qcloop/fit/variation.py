@@ -8,7 +8,7 @@ import numpy as np
 
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.effects import Cells, Likelihood, OwnCurves, own_curves
+from qcloop.fit.effects import DeviceMeans, Likelihood, OwnCurves, own_curves
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, MISFIT, Parameter, check_confidence
 from qcloop.measurements.curves import Branch
 from qcloop.text import shown_unit
@@ -126,7 +126,7 @@ def fit_variation(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> Var
     devices = tuple(dict.fromkeys(curve.device for curve in branch.curves))
     _check_devices(branch, devices)
     of = np.array([devices.index(curve.device) for curve in branch.curves])
-    cells = Cells.of(branch.values, of)
+    cells = DeviceMeans.of(branch.values, of)
     own = own_curves(cells)
     if float(own.degrees.sum()) < _FEWEST_DEGREES:
         raise MeasurementError(
@@ -169,7 +169,7 @@ def _check_devices(branch: Branch, devices: tuple[str, ...]) -> None:
         )
 
 
-def _within(values: F64, curves: F64, own: OwnCurves, cells: Cells) -> F64:
+def _within(values: F64, curves: F64, own: OwnCurves, cells: DeviceMeans) -> F64:
     """Return the values less the differences between devices.
 
     The distance of each from the mean curve is that from the curve of its device, stretched so that the
@@ -183,7 +183,7 @@ def _within(values: F64, curves: F64, own: OwnCurves, cells: Cells) -> F64:
     return within
 
 
-def _rest(cells: Cells, own: OwnCurves, curves: F64) -> float | None:
+def _rest(cells: DeviceMeans, own: OwnCurves, curves: F64) -> float | None:
     """Return the probability that curves of devices are as far from one shape as these: an F test.
 
     Squares of the devices' means about their own curves are compared with those of cycles about these means.
