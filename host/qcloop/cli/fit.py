@@ -257,7 +257,7 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
         device.refuse()
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
-    drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.variations)
+    drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.apart)
     drawn.save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 

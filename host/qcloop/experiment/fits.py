@@ -55,7 +55,7 @@ class FitResult:
     def plot(self) -> Plot:
         """Return the picture of ``qcloop fit``: measured values, the fit, and the residuals."""
         title = f"{self.profile.name}: {self.path.name}"
-        return plot_fits(list(self.device.fits.values()), title, self.device.variations)
+        return plot_fits(list(self.device.fits.values()), title, self.device.apart)
 
     def save(self, path: Path | str) -> Path:
         """Write the device as TOML, and the picture with its numbers beside it, as ``qcloop fit -o`` does.

@@ -25,7 +25,7 @@ _LEAST_SPREAD = 1e-5
 
 
 @dataclass(frozen=True)
-class Cells:
+class DeviceMeans:
     """What a likelihood needs of the values: count, mean and squares of each device at each pulse."""
 
     #: Number of values, (devices, pulses).
@@ -35,7 +35,7 @@ class Cells:
     squares: F64
 
     @classmethod
-    def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "Cells":
+    def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "DeviceMeans":
         """Return the cells of values (curves, pulses), NaN for a missing one; devices are numbered."""
         has, filled = ~np.isnan(values), np.nan_to_num(values)
         shape = (int(device.max()) + 1, values.shape[1])
@@ -66,7 +66,7 @@ class OwnCurves:
     variance: F64
 
 
-def own_curves(cells: Cells) -> OwnCurves:
+def own_curves(cells: DeviceMeans) -> OwnCurves:
     """Fit the curve of each device by weighted least squares, and the spread along the mean curve.
 
     The variance is exp(q(log m)), where q is a parabola, fitted by gamma regression to the squares at all
@@ -133,7 +133,7 @@ class Likelihood:
     pulse or two for each device, whichever are fewer.
     """
 
-    def __init__(self, cells: Cells, curves: OwnCurves) -> None:
+    def __init__(self, cells: DeviceMeans, curves: OwnCurves) -> None:
         weights = cells.counts / curves.variance
         total = weights.sum(0)
         centred = np.where(cells.counts > 0, cells.means - np.sum(weights * cells.means, 0) / total, 0.0)
@@ -147,15 +147,15 @@ class Likelihood:
         self._scores = np.einsum("dl,il->di", weights * centred, design)
         self._coupling = np.einsum("dl,il->ldi", weights / np.sqrt(total), design)
 
-    def __call__(self, gain: float, offset: float) -> float:
-        """Return the log-likelihood of a standard deviation of the gain and one of the offset."""
-        factor = np.array([gain, offset])
-        root = np.linalg.cholesky(np.eye(2) + factor[:, None] * self._information * factor)
-        scores = np.linalg.solve(root, (self._scores * factor)[..., None]).ravel()
+    def __call__(self, gain: float, offset: float, correlation: float = 0.0) -> float:
+        """Return the log-likelihood of standard deviations of gain and offset, and of their correlation."""
+        factor = np.array([[gain, 0.0], [correlation * offset, np.sqrt(1 - correlation**2) * offset]])
+        root = np.linalg.cholesky(np.eye(2) + factor.T @ self._information @ factor)
+        scores = np.linalg.solve(root, (self._scores @ factor)[..., None]).ravel()
         logs = float(2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum())
         if self.balanced:
             return float(scores @ scores - (self.devices - 1) * logs) / 2
-        coupling = np.linalg.solve(root, (self._coupling * factor)[..., None]).reshape(self.pulses, -1)
+        coupling = np.linalg.solve(root, (self._coupling @ factor)[..., None]).reshape(self.pulses, -1)
         if self.pulses < coupling.shape[1]:
             inner = np.linalg.cholesky(np.eye(self.pulses) - coupling @ coupling.T)
             through = np.linalg.solve(inner, coupling @ scores)
