@@ -10,7 +10,7 @@ import qcloop
 from qcloop.device import Variation, load_profile
 from qcloop.errors import DeviceError, MeasurementError
 from qcloop.fit import Branch, Curve, fit_table, fit_variation
-from qcloop.fit.effects import GroupedValues, Likelihood, own_curves
+from qcloop.fit.effects import DeviceMeans, Likelihood, own_curves
 from qcloop.fit.variation import _quantile
 
 #: Mean and spread of sample A by pulse, in G0.
@@ -80,7 +80,7 @@ def marginal(values, of, own, gain, offset, correlation=0):
 def test_the_likelihood_is_the_marginal_one(pulses, gaps):
     values, of = measured(5, 2, 0.05, 0.3, 0, MEAN[:pulses], SPREAD[:pulses])
     values = with_gaps(values) if gaps else values
-    grouped = GroupedValues.of(values, of)
+    grouped = DeviceMeans.of(values, of)
     own = own_curves(grouped)
     likelihood = Likelihood(grouped, own)
     assert likelihood.balanced is not gaps
@@ -92,7 +92,7 @@ def test_the_likelihood_is_the_marginal_one(pulses, gaps):
 
 def test_own_curves_are_least_squares_with_their_degrees_of_freedom():
     values, of = measured(4, 3, 0.05, 0.3, 2, MEAN[::4], SPREAD[::4])
-    own = own_curves(GroupedValues.of(values, of))
+    own = own_curves(DeviceMeans.of(values, of))
     curve, pulse = np.nonzero(~np.isnan(values))
     design = np.zeros((values.size, 8 + 8))
     design[np.arange(values.size), pulse] = 1
@@ -112,7 +112,7 @@ def test_own_curves_are_least_squares_with_their_degrees_of_freedom():
 def test_intervals_end_where_the_profile_likelihood_has_fallen():
     values, of = measured(6, 2, 0.05, 0.3, 3)
     found = fit_variation(branch_of_devices(values, of), 0.9)
-    grouped = GroupedValues.of(values, of)
+    grouped = DeviceMeans.of(values, of)
     likelihood = Likelihood(grouped, own_curves(grouped))
     most = likelihood(found.gain.value, found.offset.value)
     for fixed, other in ((found.gain, found.offset), (found.offset, found.gain)):
@@ -215,7 +215,7 @@ def test_what_is_within_devices_has_their_mean_and_spread():
     branch = branch_of_devices(values, of)
     found = fit_variation(branch)
     table, pooled = fit_table(found.within), fit_table(branch)
-    own = own_curves(GroupedValues.of(values, of))
+    own = own_curves(DeviceMeans.of(values, of))
     assert table.mean == pytest.approx(found.mean)
     assert table.spread == pytest.approx(np.sqrt(own.squares / own.degrees))
     assert np.isnan(found.within.values[3, 4]) and np.isnan(found.within.values).sum() == 1

@@ -25,7 +25,7 @@ _LEAST_SPREAD = 1e-5
 
 
 @dataclass(frozen=True)
-class GroupedValues:
+class DeviceMeans:
     """What a likelihood needs of the values: count, mean and squares of each device at each pulse."""
 
     #: Number of values, (devices, pulses).
@@ -35,7 +35,7 @@ class GroupedValues:
     squares: F64
 
     @classmethod
-    def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "GroupedValues":
+    def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "DeviceMeans":
         """Group values (curves, pulses), NaN for a missing one, by the number of their device."""
         has, filled = ~np.isnan(values), np.nan_to_num(values)
         shape = (int(device.max()) + 1, values.shape[1])
@@ -66,7 +66,7 @@ class OwnCurves:
     variance: F64
 
 
-def own_curves(grouped: GroupedValues) -> OwnCurves:
+def own_curves(grouped: DeviceMeans) -> OwnCurves:
     """Fit the curve of each device by weighted least squares, and the spread along the mean curve.
 
     The variance is exp(q(log m)), where q is a parabola, fitted by gamma regression to the squares at all
@@ -133,7 +133,7 @@ class Likelihood:
     pulse or two for each device, whichever are fewer.
     """
 
-    def __init__(self, grouped: GroupedValues, curves: OwnCurves) -> None:
+    def __init__(self, grouped: DeviceMeans, curves: OwnCurves) -> None:
         weights = grouped.counts / curves.variance
         total = weights.sum(0)
         centred = np.where(

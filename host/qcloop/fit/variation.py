@@ -8,7 +8,7 @@ import numpy as np
 
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
-from qcloop.fit.effects import GroupedValues, Likelihood, OwnCurves, own_curves
+from qcloop.fit.effects import DeviceMeans, Likelihood, OwnCurves, own_curves
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, MISFIT, Parameter, check_confidence
 from qcloop.measurements.curves import Branch
 from qcloop.text import shown_unit
@@ -130,7 +130,7 @@ def fit_variation(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> Var
     # Conductances are counted in shares of the highest one: 0.01 is then small for gain and offset alike.
     top = float(np.nanmax(branch.values))
     values = branch.values / top
-    grouped = GroupedValues.of(values, of)
+    grouped = DeviceMeans.of(values, of)
     own = own_curves(grouped)
     if float(own.degrees.sum()) < _FEWEST_DEGREES:
         raise MeasurementError(
@@ -173,7 +173,7 @@ def _check_devices(branch: Branch, devices: tuple[str, ...]) -> None:
         )
 
 
-def _within(values: F64, curves: F64, own: OwnCurves, grouped: GroupedValues) -> F64:
+def _within(values: F64, curves: F64, own: OwnCurves, grouped: DeviceMeans) -> F64:
     """Return the values less the differences between devices.
 
     The distance of each from the mean curve is that from the curve of its device, stretched so that the
@@ -187,7 +187,7 @@ def _within(values: F64, curves: F64, own: OwnCurves, grouped: GroupedValues) ->
     return within
 
 
-def _rest(grouped: GroupedValues, own: OwnCurves, curves: F64) -> float | None:
+def _rest(grouped: DeviceMeans, own: OwnCurves, curves: F64) -> float | None:
     """Return the probability that curves of devices are as far from one shape as these: an F test.
 
     Squares of the devices' means about their own curves are compared with those of cycles about these means.
