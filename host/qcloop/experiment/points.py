@@ -62,7 +62,7 @@ def points_of(
     else:
         own = (chosen.get(name) for name in ("states", "reading", "sigma"))
         check_own(profile, f"the device {profile.name}", *own)
-    settings = replace(settings, states=profile.states, reading=profile.reading)
+    settings = settings.on(profile)
     source = Source(None if data is None else str(Path(data).resolve()), transpose)
     source.load()
     numbers = [settings.seed] if seeds is None else seeds_of(plain_value(seeds))

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -286,7 +286,7 @@ def _point(given: dict[str, Any], folder: Path) -> Point:
     profile = resolve_device(device, settings.states, settings.reading, settings.sigma)
     directory = str((folder / given["data"]).resolve()) if "data" in given else None
     point = Point(
-        replace(settings, states=profile.states, reading=profile.reading),
+        settings.on(profile),
         profile,
         Source(directory, given.get("transpose", False)),
     )

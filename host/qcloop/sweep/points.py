@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -14,6 +14,7 @@ from qcloop.array import Array, GoldenArray
 from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings
+from qcloop.crossbar.variation import Variation
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
@@ -65,7 +66,7 @@ class Point:
         """Return a point on the built-in data, by recipe and settings. Raises what `qcloop train` reports."""
         settings = resolve(recipe, given)
         profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
-        return cls(replace(settings, states=profile.states, reading=profile.reading), profile)
+        return cls(settings.on(profile), profile)
 
     def check(self, config: ArrayConfig | None = None) -> None:
         """Raise the error that a run would raise at its start, if any.
@@ -93,7 +94,8 @@ class Point:
             )
         array = GoldenArray(settings.array_config if config is None else config)
         array.configure(array_settings(settings, self.profile))
-        make_network(settings, LayeredCrossbar(settings, array))
+        variation = Variation.of(settings, self.profile)
+        make_network(settings, LayeredCrossbar(settings, array, variation=variation))
 
     def description(self) -> dict[str, Any]:
         """Return everything that decides the outcome, as plain values."""

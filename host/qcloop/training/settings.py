@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import MAX_BATCH
-from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.rules import Update
 from qcloop.crossbar.settings import (
     LEAST_FACTOR,
@@ -117,11 +116,11 @@ class RunSettings(CrossbarSettings):
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
 
     @property
-    def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
-        parts = LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS
-        parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
-        return ArrayConfig(self.lanes, self.cells, parts=parts)
+    def parts(self) -> ArrayPart:
+        """Parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
+        learning = ArrayPart.LEARNING if self.step is Step.ARRAY else ArrayPart(0)
+        images = ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
+        return super().parts | learning | images
 
     @classmethod
     def suited(cls, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from qcloop.crossbar import compiled as crossbar_compiled
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
+from qcloop.crossbar.variation import Variation
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
@@ -109,8 +110,9 @@ class Trainer:
         self.progress = Progress()
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
+        variation = Variation.of(settings, profile)
         array.configure(array_settings(settings, profile))
-        crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
+        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, variation)
         self.network = make_network(settings, crossbar, kernels)
         #: The epochs on images that the array keeps, if it does.
         self._image_run: ImageRun | None = None
