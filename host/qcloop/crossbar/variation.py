@@ -47,9 +47,15 @@ class Variation:
         Raises
         ------
         ConfigError
-            If the offset does not fit its number format, or is wider than the states of the device.
+            If the offset does not fit its number format, or is wider than the states of the device; or for a
+            chip whose devices are alike.
         """
         if not settings.varies:
+            if settings.chip is not None:
+                raise ConfigError(
+                    f"chip {settings.chip} has devices that are alike: give variation-gain or "
+                    "variation-offset, or leave chip out"
+                )
             return None
         offset = settings.variation_offset or 0.0
         fits = -DEVIATION_MIN * profile.lsb / _FITTING
