@@ -62,9 +62,9 @@ class Variation:
         states = max(profile.mean) - min(profile.mean)
         if offset > min(fits, states):
             why = (
-                f"{_FITTING} standard deviations have at most {-DEVIATION_MIN} codes"
+                f"{_FITTING} standard deviations must fit {-DEVIATION_MIN} codes"
                 if fits <= states
-                else "its states are no farther apart"
+                else "its states are no farther apart, so none would be distinct"
             )
             raise ConfigError(
                 f"variation-offset must be at most {min(fits, states):g} {profile.unit} for this "

@@ -138,7 +138,8 @@ def draw_yields(curves: Mapping[str, Sequence[tuple[float, Share]]], legend: str
     """
     figure = new_figure()
     axes = figure.subplots()
-    least = min(100 * curve[0][0] for curve in curves.values())
+    least, most = (100 * end(curve[-k][0] for curve in curves.values()) for end, k in ((min, 0), (max, 1)))
+    least -= 0.05 * (most - least)
     for (colour, _, dash), (label, curve) in zip(LINES, curves.items(), strict=False):
         # All chips reach what the worst one has; none reaches more than the best one.
         shares = [curve[0][1], *(share for _, share in curve), Share(0, curve[0][1].n)]
