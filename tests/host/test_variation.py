@@ -1,7 +1,6 @@
 """Devices that differ: how their deviations are drawn, when an array is told of them, what is refused."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +13,13 @@ from qcloop.contract.operations import Operation
 from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar import reference as crossbar_reference
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
 from qcloop.crossbar.settings import CrossbarSettings
-from qcloop.crossbar.variation import Variation
 from qcloop.data import Dataset
 from qcloop.device import DeviceProfile, builtin
+from qcloop.device.variation import Variation
 from qcloop.errors import ArrayError, ConfigError
 from qcloop.link.remote import RemoteArray
 from qcloop.report.run import command_line
@@ -64,7 +64,7 @@ def train(trainer):
 
 def test_deviations_have_the_moments_that_are_asked_for():
     settings = CrossbarSettings(seed=9, **SPREAD)
-    gains, offsets = Variation.of(settings, builtin("A", 32)).deviations(0, Region(0, 300, 300))
+    gains, offsets = Chip.of(settings, builtin("A", 32)).deviations(0, Region(0, 300, 300))
     assert gains.dtype == offsets.dtype == np.int8 and gains.shape == (300, 300)
     g, o = gains.reshape(-1) / 256, offsets.reshape(-1) / 32
     assert np.std(g) == pytest.approx(0.1, rel=0.01) and np.std(o) == pytest.approx(0.3, rel=0.01)
@@ -74,12 +74,12 @@ def test_deviations_have_the_moments_that_are_asked_for():
 
 def test_a_device_takes_two_samples_and_is_rounded_halves_up():
     z = Grng16(4, 7).take(12).astype(float)
-    gains, offsets = Variation(4, 25.6, 8.0).deviations(0, Region(0, 2, 3))
+    gains, offsets = Chip(4, 25.6, 8.0).deviations(0, Region(0, 2, 3))
     assert gains.tolist() == np.floor(25.6 * z[0::2] / 32 + 0.5).reshape(2, 3).tolist()
     assert offsets.tolist() == np.floor(8.0 * z[1::2] / 32 + 0.5).reshape(2, 3).tolist()
     # Devices are numbered through, so that those of a second region follow those of the first.
-    assert Variation(4, 25.6, 8.0).deviations(3, Region(9, 1, 3))[0].tolist() == gains[1:].tolist()
-    held, _ = Variation(4, 127.0, 0.0).deviations(0, Region(0, 50, 50))
+    assert Chip(4, 25.6, 8.0).deviations(3, Region(9, 1, 3))[0].tolist() == gains[1:].tolist()
+    held, _ = Chip(4, 127.0, 0.0).deviations(0, Region(0, 50, 50))
     assert (held.min(), held.max()) == (-128, 127)
 
 
@@ -88,7 +88,7 @@ def test_an_array_has_the_deviations_of_a_chip_before_it_is_programmed():
     profile = builtin("ideal", 32)
     array = GoldenArray(settings.array_config)
     array.configure(array_settings(settings, profile))
-    crossbar = LayeredCrossbar(settings, array, variation=Variation.of(settings, profile))
+    crossbar = LayeredCrossbar(settings, array, chip=Chip.of(settings, profile))
     layers = [crossbar.add_layer(*shape, bits=8) for shape in ((4, 7), (6, 3))]
     z = Grng16(5, 7).take(2 * (28 + 18)).astype(float)
     for layer, first in zip(layers, (0, 28), strict=True):
@@ -108,7 +108,7 @@ def test_devices_that_are_alike_are_told_to_an_array_that_had_others():
     profile, region = builtin("ideal", 32), Region(0, 3, 4)
     for settings in (CrossbarSettings(device="ideal", **SPREAD), CrossbarSettings(device="ideal")):
         array.configure(array_settings(settings, profile))
-        crossbar = LayeredCrossbar(settings, array, variation=Variation.of(settings, profile))
+        crossbar = LayeredCrossbar(settings, array, chip=Chip.of(settings, profile))
         crossbar.initialise(crossbar.add_layer(3, 4, 8))
         assert array.read_variation(region)[0].any() == settings.varies
     levels, codes = array.read(region)
@@ -180,7 +180,7 @@ def test_a_run_that_a_board_makes_alone_brings_its_deviations(monkeypatch):
 
 
 def test_what_a_device_says_of_its_variation_is_the_default():
-    profile = SimpleNamespace(states=32, reading=None, variation=SimpleNamespace(gain=0.04, offset=0.2))
+    profile = replace(builtin("A", 32), variation=Variation(0.04, 0.2))
     own = CrossbarSettings().on(profile)
     assert (own.variation_gain, own.variation_offset) == (0.04, 0.2)
     given = CrossbarSettings(variation_gain=0.0, variation_offset=0.1).on(profile)
@@ -215,16 +215,16 @@ def test_a_setting_that_is_out_of_range_is_one_line(given, message):
 
 def test_an_offset_that_fits_neither_the_format_nor_the_states_is_one_line():
     A = builtin("A", 32)
-    assert Variation.of(CrossbarSettings(variation_offset=1.0), A).offset == 32.0
+    assert Chip.of(CrossbarSettings(variation_offset=1.0), A).offset == 32.0
     with pytest.raises(
         ConfigError, match=r"at most 1 G0 for this device \(4 standard .* 128 codes\), not 1.1"
     ):
-        Variation.of(CrossbarSettings(variation_offset=1.1), A)
+        Chip.of(CrossbarSettings(variation_offset=1.1), A)
     narrow = DeviceProfile("narrow", "test", "uS", 1.0, (10.0, 20.0), (1.0, 1.0))
     with pytest.raises(ConfigError, match=r"at most 10 uS for this device \(its states .*\), not 11"):
-        Variation.of(CrossbarSettings(variation_offset=11), narrow)
+        Chip.of(CrossbarSettings(variation_offset=11), narrow)
     with pytest.raises(ConfigError, match="chip 3 has devices that are alike: give variation-gain or"):
-        Variation.of(CrossbarSettings(chip=3), A)
+        Chip.of(CrossbarSettings(chip=3), A)
 
 
 def test_an_array_without_the_part_is_refused_before_anything_is_written(tmp_path):

@@ -13,11 +13,11 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.types import I16, I32, U8, Region
 from qcloop.crossbar import compiled
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
-from qcloop.crossbar.variation import Variation
 from qcloop.crossbar.weights import WeightMap
 from qcloop.errors import ArrayError, ConfigError, DivergenceError
 
@@ -88,7 +88,7 @@ class LayeredCrossbar:
     kernels : CrossbarKernels
         Module ``qcloop.crossbar.compiled`` (default) or ``qcloop.crossbar.reference``. Both give the same
         bits.
-    variation : Variation, optional
+    chip : Chip, optional
         How the devices differ; all are alike if it is left out. The layers take them in their order.
 
     Raises
@@ -108,11 +108,11 @@ class LayeredCrossbar:
         settings: CrossbarSettings,
         array: Array,
         kernels: CrossbarKernels = compiled,
-        variation: Variation | None = None,
+        chip: Chip | None = None,
     ) -> None:
-        if variation is not None and ArrayPart.VARIATION not in array.config.parts:
+        if chip is not None and ArrayPart.VARIATION not in array.config.parts:
             raise ArrayError(f"this array has {describe_lack(ArrayPart.VARIATION)}")
-        self.settings, self.array, self.variation = settings, array, variation
+        self.settings, self.array, self.chip = settings, array, chip
         self._kernels = kernels
         self.weights = WeightMap(array.settings, settings.scheme)
         self.layers: list[Layer] = []
@@ -256,9 +256,9 @@ class LayeredCrossbar:
         Where all devices are alike, an array that may have other ones is told so.
         """
         region, array = layer.region, self.array
-        if self.variation is not None:
+        if self.chip is not None:
             first = sum(other.rows * other.cols for other in self.regions[: layer.index])
-            array.load_variation(region, *self.variation.deviations(first, region))
+            array.load_variation(region, *self.chip.deviations(first, region))
         elif ArrayPart.VARIATION in array.config.parts:
             alike = np.zeros((region.rows, region.cols), np.int8)
             array.load_variation(region, alike, alike)

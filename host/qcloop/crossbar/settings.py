@@ -129,7 +129,7 @@ class CrossbarSettings:
 
     def on(self, profile: DeviceProfile) -> Self:
         """Return the settings with what a device decides where they leave it open."""
-        own: Any = getattr(profile, "variation", None)
+        own = profile.variation
         gain, offset = self.variation_gain, self.variation_offset
         return replace(
             self,

@@ -12,9 +12,9 @@ from typing import Any
 from qcloop import __version__
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.types import ArrayConfig
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings
-from qcloop.crossbar.variation import Variation
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
@@ -94,8 +94,8 @@ class Point:
             )
         array = GoldenArray(settings.array_config if config is None else config)
         array.configure(array_settings(settings, self.profile))
-        variation = Variation.of(settings, self.profile)
-        make_network(settings, LayeredCrossbar(settings, array, variation=variation))
+        chip = Chip.of(settings, self.profile)
+        make_network(settings, LayeredCrossbar(settings, array, chip=chip))
 
     def description(self) -> dict[str, Any]:
         """Return everything that decides the outcome, as plain values."""

@@ -7,10 +7,10 @@ import torch
 
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.types import ArrayConfig, Counters, Positions
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.crossbar.settings import CrossbarSettings
-from qcloop.crossbar.variation import Variation
 from qcloop.device import resolve_device
 from qcloop.errors import CheckpointError, ConfigError
 
@@ -54,11 +54,11 @@ class Crossbar(LayeredCrossbar):
         chosen = CrossbarSettings.resolve(given)
         self.profile = resolve_device(device, chosen.states, chosen.reading, chosen.sigma)
         chosen = chosen.on(self.profile)
-        variation = Variation.of(chosen, self.profile)
+        chip = Chip.of(chosen, self.profile)
         array = array or GoldenArray(chosen.array_config)
         array.configure(array_settings(chosen, self.profile))
         self._counted = Counters()
-        super().__init__(chosen, array, variation=variation)
+        super().__init__(chosen, array, chip=chip)
 
     def counters(self) -> Counters:
         """Return what the array counted since the crossbar was made, loaded states included."""
@@ -123,7 +123,7 @@ class Crossbar(LayeredCrossbar):
         memo[id(self)] = copied
         array = GoldenArray(self.array.config)
         array.configure(self.array.settings)
-        LayeredCrossbar.__init__(copied, self.settings, array, variation=self.variation)
+        LayeredCrossbar.__init__(copied, self.settings, array, chip=self.chip)
         for layer in self.layers:
             memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
         array.configure(self.array.settings, self.array.positions())
@@ -146,5 +146,5 @@ class Crossbar(LayeredCrossbar):
         settings = {name: value for name, value in self.settings.to_dict().items() if name not in without}
         array = self.array.settings
         tables = {"mean codes": list(array.mean), "spread codes": list(array.spread)}
-        variation = {} if self.variation is None else {"variation": asdict(self.variation)}
+        variation = {} if self.chip is None else {"variation": asdict(self.chip)}
         return settings | tables | variation

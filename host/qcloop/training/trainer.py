@@ -14,10 +14,10 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.images import ImageSet
 from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
-from qcloop.crossbar.variation import Variation
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
@@ -110,9 +110,9 @@ class Trainer:
         self.progress = Progress()
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
-        variation = Variation.of(settings, profile)
+        chip = Chip.of(settings, profile)
         array.configure(array_settings(settings, profile))
-        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, variation)
+        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, chip)
         self.network = make_network(settings, crossbar, kernels)
         #: The epochs on images that the array keeps, if it does.
         self._image_run: ImageRun | None = None

@@ -20,29 +20,28 @@ _SIGMA = 32
 
 
 @dataclass(frozen=True)
-class Variation:
-    """The devices of a chip, of which there are as many as one asks for, in one order.
+class Chip:
+    """The devices of a chip, as many as one asks for, which differ for good.
 
     Device ``k`` has a gain and an offset: ``floor(sigma * z / 32 + 1/2)``, held to -128..127, with the
     samples ``2 k`` and ``2 k + 1`` of stream ``VARIATION`` of the chip's seed.
 
     Attributes
     ----------
-    chip : int
-        The seed.
+    seed : int
     gain : float
         Standard deviation of the gains, in 1/256.
     offset : float
         Standard deviation of the offsets, in codes.
     """
 
-    chip: int
+    seed: int
     gain: float
     offset: float
 
     @classmethod
-    def of(cls, settings: CrossbarSettings, profile: DeviceProfile) -> "Variation | None":
-        """Return the variation that settings ask for on such devices, or None if all devices are alike.
+    def of(cls, settings: CrossbarSettings, profile: DeviceProfile) -> "Chip | None":
+        """Return the chip that settings ask for, or None if its devices are alike.
 
         Raises
         ------
@@ -82,7 +81,7 @@ class Variation:
             Number of its first device.
         region : Region
         """
-        z = Grng16(self.chip, Stream.VARIATION, 2 * first).take(2 * region.rows * region.cols)
+        z = Grng16(self.seed, Stream.VARIATION, 2 * first).take(2 * region.rows * region.cols)
         pairs = z.reshape(region.rows, region.cols, 2)
         return _scaled(self.gain, pairs[..., 0]), _scaled(self.offset, pairs[..., 1])
 
