@@ -32,8 +32,8 @@ class Crossbar(LayeredCrossbar):
         Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
         ``reading``, ``sigma``, ``scheme``, ``update``, ``policy``, ``seed``, ``weight_range``,
         ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``variation_gain``,
-        ``variation_offset``, ``chip``, ``verify_tolerance``, ``verify_tries``. Without ``array`` there are
-        ``lanes`` and ``cells`` as well.
+        ``variation_offset``, ``chip``, ``threshold``, ``endurance``, ``endurance_spread``,
+        ``verify_tolerance``, ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class Crossbar(LayeredCrossbar):
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a crossbar: {error!r}") from error
         self.array.configure(self.array.settings, positions)
-        self.ledger.restore(writes)
+        self.restore_writes(writes)
         self._counted = counted
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -128,7 +128,7 @@ class Crossbar(LayeredCrossbar):
             memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
         array.configure(self.array.settings, self.array.positions())
         copied.profile, copied._counted = self.profile, self.counters()
-        copied.ledger.restore(self.ledger.state())
+        copied.restore_writes(self.ledger.state())
         copied.follow(self)
         return copied
 
