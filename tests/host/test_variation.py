@@ -230,6 +230,6 @@ def test_an_offset_that_fits_neither_the_format_nor_the_states_is_one_line():
 def test_an_array_without_the_part_is_refused_before_anything_is_written(tmp_path):
     settings = settings_of()
     array = GoldenArray(replace(settings.array_config, parts=STANDARD_PARTS))
-    with pytest.raises(ArrayError, match="no variation between devices: leave --variation-gain and"):
+    with pytest.raises(ArrayError, match="no variation between devices: set --variation-gain and"):
         Run.create(tmp_path / "run", settings, builtin("A", 32), noise(), SOURCE, lambda _: array)
     assert not (tmp_path / "run").exists()
