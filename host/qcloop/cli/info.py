@@ -58,6 +58,9 @@ def _run(path: Path) -> None:
     metrics = _table(path / METRICS, _metrics)
     cost = _table(path / COUNTERS, _cost)
     click.echo(f"run in {printable(path)}, made by qcloop {printable(config['qcloop'].get('version'))}")
+    settings = config["settings"]
+    if settings.get("variation_gain") or settings.get("variation_offset"):
+        settings.setdefault("chip", settings.get("seed"))
     for part in ("settings", "data"):
         click.echo(f"[{part}]")
         for name, value in config[part].items():
