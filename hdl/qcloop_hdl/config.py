@@ -24,7 +24,9 @@ MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
 #: Parts that only the golden model has.
-_NOT_BUILT = ArrayPart.VARIATION | ArrayPart.RELAXATION | ArrayPart.ENDURANCE
+_NOT_BUILT = ArrayPart.RELAXATION
+#: Parts that keep a word of each cell in a memory of their own.
+DEVICE_PARTS = ArrayPart.VARIATION | ArrayPart.ENDURANCE
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
 #: SPRAM blocks of an iCE40UP5K.
@@ -101,6 +103,12 @@ class EngineConfig:
                 f"{self.array.words} words"
             )
         if self.memory is MemoryKind.SPRAM:
+            if self.device_parts:
+                labels = " and ".join(part_labels(self.device_parts))
+                raise ConfigError(
+                    f"an engine with cells in SPRAM, such as the size small, cannot have {labels}: use "
+                    "medium or large"
+                )
             check_sprams(self.lanes, self.words, self.array.planes)
         if not MIN_BUFFER <= self.buffer <= MAX_BUFFER or self.buffer & (self.buffer - 1):
             raise ConfigError(
@@ -176,6 +184,11 @@ class EngineConfig:
     def has(self, part: ArrayPart) -> bool:
         """Return whether the engine has a part: what it lacks is not built, and refused with Status.PART."""
         return part in self.array.parts
+
+    @property
+    def device_parts(self) -> ArrayPart:
+        """Those of its parts that keep a word of each cell in a memory of their own."""
+        return self.array.parts & DEVICE_PARTS
 
     def without(self, parts: ArrayPart) -> "EngineConfig":
         """Return the same configuration without some parts; they are added to its name."""
