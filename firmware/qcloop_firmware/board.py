@@ -227,7 +227,7 @@ class Board:
         if self.engine.memory is MemoryKind.SPRAM:
             return self.engine.lanes * -(-self.engine.words // SPRAM_WORDS)
         block = 4096 if self.family is Family.ICE40 else 16384
-        return -(-16 * self.engine.array.planes * self.engine.array.cells // block)
+        return -(-16 * self.engine.kept * self.engine.array.cells // block)
 
 
 def fits(network: str, array: ArrayConfig) -> bool:

@@ -323,7 +323,7 @@ class Pair:
             self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
 
     def bad_operation(self, draw: Random) -> None:
-        opcode = draw.choice((0, 16, 32 + draw.choice(tuple(Operation)), draw.randint(23, 255)))
+        opcode = draw.choice((0, 17, 32 + draw.choice(tuple(Operation)), draw.randint(32, 255)))
         self.refused(operations.request(opcode, draw.randbytes(draw.randint(0, 20))), Status.OPERATION)
 
     def lacking(self, settings: ArraySettings) -> None:

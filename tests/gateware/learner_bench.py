@@ -48,8 +48,9 @@ class LearningPair(Pair):
 
     def bad_unconfigured(self, draw):
         super().bad_unconfigured(draw)
-        for operation in operations.NEEDED:
-            self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
+        for operation, part in operations.NEEDED.items():
+            status = Status.CONFIGURED if part in self.config.array.parts else Status.PART
+            self.refused(operations.request(operation, b"\1\2\3"), status)
 
     def configure(self, draw):
         super().configure(draw)
