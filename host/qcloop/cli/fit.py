@@ -24,7 +24,7 @@ from qcloop.fit import (
 )
 from qcloop.fit.device import Choices, FittedDevice, fit_device
 from qcloop.fit.each import check_devices, fit_each, refuse_some
-from qcloop.fit.report import describe, devices_table, report
+from qcloop.fit.report import describe, devices_table, report, variation_report
 from qcloop.fit.several import device_labels, labelled, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
@@ -101,6 +101,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Confidence of each interval",
 )
 @click.option("--drop-outliers", is_flag=True, help="Leave outliers out of the fit")
+@click.option(
+    "--variation/--no-variation",
+    default=None,
+    help="Tell differences between devices from fluctuation [default: where a file has several devices]",
+)
 @click.option("--name", help="Name of the device [default: that of the file]")
 @click.option("--plot", type=_FILE, help="Picture to write: .png, .pdf or .svg [default: OUT with .png]")
 @click.option("--sheet", help="Sheet of an Excel file")
@@ -133,6 +138,7 @@ def fit(
     states: int | None,
     confidence: float,
     drop_outliers: bool,
+    variation: bool | None,
     name: str | None,
     plot: Path | None,
     sheet: str | None,
@@ -151,7 +157,8 @@ def fit(
     picture = plot or out.with_suffix(".png")
     _check_outputs(file, [out], [] if per_device else [picture], force)
     check_picture(picture)
-    choices = Choices(model, reading, cast(Direction | None, curve), states, confidence, drop_outliers)
+    direction = cast(Direction | None, curve)
+    choices = Choices(model, reading, direction, states, confidence, drop_outliers, variation)
     measured = read_measurements(
         file,
         unit=unit,
@@ -199,15 +206,18 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
     except MeasurementError:
         _print_findings(findings, verbose)  # a cell that was left out may be the reason
         raise
-    for fitted in device.fits.values():
+    for direction, fitted in device.fits.items():
         click.echo()
         click.echo("\n".join(report(fitted, verbose)))
+        if apart := device.variations.get(direction):
+            click.echo("\n".join(variation_report(apart, verbose)))
     _print_findings(findings, verbose)
     if not outputs.force:
         device.refuse()
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
-    plot_fits(list(device.fits.values()), outputs.title(device)).save(outputs.picture, MeasurementError)
+    drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.variations)
+    drawn.save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 
 
@@ -239,7 +249,7 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
 
 def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
     """Make a device from the curves of each device in the file, and a sweep file over them."""
-    check_devices(measured)
+    check_devices(measured, choices)
     labels = device_labels(measured.devices)
     targets = {
         device: (labelled(outputs.out, label), labelled(outputs.picture, label))
@@ -310,11 +320,13 @@ def _few(names: list[str]) -> str:
 
 def _misfits(device: FittedDevice) -> list[str]:
     """Return what in the data does not follow the fit, for each direction where something does not."""
-    return [
+    said = [
         f"{direction}: {'; '.join(fitted.misfits)}{'; see --model table' if fitted.branch.repeated else ''}"
         for direction, fitted in device.fits.items()
         if fitted.misfits
     ]
+    apart = device.variations.items()
+    return said + [f"{direction}: {misfit}" for direction, one in apart for misfit in one.misfits]
 
 
 def _warn(warnings: list[str]) -> None:

@@ -36,10 +36,21 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 #: The sections of the help of `qcloop train`, and the options in them.
 _SECTIONS = {
     "Network": ("network", "activation", "bias", "weight_range", "input_bits"),
-    "Devices": ("device", "states", "reading", "sigma", "scheme", "stuck_off", "stuck_on"),
+    "Devices": (
+        "device",
+        "states",
+        "reading",
+        "sigma",
+        "scheme",
+        "stuck_off",
+        "stuck_on",
+        "endurance",
+        "endurance_spread",
+    ),
     "Training": (
         "recipe",
         "update",
+        "threshold",
         "step",
         "batch",
         "epochs",
@@ -86,7 +97,7 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
     elif name == "reading":
         kind = click.Choice(list(READINGS))
     elif default is None:
-        kind = {"states": int, "sigma": float}[name]
+        kind = {"states": int, "sigma": float, "endurance": int}[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
     complete = COMPLETE_DEVICE if name == "device" else None
     return click.option(

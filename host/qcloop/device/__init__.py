@@ -13,6 +13,7 @@ from qcloop.device.files import (
 )
 from qcloop.device.plot import plot_profile
 from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain
+from qcloop.device.variation import Variation
 
 __all__ = [
     "BUILTIN_NAMES",
@@ -22,6 +23,7 @@ __all__ = [
     "UNITS",
     "DeviceProfile",
     "PulseTrain",
+    "Variation",
     "builtin",
     "draw_profile",
     "load_profile",

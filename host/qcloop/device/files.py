@@ -11,6 +11,7 @@ import tomli_w
 
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, PAPER_STATES, builtin
 from qcloop.device.profile import UNITS, DeviceProfile, PulseTrain
+from qcloop.device.variation import Variation
 from qcloop.errors import DeviceError
 from qcloop.files import read_text, write_atomic
 
@@ -24,6 +25,8 @@ _HEADER = f"""\
 # spread  programming fluctuation of each level, one standard deviation (not per cent)
 # pulses  optional: RESET amplitudes from the highest state down, in volts; width in seconds;
 #         SET voltage in volts and compliance in amperes; ON conductance in siemens
+# variation  optional: differences between devices, each one standard deviation: gain as a share
+#            (5 % is 0.05), offset in the unit
 """
 
 
@@ -79,13 +82,20 @@ def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
         If a key is unknown, missing or of the wrong type, or if :class:`DeviceProfile` refuses the values.
     """
     _check_keys(values, _PROFILE_KEYS, "")
-    pulses = values.get("pulses")
-    if pulses is None:
-        return DeviceProfile(**values)
-    if not isinstance(pulses, dict):
-        raise DeviceError(f"pulses must be a table of {', '.join(_PULSE_KEYS)}, not {pulses!r}")
-    _check_keys(pulses, _PULSE_KEYS, "pulses.")
-    return DeviceProfile(**{**values, "pulses": PulseTrain(**pulses)})
+    tables = {
+        name: _table(name, kind, values[name])
+        for name, kind in _TABLES.items()
+        if values.get(name) is not None
+    }
+    return DeviceProfile(**{**values, **tables})
+
+
+def _table(name: str, kind: type[PulseTrain | Variation], values: object) -> PulseTrain | Variation:
+    keys = tuple(field.name for field in fields(kind))
+    if not isinstance(values, dict):
+        raise DeviceError(f"{name} must be a table of {', '.join(keys)}, not {values!r}")
+    _check_keys(values, keys, f"{name}.")
+    return kind(**values)
 
 
 def resolve_device(
@@ -146,8 +156,9 @@ def check_own(
 
 #: Keys of a file. All but the optional ones are required: a default would be a figure of another device.
 _PROFILE_KEYS = tuple(field.name for field in fields(DeviceProfile))
-_PULSE_KEYS = tuple(field.name for field in fields(PulseTrain))
-_OPTIONAL_KEYS = ("reading", "pulses")
+#: Tables of a file; each is optional.
+_TABLES: dict[str, type[PulseTrain | Variation]] = {"pulses": PulseTrain, "variation": Variation}
+_OPTIONAL_KEYS = ("reading", *_TABLES)
 
 
 def _check_keys(values: dict[str, Any], keys: tuple[str, ...], prefix: str) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import ArraySettings
+from qcloop.device.variation import Variation
 from qcloop.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class DeviceProfile:
     reading: str | None = None
     #: The pulses, from which time and energy are computed; None if they are not known.
     pulses: PulseTrain | None = None
+    #: Differences between devices; None for devices that are all alike.
+    variation: Variation | None = None
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -130,6 +133,8 @@ class DeviceProfile:
                 f"all {self.states} states have the same mean code {self.mean_codes[0]} at an lsb of "
                 f"{self.lsb:g} {self.unit}: choose a smaller lsb, or check the unit"
             )
+        if self.variation is not None:
+            self.variation.check(self.mean, self.lsb, self.unit)
 
     def __repr__(self) -> str:
         reading = f", reading {self.reading}" if self.reading else ""

@@ -244,6 +244,7 @@ def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     blocks: list[Block] = [Text(_most_written(state))]
     if not state.writes:
         return blocks
+    blocks += _wear(state, svg)
     shares = (0.5, 0.9, 0.99)
     rows = []
     for index, writes in enumerate(state.writes):
@@ -271,12 +272,38 @@ def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     return [*blocks, Table(head, rows, "Writes of a cell, initial programming included")]
 
 
+def _wear(state: RunContents, svg: Svg) -> list[Block]:
+    """Return how many cells have reached what they endure; nothing if they endure any number of writes."""
+    settings, last = state.settings, state.history[-1]
+    if settings.endurance is None or last.stuck is None:
+        return []
+    cells = sum(writes.size for writes in state.writes)
+    spread = 100 * settings.endurance_spread
+    varied = f" (± {spread:g} % from cell to cell)" if spread else ""
+    return [
+        Text(
+            f"A cell endures {settings.endurance:,} writes{varied}, and is then stuck. After epoch "
+            f"{last.epoch}, {last.stuck:,} of {cells:,} cells are stuck ({_percent(last.stuck / cells)})."
+        ),
+        Picture(
+            svg["wear"],
+            f"Histogram of the writes of {cells:,} cells.",
+            "Writes of the cells of all layers, initial programming included.",
+        ),
+        Picture(
+            svg["stuck"],
+            f"Stuck cells against the epoch; {_percent(last.stuck / cells)} at the end.",
+            "Share of the cells that are stuck after each epoch.",
+        ),
+    ]
+
+
 def _most_written(state: RunContents) -> str:
     worst = state.cost
     if worst.most_written_layer is None or worst.most_written_row is None:
         return (
             f"The array trained by itself and programmed {worst.writes:,} cells. It does not count the "
-            "writes of each cell; `--step host` does."
+            "writes of each cell; `--step host` does, and so does a run with `--endurance`."
         )
     where = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
     convolution = state.settings.layers()[worst.most_written_layer].convolution

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import Counters, Policy, Region
+from qcloop.crossbar.endurance import Endurance, writes_done
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import Cost, cost, cost_of_moves
@@ -63,6 +64,10 @@ class RunContents:
     @property
     def writes(self) -> list[npt.NDArray[np.uint32]]:
         """(rows, cols) writes of the cells of each layer; no layer where nobody counted them."""
+        if self.settings.endurance is not None and self.ledger is None:
+            endurance = Endurance(self.settings)
+            left = [self.arrays[f"layer{index}.left"] for index in range(self.layers)]
+            return [writes_done(endurance.draw(each.shape), each) for each in left]
         if self.ledger is None:
             return []
         return [writes.reshape(self.ledger.shape(index)) for index, writes in enumerate(self.ledger.writes)]
@@ -76,7 +81,7 @@ class RunContents:
         counts = LevelCounts(self.profile.states)
         counts.restore(self.arrays["start"])
         moves = counts.moves(self.counters, count_levels(levels for levels, _ in self.cells))
-        return cost_of_moves(self.profile, policy, moves, self.counters)
+        return cost_of_moves(self.profile, policy, moves, self.counters, self.writes)
 
     @cached_property
     def _loaded(self) -> tuple[Dataset | None, str]:

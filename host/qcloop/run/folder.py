@@ -20,7 +20,7 @@ import json
 import platform
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -42,7 +42,7 @@ from qcloop.run.note import read_note, write_note
 from qcloop.run.state import check_predictions, check_state, most_bytes
 from qcloop.text import typed
 from qcloop.training.settings import Order, RunSettings
-from qcloop.training.trainer import EpochMetrics, Trainer
+from qcloop.training.trainer import Trainer, metrics_names
 
 #: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
 CHECKPOINT_SECONDS = 30.0
@@ -303,9 +303,9 @@ class Run:
     def _write_metrics(self) -> None:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(f.name for f in fields(EpochMetrics))
+        writer.writerow(metrics_names(self.trainer.settings))
         for row in self.trainer.progress.history:
-            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in asdict(row).values())
+            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in row.values().values())
         write_atomic(self.path / METRICS, table.getvalue())
 
     def write_results(self) -> None:

@@ -146,7 +146,8 @@ class Outcome:
 
     def save(self, point: Point, path: Path) -> None:
         """Write the outcome of a point, as a whole. Raises RunError if the file cannot be written."""
-        write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n", RunError)
+        values = asdict(self) | {"history": [row.values() for row in self.history]}
+        write_atomic(path, json.dumps(point.description() | values, indent=1) + "\n", RunError)
 
 
 def compute(

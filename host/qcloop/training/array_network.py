@@ -9,6 +9,7 @@ import numpy.typing as npt
 from qcloop.contract.plan import TrainingPlan
 from qcloop.contract.types import U8, Counters
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
+from qcloop.crossbar.endurance import writes_done
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import Cost, cost_of_moves
 from qcloop.device import DeviceProfile
@@ -82,9 +83,20 @@ class ArrayNetwork:
         return penalty * (LN2_HIGH + LN2_LOW) / 256 / len(picked)
 
     def cost(self, profile: DeviceProfile, counters: Counters) -> Cost:
-        """Return the cost of the run; the array does not count the writes of each cell."""
+        """Return the cost of the run.
+
+        The array does not count the writes of each cell, but it knows those left if they are limited.
+        """
         moves = self._counts.moves(counters, self._levels())
-        return cost_of_moves(profile, self.crossbar.array.settings.policy, moves, counters)
+        array, writes = self.crossbar.array, []
+        if self._settings.endurance is not None:
+            writes = [writes_done(layer.limits, array.read_endurance(layer.region)) for layer in self.layers]
+        return cost_of_moves(profile, array.settings.policy, moves, counters, writes)
+
+    @property
+    def stuck(self) -> int:
+        """Number of cells that are stuck."""
+        return int(self._levels()[self.crossbar.array.settings.states :].sum())
 
     def _plan(self, rate: float) -> TrainingPlan:
         array, devices = self.crossbar.array, self.crossbar.weights.devices
@@ -115,7 +127,8 @@ class ArrayNetwork:
     def _layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
         array = self.crossbar.array
         levels, codes = array.read(layer.region)
-        return {
+        limited = {"left": array.read_endurance(layer.region)} if layer.limits.size else {}
+        return limited | {
             "cell_levels": levels,
             "cell_codes": codes,
             "accumulators": array.read_accumulators(layer.region),
@@ -129,4 +142,6 @@ class ArrayNetwork:
             prefix = f"layer{layer.index}."
             array.load(layer.region, state[f"{prefix}cell_levels"], state[f"{prefix}cell_codes"])
             array.load_accumulators(layer.region, state[f"{prefix}accumulators"])
+            if layer.limits.size:
+                array.load_endurance(layer.region, state[f"{prefix}left"])
         self._load(self._settings.rate)

@@ -135,6 +135,11 @@ class Network:
         """Return the cost of the run, from the ledger and what the array counted over the whole run."""
         return cost(profile, self.crossbar.array.settings.policy, self.crossbar.ledger, counters)
 
+    @property
+    def stuck(self) -> int:
+        """Number of cells that are stuck."""
+        return self.crossbar.ledger.stuck
+
     # -- state ----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -147,7 +152,7 @@ class Network:
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put layers, cells and writes back to a :meth:`state`."""
-        self.crossbar.ledger.restore(state)
+        self.crossbar.restore_writes(state)
         for layer in self.layers:
             prefix = f"layer{layer.index}."
             own = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}

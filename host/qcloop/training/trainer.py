@@ -1,7 +1,7 @@
 """A training run in progress: epochs of batches, evaluation, and the state to go on from."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,18 @@ class EpochMetrics:
     set_pulses: int
     reset_pulses: int
     clipped: int
+    #: Cells that are stuck; None, and in no file, where cells endure any number of writes.
+    stuck: int | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the values by name, without the one that the run does not have."""
+        return {name: value for name, value in asdict(self).items() if name != "stuck" or value is not None}
+
+
+def metrics_names(settings: RunSettings) -> list[str]:
+    """Return the columns of ``metrics.csv`` of a run."""
+    names = [each.name for each in fields(EpochMetrics)]
+    return names if settings.endurance is not None else names[:-1]
 
 
 @dataclass
@@ -62,6 +74,10 @@ class Progress:
     #: Sum of the penalties of these images, where the array makes the step.
     penalty: int = 0
     history: list[EpochMetrics] = field(default_factory=list)
+
+    def values(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return asdict(self) | {"history": [row.values() for row in self.history]}
 
 
 class Trainer:
@@ -261,6 +277,7 @@ class Trainer:
                 set_pulses=counters.set_pulses,
                 reset_pulses=counters.reset_pulses,
                 clipped=counters.clipped,
+                stuck=None if self.settings.endurance is None else self.network.stuck,
             )
         )
         progress.epoch += 1
@@ -297,7 +314,7 @@ class Trainer:
             "predictions": self.predictions,
         }
         values = {
-            "progress": asdict(self.progress),
+            "progress": self.progress.values(),
             "positions": asdict(self.array.positions()),
             "counters": asdict(self.counters()),
             "rounding": self.network.crossbar.rounding_position,
@@ -311,7 +328,7 @@ class Trainer:
         """
         assert isinstance(self.network, ArrayNetwork)
         values = {
-            "progress": asdict(self.progress),
+            "progress": self.progress.values(),
             "positions": asdict(self.array.start),
             "counters": asdict(self._counted),
             "rounding": self.network.crossbar.rounding_position,
@@ -366,7 +383,8 @@ def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> N
         raise ConfigError(
             f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
         )
-    if profile.states > STUCK_LEVEL and settings.stuck_off + settings.stuck_on > 0:
+    sticks = settings.stuck_off + settings.stuck_on > 0 or settings.endurance is not None
+    if profile.states > STUCK_LEVEL and sticks:
         raise ConfigError(
             f"{profile.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
         )
