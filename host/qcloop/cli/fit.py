@@ -7,6 +7,7 @@ from typing import cast
 
 import click
 
+from qcloop.cli.retention import check_kind, fit_retention
 from qcloop.device import DEFAULT_READING, save_profile
 from qcloop.errors import MeasurementError
 from qcloop.figure import check_picture, data_path
@@ -117,10 +118,24 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Decimal sign of numbers that are text; the other sign separates thousands [default: recognised]",
 )
 @click.option(
+    "--retention",
+    is_flag=True,
+    help="FILE has conductances over time: write the law by which they relax, for --relaxation OUT",
+)
+@click.option("--bake-time", help="With --retention: time between a column before and one after, such as 10h")
+@click.option(
+    "--range",
+    "range_",
+    type=float,
+    help="With --retention: conductance range of the device, in the unit of the file [default: as measured]",
+)
+@click.option(
     "--force", is_flag=True, help="Overwrite files that exist, and write a device that the data refuse"
 )
 @click.option("--verbose", is_flag=True, help="List all findings, and each state of a table")
+@click.pass_context
 def fit(
+    context: click.Context,
     file: Path,
     out: Path,
     per_device: bool,
@@ -145,6 +160,9 @@ def fit(
     variable: str | None,
     delimiter: str | None,
     decimal: str | None,
+    retention: bool,
+    bake_time: str | None,
+    range_: float | None,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -153,8 +171,31 @@ def fit(
     FILE has a column for each cycle, beside one of pulse numbers; or a row for each cycle, below pulse
     numbers; or it has a value in each row, beside columns of cycle or device. Units stand in the headings,
     as in `G (uS)`, or are given by --unit. The first lines printed say which columns and rows were taken.
+
+    With --retention, FILE has a column of times such as `time (h)` beside columns of values, or a row for
+    each cell and a column for each time: `G at 1h (uS)`, or `R before (kOhm)` and `R after (kOhm)`.
     """
     picture = plot or out.with_suffix(".png")
+    check_kind(context, retention)
+    if retention:
+        _check_outputs(file, [out], [picture], force)
+        fit_retention(
+            file,
+            out,
+            picture,
+            range_,
+            confidence,
+            bake_time=bake_time,
+            unit=unit,
+            read_voltage=read_voltage,
+            columns=columns,
+            rows=rows,
+            sheet=sheet,
+            variable=variable,
+            delimiter=delimiter,
+            decimal=decimal,
+        )
+        return
     _check_outputs(file, [out], [] if per_device else [picture], force)
     check_picture(picture)
     direction = cast(Direction | None, curve)
@@ -216,7 +257,7 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
         device.refuse()
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
-    drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.variations)
+    drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.apart)
     drawn.save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 

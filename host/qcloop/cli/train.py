@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qcloop.cli import completion
-from qcloop.cli.device import COMPLETE_DEVICE
+from qcloop.cli.device import COMPLETE_DEVICE, COMPLETE_RELAXATION
 from qcloop.cli.progress import TrainingDisplay
 from qcloop.cli.sections import SectionedCommand
 from qcloop.cli.stopping import Stopped, StopRequest
@@ -41,6 +41,7 @@ _SECTIONS = {
         "states",
         "reading",
         "sigma",
+        "relaxation",
         "scheme",
         "stuck_off",
         "stuck_on",
@@ -56,6 +57,7 @@ _SECTIONS = {
         "epochs",
         "rate",
         "decay",
+        "age_per_epoch",
         "seed",
         "seeds",
     ),
@@ -97,9 +99,9 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
     elif name == "reading":
         kind = click.Choice(list(READINGS))
     elif default is None:
-        kind = {"states": int, "sigma": float, "endurance": int}[name]
+        kind = RunSettings.types()[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
-    complete = COMPLETE_DEVICE if name == "device" else None
+    complete = {"device": COMPLETE_DEVICE, "relaxation": COMPLETE_RELAXATION}.get(name)
     return click.option(
         f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text, shell_complete=complete
     )

@@ -366,6 +366,11 @@ class LayeredCrossbar:
             raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
         return np.float32(codes)
 
+    def age(self, drift: I16, spread: U16) -> None:
+        """Let the cells of all layers age by (states,) tables: see :meth:`qcloop.array.Array.age`."""
+        for region in self.regions:
+            self.array.age(region, drift, spread)
+
     # -- steps of one's own ---------------------------------------------------------------------
 
     def gradient(self, layer: Layer, x: U8 | I16, x_scale: F64, delta: F64) -> tuple[I32 | I64, float]:

@@ -50,6 +50,8 @@ def profile_table(profile: DeviceProfile) -> str:
     intro = [profile_title(profile), printable(profile.source), f"one code is {profile.lsb:g} {unit}"]
     if profile.variation is not None:
         intro.append(f"devices differ (standard deviation): {profile.variation.words(profile.lsb, unit)}")
+    if profile.relaxation is not None:
+        intro.append(f"conductances relax: {profile.relaxation.words()}")
     intro.append("")
     return "\n".join(line.rstrip() for line in intro + lines)
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
+from qcloop.contract.formats import DEVIATION_MAX, GAIN_FRACTION_BITS
 from qcloop.errors import DeviceError
 
-#: Standard deviations of a device's gain and offset that an array can hold. A cell keeps its gain as an 8-bit
-#: multiple of 1/256, and its offset as 8 bits of whole codes: 4 standard deviations fit.
-MOST_GAIN, MOST_OFFSET_CODES = 0.124, 31
+#: Standard deviations of a device's gain, and of its offset in codes, of which 4 fit the integers that an
+#: array keeps of a cell: 0.124 and 31.
+MOST_GAIN, MOST_OFFSET_CODES = DEVIATION_MAX / 4 / (1 << GAIN_FRACTION_BITS), DEVIATION_MAX // 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Variation:
         if self.gain > MOST_GAIN:
             raise DeviceError(
                 f"a variation of gain {self.gain:g} is too large: the array holds devices whose gain "
-                f"deviates by less than half, so gain must be {MOST_GAIN} or less (a share: 5 % is 0.05)"
+                f"deviates by less than half, so gain must be {MOST_GAIN:.3g} or less (a share: 5 % is 0.05)"
             )
         span = max(mean) - min(mean)
         if self.offset > span:

@@ -15,10 +15,12 @@ from qcloop.fit.each import check_devices, fit_each, refuse_some
 from qcloop.fit.equation import FITTED_READINGS, EquationFit
 from qcloop.fit.plot import plot_fits
 from qcloop.fit.profile import profile_name
+from qcloop.fit.relaxation import RelaxationFit, fit_relaxation
 from qcloop.fit.report import describe, report, variation_report
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.file import Measurements, read_measurements
 from qcloop.measurements.findings import Finding, listed
+from qcloop.measurements.retention import read_retention
 from qcloop.measurements.units import Quantity
 from qcloop.table import ResultTable
 
@@ -53,7 +55,7 @@ class FitResult:
     def plot(self) -> Plot:
         """Return the picture of ``qcloop fit``: measured values, the fit, and the residuals."""
         title = f"{self.profile.name}: {self.path.name}"
-        return plot_fits(list(self.device.fits.values()), title, self.device.variations)
+        return plot_fits(list(self.device.fits.values()), title, self.device.apart)
 
     def save(self, path: Path | str) -> Path:
         """Write the device as TOML, and the picture with its numbers beside it, as ``qcloop fit -o`` does.
@@ -122,8 +124,11 @@ def fit(
     variable: str | None = None,
     delimiter: str | None = None,
     decimal: str | None = None,
+    retention: bool = False,
+    bake_time: str | float | None = None,
+    range: float | None = None,
     force: bool = False,
-) -> FitResult | dict[str, FitResult]:
+) -> FitResult | dict[str, FitResult] | RelaxationFit:
     """Fit a device to measured conductances, as ``qcloop fit`` does with options of the same names.
 
     Nothing is written; :meth:`FitResult.save` does that.
@@ -135,6 +140,10 @@ def fit(
         ``rows`` take several.
     per_device : bool
         Make a device of each that the file names.
+    retention : bool
+        The file has conductances over time: fit the law by which they relax. ``bake_time`` and ``range`` are
+        for this, and of the parameters above ``unit``, ``read_voltage``, ``column``, ``rows``, ``confidence``
+        and those of the file are used.
     variation : bool, optional
         Tell differences between devices from fluctuation; if left out, where the file has several devices.
         ``result.profile.variation`` has them, and ``result.parameters`` their intervals.
@@ -143,7 +152,7 @@ def fit(
 
     Returns
     -------
-    FitResult, or dict of FitResult by what the file calls the device
+    FitResult, or dict of FitResult by what the file calls the device; RelaxationFit with ``retention``
 
     Raises
     ------
@@ -153,6 +162,20 @@ def fit(
         If the fitted states are no device.
     """
     path = Path(file)
+    if retention:
+        measured_over_time = read_retention(
+            path,
+            bake_time=bake_time,
+            unit=unit,
+            read_voltage=read_voltage,
+            columns=_several(column),
+            rows=_several(rows),
+            sheet=sheet,
+            variable=variable,
+            delimiter=delimiter,
+            decimal=_one_of("decimal", decimal, (".", ",")),
+        )
+        return fit_relaxation(measured_over_time, range, confidence)
     choices = Choices(
         _one_of("model", model, ("equation", "table")) or Choices.model,
         _one_of("reading", reading, FITTED_READINGS),

@@ -68,6 +68,11 @@ class FittedDevice:
     variations: Mapping[Direction, VariationFit] = field(default_factory=dict)
 
     @property
+    def apart(self) -> dict[Direction, VariationFit]:
+        """Differences between devices that are certain: spreads of fits and profile do not hold them."""
+        return {way: variation for way, variation in self.variations.items() if variation.certain}
+
+    @property
     def fit(self) -> Fit:
         """The fit that the device is made from."""
         return self.fits[self.chosen]
@@ -180,8 +185,9 @@ def fit_device(
     for direction, branch in branches.items():
         used = without_outliers(branch) if choices.drop_outliers else branch
         findings += outliers(branch)[1]
-        if separated := _apart(used, choices, of, findings):
-            variations[direction], used = separated, separated.within
+        if variation := _variation(used, choices, of, findings):
+            variations[direction] = variation
+            used = variation.within if variation.certain else used
         findings += [Finding(odd.kind, of + odd.text) for odd in not_monotone(used)]
         try:
             fits[direction] = _fit(used, choices)
@@ -190,13 +196,14 @@ def fit_device(
                 raise
             findings.append(Finding("not fitted", f"{of}{direction}: {error}"))
     apart = variations.get(chosen)
+    apart = apart if apart and apart.certain else None
     source = source_of(path, fits[chosen], device) + _of_curves(branches, chosen, apart)
     profile = to_profile(fits[chosen], name, source, choices.states, apart)
     return FittedDevice(branches, fits, chosen, profile, variations)
 
 
-def _apart(branch: Branch, choices: Choices, of: str, findings: list[Finding]) -> VariationFit | None:
-    """Return the differences between devices, if the curves are of several and they are to be told apart."""
+def _variation(branch: Branch, choices: Choices, of: str, findings: list[Finding]) -> VariationFit | None:
+    """Return the differences between devices, if the curves are of several and they are to be found."""
     several = len({curve.device for curve in branch.curves} - {""}) > 1
     if choices.variation is False or not (several or choices.variation):
         return None

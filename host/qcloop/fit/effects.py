@@ -147,15 +147,15 @@ class Likelihood:
         self._scores = np.einsum("dl,il->di", weights * centred, design)
         self._coupling = np.einsum("dl,il->ldi", weights / np.sqrt(total), design)
 
-    def __call__(self, gain: float, offset: float) -> float:
-        """Return the log-likelihood of a standard deviation of the gain and one of the offset."""
-        factor = np.array([gain, offset])
-        root = np.linalg.cholesky(np.eye(2) + factor[:, None] * self._information * factor)
-        scores = np.linalg.solve(root, (self._scores * factor)[..., None]).ravel()
+    def __call__(self, gain: float, offset: float, correlation: float = 0.0) -> float:
+        """Return the log-likelihood of standard deviations of gain and offset, and of their correlation."""
+        factor = np.array([[gain, 0.0], [correlation * offset, np.sqrt(1 - correlation**2) * offset]])
+        root = np.linalg.cholesky(np.eye(2) + factor.T @ self._information @ factor)
+        scores = np.linalg.solve(root, (self._scores @ factor)[..., None]).ravel()
         logs = float(2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum())
         if self.balanced:
             return float(scores @ scores - (self.devices - 1) * logs) / 2
-        coupling = np.linalg.solve(root, (self._coupling * factor)[..., None]).reshape(self.pulses, -1)
+        coupling = np.linalg.solve(root, (self._coupling @ factor)[..., None]).reshape(self.pulses, -1)
         if self.pulses < coupling.shape[1]:
             inner = np.linalg.cholesky(np.eye(self.pulses) - coupling @ coupling.T)
             through = np.linalg.solve(inner, coupling @ scores)

@@ -10,12 +10,13 @@ import numpy as np
 from qcloop.contract.formats import CODE_MAX, MAX_STATES
 from qcloop.device import DeviceProfile, Variation
 from qcloop.device.profile import F64, UNITS, check_states
-from qcloop.device.variation import MOST_OFFSET_CODES
+from qcloop.device.variation import MOST_GAIN, MOST_OFFSET_CODES
 from qcloop.errors import DeviceError, MeasurementError
 from qcloop.fit.equation import EquationFit
 from qcloop.fit.states import TableFit
 from qcloop.fit.variation import VariationFit
 from qcloop.measurements.units import readable_unit
+from qcloop.text import shown_unit
 
 Fit = EquationFit | TableFit
 
@@ -88,13 +89,15 @@ def _variation(apart: VariationFit, factor: float) -> Variation | None:
     gain, offset = apart.gain.value, apart.offset.value
     if gain == 0 == offset:
         return None
-    try:  # before there is an lsb: here with the one that just fits
-        Variation(gain, offset).check(apart.mean.tolist(), offset or 1.0, apart.offset.unit)
-    except DeviceError as error:
+    unit, span = shown_unit(apart.offset.unit), float(np.ptp(apart.mean))
+    odd = f"gain {100 * gain:.3g} %, where {100 * MOST_GAIN:.3g} % is the most" if gain > MOST_GAIN else ""
+    if offset > span:
+        odd = f"offset {offset:.4g} {unit}, where all means lie within {span:.4g} {unit}"
+    if odd:
         raise DeviceError(
-            f"devices differ by more than an array holds: {error}; --no-variation leaves the differences in "
-            "the spread, --per-device makes a profile of each"
-        ) from error
+            f"devices differ by more than an array holds (standard deviation of their {odd}): --no-variation "
+            "leaves the differences in the spread, --per-device makes a profile of each"
+        )
     return Variation(gain, factor * offset)
 
 

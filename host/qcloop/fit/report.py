@@ -45,7 +45,7 @@ def variation_report(apart: VariationFit, verbose: bool) -> list[str]:
     head = f"{direction}: differences between {len(apart.devices)} devices (standard deviations)"
     lines = [head, *_aligned(_parameter_rows(apart.parameters, f"{100 * apart.confidence:g} %"))]
     if not apart.certain:
-        lines.append("  no difference between devices is certain")
+        lines.append("  no difference between devices is certain: the spread holds what there is")
     if verbose:
         rows = [("device", "gain", "offset", "unit")]
         own = zip(apart.devices, apart.deviations.tolist(), strict=True)

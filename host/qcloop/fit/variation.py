@@ -23,6 +23,8 @@ _FEWEST_DEGREES = 3.0
 _MANY, _LEAST_RATIO = 1000, 1e-6
 #: The search ends at this many times the standard deviation of the devices' own curves.
 _FURTHEST = 100.0
+#: A rise of the log-likelihood from that of a standard deviation of 0 which is none.
+_RISE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class VariationFit:
     within: Branch
     #: Probability of differences that gain and offset leave, if there are none; None if it is unknown.
     p_rest: float | None
+    #: Correlation of gain and offset, which an array draws independently; and the probability of one as far
+    #: from 0, if there is none; None if one of the two does not vary.
+    correlation: float | None
+    p_correlation: float | None
     #: Twice the log-likelihood of the most likely variation, less that of none.
     gained: float
 
@@ -83,6 +89,11 @@ class VariationFit:
             said.append(
                 f"devices differ by more than gain and offset (F test, p = {self.p_rest:.2g}): the rest is "
                 "in the spread"
+            )
+        if self.p_correlation is not None and self.p_correlation < MISFIT:
+            said.append(
+                f"gain and offset of devices go together (correlation {self.correlation:.2f}, "
+                f"p = {self.p_correlation:.2g}), but training draws each by itself"
             )
         return tuple(said)
 
@@ -124,6 +135,7 @@ def fit_variation(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> Var
         )
     likelihood = Likelihood(cells, own)
     gain, offset, gained = _estimate(likelihood, own, confidence, branch.unit)
+    correlation, p_correlation = _correlation(likelihood, gain.value, offset.value)
     curves = own.mean + own.deviations @ np.stack([own.mean, np.ones_like(own.mean)])
     return VariationFit(
         branch=branch,
@@ -136,6 +148,8 @@ def fit_variation(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> Var
         curves=curves,
         within=replace(branch, values=_within(branch.values, curves[of], own, cells)),
         p_rest=_rest(cells, own, curves),
+        correlation=correlation,
+        p_correlation=p_correlation,
         gained=gained,
     )
 
@@ -199,7 +213,7 @@ def _estimate(
     """Return gain and offset with their intervals, and by how much more likely they are than none."""
     top = float(np.abs(own.mean).max())
     # The likelihood counts conductances in shares of the highest mean, so that 0.01 is small for both.
-    scales = np.maximum(np.sqrt(np.mean(own.deviations**2, 0)) / (1.0, top), 1e-6)
+    scales = np.maximum(np.sqrt(np.mean(own.deviations**2, 0)) / (1.0, top), 1e-6).tolist()
 
     @cache
     def by_gain(gain: float) -> tuple[float, float]:
@@ -221,6 +235,29 @@ def _estimate(
     )
 
 
+def _correlation(likelihood: Likelihood, gain: float, offset: float) -> tuple[float | None, float | None]:
+    """Return the most likely correlation of gain and offset, and the probability of it by Student's t test.
+
+    What a t test needs is taken from the likelihood ratio, which for values without fluctuation is
+    -(D - 1) log(1 - r^2) for D devices.
+    """
+    from scipy.optimize import minimize
+    from scipy.stats import t
+
+    if gain == 0 or offset == 0:
+        return None, None
+
+    def cost(logs: F64) -> float:
+        scales = np.exp(np.clip(logs[:2], -10.0, 10.0))
+        return -likelihood(gain * scales[0], offset * scales[1], float(np.tanh(np.clip(logs[2], -8, 8))))
+
+    found = minimize(cost, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-4})
+    left = np.exp(-2 * max(cost(np.zeros(3)) - float(found.fun), 0.0) / (likelihood.devices - 1))
+    degrees = likelihood.devices - 2
+    probability = 2 * t.sf(np.sqrt(degrees * (1 - left) / left), degrees)
+    return float(np.tanh(found.x[2])), float(probability)
+
+
 def _highest(function: Callable[[float], float], scale: float) -> tuple[float, float]:
     """Return where a function of a standard deviation is highest, 0 included, and its value there."""
     from scipy.optimize import minimize_scalar
@@ -234,7 +271,7 @@ def _highest(function: Callable[[float], float], scale: float) -> tuple[float, f
         options={"xatol": 1e-7},
     )
     at, value, none = scale * float(found.x) ** 3, -float(found.fun), function(0.0)
-    return (at, value) if value > none else (0.0, none)
+    return (at, value) if value > none + _RISE else (0.0, none)
 
 
 def _ends(function: Callable[[float], float], best: float, scale: float, least: float) -> tuple[float, float]:

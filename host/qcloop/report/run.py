@@ -15,7 +15,7 @@ import numpy.typing as npt
 from qcloop import __version__
 from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.crossbar.settings import spell
-from qcloop.device import BUILTIN_NAMES, resolve_device
+from qcloop.device import BUILTIN_NAMES, DeviceProfile, resolve_device
 from qcloop.device.draw import profile_title
 from qcloop.device.nonlinearity import profile_nonlinearity
 from qcloop.figure import to_svg
@@ -32,8 +32,10 @@ from qcloop.report.page import (
     render_page,
 )
 from qcloop.run import plots
+from qcloop.run.ageing import age_rows, age_summary
 from qcloop.run.contents import RunContents, read_run
 from qcloop.run.figures import rates_of, run_figures
+from qcloop.table import ResultTable
 from qcloop.text import shown_unit
 from qcloop.training.geometry import has_kernels, spell_out
 from qcloop.training.settings import RunSettings, resolve
@@ -65,6 +67,7 @@ def run_report(path: Path) -> str:
         Section("Classes", _classes(state, svg)),
         Section("Conductances", _conductances(state, svg)),
         Section("Endurance", _endurance(state, svg)),
+        *([Section("Time", _ageing(state.ageing, state, svg))] if state.ageing is not None else []),
         Section("Cost", _cost(state)),
         Section("Device", _device(state, svg)),
         Section("Configuration", _configuration(state)),
@@ -329,6 +332,30 @@ def _endurance_caption(index: int, writes: npt.NDArray[np.uint32], side: int | N
     return f"Layer {index + 1}: {which}, each as the {side} x {side} image of its inputs."
 
 
+def _ageing(table: ResultTable, state: RunContents, svg: Svg) -> list[Block]:
+    """Return what `qcloop age` has found."""
+    summary, epoch = age_summary(table), table["epoch"][0]
+    n, relaxation = summary["n"][0], table["relaxation"][0]
+    head, rows = age_rows(summary)
+    last = rows[-1]
+    blocks: list[Block] = [
+        Picture(
+            svg["ageing"],
+            f"Test accuracy over time; {last[1]} % after {last[0]}.",
+            f"Accuracy of the test set while the devices relax ({relaxation}): mean and standard deviation "
+            f"of {n} repeats. Rescaled: all products of a layer are multiplied by one factor, which makes "
+            "its sums as large on average as they were after training.",
+        ),
+        Table(head, rows, f"{n} repeats; made by `qcloop age`"),
+    ]
+    if epoch != state.history[-1].epoch:
+        now = state.history[-1].epoch
+        blocks.insert(
+            0, Verdict(f"This is of epoch {epoch}; the run has done {now} since: age it anew.", None)
+        )
+    return blocks
+
+
 def _count(value: int | None) -> str:
     return _NONE if value is None else f"{value:,}"
 
@@ -385,7 +412,7 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
     unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
-        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}"),
+        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}{_relaxation(profile)}"),
         Picture(
             svg["device"],
             "Mean conductance and spread of each pulse stage.",
@@ -398,6 +425,12 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
         ),
         Details("Table of the device", [Table(head, rows)]),
     ]
+
+
+def _relaxation(profile: DeviceProfile) -> str:
+    """Return a paragraph on what time does to the device, if that is known."""
+    law = profile.relaxation
+    return "" if law is None else f"\n\nThe conductances relax: {law.words()}. {law.source}"
 
 
 def ways_of(state: RunContents) -> str:

@@ -11,6 +11,7 @@ from qcloop.device import DeviceProfile
 from qcloop.device.plot import profile_numbers
 from qcloop.figure import Plot
 from qcloop.run import plots
+from qcloop.run.ageing import age_plot
 from qcloop.run.contents import RunContents
 from qcloop.table import ResultTable
 from qcloop.training.trainer import EpochMetrics
@@ -36,6 +37,8 @@ def run_figures(run: RunContents) -> Iterator[tuple[str, Plot]]:
             "rates",
             Plot(plots.rates(recall, precision), ResultTable(numbers | {"precision": precision.tolist()})),
         )
+    if run.ageing is not None:
+        yield "ageing", age_plot(run.ageing)
     cells = run.cells
     yield "conductance", Plot(plots.conductance(run.profile, cells), _conductances(run.profile, cells))
     yield "occupation", Plot(plots.occupation(run.profile.states, cells), _levels(run.profile.states, cells))

@@ -7,6 +7,7 @@
 ``counters.toml``   pulses, endurance, programming time and write energy
 ``confusion.csv``   true class by row, predicted class by column, after the last epoch
 ``*.png``           accuracy and loss, conductance histogram, confusion matrix
+``age.csv``         accuracy over time, with the picture ``age.png``; only ``qcloop age`` writes them
 ``report.html``     all of this on one page; only ``qcloop report`` writes it
 =================== ====================================================================================
 

@@ -64,7 +64,9 @@ class Point:
     def of(cls, recipe: str | None = None, **given: Any) -> "Point":
         """Return a point on the built-in data, by recipe and settings. Raises what `qcloop train` reports."""
         settings = resolve(recipe, given)
-        profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
+        profile = resolve_device(
+            settings.device, settings.states, settings.reading, settings.sigma, settings.relaxation
+        )
         return cls(replace(settings, states=profile.states, reading=profile.reading), profile)
 
     def check(self, config: ArrayConfig | None = None) -> None:

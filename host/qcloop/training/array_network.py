@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.plan import TrainingPlan
+from qcloop.contract.plan import TABLE_ENTRIES, TABLE_MIDDLE, TrainingPlan
 from qcloop.contract.types import U8, Counters
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
 from qcloop.crossbar.endurance import writes_done
@@ -64,6 +64,24 @@ class ArrayNetwork:
     def predict(self, x: U8) -> U8:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
         return self.crossbar.array.classify(x)
+
+    def vectors(self, x: U8) -> list[tuple[npt.NDArray[Any], F64]]:
+        """Return the vectors that each layer multiplies for (n, inputs) images, and their scales, all 1."""
+        found: list[tuple[npt.NDArray[Any], F64]] = []
+        for layer, step in zip(self.layers, self._plan(self._settings.rate).layers, strict=True):
+            x = np.pad(x, ((0, 0), (0, self._biases)), constant_values=layer.input_top)
+            found.append((x, np.ones(len(x))))
+            if step.activations:
+                products = self.crossbar.weights.collapse(
+                    self.crossbar.array.forward(layer.region, x, layer.bits)
+                )
+                index = np.clip((products >> step.shift) + TABLE_MIDDLE, 0, TABLE_ENTRIES - 1)
+                x = np.frombuffer(step.activations, np.uint8)[index]
+        return found
+
+    def refresh(self) -> None:
+        """Let the array use scales of layers that were changed."""
+        self._load(self._settings.rate)
 
     def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
         """Train on images, one after the other; see :meth:`qcloop.training.network.Network.train`."""

@@ -92,6 +92,13 @@ class Network:
             return self._chain.predict(x)
         return np.concatenate([self._chain.predict(x[i : i + most]) for i in range(0, len(x), most)])
 
+    def vectors(self, x: U8) -> list[tuple[npt.NDArray[Any], F64]]:
+        """Return the vectors that each layer multiplies for (n, inputs) images, and their scales."""
+        return self._chain.vectors(x)
+
+    def refresh(self) -> None:
+        """Use scales of layers that were changed: they are read at each product, so nothing is to do."""
+
     def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
         """Do one step of gradient descent on a batch, of at most :attr:`call_images` images.
 

@@ -18,7 +18,7 @@ from qcloop.crossbar.settings import (
     require_factor,
 )
 from qcloop.data.encode import MAX_SHIFT
-from qcloop.device import BUILTIN_NAMES
+from qcloop.device import BUILTIN_NAMES, RELAXATIONS, seconds_of
 from qcloop.errors import ConfigError
 from qcloop.training.geometry import LayerShape, has_kernels, read_network
 
@@ -98,6 +98,12 @@ class RunSettings(CrossbarSettings):
     )
     rate: float = option(0.5, "Learning rate of the first epoch", before="weight_range")
     decay: float = option(0.7, "Factor of the learning rate from epoch to epoch", before="weight_range")
+    relaxation: str | None = option(
+        None, f"What time does to the device: {', '.join(RELAXATIONS)} or a TOML file", before="scheme"
+    )
+    age_per_epoch: str | None = option(
+        None, "Time that passes in an epoch, such as 1h: the devices age by it at its end", before="seed"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,14 +123,28 @@ class RunSettings(CrossbarSettings):
             require(
                 self.endurance is None, "endurance", "left out with the order of the board", self.endurance
             )
+            aged = self.age_per_epoch
+            require(aged is None, "age-per-epoch", "left out with the order of the board", aged)
+        _ = self.age_seconds
         require_factor("rate", self.rate)
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Time that passes in an epoch, in seconds; None if the devices do not age."""
+        if self.age_per_epoch is None:
+            return None
+        try:
+            return seconds_of(self.age_per_epoch)
+        except ConfigError as error:
+            raise ConfigError(f"age-per-epoch: {error}") from None
 
     @property
     def array_config(self) -> ArrayConfig:
         """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
         parts = self.device_parts | (LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS)
         parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
+        parts |= ArrayPart.RELAXATION if self.age_per_epoch is not None else ArrayPart(0)
         return ArrayConfig(self.lanes, self.cells, parts=parts)
 
     @classmethod
