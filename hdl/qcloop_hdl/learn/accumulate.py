@@ -34,7 +34,8 @@ class StepShifter(wiring.Component):
     logic cells may then have one lane here, and many in the adder.
 
     Latency: one clock. Throughput: a word a clock. Back-pressure: ``i.ready`` is combinational, low while a
-    word is offered and not taken. A word that is taken is shifted by what ``shift`` was in the clock before.
+    word is offered and not taken. ``shift`` must be stable in the clock in which a word is taken, and in the
+    one before.
 
     Reset: empty.
 

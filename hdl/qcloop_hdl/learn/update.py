@@ -98,8 +98,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
     return {
         #: Strobe: a layer begins, and its rows come.
         "start": In(1),
-        #: No word is to come, so what is said of the layer may change; and none is in work.
-        "issued": Out(1),
+        #: No word is in work, and none is to come.
         "done": Out(1),
         #: Words may be read; others want to read and write words meanwhile.
         "run": In(1),
@@ -232,7 +231,6 @@ class LayerUpdate(Configured):
             addresses.o.ready.eq(running & (issue & last_block | ~row.active)),
             self.read_factors.eq(issue),
             self.factor_word.eq(block),
-            self.issued.eq(~running),
             self.done.eq(~running & self.idle),
         ]
         with m.If(issue):
@@ -274,8 +272,7 @@ class LayerUpdate(Configured):
         A second device has no accumulator, and what another layer has left behind the last column is none.
         """
         queue, settle, lane_bits = self.queue, self.adder.o.payload.settle, self.config.lane_bits
-        # Words of a layer are in work when the numbers of the next one come.
-        tail = delayed(m, self.cols[:lane_bits], 4)
+        tail = self.cols[:lane_bits]
         # Which lanes of a row's last word are behind the last column; and whether this is a last word.
         behind, ends = Signal(self.config.lanes), Signal(6)
         m.d.sync += [

@@ -101,8 +101,8 @@ class WeightUpdate(Configured):
                 "number": In(LAYER_BITS),
                 #: Inputs of rows.
                 "units": In(stream.Signature(element(8))),
-                #: The accumulators of the layer are changed or in work: the next layer may follow. And all
-                #: weights are settled.
+                #: The accumulators of the layer are changed: the next layer may follow. And all weights are
+                #: settled.
                 "changed": Out(1),
                 "settled": Out(1),
                 #: A word of stream 0 was used.
@@ -216,7 +216,7 @@ class WeightUpdate(Configured):
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
             self.settled.eq(update.done & ~waits & ~settles),
-            self.changed.eq(update.issued & ~alone | self.settled),
+            self.changed.eq(update.done & ~alone | self.settled),
         ]
 
     def _connect_words(self, m: Module) -> None:
