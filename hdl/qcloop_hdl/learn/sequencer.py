@@ -143,17 +143,20 @@ class StepSequencer(wiring.Component):
 
     def _look_ahead(self, m: Module) -> None:
         """Tell the next layer long before it comes, so that its numbers are there when it does."""
-        at = {state: self.at[state.value] for state in StepState}
-        first = at[StepState.IDLE] | at[StepState.NEXT] | at[StepState.LABEL] | at[StepState.FINISH]
-        down = at[StepState.BACKWARD] | at[StepState.BACKWARD_ASK] | at[StepState.BACKWARD_RUN]
+        first = self._at(StepState.IDLE, StepState.NEXT, StepState.LABEL, StepState.FINISH)
+        down = self._at(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
         m.d.comb += [
             self.ahead.eq(Mux(down, self.layer - 1, self.layer + 1)),
-            self.turn.eq(self.up | self.down | self.to_first | at[StepState.IDLE]),
+            self.turn.eq(self.up | self.down | self.to_first | self._at(StepState.IDLE)),
         ]
         with m.If(first | ~down & self.last):
             m.d.comb += self.ahead.eq(0)
         with m.If(self.turn):
             m.d.sync += self.layer.eq(self.ahead)
+
+    def _at(self, *states: Any) -> Any:
+        """Return whether the state is one of some."""
+        return Cat(self.at[state.value] for state in states).any()
 
     def _products(self, m: Module, following: Any, result_seen: Any, errors_seen: Any) -> None:
         for waits, prepare, ask, runs in (
