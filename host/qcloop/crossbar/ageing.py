@@ -78,7 +78,7 @@ class Ageing:
         wanted = sigma**2 - self._variance
         left = -shift * _DRIFT - self._fallen
         self._check("moves by", left / _DRIFT, _DRIFT_MAX / _DRIFT, seconds)
-        self._check("spreads by", sigma, SPREAD_MAX / _SPREAD, seconds)
+        self._check("spreads by", np.sqrt(np.maximum(wanted, 0.0)), SPREAD_MAX / _SPREAD, seconds)
         drift = np.rint(left).astype(np.int64)
         # A part of a code is rounded at random, which spreads: where that is too much, whole codes are moved.
         fraction = (drift % _DRIFT) / _DRIFT
