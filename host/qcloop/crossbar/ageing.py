@@ -23,8 +23,8 @@ _COARSE = 64
 _ROUNDING = 1 / 6
 
 
-class Ageing:
-    """Ages devices step by step.
+class AgeingSteps:
+    """The steps in which devices age.
 
     The array takes drifts in 1/64 and spreads in 1/16 of a code, and rounds what it adds at random to whole
     codes. Each step therefore aims at what its end asks for, less what the steps before have really added.
