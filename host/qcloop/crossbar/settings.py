@@ -112,7 +112,7 @@ class CrossbarSettings:
         self._check_variation()
         if self.endurance is not None:
             require(0 < self.endurance < 65535, "endurance", "1..65534 writes", self.endurance)
-        require(self.endurance_spread >= 0, "endurance-spread", "0 or more", self.endurance_spread)
+        require(0 <= self.endurance_spread <= 1, "endurance-spread", "0..1", self.endurance_spread)
         if self.endurance is None:
             require(
                 self.endurance_spread == 0, "endurance-spread", "0 without endurance", self.endurance_spread

@@ -353,7 +353,7 @@ def _ageing(table: ResultTable, state: RunContents, svg: Svg) -> list[Block]:
     if epoch != state.history[-1].epoch:
         now = state.history[-1].epoch
         blocks.insert(
-            0, Verdict(f"This is of epoch {epoch}; the run has done {now} since: age it anew.", None)
+            0, Verdict(f"This is of epoch {epoch}; the run has done {now} since then: age it anew.", None)
         )
     return blocks
 
