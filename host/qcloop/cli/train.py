@@ -28,7 +28,7 @@ from qcloop.link.remote import RemoteArray
 from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import SeedStatistic
-from qcloop.text import printable, typed
+from qcloop.text import printable, shown_unit, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
@@ -43,6 +43,9 @@ _SECTIONS = {
         "sigma",
         "relaxation",
         "scheme",
+        "variation_gain",
+        "variation_offset",
+        "chip",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -254,8 +257,10 @@ def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     step = "step of the array, " if s.step is Step.ARRAY else ""
+    varied = s.describe_variation(shown_unit(profile.unit))
+    chip = f", variation: {varied}" if varied else ""
     return (
-        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}{chip}; "
         f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
         f"{trainer.images:,} images, seed {s.seed}"
     )
