@@ -36,7 +36,17 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 #: The sections of the help of `qcloop train`, and the options in them.
 _SECTIONS = {
     "Network": ("network", "activation", "bias", "weight_range", "input_bits"),
-    "Devices": ("device", "states", "reading", "sigma", "scheme", "stuck_off", "stuck_on"),
+    "Devices": (
+        "device",
+        "states",
+        "reading",
+        "sigma",
+        "scheme",
+        "cells_per_weight",
+        "ratio",
+        "stuck_off",
+        "stuck_on",
+    ),
     "Training": (
         "recipe",
         "update",
@@ -86,7 +96,7 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
     elif name == "reading":
         kind = click.Choice(list(READINGS))
     elif default is None:
-        kind = {"states": int, "sigma": float}[name]
+        kind = {"states": int, "ratio": int, "sigma": float}[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
     complete = COMPLETE_DEVICE if name == "device" else None
     return click.option(

@@ -7,9 +7,9 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from qcloop.contract.types import ArrayConfig, Policy
+from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
-from qcloop.crossbar.weights import Scheme
+from qcloop.crossbar.weights import Scheme, WeightMap
 from qcloop.errors import ConfigError
 
 _Kind = TypeVar("_Kind", bound=StrEnum)
@@ -17,6 +17,9 @@ _Kind = TypeVar("_Kind", bound=StrEnum)
 #: Smallest and largest value of the factors of training: weight range and rate. Useful ones are 0.001 to 100.
 #: Within these bounds no product of factors leaves the range of a float.
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
+
+#: Ratio of the slices of a weight, where none is given.
+DEFAULT_RATIO = 8
 
 
 def option(default: Any, text: str, before: str | None = None) -> Any:
@@ -40,6 +43,8 @@ class CrossbarSettings:
     reading: str | None = option(None, "Reading of the paper's Equation (1) for a built-in device")
     sigma: float | None = option(None, "Sigma of Equation (1) in place of the built-in device's own")
     scheme: Scheme = option(Scheme.SINGLE, "Devices for a weight")
+    cells_per_weight: int = option(1, "Cells of a weight (with differential: pairs), the coarsest first")
+    ratio: int | None = option(None, "What a cell of a weight counts in steps of the next [default: 8]")
     update: Update = option(Update.MIXED, "Update rule")
     policy: str = option(Policy.DIRECT.label, "Programming policy")
     seed: int = option(1, "Seed of every random number of the run")
@@ -63,11 +68,12 @@ class CrossbarSettings:
                 object.__setattr__(self, f.name, _integer(f.name, value))
             elif f.name == "sigma" and value is not None:
                 _finite(f.name, value)
-            elif f.name == "states" and value is not None:
+            elif f.name in ("states", "ratio") and value is not None:
                 _integer(f.name, value)
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
+        self._check_slices()
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
         require_factor("weight-range", self.weight_range)
         require(self.read_noise >= 0, "read-noise", "0 or more", self.read_noise)
@@ -83,10 +89,27 @@ class CrossbarSettings:
         require(stuck <= 1, "stuck-off + stuck-on", "at most 1", stuck)
         _ = self.array_config
 
+    def _check_slices(self) -> None:
+        """Raise ConfigError unless the update rule programs so many cells a weight; choose the ratio."""
+        cells, (least, most) = self.cells_per_weight, self.update.rule.slices
+        several = " and ".join(update for update in Update if update.rule.slices[1] > 1)
+        expected = f"{least}..{most}" if most > 1 else "1"
+        hint = f" with update {self.update}" + ("" if most > 1 else f" ({several} take more)")
+        require(least <= cells <= most, "cells-per-weight", expected + hint, cells)
+        if cells == 1:
+            require(self.ratio is None, "ratio", "left out with cells-per-weight 1", self.ratio)
+        elif self.ratio is None:
+            object.__setattr__(self, "ratio", DEFAULT_RATIO)
+        require(self.ratio is None or self.ratio >= 2, "ratio", "2 or more", self.ratio)
+
     @property
     def array_config(self) -> ArrayConfig:
         """Shape of the array."""
         return ArrayConfig(self.lanes, self.cells)
+
+    def weight_map(self, array: ArraySettings) -> WeightMap:
+        """Return how such an array holds weights; raises ConfigError if its levels do not suit the ratio."""
+        return WeightMap(array, self.scheme, self.cells_per_weight, self.ratio or 1)
 
     @classmethod
     def options(cls) -> tuple[Field[Any], ...]:
