@@ -251,8 +251,9 @@ def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     step = "step of the array, " if s.step is Step.ARRAY else ""
+    cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
-        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, {s.policy}; "
         f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
         f"{trainer.images:,} images, seed {s.seed}"
     )

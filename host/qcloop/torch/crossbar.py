@@ -88,7 +88,7 @@ class Crossbar(LayeredCrossbar):
         """
         try:
             for name, ours in self._identity().items():
-                theirs = state["settings"][name]
+                theirs = {"cells_per_weight": 1, **state["settings"]}[name]  # older states have no such name
                 if theirs != ours:
                     raise CheckpointError(f"the state is of a crossbar with {name} {theirs}, not {ours}")
             positions, counted = Positions(**state["positions"]), Counters.from_dict(state["counters"])
