@@ -29,7 +29,7 @@ class Crossbar(LayeredCrossbar):
         for a board or a virtual board. It is configured here, and the caller closes it.
     **settings
         Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
-        ``reading``, ``sigma``, ``scheme``, ``update``, ``policy``, ``seed``, ``weight_range``,
+        ``reading``, ``sigma``, ``scheme``, ``cells_per_weight``, ``ratio``, ``update``, ``policy``, ``seed``, ``weight_range``,
         ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``verify_tolerance``,
         ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
 
