@@ -1,13 +1,13 @@
 """Random training plans with an array and images for them: every rule, policy and option that combines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Region, stuck_cells
 from qcloop.contract.parts import LEARNING_PARTS
-from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
+from qcloop.contract.plan import ACCUMULATOR_MAX, PlanLayer, StepRule, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,13 @@ def _plan(rng, config, fraction_bits, widest):
         batch=int(rng.choice([1, 1, 3, 8])),
         fraction_bits=fraction_bits,
     )
+
+
+def with_threshold(case):
+    """Return a case whose plan has the rule mixed and a threshold, mostly beyond the gap of two levels."""
+    plan, rng = replace(case.plan, rule=StepRule.MIXED), np.random.default_rng(case.seed)
+    threshold = int(plan.reach(case.settings) * rng.uniform(0.5, 8))
+    return replace(case, plan=replace(plan, threshold=min(threshold, ACCUMULATOR_MAX)))
 
 
 def prepare(array, case):

@@ -8,7 +8,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 
 from qcloop.contract.operations import MAX_LENGTH, MIN_BUFFER, Info, configuration_digest
-from qcloop.contract.parts import ArrayPart, describe_parts
+from qcloop.contract.parts import ArrayPart, describe_parts, part_labels
 from qcloop.contract.plan import max_units
 from qcloop.contract.seeding import GENERATOR_LANES
 from qcloop.contract.types import ArrayConfig
@@ -23,6 +23,8 @@ MAX_CELLS = 1 << 18
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
+#: Parts that only the golden model has.
+_NOT_BUILT = ArrayPart.VARIATION | ArrayPart.RELAXATION | ArrayPart.ENDURANCE
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
 #: SPRAM blocks of an iCE40UP5K.
@@ -73,6 +75,8 @@ class EngineConfig:
     model: bool = False
 
     def __post_init__(self) -> None:
+        if lacking := self.array.parts & _NOT_BUILT:
+            raise ConfigError(f"no engine has {' or '.join(part_labels(lacking))} yet: leave it out")
         if self.array.lanes > MAX_LANES:
             raise ConfigError(f"an engine has 1..{MAX_LANES} lanes, not {self.array.lanes}")
         if not 2 <= self.array.words <= MAX_WORDS:

@@ -10,7 +10,7 @@ import pytest
 import step_vectors
 from engine_bench import check, engine_array
 from learner_bench import LearningPair, case_of, image_bytes, learning
-from random_plans import parts_of, prepare, trace
+from random_plans import parts_of, prepare, trace, with_threshold
 
 from qcloop.array import GoldenArray, Region
 from qcloop.contract import operations
@@ -50,10 +50,10 @@ def fresh(config):
     return engine
 
 
-def check_plans(config, seeds):
+def check_plans(config, seeds, change=lambda case: case):
     """Train with a random plan for each seed, every other one with pauses, and compare all that is left."""
     for seed in seeds:
-        case, engine = case_of(seed, config), fresh(config)
+        case, engine = change(case_of(seed, config)), fresh(config)
         engine.pauses = Random(seed) if seed % 2 else None
         ours, theirs = (
             trace(array, case) for array in (engine_array(config, engine.exchange), GoldenArray(config.array))
@@ -71,10 +71,16 @@ def test_random_plans_equal_the_golden_model(config):
     check_plans(config, range(1000 * config.lanes, 1000 * config.lanes + 100))
 
 
+@pytest.mark.parametrize("config", QUICK, ids=name_of)
+def test_plans_with_a_threshold_equal_the_golden_model(config):
+    check_plans(config, range(200, 230), with_threshold)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", LONG, ids=name_of)
 def test_thousands_of_random_plans_equal_the_golden_model(config):
     check_plans(config, range(100_000, 103_000))
+    check_plans(config, range(103_000, 104_000), with_threshold)
 
 
 @pytest.mark.parametrize("config", QUICK, ids=name_of)
@@ -135,7 +141,7 @@ def test_a_batch_goes_on_behind_other_operations(monkeypatch):
         between = [
             *operations.classify_requests(case.plan, case.x[:2]),
             *operations.read_requests(case.regions[0], SPRAM.lanes),
-            *operations.read_accumulator_requests(case.regions[-1], SPRAM.lanes),
+            *operations.read_requests(case.regions[-1], SPRAM.lanes, Operation.READ_ACCUMULATORS),
             operations.request(Operation.COUNTERS),
         ]
         refused = [operations.request(Operation.PLAN), operations.request(Operation.TRAIN, b"\1\0")]
@@ -412,7 +418,7 @@ def nonsense(random, case, config):
                 np.zeros((case.regions[0].rows, case.regions[0].cols), np.int16),
                 config.lanes,
             ),
-            *operations.read_accumulator_requests(case.regions[0], config.lanes),
+            *operations.read_requests(case.regions[0], config.lanes, Operation.READ_ACCUMULATORS),
             *operations.read_requests(case.regions[-1], config.lanes),
         ]
     )

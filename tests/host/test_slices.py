@@ -61,20 +61,20 @@ def test_products_are_those_of_the_slices_weighed_by_the_ratio(scheme, slices, r
 
 
 def test_the_largest_weight_is_all_slices_at_the_top():
-    weights = WeightMap(builtin("A").array_settings(1), Scheme.SINGLE, 2, 8)
+    weights = WeightMap(builtin("A").array_settings(1), Scheme.SINGLE, slices=2, ratio=8)
     assert weights.devices == 2 and len(weights.means) == 32 * 32
     assert weights.means.min() == weights.means[0] == -248 * 9
     assert weights.means.max() == weights.means[-1] == weights.half_range == 248 * 9
     assert weights.block(np.array([[1023, 32]], np.uint16)).tolist() == [[31, 31, 1, 0]]
     levels, rest = weights.quantise(np.linspace(-1, 1, 999).reshape(27, 37))
     assert levels.dtype == np.uint16 and np.abs(rest).max() <= weights.reach == 8
-    pairs = WeightMap(builtin("A").array_settings(1), Scheme.DIFFERENTIAL, 2, 8)
+    pairs = WeightMap(builtin("A").array_settings(1), Scheme.DIFFERENTIAL, slices=2, ratio=8)
     assert pairs.devices == 4 and pairs.half_range == 496 * 9
     assert pairs.block(pairs.quantise(np.array([[0.0]]))[0]).tolist() == [[0, 0, 0, 0]]
 
 
 def test_only_the_cells_of_slices_that_move_are_programmed():
-    weights = WeightMap(builtin("A").array_settings(1), Scheme.SINGLE, 2, 8)
+    weights = WeightMap(builtin("A").array_settings(1), Scheme.SINGLE, slices=2, ratio=8)
     changes = np.array([[3, 4], [5 * 32 + 9, 5 * 32 + 31], [5 * 32 + 10, 7 * 32 + 15]])
     cells, levels = weights.cells(changes)
     assert cells.tolist() == [7, 8, 9] and levels.tolist() == [10, 7, 15]
@@ -334,4 +334,4 @@ def test_settings_that_do_not_combine_are_refused(given, message):
 def test_slices_that_a_device_cannot_have_are_refused(states, scheme, slices, ratio, message):
     array = builtin("A", states).array_settings(1)
     with pytest.raises(ConfigError, match=message):
-        WeightMap(array, Scheme(scheme), slices, ratio)
+        WeightMap(array, Scheme(scheme), slices=slices, ratio=ratio)

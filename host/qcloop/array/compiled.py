@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from qcloop.array.events import EventIndex
-from qcloop.contract.formats import CODE_MAX
-from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE
+from qcloop.contract.formats import CODE_MAX, DRIFT_FRACTION_BITS, GAIN_FRACTION_BITS, STUCK_LEVEL
+from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE, SAMPLE_BITS
 from qcloop.contract.types import Policy
 from qcloop.jit import inlined, kernel
+
+#: What makes a drift of ageing one in the steps of a fluctuation, and of a word one of their uniform numbers.
+AGE_SHIFT = FLUCTUATION_FRACTION_BITS - DRIFT_FRACTION_BITS
+DITHER_SHIFT = SAMPLE_BITS - FLUCTUATION_FRACTION_BITS
 
 
 @kernel
@@ -26,7 +30,33 @@ def largest(values: Any) -> Any:
 @inlined
 def draw(mean, spread, z):
     """Return the code before clipping: mean + spread * z, rounded to the nearest (halves up)."""
-    return mean + ((spread * z + HALF_CODE) >> FLUCTUATION_FRACTION_BITS)
+    return draw_deviating(mean, spread, z, 0)
+
+
+@inlined
+def draw_deviating(mean, spread, z, deviates):
+    """Return the code before clipping of a cell that deviates from the mean of its level."""
+    return mean + ((deviates + spread * z + HALF_CODE) >> FLUCTUATION_FRACTION_BITS)
+
+
+@inlined
+def deviation(cells, address, mean):
+    """Return by how much a cell deviates from the mean of its level, in the steps of a fluctuation."""
+    if len(cells.gains) == 0:
+        return 0
+    gain, offset = int(cells.gains[address]), int(cells.offsets[address])
+    return (gain * mean << (FLUCTUATION_FRACTION_BITS - GAIN_FRACTION_BITS)) + (
+        offset << FLUCTUATION_FRACTION_BITS
+    )
+
+
+@inlined
+def wear(cells, address):
+    """Take one of the writes that a cell has left; with the last one it sticks."""
+    if len(cells.left) > 0 and cells.left[address] > 0:
+        cells.left[address] -= 1
+        if cells.left[address] == 0:
+            cells.levels[address] = STUCK_LEVEL
 
 
 @inlined
@@ -44,21 +74,20 @@ def pulses(old, new, states, policy):
 
 
 @kernel
-def program(
-    levels, codes, addresses, targets, fresh, mean, spread, policy, tolerance, tries, z, events, attempts
-):
+def program(cells, addresses, targets, fresh, mean, spread, policy, tolerance, tries, z, events, attempts):
     """Program cells one after the other; return how many samples of ``z`` were used."""
-    states = len(mean)
+    levels, codes, states = cells.levels, cells.codes, len(mean)
     used = set_pulses = reset_pulses = clipped = 0
     for k in range(len(addresses)):
         address, level = addresses[k], targets[k]
         old = states if address >= fresh else int(levels[address])
         stuck = address < fresh and old >= states
         centre, width = int(mean[level]), int(spread[level])
+        deviates = deviation(cells, address, centre)
         done = False
         attempt = 0
         while not done and attempt < (tries if policy == Policy.VERIFY else 1):
-            raw = draw(centre, width, int(z[used]))
+            raw = draw_deviating(centre, width, int(z[used]), deviates)
             used += 1
             code = clip_code(raw)
             clipped += raw != code
@@ -74,6 +103,8 @@ def program(
                 old = int(level)
             attempt += 1
             done = abs(code - centre) <= tolerance
+        if not stuck:
+            wear(cells, address)
         if policy == Policy.VERIFY and not done:
             events[EventIndex.UNVERIFIED] += 1
     events[EventIndex.PROGRAMMED] += len(addresses)
@@ -81,6 +112,21 @@ def program(
     events[EventIndex.RESET] += reset_pulses
     events[EventIndex.CLIPPED] += clipped
     return used
+
+
+@kernel
+def age(levels, codes, drift, spread, z, dither):
+    """Age cells that are not stuck; all but the tables (states,) have the shape of the region."""
+    for i in range(codes.shape[0]):
+        for j in range(codes.shape[1]):
+            level = levels[i, j]
+            if level < len(drift):
+                moved = (
+                    spread[level] * int(z[i, j])
+                    - (drift[level] << AGE_SHIFT)
+                    + (int(dither[i, j]) >> DITHER_SHIFT)
+                )
+                codes[i, j] = clip_code(int(codes[i, j]) + (moved >> FLUCTUATION_FRACTION_BITS))
 
 
 @inlined

@@ -10,7 +10,7 @@ from qcloop.array import compiled
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Array, Done, Number, Products
-from qcloop.array.kernels import ArrayKernels
+from qcloop.array.kernels import ArrayKernels, Cells
 from qcloop.array.planes import Planes
 from qcloop.array.step import compiled as step_compiled
 from qcloop.array.step.kernels import (
@@ -24,8 +24,9 @@ from qcloop.array.step.kernels import (
     steps_of,
 )
 from qcloop.contract.formats import MAX_STATES
-from qcloop.contract.generator import Stream
+from qcloop.contract.generator import Stream, gaussian
 from qcloop.contract.images import ImageSet, ImageSetInfo
+from qcloop.contract.operations import AGE_SAMPLES
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import TrainingPlan, TrainingResult
 from qcloop.contract.stored import RunCounts
@@ -34,6 +35,7 @@ from qcloop.contract.types import (
     I16,
     I32,
     U8,
+    U16,
     ArrayConfig,
     ArraySettings,
     Counters,
@@ -113,8 +115,7 @@ class GoldenArray(Array):
         # How many attempts VERIFY makes is known only afterwards: it looks ahead, and skips what it used.
         z = samples.peek(n * settings.verify_tries) if verify else samples.take(n)
         used = self._kernels.program(
-            self._planes.levels,
-            self._planes.codes,
+            self._cells(),
             addresses,
             levels,
             self._programmed_words * self.config.lanes,
@@ -173,10 +174,37 @@ class GoldenArray(Array):
         planes = self._planes
         return planes.view(planes.levels, region).copy(), planes.view(planes.codes, region).copy()
 
+    def _cells(self) -> Cells:
+        planes = self._planes
+        return Cells(planes.levels, planes.codes, planes.gains, planes.offsets, planes.left)
+
+    # -- devices that differ, relax and wear out ----------------------------------------------------
+
+    def _load_variation(self, region: Region, gains: I8, offsets: I8) -> None:
+        self._planes.view(self._planes.gains, region)[:] = gains
+        self._planes.view(self._planes.offsets, region)[:] = offsets
+
+    def _read_variation(self, region: Region) -> tuple[I8, I8]:
+        planes = self._planes
+        return planes.view(planes.gains, region).copy(), planes.view(planes.offsets, region).copy()
+
+    def _age(self, region: Region, drift: I16, spread: U16) -> None:
+        planes = self._planes
+        words = self._programming.take_words(AGE_SAMPLES * region.rows * region.cols)
+        levels, codes = planes.view(planes.levels, region), planes.view(planes.codes, region)
+        z, dither = gaussian(words[0::2]).reshape(levels.shape), words[1::2].reshape(levels.shape)
+        self._kernels.age(levels, codes, drift.astype(np.int64), spread.astype(np.int64), z, dither)
+
+    def _load_endurance(self, region: Region, left: U16) -> None:
+        self._planes.view(self._planes.left, region)[:] = left
+
+    def _read_endurance(self, region: Region) -> U16:
+        return self._planes.view(self._planes.left, region).copy()
+
     # -- the training step ------------------------------------------------------------------------
 
     def _load_plan(self, plan: TrainingPlan) -> None:
-        self._devices = devices_of(self.settings, self.config, plan.fraction_bits)
+        self._devices = devices_of(self.settings, self.config, plan)
         self._steps = steps_of(plan, self.config)
 
     def _change_rates(self, plan: TrainingPlan) -> None:
@@ -202,7 +230,7 @@ class GoldenArray(Array):
         return classes
 
     def _memory(self) -> Memory:
-        return Memory(self._planes.levels, self._planes.codes, self._planes.second)
+        return Memory(self._cells(), self._planes.second)
 
     def _tally(self) -> Tally:
         return Tally(self._events, self._attempts, np.zeros(3, np.int64))

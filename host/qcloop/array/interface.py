@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
-from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, STUCK_LEVEL
+from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, SPREAD_MAX, STUCK_LEVEL
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ArrayPart, describe_lack
@@ -25,6 +25,7 @@ from qcloop.contract.types import (
     I16,
     I32,
     U8,
+    U16,
     ArrayConfig,
     ArraySettings,
     Counters,
@@ -91,8 +92,9 @@ class Array(ABC):
         """Program a list of cells, in its order.
 
         Each attempt draws ``g = clip(mean[l] + ((spread[l] * z + 2^8) >> 9), 0, 1023)`` with the
-        next sample ``z`` of stream 0. A cell whose level field is not below the number of states is
-        stuck: it keeps its level and code, but consumes samples, and its attempts and pulses are counted.
+        next sample ``z`` of stream 0, unless the cell deviates (see :meth:`load_variation`). A cell whose
+        level field is not below the number of states is stuck: it keeps its level and code, but consumes
+        samples, and its attempts and pulses are counted.
 
         Parameters
         ----------
@@ -216,6 +218,85 @@ class Array(ABC):
         self._check_programmed(region)
         return self._read(region)
 
+    # -- devices that differ, relax and wear out ----------------------------------------------------
+
+    def load_variation(self, region: Region, gains: I8, offsets: I8) -> None:
+        """Write by how much the cells of a region deviate from the table of their levels.
+
+        With the gain ``a`` and the offset ``b`` of a cell, which are 0 until they are loaded, programming
+        draws ``clip(mean[l] + ((2 * a * mean[l] + 512 * b + spread[l] * z + 2^8) >> 9), 0, 1023)``. A cell
+        keeps its code until it is programmed.
+
+        Parameters
+        ----------
+        region : Region
+            It need not have been programmed.
+        gains : (rows, cols) int8
+            In 1/256.
+        offsets : (rows, cols) int8
+            In codes.
+        """
+        self._check_parts(ArrayPart.VARIATION)
+        self._check_inside(region)
+        for what, block in (("gains", gains), ("offsets", offsets)):
+            self._check_block(what, block, region)
+            _check_type(what, block, np.int8)
+        self._load_variation(region, gains, offsets)
+
+    def read_variation(self, region: Region) -> tuple[I8, I8]:
+        """Return the (rows, cols) int8 gains and offsets of a region: see :meth:`load_variation`."""
+        self._check_parts(ArrayPart.VARIATION)
+        self._check_inside(region)
+        return self._read_variation(region)
+
+    def age(self, region: Region, drift: I16, spread: U16) -> None:
+        """Let the conductances of a region drift and spread.
+
+        Each cell that is not stuck becomes ``clip(g + ((spread[l] * z - 8 * drift[l] + (w >> 7)) >> 9), 0,
+        1023)``, row by row, where ``z`` is the next sample of stream 0 and ``w`` the uniform word behind it.
+        Stuck cells take their two words, too. Nothing else changes: no pulse and no draw is counted.
+
+        Parameters
+        ----------
+        region : Region
+        drift : (states,) int16
+            By how much the mean of each level falls, in 1/64 of a code.
+        spread : (states,) uint16
+            Standard deviation of what is added, in 1/16 of a code, 0..4095.
+        """
+        self._check_parts(ArrayPart.RELAXATION)
+        self._check_programmed(region)
+        for what, table, kind in (("drifts", drift, np.int16), ("spreads", spread, np.uint16)):
+            _check_type(what, table, kind)
+            if table.shape != (self.settings.states,):
+                raise ArrayError(
+                    f"ageing needs {what} of {self.settings.states} levels, not of shape {table.shape}"
+                )
+        if spread.max() > SPREAD_MAX:
+            raise ArrayError(f"spreads of ageing must be 0..{SPREAD_MAX}, not {spread.max()}")
+        self._age(region, drift, spread)
+
+    def load_endurance(self, region: Region, left: U16) -> None:
+        """Write how many writes the cells of a region have left: (rows, cols) uint16; 0 is no limit.
+
+        Programming a cell that is not stuck takes one of them, whatever number of attempts it makes. The
+        last one leaves the cell stuck at the code that it gave. The region need not have been programmed.
+
+        Raises ArrayError when the number of states leaves no level field for stuck cells (64 states).
+        """
+        self._check_parts(ArrayPart.ENDURANCE)
+        self._check_inside(region)
+        _check_stuck_level(self)
+        self._check_block("writes left", left, region)
+        _check_type("writes left", left, np.uint16)
+        self._load_endurance(region, left)
+
+    def read_endurance(self, region: Region) -> U16:
+        """Return the (rows, cols) uint16 writes that the cells of a region have left; worn ones have 0."""
+        self._check_parts(ArrayPart.ENDURANCE)
+        self._check_inside(region)
+        return self._read_endurance(region)
+
     # -- the training step ------------------------------------------------------------------------
 
     @property
@@ -297,8 +378,7 @@ class Array(ABC):
         self._check_parts(ArrayPart.LEARNING)
         self._check_programmed(region)
         self._check_block("accumulators", values, region)
-        if values.dtype != np.int16:
-            raise ArrayError(f"accumulators must be int16, not {values.dtype}")
+        _check_type("accumulators", values, np.int16)
         if values.min() < -ACCUMULATOR_MAX:
             raise ArrayError(
                 f"accumulators must be -{ACCUMULATOR_MAX}..{ACCUMULATOR_MAX}, not {values.min()}"
@@ -418,6 +498,23 @@ class Array(ABC):
     @abstractmethod
     def _read(self, region: Region) -> tuple[U8, I16]: ...
 
+    # Called only where the array has the part VARIATION, RELAXATION or ENDURANCE.
+
+    def _load_variation(self, region: Region, gains: I8, offsets: I8) -> None:
+        raise NotImplementedError
+
+    def _read_variation(self, region: Region) -> tuple[I8, I8]:
+        raise NotImplementedError
+
+    def _age(self, region: Region, drift: I16, spread: U16) -> None:
+        raise NotImplementedError
+
+    def _load_endurance(self, region: Region, left: U16) -> None:
+        raise NotImplementedError
+
+    def _read_endurance(self, region: Region) -> U16:
+        raise NotImplementedError
+
     # Called only where the array has the part LEARNING.
 
     def _load_plan(self, plan: TrainingPlan) -> None:
@@ -526,15 +623,24 @@ def _checked_bits(x: U8, bits: int) -> U8:
     return x
 
 
+def _check_type(what: str, values: npt.NDArray[np.generic], kind: type[np.generic]) -> None:
+    if values.dtype != kind:
+        raise ArrayError(f"{what} must be {np.dtype(kind)}, not {values.dtype}")
+
+
+def _check_stuck_level(array: Array) -> None:
+    if array.settings.states > STUCK_LEVEL:
+        raise ArrayError(
+            f"{array.settings.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
+        )
+
+
 def stuck_cells(array: Array, region: Region, mask: npt.NDArray[np.bool_], codes: I16) -> None:
     """Make the cells of ``mask`` (rows, cols) stuck at ``codes`` (rows, cols).
 
     Raises ArrayError when the number of states leaves no level field for stuck cells (64 states).
     """
-    if array.settings.states > STUCK_LEVEL:
-        raise ArrayError(
-            f"{array.settings.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
-        )
+    _check_stuck_level(array)
     levels, kept = array.read(region)
     levels[mask] = STUCK_LEVEL
     array.load(region, levels, np.where(mask, codes, kept).astype(np.int16))

@@ -1,13 +1,24 @@
 """The interface of the golden model's inner loops, which two modules have: ``compiled`` and ``reference``."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import I16, I32, U8
+from qcloop.contract.types import I8, I16, I32, U8, U16
 
 I64 = npt.NDArray[np.int64]
+
+
+class Cells(NamedTuple):
+    """What programming reads and writes of the planes of an array: flat, (0,) where there is none."""
+
+    levels: U8
+    codes: I16
+    gains: I8
+    offsets: I8
+    #: Writes that the cells have left; 0 is no limit.
+    left: U16
 
 
 class ArrayKernels(Protocol):
@@ -19,8 +30,7 @@ class ArrayKernels(Protocol):
 
     def program(
         self,
-        levels: U8,
-        codes: I16,
+        cells: Cells,
         addresses: I64,
         targets: U8,
         fresh: int,
@@ -37,6 +47,9 @@ class ArrayKernels(Protocol):
 
         Cells at the address ``fresh`` and above were never programmed before.
         """
+
+    def age(self, levels: U8, codes: I16, drift: I64, spread: I64, z: I16, dither: U16) -> None:
+        """Age cells that are not stuck; all but the tables (states,) have the shape of the region."""
 
     def forward_binary(self, codes: I16, start: int, stride: int, reference: int, x: U8, y: I32) -> None:
         """Fill the (n, cols) products ``y`` of (n, rows) inputs of 1 bit."""

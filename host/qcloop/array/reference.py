@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.events import EventIndex
-from qcloop.contract.formats import CODE_MAX
+from qcloop.array.kernels import Cells
+from qcloop.contract.formats import CODE_MAX, STUCK_LEVEL
 from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, HALF_CODE
 from qcloop.contract.types import Policy, pulse_cost
 
@@ -22,8 +23,7 @@ def draw(mean: Any, spread: Any, z: Any) -> Any:
 
 
 def program(
-    levels: Ints,
-    codes: Ints,
+    cells: Cells,
     addresses: Ints,
     targets: Ints,
     fresh: int,
@@ -37,7 +37,7 @@ def program(
     attempts: Ints,
 ) -> int:
     """Program cells one after the other; return how many samples of ``z`` were used."""
-    states = len(mean)
+    levels, codes, states = cells.levels, cells.codes, len(mean)
     limit = tries if policy == Policy.VERIFY else 1
     used = 0
     for address, target in zip(addresses.tolist(), targets.tolist(), strict=True):
@@ -45,7 +45,7 @@ def program(
         stuck = old is not None and old >= states
         events[EventIndex.PROGRAMMED] += 1
         for _ in range(limit):
-            raw = int(draw(int(mean[target]), int(spread[target]), int(z[used])))
+            raw = _programmed(cells, address, int(mean[target]), int(spread[target]), int(z[used]))
             used += 1
             code = min(max(raw, 0), CODE_MAX)
             events[EventIndex.CLIPPED] += code != raw
@@ -59,7 +59,27 @@ def program(
                 break
         else:
             events[EventIndex.UNVERIFIED] += policy == Policy.VERIFY
+        if not stuck and len(cells.left) and cells.left[address]:
+            cells.left[address] -= 1
+            if cells.left[address] == 0:
+                levels[address] = STUCK_LEVEL
     return used
+
+
+def _programmed(cells: Cells, address: int, mean: int, spread: int, z: int) -> int:
+    """Return the code that a cell gets, before clipping."""
+    if len(cells.gains) == 0:
+        return int(draw(mean, spread, z))
+    gain, offset = int(cells.gains[address]), int(cells.offsets[address])
+    return mean + (2 * gain * mean + 512 * offset + spread * z + HALF_CODE) // 512
+
+
+def age(levels: Ints, codes: Ints, drift: Ints, spread: Ints, z: Ints, dither: Ints) -> None:
+    """Age cells that are not stuck; all but the tables (states,) have the shape of the region."""
+    ages = levels < len(drift)
+    level = np.where(ages, levels, 0)
+    moved = (spread[level] * z - 8 * drift[level] + dither // 128) // 512
+    codes[:] = np.where(ages, np.clip(codes + moved, 0, CODE_MAX), codes)
 
 
 def _region(codes: Ints, start: int, stride: int, rows: int, cols: int) -> Ints:

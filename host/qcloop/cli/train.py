@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qcloop.cli import completion
-from qcloop.cli.device import COMPLETE_DEVICE
+from qcloop.cli.device import COMPLETE_DEVICE, COMPLETE_RELAXATION
 from qcloop.cli.progress import TrainingDisplay
 from qcloop.cli.sections import SectionedCommand
 from qcloop.cli.stopping import Stopped, StopRequest
@@ -41,20 +41,25 @@ _SECTIONS = {
         "states",
         "reading",
         "sigma",
+        "relaxation",
         "scheme",
         "cells_per_weight",
         "ratio",
         "stuck_off",
         "stuck_on",
+        "endurance",
+        "endurance_spread",
     ),
     "Training": (
         "recipe",
         "update",
+        "threshold",
         "step",
         "batch",
         "epochs",
         "rate",
         "decay",
+        "age_per_epoch",
         "seed",
         "seeds",
     ),
@@ -96,9 +101,9 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
     elif name == "reading":
         kind = click.Choice(list(READINGS))
     elif default is None:
-        kind = {"states": int, "ratio": int, "sigma": float}[name]
+        kind = RunSettings.types()[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
-    complete = COMPLETE_DEVICE if name == "device" else None
+    complete = {"device": COMPLETE_DEVICE, "relaxation": COMPLETE_RELAXATION}.get(name)
     return click.option(
         f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text, shell_complete=complete
     )

@@ -18,6 +18,15 @@ MIN_STATES, MAX_STATES = 2, 1 << LEVEL_BITS
 #: A cell as the memory holds it, in 16 bits.
 CELL = Layout(Field("code", CODE_BITS), Field("level", LEVEL_BITS))
 CELL_BITS = CELL.bits
+#: How a cell deviates from the tables of its levels, both signed: its gain in 1/256, its offset in codes.
+DEVIATION = Layout(Field("gain", 8), Field("offset", 8))
+GAIN_FRACTION_BITS = 8
+#: Smallest and largest deviation.
+DEVIATION_MIN, DEVIATION_MAX = -128, 127
+#: Fraction bits of the drift of a level by ageing, which is signed and has 16 bits.
+DRIFT_FRACTION_BITS = 6
+#: Most writes that a cell can have left; 0 stands for no limit.
+ENDURANCE_MAX = (1 << 16) - 1
 #: Mean and spread of a level; an entry of a table takes 3 bytes.
 TABLE_ENTRY = Layout(Field("mean", CODE_BITS), Field("spread", SPREAD_BITS))
 

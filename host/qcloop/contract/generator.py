@@ -45,6 +45,10 @@ class Stream(IntEnum):
     FAULTS = 5
     #: Shifts of the training images (host).
     SHIFTS = 6
+    #: Deviations of the cells (host).
+    VARIATION = 7
+    #: Writes that the cells endure (host).
+    ENDURANCE = 8
 
 
 class Lfsr(NamedTuple):

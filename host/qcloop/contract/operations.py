@@ -24,6 +24,11 @@ CLASSIFY           count n, n images                               n classes, a 
 RATES              rate and exponent of 8 layers                   none
 LOAD_ACCUMULATORS  region, an accumulator for each cell            none
 READ_ACCUMULATORS  region                                          an accumulator for each cell, row by row
+AGE                region, 64 entries of a drift and a spread      none
+LOAD_VARIATION     region, deviations of each cell                 none
+READ_VARIATION     region                                          deviations of each cell, row by row
+LOAD_ENDURANCE     region, writes left of each cell                none
+READ_ENDURANCE     region                                          writes left of each cell, row by row
 =================  ==============================================  ======================================
 
 The layouts are :data:`REGION`, :data:`qcloop.contract.formats.CELL` (a *cell word*), :data:`LISTED_CELL`,
@@ -38,13 +43,18 @@ The operands of CONFIGURE, and those of PROGRAM and PROGRAM_BLOCK after the regi
 before any of them is executed, so they must fit into the engine's operand buffer. If a list or a block is
 longer, the functions here cut it into several requests, which together do exactly what one would do.
 
-The last seven operations make the training step, and need the part ``LEARNING``. PLAN forgets the training
+PLAN to READ_ACCUMULATORS make the training step, and need the part ``LEARNING``. PLAN forgets the training
 plan that there was and begins a new one (:data:`PLAN`). As many LAYERs as it announces follow, from the first
 to the last (:data:`LAYER`), and the last one completes the plan. Each LAYER but the last carries the tables
 of its units (:data:`ACTIVATION`). An *image* is a vector of the first layer's rows: packed bits, or bytes
 where the plan has 8-bit inputs. If the plan has biases, their input comes last, and is 1 or 255. An
 *accumulator* is a signed integer of 16 bits. TRAIN is answered when all its images are trained. The images of
 a batch may come in several requests, and a TRAIN of no images settles what is left of a batch.
+
+The last five operations need the parts ``RELAXATION``, ``VARIATION`` and ``ENDURANCE``. Each entry of AGE is
+:data:`AGE_ENTRY`; those behind the highest level are 0. *Deviations* are
+:data:`qcloop.contract.formats.DEVIATION`, *writes left* an integer of 16 bits. The regions of the last four
+need not have been programmed.
 """
 
 from collections.abc import Iterator
@@ -58,7 +68,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.fields import ByteLayout, Field, Layout
-from qcloop.contract.formats import CELL, LEVEL_BITS, MAX_STATES, TABLE_ENTRY
+from qcloop.contract.formats import CELL, DEVIATION, LEVEL_BITS, MAX_STATES, SPREAD_MAX, TABLE_ENTRY
 from qcloop.contract.generator import Stream, seed_state
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import (
@@ -79,6 +89,7 @@ from qcloop.contract.types import (
     I32,
     SETTINGS,
     U8,
+    U16,
     ArrayConfig,
     ArraySettings,
     Counters,
@@ -91,7 +102,7 @@ from qcloop.errors import ArrayError, ConfigError
 #: First bytes of an INFO answer.
 MAGIC = 0x504C4351  # "QCLP" on the wire
 #: Version of the operations. It changes whenever the bytes of an operation change.
-VERSION = 5
+VERSION = 6
 
 
 class Operation(IntEnum):
@@ -112,8 +123,13 @@ class Operation(IntEnum):
     TRAIN = 13
     CLASSIFY = 14
     RATES = 15
+    AGE = 16
     LOAD_ACCUMULATORS = 16 + LOAD
     READ_ACCUMULATORS = 16 + READ
+    LOAD_ENDURANCE = 25
+    READ_ENDURANCE = 26
+    LOAD_VARIATION = 24 + LOAD
+    READ_VARIATION = 24 + READ
 
 
 class Status(IntEnum):
@@ -195,8 +211,8 @@ PLAN_FLAGS = Layout(
     Field("bytes", 1), Field("pairs", 1), Field("biases", 1), Field("rule", 2, limit=max(StepRule))
 )
 #: An entry of the tables that follow in PLAN. A *gap* is what an accumulator needs from a level to the next
-#: one; behind the highest level the entries are 0. Entry :data:`REACH` is half of the smallest gap, rounded
-#: down, for the rule ``MIXED``, and 0 for the others. The *exponentials* are those of the plan.
+#: one; behind the highest level the entries are 0. Entry :data:`REACH` is :meth:`TrainingPlan.reach`. The
+#: *exponentials* are those of the plan.
 PLAN_ENTRY = ByteLayout(Field("value", 16))
 GAPS, REACH = MAX_STATES, MAX_STATES - 1
 #: Operand bytes of PLAN.
@@ -214,8 +230,18 @@ LABEL = ByteLayout(Field("label", 8))
 MAX_IMAGES = 4095
 #: Bytes of an accumulator.
 ACCUMULATOR_BYTES = 2
+#: How far AGE moves the mean of a level, signed, and the spread that it adds.
+AGE_ENTRY = ByteLayout(Field("drift", 16), Field("spread", 16, limit=SPREAD_MAX))
+#: Samples of stream 0 that AGE takes for each cell.
+AGE_SAMPLES = 2
 #: The part that an operation needs; those that are not named need none.
-NEEDED: dict[Operation, ArrayPart] = dict.fromkeys(
+NEEDED: dict[Operation, ArrayPart] = {
+    Operation.AGE: ArrayPart.RELAXATION,
+    Operation.LOAD_VARIATION: ArrayPart.VARIATION,
+    Operation.READ_VARIATION: ArrayPart.VARIATION,
+    Operation.LOAD_ENDURANCE: ArrayPart.ENDURANCE,
+    Operation.READ_ENDURANCE: ArrayPart.ENDURANCE,
+} | dict.fromkeys(
     (
         Operation.PLAN,
         Operation.LAYER,
@@ -258,6 +284,8 @@ class Counter(IntEnum):
     PENALTY = MAX_STATES + 8
     #: Words of stream 0 that the rule ``STOCHASTIC`` took.
     ROUNDINGS = MAX_STATES + 9
+    #: Cells that AGE has aged.
+    AGED = MAX_STATES + 10
 
 
 #: Number of counters.
@@ -453,15 +481,17 @@ def block_requests(region: Region, levels: U8, lanes: int, buffer: int) -> Itera
 
 def load_requests(region: Region, levels: U8, codes: I16, lanes: int) -> Iterator[bytes]:
     """Yield the requests that write raw cells; ``levels`` and ``codes`` are (rows, cols)."""
-    flat = cell_words(levels, codes).reshape(-1)
-    for section, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // CELL.size):
-        yield request(Operation.LOAD, encode_region(section) + flat[cells].tobytes())
+    yield from _load_words(Operation.LOAD, region, cell_words(levels, codes), lanes)
 
 
-def read_requests(region: Region, lanes: int) -> Iterator[bytes]:
-    """Yield the requests that read cells; :func:`decode_cells` decodes their joined results."""
+def read_requests(region: Region, lanes: int, operation: Operation = Operation.READ) -> Iterator[bytes]:
+    """Yield the requests of an operation that reads a word of 16 bits of each cell.
+
+    Their joined results are decoded by :func:`decode_cells`, :func:`decode_accumulators`,
+    :func:`decode_variation` or :func:`decode_endurance`.
+    """
     for section, _ in split_region(region, lanes, MAX_LENGTH // CELL.size):
-        yield request(Operation.READ, encode_region(section))
+        yield request(operation, encode_region(section))
 
 
 def forward_operation(bits: int) -> Operation:
@@ -517,9 +547,8 @@ def _flags(plan: TrainingPlan) -> int:
 
 def _gaps(plan: TrainingPlan, settings: ArraySettings) -> list[int]:
     """Return the gap above each level but the highest, zeros, and the reach."""
-    gaps = [(above - below) << plan.fraction_bits for below, above in pairwise(settings.mean)]
-    reach = min(gaps) // 2 if plan.rule is StepRule.MIXED else 0
-    return [*gaps, *[0] * (REACH - len(gaps)), reach]
+    gaps = plan.gaps(settings)
+    return [*gaps, *[0] * (REACH - len(gaps)), plan.reach(settings)]
 
 
 def _layer(layer: PlanLayer) -> bytes:
@@ -576,15 +605,36 @@ def _image_requests(operation: Operation, images: U8) -> Iterator[bytes]:
 
 def load_accumulator_requests(region: Region, values: I16, lanes: int) -> Iterator[bytes]:
     """Yield the requests that write accumulators; ``values`` is (rows, cols)."""
-    flat = values.astype("<i2").reshape(-1)
-    for section, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // ACCUMULATOR_BYTES):
-        yield request(Operation.LOAD_ACCUMULATORS, encode_region(section) + flat[cells].tobytes())
+    yield from _load_words(Operation.LOAD_ACCUMULATORS, region, values, lanes)
 
 
-def read_accumulator_requests(region: Region, lanes: int) -> Iterator[bytes]:
-    """Yield the requests that read accumulators; :func:`decode_accumulators` decodes their joined results."""
-    for section, _ in split_region(region, lanes, MAX_LENGTH // ACCUMULATOR_BYTES):
-        yield request(Operation.READ_ACCUMULATORS, encode_region(section))
+def _load_words(
+    operation: Operation, region: Region, words: npt.NDArray[np.integer], lanes: int
+) -> Iterator[bytes]:
+    """Yield the requests that write a word of 16 bits for each cell."""
+    flat = words.reshape(-1).astype(words.dtype.newbyteorder("<"))
+    for section, cells in split_region(region, lanes, (MAX_LENGTH - REGION.size) // CELL.size):
+        yield request(operation, encode_region(section) + flat[cells].tobytes())
+
+
+def age_request(region: Region, drift: I16, spread: U16) -> bytes:
+    """Return the request that ages the cells of a region by (states,) drifts and spreads."""
+    table = np.zeros((MAX_STATES, 2), "<u2")
+    table[: len(drift)] = np.stack([drift.view(np.uint16), spread], axis=1)
+    return request(Operation.AGE, encode_region(region) + table.tobytes())
+
+
+def load_variation_requests(region: Region, gains: I8, offsets: I8, lanes: int) -> Iterator[bytes]:
+    """Yield the requests that write the deviations of cells; both are (rows, cols)."""
+    words = DEVIATION.join(
+        gain=gains.view(np.uint8).astype("<u2"), offset=offsets.view(np.uint8).astype("<u2")
+    )
+    yield from _load_words(Operation.LOAD_VARIATION, region, words, lanes)
+
+
+def load_endurance_requests(region: Region, left: U16, lanes: int) -> Iterator[bytes]:
+    """Yield the requests that write how many writes cells have left; ``left`` is (rows, cols)."""
+    yield from _load_words(Operation.LOAD_ENDURANCE, region, left, lanes)
 
 
 def product_bytes(operation: Operation, region: Region) -> int:
@@ -649,6 +699,24 @@ def _words(results: bytes, operation: Operation, region: Region) -> npt.NDArray[
     return np.frombuffer(results, "<u2").reshape(region.rows, region.cols)
 
 
+def decode_variation(results: bytes, region: Region) -> tuple[I8, I8]:
+    """Return the (rows, cols) deviations of gain and offset in the joined results of READ_VARIATION.
+
+    Raises ArrayError if there are more or fewer.
+    """
+    words = _words(results, Operation.READ_VARIATION, region)
+    gains, offsets = (DEVIATION.extract(name, words).astype(np.uint8) for name in ("gain", "offset"))
+    return gains.view(np.int8), offsets.view(np.int8)
+
+
+def decode_endurance(results: bytes, region: Region) -> U16:
+    """Return the (rows, cols) writes left in the joined results of READ_ENDURANCE requests.
+
+    Raises ArrayError if there are more or fewer.
+    """
+    return _words(results, Operation.READ_ENDURANCE, region).astype(np.uint16)
+
+
 def decode_classes(results: bytes, plan: TrainingPlan, images: int) -> U8:
     """Return the (n,) classes in the joined results of CLASSIFY requests.
 
@@ -664,7 +732,7 @@ def decode_classes(results: bytes, plan: TrainingPlan, images: int) -> U8:
 
 @dataclass(frozen=True)
 class TrainingCounts:
-    """What the training step has counted since the array was configured, besides :class:`Counters`."""
+    """What the array has counted since it was configured, besides :class:`Counters`."""
 
     #: Images whose class was found before the step.
     hits: int = 0
@@ -672,12 +740,21 @@ class TrainingCounts:
     penalty: int = 0
     #: Words of stream 0 that the rule ``STOCHASTIC`` took.
     roundings: int = 0
+    #: Cells that were aged.
+    aged: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Samples of stream 0 that were not taken by programming."""
+        return self.roundings + AGE_SAMPLES * self.aged
 
 
 def decode_training(results: bytes) -> TrainingCounts:
-    """Return what the results of COUNTERS say of the training step; ArrayError if their length is wrong."""
+    """Return what the results of COUNTERS say besides :class:`Counters`; ArrayError for a wrong length."""
     count = _counts(results)
-    return TrainingCounts(count[Counter.HITS], count[Counter.PENALTY], count[Counter.ROUNDINGS])
+    return TrainingCounts(
+        count[Counter.HITS], count[Counter.PENALTY], count[Counter.ROUNDINGS], count[Counter.AGED]
+    )
 
 
 def training_result(
@@ -724,14 +801,15 @@ def decode_counters(results: bytes) -> Counters:
 
 
 def positions_after(
-    start: Positions, counters: Counters, settings: ArraySettings, lanes: int, roundings: int = 0
+    start: Positions, counters: Counters, settings: ArraySettings, lanes: int, others: int = 0
 ) -> Positions:
     """Return the positions now.
 
-    An attempt takes one sample, as a rounding does, and a word that is read with noise takes ``lanes``.
+    An attempt takes one sample, and a word that is read with noise takes ``lanes``. ``others`` are
+    :attr:`TrainingCounts.samples`.
     """
     read = counters.cycles * lanes if settings.read_spread else 0
-    return Positions(start.programming + sum(counters.attempts) + roundings, start.read + read)
+    return Positions(start.programming + sum(counters.attempts) + others, start.read + read)
 
 
 def _low_bytes(values: npt.NDArray[np.uint32], size: int) -> bytes:

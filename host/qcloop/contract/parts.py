@@ -26,6 +26,12 @@ class ArrayPart(IntFlag):
     LEARNING = 8
     #: A memory with a set of images, and training on them without a byte from the host.
     IMAGES = 16
+    #: A gain and an offset of each cell, and their effect on what is programmed.
+    VARIATION = 32
+    #: The operation that ages cells.
+    RELAXATION = 64
+    #: The writes that each cell has left, and its end.
+    ENDURANCE = 128
 
 
 class _Words(NamedTuple):
@@ -43,6 +49,11 @@ _WORDS = {
     ArrayPart.VERIFY: _Words("policy verify", "choose another --policy"),
     ArrayPart.LEARNING: _Words("training step of its own", "leave --step array out"),
     ArrayPart.IMAGES: _Words("images of its own", "leave --order board out"),
+    ArrayPart.VARIATION: _Words(
+        "variation between devices", "leave --variation-gain and --variation-offset out"
+    ),
+    ArrayPart.RELAXATION: _Words("ageing", "leave --age-per-epoch out"),
+    ArrayPart.ENDURANCE: _Words("limit of writes", "leave --endurance out"),
 }
 
 #: All parts there are.

@@ -28,6 +28,7 @@ from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, check_parts
 from qcloop.errors import ArrayError, ConfigError
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]

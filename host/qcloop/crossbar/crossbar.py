@@ -10,8 +10,10 @@ from qcloop.array import Array, stuck_cells
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Products
 from qcloop.contract.generator import Stream
-from qcloop.contract.types import I16, I32, U8, Region
+from qcloop.contract.parts import describe_lack
+from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
+from qcloop.crossbar.endurance import Endurance
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels, Levels, Sums
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import MixedRule, UpdateRule
@@ -49,6 +51,8 @@ class Layer:
     levels : (rows, cols) uint8 or uint16
         Weight level last asked of each weight.
     bias : (cols,) float64
+    limits : (rows, cols of cells) uint16
+        Writes after which each cell is stuck; (0, 0) where they are not limited.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Layer:
         self.weight_per_code = weight_max / weights.half_range
         self.levels: Levels = weights.zeros(self.rows, self.cols)
         self.bias: F64 = np.zeros(self.cols)
+        self.limits: U16 = np.zeros((0, 0), np.uint16)
         #: Where the update rule lists what changes; kept, so that it need not be made for each batch.
         self.changes: I64 = np.empty((3, self.rows * self.cols), np.int64)
 
@@ -102,6 +107,9 @@ class LayeredCrossbar:
         self.ledger = WriteLedger(array.settings.states)
         self._initial = Grng16(settings.seed, Stream.INITIAL)
         self._faults = Grng16(settings.seed, Stream.FAULTS)
+        self._endurance = Endurance(settings)
+        if lacking := settings.device_parts & ~array.config.parts:
+            raise ConfigError(f"this array has {describe_lack(lacking)}")
         self._rounding = Grng16(settings.seed, Stream.ROUNDING)
 
     def __repr__(self) -> str:
@@ -161,7 +169,8 @@ class LayeredCrossbar:
         top = self.default_weight_max(rows) if weight_max is None else weight_max
         layer = Layer(len(self.layers), bits, region, self.weights, top, rule, wide)
         self.layers.append(layer)
-        self.ledger.add_region(region)
+        layer.limits = self._endurance.draw((region.rows, region.cols))
+        self.ledger.add_region(region, layer.limits)
         return layer
 
     def add_copy(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> Layer:
@@ -177,6 +186,7 @@ class LayeredCrossbar:
             (self._initial, other._initial),
             (self._faults, other._faults),
             (self._rounding, other._rounding),
+            (self._endurance.generator, other._endurance.generator),
         ):
             mine.seek(theirs.position)
 
@@ -227,6 +237,8 @@ class LayeredCrossbar:
         layer.levels, remainders = self.weights.quantise(weights)
         layer.rule.start(remainders)
         block = self.weights.block(layer.levels)
+        if layer.limits.size:
+            self.array.load_endurance(layer.region, layer.limits)
         self.array.program_block(layer.region, block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
@@ -352,6 +364,11 @@ class LayeredCrossbar:
             raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
         return np.float32(codes)
 
+    def age(self, drift: I16, spread: U16) -> None:
+        """Let the cells of all layers age by (states,) tables: see :meth:`qcloop.array.Array.age`."""
+        for region in self.regions:
+            self.array.age(region, drift, spread)
+
     # -- steps of one's own ---------------------------------------------------------------------
 
     def gradient(self, layer: Layer, x: U8 | I16, x_scale: F64, delta: F64) -> tuple[I32 | I64, float]:
@@ -395,6 +412,13 @@ class LayeredCrossbar:
         self._program(layer, layer.rule.move(step, layer.levels, layer.changes))
 
     # -- state ----------------------------------------------------------------------------------
+
+    def restore_writes(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Put the ledger back to its state, and the cells to the writes that they have left by it."""
+        self.ledger.restore(state)
+        for layer in self.layers:
+            if layer.limits.size:
+                self.array.load_endurance(layer.region, self.ledger.left(layer.index))
 
     def layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
         """Return all that a checkpoint needs of a layer and its cells, by name."""

@@ -7,6 +7,8 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
+from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
 from qcloop.crossbar.weights import Scheme, WeightMap
@@ -46,6 +48,9 @@ class CrossbarSettings:
     cells_per_weight: int = option(1, "Cells of a weight (with differential: pairs), the coarsest first")
     ratio: int | None = option(None, "What a cell of a weight counts in steps of the next [default: 8]")
     update: Update = option(Update.MIXED, "Update rule")
+    threshold: float = option(
+        0.0, "Rule mixed: a cell is written when its weight is so many levels off; 0: nearer to another level"
+    )
     policy: str = option(Policy.DIRECT.label, "Programming policy")
     seed: int = option(1, "Seed of every random number of the run")
     weight_range: float = option(8.0, "Largest weight, times the square root of the layer's inputs")
@@ -54,6 +59,10 @@ class CrossbarSettings:
     adc_range: float = option(256.0, "Full scale of the ADC in the device's unit; rounded up to 2^n codes")
     stuck_off: float = option(0.0, "Share of cells stuck at the lowest state")
     stuck_on: float = option(0.0, "Share of cells stuck at the highest state")
+    endurance: int | None = option(
+        None, "Writes that a cell endures, 1..65534; then it is stuck [default: any]"
+    )
+    endurance_spread: float = option(0.0, "Relative standard deviation of the endurance from cell to cell")
     verify_tolerance: float = option(0.25, "Policy verify: accepted error in the device's unit")
     verify_tries: int = option(8, "Policy verify: most attempts for a cell")
     lanes: int = option(ArrayConfig.lanes, "Lanes of the array (they order the read noise, nothing else)")
@@ -68,13 +77,22 @@ class CrossbarSettings:
                 object.__setattr__(self, f.name, _integer(f.name, value))
             elif f.name == "sigma" and value is not None:
                 _finite(f.name, value)
-            elif f.name in ("states", "ratio") and value is not None:
+            elif f.name in ("states", "ratio", "endurance") and value is not None:
                 _integer(f.name, value)
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
         self._check_slices()
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
+        require(
+            0 <= self.threshold < MAX_STATES, "threshold", f"0 to below {MAX_STATES} levels", self.threshold
+        )
+        require(
+            self.threshold == 0 or self.update.rule.remembers,
+            "threshold",
+            f"0 with update {self.update}, which keeps no accumulators",
+            f"{self.threshold:g}",
+        )
         require_factor("weight-range", self.weight_range)
         require(self.read_noise >= 0, "read-noise", "0 or more", self.read_noise)
         require(
@@ -87,6 +105,13 @@ class CrossbarSettings:
         for name in ("stuck_off", "stuck_on"):
             require(0 <= getattr(self, name) <= 1, spell(name), "a share of 0..1", getattr(self, name))
         require(stuck <= 1, "stuck-off + stuck-on", "at most 1", stuck)
+        if self.endurance is not None:
+            require(0 < self.endurance < 65535, "endurance", "1..65534 writes", self.endurance)
+        require(self.endurance_spread >= 0, "endurance-spread", "0 or more", self.endurance_spread)
+        if self.endurance is None:
+            require(
+                self.endurance_spread == 0, "endurance-spread", "0 without endurance", self.endurance_spread
+            )
         _ = self.array_config
 
     def _check_slices(self) -> None:
@@ -104,12 +129,18 @@ class CrossbarSettings:
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape of the array."""
-        return ArrayConfig(self.lanes, self.cells)
+        """Shape and parts of the array."""
+        return ArrayConfig(self.lanes, self.cells, parts=STANDARD_PARTS | self.device_parts)
+
+    @property
+    def device_parts(self) -> ArrayPart:
+        """Parts that the array needs for what the devices do."""
+        return ArrayPart(0) if self.endurance is None else ArrayPart.ENDURANCE
 
     def weight_map(self, array: ArraySettings) -> WeightMap:
         """Return how such an array holds weights; raises ConfigError if its levels do not suit the ratio."""
-        return WeightMap(array, self.scheme, self.cells_per_weight, self.ratio or 1)
+        slices, ratio = self.cells_per_weight, self.ratio or 1
+        return WeightMap(array, self.scheme, self.threshold, slices=slices, ratio=ratio)
 
     @classmethod
     def options(cls) -> tuple[Field[Any], ...]:

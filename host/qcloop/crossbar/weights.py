@@ -36,6 +36,15 @@ class WeightMap:
 
     The cells of a weight are neighbouring columns: those of the first slice, then those of the next.
 
+    Parameters
+    ----------
+    settings : ArraySettings
+    scheme : Scheme
+    threshold : float
+        Levels, of the mean gap, that a weight may be off before an update rule moves it. 0 (default) lets it
+        move as soon as another level is nearer. With several slices these are levels of the last one.
+    slices, ratio : int
+
     Attributes
     ----------
     means : (weight levels,) float32
@@ -43,7 +52,8 @@ class WeightMap:
     ladder : (slice levels,) float32
         Code of each slice level, strictly rising.
     reach : float32
-        Half the smallest gap between two slice levels, in codes.
+        How far an update rule lets a weight be off its level, in codes: the threshold, and at least half the
+        smallest gap between two slice levels, within which no other level is nearer.
     half_range : float
         Code of the largest weight.
     devices : int
@@ -61,7 +71,15 @@ class WeightMap:
         If the ratio leaves gaps between the weights, or there are more weight levels than 16 bits hold.
     """
 
-    def __init__(self, settings: ArraySettings, scheme: Scheme, slices: int = 1, ratio: int = 1) -> None:
+    def __init__(
+        self,
+        settings: ArraySettings,
+        scheme: Scheme,
+        threshold: float = 0.0,
+        *,
+        slices: int = 1,
+        ratio: int = 1,
+    ) -> None:
         self.scheme, self.slices, self.ratio = scheme, slices, np.float32(ratio)
         self.ladder, half_range, cells = _slice(settings, scheme)
         n = len(self.ladder)
@@ -73,7 +91,8 @@ class WeightMap:
         self.means: F32 = np.sum(codes, axis=0, dtype=np.float32)
         self._cells = np.concatenate([cells[digit] for digit in digits], axis=1)
         self.half_range = half_range * sum(self._gains)
-        self.reach = np.float32(np.diff(self.ladder).min() / 2)
+        gap = float(self.ladder[-1] - self.ladder[0]) / (n - 1)
+        self.reach = max(np.float32(np.diff(self.ladder).min() / 2), np.float32(threshold * gap))
         self.devices = self._cells.shape[1]
         self.level_type: type[np.uint8] | type[np.uint16] = np.uint8 if slices == 1 else np.uint16
 

@@ -15,7 +15,7 @@ from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import TrainingPlan, TrainingResult
 from qcloop.contract.stored import ImageOperation, RunCounts
-from qcloop.contract.types import I8, I16, I32, U8, ArraySettings, Counters, Positions, Region
+from qcloop.contract.types import I8, I16, I32, U8, U16, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
 from qcloop.link.stream import LinkStream
 
@@ -83,7 +83,7 @@ class RemoteArray(Array):
         """Return the next sample of each generator."""
         counters, training = self._count()
         return operations.positions_after(
-            self.start, counters, self.settings, self.config.lanes, training.roundings
+            self.start, counters, self.settings, self.config.lanes, training.samples
         )
 
     def _count(self) -> tuple[Counters, TrainingCounts]:
@@ -185,7 +185,29 @@ class RemoteArray(Array):
         return products
 
     def _read(self, region: Region) -> tuple[U8, I16]:
-        return operations.decode_cells(self._ask(operations.read_requests(region, self.config.lanes)), region)
+        return operations.decode_cells(self._read_words(region, Operation.READ), region)
+
+    def _read_words(self, region: Region, operation: Operation) -> bytes:
+        """Return the joined results of an operation that reads a word of each cell."""
+        return self._ask(operations.read_requests(region, self.config.lanes, operation))
+
+    # -- devices that differ, relax and wear out ----------------------------------------------------
+
+    def _age(self, region: Region, drift: I16, spread: U16) -> None:
+        self._counted = None
+        self._send_all([operations.age_request(region, drift, spread)])
+
+    def _load_variation(self, region: Region, gains: I8, offsets: I8) -> None:
+        self._send_all(operations.load_variation_requests(region, gains, offsets, self.config.lanes))
+
+    def _read_variation(self, region: Region) -> tuple[I8, I8]:
+        return operations.decode_variation(self._read_words(region, Operation.READ_VARIATION), region)
+
+    def _load_endurance(self, region: Region, left: U16) -> None:
+        self._send_all(operations.load_endurance_requests(region, left, self.config.lanes))
+
+    def _read_endurance(self, region: Region) -> U16:
+        return operations.decode_endurance(self._read_words(region, Operation.READ_ENDURANCE), region)
 
     # -- the training step ------------------------------------------------------------------------
 
@@ -207,8 +229,7 @@ class RemoteArray(Array):
         return operations.decode_classes(results, self.plan, len(x))
 
     def _read_accumulators(self, region: Region) -> I16:
-        requests = operations.read_accumulator_requests(region, self.config.lanes)
-        return operations.decode_accumulators(self._ask(requests), region)
+        return operations.decode_accumulators(self._read_words(region, Operation.READ_ACCUMULATORS), region)
 
     def _load_accumulators(self, region: Region, values: I16) -> None:
         self._send_all(operations.load_accumulator_requests(region, values, self.config.lanes))

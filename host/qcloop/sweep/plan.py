@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from qcloop.crossbar.settings import spell
-from qcloop.device import BUILTIN_NAMES, resolve_device
+from qcloop.device import BUILTIN_NAMES, RELAXATIONS, resolve_device
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.link.ports import BAUD
 from qcloop.sweep.points import Point, Source
@@ -283,7 +283,10 @@ def _point(given: dict[str, Any], folder: Path) -> Point:
     device = settings.device
     if device not in BUILTIN_NAMES:
         device = str(folder / device)
-    profile = resolve_device(device, settings.states, settings.reading, settings.sigma)
+    relaxation = settings.relaxation
+    if relaxation is not None and relaxation not in RELAXATIONS:
+        relaxation = str(folder / relaxation)
+    profile = resolve_device(device, settings.states, settings.reading, settings.sigma, relaxation)
     directory = str((folder / given["data"]).resolve()) if "data" in given else None
     point = Point(
         replace(settings, states=profile.states, reading=profile.reading),

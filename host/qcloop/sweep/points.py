@@ -64,7 +64,9 @@ class Point:
     def of(cls, recipe: str | None = None, **given: Any) -> "Point":
         """Return a point on the built-in data, by recipe and settings. Raises what `qcloop train` reports."""
         settings = resolve(recipe, given)
-        profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
+        profile = resolve_device(
+            settings.device, settings.states, settings.reading, settings.sigma, settings.relaxation
+        )
         return cls(replace(settings, states=profile.states, reading=profile.reading), profile)
 
     def check(self, config: ArrayConfig | None = None) -> None:
@@ -146,7 +148,8 @@ class Outcome:
 
     def save(self, point: Point, path: Path) -> None:
         """Write the outcome of a point, as a whole. Raises RunError if the file cannot be written."""
-        write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n", RunError)
+        values = asdict(self) | {"history": [row.values() for row in self.history]}
+        write_atomic(path, json.dumps(point.description() | values, indent=1) + "\n", RunError)
 
 
 def compute(

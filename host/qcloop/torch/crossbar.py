@@ -29,8 +29,9 @@ class Crossbar(LayeredCrossbar):
         for a board or a virtual board. It is configured here, and the caller closes it.
     **settings
         Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
-        ``reading``, ``sigma``, ``scheme``, ``cells_per_weight``, ``ratio``, ``update``, ``policy``, ``seed``, ``weight_range``,
-        ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``verify_tolerance``,
+        ``reading``, ``sigma``, ``scheme``, ``cells_per_weight``, ``ratio``, ``update``, ``policy``,
+        ``seed``, ``weight_range``, ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``,
+        ``stuck_on``, ``threshold``, ``endurance``, ``endurance_spread``, ``verify_tolerance``,
         ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
 
     Raises
@@ -101,7 +102,7 @@ class Crossbar(LayeredCrossbar):
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a crossbar: {error!r}") from error
         self.array.configure(self.array.settings, positions)
-        self.ledger.restore(writes)
+        self.restore_writes(writes)
         self._counted = counted
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -123,7 +124,7 @@ class Crossbar(LayeredCrossbar):
             memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
         array.configure(self.array.settings, self.array.positions())
         copied.profile, copied._counted = self.profile, self.counters()
-        copied.ledger.restore(self.ledger.state())
+        copied.restore_writes(self.ledger.state())
         copied.follow(self)
         return copied
 

@@ -12,10 +12,12 @@ from qcloop.array.compiled import (
     backward_one,
     clip_code,
     convert,
-    draw,
+    deviation,
+    draw_deviating,
     forward_noisy,
     pulses,
     sum_rows,
+    wear,
 )
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16, refill
@@ -353,7 +355,7 @@ def _settle(memory, devices, steps, programming, pending, n, tally):
     There are ``n`` weights, at the addresses ``pending``; none of their accumulators is 0. No branch depends
     on which way a weight goes, as the processor cannot foresee that.
     """
-    levels, accumulators, gaps = memory.levels, memory.accumulators, devices.gaps
+    levels, accumulators, gaps = memory.cells.levels, memory.accumulators, devices.gaps
     top, pairs, rule = len(devices.mean) - 1, steps.devices == 2, steps.rule
     for k in range(n):
         address = pending[k]
@@ -388,10 +390,10 @@ def _settle(memory, devices, steps, programming, pending, n, tally):
 @inlined
 def _program(memory, devices, programming, cell, level, tally):
     """Program a cell that is not stuck."""
-    old, centre, spread = int(memory.levels[cell]), devices.mean[level], devices.spread[level]
-    events, code, within = tally.events, 0, False
+    old, centre, spread = int(memory.cells.levels[cell]), devices.mean[level], devices.spread[level]
+    events, code, within, deviates = tally.events, 0, False, deviation(memory.cells, cell, centre)
     for _ in range(devices.tries):
-        raw = draw(centre, spread, int(programming.z[_next_sample(programming)]))
+        raw = draw_deviating(centre, spread, int(programming.z[_next_sample(programming)]), deviates)
         code = clip_code(raw)
         sets, resets = pulses(old, level, len(devices.mean), devices.policy)
         events[EventIndex.CLIPPED] += code != raw
@@ -403,7 +405,8 @@ def _program(memory, devices, programming, cell, level, tally):
             break
     events[EventIndex.PROGRAMMED] += 1
     events[EventIndex.UNVERIFIED] += devices.policy == Policy.VERIFY and not within
-    memory.levels[cell], memory.codes[cell] = level, code
+    memory.cells.levels[cell], memory.cells.codes[cell] = level, code
+    wear(memory.cells, cell)
 
 
 @inlined
@@ -421,13 +424,13 @@ def _list_layer(accumulators, steps, layer, reach, pending):
 @kernel
 def _train(memory, devices, steps, programming, reading, x, labels, tally):
     work, layers = _workspace(steps), len(steps.start)
-    # The rule `mixed` leaves an accumulator within reach of its level as it is.
+    # The rule `mixed` leaves a weight whose accumulator is within reach as it is.
     reach = np.int16(devices.reach if steps.rule == StepRule.MIXED else 0)
     for image in range(len(x)):
-        _forward(memory.codes, devices, steps, work, x[image], reading, tally)
+        _forward(memory.cells.codes, devices, steps, work, x[image], reading, tally)
         _output_errors(steps, work, int(labels[image]), tally)
         for layer in range(layers - 1, 0, -1):
-            _backward(memory.codes, devices, steps, work, layer, reading, tally)
+            _backward(memory.cells.codes, devices, steps, work, layer, reading, tally)
         settles = steps.batch == 1 or (image + 1) % steps.batch == 0 or image + 1 == len(x)
         for layer in range(layers):
             n = _update(memory.accumulators, steps, work, layer, reach)
@@ -441,7 +444,7 @@ def _train(memory, devices, steps, programming, reading, x, labels, tally):
 def _classify(memory, devices, steps, reading, x, classes, tally):
     work, last = _workspace(steps), len(steps.start) - 1
     for image in range(len(x)):
-        _forward(memory.codes, devices, steps, work, x[image], reading, tally)
+        _forward(memory.cells.codes, devices, steps, work, x[image], reading, tally)
         classes[image] = _best(work.sums[last], steps.cols[last] // steps.devices)
 
 

@@ -52,7 +52,7 @@ class _Step:
         rows, cols = int(steps.rows[layer]), int(steps.cols[layer])
         start, stride = int(steps.start[layer]), int(steps.stride[layer])
         y = np.zeros((1, cols), np.int32)
-        codes, lanes = self.memory.codes, devices.lanes
+        codes, lanes = self.memory.cells.codes, devices.lanes
         if devices.read_spread:
             z = self.reading.take(rows * stride)
             reference.forward_noisy(codes, start, lanes, devices.reference, devices.read_spread, x, z, y[0])
@@ -73,7 +73,7 @@ class _Step:
         start, stride = int(steps.start[layer]), int(steps.stride[layer])
         vector = d if steps.devices == 1 else np.stack([d, -d], axis=1).reshape(-1)
         e = np.zeros((1, rows), np.int32)
-        codes, lanes = self.memory.codes, devices.lanes
+        codes, lanes = self.memory.cells.codes, devices.lanes
         if devices.read_spread:
             z = self.reading.take(rows * stride)
             reference.backward_noisy(
@@ -132,10 +132,10 @@ class _Step:
         """Bring a weight to the level that its accumulator has reached, and keep what the rule keeps."""
         memory, rule = self.memory, self.steps.rule
         held = int(memory.accumulators[address])
-        if held == 0:
+        if abs(held) <= (self.devices.reach if rule == StepRule.MIXED else 0):
             return
         cells = [address + k for k in range(self.steps.devices)]
-        levels = {cell: int(memory.levels[cell]) for cell in cells}
+        levels = {cell: int(memory.cells.levels[cell]) for cell in cells}
         sign = 1 if held > 0 else -1
         rest = abs(held)
         while (movable := self._next(levels, cells, sign)) is not None:
@@ -152,7 +152,7 @@ class _Step:
             rest = min(rest, self.devices.reach)
         memory.accumulators[address] = sign * rest if rule == StepRule.MIXED else 0
         for cell in cells:
-            if levels[cell] != memory.levels[cell]:
+            if levels[cell] != memory.cells.levels[cell]:
                 self._program(cell, levels[cell])
 
     def _next(self, levels: dict[int, int], cells: list[int], sign: int) -> tuple[int, int, int] | None:
@@ -177,11 +177,10 @@ class _Step:
         devices, memory = self.devices, self.memory
         z = self.programming.peek(devices.tries)
         used = reference.program(
-            memory.levels,
-            memory.codes,
+            memory.cells,
             np.array([cell]),
             np.array([level]),
-            len(memory.codes),
+            len(memory.cells.codes),
             devices.mean,
             devices.spread,
             devices.policy,
