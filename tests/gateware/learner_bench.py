@@ -16,9 +16,9 @@ from qcloop_hdl.config import MemoryKind
 WIDEST = 21
 
 
-def learning(lanes, memory=MemoryKind.BLOCK):
+def learning(lanes, memory=MemoryKind.BLOCK, parts=LEARNING_PARTS):
     """Return a configuration that learns, whose reset is short, and which holds all random plans."""
-    return tiny(lanes, cells=1 << 12, side=128, memory=memory, parts=LEARNING_PARTS)
+    return tiny(lanes, cells=1 << 12, side=128, memory=memory, parts=parts)
 
 
 def case_of(seed, config):
@@ -45,11 +45,6 @@ class LearningPair(Pair):
         lanes, words = self.config.lanes, self.golden._programmed_words
         for base in range(0, words, self.config.side):
             self._read_accumulators(Region(base, min(self.config.side, words - base), lanes))
-
-    def bad_unconfigured(self, draw):
-        super().bad_unconfigured(draw)
-        for operation in operations.NEEDED:
-            self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
 
     def configure(self, draw):
         super().configure(draw)

@@ -26,7 +26,10 @@ from qcloop.device import (
     shown_time,
 )
 from qcloop.errors import ConfigError, DeviceError, QcloopError, RunError
+from qcloop.report.run import _ageing
 from qcloop.run.ageing import read_age
+from qcloop.run.contents import read_run
+from qcloop.run.figures import run_figures
 from qcloop.training.rescaling import Rescaling
 from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
@@ -229,9 +232,16 @@ def test_ageing_repeats_leaves_the_run_and_is_shown(trained, run, tmp_path):
     again = qcloop.age(trained, ["1h", "10y"], relaxation="wan-2022", repeats=2, out=tmp_path, quiet=True)
     assert (tmp_path / "age.csv").read_text() == (trained / "age.csv").read_text()
     assert again.summary["n"] == [2, 2, 2] and repr(again).splitlines() == lines[4:8]
-    status, out, _ = run("report", trained)
-    page = (trained / "report.html").read_text()
-    assert status == 0 and ">Time<" in page and "while the devices relax (wan-2022)" in page
+    state = read_run(trained)
+    assert "ageing" in (name for name, _ in run_figures(state))
+    picture, rows = _ageing(state.ageing, state, {"ageing": "<svg></svg>"})
+    assert "while the devices relax (wan-2022): mean and standard deviation of 2 repeats" in picture.caption
+    assert [row[0] for row in rows.rows] == ["as trained", "1 h", "10 y"]
+    state.history.append(replace(state.history[-1], epoch=2))
+    assert (
+        "This is of epoch 1; the run has done 2 since then"
+        in _ageing(state.ageing, state, {"ageing": ""})[0].text
+    )
     assert again.summary["accuracy"][1] == pytest.approx(float(lines[6].split()[2]) / 100, abs=1e-4)
 
 

@@ -80,9 +80,9 @@ def marginal(values, of, own, gain, offset, correlation=0):
 def test_the_likelihood_is_the_marginal_one(pulses, gaps):
     values, of = measured(5, 2, 0.05, 0.3, 0, MEAN[:pulses], SPREAD[:pulses])
     values = with_gaps(values) if gaps else values
-    cells = DeviceMeans.of(values, of)
-    own = own_curves(cells)
-    likelihood = Likelihood(cells, own)
+    grouped = DeviceMeans.of(values, of)
+    own = own_curves(grouped)
+    likelihood = Likelihood(grouped, own)
     assert likelihood.balanced is not gaps
     for point in [(0.05, 0.3), (0.2, 0.0), (0.0, 1.0), (0.01, 0.02), (3.0, 20.0), (0.05, 0.3, -0.7)]:
         ratio = likelihood(*point) - likelihood(0, 0)
@@ -112,8 +112,8 @@ def test_own_curves_are_least_squares_with_their_degrees_of_freedom():
 def test_intervals_end_where_the_profile_likelihood_has_fallen():
     values, of = measured(6, 2, 0.05, 0.3, 3)
     found = fit_variation(branch_of_devices(values, of), 0.9)
-    cells = DeviceMeans.of(values, of)
-    likelihood = Likelihood(cells, own_curves(cells))
+    grouped = DeviceMeans.of(values, of)
+    likelihood = Likelihood(grouped, own_curves(grouped))
     most = likelihood(found.gain.value, found.offset.value)
     for fixed, other in ((found.gain, found.offset), (found.offset, found.gain)):
         for end in (fixed.low, fixed.high):
@@ -193,8 +193,8 @@ def test_values_that_do_not_fluctuate_give_the_devices_as_they_are():
     own = values[::2]
     slopes = np.array([np.polyfit(values.mean(0), row, 1) for row in own]) - (1, 0)
     assert found.deviations == pytest.approx(slopes - slopes.mean(0), abs=1e-9)
-    assert found.gain.value == pytest.approx(slopes[:, 0].std(ddof=1), rel=1e-4)
-    assert found.offset.value == pytest.approx(slopes[:, 1].std(ddof=1), rel=1e-4)
+    assert found.gain.value == pytest.approx(slopes[:, 0].std(ddof=1), rel=1e-3)
+    assert found.offset.value == pytest.approx(slopes[:, 1].std(ddof=1), rel=1e-3)
     values[3, 4] = np.nan
     again = fit_variation(branch_of_devices(values, of))
     assert again.gain.value == pytest.approx(found.gain.value, rel=0.02)
@@ -202,11 +202,11 @@ def test_values_that_do_not_fluctuate_give_the_devices_as_they_are():
 
 def test_a_change_of_unit_changes_the_offset_with_it():
     values, of = measured(5, 2, 0.05, 0.3, 6)
-    one, other = (fit_variation(branch_of_devices(factor * values, of)) for factor in (1.0, 77.5e-6))
+    one, other = (fit_variation(branch_of_devices(factor * values, of)) for factor in (1.0, 1e-10))
     assert other.gain.value == pytest.approx(one.gain.value, rel=1e-5)
     for name in ("value", "low", "high"):
-        expected = 77.5e-6 * getattr(one.offset, name)
-        assert getattr(other.offset, name) == pytest.approx(expected, rel=1e-5)
+        assert 1e10 * getattr(other.offset, name) == pytest.approx(getattr(one.offset, name), rel=1e-5)
+    assert 1e10 * other.within.values == pytest.approx(one.within.values)
 
 
 def test_what_is_within_devices_has_their_mean_and_spread():

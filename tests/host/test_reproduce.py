@@ -40,7 +40,7 @@ def quick(monkeypatch, mnist):
         monkeypatch.setitem(named, "images", 60)
     monkeypatch.setattr(beyond, "MAP_STATES", (4, 32))
     monkeypatch.setattr(beyond, "MAP_SIGMA", (0.0, 4.0))
-    monkeypatch.setattr(endurance, "LIMITS", (4, None))
+    monkeypatch.setattr(endurance, "LIMITS", (2, None))
 
 
 # -- Figures 3 and 4 -----------------------------------------------------------------------------
@@ -167,8 +167,8 @@ def test_every_part_from_the_command_line_and_again_without_training(quick, repr
     assert policies["direct"]["accuracy (%)"] == policies["reset-only"]["accuracy (%)"]
     assert float(policies["reset-only"]["pulses to direct"]) > 1.1
     worn = rows(tmp_path / "endurance.csv")
-    assert [row["writes_allowed"] for row in worn] == ["4", "any number"] * 2
-    assert [row["most_writes"] for row in worn][::2] == ["4", "4"]
+    assert [row["writes_allowed"] for row in worn] == ["2", "any number"] * 2
+    assert [row["most_writes"] for row in worn][::2] == ["2", "2"]
     assert float(worn[0]["stuck"]) > float(worn[2]["stuck"]) > 0 == float(worn[1]["stuck"])
     monkeypatch.setattr("qcloop.sweep.points.Trainer", None)  # nothing is left to train
     first = (tmp_path / "report.html").read_bytes()

@@ -135,7 +135,7 @@ def test_limits_are_normal_and_those_of_the_seed():
     assert limits.std() == pytest.approx(200, rel=0.02)
     assert (limits == Endurance(settings).draw((100, 200))).all()
     assert (Endurance(CrossbarSettings(endurance=7)).draw((2, 3)) == 7).all()
-    wide = Endurance(CrossbarSettings(endurance=65534, endurance_spread=5.0)).draw((50, 50))
+    wide = Endurance(CrossbarSettings(endurance=65534, endurance_spread=1.0)).draw((50, 50))
     assert (wide.min(), wide.max()) == (1, 65535)
     assert Endurance(CrossbarSettings()).draw((2, 3)).size == 0
 
@@ -186,7 +186,8 @@ def test_a_checkpoint_of_other_writes_left_is_refused(mnist, tmp_path):
         ({"endurance": -5}, "endurance must be 1..65534 writes, not -5"),
         ({"endurance": 65535}, "endurance must be 1..65534 writes, not 65535"),
         ({"endurance": 2.5}, "endurance must be an integer, not 2.5"),
-        ({"endurance": 9, "endurance_spread": -0.1}, "endurance-spread must be 0 or more, not -0.1"),
+        ({"endurance": 9, "endurance_spread": -0.1}, "endurance-spread must be 0..1, not -0.1"),
+        ({"endurance": 9, "endurance_spread": 1.5}, "endurance-spread must be 0..1, not 1.5"),
         ({"endurance": 9, "endurance_spread": float("nan")}, "endurance-spread must be a finite number"),
         ({"endurance_spread": 0.1}, "endurance-spread must be 0 without endurance, not 0.1"),
         (

@@ -51,8 +51,10 @@ def age(
     """
     found = age_run(run_folder, times, relaxation=relaxation, repeats=repeats, port=port, baud=baud, out=out)
     click.echo("\n".join(age_lines(found.summary)))
-    n = found.summary["n"][0]
-    spread = f"mean ± standard deviation of {n} repeats; " if n > 1 else ""
+    runs = len(found.folders)
+    of_each = f" of each of {runs} runs" if runs > 1 else ""
+    many = found.summary["n"][0] > 1
+    spread = f"mean ± standard deviation of {repeats} repeats{of_each}; " if many else ""
     click.echo(f"{spread}factors from the sums of {CALIBRATION_IMAGES} training images, or all")
     for folder in found.folders:
         click.echo(f"wrote {printable(folder / AGE_TABLE)} and {printable(folder / AGE_PICTURE)}")

@@ -28,7 +28,7 @@ from qcloop.link.remote import RemoteArray
 from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import SeedStatistic
-from qcloop.text import printable, typed
+from qcloop.text import printable, shown_unit, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
@@ -45,6 +45,9 @@ _SECTIONS = {
         "scheme",
         "cells_per_weight",
         "ratio",
+        "variation_gain",
+        "variation_offset",
+        "chip",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -256,9 +259,13 @@ def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     step = "step of the array, " if s.step is Step.ARRAY else ""
-    cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
+    scheme = str(s.scheme)
+    if s.cells_per_weight > 1:
+        scheme += f", {s.cells_per_weight} cells a weight in ratio {s.ratio}"
+    varied = s.describe_variation(shown_unit(profile.unit))
+    chip = f", variation: {varied}" if varied else ""
     return (
-        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, {s.policy}; "
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {scheme}, {s.policy}{chip}; "
         f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
         f"{trainer.images:,} images, seed {s.seed}"
     )

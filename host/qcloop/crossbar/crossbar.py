@@ -10,16 +10,17 @@ from qcloop.array import Array, stuck_cells
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Products
 from qcloop.contract.generator import Stream
-from qcloop.contract.parts import describe_lack
+from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.endurance import Endurance
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels, Levels, Sums
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.crossbar.weights import WeightMap
-from qcloop.errors import ConfigError, DivergenceError
+from qcloop.errors import ArrayError, ConfigError, DivergenceError
 
 #: Waits for products that were asked for; returns them and the scale of each vector's products.
 Scaled = Callable[[], tuple[Sums, F64]]
@@ -91,6 +92,13 @@ class LayeredCrossbar:
     kernels : CrossbarKernels
         Module ``qcloop.crossbar.compiled`` (default) or ``qcloop.crossbar.reference``. Both give the same
         bits.
+    chip : Chip, optional
+        How the devices differ; all are alike if it is left out. The layers take them in their order.
+
+    Raises
+    ------
+    ArrayError
+        If the devices are to differ, and the array cannot have such.
 
     Attributes
     ----------
@@ -99,8 +107,16 @@ class LayeredCrossbar:
     ledger : WriteLedger
     """
 
-    def __init__(self, settings: CrossbarSettings, array: Array, kernels: CrossbarKernels = compiled) -> None:
-        self.settings, self.array = settings, array
+    def __init__(
+        self,
+        settings: CrossbarSettings,
+        array: Array,
+        kernels: CrossbarKernels = compiled,
+        chip: Chip | None = None,
+    ) -> None:
+        if chip is not None and ArrayPart.VARIATION not in array.config.parts:
+            raise ArrayError(f"this array has {describe_lack(ArrayPart.VARIATION)}")
+        self.settings, self.array, self.chip = settings, array, chip
         self._kernels = kernels
         self.weights = settings.weight_map(array.settings)
         self.layers: list[Layer] = []
@@ -237,12 +253,26 @@ class LayeredCrossbar:
         layer.levels, remainders = self.weights.quantise(weights)
         layer.rule.start(remainders)
         block = self.weights.block(layer.levels)
+        self.load_variation(layer)
         if layer.limits.size:
             self.array.load_endurance(layer.region, layer.limits)
         self.array.program_block(layer.region, block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
         return remainders
+
+    def load_variation(self, layer: Layer) -> None:
+        """Tell the array by how much the cells of a layer deviate, which comes before they are programmed.
+
+        Where all devices are alike, an array that may have other ones is told so.
+        """
+        region, array = layer.region, self.array
+        if self.chip is not None:
+            first = sum(other.rows * other.cols for other in self.regions[: layer.index])
+            array.load_variation(region, *self.chip.deviations(first, region))
+        elif ArrayPart.VARIATION in array.config.parts:
+            alike = np.zeros((region.rows, region.cols), np.int8)
+            array.load_variation(region, alike, alike)
 
     def write(self, layer: Layer, weights: F64) -> None:
         """Program every cell of a layer anew, row by row, with given weights.
@@ -433,6 +463,7 @@ class LayeredCrossbar:
 
     def restore_layer(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put a layer and its cells back to a :meth:`layer_state`."""
+        self.load_variation(layer)
         self.array.load(layer.region, state["cell_levels"], state["cell_codes"])
         layer.levels = state["levels"].copy()
         layer.rule.memory = state["offsets"].copy()

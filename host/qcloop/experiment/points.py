@@ -65,7 +65,7 @@ def points_of(
         own = (chosen.get(name) for name in ("states", "reading", "sigma"))
         check_own(profile, f"the device {profile.name}", *own)
         profile = with_relaxation(profile, settings.relaxation)
-    settings = replace(settings, states=profile.states, reading=profile.reading)
+    settings = settings.on(profile)
     source = Source(None if data is None else str(Path(data).resolve()), transpose)
     source.load()
     numbers = [settings.seed] if seeds is None else seeds_of(plain_value(seeds))

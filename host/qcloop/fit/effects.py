@@ -36,7 +36,7 @@ class DeviceMeans:
 
     @classmethod
     def of(cls, values: F64, device: npt.NDArray[np.int64]) -> "DeviceMeans":
-        """Return the cells of values (curves, pulses), NaN for a missing one; devices are numbered."""
+        """Group values (curves, pulses), NaN for a missing one, by the number of their device."""
         has, filled = ~np.isnan(values), np.nan_to_num(values)
         shape = (int(device.max()) + 1, values.shape[1])
         counts, sums, squares = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
@@ -66,15 +66,15 @@ class OwnCurves:
     variance: F64
 
 
-def own_curves(cells: DeviceMeans) -> OwnCurves:
+def own_curves(grouped: DeviceMeans) -> OwnCurves:
     """Fit the curve of each device by weighted least squares, and the spread along the mean curve.
 
     The variance is exp(q(log m)), where q is a parabola, fitted by gamma regression to the squares at all
     pulses (Carroll and Ruppert, "Transformation and Weighting in Regression", 1988). It serves as a weight;
     that of a pulse alone, of a few values, would be too uncertain for one.
     """
-    counts = cells.counts.astype(np.float64)
-    mean = np.sum(counts * cells.means, 0) / counts.sum(0)
+    counts = grouped.counts.astype(np.float64)
+    mean = np.sum(counts * grouped.means, 0) / counts.sum(0)
     top = float(np.abs(mean).max())
     variance = np.full(len(mean), (0.01 * top) ** 2)
     deviations = np.zeros((len(counts), 2))
@@ -84,14 +84,14 @@ def own_curves(cells: DeviceMeans) -> OwnCurves:
         inverse = np.linalg.pinv(np.einsum("dl,il,jl->dij", weights, design, design), hermitian=True)
         for _ in range(_STEPS):
             before = mean
-            own = np.einsum("dl,il->di", weights * (cells.means - mean), design)
+            own = np.einsum("dl,il->di", weights * (grouped.means - mean), design)
             deviations = np.einsum("dij,dj->di", inverse, own)
             deviations -= deviations.mean(0)
-            mean = np.sum(weights * (cells.means - deviations @ design), 0) / weights.sum(0)
+            mean = np.sum(weights * (grouped.means - deviations @ design), 0) / weights.sum(0)
             if np.abs(mean - before).max() <= _STILL * top:
                 break
-        rest = np.where(counts > 0, cells.means - mean - deviations @ design, 0.0)
-        squares = np.sum(cells.squares + counts * rest**2, 0)
+        rest = np.where(counts > 0, grouped.means - mean - deviations @ design, 0.0)
+        squares = np.sum(grouped.squares + counts * rest**2, 0)
         leverage = np.einsum("dl,dij,il,jl->dl", weights, inverse, design, design)
         used = 1 + np.sum(leverage * (1 - weights / weights.sum(0)), 0)
         degrees = np.maximum(counts.sum(0) - used, 0.0)
@@ -133,15 +133,17 @@ class Likelihood:
     pulse or two for each device, whichever are fewer.
     """
 
-    def __init__(self, cells: DeviceMeans, curves: OwnCurves) -> None:
-        weights = cells.counts / curves.variance
+    def __init__(self, grouped: DeviceMeans, curves: OwnCurves) -> None:
+        weights = grouped.counts / curves.variance
         total = weights.sum(0)
-        centred = np.where(cells.counts > 0, cells.means - np.sum(weights * cells.means, 0) / total, 0.0)
+        centred = np.where(
+            grouped.counts > 0, grouped.means - np.sum(weights * grouped.means, 0) / total, 0.0
+        )
         design = np.stack([curves.mean, np.ones_like(curves.mean)])
-        self.devices, self.pulses = cells.counts.shape
+        self.devices, self.pulses = grouped.counts.shape
         #: Whether all devices have as many values at each pulse. Then the average curve is coupled to none of
         #: their differences, and all have the same 2 x 2 matrix.
-        self.balanced = bool((cells.counts == cells.counts[0]).all())
+        self.balanced = bool((grouped.counts == grouped.counts[0]).all())
         ones = slice(0, 1) if self.balanced else slice(None)
         self._information = np.einsum("dl,il,jl->dij", weights[ones], design, design)
         self._scores = np.einsum("dl,il->di", weights * centred, design)

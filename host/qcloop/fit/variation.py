@@ -21,8 +21,9 @@ _FEWEST_DEGREES = 3.0
 #: From so many degrees of freedom on, the quantile of a likelihood ratio is that of chi-square. So it is
 #: below this one for each degree, where Lambert's function is not exact enough.
 _MANY, _LEAST_RATIO = 1000, 1e-6
-#: The search ends at this many times the standard deviation of the devices' own curves.
-_FURTHEST = 100.0
+#: The search ends at this many times the standard deviation of the devices' own curves, which is taken as
+#: this share of the highest conductance or more.
+_FURTHEST, _LEAST_SCALE = 100.0, 1e-6
 #: A rise of the log-likelihood from that of a standard deviation of 0 which is none.
 _RISE = 1e-6
 
@@ -126,28 +127,31 @@ def fit_variation(branch: Branch, confidence: float = DEFAULT_CONFIDENCE) -> Var
     devices = tuple(dict.fromkeys(curve.device for curve in branch.curves))
     _check_devices(branch, devices)
     of = np.array([devices.index(curve.device) for curve in branch.curves])
-    cells = DeviceMeans.of(branch.values, of)
-    own = own_curves(cells)
+    # Conductances are counted in shares of the highest one: 0.01 is then small for gain and offset alike.
+    top = float(np.nanmax(branch.values))
+    values = branch.values / top
+    grouped = DeviceMeans.of(values, of)
+    own = own_curves(grouped)
     if float(own.degrees.sum()) < _FEWEST_DEGREES:
         raise MeasurementError(
-            f"{int(cells.counts.sum())} values of {len(devices)} devices at {branch.states} pulses are too "
+            f"{int(grouped.counts.sum())} values of {len(devices)} devices at {branch.states} pulses are too "
             "few to tell differences between devices from fluctuation: measure more cycles of each device"
         )
-    likelihood = Likelihood(cells, own)
-    gain, offset, gained = _estimate(likelihood, own, confidence, branch.unit)
-    correlation, p_correlation = _correlation(likelihood, gain.value, offset.value)
+    likelihood = Likelihood(grouped, own)
+    (gain, offset), gained = _estimate(likelihood, own, confidence)
+    correlation, p_correlation = _correlation(likelihood, gain[0], offset[0])
     curves = own.mean + own.deviations @ np.stack([own.mean, np.ones_like(own.mean)])
     return VariationFit(
         branch=branch,
         devices=devices,
-        gain=gain,
-        offset=offset,
+        gain=Parameter("gain", *gain, ""),
+        offset=Parameter("offset", top * offset[0], top * offset[1], top * offset[2], branch.unit),
         confidence=confidence,
-        deviations=own.deviations,
-        mean=own.mean,
-        curves=curves,
-        within=replace(branch, values=_within(branch.values, curves[of], own, cells)),
-        p_rest=_rest(cells, own, curves),
+        deviations=own.deviations * (1, top),
+        mean=top * own.mean,
+        curves=top * curves,
+        within=replace(branch, values=top * _within(values, curves[of], own, grouped)),
+        p_rest=_rest(grouped, own, curves),
         correlation=correlation,
         p_correlation=p_correlation,
         gained=gained,
@@ -169,13 +173,13 @@ def _check_devices(branch: Branch, devices: tuple[str, ...]) -> None:
         )
 
 
-def _within(values: F64, curves: F64, own: OwnCurves, cells: DeviceMeans) -> F64:
+def _within(values: F64, curves: F64, own: OwnCurves, grouped: DeviceMeans) -> F64:
     """Return the values less the differences between devices.
 
     The distance of each from the mean curve is that from the curve of its device, stretched so that the
     squares at a pulse have the degrees of freedom that n values about their mean have.
     """
-    plain = cells.counts.sum(0) - 1.0
+    plain = grouped.counts.sum(0) - 1.0
     stretch = np.sqrt(
         np.divide(plain, own.degrees, out=np.ones_like(plain), where=own.degrees > 1e-6 * plain)
     )
@@ -183,20 +187,20 @@ def _within(values: F64, curves: F64, own: OwnCurves, cells: DeviceMeans) -> F64
     return within
 
 
-def _rest(cells: DeviceMeans, own: OwnCurves, curves: F64) -> float | None:
+def _rest(grouped: DeviceMeans, own: OwnCurves, curves: F64) -> float | None:
     """Return the probability that curves of devices are as far from one shape as these: an F test.
 
     Squares of the devices' means about their own curves are compared with those of cycles about these means.
     """
     from scipy.stats import f
 
-    occupied = cells.counts > 0
-    within = np.sum(cells.counts - occupied, 0)
+    occupied = grouped.counts > 0
+    within = np.sum(grouped.counts - occupied, 0)
     beyond = own.degrees - within
-    pure = cells.squares.sum(0) / own.variance
+    pure = grouped.squares.sum(0) / own.variance
     if within.sum() < 1 or beyond.sum() < 1 or pure.sum() <= 0:
         return None
-    lack = np.sum(cells.counts * np.where(occupied, cells.means - curves, 0.0) ** 2, 0) / own.variance
+    lack = np.sum(grouped.counts * np.where(occupied, grouped.means - curves, 0.0) ** 2, 0) / own.variance
     ratio = lack.sum() / beyond.sum() / (pure.sum() / within.sum())
     # Where the variance is not as smooth as it was taken, sums have fewer degrees of freedom (Satterthwaite).
     share = np.divide(pure, within, out=np.zeros_like(pure), where=within > 0)
@@ -208,31 +212,25 @@ def _rest(cells: DeviceMeans, own: OwnCurves, curves: F64) -> float | None:
 
 
 def _estimate(
-    likelihood: Likelihood, own: OwnCurves, confidence: float, unit: str
-) -> tuple[Parameter, Parameter, float]:
-    """Return gain and offset with their intervals, and by how much more likely they are than none."""
-    top = float(np.abs(own.mean).max())
-    # The likelihood counts conductances in shares of the highest mean, so that 0.01 is small for both.
-    scales = np.maximum(np.sqrt(np.mean(own.deviations**2, 0)) / (1.0, top), 1e-6).tolist()
+    likelihood: Likelihood, own: OwnCurves, confidence: float
+) -> tuple[tuple[tuple[float, float, float], tuple[float, float, float]], float]:
+    """Return gain and offset, each with its interval, and by how much more likely they are than none."""
+    scales = np.maximum(np.sqrt(np.mean(own.deviations**2, 0)), _LEAST_SCALE).tolist()
 
     @cache
     def by_gain(gain: float) -> tuple[float, float]:
-        return _highest(lambda offset: likelihood(gain, offset * top), scales[1])
+        return _highest(lambda offset: likelihood(gain, offset), scales[1])
 
     @cache
     def by_offset(offset: float) -> tuple[float, float]:
-        return _highest(lambda gain: likelihood(gain, offset * top), scales[0])
+        return _highest(lambda gain: likelihood(gain, offset), scales[0])
 
     gain, most = _highest(lambda gain: by_gain(gain)[1], scales[0])
     offset = by_gain(gain)[0]
     least = most - _quantile(confidence, likelihood.devices - 1) / 2
-    low, high = _ends(lambda gain: by_gain(gain)[1], gain, scales[0], least)
-    ends = _ends(lambda offset: by_offset(offset)[1], offset, scales[1], least)
-    return (
-        Parameter("gain", gain, low, high, ""),
-        Parameter("offset", offset * top, ends[0] * top, ends[1] * top, unit),
-        max(2 * (most - likelihood(0.0, 0.0)), 0.0),
-    )
+    gains = _ends(lambda gain: by_gain(gain)[1], gain, scales[0], least)
+    offsets = _ends(lambda offset: by_offset(offset)[1], offset, scales[1], least)
+    return ((gain, *gains), (offset, *offsets)), max(2 * (most - likelihood(0.0, 0.0)), 0.0)
 
 
 def _correlation(likelihood: Likelihood, gain: float, offset: float) -> tuple[float | None, float | None]:

@@ -89,11 +89,13 @@ def run_report(path: Path) -> str:
 def _summary(state: RunContents) -> list[Block]:
     settings, profile, last = state.settings, state.profile, state.history[-1]
     best = max(state.history, key=lambda row: row.test_accuracy)
+    varied = settings.describe_variation(shown_unit(profile.unit))
     facts = [
         ("Test accuracy", f"{100 * last.test_accuracy:.2f} %"),
         (f"Best, after epoch {best.epoch}", f"{100 * best.test_accuracy:.2f} %"),
         ("Network", settings.network),
         ("Device", f"{profile.name}, {profile.states} states"),
+        *([("Variation", varied)] if varied else []),
         ("Update rule", str(settings.update)),
         ("Epochs", f"{last.epoch} of {settings.epochs}"),
         ("Writes of the worst cell", _count(state.cost.most_writes)),
@@ -351,7 +353,7 @@ def _ageing(table: ResultTable, state: RunContents, svg: Svg) -> list[Block]:
     if epoch != state.history[-1].epoch:
         now = state.history[-1].epoch
         blocks.insert(
-            0, Verdict(f"This is of epoch {epoch}; the run has done {now} since: age it anew.", None)
+            0, Verdict(f"This is of epoch {epoch}; the run has done {now} since then: age it anew.", None)
         )
     return blocks
 
@@ -511,7 +513,7 @@ def command_line(config: dict[str, Any]) -> list[str]:
     usual = resolve(None, decisive)  # what the command takes for settings that it does not name
     if settings.device in BUILTIN_NAMES:
         profile = resolve_device(settings.device)
-        usual = replace(usual, states=profile.states, reading=profile.reading)
+        usual = usual.on(profile)
     else:  # a device file states both
         usual = replace(usual, states=settings.states, reading=settings.reading)
     words = ["qcloop", "train"]

@@ -158,6 +158,7 @@ class ArrayNetwork:
         self._counts.restore(state["start"])
         for layer in self.layers:
             prefix = f"layer{layer.index}."
+            self.crossbar.load_variation(layer)
             array.load(layer.region, state[f"{prefix}cell_levels"], state[f"{prefix}cell_codes"])
             array.load_accumulators(layer.region, state[f"{prefix}accumulators"])
             if layer.limits.size:

@@ -15,6 +15,7 @@ from qcloop.contract.images import ImageSet
 from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
 from qcloop.crossbar.ageing import Ageing
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
@@ -126,8 +127,9 @@ class Trainer:
         self.progress = Progress()
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
+        chip = Chip.of(settings, profile)
         array.configure(array_settings(settings, profile))
-        crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
+        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, chip)
         self.network = make_network(settings, crossbar, kernels)
         self._ageing = self._aged(0)
         #: The epochs on images that the array keeps, if it does.
