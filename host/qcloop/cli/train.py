@@ -43,11 +43,11 @@ _SECTIONS = {
         "sigma",
         "relaxation",
         "scheme",
-        "cells_per_weight",
-        "ratio",
         "variation_gain",
         "variation_offset",
         "chip",
+        "cells_per_weight",
+        "ratio",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -259,15 +259,13 @@ def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     step = "step of the array, " if s.step is Step.ARRAY else ""
-    scheme = str(s.scheme)
-    if s.cells_per_weight > 1:
-        scheme += f", {s.cells_per_weight} cells a weight in ratio {s.ratio}"
     varied = s.describe_variation(shown_unit(profile.unit))
     chip = f", variation: {varied}" if varied else ""
+    cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
-        f"{s.network} on {profile.name}: {profile.states} states{reading}, {scheme}, {s.policy}{chip}; "
-        f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
-        f"{trainer.images:,} images, seed {s.seed}"
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "
+        f"{s.policy}{chip}; {step}update {s.update}, batch {s.batch}, "
+        f"rate {s.rate:g} x {s.decay:g} an epoch, {trainer.images:,} images, seed {s.seed}"
     )
 
 

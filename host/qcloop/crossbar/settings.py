@@ -125,6 +125,13 @@ class CrossbarSettings:
             )
         _ = self.array_config
 
+    def _check_variation(self) -> None:
+        gain, offset, chip = self.variation_gain or 0.0, self.variation_offset or 0.0, self.chip
+        expected = f"0 to below {MOST_GAIN:g}, since wider gains leave no distinct state"
+        require(0 <= gain < MOST_GAIN, "variation-gain", expected, f"{gain:g}")
+        require(offset >= 0, "variation-offset", "0 or more", f"{offset:g}")
+        require(chip is None or 0 <= chip < 1 << 64, "chip", "0..2^64-1", chip)
+
     def _check_slices(self) -> None:
         """Raise ConfigError unless the update rule programs so many cells a weight; choose the ratio."""
         cells, (least, most) = self.cells_per_weight, self.update.rule.slices
@@ -137,13 +144,6 @@ class CrossbarSettings:
         elif self.ratio is None:
             object.__setattr__(self, "ratio", DEFAULT_RATIO)
         require(self.ratio is None or self.ratio >= 2, "ratio", "2 or more", self.ratio)
-
-    def _check_variation(self) -> None:
-        gain, offset, chip = self.variation_gain or 0.0, self.variation_offset or 0.0, self.chip
-        expected = f"0 to below {MOST_GAIN:g}, since wider gains leave no distinct state"
-        require(0 <= gain < MOST_GAIN, "variation-gain", expected, f"{gain:g}")
-        require(offset >= 0, "variation-offset", "0 or more", f"{offset:g}")
-        require(chip is None or 0 <= chip < 1 << 64, "chip", "0..2^64-1", chip)
 
     @property
     def array_config(self) -> ArrayConfig:
