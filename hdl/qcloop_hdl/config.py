@@ -24,7 +24,7 @@ MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
 #: Parts that only the golden model has.
-_NOT_BUILT = ArrayPart.VARIATION | ArrayPart.RELAXATION | ArrayPart.ENDURANCE
+_NOT_BUILT = ArrayPart.VARIATION | ArrayPart.ENDURANCE
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
 #: SPRAM blocks of an iCE40UP5K.
