@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from zlib import crc32
 
 import pytest
 from tutorial_blocks import ROOT, blocks_of, difference, environment, run_block
@@ -100,6 +101,7 @@ def test_the_fields_of_a_layout_of_bytes(name, layout):
         ("CELL", formats.CELL),
         ("LISTED_CELL", operations.LISTED_CELL),
         ("TABLE_ENTRY", formats.TABLE_ENTRY),
+        ("DEVIATION", formats.DEVIATION),
         ("PLAN_FLAGS", operations.PLAN_FLAGS),
     ],
 )
@@ -176,6 +178,16 @@ def test_digests_on_the_pages():
     assert sha256(text.encode()).digest() == configuration_digest(small.array, small.buffer)
 
 
+def test_the_bytes_on_the_line():
+    """What a board of size small says of itself is what it is."""
+    rows = [row for row in tables("from", "frame", "bytes on the line")[0] if row[0] == "board"]
+    assert len(rows) == 3
+    for *_, line in rows:
+        content = frames.cobs_decode(bytes.fromhex(line.strip("`"))[:-1])
+        assert content[: -frames.CRC_BYTES].endswith(SIZES["small"].info.encode())
+        assert content[-frames.CRC_BYTES :] == crc32(content[: -frames.CRC_BYTES]).to_bytes(4, "little")
+
+
 def test_the_operands_and_results():
     size = {row[0]: row[1] for row in table("operand or result", "bytes", "layout")}
     assert int(size["region"]) == operations.REGION.size
@@ -191,6 +203,8 @@ def test_the_operands_and_results():
     assert int(size["activation entry"]) == operations.ACTIVATION.size
     assert int(size["label"]) == operations.LABEL.size
     assert int(size["accumulator"]) == operations.ACCUMULATOR_BYTES
+    assert int(size["entry of AGE"]) == operations.AGE_ENTRY.size
+    assert int(size["deviations"]) == int(size["writes left"]) == formats.CELL.size
     assert size["table"] == f"{formats.TABLE_ENTRY.size} for each level"
     assert int(size["generator seed"]) == operations.SEED_BYTES
     assert int(size["settings"]) == types.SETTINGS.size == operations.TABLE_START - 2 * operations.SEED_BYTES

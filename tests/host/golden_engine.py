@@ -136,7 +136,7 @@ class GoldenEngine:
     def do_configure(self, operands):
         settings, positions = self.configured[operands]
         self.array.configure(settings, positions)
-        self.start, self.hits, self.penalty, self.plan = positions, 0, 0, None
+        self.start, self.hits, self.penalty, self.aged, self.plan = positions, 0, 0, 0, None
 
     def do_program(self, operands):
         region, body = region_of(operands)
@@ -176,9 +176,40 @@ class GoldenEngine:
             counters.saturated,
             self.hits,
             self.penalty,
-            self.array.positions().programming - self.start.programming - attempts,
+            self.array.positions().programming - self.start.programming - attempts - 2 * self.aged,
+            self.aged,
         ]
         return b"".join(count.to_bytes(6, "little") for count in counts)
+
+    # -- devices that differ, relax and wear out ------------------------------------------------
+
+    def do_age(self, operands):
+        region, body = region_of(operands)
+        table = np.frombuffer(body, "<i2").reshape(MAX_STATES, 2)
+        states = self.array.settings.states
+        assert not table[states:].any()
+        self.array.age(region, table[:states, 0].copy(), table[:states, 1].astype(np.uint16))
+        self.aged += region.rows * region.cols
+
+    def do_load_variation(self, operands):
+        region, body = region_of(operands)
+        deviations = np.frombuffer(body, np.int8).reshape(region.rows, region.cols, 2)
+        self.array.load_variation(region, deviations[..., 0], deviations[..., 1])
+
+    def do_read_variation(self, operands):
+        region, body = region_of(operands)
+        assert not body
+        return np.stack(self.array.read_variation(region), axis=-1).tobytes()
+
+    def do_load_endurance(self, operands):
+        region, body = region_of(operands)
+        left = np.frombuffer(body, "<u2").reshape(region.rows, region.cols)
+        self.array.load_endurance(region, left.astype(np.uint16))
+
+    def do_read_endurance(self, operands):
+        region, body = region_of(operands)
+        assert not body
+        return self.array.read_endurance(region).astype("<u2").tobytes()
 
     # -- the training step ----------------------------------------------------------------------
 

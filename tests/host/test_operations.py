@@ -37,7 +37,7 @@ from qcloop.errors import ArrayError, ConfigError
 
 ARRAY = ArrayConfig(lanes=4, cells=256, side=32)
 INFO = Info(ARRAY, buffer=512)
-DIGEST = sha256(b"qcloop 5 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
+DIGEST = sha256(b"qcloop 6 lanes=4 cells=256 side=32 buffer=512 parts=7").digest()
 SETTINGS = ArraySettings(seed=9, mean=(0x155, 0x3FF), spread=(0xABC, 0x001), reference=0x234)
 
 
@@ -575,15 +575,17 @@ def test_cells_of_a_wrong_length_are_an_error(length):
 
 def test_an_impossible_array_is_an_error_of_the_engine():
     with pytest.raises(ArrayError, match=r"INFO must describe an array that can be, but .* not 3"):
-        operations.Info.decode(b"QCLP\5\3" + bytes(25))
+        operations.Info.decode(b"QCLP\6\3" + bytes(25))
 
 
 def test_counters_have_the_places_that_both_sides_use():
-    assert (operations.COUNTERS, operations.COUNTER_BYTES) == (74, 6)
-    values = [100 + level for level in range(64)] + [(1 << 48) - 1, 2, 3, 1000, 5, 6, 7, 8, 9, 10]
+    assert (operations.COUNTERS, operations.COUNTER_BYTES) == (75, 6)
+    values = [100 + level for level in range(64)] + [(1 << 48) - 1, 2, 3, 1000, 5, 6, 7, 8, 9, 10, 11]
     results = b"".join(value.to_bytes(6, "little") for value in values)
     counters = operations.decode_counters(results)
-    assert operations.decode_training(results) == operations.TrainingCounts(hits=8, penalty=9, roundings=10)
+    counts = operations.decode_training(results)
+    assert counts == operations.TrainingCounts(hits=8, penalty=9, roundings=10, aged=11)
+    assert counts.samples == 10 + 2 * 11
     assert counters == Counters(
         set_pulses=(1 << 48) - 1,
         reset_pulses=2,
@@ -597,9 +599,9 @@ def test_counters_have_the_places_that_both_sides_use():
     assert [Counter.SET, Counter.RESET, Counter.CLIPPED, Counter.RETRIES] == [64, 65, 66, 67]
 
 
-@pytest.mark.parametrize("length", [0, 426, 443, 445])
+@pytest.mark.parametrize("length", [0, 444, 449, 451])
 def test_counters_of_a_wrong_length_are_an_error(length):
-    with pytest.raises(ArrayError, match=f"take 444 bytes, not {length}"):
+    with pytest.raises(ArrayError, match=f"take 450 bytes, not {length}"):
         operations.decode_counters(bytes(length))
 
 
@@ -607,7 +609,7 @@ def test_counters_of_a_wrong_length_are_an_error(length):
 
 
 def test_info_is_written_out():
-    expected = b"QCLP" + hexadecimal("05 04 2000 00010000 0002 07") + DIGEST[:16]
+    expected = b"QCLP" + hexadecimal("06 04 2000 00010000 0002 07") + DIGEST[:16]
     assert INFO.encode() == expected
     assert len(expected) == operations.INFO.size
     assert operations.configuration_digest(ARRAY, 512) == DIGEST
@@ -657,7 +659,7 @@ def test_another_magic_word_is_shown_beside_ours():
 
 @pytest.mark.parametrize("version", [0, 1, 255])
 def test_another_version_is_shown_beside_ours(version):
-    with pytest.raises(ArrayError, match=f"speaks version 5 .* gateware version {version}: build both"):
+    with pytest.raises(ArrayError, match=f"speaks version 6 .* gateware version {version}: build both"):
         Info.decode(changed(4, version))
 
 
@@ -675,14 +677,11 @@ def test_another_digest_is_shown_beside_ours(offset, value):
     assert f"not {results[15:].hex()}" in str(error.value)
 
 
-@pytest.mark.parametrize("parts", [32, 0x8F])
-def test_parts_that_this_host_does_not_know_are_an_error(parts):
-    known = r"bits of 0x1f \(read-noise, converter, verify, learning, images\)"
-    text = f"{known}, not {parts:#04x}: .* no part {parts & ~31:#04x}"
-    with pytest.raises(ArrayError, match=f"INFO must describe an array that can be, but .*{text}"):
-        Info.decode(changed(14, parts))
-    with pytest.raises(ConfigError, match=text):
-        replace(ARRAY, parts=ArrayPart(parts))
+def test_parts_that_this_host_does_not_know_are_an_error():
+    """A byte of INFO has no bit left for one."""
+    known = r"bits of 0xff \(read-noise, .*, endurance\)"
+    with pytest.raises(ConfigError, match=f"{known}, not 0x107: .* no part 0x100"):
+        replace(ARRAY, parts=ArrayPart(0x107))
 
 
 # -- refusals --------------------------------------------------------------------------------------

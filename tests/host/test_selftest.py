@@ -223,9 +223,9 @@ always_from_the_start = generator("_programming", lambda s, p: Grng16(s.seed, St
 
 
 @kernel("program")
-def wraps_instead_of_clips(right, levels, codes, addresses, targets, fresh, mean, spread, *others):
-    z = others[3]
-    used = right(levels, codes, addresses, targets, fresh, mean, spread, *others)
+def wraps_instead_of_clips(right, cells, addresses, targets, fresh, mean, spread, *others):
+    z, levels, codes = others[3], cells.levels, cells.codes
+    used = right(cells, addresses, targets, fresh, mean, spread, *others)
     if not others[0]:  # direct: one sample a cell
         raw = (mean[targets] + ((spread[targets] * z + 256) >> 9)) & 1023
         free = levels[addresses] == targets
@@ -235,42 +235,42 @@ def wraps_instead_of_clips(right, levels, codes, addresses, targets, fresh, mean
 
 @kernel("program")
 def clips_without_counting(right, *given):
-    clipped = given[11][EventIndex.CLIPPED]
+    clipped = given[10][EventIndex.CLIPPED]
     used = right(*given)
-    given[11][EventIndex.CLIPPED] = clipped
+    given[10][EventIndex.CLIPPED] = clipped
     return used
 
 
 @kernel("program")
-def moves_stuck_cells(right, levels, codes, addresses, *others):
-    stuck = levels[addresses] == 63
-    levels[addresses[stuck]] = 0
-    return right(levels, codes, addresses, *others)
+def moves_stuck_cells(right, cells, addresses, *others):
+    stuck = cells.levels[addresses] == 63
+    cells.levels[addresses[stuck]] = 0
+    return right(cells, addresses, *others)
 
 
 @kernel("program")
 def a_tolerance_too_small(right, *given):
-    return right(*given[:8], max(0, given[8] - 1), *given[9:])
+    return right(*given[:7], max(0, given[7] - 1), *given[8:])
 
 
 @kernel("program")
 def a_try_too_few(right, *given):
-    return right(*given[:9], max(1, given[9] - 1), *given[10:])
+    return right(*given[:8], max(1, given[8] - 1), *given[9:])
 
 
 @kernel("program")
 def takes_fresh_cells_for_level_0(right, *given):
-    return right(*given[:4], 1 << 40, *given[5:])
+    return right(*given[:3], 1 << 40, *given[4:])
 
 
 @kernel("program")
 def direct_pulses_for_reset_only(right, *given):
-    return right(*given[:7], 0 if given[7] == 1 else given[7], *given[8:])
+    return right(*given[:6], 0 if given[6] == 1 else given[6], *given[7:])
 
 
 @kernel("program")
-def one_cell_too_many(right, levels, codes, addresses, *others):
-    used = right(levels, codes, addresses, *others)
+def one_cell_too_many(right, cells, addresses, *others):
+    used, codes = right(cells, addresses, *others), cells.codes
     if addresses[-1] + 4 < len(codes):
         codes[addresses[-1] + 4] ^= 1
     return used
