@@ -319,11 +319,15 @@ class Pair:
 
     def bad_unconfigured(self, draw: Random) -> None:
         """Everything but INFO and CONFIGURE is refused after a reset."""
-        for operation in set(OPERATIONS) - {Operation.INFO, Operation.CONFIGURE}:
-            self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
+        for operation in set(Operation) - {Operation.INFO, Operation.CONFIGURE}:
+            there = operations.NEEDED.get(operation, ArrayPart(0)) in self.config.array.parts
+            status = Status.CONFIGURED if there else Status.PART
+            self.refused(operations.request(operation, b"\1\2\3"), status)
 
     def bad_operation(self, draw: Random) -> None:
-        opcode = draw.choice((0, 16, 32 + draw.choice(tuple(Operation)), draw.randint(23, 255)))
+        known = tuple(Operation)
+        unknown = draw.choice([opcode for opcode in range(256) if opcode not in known])
+        opcode = draw.choice((0, 17, 32 + draw.choice(known), unknown))
         self.refused(operations.request(opcode, draw.randbytes(draw.randint(0, 20))), Status.OPERATION)
 
     def lacking(self, settings: ArraySettings) -> None:

@@ -46,11 +46,6 @@ class LearningPair(Pair):
         for base in range(0, words, self.config.side):
             self._read_accumulators(Region(base, min(self.config.side, words - base), lanes))
 
-    def bad_unconfigured(self, draw):
-        super().bad_unconfigured(draw)
-        for operation in operations.NEEDED:
-            self.refused(operations.request(operation, b"\1\2\3"), Status.CONFIGURED)
-
     def configure(self, draw):
         super().configure(draw)
         self.case = None

@@ -9,9 +9,6 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CODE_BITS, CODE_MAX, SPREAD_BITS
 from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, Z_BITS
 
-#: Bits of a sample times a spread.
-NOISE_BITS = Z_BITS + SPREAD_BITS
-
 
 class DrawRequest(data.Struct):
     """The operands of a draw. They are wanted one after the other: each field has a clock of its own."""
@@ -30,8 +27,6 @@ class DrawResult(data.Struct):
     code: CODE_BITS
     #: The sum was below 0 or above the largest code.
     clipped: 1
-    #: ``spread * z``, which comes a clock before the others.
-    noise: signed(NOISE_BITS)
 
 
 class Draw(wiring.Component):
@@ -54,7 +49,7 @@ class Draw(wiring.Component):
         """Return the circuit."""
         m = Module()
         z = Signal(signed(Z_BITS), reset_less=True)
-        noise = Signal(signed(NOISE_BITS), reset_less=True)
+        noise = Signal(signed(Z_BITS + SPREAD_BITS), reset_less=True)
         raw = Signal(signed(CODE_BITS + 3), reset_less=True)
         base = self.request.base
         with m.If(self.advance):
@@ -66,11 +61,7 @@ class Draw(wiring.Component):
                     (Cat(1, base, 0).as_signed() + noise[FLUCTUATION_FRACTION_BITS - 1 :].as_signed()) >> 1
                 ),
             ]
-        m.d.comb += [
-            self.result.code.eq(raw),
-            self.result.clipped.eq(raw[CODE_BITS:].any()),
-            self.result.noise.eq(noise),
-        ]
+        m.d.comb += [self.result.code.eq(raw), self.result.clipped.eq(raw[CODE_BITS:].any())]
         with m.If(raw < 0):
             m.d.comb += self.result.code.eq(0)
         with m.Elif(raw[CODE_BITS:-1].any()):
