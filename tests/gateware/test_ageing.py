@@ -138,8 +138,11 @@ def compare(simulate, bench, story, pauses=None, block=Ageing):
 
     async def load(ctx, tables):
         for name, table in zip(("drift", "spread"), tables, strict=True):
-            for level, value in enumerate(table.tolist()):
-                ctx.set(age.table, {name: 1, "level": level, "word": value & 0xFFFF})
+            # What stands behind the highest level has no effect.
+            whole = np.full(MAX_STATES, 0x7FF, np.uint16)
+            whole[: len(table)] = table.view(np.uint16)
+            for level, value in enumerate(whole.tolist()):
+                ctx.set(age.table, {name: 1, "level": level, "word": value})
                 await ctx.tick()
         ctx.set(age.table, {})
 

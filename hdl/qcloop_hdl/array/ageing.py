@@ -7,10 +7,16 @@ from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CODE_MAX, DRIFT_FRACTION_BITS, LEVEL_BITS, MAX_STATES, SPREAD_BITS
+from qcloop.contract.formats import (
+    CODE_BITS,
+    CODE_MAX,
+    DRIFT_FRACTION_BITS,
+    LEVEL_BITS,
+    MAX_STATES,
+    SPREAD_BITS,
+)
 from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, SAMPLE_BITS, Z_BITS
 from qcloop.contract.operations import AGE_ENTRY
-from qcloop_hdl.array.draw import NOISE_BITS, DrawRequest
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.registers import read_register
@@ -58,16 +64,19 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: The cell of the walk, two clocks after ``read``. With registers around the memories the word is
         #: read whenever none is written, and the cell is there four clocks after a new ``address``.
         "cell": In(CELL_LAYOUT),
-        #: Write ``written`` to another cell than that of the walk in this clock.
+        #: Write ``written`` to another cell than that of the walk in this clock. While not ``busy``, this is
+        #: ``loaded``.
         "write": Out(1),
         "write_address": Out(config.address_bits),
         "write_lane": Out(config.lane_bits),
         "written": Out(CELL_LAYOUT),
+        "loaded": In(CELL_LAYOUT),
         #: Words of stream 0, two for each cell.
         "sample": In(stream.Signature(sample_layout())),
         #: To a :class:`Draw` that does not stand still while ``busy``, and its ``noise``.
-        "draw": Out(DrawRequest),
-        "noise": In(signed(NOISE_BITS)),
+        "z": Out(signed(Z_BITS)),
+        "spread": Out(SPREAD_BITS),
+        "noise": In(signed(Z_BITS + SPREAD_BITS)),
     }
 
 
@@ -153,17 +162,29 @@ class Ageing(Configured):
         m.d.sync += shifted.eq(Cat(dither, kept.code, Const(1, 1)).as_signed() + (drift << _DRIFT_SHIFT))
         with m.If(takes_z):
             m.d.sync += total.eq(shifted + self.noise)
-        code = (~total)[FLUCTUATION_FRACTION_BITS:]
         m.d.comb += [
-            self.draw.z.eq(minus_z),
-            self.draw.spread.eq(spread),
-            self.written.level.eq(kept.level),
-            self.written.code.eq(code),
+            self.z.eq(minus_z),
+            self.spread.eq(spread),
+            self.written.level.eq(Mux(self.busy, kept.level, self.loaded.level)),
         ]
-        with m.If(code[-1]):
-            m.d.comb += self.written.code.eq(0)
-        with m.Elif(code[len(self.written.code) : -1].any()):
-            m.d.comb += self.written.code.eq(CODE_MAX)
+        self._clip(m, (~total)[FLUCTUATION_FRACTION_BITS:])
+
+    def _clip(self, m: Module, code: Any) -> None:
+        """Choose the code to write: the loaded one, the sum, or an end of the range.
+
+        The choice has two bits, so that it takes one look-up table for each bit of the code.
+        """
+        choice = Signal(2)
+        below, above = code[-1], code[CODE_BITS:-1].any()
+        with m.If(self.busy):
+            m.d.comb += choice.eq(Mux(below, 2, Mux(above, 3, 1)))
+        with m.Switch(choice):
+            with m.Case(0):
+                m.d.comb += self.written.code.eq(self.loaded.code)
+            with m.Case(1):
+                m.d.comb += self.written.code.eq(code)
+            with m.Case(3):
+                m.d.comb += self.written.code.eq(CODE_MAX)
 
     def _tables(self, m: Module, read: Any) -> tuple[Any, Any]:
         """Keep the tables, and return the drift and the spread of the cell's level."""

@@ -230,6 +230,7 @@ class CellArray(Configured):
             ageing.lane.eq(self.walk_lane),
             ageing.last.eq(self.age_last),
             ageing.cell.eq(access.cell),
+            ageing.loaded.eq(self.loaded),
             ageing.noise.eq(mac.drawn.noise),
             ageing.sample.valid.eq(z.valid),
             ageing.sample.payload.z.eq(z.payload[0]),
@@ -237,14 +238,15 @@ class CellArray(Configured):
             self.aged.eq(ageing.step),
             self.age_done.eq(ageing.done),
             self.events.aged.eq(ageing.step),
+            access.loaded.eq(ageing.written),
         ]
         with m.If(ageing.busy):
             m.d.comb += [
                 z.ready.eq(ageing.sample.ready),
-                mac.draw.eq(ageing.draw),
+                mac.draw.z.eq(ageing.z),
+                mac.draw.spread.eq(ageing.spread),
                 access.read.eq(ageing.read),
                 access.load.eq(ageing.write),
-                access.loaded.eq(ageing.written),
             ]
         with m.If(ageing.write):
             m.d.comb += [

@@ -27,6 +27,8 @@ class DrawResult(data.Struct):
     code: CODE_BITS
     #: The sum was below 0 or above the largest code.
     clipped: 1
+    #: ``spread * z``, which is there a clock earlier.
+    noise: signed(Z_BITS + SPREAD_BITS)
 
 
 class Draw(wiring.Component):
@@ -62,6 +64,7 @@ class Draw(wiring.Component):
                 ),
             ]
         m.d.comb += [self.result.code.eq(raw), self.result.clipped.eq(raw[CODE_BITS:].any())]
+        m.d.comb += self.result.noise.eq(noise)
         with m.If(raw < 0):
             m.d.comb += self.result.code.eq(0)
         with m.Elif(raw[CODE_BITS:-1].any()):

@@ -133,7 +133,9 @@ class Engine(Configured):
         m.d.comb += [
             requests.cleared.eq(self.region.base == words - 1),
             requests.results.eq(checks.product),
-            requests.count_down.eq(self.loader.take | self.vectors.take | self.answers.count_down),
+            requests.count_down.eq(
+                self.loader.take | self.vectors.take | self.answers.count_down | self._aged_word()
+            ),
             requests.done.eq(self.answers.done),
             checks.start.eq(requests.check),
             checks.count_bit.eq(self.last_two.word[-1]),
@@ -236,10 +238,14 @@ class Engine(Configured):
 
     # -- ageing and the training step: assignments that come last, so they prevail ---------------------
 
+    def _aged_word(self) -> Any:
+        """Return a strobe: the last cell of a word ages."""
+        return self.array.aged & self.region.word_end if self._ages else 0
+
     def _connect_ageing(self, m: Module) -> None:
         """Let the loader take the tables of AGE, and then the cells of the region age.
 
-        While they do, the words of the region are counted down as other bytes are.
+        While they do, the words of the region are counted down as bytes are.
         """
         requests, loader, region, array = self.requests, self.loader, self.region, self.array
         answers = self.answers
@@ -265,8 +271,7 @@ class Engine(Configured):
             m.d.comb += [
                 array.load.eq(0),
                 region.step_cell.eq(array.aged),
-                requests.count_down.eq(loader.take | array.aged & region.word_end),
-                answers.start.eq(taken & ~good | array.age_done),
+                answers.start.eq(requests.answer | taken & ~good | array.age_done),
             ]
 
     def _connect_plan(self, m: Module) -> None:
