@@ -32,7 +32,7 @@ SEED = 11
 
 
 def with_ageing(lanes, memory=MemoryKind.BLOCK):
-    return tiny(lanes, memory=memory, parts=PARTS)
+    return tiny(lanes, cells=64 * lanes, memory=memory, parts=PARTS)
 
 
 class AgeingWithMemory(Elaboratable):
@@ -241,6 +241,10 @@ simulated = cache(SimulatedEngine)
 SETTINGS = ArraySettings(seed=5, mean=(100, 500, 900), spread=(90, 80, 70), reference=500)
 
 
+def engine_config(memory):
+    return tiny(4, cells=64, memory=memory, parts=PARTS)
+
+
 def reset(engine):
     engine.pauses = None
     engine.reset()
@@ -250,28 +254,8 @@ def reset(engine):
 @pytest.mark.parametrize("memory", MemoryKind)
 def test_random_programs_equal_the_golden_model(memory):
     """One with pauses and one without: the compiled engine runs hundreds, see tests/cosimulation."""
-    engine = simulated(with_ageing(4, memory))
-    check(lambda: reset(engine), range(2), length=7, pair=AgeingPair)
-
-
-@pytest.fixture
-def aged():
-    """Return an engine and its golden model with a programmed region of 4 x 5 that has aged once."""
-    pair = AgeingPair(reset(simulated(with_ageing(4, MemoryKind.SPRAM))))
-    for array in (pair.golden, pair.array):
-        array.configure(SETTINGS)
-        array.program_block(Region(0, 4, 5), np.arange(20, dtype=np.uint8).reshape(4, 5) % 3)
-        array.age(Region(0, 4, 5), np.array([100, -200, 300], np.int16), np.array([5, 50, 500], np.uint16))
-    return pair
-
-
-def test_words_that_ageing_takes_are_counted(aged):
-    aged.state()
-    assert aged.array.positions().programming == 20 + 2 * 20
-    assert sum(aged.array.counters().attempts) == 20
-    for array in (aged.golden, aged.array):
-        array.configure(SETTINGS, array.positions())
-    aged.state()
+    engine, seed = simulated(engine_config(memory)), int(memory is MemoryKind.BLOCK)
+    check(lambda: reset(engine), [seed], length=6, pair=AgeingPair)
 
 
 GOOD = operations.encode_region(Region(0, 4, 5))
@@ -284,37 +268,42 @@ def entry(number, *values):
     return table.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("operands", "status"),
-    [
-        *((GOOD + entry(level, 0, 4096), Status.SETTING) for level in (0, 2, 63)),
-        (GOOD + entry(1, 0, 0xF000), Status.SETTING),
-        *((bytes(length), Status.LENGTH) for length in (0, 5)),
-        *((GOOD + bytes(length), Status.LENGTH) for length in (0, 1, 255, 257, 3000)),
-        *(
-            (b"".join(value.to_bytes(2, "little") for value in region) + bytes(TABLE_BYTES), status)
-            for region, status in (
-                ((0, 0, 5), Status.REGION),
-                ((0, 4, 33), Status.REGION),
-                ((64, 1, 1), Status.REGION),
-                ((1, 4, 5), Status.PROGRAMMED),
-                ((8, 1, 1), Status.PROGRAMMED),
-            )
-        ),
-    ],
-)
-def test_what_is_refused_changes_nothing(aged, operands, status):
-    aged.refused(operations.request(Operation.AGE, operands), status)
-    aged.state()
+def refusals():
+    """Yield operands that must be refused where a region of 4 x 5 is programmed, and the status."""
+    for level in (0, 2, 63):
+        yield GOOD + entry(level, 0, 4096), Status.SETTING
+    yield GOOD + entry(1, 0, 0xF000), Status.SETTING
+    for length in (0, 5):
+        yield bytes(length), Status.LENGTH
+    for length in (0, 1, 255, 257):
+        yield GOOD + bytes(length), Status.LENGTH
+    for region, status in (
+        ((0, 0, 5), Status.REGION),
+        ((0, 4, 33), Status.REGION),
+        ((16, 1, 1), Status.REGION),
+        ((1, 4, 5), Status.PROGRAMMED),
+        ((8, 1, 1), Status.PROGRAMMED),
+    ):
+        yield (
+            b"".join(value.to_bytes(2, "little") for value in region) + bytes(TABLE_BYTES),
+            status,
+        )
 
 
-def test_after_a_refusal_cells_age_as_before(aged):
-    aged.refused(operations.request(Operation.AGE, GOOD + entry(0, 7, 4096)), Status.SETTING)
-    for array in (aged.golden, aged.array):
+def test_what_is_refused_changes_nothing_and_words_that_ageing_takes_are_counted():
+    pair = AgeingPair(reset(simulated(engine_config(MemoryKind.SPRAM))))
+    both = pair.golden, pair.array
+    for array in both:
+        array.configure(SETTINGS)
+        array.program_block(Region(0, 4, 5), np.arange(20, dtype=np.uint8).reshape(4, 5) % 3)
+        array.age(Region(0, 4, 5), np.array([100, -200, 300], np.int16), np.array([5, 50, 500], np.uint16))
+    for operands, status in refusals():
+        pair.refused(operations.request(Operation.AGE, operands), status)
+    assert pair.array.positions().programming == 20 + 2 * 20
+    assert sum(pair.array.counters().attempts) == 20
+    for array in both:
         array.age(Region(2, 3, 5), np.array([1, 2, 3], np.int16), np.array([1, 4095, 3], np.uint16))
-    aged.state()
-
-
-def test_an_engine_without_the_part_refuses_it():
-    engine = reset(simulated(tiny(1, cells=8)))
-    assert engine.exchange(operations.request(Operation.AGE, GOOD)) == (Status.PART, b"")
+    pair.state()
+    for array in both:
+        array.configure(SETTINGS, array.positions())
+    assert pair.array.positions() == pair.golden.positions()
