@@ -1,13 +1,13 @@
 """Random training plans with an array and images for them: every rule, policy and option that combines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, Policy, Region, stuck_cells
-from qcloop.contract.parts import LEARNING_PARTS
-from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
+from qcloop.contract.parts import LEARNING_PARTS, ArrayPart
+from qcloop.contract.plan import ACCUMULATOR_MAX, PlanLayer, StepRule, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,13 @@ def _plan(rng, config, fraction_bits, widest):
     )
 
 
+def with_threshold(case):
+    """Return a case whose plan has the rule mixed and a threshold, mostly beyond the gap of two levels."""
+    plan, rng = replace(case.plan, rule=StepRule.MIXED), np.random.default_rng(case.seed)
+    threshold = int(plan.reach(case.settings) * rng.uniform(0.5, 8))
+    return replace(case, plan=replace(plan, threshold=min(threshold, ACCUMULATOR_MAX)))
+
+
 def prepare(array, case):
     """Bring cells, accumulators and plan of a case onto an array."""
     rng = np.random.default_rng(case.seed)
@@ -96,7 +103,19 @@ def prepare(array, case):
             codes = rng.integers(0, 1024, shape).astype(np.int16)
             stuck_cells(array, region, rng.random(shape) < 0.2, codes)
         array.load_accumulators(region, rng.integers(-300, 300, shape).astype(np.int16))
+    _load_devices(array, case)
     array.load_plan(case.plan)
+
+
+def _load_devices(array, case):
+    """Let the devices differ and wear out, if the array can: each in its own way, whatever else is drawn."""
+    rng = np.random.default_rng([case.seed, 1])
+    for region in case.regions:
+        shape = region.rows, region.cols
+        if ArrayPart.VARIATION in array.config.parts:
+            array.load_variation(region, *rng.integers(-128, 128, (2, *shape), np.int8))
+        if ArrayPart.ENDURANCE in array.config.parts:
+            array.load_endurance(region, rng.integers(0, 5, shape, np.uint16))
 
 
 def trace(array, case):
@@ -110,6 +129,8 @@ def trace(array, case):
     for region in case.regions:
         levels, codes = array.read(region)
         found += [levels.tolist(), codes.tolist(), array.read_accumulators(region).tolist()]
+        if ArrayPart.ENDURANCE in array.config.parts:
+            found.append(array.read_endurance(region).tolist())
     return [*found, array.counters(), array.positions()]
 
 
@@ -118,6 +139,7 @@ def parts_of(case):
     cells = [
         f"{what} of layer {n}"
         for n in range(len(case.regions))
-        for what in ("levels", "codes", "accumulators")
+        for what in ("levels", "codes", "accumulators", "writes left")
+        if what != "writes left" or ArrayPart.ENDURANCE in case.config.parts
     ]
     return ["classes before", "result", "classes after", *cells, "counters", "positions"]

@@ -116,6 +116,8 @@ class Board:
     score: tuple[tuple[ResourceName, int], ...] = ()
     #: Its flash memory, if it can keep images there.
     memory: FlashMemory | None = None
+    #: Memory blocks of its chip, where cells with further parts may need more of them.
+    blocks: int | None = None
     #: Pins of the chip for RX and TX, if not those of the platform; :meth:`with_pins` sets them.
     pins: tuple[str, str] | None = None
 
@@ -135,7 +137,10 @@ class Board:
         return replace(self, name=name, engine=self.engine.without(parts))
 
     def with_parts(self, parts: ArrayPart) -> "Board":
-        """Return the board with an engine that has further parts; they are added to its name."""
+        """Return the board with an engine that has further parts; they are added to its name.
+
+        Raises ConfigError if the board cannot have them.
+        """
         if not parts & ~self.engine.array.parts:
             return self
         if ArrayPart.IMAGES in parts and self.memory is None:
@@ -144,7 +149,14 @@ class Board:
             )
         name = "-".join((self.name, "with", *part_labels(parts)))
         clock = self.learning_clock if ArrayPart.LEARNING in parts and self.learning_clock else self.clock
-        return replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
+        board = replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
+        if self.blocks is not None and board.cell_blocks > self.blocks:
+            raise ConfigError(
+                f"{self.title}: {board.engine.array.cells:,} cells with {', '.join(part_labels(parts))} take "
+                f"{board.cell_blocks} memory blocks or more, but its chip has "
+                f"{self.blocks}: leave a part out, or use a larger board"
+            )
+        return board
 
     def with_pins(self, rx: str, tx: str) -> "Board":
         """Return the board with its serial line on two other pins of the chip; they are added to its name.
@@ -227,7 +239,7 @@ class Board:
         if self.engine.memory is MemoryKind.SPRAM:
             return self.engine.lanes * -(-self.engine.words // SPRAM_WORDS)
         block = 4096 if self.family is Family.ICE40 else 16384
-        return -(-16 * self.engine.array.planes * self.engine.array.cells // block)
+        return -(-16 * self.engine.kept * self.engine.array.cells // block)
 
 
 def fits(network: str, array: ArrayConfig) -> bool:

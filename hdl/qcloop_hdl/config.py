@@ -23,12 +23,19 @@ MAX_CELLS = 1 << 18
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
-#: Parts that only the golden model has.
-_NOT_BUILT = ArrayPart.VARIATION | ArrayPart.ENDURANCE
+#: Parts that keep a word of each cell in a memory of their own.
+DEVICE_PARTS = ArrayPart.VARIATION | ArrayPart.ENDURANCE
+#: Words of 16 bits that the smallest ECP5, or UP5K, of each size has for the cells and what is kept of them:
+#: without training, and with it, which needs memory of its own.
+_ROOM = {"small": (1 << 16, 1 << 16), "medium": (3 << 14, 2 << 14), "large": (3 << 16, 2 << 16)}
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
 #: SPRAM blocks of an iCE40UP5K.
 SPRAM_BLOCKS = 4
+
+
+def _kept(array: ArrayConfig) -> int:
+    return array.planes + (array.parts & DEVICE_PARTS).bit_count()
 
 
 def check_sprams(lanes: int, words: int, planes: int) -> None:
@@ -75,8 +82,6 @@ class EngineConfig:
     model: bool = False
 
     def __post_init__(self) -> None:
-        if lacking := self.array.parts & _NOT_BUILT:
-            raise ConfigError(f"no engine has {' or '.join(part_labels(lacking))} yet: leave it out")
         if self.array.lanes > MAX_LANES:
             raise ConfigError(f"an engine has 1..{MAX_LANES} lanes, not {self.array.lanes}")
         if not 2 <= self.array.words <= MAX_WORDS:
@@ -101,6 +106,12 @@ class EngineConfig:
                 f"{self.array.words} words"
             )
         if self.memory is MemoryKind.SPRAM:
+            if self.device_parts:
+                labels = " and ".join(part_labels(self.device_parts))
+                raise ConfigError(
+                    f"an engine with cells in SPRAM, such as the size small, cannot have {labels}: use "
+                    "medium or large"
+                )
             check_sprams(self.lanes, self.words, self.array.planes)
         if not MIN_BUFFER <= self.buffer <= MAX_BUFFER or self.buffer & (self.buffer - 1):
             raise ConfigError(
@@ -177,6 +188,16 @@ class EngineConfig:
         """Return whether the engine has a part: what it lacks is not built, and refused with Status.PART."""
         return part in self.array.parts
 
+    @property
+    def device_parts(self) -> ArrayPart:
+        """Those of its parts that keep a word of each cell in a memory of their own."""
+        return self.array.parts & DEVICE_PARTS
+
+    @property
+    def kept(self) -> int:
+        """Words of 16 bits that are kept of each cell: in the planes of the memory, and beside it."""
+        return _kept(self.array)
+
     def without(self, parts: ArrayPart) -> "EngineConfig":
         """Return the same configuration without some parts; they are added to its name."""
         array = replace(self.array, parts=self.array.parts & ~parts)
@@ -186,15 +207,18 @@ class EngineConfig:
     def with_parts(self, parts: ArrayPart) -> "EngineConfig":
         """Return the same configuration with further parts; they are added to its name.
 
-        Training needs a second plane of memory: if it is among the parts, half of the cells of the sizes
-        ``small`` and ``large`` are left, as their memory has no room for more.
+        Some parts keep words of each cell. If the memory of the size has no room for all of them
+        (:data:`_ROOM`), the cells are halved until it has; that of an engine of no size has room for its
+        cells alone.
         """
         added = parts & ~self.array.parts
-        halved = ArrayPart.LEARNING in added and self.size != "medium"
-        cells = self.array.cells // 2 if halved else self.array.cells
-        array = replace(self.array, parts=self.array.parts | added, cells=cells)
-        name = f"{self.size} {describe_parts(array.parts)}"
-        return replace(self, array=array, name=name) if added else self
+        if not added:
+            return self
+        array = replace(self.array, parts=self.array.parts | added)
+        room = _ROOM.get(self.size, (self.array.cells,) * 2)[ArrayPart.LEARNING in array.parts]
+        while _kept(array) * array.cells > room:
+            array = replace(array, cells=array.cells // 2)
+        return replace(self, array=array, name=f"{self.size} {describe_parts(array.parts)}")
 
     def of_parts(self, parts: ArrayPart) -> "EngineConfig":
         """Return the same configuration with these parts and no others."""

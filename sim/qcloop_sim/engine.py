@@ -73,7 +73,8 @@ class CompiledEngine:
         self.pauses = None
         # No byte moves while a full operand buffer is programmed, which takes up to 255 attempts of 6 clocks
         # for each of its bytes, or while the whole memory is cleared or read.
-        self.patience = 255 * 6 * config.buffer + 4 * config.words + 10_000
+        cleared = max(4 * config.words, config.array.cells * bool(config.device_parts))
+        self.patience = 255 * 6 * config.buffer + cleared + 10_000
         self.reset()
 
     @property

@@ -11,7 +11,7 @@ from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.errors import ConfigError, LinkError
 from qcloop.files import write_atomic
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import DEVICE_PARTS, SIZES
 
 #: Seconds in which a board must have come up, compiled if it is the first of its kind; and have ended.
 _START = 180.0
@@ -27,7 +27,7 @@ class SpawnedBoard:
     Parameters
     ----------
     size : str
-        One of the sizes that boards are built in.
+        One of the sizes that boards are built in. Without one the board has the shape of a small one.
     arguments : sequence of str
         More options of ``qcloop sim``.
     parts : ArrayPart
@@ -50,6 +50,11 @@ class SpawnedBoard:
         parts: ArrayPart = STANDARD_PARTS,
         images: ImageSet | None = None,
     ) -> None:
+        if not size and parts & DEVICE_PARTS:
+            # The shape of a small board, whose own memory cannot have these parts.
+            small = SIZES["small"]
+            size = "medium"
+            arguments = ["--lanes", str(small.lanes), "--cells", str(small.array.cells), *arguments]
         size = size or "small"
         if size not in SIZES:
             raise ConfigError(f"the size of a virtual board must be {', '.join(SIZES)}, not '{size}'")

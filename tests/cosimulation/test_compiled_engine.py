@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 from ageing_bench import AgeingLearner, AgeingPair
+from device_bench import DevicePair
 from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
 
 from qcloop.array import ArraySettings, Policy, Positions, Region, stuck_cells
@@ -14,7 +15,7 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
-from qcloop_hdl.config import SIZES, MemoryKind
+from qcloop_hdl.config import DEVICE_PARTS, SIZES, MemoryKind
 from qcloop_sim.engine import CompiledEngine, StalledError
 
 LANES = [1, 2, 4, 8, 16]
@@ -24,9 +25,22 @@ compiled = cache(CompiledEngine)
 long = partial(pytest.param, marks=pytest.mark.slow)
 
 
-def larger(lanes, parts=STANDARD_PARTS):
-    """Return a configuration that holds regions in which products are wide."""
-    return tiny(lanes, cells=1 << 13, side=128, parts=parts)
+def larger(lanes):
+    """Return a configuration that holds regions in which products are wide; with one lane devices differ."""
+    return tiny(lanes, cells=1 << 13, side=128, parts=with_devices(lanes == 1))
+
+
+def ageing(lanes, parts):
+    """Return a configuration that holds large regions, and ages them."""
+    return tiny(lanes, cells=1 << 13, side=128, parts=parts | ArrayPart.RELAXATION)
+
+
+def with_devices(has):
+    return STANDARD_PARTS | (DEVICE_PARTS if has else ArrayPart(0))
+
+
+def pair_of(config):
+    return DevicePair if config.device_parts else Pair
 
 
 @pytest.mark.parametrize("lanes", [1, long(2), 4, long(8), long(16)])
@@ -37,7 +51,7 @@ def test_random_programs_equal_the_golden_model(lanes):
     see tests/gateware/test_engine.py.
     """
     config = larger(lanes) if lanes in (1, 16) else tiny(lanes)
-    check(partial(compiled, config), range(1000 * lanes, 1000 * lanes + 400), length=8)
+    check(partial(compiled, config), range(1000 * lanes, 1000 * lanes + 400), 8, pair_of(config))
 
 
 @pytest.mark.parametrize(
@@ -84,9 +98,11 @@ def test_an_engine_that_lacks_parts_takes_no_more_clocks():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("devices", [False, True])
 @pytest.mark.parametrize("lanes", LANES)
-def test_long_random_programs_equal_the_golden_model(lanes):
-    check(partial(compiled, tiny(lanes)), range(100_000, 104_000), length=24)
+def test_long_random_programs_equal_the_golden_model(lanes, devices):
+    config = tiny(lanes, parts=with_devices(devices))
+    check(partial(compiled, config), range(100_000, 104_000), 24, pair_of(config))
 
 
 def test_small_as_it_is_built_equals_the_golden_model():
@@ -132,13 +148,13 @@ def test_narrow_and_wide_products_equal_the_golden_model(config):
     ("config", "pair"),
     [
         (SIZES["small"].with_parts(ArrayPart.RELAXATION), AgeingPair),
-        (larger(16, STANDARD_PARTS | ArrayPart.RELAXATION), AgeingPair),
-        (larger(4, LEARNING_PARTS | ArrayPart.RELAXATION), AgeingLearner),
+        (ageing(16, STANDARD_PARTS), AgeingPair),
+        (ageing(4, LEARNING_PARTS), AgeingLearner),
     ],
     ids=["small", "16 lanes", "learning"],
 )
 def test_an_engine_that_ages_equals_the_golden_model(config, pair):
-    """Two short programs are among the quick tests, see tests/gateware/test_ageing.py."""
+    """Two short programs are among the quick tests, see tests/gateware/test_ageing_cells.py."""
     check(partial(compiled, config), range(7000, 7200), length=12, pair=pair)
 
 

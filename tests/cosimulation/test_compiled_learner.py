@@ -8,9 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 import step_vectors
+from device_bench import LearningDevicePair
 from engine_bench import check, engine_array
 from learner_bench import LearningPair, case_of, image_bytes, learning
-from random_plans import parts_of, prepare, trace
+from random_plans import parts_of, prepare, trace, with_threshold
 
 from qcloop.array import GoldenArray, Region
 from qcloop.contract import operations
@@ -25,13 +26,15 @@ from qcloop.contract.operations import (
     Operation,
     Status,
 )
-from qcloop_hdl.config import MemoryKind
+from qcloop.contract.parts import LEARNING_PARTS
+from qcloop_hdl.config import DEVICE_PARTS, MemoryKind
 from qcloop_sim.engine import CompiledEngine
 
 #: Each takes a minute to compile, and that of 16 lanes several: the others are for the long tests.
 SPRAM = learning(4, MemoryKind.SPRAM)
 QUICK = [SPRAM]
-LONG = [SPRAM, learning(2), learning(4), learning(8), learning(16)]
+DEVICES = learning(4, parts=LEARNING_PARTS | DEVICE_PARTS)
+LONG = [SPRAM, learning(2), learning(4), DEVICES, learning(8), learning(16)]
 
 VECTORS = json.loads(step_vectors.FILE.read_text())
 
@@ -39,7 +42,11 @@ compiled = cache(CompiledEngine)
 
 
 def name_of(config):
-    return f"{config.lanes}-{config.memory.value}"
+    return f"{config.lanes}-{config.memory.value}" + "-devices" * bool(config.device_parts)
+
+
+def pair_of(config):
+    return LearningDevicePair if config.device_parts else LearningPair
 
 
 def fresh(config):
@@ -50,10 +57,10 @@ def fresh(config):
     return engine
 
 
-def check_plans(config, seeds):
+def check_plans(config, seeds, change=lambda case: case):
     """Train with a random plan for each seed, every other one with pauses, and compare all that is left."""
     for seed in seeds:
-        case, engine = case_of(seed, config), fresh(config)
+        case, engine = change(case_of(seed, config)), fresh(config)
         engine.pauses = Random(seed) if seed % 2 else None
         ours, theirs = (
             trace(array, case) for array in (engine_array(config, engine.exchange), GoldenArray(config.array))
@@ -71,10 +78,16 @@ def test_random_plans_equal_the_golden_model(config):
     check_plans(config, range(1000 * config.lanes, 1000 * config.lanes + 100))
 
 
+@pytest.mark.parametrize("config", QUICK, ids=name_of)
+def test_plans_with_a_threshold_equal_the_golden_model(config):
+    check_plans(config, range(200, 230), with_threshold)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", LONG, ids=name_of)
 def test_thousands_of_random_plans_equal_the_golden_model(config):
     check_plans(config, range(100_000, 103_000))
+    check_plans(config, range(103_000, 104_000), with_threshold)
 
 
 @pytest.mark.parametrize("config", QUICK, ids=name_of)
@@ -85,7 +98,7 @@ def test_training_between_other_operations_equals_the_golden_model(config):
 @pytest.mark.slow
 @pytest.mark.parametrize("config", LONG, ids=name_of)
 def test_long_training_between_other_operations_equals_the_golden_model(config):
-    check(partial(compiled, config), range(100_000, 102_000), 24, LearningPair)
+    check(partial(compiled, config), range(100_000, 102_000), 24, pair_of(config))
 
 
 @pytest.mark.parametrize("number", range(len(VECTORS)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qcloop.array import ArrayConfig
+from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_firmware.board import NETWORKS, fits
 from qcloop_firmware.boards import all_boards, find_board, icesugar
@@ -16,6 +17,7 @@ from qcloop_firmware.bringup import STEPS
 from qcloop_firmware.build import make_plan
 from qcloop_firmware.flow import FLOWS, bitstream_name
 from qcloop_firmware.tools import Found, Tool
+from qcloop_hdl.config import DEVICE_PARTS
 from qcloop_hdl.tools.synthesis import Family
 
 BOARDS = all_boards()
@@ -244,6 +246,25 @@ def test_the_cells_of_every_board_have_a_least_number_of_memory_blocks():
     assert blocks["icebreaker"] == 4
     assert blocks["ulx3s-25f"] == blocks["tang-nano-9k"] == 16
     assert blocks["ulx3s-85f"] == 128
+    more = DEVICE_PARTS | ArrayPart.LEARNING
+    assert [BOARDS[name].with_parts(more).cell_blocks for name in ("ulx3s-25f", "ulx3s-85f")] == [32, 128]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "line"),
+    [
+        (
+            "tang-nano-9k",
+            ArrayPart.VARIATION,
+            "Tang Nano 9K: 16,384 cells with variation take 32 memory blocks or more, but its chip has 26",
+        ),
+        ("tang-nano-20k", DEVICE_PARTS, "with variation, endurance take 48 .* its chip has 46: leave"),
+        ("icebreaker", ArrayPart.ENDURANCE, "in SPRAM, such as the size small, cannot have endurance: use"),
+    ],
+)
+def test_a_board_that_cannot_have_a_part_says_so(name, parts, line):
+    with pytest.raises(ConfigError, match=line):
+        BOARDS[name].with_parts(parts)
 
 
 def test_the_pins_that_the_docs_name_for_an_adapter_are_free():

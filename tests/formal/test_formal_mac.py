@@ -518,7 +518,7 @@ def test_no_walk_has_more_rows_than_the_vector(side, sby):
     assert sby(ActiveRowsProof(side)) == "PASS"
 
 
-@pytest.mark.parametrize("side", [3, 9])
+@pytest.mark.parametrize("side", [3, pytest.param(9, marks=pytest.mark.slow)])
 def test_no_walk_over_kept_groups_has_more_rows_than_the_vector(side, sby):
     assert sby(ActiveRowsProof(side, tag_bits=2), mode="bmc", depth=24) == "PASS"
 

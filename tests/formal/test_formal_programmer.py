@@ -1,16 +1,16 @@
 import pytest
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 from formal_tools import Opened, assert_counted, assume_stable, mutant
 
-from qcloop.array import ArrayConfig, Policy
+from qcloop.array import STUCK_LEVEL, ArrayConfig, Policy
 from qcloop.contract.operations import Counter
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
-from qcloop_hdl.array import attempt, programmer, programming_events, verdict
+from qcloop_hdl.array import attempt, devices, programmer, programming_events, verdict
 from qcloop_hdl.array.attempt import State
 from qcloop_hdl.array.programmer import Programmer
-from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.config import DEVICE_PARTS, EngineConfig, MemoryKind
 
 
 def configured(kind, parts=STANDARD_PARTS):
@@ -20,7 +20,8 @@ def configured(kind, parts=STANDARD_PARTS):
 class ProgrammerProof(wiring.Component):
     """A programmer with cells and draws of any kind, and what holds of every attempt.
 
-    With the part ``learning`` the level of any cell may be known, unless the policy is VERIFY.
+    With the part ``learning`` the level of any cell may be known, unless the policy is VERIFY. What is known
+    of the devices may be anything.
     """
 
     def __init__(self, *, kind=MemoryKind.BLOCK, parts=STANDARD_PARTS, programmer=Programmer):
@@ -28,11 +29,17 @@ class ProgrammerProof(wiring.Component):
         super().__init__(self._inputs())
 
     @property
+    def _wears(self):
+        return self.dut.config.has(ArrayPart.ENDURANCE)
+
+    @property
     def _learns(self):
         return self.dut.config.has(ArrayPart.LEARNING)
 
     def _inputs(self):
         names = ("request", "settings", "table_write", "table_level", "table_entry", "z", "drawn", "cell")
+        if self.dut.config.device_parts:
+            names += ("deviation", "left")
         return {name: self.dut.signature.members[name] for name in names}
 
     def elaborate(self, platform):
@@ -53,6 +60,8 @@ class ProgrammerProof(wiring.Component):
                 m.d.comb += Assume(~self.request.valid | ~self.request.payload.known)
         self._attempts(m)
         self._cells(m)
+        if self.dut.config.has(ArrayPart.ENDURANCE):
+            self._wear(m)
         self._events(m)
         return m
 
@@ -86,7 +95,7 @@ class ProgrammerProof(wiring.Component):
     def _cells(self, m):
         """Only the cell that was asked for is written, with its level, and only if it is not stuck."""
         dut, request = self.dut, self.request
-        asked = Signal.like(request.payload)
+        self.asked = asked = Signal.like(request.payload)
         # Whether to write is decided in the clock before the write, and the memory is not read in between.
         before = Signal.like(self.cell.as_value())
         m.d.sync += before.eq(self.cell)
@@ -96,7 +105,9 @@ class ProgrammerProof(wiring.Component):
             m.d.sync += asked.eq(request.payload)
         with m.If(dut.busy):
             m.d.comb += [Assert(dut.address == asked.address), Assert(dut.lane == asked.lane)]
-            m.d.comb += Assert(dut.written.level == asked.level)
+            m.d.comb += Assert(self.inside.inside("events").component.level == asked.level)
+            if not self._wears:
+                m.d.comb += Assert(dut.written.level == asked.level)
             m.d.comb += Assert(self.inside["fresh"] == asked.fresh)
         known = asked.known if self._learns else 0
         if self._learns:
@@ -106,12 +117,51 @@ class ProgrammerProof(wiring.Component):
                 with m.If(known):  # the memory is used to write only
                     m.d.comb += [Assert(~dut.read), Assert(dut.write == self._is(State.WRITE))]
             m.d.comb += Cover(dut.write & known)
+        # A cell that is not stuck may be, after the request has written it.
+        tried, wrote = Signal(), Signal()
+        with m.If(request.valid & request.ready):
+            m.d.sync += [tried.eq(0), wrote.eq(0)]
+        with m.Elif(self._is(State.WRITE)):
+            m.d.sync += [tried.eq(1), wrote.eq(dut.write)]
         m.d.comb += [
             Assert(~(dut.read & dut.write)),
             Assert(dut.busy | ~(dut.read | dut.write)),
-            Assert(~dut.write | asked.fresh | known | (self.cell.level < self.settings.states)),
+            Assert(
+                ~dut.write
+                | asked.fresh
+                | known
+                | (self.cell.level < self.settings.states)
+                | self._wears & tried & wrote
+            ),
         ]
+        if self._wears:
+            m.d.comb += Assert(~self._is(State.WRITE) | ~tried | (dut.write == wrote))
+            with m.If(dut.busy):
+                m.d.comb += Assert(dut.again == tried)
+                m.d.comb += Assert(~tried | (self.settings.policy == Policy.VERIFY.value))
+                m.d.comb += Assert(~tried | (self.inside["kept"] == ~wrote))
         m.d.comb += Cover(self._is(State.WRITE) & ~dut.write)
+
+    def _wear(self, m):
+        """A request takes one write at most, none where there is no limit; the last makes a cell stuck."""
+        dut, request, wear = self.dut, self.request, self.inside.inside("wear").component
+        before, took, last = Signal.like(self.left), Signal(), Signal()
+        first = self._is(State.WRITE) & ~dut.again
+        m.d.sync += before.eq(self.left)
+        with m.If(request.valid & request.ready):
+            m.d.sync += took.eq(0)
+        with m.Elif(dut.left_write):
+            m.d.sync += took.eq(1)
+        with m.If(first):
+            m.d.sync += last.eq(before == 1)
+            m.d.comb += [Assume(self.left == before), Assert(wear.last == (before == 1))]
+        with m.If(dut.busy):
+            m.d.comb += [Assert(~took | dut.again), Assert(~dut.again | (wear.last == last))]
+        with m.If(dut.left_write):
+            m.d.comb += Assert(first & dut.write & ~took & (before != 0) & (dut.left_written == before - 1))
+        with m.If(dut.write):
+            m.d.comb += Assert(dut.written.level == Mux(wear.last, STUCK_LEVEL, self.asked.level))
+        m.d.comb += Cover(dut.write & dut.again & last)
 
     def _events(self, m):
         assert_counted(m, self.dut.event, self.dut.config.registered)
@@ -122,6 +172,13 @@ class ProgrammerProof(wiring.Component):
 @pytest.mark.parametrize("parts", [STANDARD_PARTS, LEARNING_PARTS], ids=["standard", "learning"])
 def test_attempts_writes_and_events(kind, parts, sby):
     assert sby(ProgrammerProof(kind=kind, parts=parts), depth=6) == "PASS"
+
+
+@pytest.mark.parametrize(
+    "parts", [STANDARD_PARTS | DEVICE_PARTS, LEARNING_PARTS | DEVICE_PARTS], ids=["standard", "learning"]
+)
+def test_no_stuck_cell_is_written_and_no_write_is_taken_of_none(parts, sby):
+    assert sby(ProgrammerProof(parts=parts), depth=6) == "PASS"
 
 
 @pytest.mark.parametrize(("kind", "depth"), [(MemoryKind.BLOCK, 20), (MemoryKind.SPRAM, 12)])
@@ -138,6 +195,7 @@ def with_fault(monkeypatch, module, old, new):
         attempt: "AttemptSequence",
         verdict: "AttemptVerdict",
         programming_events: "ProgrammingEvents",
+        devices: "Wear",
     }[module]
     monkeypatch.setattr(programmer, name, getattr(faulty, name))
     if module is attempt:
@@ -174,3 +232,22 @@ def test_a_programmer_with_a_fault_fails(kind, module, old, new, monkeypatch, sb
 def test_a_programmer_with_a_fault_is_not_proved(module, old, new, monkeypatch, sby):
     faulty = with_fault(monkeypatch, module, old, new)
     assert sby(ProgrammerProof(programmer=faulty), depth=6) == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        # Each attempt takes a write.
+        (devices, "self.writes & ~self.again & limited", "self.writes & limited"),
+        # A cell without a limit gets one.
+        (devices, "self.writes & ~self.again & limited", "self.writes & ~self.again"),
+        # What a request has made stuck is not written again.
+        (programmer, "with m.If(~self.again):", "with m.If(1):"),
+        # The cell sticks with one write left.
+        (devices, "self.last.eq(self.left == 1)", "self.last.eq(self.left == 2)"),
+    ],
+)
+def test_a_programmer_with_a_fault_of_wear_fails(module, old, new, monkeypatch, sby):
+    faulty = with_fault(monkeypatch, module, old, new)
+    proof = ProgrammerProof(parts=STANDARD_PARTS | DEVICE_PARTS, programmer=faulty)
+    assert sby(proof, mode="bmc", depth=18) == "FAIL"

@@ -16,9 +16,9 @@ from qcloop_hdl.config import MemoryKind
 WIDEST = 21
 
 
-def learning(lanes, memory=MemoryKind.BLOCK):
+def learning(lanes, memory=MemoryKind.BLOCK, parts=LEARNING_PARTS):
     """Return a configuration that learns, whose reset is short, and which holds all random plans."""
-    return tiny(lanes, cells=1 << 12, side=128, memory=memory, parts=LEARNING_PARTS)
+    return tiny(lanes, cells=1 << 12, side=128, memory=memory, parts=parts)
 
 
 def case_of(seed, config):

@@ -6,6 +6,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+from device_bench import DevicePair
 from engine_bench import (
     OPERATIONS,
     Pair,
@@ -32,7 +33,7 @@ from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, ConfigError
 from qcloop_hdl.array.walk import Product
-from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
+from qcloop_hdl.config import DEVICE_PARTS, SIZES, EngineConfig, MemoryKind
 from qcloop_hdl.engine import decoding
 from qcloop_sim.engine import CompiledEngine
 
@@ -69,6 +70,11 @@ def test_random_programs_equal_the_golden_model(lanes, memory):
     """Two, one of them with pauses: the compiled engine runs thousands, see tests/cosimulation."""
     engine = simulated(tiny(lanes, memory=memory))
     check(lambda: reset(engine), range(100 * lanes, 100 * lanes + 2), length=8)
+
+
+def test_random_programs_with_devices_that_differ_and_wear_out_equal_the_golden_model():
+    engine = simulated(tiny(4, cells=64, parts=STANDARD_PARTS | DEVICE_PARTS))
+    check(lambda: reset(engine), range(600, 604), 8, DevicePair)
 
 
 @pytest.mark.parametrize("memory", MemoryKind)

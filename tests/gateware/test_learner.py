@@ -17,9 +17,9 @@ from random_plans import parts_of, prepare, random_case, trace
 
 from qcloop.array import GoldenArray
 from qcloop.contract import operations
-from qcloop.contract.parts import LEARNING_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, ArrayPart
 from qcloop.errors import QcloopError
-from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.config import DEVICE_PARTS, MemoryKind
 from qcloop_hdl.learn import learner, sequencer, units
 
 
@@ -30,7 +30,9 @@ def short_case(seed, config, images=4):
 
 
 def learning(lanes, memory):
-    return tiny(lanes, memory=memory, parts=LEARNING_PARTS)
+    """Return a configuration that learns; where its memory allows it, devices differ and wear out."""
+    devices = DEVICE_PARTS if memory is MemoryKind.BLOCK else ArrayPart(0)
+    return tiny(lanes, memory=memory, parts=LEARNING_PARTS | devices)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from amaranth import Elaboratable, Module, ResetInserter, Signal
+from amaranth import Cat, Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 
@@ -23,15 +23,23 @@ from qcloop.array import (
 )
 from qcloop.array.generator import Grng16
 from qcloop.contract import operations
-from qcloop.contract.formats import CELL_BITS, CODE_MAX, MAX_STATES, SPREAD_MAX
+from qcloop.contract.formats import (
+    CELL_BITS,
+    CODE_MAX,
+    DEVIATION,
+    DEVIATION_MAX,
+    DEVIATION_MIN,
+    MAX_STATES,
+    SPREAD_MAX,
+)
 from qcloop.contract.generator import Z_MAX, Stream
 from qcloop.contract.operations import COUNTERS, Counter
-from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.contract.types import cell_words
 from qcloop_hdl.array.counters import AMOUNT_BITS, EventCounters
 from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.array.programmer import Programmer
-from qcloop_hdl.config import EngineConfig, MemoryKind
+from qcloop_hdl.config import DEVICE_PARTS, EngineConfig, MemoryKind
 from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.registers import delayed
 
@@ -67,12 +75,17 @@ class ProgrammerWithMemory(Elaboratable):
         self.config = config
         self.programmer, self.counters = Programmer(config), EventCounters(registered=config.registered)
         self.memory = Memory(shape=ArrayLayout(CELL_BITS, config.lanes), depth=config.words, init=[])
+        self.devices = {
+            part: Memory(shape=CELL_BITS, depth=config.array.cells, init=[])
+            for part in ArrayPart
+            if part in config.device_parts
+        }
         self.peek, self.clear, self.index = Signal(), Signal(), Signal(range(COUNTERS))
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.programmer = programmer = self.programmer
-        m.submodules.draw = draw = Draw()
+        m.submodules.draw = draw = Draw(fine=self.config.has(ArrayPart.VARIATION))
         m.submodules.counters = counters = self.counters
         m.submodules.memory = memory = self.memory
         read, write = memory.read_port(), memory.write_port(granularity=1)
@@ -104,6 +117,7 @@ class ProgrammerWithMemory(Elaboratable):
             counters.event.eq(programmer.event),
             counters.clear.eq(self.clear),
         ]
+        self._add_devices(m)
         for number in range(self.config.lanes):
             m.d.comb += [
                 write.data[number].eq(written),
@@ -112,6 +126,21 @@ class ProgrammerWithMemory(Elaboratable):
         with m.If(self.peek):
             m.d.comb += [counters.event.enable.eq(0), counters.event.index.eq(self.index)]
         return m
+
+    def _add_devices(self, m):
+        """Add what is known of the devices: it comes as late as it may."""
+        programmer = self.programmer
+        for part, memory in self.devices.items():
+            m.submodules[part.name.lower()] = memory
+            read, write, cell = memory.read_port(), memory.write_port(), Signal(range(memory.depth))
+            with m.If(programmer.taken):
+                m.d.sync += cell.eq(Cat(programmer.request.payload.lane, programmer.request.payload.address))
+            m.d.comb += [read.addr.eq(cell), read.en.eq(1), write.addr.eq(cell)]
+            if part is ArrayPart.VARIATION:
+                m.d.sync += programmer.deviation.eq(read.data)
+            else:
+                m.d.sync += programmer.left.eq(read.data)
+                m.d.comb += [write.en.eq(programmer.left_write), write.data.eq(programmer.left_written)]
 
     def _delayed(self, m, value):
         """Return a value, delayed by a clock where there are registers around the memory."""
@@ -127,6 +156,9 @@ class Step:
     requests: list
     after: np.ndarray
     counters: Counters
+    #: What is known of the devices, before and after, by the part.
+    known_before: dict
+    known_after: dict
 
 
 class Story:
@@ -141,6 +173,11 @@ class Story:
         planes = self.golden._planes
         planes.levels[:] = self.rng.integers(0, MAX_STATES, config.array.cells)
         planes.codes[:] = self.rng.integers(0, CODE_MAX, config.array.cells, endpoint=True)
+        for plane in (planes.gains, planes.offsets):
+            corners = self.rng.choice([DEVIATION_MIN, 0, DEVIATION_MAX], len(plane))
+            some = self.rng.integers(DEVIATION_MIN, DEVIATION_MAX, len(plane), endpoint=True)
+            plane[:] = np.where(self.rng.random(len(plane)) < 0.3, corners, some)
+        planes.left[:] = self.rng.integers(0, 5, len(planes.left))
 
     @property
     def samples(self):
@@ -151,6 +188,18 @@ class Story:
     def cells(self):
         """The words of all cells."""
         return cell_words(self.golden._planes.levels, self.golden._planes.codes)
+
+    @property
+    def devices(self):
+        """What is known of the devices, by the part."""
+        planes = self.golden._planes
+        found = {
+            ArrayPart.VARIATION: DEVIATION.join(
+                gain=planes.gains.view(np.uint8).astype(int), offset=planes.offsets.view(np.uint8).astype(int)
+            ),
+            ArrayPart.ENDURANCE: planes.left.copy(),
+        }
+        return {part: words for part, words in found.items() if self.config.has(part)}
 
     def levels(self, settings, shape):
         return self.rng.integers(0, settings.states, shape, np.uint8)
@@ -173,7 +222,8 @@ class Story:
     def _step(self, settings, region, cells, levels, act):
         self.golden.configure(settings, self.golden.positions())
         before, programmed, lanes = self.cells, self.golden._programmed_words, self.config.lanes
-        held, requests = self.golden._planes.levels.copy(), []
+        held, requests, known_before = self.golden._planes.levels.copy(), [], self.devices
+        left = self.golden._planes.left.copy()
         for cell, level in zip(cells.tolist(), levels.tolist(), strict=True):
             row, col = divmod(cell, region.cols)
             word = region.base + row * self.config.array.row_words(region.cols) + col // lanes
@@ -183,10 +233,16 @@ class Story:
                 # Some of those that could be known are not.
                 known = not request["fresh"] and held[index] < settings.states and len(requests) % 5
                 request |= {"known": bool(known), "old_level": held[index] if known else 0}
-                held[index] = level if held[index] < settings.states or request["fresh"] else held[index]
+                if held[index] < settings.states or request["fresh"]:
+                    held[index] = level
+                    if len(left) and left[index]:
+                        left[index] -= 1
+                        held[index] = held[index] if left[index] else STUCK_LEVEL
             requests.append(request)
         act(self.golden)
-        self.steps.append(Step(settings, before, requests, self.cells, self.golden.counters()))
+        self.steps.append(
+            Step(settings, before, requests, self.cells, self.golden.counters(), known_before, self.devices)
+        )
 
 
 @dataclass
@@ -253,6 +309,9 @@ class Player:
         self.record.append(self.seen)
         self.cells = [[ctx.get(row[lane]) for lane in range(self.dut.config.lanes)] for row in self.rows()]
         np.testing.assert_array_equal(np.ravel(self.cells), step.after, where)
+        for part, memory in self.dut.devices.items():
+            words = [ctx.get(memory.data[cell]) for cell in range(memory.depth)]
+            np.testing.assert_array_equal(words, step.known_after[part], f"{where} {part.name}")
         sums = [sum(self.seen.amounts(index)) for index in range(COUNTERS)]
         assert decoded(sums) == step.counters, where
         self.counted = [before + more for before, more in zip(self.counted, sums, strict=True)]
@@ -266,6 +325,9 @@ class Player:
         for row, cells, held in zip(self.rows(), wanted, self.cells or [None] * len(wanted), strict=True):
             if cells != held:
                 ctx.set(row, cells)
+        for part, memory in dut.devices.items():
+            for cell, word in enumerate(step.known_before[part].tolist()):
+                ctx.set(memory.data[cell], word)
         programmer = dut.programmer
         ctx.set(
             programmer.settings,
@@ -376,7 +438,8 @@ def check_clocks(config, step, seen, freely):
     attempts, cells = sum(step.counters.attempts), len(step.requests)
     verify = step.settings.policy is Policy.VERIFY
     registered = config.registered
-    known = sum(request.get("known", False) for request in step.requests)
+    # What is known of the devices takes as long as a cell.
+    known = sum(request.get("known", False) for request in step.requests) * (not config.device_parts)
     limit = (7 + 4 * registered) * attempts if verify else 4 * cells + 2 * registered * (cells - known)
     # A known cell that comes a clock after the one before waits for another clock.
     assert seen.busy - seen.waits <= limit + known * (not freely), step.settings
@@ -402,11 +465,12 @@ def draws(random):
         )
 
 
+@pytest.mark.parametrize("fine", [False, True], ids=["code", "fine"])
 @pytest.mark.parametrize("flow", [1, 0.5], ids=["freely", "standing still"])
-def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
+def test_draw_equals_the_golden_formula_three_stages_later(flow, fine, simulate):
     random = Random(3)
     cases = list(draws(random))
-    dut = Draw()
+    dut = Draw(fine=fine)
     ports = (dut.request.z, dut.request.spread, dut.request.base)
     # Each operand has a clock of its own, one after that of the operand before.
     fed = [
@@ -418,7 +482,7 @@ def test_draw_equals_the_golden_formula_three_stages_later(flow, simulate):
         came = []
         for values in zip(*fed, strict=True):
             for port, value in zip(ports, values, strict=True):
-                ctx.set(port, value)
+                ctx.set(port, (value << 8) + 128 if fine and port is ports[2] else value)
             came.append((ctx.get(dut.result.code), ctx.get(dut.result.clipped)))
             ctx.set(dut.advance, 0)
             while random.random() > flow:
@@ -604,12 +668,68 @@ def test_requests_are_taken_back_to_back_and_samples_only_for_them(memory, play)
 @pytest.mark.parametrize("memory", MemoryKind)
 @pytest.mark.parametrize("seed", [None, 3])
 def test_cells_whose_level_is_known_are_not_read(memory, seed, play):
-    config = engine(4, memory=memory, parts=ALL_PARTS)
+    config = engine(4, memory=memory, parts=LEARNING_PARTS)
     for policy in ONE_ATTEMPT:
         story = story_for(config, policy, 9, seed=5)
         play(story, seed=seed)
         known = [request["known"] for step in story.steps for request in step.requests]
         assert any(known) and not all(known)
+
+
+DEVICES = [
+    STANDARD_PARTS | ArrayPart.VARIATION,
+    STANDARD_PARTS | ArrayPart.ENDURANCE,
+    LEARNING_PARTS | DEVICE_PARTS,
+]
+
+
+@pytest.mark.parametrize("parts", DEVICES, ids=lambda parts: "-".join(part_labels(parts & ~STANDARD_PARTS)))
+@pytest.mark.parametrize("policy", Policy)
+def test_devices_that_differ_and_wear_out_equal_the_golden_model(policy, parts, play):
+    """In no more clocks, but for cells whose level is known: they take as many as others."""
+    if policy is Policy.VERIFY:
+        parts &= ~ArrayPart.LEARNING
+    config = engine(4, cells=64, parts=parts)
+    story = story_for(config, policy, 9, seed=5 + policy)
+    play(story)
+    play(story_for(config, policy, 9, seed=8 + policy), seed=policy)
+    if ArrayPart.ENDURANCE in parts:
+        before, after = (
+            [words[ArrayPart.ENDURANCE] for words in (step.known_before, step.known_after)]
+            for step in (story.steps[0], story.steps[-1])
+        )
+        worn = (before[0] > 0) & (after[1] == 0)
+        stuck = story.steps[-1].after >> 10 == STUCK_LEVEL
+        assert (worn & stuck).any() and ((after[1] > 0) & (after[1] < before[0])).any()
+        assert not stuck[before[0] == 0].all()
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(-128, -128), (127, 127), (0, 0)])
+def test_deviating_means_are_clipped_at_both_ends(gain, offset, play):
+    mean, spread = (0, 1, 512, 1000, CODE_MAX), (0, 1, SPREAD_MAX, 300, 0)
+    story = Story(engine(2, cells=32, parts=STANDARD_PARTS | ArrayPart.VARIATION))
+    story.golden._planes.gains[:], story.golden._planes.offsets[:] = gain, offset
+    settings = settings_for(Policy.DIRECT, 5, mean=mean, spread=spread)
+    story.block(settings, Region(0, 3, 10))
+    play(story)
+    top = CODE_MAX + (2 * gain * CODE_MAX + 512 * offset + 256 >> 9)
+    levels, codes = story.steps[0].after >> 10, story.steps[0].after & CODE_MAX
+    assert set(codes[:30][levels[:30] == 4].tolist()) == {min(top, CODE_MAX)}
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_the_last_write_leaves_a_cell_stuck_at_its_code(policy, play):
+    """However many attempts it makes; the cell then takes samples and is not written."""
+    story, region = Story(engine(1, cells=8, parts=STANDARD_PARTS | ArrayPart.ENDURANCE)), Region(0, 1, 3)
+    settings = settings_for(policy, 4, verify_tolerance=0, verify_tries=5)
+    story.golden._planes.left[:3] = (1, 2, 0)
+    story.block(settings, region)
+    story.listed(settings, region, [1, 0, 2, 1])
+    play(story)
+    first, last = (step.after for step in story.steps)
+    assert story.golden._planes.left[:3].tolist() == [0, 0, 0]
+    assert (first[0] >> 10, first[0]) == (STUCK_LEVEL, last[0])
+    assert [level == STUCK_LEVEL for level in (last >> 10)[:3].tolist()] == [True, True, False]
 
 
 @pytest.mark.parametrize("policy", Policy)

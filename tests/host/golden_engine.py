@@ -239,10 +239,12 @@ class GoldenEngine:
         fraction_bits = int(gaps[0] // codes[0]).bit_length() - 1
         rule = StepRule(PLAN_FLAGS.extract("rule", flags))
         smallest = min(codes) << fraction_bits
+        reach = int(gaps[-1])
+        assert reach >= smallest // 2 if rule is StepRule.MIXED else reach == 0
         assert gaps.tolist() == [
             *(gap << fraction_bits for gap in codes),
             *[0] * (MAX_STATES - 1 - len(codes)),
-            smallest // 2 if rule is StepRule.MIXED else 0,
+            reach,
         ]
         return TrainingPlan(
             tuple(self.layers),
@@ -253,6 +255,7 @@ class GoldenEngine:
             rule=rule,
             batch=batch,
             fraction_bits=fraction_bits,
+            threshold=reach if reach > smallest // 2 else 0,
         )
 
     def do_rates(self, operands):

@@ -60,6 +60,8 @@ def state_of(array, plan):
 def written(plan):
     """Return a plan as plain values; the tables of bytes are hexadecimal."""
     values = asdict(plan) | {"rule": plan.rule.name.lower()}
+    if not plan.threshold:
+        del values["threshold"]
     for layer in values["layers"]:
         layer |= {"activations": layer["activations"].hex(), "slopes": layer["slopes"].hex()}
     return values

@@ -188,6 +188,8 @@ def test_defaults_and_recipes_of_the_step():
     best = resolve("best", {"step": "array"})
     assert (best.bias, best.batch, best.network, best.shift) == (Bias.DEVICE, 1, "784-256-10", 1)
     assert resolve("best", {}).bias is Bias.FLOAT
+    gentle = resolve("gentle", {"step": "array"})
+    assert (gentle.bias, gentle.batch, gentle.rate, gentle.threshold) == (Bias.DEVICE, 20, 0.5, 2.5)
     assert RunSettings().array_config.parts == STANDARD_PARTS
     assert settings_of().array_config.parts == LEARNING_PARTS
     assert {rule.name.lower() for rule in StepRule} == {"mixed", "nearest", "stochastic"}

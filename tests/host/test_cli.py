@@ -137,7 +137,7 @@ def test_info_and_list_say_what_is_built_in(run):
         (["--epochs", "many"], "'many' is not a valid integer"),
         (["--update", "sgd"], "'sgd' is not one of"),
         (["--policy", "set"], "'set' is not one of"),
-        (["--recipe", "good"], "unknown recipe 'good': expected one of paper, best"),
+        (["--recipe", "good"], "unknown recipe 'good': expected one of paper, best, gentle"),
         (["--data", "nowhere"], "nowhere"),
         (["--images", "70000"], "at most 60000"),
         (["--states", "64", "--stuck-on", "0.1"], "64 states leave no room for stuck cells"),

@@ -14,7 +14,7 @@ from qcloop.cli import completion, completions
 from qcloop.cli.main import cli
 from qcloop.cli.sections import SectionedCommand
 
-NAMES = {"device": "ideal A B", "recipe": "paper best", "update": "nearest stochastic mixed"}
+NAMES = {"device": "ideal A B", "recipe": "paper best gentle", "update": "nearest stochastic mixed"}
 
 
 def commands(group=cli, path=()):

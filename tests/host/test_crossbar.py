@@ -15,7 +15,9 @@ from qcloop.device import builtin
 from qcloop.errors import ConfigError
 from qcloop.training.settings import RunSettings
 
-RULES = pytest.mark.parametrize("update", list(Update))
+RULES = pytest.mark.parametrize(
+    "given", [*({"update": update} for update in Update), {"threshold": 1.5}], ids=str
+)
 
 
 def make(kernels=compiled, **given):
@@ -45,8 +47,8 @@ def state_of(crossbar):
 
 
 @RULES
-def test_compiled_and_plain_numpy_kernels_leave_the_same_state(update):
-    fast, plain = make(update=update), make(reference, update=update)
+def test_compiled_and_plain_numpy_kernels_leave_the_same_state(given):
+    fast, plain = make(**given), make(reference, **given)
     before = state_of(fast)
     for crossbar in (fast, plain):
         descend(crossbar)
@@ -55,8 +57,8 @@ def test_compiled_and_plain_numpy_kernels_leave_the_same_state(update):
 
 
 @RULES
-def test_a_rule_goes_on_from_the_state_of_its_layers_and_the_position_of_its_words(update):
-    whole, first, second = (make(update=update, seed=seed) for seed in (1, 1, 1))
+def test_a_rule_goes_on_from_the_state_of_its_layers_and_the_position_of_its_words(given):
+    whole, first, second = (make(**given, seed=seed) for seed in (1, 1, 1))
     descend(whole, seed=2), descend(whole, seed=3), descend(first, seed=2)
     second.array.configure(second.array.settings, first.array.positions())
     for layer, saved in zip(second.layers, first.layers, strict=True):
@@ -73,6 +75,38 @@ def test_only_the_rules_that_remember_or_draw_have_something_to_keep():
         descend(crossbar)
         assert [layer.rule.memory.size > 0 for layer in crossbar.layers] == [update.rule is MixedRule] * 2
         assert (crossbar.rounding_position > 0) == (update.rule is StochasticRule)
+
+
+@pytest.mark.parametrize("kernels", [compiled, reference])
+def test_a_weight_is_written_beyond_the_threshold_and_then_at_its_nearest_level(kernels):
+    crossbar = make(kernels, threshold=2.5)  # of levels that are 16 codes apart
+    layer = crossbar.layers[0]
+    crossbar.write(layer, np.zeros((12, 5)))
+    layer.rule.memory[:] = 0
+    level, writes = int(layer.levels[0, 0]), crossbar.ledger.writes[0].copy()
+
+    def step(codes):
+        """Lower the first weight, and return its level and accumulator."""
+        down = np.zeros((12, 5), np.float32)
+        down[0, 0] = codes
+        crossbar.descend_by(layer, down)
+        return int(layer.levels[0, 0]), float(layer.rule.memory[0, 0])
+
+    assert step(39) == (level, -39), "nearer to another level, and within the threshold"
+    assert step(4) == (level - 3, 5)
+    assert (crossbar.ledger.writes[0] - writes).tolist() == [1] + [0] * 59
+    assert step(500) == (0, -40), "held to the threshold at the lowest level"
+    assert step(-79) == (0, 39)
+    assert step(-1) == (3, -8), "of two levels as near the upper one"
+
+
+def test_a_threshold_spares_the_cells():
+    cells = []
+    for threshold in (0.0, 0.5, 5.0):
+        crossbar = make(threshold=threshold)
+        descend(crossbar, steps=40)
+        cells.append(sum(int(writes.sum()) for writes in crossbar.ledger.writes))
+    assert cells[0] == cells[1] > 2 * cells[2], "half a level is where another one is nearer"
 
 
 def test_a_further_rule_is_a_class_and_its_line_in_the_list():
@@ -109,7 +143,8 @@ def test_the_settings_of_a_crossbar_are_among_those_of_a_run_in_the_same_order()
     every = [f.name for f in RunSettings.options()]
     assert [name for name in every if name in names] == names
     assert every[:2] == ["network", "device"] and every[-2:] == ["lanes", "cells"]
-    assert list(RunSettings().to_dict()) == [n for n in every if n not in ("states", "reading", "sigma")]
+    usual = RunSettings()
+    assert list(usual.to_dict()) == [name for name in every if getattr(usual, name) is not None]
     assert CrossbarSettings.types() == {name: RunSettings.types()[name] for name in names}
 
 

@@ -210,7 +210,8 @@ def test_the_file_of_measurements_is_never_overwritten(run, three, tmp_path):
 
 
 def test_the_example_of_the_docs_prints_what_is_shown(tmp_path):
-    make, fit = blocks_of((ROOT / "docs" / "devices.md").read_text())
+    make, *fits = blocks_of((ROOT / "docs" / "devices.md").read_text())
     env = environment(tmp_path / "bin")
     assert run_block(make, tmp_path, env).returncode == 0
-    assert not (wrong := difference(fit.output, run_block(fit, tmp_path, env).stdout)), wrong
+    for fit in fits:
+        assert not (wrong := difference(fit.output, run_block(fit, tmp_path, env).stdout)), wrong

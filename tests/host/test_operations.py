@@ -259,6 +259,8 @@ def test_a_plan_is_its_numbers_the_gaps_and_the_exponentials():
         ({"biases": False, "layers": (PlanLayer(Region(0, 4, 4), 0, 1, 0),)}, 0x00, 5456),
         ({"input_bits": 8}, 0x05, 5456),
         ({"devices": 2, "layers": (PlanLayer(Region(0, 4, 4), 0, 1, 0),)}, 0x06, 5456),
+        ({"threshold": 5455}, 0x04, 5456),
+        ({"threshold": 9000}, 0x04, 9000),
         ({"rule": StepRule.NEAREST}, 0x0C, 0),
         ({"rule": StepRule.STOCHASTIC}, 0x14, 0),
     ],

@@ -141,7 +141,7 @@ def test_a_temporary_folder_goes_with_its_result():
         ({"epoch": 3}, ConfigError, "unknown setting 'epoch': did you mean 'epochs'?"),
         ({"network": 784}, ConfigError, "setting network must be of type str, not 784"),
         ({"batch": 0}, ConfigError, "batch must be 1..65536, not 0"),
-        ({"recipe": "good"}, ConfigError, "unknown recipe 'good': expected one of paper, best"),
+        ({"recipe": "good"}, ConfigError, "unknown recipe 'good': expected one of paper, best, gentle"),
         ({"states": 65}, DeviceError, "conductance states must be 2..64, not 65"),
         ({"device": "C"}, DeviceError, "unknown device 'C': expected one of ideal, A, B, or a TOML file"),
         ({"device": builtin("A"), "states": 4}, DeviceError, "the device A has 32 states, not 4"),

@@ -13,7 +13,7 @@ from qcloop.device import DEFAULT_READING, builtin
 from qcloop.device.builtin import FWHM_PER_SIGMA
 from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
-from qcloop.reproduce import accuracy, beyond, devices, paper
+from qcloop.reproduce import accuracy, beyond, devices, endurance, paper
 from qcloop.reproduce.study import ALL, PARTS, Study
 from qcloop.sweep.points import Outcome, Point
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings
@@ -40,6 +40,7 @@ def quick(monkeypatch, mnist):
         monkeypatch.setitem(named, "images", 60)
     monkeypatch.setattr(beyond, "MAP_STATES", (4, 32))
     monkeypatch.setattr(beyond, "MAP_SIGMA", (0.0, 4.0))
+    monkeypatch.setattr(endurance, "LIMITS", (2, None))
 
 
 # -- Figures 3 and 4 -----------------------------------------------------------------------------
@@ -165,6 +166,10 @@ def test_every_part_from_the_command_line_and_again_without_training(quick, repr
     policies = {row["policy"]: row for row in rows(tmp_path / "policies.csv")}
     assert policies["direct"]["accuracy (%)"] == policies["reset-only"]["accuracy (%)"]
     assert float(policies["reset-only"]["pulses to direct"]) > 1.1
+    worn = rows(tmp_path / "endurance.csv")
+    assert [row["writes_allowed"] for row in worn] == ["2", "any number"] * 2
+    assert [row["most_writes"] for row in worn][::2] == ["2", "2"]
+    assert float(worn[0]["stuck"]) > float(worn[2]["stuck"]) > 0 == float(worn[1]["stuck"])
     monkeypatch.setattr("qcloop.sweep.points.Trainer", None)  # nothing is left to train
     first = (tmp_path / "report.html").read_bytes()
     status, again, err = reproduce("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
@@ -194,7 +199,7 @@ def test_the_map_has_at_least_60_points_and_three_seeds():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fig6"], "unknown part 'fig6': expected all or one of fig3, fig4, fig5c, fig5d, beyond, map"),
+        (["fig6"], "unknown part 'fig6': expected all or one of fig3, fig4, fig5c, fig5d, beyond, endurance"),
         (["fig3", "--seeds", "0"], "seeds must be 1 or more, not 0"),
         (["fig3", "--jobs", "0"], "jobs must be 1 or more, not 0"),
         (["fig3", "--seeds", "x"], "'x' is not a valid integer"),

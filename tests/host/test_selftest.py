@@ -482,7 +482,13 @@ def fault_name(value):
 
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, NARROW, ArrayConfig(lanes=1, cells=64, side=64), replace(CONFIG, parts=LEARNING_PARTS), AGEING],
+    [
+        CONFIG,
+        NARROW,
+        ArrayConfig(lanes=1, cells=64, side=64),
+        replace(CONFIG, parts=LEARNING_PARTS | ArrayPart.VARIATION | ArrayPart.ENDURANCE),
+        AGEING,
+    ],
 )
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_good_array_passes_every_check(config, quick):

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import step_vectors
-from random_plans import prepare, random_case, trace
+from random_plans import prepare, random_case, trace, with_threshold
 
 from qcloop.array import (
     ArrayConfig,
@@ -62,6 +62,19 @@ def test_compiled_and_plain_kernels_give_the_same_integers(seed):
         assert a == b
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_compiled_and_plain_kernels_know_a_threshold(seed):
+    case = with_threshold(random_case(seed))
+    fast = trace(GoldenArray(case.config), case)
+    assert fast == trace(GoldenArray(case.config, reference, step_reference), case)
+    assert seed != 2 or fast != trace(GoldenArray(case.config), replace(case, plan=without(case.plan)))
+
+
+def without(plan):
+    """Return a plan without its threshold."""
+    return replace(plan, threshold=0)
+
+
 VECTORS = json.loads(step_vectors.FILE.read_text())
 
 
@@ -115,6 +128,19 @@ def test_an_accumulator_crosses_the_boundary_of_its_level_and_keeps_the_rest():
     assert array.read(region)[1].tolist() == [[200, 100], [200, 200]]
     assert result.programmed == 1
     assert array.counters().reset_pulses - array.counters().programmed >= 0
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_accumulator_within_the_threshold_is_kept_and_no_device_is_programmed(batch):
+    plan = plan_of(exponent=-14, threshold=1000, batch=batch)
+    array, region = array_of([[2, 0], [1, 1]], plan), plan.layers[0].region
+    array.load_accumulators(region, np.array([[-831, -2000], [0, 0]], np.int16))
+    array.train(ON_OFF, np.array([1]))  # -170 and 170: beyond the threshold, and at level 0 with no way down
+    assert array.read_accumulators(region)[0].tolist() == [-1001 + 1600, -1000]
+    assert array.read(region)[0][0].tolist() == [1, 0]
+    array.load_accumulators(region, np.array([[-830, 0], [0, 0]], np.int16))
+    array.load(region, np.array([[2, 0], [1, 1]], np.uint8), array.read(region)[1])
+    assert array.train(ON_OFF, np.array([1])).programmed == 0
 
 
 @pytest.mark.parametrize(
@@ -262,6 +288,8 @@ TABLE = bytes(256)
         (lambda: plan_of(input_bits=4), r"1 or 8 bits, not 4"),
         (lambda: plan_of(devices=3), r"devices of a weight must be 1..2, not 3"),
         (lambda: plan_of(fraction_bits=9), r"fraction bits of an accumulator must be 0..8, not 9"),
+        (lambda: plan_of(threshold=32768), r"a threshold must be 0..32767, not 32768"),
+        (lambda: plan_of(threshold=1, rule=StepRule.NEAREST), r"a threshold must be 0..0, not 1"),
         (lambda: TrainingPlan((), EXPONENTIAL), r"layers of a plan must be 1..8, not 0"),
         (lambda: TrainingPlan((bad_layer(),), (1,) * 255), r"exponentials must have 256 entries, not 255"),
         (lambda: TrainingPlan((bad_layer(),), (0,) * 256), r"entry 0 of the exponentials must be 1..65535"),

@@ -38,6 +38,9 @@ def build(settings, array=None):
         "read_noise",
         "adc_bits",
         "stuck_off",
+        "variation_gain",
+        "variation_offset",
+        "chip",
     )
     chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     crossbar = Crossbar(settings.device, array=array, **chosen)
@@ -67,7 +70,8 @@ def loop(net, optimizer, reduction="mean"):
 
 def train(net, settings, data, make_step=loop):
     """Train a network as the trainer does for one epoch of batches in its order."""
-    trainer = Trainer(settings, builtin(settings.device, settings.states or 32), data, GoldenArray())
+    array = GoldenArray(settings.array_config)
+    trainer = Trainer(settings, builtin(settings.device, settings.states or 32), data, array)
     order, optimizer = trainer._order(0), QCSGD(net.parameters(), lr=1.0)
     step = make_step(net, optimizer, "sum")
     for start in range(0, settings.images, settings.batch):
@@ -88,6 +92,7 @@ RUNS = {
     "8 bits, differential": {"input_bits": 8, "scheme": "differential", "activation": "relu"},
     "noise and converter": {"read_noise": 0.5, "adc_bits": 8, "policy": "verify"},
     "stuck cells": {"stuck_off": 0.02, "device": "B", "states": 16},
+    "devices that differ": {"variation_gain": 0.1, "variation_offset": 0.3, "chip": 7},
 }
 
 
@@ -95,7 +100,8 @@ RUNS = {
 @pytest.mark.parametrize("run", RUNS)
 def test_a_network_in_pytorch_is_trained_to_the_bits_of_qcloop_train(run, make_step, mnist, make_settings):
     settings = make_settings(**{**RUNS[run], "images": 330})
-    trainer = Trainer(settings, builtin(settings.device, settings.states or 32), mnist, GoldenArray())
+    array = GoldenArray(settings.array_config)
+    trainer = Trainer(settings, builtin(settings.device, settings.states or 32), mnist, array)
     trainer.initialise()
     for _ in trainer.run_epoch():
         if trainer.progress.image >= 330:
@@ -547,6 +553,26 @@ def test_an_empty_batch_teaches_nothing():
     QCSGD(layer.parameters(), lr=1.0).step()
     assert layer.gradient is None
     assert torch.equal(before, layer.weight)
+
+
+def test_states_and_copies_are_of_one_chip():
+    def make(**given):
+        crossbar = ideal(**given)
+        return crossbar, QCLinear(4, 3, crossbar)
+
+    (crossbar, layer), (other, _), (alike, _) = (
+        make(variation_gain=0.1),
+        make(variation_gain=0.1, chip=2),
+        make(),
+    )
+    for theirs in (other, alike):
+        for a, b in ((crossbar, theirs), (theirs, crossbar)):
+            with pytest.raises(CheckpointError, match="of a crossbar with variation"):
+                a.load_state_dict(b.state_dict())
+    assert layer.read_weights().ne(layer.weight).any()
+    copied = copy.deepcopy(layer).crossbar
+    (gains, _), (same, _) = (c.array.read_variation(c.layers[0].region) for c in (crossbar, copied))
+    assert gains.any() and (gains == same).all()
 
 
 def test_a_crossbar_is_not_copied():

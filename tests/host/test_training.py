@@ -379,6 +379,11 @@ def test_stuck_cells_are_as_many_as_asked_for(make_settings, mnist):
         ({"stuck_on": 0.6, "stuck_off": 0.6}, r"stuck-off \+ stuck-on must be at most 1, not 1.2"),
         ({"verify_tries": 0}, "verify-tries must be 1..255, not 0"),
         ({"policy": "set-only"}, "unknown policy 'set-only'"),
+        ({"threshold": -0.5}, "threshold must be 0 to below 64 levels, not -0.5"),
+        ({"threshold": 64}, "threshold must be 0 to below 64 levels, not 64.0"),
+        ({"threshold": float("inf")}, "threshold must be a finite number, not inf"),
+        ({"threshold": 2, "update": "nearest"}, "threshold must be 0 with update nearest, which .*, not 2$"),
+        ({"threshold": 2, "update": "stochastic", "step": "array"}, "threshold must be 0 with update stoch"),
         ({"update": "best"}, "update must be one of nearest, stochastic, mixed, not 'best'"),
         ({"cells": 1001}, "cells must be a multiple of 16 lanes up to 1073741824, not 1001"),
         (
@@ -420,11 +425,13 @@ def test_recipes_and_rules_give_what_is_left_open_and_the_user_has_the_last_word
         and resolve("paper", {"sigma": 2.0}).reading is None
     )
     assert resolve("best", {"batch": 7}).batch == 7
+    gentle, plain = resolve("gentle", {}).to_dict(), resolve(None, {}).to_dict()
+    assert {name: v for name, v in gentle.items() if plain[name] != v} == {"threshold": 2.5}
     assert resolve(None, {"update": "nearest"}).rate == RULE_DEFAULTS["nearest"]["rate"]
     assert resolve(None, {"update": "nearest", "rate": 0.1}).rate == 0.1
-    with pytest.raises(ConfigError, match="unknown recipe 'x': expected one of paper, best"):
+    with pytest.raises(ConfigError, match="unknown recipe 'x': expected one of paper, best, gentle"):
         resolve("x", {})
-    assert set(RECIPES) == {"paper", "best"}
+    assert set(RECIPES) == {"paper", "best", "gentle"}
 
 
 def test_settings_survive_a_file_and_typos_are_named():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcloop.array import ArrayConfig, GoldenArray, Region
+from qcloop.array import ArrayConfig, ArraySettings, GoldenArray, Region
 from qcloop.crossbar.weights import Scheme, WeightMap
 from qcloop.device import DeviceProfile, builtin
 
@@ -29,6 +29,14 @@ def test_weights_span_minus_range_to_range():
     assert pair.half_range == 496
     assert pair.means.tolist() == list(range(-496, 497, 16))
     assert single.reach == pair.reach == 8
+
+
+@SCHEMES
+def test_a_threshold_counts_in_mean_gaps_and_is_never_below_half_the_smallest(scheme):
+    table = (0, 10, 40, 100), (0, 0, 0, 0)
+    settings = ArraySettings(seed=1, mean=table[0], spread=table[1], reference=50)
+    reach = [float(WeightMap(settings, scheme, threshold).reach) for threshold in (0.0, 0.1, 0.3, 2.0)]
+    assert reach == [5, 5, 10, pytest.approx(200 / 3)]
 
 
 @SCHEMES

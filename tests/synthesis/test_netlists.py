@@ -67,7 +67,7 @@ CASES |= {
     ),
     "ecp5 learning": Case(Family.ECP5, learning(4), *ECP5_MODELS, seed=163, length=6),
 }
-LONG = {"ecp5 medium", "ice40 learning", "ecp5 learning"}
+LONG = {"ecp5", "ecp5 medium", "ice40 learning", "ecp5 learning"}
 #: Default values of ports and pads: Icarus has no such syntax, and no netlist of an engine needs them.
 DEFINES = {"NO_ICE40_DEFAULT_ASSIGNMENTS": 1, "NO_INCLUDES": 1}
 

@@ -65,6 +65,7 @@ BOARDS = (
         "GW1N-9C",
         _PINS_9K,
         clock=36e6,
+        blocks=26,
         serial="the board's USB: the second of its two ports",
     ),
     _tang(
@@ -74,6 +75,7 @@ BOARDS = (
         "GW2A-18C",
         _PINS_20K,
         clock=81e6,
+        blocks=46,
         serial="the board's USB: the second of its two ports",
         pinout="litex-boards' sipeed_tang_nano_20k; untested",
     ),
@@ -84,6 +86,7 @@ BOARDS = (
         "GW2A-18C",
         _PINS_20K,
         clock=81e6,
+        blocks=46,
         serial="the dock's USB: the second of its two ports",
         # github.com/sipeed/TangPrimer-20K-example, issue 12. Switch 1 enables the core board.
         notes=("set the dock's DIP switches 1, 2 and 5 down, 3 and 4 up: the serial line needs it",),

@@ -35,7 +35,8 @@ class AttemptSequence(wiring.Component):
     instead, and from there to another attempt while ``retry`` is high in it. In SAMPLE and in AWAIT the cell
     that is read is waited for; with ``registered`` it takes two clocks more. A ``known`` cell is not waited
     for in SAMPLE; but with ``registered`` a sample is not taken in the second clock after WRITE, as the
-    attempt would be counted where the RESET pulses of the one before are just being written.
+    attempt would be counted where the RESET pulses of the one before are just being written. With
+    ``devices`` what is known of the device is waited for as long as a cell, also for a ``known`` cell.
 
     Reset: idle.
 
@@ -45,10 +46,12 @@ class AttemptSequence(wiring.Component):
         There are registers around the memory.
     verifies : bool
         Without it ``verify`` must be low, and the last three states are never reached.
+    devices : bool
+        There are memories beside that of the cells; it must be ``registered``.
     """
 
-    def __init__(self, *, registered: bool, verifies: bool = True) -> None:
-        self._registered, self._verifies = registered, verifies
+    def __init__(self, *, registered: bool, verifies: bool = True, devices: bool = False) -> None:
+        self._registered, self._verifies, self._devices = registered, verifies, devices
         super().__init__(
             {
                 #: The policy is VERIFY; stable unless idle.
@@ -78,6 +81,11 @@ class AttemptSequence(wiring.Component):
     def verifies(self) -> bool:
         """Whether cells can be read back."""
         return self._verifies
+
+    @property
+    def devices(self) -> bool:
+        """Whether there are memories beside that of the cells."""
+        return self._devices
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -118,4 +126,6 @@ class AttemptSequence(wiring.Component):
         if self.verifies:
             waits = waits | (self.state == State.AWAIT)
         m.d.sync += waited.eq(Mux(waits, Cat(1, waited[0]), 0))
+        if self.devices:
+            return waited.all()
         return waited.all() | self.known & ~written[-1]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, signed
+from amaranth import Cat, Module, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -13,6 +13,7 @@ from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.access import MemoryAccess
 from qcloop_hdl.array.ageing import Ageing, TableWord
 from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, Event, EventCounters
+from qcloop_hdl.array.devices import DeviceMemory
 from qcloop_hdl.array.events import EventSelect
 from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac
@@ -57,7 +58,12 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "walk_plane": In(range(config.array.planes)),
         "load": In(1),
         "loaded": In(CELL_LAYOUT),
+        #: What it loads, and reads in place of the cell, is a cell's deviation, or the writes it has left.
+        "walk_variation": In(1),
+        "walk_endurance": In(1),
         "clear": In(1),
+        #: Memories beside that of the cells, which clear themselves, are cleared.
+        "cleared": Out(1),
         "read": In(1),
         "cell": Out(CELL_LAYOUT),
         #: Whole words, where there is a second plane: see ``MemoryAccess``. ``word`` is the one read last.
@@ -120,6 +126,9 @@ class CellArray(Configured):
         self.programming_noise = GaussianGenerator(1, words=self._ages or config.has(ArrayPart.LEARNING))
         if config.has(ArrayPart.READ_NOISE):
             self.read_noise = GaussianGenerator(config.lanes)
+        for part, name in ((ArrayPart.VARIATION, "variation"), (ArrayPart.ENDURANCE, "endurance")):
+            if config.has(part):
+                setattr(self, name, DeviceMemory(config))
         self.counters = EventCounters(config.info.encode(), registered=config.registered)
 
     def elaborate(self, platform: Any) -> Module:
@@ -130,6 +139,7 @@ class CellArray(Configured):
         self._connect_programmer(m)
         self._connect_products(m)
         self._connect_memory(m)
+        self._connect_devices(m)
         self._connect_counters(m)
         if self._ages:
             self._connect_ageing(m)
@@ -206,6 +216,32 @@ class CellArray(Configured):
             access.program_cell.eq(programmer.written),
             self.cell.eq(access.cell),
         ]
+
+    def _connect_devices(self, m: Module) -> None:
+        """Connect the memories beside that of the cells, if there are any."""
+        programmer = self.programmer
+        memories = []
+        if self.config.has(ArrayPart.VARIATION):
+            memories.append((self.variation, self.walk_variation))
+            m.d.comb += programmer.deviation.eq(self.variation.word)
+        if self.config.has(ArrayPart.ENDURANCE):
+            memories.append((self.endurance, self.walk_endurance))
+            m.d.comb += [
+                programmer.left.eq(self.endurance.word),
+                self.endurance.write.eq(programmer.left_write),
+                self.endurance.written.eq(programmer.left_written),
+            ]
+        m.d.comb += self.cleared.eq(Cat(memory.cleared for memory, _ in memories).all())
+        for memory, walks in memories:
+            drive(m, memory, self, "walk_address", "walk_lane", "loaded")
+            drive(m, memory, programmer, "taken", "busy")
+            m.d.comb += [
+                memory.address.eq(self.cell_request.payload.address),
+                memory.lane.eq(self.cell_request.payload.lane),
+                memory.load.eq(self.load & walks),
+            ]
+            with m.If(walks):
+                m.d.comb += [self.access.load.eq(0), self.cell.eq(memory.word)]
 
     def _connect_counters(self, m: Module) -> None:
         events, counters = self.events, self.counters

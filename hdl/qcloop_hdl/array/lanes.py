@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CELL_BITS, CODE_BITS, CODE_MAX, SPREAD_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
-from qcloop_hdl.array.draw import Draw, DrawRequest, DrawResult
+from qcloop_hdl.array.draw import Draw, DrawResult, draw_request, fine_base
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.registers import delayed
 
@@ -31,16 +31,18 @@ class Lane(wiring.Component):
     ----------
     draws : bool
         Without it there is no noise: the code stays as it is, and is delayed as in other lanes.
+    fine : bool
+        The code is a fine base: see :func:`qcloop_hdl.array.draw.draw_request`.
     """
 
-    def __init__(self, *, draws: bool = True) -> None:
-        self._draws = draws
+    def __init__(self, *, draws: bool = True, fine: bool = False) -> None:
+        self._draws, self._fine = draws, fine
         super().__init__(
             {
                 #: Move all stages.
                 "advance": In(1),
-                #: Sample, spread and code, as :class:`DrawRequest` wants them.
-                "draw": In(DrawRequest),
+                #: Sample, spread and code, as :func:`draw_request` says.
+                "draw": In(draw_request(fine=fine)),
                 #: Reference code, three clocks after the sample.
                 "reference": In(CODE_BITS),
                 #: Element of the vector, three clocks after the sample.
@@ -57,9 +59,14 @@ class Lane(wiring.Component):
         """Whether noise is added to the code."""
         return self._draws
 
+    @property
+    def fine(self) -> bool:
+        """Whether the code is a fine base."""
+        return self._fine
+
     def new_draw(self) -> Draw:
         """Return the draw; a proof that holds for any code overrides this."""
-        return Draw()
+        return Draw(fine=self.fine)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -126,7 +133,7 @@ class Lanes(Configured):
                 "products": Out(signed(PRODUCT_BITS)).array(config.lanes),
                 #: Lane 0 draws what ``draw`` asks for.
                 "lent": In(1),
-                "draw": In(DrawRequest),
+                "draw": In(draw_request(fine=config.has(ArrayPart.VARIATION))),
                 #: What lane 0 has drawn.
                 "drawn": Out(DrawResult),
             },
@@ -138,7 +145,9 @@ class Lanes(Configured):
         extra, noisy = int(self.config.registered), self.config.has(ArrayPart.READ_NOISE)
         m.d.comb += self.word.eq(delayed(m, self.memory_data, extra, enable=self.advance))
         for number in range(self.config.lanes):
-            m.submodules[f"lane{number}"] = lane = Lane(draws=noisy or number == 0)
+            fine = self.config.has(ArrayPart.VARIATION) and number == 0
+            m.submodules[f"lane{number}"] = lane = Lane(draws=noisy or number == 0, fine=fine)
+            code = self.word[number][:CODE_BITS]
             if noisy:
                 m.d.comb += [
                     lane.draw.z.eq(delayed(m, self.noise[number], 2 * extra, enable=self.advance)),
@@ -149,7 +158,7 @@ class Lanes(Configured):
                 m.d.comb += lane.draw.spread.eq(self.draw.spread)
             m.d.comb += [
                 lane.advance.eq(self.advance),
-                lane.draw.base.eq(self.word[number]),
+                lane.draw.base.eq(fine_base(code) if fine else code),
                 lane.reference.eq(self.reference),
                 lane.x.eq(self.x[number]),
                 self.products[number].eq(lane.product),

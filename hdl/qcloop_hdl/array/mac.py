@@ -12,7 +12,7 @@ from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.adc import Adc, OneProduct
-from qcloop_hdl.array.draw import DrawRequest, DrawResult
+from qcloop_hdl.array.draw import DrawResult, draw_request
 from qcloop_hdl.array.lanes import Lanes
 from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
@@ -57,7 +57,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "word_read": Out(1),
         #: Lane 0 draws for the programmer instead, while no command is in work.
         "lent": In(1),
-        "draw": In(DrawRequest),
+        "draw": In(draw_request(fine=config.has(ArrayPart.VARIATION))),
         "drawn": Out(DrawResult),
     }
 

@@ -6,13 +6,14 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import LEVEL_BITS
+from qcloop.contract.formats import CELL_BITS, LEVEL_BITS, STUCK_LEVEL
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import Policy
 from qcloop_hdl.array.attempt import AttemptSequence, State
 from qcloop_hdl.array.counters import Event
-from qcloop_hdl.array.draw import DrawRequest, DrawResult
+from qcloop_hdl.array.devices import DEVIATION_LAYOUT, DeviatingMean, Wear
+from qcloop_hdl.array.draw import DrawResult, draw_request
 from qcloop_hdl.array.level_table import LevelTable
 from qcloop_hdl.array.programming_events import ProgrammingEvents
 from qcloop_hdl.array.verdict import AttemptVerdict
@@ -50,8 +51,15 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Samples of stream 0; none is taken while ``waits`` is high.
         "z": In(stream.Signature(signed(Z_BITS))),
         "waits": In(1),
+        #: Strobe: the request is taken. What is known of the device is there three clocks later, up to the
+        #: write: how it deviates, and how many writes it has left; write ``left_written`` instead.
+        "taken": Out(1),
+        "deviation": In(DEVIATION_LAYOUT),
+        "left": In(CELL_BITS),
+        "left_write": Out(1),
+        "left_written": Out(CELL_BITS),
         #: To a :class:`Draw` that does not stand still while ``busy``.
-        "draw": Out(DrawRequest),
+        "draw": Out(draw_request(fine=config.has(ArrayPart.VARIATION))),
         "drawn": In(DrawResult),
         #: Word and lane in work.
         "address": Out(config.address_bits),
@@ -79,13 +87,18 @@ class Programmer(Configured):
     a stuck cell is not written. Its pulses, clipped draws, retries and failures go out as events, one a
     clock at most and as :class:`EventCounters` wants them.
 
+    With the part ``variation`` the cell's deviation is added to the mean, as ``Array.load_variation`` says.
+    With ``endurance`` the first write of a request takes one of the writes that the cell has left, and if it
+    is the last one, all writes of the request make the cell stuck.
+
     A build with the part ``learning`` takes requests that tell the level which the cell has: ``known``. Such
     a cell is not stuck and not fresh, and the policy is not VERIFY. It is not read, so the memory is used in
     the clock with ``write`` only, three clocks after the sample was taken, and is free for others in all
     other clocks.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
-    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 4). The next
+    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 4, but 6 with
+    one of the parts above). The next
     request is taken in the last clock of the one before, and with VERIFY in the clock after. Back-pressure:
     it waits for requests and for samples. The memory is used only while ``busy``, and must hold what it read
     up to the next access.
@@ -99,6 +112,8 @@ class Programmer(Configured):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
+        #: The request has tried to write its cell; low without the part ``endurance``.
+        self.again = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -107,7 +122,7 @@ class Programmer(Configured):
         verifies = self.config.has(ArrayPart.VERIFY)
         m.submodules.events = events = ProgrammingEvents()
         m.submodules.sequence = sequence = AttemptSequence(
-            registered=self.config.registered, verifies=verifies
+            registered=self.config.registered, verifies=verifies, devices=bool(self.config.device_parts)
         )
         state, taken = sequence.state, sequence.taken
         level = Signal(LEVEL_BITS)
@@ -120,6 +135,7 @@ class Programmer(Configured):
             sequence.sample.eq(self.z.valid & ~self.waits),
             self.z.ready.eq(sequence.sample_ready & ~self.waits),
             self.busy.eq(state != State.IDLE),
+            self.taken.eq(taken),
         ]
         with m.If(taken):
             m.d.sync += [
@@ -136,7 +152,9 @@ class Programmer(Configured):
 
         stuck = Signal()
         kept = Signal()  # the cell is not written: found in MEAN, for WRITE
-        m.d.sync += kept.eq(stuck & ~fresh)
+        # A cell that the request itself has made stuck is still written.
+        with m.If(~self.again):
+            m.d.sync += kept.eq(stuck & ~fresh)
         m.d.comb += [
             stuck.eq(~known & (self.cell.level >= self.settings.states)),
             sequence.known.eq(known),
@@ -146,13 +164,16 @@ class Programmer(Configured):
             self.written.code.eq(self.drawn.code),
         ]
         self._draw(m, table, taken)
+        if self.config.has(ArrayPart.ENDURANCE):
+            self._wear(m, state, taken)
         if verifies:
             self._verify(m, sequence, events, table.entry.mean)
         self._count(m, events, state)
         m.d.comb += [
             events.level.eq(level),
             events.old_level.eq(Mux(known, old_level, self.cell.level)),
-            events.unknown.eq(fresh | stuck),
+            # Where VERIFY tries again, the level is that of the request, which costs the same.
+            events.unknown.eq(fresh | stuck | self.again),
         ]
         return m
 
@@ -171,6 +192,28 @@ class Programmer(Configured):
             self.draw.spread.eq(table.entry.spread),
             self.draw.base.eq(table.entry.mean),
         ]
+        if self.config.has(ArrayPart.VARIATION):
+            m.submodules.deviating = deviating = DeviatingMean()
+            m.d.comb += [
+                deviating.mean.eq(table.entry.mean),
+                deviating.deviation.eq(self.deviation),
+                self.draw.base.eq(deviating.base),
+            ]
+
+    def _wear(self, m: Module, state: Any, taken: Any) -> None:
+        """Add what the part ``endurance`` needs."""
+        with m.If(taken | (state == State.WRITE)):
+            m.d.sync += self.again.eq(~taken)
+        m.submodules.wear = wear = Wear()
+        m.d.comb += [
+            wear.again.eq(self.again),
+            wear.left.eq(self.left),
+            wear.writes.eq(self.write),
+            self.left_write.eq(wear.write),
+            self.left_written.eq(wear.less),
+        ]
+        with m.If(wear.last):
+            m.d.comb += self.written.level.eq(STUCK_LEVEL)
 
     def _verify(self, m: Module, sequence: AttemptSequence, events: ProgrammingEvents, mean: Any) -> None:
         """Add what the policy VERIFY needs."""

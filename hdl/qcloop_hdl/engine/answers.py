@@ -11,7 +11,7 @@ from qcloop.contract.formats import CELL
 from qcloop.contract.operations import COUNTER_BYTES, NARROW_BYTES, PRODUCT_BYTES, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import PRODUCTS, READS, REQUEST, WORD_BITS, is_one_of
+from qcloop_hdl.engine.decoding import PRODUCTS, READS, REQUEST, WORD_BITS, built, is_one_of
 from qcloop_hdl.layouts import CELL_LAYOUT
 
 #: Operations whose results come as a stream.
@@ -67,6 +67,7 @@ class Answers(Configured):
             config,
             _ports(),
         )
+        self._reads = built(config, READS)
 
         #: Index of the byte in its product, counter or cell; whether it is the last; whether there is a byte
         #: to send.
@@ -79,9 +80,9 @@ class Answers(Configured):
         m = Module()
         good = self.request.status == Status.OK
         products, reads = (
-            self.delayed(m, is_one_of(self.request.operation, *some)) for some in (_STREAMED, READS)
+            self.delayed(m, is_one_of(self.request.operation, *some)) for some in (_STREAMED, self._reads)
         )
-        results = good & is_one_of(self.request.operation, *_WITH_RESULTS)
+        results = good & is_one_of(self.request.operation, *built(self.config, _WITH_RESULTS))
         length = Mux(products, self.product_length, self.request.remaining) & results.replicate(WORD_BITS)
         m.d.comb += [self.room.eq(~self.tx.valid | self.tx.ready), self._final.eq(self._is_final(m))]
         with m.If(self.room):
@@ -121,7 +122,7 @@ class Answers(Configured):
 
     def _is_final(self, m: Module) -> Any:
         """Return whether the byte is the last of its product, counter or cell."""
-        size = Mux(is_one_of(self.request.operation, *READS), CELL.size, COUNTER_BYTES)
+        size = Mux(is_one_of(self.request.operation, *self._reads), CELL.size, COUNTER_BYTES)
         product = Mux(self.narrow, NARROW_BYTES, PRODUCT_BYTES)
         last = Mux(is_one_of(self.request.operation, *PRODUCTS), product, size)[:3] - 1
         if self.config.has(ArrayPart.LEARNING):  # a class has one byte
@@ -148,7 +149,7 @@ class Answers(Configured):
         byte = Signal(8)
         m.d.comb += byte.eq(self._byte_of(m, self.product.payload))
         with m.Switch(self.request.operation):
-            with m.Case(*READS):
+            with m.Case(*self._reads):
                 m.d.comb += byte.eq(self._byte_of(m, self.cell.as_value()))
             with m.Case(Operation.INFO, Operation.COUNTERS):
                 m.d.comb += byte.eq(self._byte_of(m, self.count))

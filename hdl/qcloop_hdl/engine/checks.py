@@ -12,7 +12,7 @@ from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import TABLE_ENTRIES
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import drive
-from qcloop_hdl.engine.decoding import LOADS, READS, REQUEST, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.decoding import DEVICES, LOADS, READS, REQUEST, WORD_BITS, above, built, is_one_of
 from qcloop_hdl.engine.lengths import LengthMultiplier
 
 #: Operations that write regions, and those of them that may write words for the first time.
@@ -64,10 +64,11 @@ class RegionCheck(Configured):
 
     After ``start`` it checks that the numbers of rows and columns are allowed, that the region lies inside
     the memory, that it was programmed (or, if all of it is to be written, that no gap remains before it), and
-    that the operands and the results have the lengths that follow from it. It takes at most 58 clocks, most
-    of them for up to three multiplications of 16 clocks each. In the last clock either ``accept`` is high, or
-    ``refuse``, with the reason in ``refusal``. ``product`` is then the number of result bytes if the
-    operation is a product, and the number of words of the region if it is PROGRAM or AGE.
+    that the operands and the results have the lengths that follow from it. Words that are kept beside those
+    of the cells need not have been programmed. The check takes at most 58 clocks, most of them for up to
+    three multiplications of 16 clocks each. In the last clock either ``accept`` is high, or ``refuse``, with
+    the reason in ``refusal``. ``product`` is then the number of result bytes if the operation is a product,
+    and the number of words of the region if it is PROGRAM or AGE.
 
     Parameters
     ----------
@@ -141,16 +142,16 @@ class RegionCheck(Configured):
             self._check_region(m)
 
     def _check_region(self, m: Module) -> None:
-        listed, writes = (
-            self.request.operation == Operation.PROGRAM,
-            is_one_of(self.request.operation, *_FIRST_WRITES),
+        listed, writes, devices = (
+            is_one_of(self.request.operation, *some)
+            for some in ((Operation.PROGRAM,), _FIRST_WRITES, built(self.config, DEVICES))
         )
         layer = self.config.has(ArrayPart.LEARNING) & (self.request.operation == Operation.LAYER)
         # PROGRAM does not need its columns any more, so the number of words may replace them.
         m.d.comb += self.keep_words.eq(listed)
         with m.If(self.beyond):
             self._refuse(m, Status.REGION)
-        with m.Elif(Mux(writes, self.gap, self.past)):
+        with m.Elif(Mux(writes, self.gap, self.past) & ~devices):
             self._refuse(m, Status.PROGRAMMED)
             with m.If(writes):
                 self._refuse(m, Status.CONTIGUOUS)
@@ -180,7 +181,7 @@ class RegionCheck(Configured):
     def _compare_lengths(self, m: Module) -> None:
         """Compare the length of the operands with the right one, and refuse results that are too long."""
         product, overflow = self.product, self.lengths.overflow
-        reads = is_one_of(self.request.operation, *READS)
+        reads = is_one_of(self.request.operation, *built(self.config, READS))
         too_long = (self.request.operation == Operation.PROGRAM_BLOCK) & above(product, self.config.buffer)
         differs = self.delayed(m, (product != self.request.remaining) | overflow | too_long)
         # The results must be short enough for products of four bytes, even if these have three.
@@ -192,7 +193,7 @@ class RegionCheck(Configured):
                 self._refuse(m, Status.LENGTH)
             with m.Elif(reads):
                 m.next = "RESULTS"
-            with m.Elif(is_one_of(self.request.operation, *_WRITES)):
+            with m.Elif(is_one_of(self.request.operation, *built(self.config, _WRITES))):
                 self._accept(m)
             with m.Else():
                 m.d.comb += self.lengths.start.eq(1)

@@ -8,15 +8,20 @@ from typing import Any
 from amaranth import Const, Shape
 from amaranth.lib.wiring import Out, Signature
 
-from qcloop.contract.operations import Operation, Status
+from qcloop.contract.operations import NEEDED, Operation, Status
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.walk import Product
+from qcloop_hdl.config import EngineConfig
 
 PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)
 PROGRAMS = (Operation.PROGRAM, Operation.PROGRAM_BLOCK)
-#: Operations that write, or read, cells or accumulators as they are.
-LOADS = (Operation.LOAD, Operation.LOAD_ACCUMULATORS)
-READS = (Operation.READ, Operation.READ_ACCUMULATORS)
+#: Operations on words that are known of each device; their region need not have been programmed.
+VARIATION = (Operation.LOAD_VARIATION, Operation.READ_VARIATION)
+ENDURANCE = (Operation.LOAD_ENDURANCE, Operation.READ_ENDURANCE)
+DEVICES = (*VARIATION, *ENDURANCE)
+#: Operations that write, or read, a word of each cell as it is.
+LOADS = (Operation.LOAD, Operation.LOAD_ACCUMULATORS, VARIATION[0], ENDURANCE[0])
+READS = (Operation.READ, Operation.READ_ACCUMULATORS, VARIATION[1], ENDURANCE[1])
 #: Those on the second plane.
 ACCUMULATORS = (Operation.LOAD_ACCUMULATORS, Operation.READ_ACCUMULATORS)
 #: Operations on images.
@@ -48,9 +53,16 @@ PRODUCT_OF = {
 }
 
 
+def built(config: EngineConfig, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """Return those of some operations that an engine has: it refuses those that need a part it lacks."""
+    return tuple(
+        operation for operation in operations if operation not in NEEDED or config.has(NEEDED[operation])
+    )
+
+
 def is_one_of(operation: Any, *operations: Operation) -> Any:
     """Return a signal that is high if ``operation`` is one of some opcodes."""
-    return reduce(or_, (operation == one for one in operations))
+    return reduce(or_, (operation == one for one in operations), Const(0, 1))
 
 
 def product_bits() -> int:

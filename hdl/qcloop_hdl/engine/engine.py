@@ -13,7 +13,19 @@ from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive, lend
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
-from qcloop_hdl.engine.decoding import ACCUMULATORS, PRODUCTS, PROGRAMS, READS, above, is_one_of, product_bits
+from qcloop_hdl.engine.decoding import (
+    ACCUMULATORS,
+    DEVICES,
+    ENDURANCE,
+    PRODUCTS,
+    PROGRAMS,
+    READS,
+    VARIATION,
+    above,
+    built,
+    is_one_of,
+    product_bits,
+)
 from qcloop_hdl.engine.last_two import LastTwo
 from qcloop_hdl.engine.loader import CellLoader
 from qcloop_hdl.engine.operands import Operands
@@ -45,8 +57,9 @@ class Engine(Configured):
 
     Back-pressure: on both ports, at any time.
 
-    Reset: the memory is cleared, a word in each clock. Until that is done, ``ready`` is low and no request is
-    taken. The array is not configured and no word is programmed.
+    Reset: the memory is cleared, a word in each clock, and those with a word for each cell, a cell in each
+    clock. Until that is done, ``ready`` is low and no request is taken. The array is not configured and no
+    word is programmed.
 
     Parameters
     ----------
@@ -108,7 +121,7 @@ class Engine(Configured):
         return m
 
     def _is(self, *operations: Operation) -> Any:
-        return is_one_of(self.requests.request.operation, *operations)
+        return is_one_of(self.requests.request.operation, *built(self.config, operations))
 
     def _connect_line(self, m: Module) -> None:
         """Offer each byte to all components that take bytes: only one of them is ready at a time."""
@@ -130,8 +143,11 @@ class Engine(Configured):
         drive(m, requests, operands, "configured", "operands_refused", "operands_refusal")
         drive(m, checks, self.region, "rows", "cols", "past_memory", "past_mark")
         words = self.config.words * self.config.array.planes
+        last = self.region.base == words - 1
         m.d.comb += [
-            requests.cleared.eq(self.region.base == words - 1),
+            requests.cleared.eq(last & self.array.cleared),
+            # The walk stays at the last word until all memories are cleared.
+            self.region.step_word.eq(requests.clearing & (~last | self.array.cleared)),
             requests.results.eq(checks.product),
             requests.count_down.eq(
                 self.loader.take | self.vectors.take | self.answers.count_down | self._aged_word()
@@ -151,7 +167,7 @@ class Engine(Configured):
             region.byte.eq(self.rx.payload),
             region.first_cell.eq(requests.waiting),
             region.step_cell.eq(Cat(stepped).any()),
-            region.step_word.eq(requests.clearing),
+            region.keep_mark.eq(self._is(*DEVICES)),
             region.words.eq(checks.product),
             region.ahead.eq(Mux(checks.asks_end, checks.product, Mux(self._is(Operation.PROGRAM), word, 0))),
         ]
@@ -212,6 +228,8 @@ class Engine(Configured):
             array.walk_address.eq(region.base[: self.config.address_bits]),
             array.walk_lane.eq(region.lane),
             array.load.eq(self.loader.write_cell),
+            array.walk_variation.eq(self._is(*VARIATION)),
+            array.walk_endurance.eq(self._is(*ENDURANCE)),
             array.loaded.eq(Cat(self.last_two.word[8:], self.rx.payload)),
             array.clear.eq(self.requests.clearing),
         ]

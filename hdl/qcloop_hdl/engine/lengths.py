@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import NARROW_COLS, NARROW_ROWS, Operation
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.engine.decoding import LOADS, PRODUCTS, READS, REQUEST, WORD_BITS, above, is_one_of
+from qcloop_hdl.engine.decoding import LOADS, PRODUCTS, READS, REQUEST, WORD_BITS, above, built, is_one_of
 from qcloop_hdl.engine.multiplier import Multiplier
 
 
@@ -61,9 +61,9 @@ class LengthMultiplier(Configured):
         with m.If(self.first | self.again):
             m.d.sync += number.eq(0)
         of_rows = (number == 1) | ~is_one_of(operation, *PRODUCTS)
-        # A cell, and an accumulator, has two bytes. The highest bit of rows is 0, so that beginning with the
+        # A word of a cell has two bytes. The highest bit of rows is 0, so that beginning with the
         # next lower bit doubles them.
-        two_bytes = (number == 2) & is_one_of(operation, *LOADS, *READS)
+        two_bytes = (number == 2) & is_one_of(operation, *built(self.config, (*LOADS, *READS)))
         row_bit = Mux(two_bytes, self.rows[-2], self.rows[-1])
         m.d.comb += [
             multiplier.start.eq(self.start),

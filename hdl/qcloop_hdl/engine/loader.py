@@ -10,10 +10,10 @@ from qcloop_hdl.engine.decoding import REQUEST
 
 
 class CellLoader(wiring.Component):
-    """Takes the cell words of LOAD after ``load``, two bytes each.
+    """Takes the words of LOAD, and of operations like it, after ``load``, two bytes each.
 
-    The first byte of a cell is shifted into the engine's last two bytes. When the second one is on ``rx``,
-    ``write_cell`` is high: the two make the cell. ``done`` is high for a clock at the end.
+    The first byte of a word is shifted into the engine's last two bytes. When the second one is on ``rx``,
+    ``write_cell`` is high: the two make the word. ``done`` is high for a clock at the end.
 
     Reset: idle.
     """

@@ -38,6 +38,8 @@ class RegionWalk(Configured):
                 "first_cell": In(1),
                 #: Go to the next cell; go to the next word.
                 "step_cell": In(1),
+                #: That step marks no word as programmed.
+                "keep_mark": In(1),
                 "step_word": In(1),
                 #: Rotate ``rows`` left by a bit.
                 "rotate_rows": In(1),
@@ -86,7 +88,7 @@ class RegionWalk(Configured):
         ]
         with m.If(self.first_cell | self.step_cell):
             m.d.sync += self.col.eq(Mux(self.first_cell | self.row_end, 1, self.col + 1))
-        with m.If(self.step_cell & word_end & self.fresh):
+        with m.If(self.step_cell & word_end & self.fresh & ~self.keep_mark):
             m.d.sync += self.unprogrammed.eq(self.unprogrammed - 1)
         self._move(m, step_word)
         return m

@@ -32,6 +32,7 @@ from qcloop_hdl.engine.decoding import (
     REQUEST,
     WORD_BITS,
     above,
+    built,
     is_one_of,
 )
 
@@ -155,7 +156,7 @@ class Requests(Configured):
                 with m.If(take):
                     known = Cat(self.rx.payload == operation for operation in Operation).any()
                     # Of operations that this engine lacks no more is kept than of others: they are refused.
-                    bits = max(self._built(tuple(Operation))).bit_length()
+                    bits = max(built(self.config, tuple(Operation))).bit_length()
                     m.d.sync += self.request.operation.eq(self.rx.payload[:bits])
                     m.d.sync += self.request.status.eq(Mux(known, Status.OK, Status.OPERATION))
                     for operation in self._lacking():
@@ -197,10 +198,6 @@ class Requests(Configured):
         """Return the operations that need a part which this engine lacks."""
         return [operation for operation, part in NEEDED.items() if not self.config.has(part)]
 
-    def _built(self, operations: tuple[Operation, ...]) -> list[Operation]:
-        """Return those of some operations that this engine has."""
-        return [operation for operation in operations if operation not in self._lacking()]
-
     def _refuse(self, m: Module, status: Any) -> None:
         m.d.sync += self.request.status.eq(status)
         m.next = "DISCARD"
@@ -221,7 +218,7 @@ class Requests(Configured):
             self._refuse(m, Status.CONFIGURED)
         if self.config.has(ArrayPart.LEARNING):
             self._dispatch_learning(m)
-        with m.Elif(is_one_of(self.request.operation, *REGIONS)):
+        with m.Elif(is_one_of(self.request.operation, *built(self.config, REGIONS))):
             m.next = "HEADER"
         with m.Elif(self.request.remaining != 0):
             self._refuse(m, Status.LENGTH)
@@ -271,7 +268,7 @@ class Requests(Configured):
             self._refuse(m, self.refusal)
         with m.Elif(self.accept):
             m.next = "EXECUTE"
-            with m.If(is_one_of(self.request.operation, *self._built((*LOADS, Operation.AGE)))):
+            with m.If(is_one_of(self.request.operation, *built(self.config, (*LOADS, Operation.AGE)))):
                 m.d.comb += self.load.eq(1)
             if self.config.has(ArrayPart.LEARNING):
                 with m.Elif(self.request.operation == Operation.LAYER):

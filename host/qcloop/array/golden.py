@@ -204,7 +204,7 @@ class GoldenArray(Array):
     # -- the training step ------------------------------------------------------------------------
 
     def _load_plan(self, plan: TrainingPlan) -> None:
-        self._devices = devices_of(self.settings, self.config, plan.fraction_bits)
+        self._devices = devices_of(self.settings, self.config, plan)
         self._steps = steps_of(plan, self.config)
 
     def _change_rates(self, plan: TrainingPlan) -> None:

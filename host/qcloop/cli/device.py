@@ -9,6 +9,7 @@ from qcloop.device import (
     BUILTIN_NAMES,
     DEFAULT_READING,
     READINGS,
+    RELAXATIONS,
     draw_profile,
     plot_profile,
     profile_table,
@@ -21,6 +22,8 @@ from qcloop.text import printable, typed
 
 #: Completes a device: one that is built in, or a file.
 COMPLETE_DEVICE = completion.among(BUILTIN_NAMES, files=True)
+#: Likewise for what time does to a device.
+COMPLETE_RELAXATION = completion.among(RELAXATIONS, files=True)
 
 _states = click.option(
     "--states", type=int, help="Conductance states, 2..64 [default: 32, or those of the file]"

@@ -7,6 +7,7 @@ from typing import cast
 
 import click
 
+from qcloop.cli.retention import check_kind, fit_retention
 from qcloop.device import DEFAULT_READING, save_profile
 from qcloop.errors import MeasurementError
 from qcloop.figure import check_picture, data_path
@@ -24,7 +25,7 @@ from qcloop.fit import (
 )
 from qcloop.fit.device import Choices, FittedDevice, fit_device
 from qcloop.fit.each import check_devices, fit_each, refuse_some
-from qcloop.fit.report import describe, devices_table, report
+from qcloop.fit.report import describe, devices_table, report, variation_report
 from qcloop.fit.several import device_labels, labelled, sweep_file
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
@@ -101,6 +102,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Confidence of each interval",
 )
 @click.option("--drop-outliers", is_flag=True, help="Leave outliers out of the fit")
+@click.option(
+    "--variation/--no-variation",
+    default=None,
+    help="Tell differences between devices from fluctuation [default: where a file has several devices]",
+)
 @click.option("--name", help="Name of the device [default: that of the file]")
 @click.option("--plot", type=_FILE, help="Picture to write: .png, .pdf or .svg [default: OUT with .png]")
 @click.option("--sheet", help="Sheet of an Excel file")
@@ -112,10 +118,24 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Decimal sign of numbers that are text; the other sign separates thousands [default: recognised]",
 )
 @click.option(
+    "--retention",
+    is_flag=True,
+    help="FILE has conductances over time: write the law by which they relax, for --relaxation OUT",
+)
+@click.option("--bake-time", help="With --retention: time between a column before and one after, such as 10h")
+@click.option(
+    "--range",
+    "range_",
+    type=float,
+    help="With --retention: conductance range of the device, in the unit of the file [default: as measured]",
+)
+@click.option(
     "--force", is_flag=True, help="Overwrite files that exist, and write a device that the data refuse"
 )
 @click.option("--verbose", is_flag=True, help="List all findings, and each state of a table")
+@click.pass_context
 def fit(
+    context: click.Context,
     file: Path,
     out: Path,
     per_device: bool,
@@ -133,12 +153,16 @@ def fit(
     states: int | None,
     confidence: float,
     drop_outliers: bool,
+    variation: bool | None,
     name: str | None,
     plot: Path | None,
     sheet: str | None,
     variable: str | None,
     delimiter: str | None,
     decimal: str | None,
+    retention: bool,
+    bake_time: str | None,
+    range_: float | None,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -147,11 +171,35 @@ def fit(
     FILE has a column for each cycle, beside one of pulse numbers; or a row for each cycle, below pulse
     numbers; or it has a value in each row, beside columns of cycle or device. Units stand in the headings,
     as in `G (uS)`, or are given by --unit. The first lines printed say which columns and rows were taken.
+
+    With --retention, FILE has a column of times such as `time (h)` beside columns of values, or a row for
+    each cell and a column for each time: `G at 1h (uS)`, or `R before (kOhm)` and `R after (kOhm)`.
     """
     picture = plot or out.with_suffix(".png")
+    check_kind(context, retention)
+    if retention:
+        _check_outputs(file, [out], [picture], force)
+        fit_retention(
+            file,
+            out,
+            picture,
+            range_,
+            confidence,
+            bake_time=bake_time,
+            unit=unit,
+            read_voltage=read_voltage,
+            columns=columns,
+            rows=rows,
+            sheet=sheet,
+            variable=variable,
+            delimiter=delimiter,
+            decimal=decimal,
+        )
+        return
     _check_outputs(file, [out], [] if per_device else [picture], force)
     check_picture(picture)
-    choices = Choices(model, reading, cast(Direction | None, curve), states, confidence, drop_outliers)
+    direction = cast(Direction | None, curve)
+    choices = Choices(model, reading, direction, states, confidence, drop_outliers, variation)
     measured = read_measurements(
         file,
         unit=unit,
@@ -199,15 +247,18 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
     except MeasurementError:
         _print_findings(findings, verbose)  # a cell that was left out may be the reason
         raise
-    for fitted in device.fits.values():
+    for direction, fitted in device.fits.items():
         click.echo()
         click.echo("\n".join(report(fitted, verbose)))
+        if apart := device.variations.get(direction):
+            click.echo("\n".join(variation_report(apart, verbose)))
     _print_findings(findings, verbose)
     if not outputs.force:
         device.refuse()
     _warn(_misfits(device))
     save_profile(device.with_doubts, outputs.out)
-    plot_fits(list(device.fits.values()), outputs.title(device)).save(outputs.picture, MeasurementError)
+    drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.apart)
+    drawn.save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 
 
@@ -239,7 +290,7 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
 
 def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
     """Make a device from the curves of each device in the file, and a sweep file over them."""
-    check_devices(measured)
+    check_devices(measured, choices)
     labels = device_labels(measured.devices)
     targets = {
         device: (labelled(outputs.out, label), labelled(outputs.picture, label))
@@ -310,11 +361,13 @@ def _few(names: list[str]) -> str:
 
 def _misfits(device: FittedDevice) -> list[str]:
     """Return what in the data does not follow the fit, for each direction where something does not."""
-    return [
+    said = [
         f"{direction}: {'; '.join(fitted.misfits)}{'; see --model table' if fitted.branch.repeated else ''}"
         for direction, fitted in device.fits.items()
         if fitted.misfits
     ]
+    apart = device.variations.items()
+    return said + [f"{direction}: {misfit}" for direction, one in apart for misfit in one.misfits]
 
 
 def _warn(warnings: list[str]) -> None:

@@ -58,6 +58,9 @@ def _run(path: Path) -> None:
     metrics = _table(path / METRICS, _metrics)
     cost = _table(path / COUNTERS, _cost)
     click.echo(f"run in {printable(path)}, made by qcloop {printable(config['qcloop'].get('version'))}")
+    settings = config["settings"]
+    if settings.get("variation_gain") or settings.get("variation_offset"):
+        settings.setdefault("chip", settings.get("seed"))
     for part in ("settings", "data"):
         click.echo(f"[{part}]")
         for name, value in config[part].items():
@@ -86,8 +89,10 @@ def _table(path: Path, show: Callable[[str], Iterable[str]]) -> list[str] | None
 
 
 def _metrics(text: str) -> Iterable[str]:
-    names = [field.name for field in fields(EpochMetrics)]
+    *names, stuck = [field.name for field in fields(EpochMetrics)]
     for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        if number == 1 and row == [*names, stuck]:  # a run with endurance
+            names = row
         if len(row) != len(names) or (number == 1 and row != names):
             raise ValueError(f"line {number} has not the {len(names)} values {names[0]} to {names[-1]}")
         epoch, loss, accuracy, digest, *others = row

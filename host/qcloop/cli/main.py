@@ -36,6 +36,9 @@ _RESUMED = "; a run that has begun is kept, go on with `qcloop resume DIR`"
 
 #: All commands, so that their list needs neither NumPy nor the compiler: those would take most of a second.
 COMMANDS = {
+    "age": _Command(
+        "Let the devices of a run age, and classify the test images at each time.", "qcloop.cli.age"
+    ),
     "attach": _Command("Take over the run that the board on PORT works on by itself.", "qcloop.cli.attach"),
     "device": _Command(
         "Device profiles: the mean and spread of each conductance state.", "qcloop.cli.device"

@@ -19,6 +19,7 @@ PART is one or more of
   fig3, fig4    distribution and cycles of the conductance, under each reading of Equation (1)
   fig5c, fig5d  accuracy by number of states, and by device
   beyond        better training on the same devices, and what it costs
+  endurance     accuracy against the writes that a cell endures, also with the recipe gentle
   map           states against fluctuation (rule mixed); map-nearest is the same by the paper's rule
   all           all of these but map-nearest
 

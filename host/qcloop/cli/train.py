@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qcloop.cli import completion
-from qcloop.cli.device import COMPLETE_DEVICE
+from qcloop.cli.device import COMPLETE_DEVICE, COMPLETE_RELAXATION
 from qcloop.cli.progress import TrainingDisplay
 from qcloop.cli.sections import SectionedCommand
 from qcloop.cli.stopping import Stopped, StopRequest
@@ -28,7 +28,7 @@ from qcloop.link.remote import RemoteArray
 from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import SeedStatistic
-from qcloop.text import printable, typed
+from qcloop.text import printable, shown_unit, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
@@ -36,15 +36,31 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 #: The sections of the help of `qcloop train`, and the options in them.
 _SECTIONS = {
     "Network": ("network", "activation", "bias", "weight_range", "input_bits"),
-    "Devices": ("device", "states", "reading", "sigma", "scheme", "stuck_off", "stuck_on"),
+    "Devices": (
+        "device",
+        "states",
+        "reading",
+        "sigma",
+        "relaxation",
+        "scheme",
+        "variation_gain",
+        "variation_offset",
+        "chip",
+        "stuck_off",
+        "stuck_on",
+        "endurance",
+        "endurance_spread",
+    ),
     "Training": (
         "recipe",
         "update",
+        "threshold",
         "step",
         "batch",
         "epochs",
         "rate",
         "decay",
+        "age_per_epoch",
         "seed",
         "seeds",
     ),
@@ -86,9 +102,9 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
     elif name == "reading":
         kind = click.Choice(list(READINGS))
     elif default is None:
-        kind = {"states": int, "sigma": float}[name]
+        kind = RunSettings.types()[name]
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
-    complete = COMPLETE_DEVICE if name == "device" else None
+    complete = {"device": COMPLETE_DEVICE, "relaxation": COMPLETE_RELAXATION}.get(name)
     return click.option(
         f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text, shell_complete=complete
     )
@@ -241,8 +257,10 @@ def _describe(trainer: Trainer) -> str:
     s, profile = trainer.settings, trainer.profile
     reading = f", reading {printable(profile.reading)}" if profile.reading else ""
     step = "step of the array, " if s.step is Step.ARRAY else ""
+    varied = s.describe_variation(shown_unit(profile.unit))
+    chip = f", variation: {varied}" if varied else ""
     return (
-        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}; "
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}{chip}; "
         f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
         f"{trainer.images:,} images, seed {s.seed}"
     )

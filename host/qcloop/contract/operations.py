@@ -211,8 +211,8 @@ PLAN_FLAGS = Layout(
     Field("bytes", 1), Field("pairs", 1), Field("biases", 1), Field("rule", 2, limit=max(StepRule))
 )
 #: An entry of the tables that follow in PLAN. A *gap* is what an accumulator needs from a level to the next
-#: one; behind the highest level the entries are 0. Entry :data:`REACH` is half of the smallest gap, rounded
-#: down, for the rule ``MIXED``, and 0 for the others. The *exponentials* are those of the plan.
+#: one; behind the highest level the entries are 0. Entry :data:`REACH` is :meth:`TrainingPlan.reach`. The
+#: *exponentials* are those of the plan.
 PLAN_ENTRY = ByteLayout(Field("value", 16))
 GAPS, REACH = MAX_STATES, MAX_STATES - 1
 #: Operand bytes of PLAN.
@@ -547,9 +547,8 @@ def _flags(plan: TrainingPlan) -> int:
 
 def _gaps(plan: TrainingPlan, settings: ArraySettings) -> list[int]:
     """Return the gap above each level but the highest, zeros, and the reach."""
-    gaps = [(above - below) << plan.fraction_bits for below, above in pairwise(settings.mean)]
-    reach = min(gaps) // 2 if plan.rule is StepRule.MIXED else 0
-    return [*gaps, *[0] * (REACH - len(gaps)), reach]
+    gaps = plan.gaps(settings)
+    return [*gaps, *[0] * (REACH - len(gaps)), plan.reach(settings)]
 
 
 def _layer(layer: PlanLayer) -> bytes:

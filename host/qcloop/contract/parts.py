@@ -50,7 +50,7 @@ _WORDS = {
     ArrayPart.LEARNING: _Words("training step of its own", "leave --step array out"),
     ArrayPart.IMAGES: _Words("images of its own", "leave --order board out"),
     ArrayPart.VARIATION: _Words(
-        "variation between devices", "leave --variation-gain and --variation-offset out"
+        "variation between devices", "set --variation-gain and --variation-offset to 0"
     ),
     ArrayPart.RELAXATION: _Words("ageing", "leave --age-per-epoch out"),
     ArrayPart.ENDURANCE: _Words("limit of writes", "leave --endurance out"),

@@ -107,12 +107,16 @@ class TrainingPlan:
     batch: int = 1
     #: Accumulators count in 2^-fraction_bits of a code.
     fraction_bits: int = 6
+    #: A weight stays as it is while its accumulator is not beyond this number, for the rule ``MIXED``. Below
+    #: half of the smallest gap between two levels it changes nothing.
+    threshold: int = 0
 
     def __post_init__(self) -> None:
         _require("the layers of a plan", len(self.layers), 1, MAX_LAYERS)
         _require("a batch", self.batch, 1, MAX_BATCH)
         _require("the devices of a weight", self.devices, 1, 2)
         _require("the fraction bits of an accumulator", self.fraction_bits, 0, MAX_FRACTION_BITS)
+        _require("a threshold", self.threshold, 0, ACCUMULATOR_MAX if self.rule is StepRule.MIXED else 0)
         if self.input_bits not in (1, 8):
             raise ArrayError(f"inputs must have 1 or 8 bits, not {self.input_bits}")
         if len(self.exponential) != TABLE_ENTRIES:
@@ -165,6 +169,16 @@ class TrainingPlan:
         """Units of the last layer."""
         return self.layers[-1].region.cols // self.devices
 
+    def gaps(self, settings: ArraySettings) -> list[int]:
+        """Return what an accumulator needs from each level to the next, (states - 1,)."""
+        return [(above - below) << self.fraction_bits for below, above in pairwise(settings.mean)]
+
+    def reach(self, settings: ArraySettings) -> int:
+        """Return beyond what an accumulator is settled, which it keeps at most if no device can follow."""
+        if self.rule is not StepRule.MIXED:
+            return 0
+        return max(self.threshold, min(self.gaps(settings)) // 2)
+
     def without_rates(self) -> "TrainingPlan":
         """Return the plan with rates of 0, for comparison."""
         return replace(self, layers=tuple(replace(layer, rate=0, exponent=0) for layer in self.layers))
@@ -187,7 +201,7 @@ class TrainingPlan:
                     "training on the array needs means that rise from level to level, but levels "
                     f"{level} and {level + 1} have {below} and {above}"
                 )
-        widest = max(above - below for below, above in pairwise(settings.mean)) << self.fraction_bits
+        widest = max(self.gaps(settings))
         if widest > 2 * ACCUMULATOR_MAX:
             raise ArrayError(
                 f"levels are up to {widest >> self.fraction_bits} codes apart, which accumulators with "

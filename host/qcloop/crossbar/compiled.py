@@ -141,7 +141,7 @@ def settle_row(i, row, flags, words, indices, means, steep, reach, levels, chang
 def update_mixed(x, d, factor, means, reach, levels, changes, offsets):
     """Descend an accumulator for each weight; list the weights that have crossed a level boundary.
 
-    Within ``reach`` of its level's mean, an accumulator cannot have crossed a boundary. That is the case for
+    An accumulator within ``reach`` of its level's mean leaves the weight where it is. That is the case for
     most weights, and for them the table of means is not looked at.
     """
     rows, cols = levels.shape

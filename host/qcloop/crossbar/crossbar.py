@@ -10,14 +10,17 @@ from qcloop.array import Array, stuck_cells
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Products
 from qcloop.contract.generator import Stream
-from qcloop.contract.types import I16, I32, U8, Region
+from qcloop.contract.parts import ArrayPart, describe_lack
+from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
+from qcloop.crossbar.chip import Chip
+from qcloop.crossbar.endurance import Endurance
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.crossbar.weights import WeightMap
-from qcloop.errors import ConfigError, DivergenceError
+from qcloop.errors import ArrayError, ConfigError, DivergenceError
 
 #: Waits for products that were asked for; returns them and the scale of each vector's products.
 Scaled = Callable[[], tuple[I32, F64]]
@@ -49,6 +52,8 @@ class Layer:
     levels : (rows, cols) uint8
         Weight level last asked of each weight.
     bias : (cols,) float64
+    limits : (rows, cols of cells) uint16
+        Writes after which each cell is stuck; (0, 0) where they are not limited.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Layer:
         self.weight_per_code = weight_max / weights.half_range
         self.levels: U8 = np.zeros((self.rows, self.cols), np.uint8)
         self.bias: F64 = np.zeros(self.cols)
+        self.limits: U16 = np.zeros((0, 0), np.uint16)
         #: Where the update rule lists what changes; kept, so that it need not be made for each batch.
         self.changes: I64 = np.empty((3, self.rows * self.cols), np.int64)
 
@@ -86,6 +92,13 @@ class LayeredCrossbar:
     kernels : CrossbarKernels
         Module ``qcloop.crossbar.compiled`` (default) or ``qcloop.crossbar.reference``. Both give the same
         bits.
+    chip : Chip, optional
+        How the devices differ; all are alike if it is left out. The layers take them in their order.
+
+    Raises
+    ------
+    ArrayError
+        If the devices are to differ, and the array cannot have such.
 
     Attributes
     ----------
@@ -94,14 +107,25 @@ class LayeredCrossbar:
     ledger : WriteLedger
     """
 
-    def __init__(self, settings: CrossbarSettings, array: Array, kernels: CrossbarKernels = compiled) -> None:
-        self.settings, self.array = settings, array
+    def __init__(
+        self,
+        settings: CrossbarSettings,
+        array: Array,
+        kernels: CrossbarKernels = compiled,
+        chip: Chip | None = None,
+    ) -> None:
+        if chip is not None and ArrayPart.VARIATION not in array.config.parts:
+            raise ArrayError(f"this array has {describe_lack(ArrayPart.VARIATION)}")
+        self.settings, self.array, self.chip = settings, array, chip
         self._kernels = kernels
-        self.weights = WeightMap(array.settings, settings.scheme)
+        self.weights = WeightMap(array.settings, settings.scheme, settings.threshold)
         self.layers: list[Layer] = []
         self.ledger = WriteLedger(array.settings.states)
         self._initial = Grng16(settings.seed, Stream.INITIAL)
         self._faults = Grng16(settings.seed, Stream.FAULTS)
+        self._endurance = Endurance(settings)
+        if lacking := settings.device_parts & ~array.config.parts:
+            raise ConfigError(f"this array has {describe_lack(lacking)}")
         self._rounding = Grng16(settings.seed, Stream.ROUNDING)
 
     def __repr__(self) -> str:
@@ -161,7 +185,8 @@ class LayeredCrossbar:
         top = self.default_weight_max(rows) if weight_max is None else weight_max
         layer = Layer(len(self.layers), bits, region, self.weights, top, rule, wide)
         self.layers.append(layer)
-        self.ledger.add_region(region)
+        layer.limits = self._endurance.draw((region.rows, region.cols))
+        self.ledger.add_region(region, layer.limits)
         return layer
 
     def add_copy(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> Layer:
@@ -177,6 +202,7 @@ class LayeredCrossbar:
             (self._initial, other._initial),
             (self._faults, other._faults),
             (self._rounding, other._rounding),
+            (self._endurance.generator, other._endurance.generator),
         ):
             mine.seek(theirs.position)
 
@@ -227,10 +253,26 @@ class LayeredCrossbar:
         layer.levels, remainders = self.weights.quantise(weights)
         layer.rule.start(remainders)
         block = self.weights.block(layer.levels)
+        self.load_variation(layer)
+        if layer.limits.size:
+            self.array.load_endurance(layer.region, layer.limits)
         self.array.program_block(layer.region, block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
         return remainders
+
+    def load_variation(self, layer: Layer) -> None:
+        """Tell the array by how much the cells of a layer deviate, which comes before they are programmed.
+
+        Where all devices are alike, an array that may have other ones is told so.
+        """
+        region, array = layer.region, self.array
+        if self.chip is not None:
+            first = sum(other.rows * other.cols for other in self.regions[: layer.index])
+            array.load_variation(region, *self.chip.deviations(first, region))
+        elif ArrayPart.VARIATION in array.config.parts:
+            alike = np.zeros((region.rows, region.cols), np.int8)
+            array.load_variation(region, alike, alike)
 
     def write(self, layer: Layer, weights: F64) -> None:
         """Program every cell of a layer anew, row by row, with given weights.
@@ -354,6 +396,11 @@ class LayeredCrossbar:
             raise DivergenceError(f"the learning step of layer {layer.index + 1} is {codes:g} codes")
         return np.float32(codes)
 
+    def age(self, drift: I16, spread: U16) -> None:
+        """Let the cells of all layers age by (states,) tables: see :meth:`qcloop.array.Array.age`."""
+        for region in self.regions:
+            self.array.age(region, drift, spread)
+
     # -- steps of one's own ---------------------------------------------------------------------
 
     def gradient(self, layer: Layer, x: U8 | I16, x_scale: F64, delta: F64) -> tuple[I32 | I64, float]:
@@ -398,6 +445,13 @@ class LayeredCrossbar:
 
     # -- state ----------------------------------------------------------------------------------
 
+    def restore_writes(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Put the ledger back to its state, and the cells to the writes that they have left by it."""
+        self.ledger.restore(state)
+        for layer in self.layers:
+            if layer.limits.size:
+                self.array.load_endurance(layer.region, self.ledger.left(layer.index))
+
     def layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
         """Return all that a checkpoint needs of a layer and its cells, by name."""
         levels, codes = self.array.read(layer.region)
@@ -411,6 +465,7 @@ class LayeredCrossbar:
 
     def restore_layer(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put a layer and its cells back to a :meth:`layer_state`."""
+        self.load_variation(layer)
         self.array.load(layer.region, state["cell_levels"], state["cell_codes"])
         layer.levels = state["levels"].copy()
         layer.rule.memory = state["offsets"].copy()

@@ -32,7 +32,8 @@ class CrossbarKernels(Protocol):
     means : (weight levels,) float32
         Code of each weight level, strictly rising.
     reach : float32
-        Half the smallest gap between two means.
+        How far a weight may be off its level's mean before it moves; at least half the smallest gap between
+        two means, within which no other level is nearer.
     levels : (rows, cols) uint8
         Level of each weight; brought up to date here.
     changes : (3, rows * cols) int64

@@ -59,9 +59,12 @@ class LevelCounts:
         They do if each request moved its cell by one level and took one pulse, as policy ``direct`` mostly
         does. Then the attempts for a level came from the level below or from the one above, and how many
         cells are above a boundary says how many moves up it has seen more than moves down. A few larger
-        moves, at most :data:`_LARGER` of all, are spread over the levels as the others are.
+        moves, at most :data:`_LARGER` of all, are spread over the levels as the others are. The counts do not
+        tell where cells have become stuck, since those have left their levels.
         """
         states = self._states
+        if (levels != self._levels)[states:].any():
+            return None
         initial, attempts = self._attempts[:states], np.array(counters.attempts[:states])
         later = attempts - initial
         first_pulses = int(initial @ (1 + states - np.arange(states)))

@@ -1,5 +1,6 @@
 """Physical units: settings become the array's integers, and counted events become pulses, time and energy."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, log2
 from typing import Any
@@ -131,10 +132,17 @@ def _level_energies(profile: DeviceProfile, pulses: PulseTrain) -> tuple[F64, F6
     return set_energy + down_to[: profile.states], down_to, reset
 
 
-def cost_of_moves(profile: DeviceProfile, policy: Policy, moves: Moves | None, counters: Counters) -> Cost:
+def cost_of_moves(
+    profile: DeviceProfile,
+    policy: Policy,
+    moves: Moves | None,
+    counters: Counters,
+    writes: Sequence[npt.NDArray[np.uint32]] = (),
+) -> Cost:
     """Return the cost of a run that the array trained by itself.
 
-    The write energy is that of :func:`write_energy`, which the moves tell for policy ``direct``.
+    The write energy is that of :func:`write_energy`, which the moves tell for policy ``direct``. ``writes``
+    are those of the cells of each layer, (rows, cols), if they are known.
     """
     pulses, energy = counters.set_pulses + counters.reset_pulses, None
     if profile.pulses is not None and moves is not None and policy is Policy.DIRECT:
@@ -143,10 +151,7 @@ def cost_of_moves(profile: DeviceProfile, policy: Policy, moves: Moves | None, c
         energy = float(moves.initial @ sequence + moves.between @ steps)
     return Cost(
         writes=counters.programmed,
-        most_writes=None,
-        most_written_layer=None,
-        most_written_row=None,
-        most_written_column=None,
+        **(_most_written(writes) if writes else _NOWHERE),
         set_pulses=counters.set_pulses,
         reset_pulses=counters.reset_pulses,
         programming_time_s=profile.pulses.width_s * pulses if profile.pulses else None,
@@ -156,18 +161,26 @@ def cost_of_moves(profile: DeviceProfile, policy: Policy, moves: Moves | None, c
 
 def cost(profile: DeviceProfile, policy: Policy, ledger: WriteLedger, counters: Counters) -> Cost:
     """Return the cost of a run so far."""
-    peaks = [int(writes.max()) for writes in ledger.writes]
-    layer = int(np.argmax(peaks))
-    row, column = divmod(int(ledger.writes[layer].argmax()), ledger.shape(layer)[1])
+    writes = [each.reshape(ledger.shape(index)) for index, each in enumerate(ledger.writes)]
     pulses = counters.set_pulses + counters.reset_pulses
     return Cost(
         writes=int(ledger.transitions.sum()),
-        most_writes=peaks[layer],
-        most_written_layer=layer,
-        most_written_row=row,
-        most_written_column=column,
+        **_most_written(writes),
         set_pulses=counters.set_pulses,
         reset_pulses=counters.reset_pulses,
         programming_time_s=profile.pulses.width_s * pulses if profile.pulses else None,
         write_energy_j=write_energy(profile, policy, ledger, counters),
     )
+
+
+_NOWHERE: dict[str, int | None] = dict.fromkeys(
+    ("most_writes", "most_written_layer", "most_written_row", "most_written_column")
+)
+
+
+def _most_written(writes: Sequence[npt.NDArray[np.uint32]]) -> dict[str, int | None]:
+    """Return the most-written cell and its writes, from those of each layer, (rows, cols)."""
+    peaks = [int(each.max()) for each in writes]
+    layer = int(np.argmax(peaks))
+    row, column = divmod(int(writes[layer].argmax()), writes[layer].shape[1])
+    return dict(zip(_NOWHERE, (peaks[layer], layer, row, column), strict=True))

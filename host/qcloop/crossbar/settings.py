@@ -1,15 +1,18 @@
 """The settings that concern the devices and their array; a training run has these and more."""
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from enum import StrEnum
 from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
+from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, Policy
 from qcloop.crossbar.rules import Update
 from qcloop.crossbar.weights import Scheme
+from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
 
 _Kind = TypeVar("_Kind", bound=StrEnum)
@@ -17,6 +20,8 @@ _Kind = TypeVar("_Kind", bound=StrEnum)
 #: Smallest and largest value of the factors of training: weight range and rate. Useful ones are 0.001 to 100.
 #: Within these bounds no product of factors leaves the range of a float.
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
+#: The standard deviation of gains is below this: a gain is -0.5 to 0.5.
+MOST_GAIN = 0.5
 
 
 def option(default: Any, text: str, before: str | None = None) -> Any:
@@ -41,6 +46,9 @@ class CrossbarSettings:
     sigma: float | None = option(None, "Sigma of Equation (1) in place of the built-in device's own")
     scheme: Scheme = option(Scheme.SINGLE, "Devices for a weight")
     update: Update = option(Update.MIXED, "Update rule")
+    threshold: float = option(
+        0.0, "Rule mixed: a cell is written when its weight is so many levels off; 0: nearer to another level"
+    )
     policy: str = option(Policy.DIRECT.label, "Programming policy")
     seed: int = option(1, "Seed of every random number of the run")
     weight_range: float = option(8.0, "Largest weight, times the square root of the layer's inputs")
@@ -49,6 +57,17 @@ class CrossbarSettings:
     adc_range: float = option(256.0, "Full scale of the ADC in the device's unit; rounded up to 2^n codes")
     stuck_off: float = option(0.0, "Share of cells stuck at the lowest state")
     stuck_on: float = option(0.0, "Share of cells stuck at the highest state")
+    variation_gain: float | None = option(
+        None, "Standard deviation of the gains of the devices, 0 to below 0.5 [default: that of the device]"
+    )
+    variation_offset: float | None = option(
+        None, "Likewise of their offsets, in the device's unit [default: that of the device]"
+    )
+    chip: int | None = option(None, "Seed of the variation between devices [default: that of the run]")
+    endurance: int | None = option(
+        None, "Writes that a cell endures, 1..65534; then it is stuck [default: any]"
+    )
+    endurance_spread: float = option(0.0, "Relative standard deviation of the endurance from cell to cell")
     verify_tolerance: float = option(0.25, "Policy verify: accepted error in the device's unit")
     verify_tries: int = option(8, "Policy verify: most attempts for a cell")
     lanes: int = option(ArrayConfig.lanes, "Lanes of the array (they order the read noise, nothing else)")
@@ -61,14 +80,23 @@ class CrossbarSettings:
                 object.__setattr__(self, f.name, _finite(f.name, value))
             elif f.type is int:
                 object.__setattr__(self, f.name, _integer(f.name, value))
-            elif f.name == "sigma" and value is not None:
-                _finite(f.name, value)
-            elif f.name == "states" and value is not None:
-                _integer(f.name, value)
+            elif f.type == (float | None) and value is not None:
+                object.__setattr__(self, f.name, _finite(f.name, value))
+            elif f.type == (int | None) and value is not None:
+                object.__setattr__(self, f.name, _integer(f.name, value))
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
+        require(
+            0 <= self.threshold < MAX_STATES, "threshold", f"0 to below {MAX_STATES} levels", self.threshold
+        )
+        require(
+            self.threshold == 0 or self.update.rule.remembers,
+            "threshold",
+            f"0 with update {self.update}, which keeps no accumulators",
+            f"{self.threshold:g}",
+        )
         require_factor("weight-range", self.weight_range)
         require(self.read_noise >= 0, "read-noise", "0 or more", self.read_noise)
         require(
@@ -81,12 +109,60 @@ class CrossbarSettings:
         for name in ("stuck_off", "stuck_on"):
             require(0 <= getattr(self, name) <= 1, spell(name), "a share of 0..1", getattr(self, name))
         require(stuck <= 1, "stuck-off + stuck-on", "at most 1", stuck)
+        self._check_variation()
+        if self.endurance is not None:
+            require(0 < self.endurance < 65535, "endurance", "1..65534 writes", self.endurance)
+        require(0 <= self.endurance_spread <= 1, "endurance-spread", "0..1", self.endurance_spread)
+        if self.endurance is None:
+            require(
+                self.endurance_spread == 0, "endurance-spread", "0 without endurance", self.endurance_spread
+            )
         _ = self.array_config
+
+    def _check_variation(self) -> None:
+        gain, offset, chip = self.variation_gain or 0.0, self.variation_offset or 0.0, self.chip
+        expected = f"0 to below {MOST_GAIN:g}, since wider gains leave no distinct state"
+        require(0 <= gain < MOST_GAIN, "variation-gain", expected, f"{gain:g}")
+        require(offset >= 0, "variation-offset", "0 or more", f"{offset:g}")
+        require(chip is None or 0 <= chip < 1 << 64, "chip", "0..2^64-1", chip)
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape of the array."""
-        return ArrayConfig(self.lanes, self.cells)
+        """Shape and parts of the array."""
+        return ArrayConfig(self.lanes, self.cells, parts=STANDARD_PARTS | self.device_parts)
+
+    @property
+    def device_parts(self) -> ArrayPart:
+        """Parts that the array needs for what the devices do."""
+        endurance = ArrayPart(0) if self.endurance is None else ArrayPart.ENDURANCE
+        return endurance | (ArrayPart.VARIATION if self.varies else ArrayPart(0))
+
+    @property
+    def varies(self) -> bool:
+        """Whether the devices differ from one another."""
+        return bool(self.variation_gain or self.variation_offset)
+
+    @property
+    def chip_seed(self) -> int:
+        """Seed of the variation between devices."""
+        return self.seed if self.chip is None else self.chip
+
+    def describe_variation(self, unit: str) -> str:
+        """Return in words how devices differ: ``gain 0.1, offset 0.3 G0, chip 7``; empty if they do not."""
+        gain, offset = self.variation_gain or 0.0, self.variation_offset or 0.0
+        return f"gain {gain:g}, offset {offset:g} {unit}, chip {self.chip_seed}" if self.varies else ""
+
+    def on(self, profile: DeviceProfile) -> Self:
+        """Return the settings with what a device decides where they leave it open."""
+        own = profile.variation
+        gain, offset = self.variation_gain, self.variation_offset
+        return replace(
+            self,
+            states=profile.states,
+            reading=profile.reading,
+            variation_gain=own.gain if own and gain is None else gain,
+            variation_offset=own.offset if own and offset is None else offset,
+        )
 
     @classmethod
     def options(cls) -> tuple[Field[Any], ...]:

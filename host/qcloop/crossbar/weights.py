@@ -26,19 +26,28 @@ class WeightMap:
     code less the reference (single), or the difference of two conductance codes (differential). Weight levels
     rise with the weight and are distinct, also where the means in the device's table are not.
 
+    Parameters
+    ----------
+    settings : ArraySettings
+    scheme : Scheme
+    threshold : float
+        Levels, of the mean gap, that a weight may be off before an update rule moves it. 0 (default) lets it
+        move as soon as another level is nearer.
+
     Attributes
     ----------
     means : (weight levels,) float32
         Code of each weight level, strictly rising.
     reach : float32
-        Half the smallest gap between two weight levels, in codes.
+        How far an update rule lets a weight be off its level, in codes: the threshold, and at least half the
+        smallest gap between two weight levels, within which no other level is nearer.
     half_range : float
         Code of the largest weight.
     devices : int
         Cells of one weight.
     """
 
-    def __init__(self, settings: ArraySettings, scheme: Scheme) -> None:
+    def __init__(self, settings: ArraySettings, scheme: Scheme, threshold: float = 0.0) -> None:
         mean = np.array(settings.mean)
         codes, first = np.unique(mean, return_index=True)
         ladder = first.astype(np.uint8)  # device levels of distinct mean, rising
@@ -55,7 +64,8 @@ class WeightMap:
             plus = np.concatenate([rest, ladder])
             minus = np.concatenate([ladder[:0:-1], [ladder[0]], rest])
             self._cells = np.stack([plus, minus], axis=1).astype(np.uint8)
-        self.reach = np.float32(np.diff(self.means).min() / 2)
+        gap = float(self.means[-1] - self.means[0]) / (len(self.means) - 1)
+        self.reach = max(np.float32(np.diff(self.means).min() / 2), np.float32(threshold * gap))
         self.devices = self._cells.shape[1]
 
     def block(self, levels: U8) -> U8:

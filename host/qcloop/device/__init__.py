@@ -10,18 +10,25 @@ from qcloop.device.files import (
     profile_to_dict,
     resolve_device,
     save_profile,
+    with_relaxation,
 )
 from qcloop.device.plot import plot_profile
 from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain
+from qcloop.device.relaxation import RELAXATIONS, Relaxation, resolve_relaxation
+from qcloop.device.times import rising_times, seconds_of, shown_time
+from qcloop.device.variation import Variation
 
 __all__ = [
     "BUILTIN_NAMES",
     "DEFAULT_READING",
     "G0_SIEMENS",
     "READINGS",
+    "RELAXATIONS",
     "UNITS",
     "DeviceProfile",
     "PulseTrain",
+    "Relaxation",
+    "Variation",
     "builtin",
     "draw_profile",
     "load_profile",
@@ -30,8 +37,13 @@ __all__ = [
     "profile_table",
     "profile_to_dict",
     "resolve_device",
+    "resolve_relaxation",
+    "rising_times",
     "save_profile",
+    "seconds_of",
+    "shown_time",
     "simulate_cycles",
+    "with_relaxation",
 ]
 
 # `qcloop.device(...)`, while the package stays what it is.

@@ -47,7 +47,12 @@ def profile_table(profile: DeviceProfile) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(2, "  ".join("-" * width for width in widths))
-    intro = [profile_title(profile), printable(profile.source), f"one code is {profile.lsb:g} {unit}", ""]
+    intro = [profile_title(profile), printable(profile.source), f"one code is {profile.lsb:g} {unit}"]
+    if profile.variation is not None:
+        intro.append(f"devices differ (standard deviation): {profile.variation.words(profile.lsb, unit)}")
+    if profile.relaxation is not None:
+        intro.append(f"conductances relax: {profile.relaxation.words()}")
+    intro.append("")
     return "\n".join(line.rstrip() for line in intro + lines)
 
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import tomli_w
 
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, PAPER_STATES, builtin
 from qcloop.device.profile import UNITS, DeviceProfile, PulseTrain
+from qcloop.device.relaxation import relaxation_from, resolve_relaxation
+from qcloop.device.variation import Variation
 from qcloop.errors import DeviceError
 from qcloop.files import read_text, write_atomic
 
@@ -24,6 +26,10 @@ _HEADER = f"""\
 # spread  programming fluctuation of each level, one standard deviation (not per cent)
 # pulses  optional: RESET amplitudes from the highest state down, in volts; width in seconds;
 #         SET voltage in volts and compliance in amperes; ON conductance in siemens
+# relaxation  optional: shift + drift ln(t / t0_s) of the mean and sigma + widening ln(t / t0_s) of the
+#         deviation, each for all levels or a list; in the unit above, or of a device with another range
+# variation  optional: differences between devices, each one standard deviation: gain as a share
+#            (5 % is 0.05), offset in the unit
 """
 
 
@@ -79,17 +85,30 @@ def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
         If a key is unknown, missing or of the wrong type, or if :class:`DeviceProfile` refuses the values.
     """
     _check_keys(values, _PROFILE_KEYS, "")
-    pulses = values.get("pulses")
-    if pulses is None:
-        return DeviceProfile(**values)
-    if not isinstance(pulses, dict):
-        raise DeviceError(f"pulses must be a table of {', '.join(_PULSE_KEYS)}, not {pulses!r}")
-    _check_keys(pulses, _PULSE_KEYS, "pulses.")
-    return DeviceProfile(**{**values, "pulses": PulseTrain(**pulses)})
+    tables = {
+        name: _table(name, kind, values[name])
+        for name, kind in _TABLES.items()
+        if values.get(name) is not None
+    }
+    if values.get("relaxation") is not None:
+        values = {**values, "relaxation": relaxation_from(values["relaxation"])}
+    return DeviceProfile(**{**values, **tables})
+
+
+def _table(name: str, kind: type[PulseTrain | Variation], values: object) -> PulseTrain | Variation:
+    keys = tuple(field.name for field in fields(kind))
+    if not isinstance(values, dict):
+        raise DeviceError(f"{name} must be a table of {', '.join(keys)}, not {values!r}")
+    _check_keys(values, keys, f"{name}.")
+    return kind(**values)
 
 
 def resolve_device(
-    device: str, states: int | None = None, reading: str | None = None, sigma: float | None = None
+    device: str,
+    states: int | None = None,
+    reading: str | None = None,
+    sigma: float | None = None,
+    relaxation: str | None = None,
 ) -> DeviceProfile:
     """Return a built-in device, or the one in a TOML file.
 
@@ -104,12 +123,28 @@ def resolve_device(
         One of :data:`READINGS`, for a built-in device. For a file it must be the file's own.
     sigma : float, optional
         Sigma of Equation (1), instead of the device's own; for a built-in device only.
+    relaxation : str, optional
+        What time does to it: see :func:`with_relaxation`.
 
     Raises
     ------
     DeviceError
         If there is no such device, or ``states``, ``reading`` or ``sigma`` contradict the file.
     """
+    return with_relaxation(_find_device(device, states, reading, sigma), relaxation)
+
+
+def with_relaxation(profile: DeviceProfile, relaxation: str | None) -> DeviceProfile:
+    """Return a profile with one of :data:`RELAXATIONS` or that of a TOML file; with its own one for None.
+
+    Raises DeviceError if there is none of this name, or if it does not fit the device.
+    """
+    if relaxation is None:
+        return profile
+    return replace(profile, relaxation=resolve_relaxation(relaxation))
+
+
+def _find_device(device: str, states: int | None, reading: str | None, sigma: float | None) -> DeviceProfile:
     if device in BUILTIN_NAMES:
         return builtin(
             device,
@@ -146,8 +181,9 @@ def check_own(
 
 #: Keys of a file. All but the optional ones are required: a default would be a figure of another device.
 _PROFILE_KEYS = tuple(field.name for field in fields(DeviceProfile))
-_PULSE_KEYS = tuple(field.name for field in fields(PulseTrain))
-_OPTIONAL_KEYS = ("reading", "pulses")
+#: Tables of a file; each is optional.
+_TABLES: dict[str, type[PulseTrain | Variation]] = {"pulses": PulseTrain, "variation": Variation}
+_OPTIONAL_KEYS = ("reading", "relaxation", *_TABLES)
 
 
 def _check_keys(values: dict[str, Any], keys: tuple[str, ...], prefix: str) -> None:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, MIN_STATES, SPREAD_FRACTION_BITS, SPREAD_MAX
 from qcloop.contract.types import ArraySettings
+from qcloop.device.relaxation import Relaxation
+from qcloop.device.variation import Variation
 from qcloop.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -103,6 +105,10 @@ class DeviceProfile:
     reading: str | None = None
     #: The pulses, from which time and energy are computed; None if they are not known.
     pulses: PulseTrain | None = None
+    #: What time does to the conductances; None if it is not known.
+    relaxation: Relaxation | None = None
+    #: Differences between devices; None for devices that are all alike.
+    variation: Variation | None = None
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -123,6 +129,8 @@ class DeviceProfile:
             raise DeviceError(
                 f"{self.states} states but {len(self.pulses.reset_volts)} RESET amplitudes: give one a state"
             )
+        if self.relaxation is not None:
+            self.relaxation.check_states(self.states)
         self._check_table("mean conductance", self.mean, 1, CODE_MAX)
         self._check_table("spread", self.spread, 1 << SPREAD_FRACTION_BITS, SPREAD_MAX)
         if self.distinct_states == 1:
@@ -130,6 +138,8 @@ class DeviceProfile:
                 f"all {self.states} states have the same mean code {self.mean_codes[0]} at an lsb of "
                 f"{self.lsb:g} {self.unit}: choose a smaller lsb, or check the unit"
             )
+        if self.variation is not None:
+            self.variation.check(self.mean, self.lsb, self.unit)
 
     def __repr__(self) -> str:
         reading = f", reading {self.reading}" if self.reading else ""

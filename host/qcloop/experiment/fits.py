@@ -15,10 +15,12 @@ from qcloop.fit.each import check_devices, fit_each, refuse_some
 from qcloop.fit.equation import FITTED_READINGS, EquationFit
 from qcloop.fit.plot import plot_fits
 from qcloop.fit.profile import profile_name
-from qcloop.fit.report import describe, report
+from qcloop.fit.relaxation import RelaxationFit, fit_relaxation
+from qcloop.fit.report import describe, report, variation_report
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.file import Measurements, read_measurements
 from qcloop.measurements.findings import Finding, listed
+from qcloop.measurements.retention import read_retention
 from qcloop.measurements.units import Quantity
 from qcloop.table import ResultTable
 
@@ -40,18 +42,20 @@ class FitResult:
 
     @property
     def parameters(self) -> ResultTable:
-        """The parameters of the equation with their intervals, a row for each; none for a table of states."""
+        """Parameters with their intervals, a row each: of the equation, of differences between devices."""
+        found = [
+            (way, fit.parameters) for way, fit in self.device.fits.items() if isinstance(fit, EquationFit)
+        ]
+        found += [(way, apart.parameters) for way, apart in self.device.variations.items()]
         rows = [
-            (direction, p.name, p.value, p.low, p.high, p.unit)
-            for direction, fit in self.device.fits.items()
-            if isinstance(fit, EquationFit)
-            for p in fit.parameters
+            (way, p.name, p.value, p.low, p.high, p.unit) for way, parameters in found for p in parameters
         ]
         return ResultTable.of(("direction", "name", "value", "low", "high", "unit"), rows)
 
     def plot(self) -> Plot:
         """Return the picture of ``qcloop fit``: measured values, the fit, and the residuals."""
-        return plot_fits(list(self.device.fits.values()), f"{self.profile.name}: {self.path.name}")
+        title = f"{self.profile.name}: {self.path.name}"
+        return plot_fits(list(self.device.fits.values()), title, self.device.apart)
 
     def save(self, path: Path | str) -> Path:
         """Write the device as TOML, and the picture with its numbers beside it, as ``qcloop fit -o`` does.
@@ -80,8 +84,10 @@ class FitResult:
         lines = ["\n  ".join([f"{self.path.name}: {first}", *more])]
         for direction, branch in self.device.branches.items():
             lines.append(f"{direction}: {describe(branch)}")
-        for fitted in self.device.fits.values():
+        for direction, fitted in self.device.fits.items():
             lines += ["", *report(fitted, verbose=False)]
+            if apart := self.device.variations.get(direction):
+                lines += variation_report(apart, verbose=False)
         if self.findings:
             lines += ["", *listed(list(self.findings), 10)]
         return [*lines, "", *self.device.use]
@@ -112,13 +118,17 @@ def fit(
     states: int | None = None,
     confidence: float = Choices.confidence,
     drop_outliers: bool = False,
+    variation: bool | None = None,
     name: str | None = None,
     sheet: str | None = None,
     variable: str | None = None,
     delimiter: str | None = None,
     decimal: str | None = None,
+    retention: bool = False,
+    bake_time: str | float | None = None,
+    range: float | None = None,
     force: bool = False,
-) -> FitResult | dict[str, FitResult]:
+) -> FitResult | dict[str, FitResult] | RelaxationFit:
     """Fit a device to measured conductances, as ``qcloop fit`` does with options of the same names.
 
     Nothing is written; :meth:`FitResult.save` does that.
@@ -130,12 +140,19 @@ def fit(
         ``rows`` take several.
     per_device : bool
         Make a device of each that the file names.
+    retention : bool
+        The file has conductances over time: fit the law by which they relax. ``bake_time`` and ``range`` are
+        for this, and of the parameters above ``unit``, ``read_voltage``, ``column``, ``rows``, ``confidence``
+        and those of the file are used.
+    variation : bool, optional
+        Tell differences between devices from fluctuation; if left out, where the file has several devices.
+        ``result.profile.variation`` has them, and ``result.parameters`` their intervals.
     force : bool
         Return a device that the data refuse; its ``source`` then says why they do.
 
     Returns
     -------
-    FitResult, or dict of FitResult by what the file calls the device
+    FitResult, or dict of FitResult by what the file calls the device; RelaxationFit with ``retention``
 
     Raises
     ------
@@ -145,6 +162,20 @@ def fit(
         If the fitted states are no device.
     """
     path = Path(file)
+    if retention:
+        measured_over_time = read_retention(
+            path,
+            bake_time=bake_time,
+            unit=unit,
+            read_voltage=read_voltage,
+            columns=_several(column),
+            rows=_several(rows),
+            sheet=sheet,
+            variable=variable,
+            delimiter=delimiter,
+            decimal=_one_of("decimal", decimal, (".", ",")),
+        )
+        return fit_relaxation(measured_over_time, range, confidence)
     choices = Choices(
         _one_of("model", model, ("equation", "table")) or Choices.model,
         _one_of("reading", reading, FITTED_READINGS),
@@ -152,6 +183,7 @@ def fit(
         states,
         confidence,
         drop_outliers,
+        variation,
     )
     measured = read_measurements(
         path,
@@ -172,7 +204,7 @@ def fit(
     )
     findings, name = list(measured.findings), name or profile_name(path)
     if per_device:
-        check_devices(measured)
+        check_devices(measured, choices)
         made, failed = fit_each(measured, choices, path, name, findings)
         refuse_some(made, failed, force)
         return {

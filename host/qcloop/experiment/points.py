@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qcloop.device import BUILTIN_NAMES, DeviceProfile, builtin, resolve_device
+from qcloop.device import BUILTIN_NAMES, DeviceProfile, builtin, resolve_device, with_relaxation
 from qcloop.device.files import check_own
 from qcloop.errors import ConfigError
 from qcloop.sweep.plan import seeds_of
@@ -58,11 +58,14 @@ def points_of(
         raise ConfigError(f"there are seeds, and the seed {chosen['seed']}: leave one out")
     settings = resolve(recipe, chosen)
     if profile is None:
-        profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
+        profile = resolve_device(
+            settings.device, settings.states, settings.reading, settings.sigma, settings.relaxation
+        )
     else:
         own = (chosen.get(name) for name in ("states", "reading", "sigma"))
         check_own(profile, f"the device {profile.name}", *own)
-    settings = replace(settings, states=profile.states, reading=profile.reading)
+        profile = with_relaxation(profile, settings.relaxation)
+    settings = settings.on(profile)
     source = Source(None if data is None else str(Path(data).resolve()), transpose)
     source.load()
     numbers = [settings.seed] if seeds is None else seeds_of(plain_value(seeds))

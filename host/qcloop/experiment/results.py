@@ -25,6 +25,7 @@ from qcloop.statistic import SeedStatistic
 from qcloop.sweep.plots import draw_histories
 from qcloop.sweep.results import FINISHED, RESULTS, read_results
 from qcloop.sweep.summary import Summary
+from qcloop.sweep.yields import check_accuracy
 from qcloop.table import ResultTable
 from qcloop.training.settings import RunSettings
 
@@ -266,15 +267,41 @@ class SweepResult(ResultFolder):
         """Test accuracy, 0 to 1, of the combination with the best mean."""
         return self._read[1].best.accuracy
 
+    @property
+    def yields(self) -> ResultTable:
+        """The yield curves of a sweep over chips: the share of chips that reaches each accuracy.
+
+        ``yield_low`` and ``yield_high`` are the 95 % interval of the share, by Wilson's score.
+        """
+        return self._read[1].yield_curves
+
+    def yield_at(self, accuracy: float) -> ResultTable:
+        """Return the share of chips whose accuracy (0 to 1) is at least so much, with its 95 % interval.
+
+        There is a row for each combination of settings that was run on several chips.
+
+        Raises
+        ------
+        ConfigError
+            If it is no accuracy, or there are no chips that differ.
+        """
+        check_accuracy(accuracy)
+        if not self._read[1].yields:
+            raise ConfigError("a yield needs chips: sweep(..., variation_gain=0.1, chips=100)")
+        return self._read[1].yield_at(accuracy)
+
     def __repr__(self) -> str:
         done = self.results["status"].count(FINISHED)
         return f"<SweepResult of {done} points: {self._read[1].conclusion()}>"
 
     def _facts(self) -> list[tuple[str, str]]:
         summary = self._read[1]
-        groups = [(summary.label(group) or "all", group.accuracy) for group in summary.groups[:_MOST_GROUPS]]
+        groups = [
+            (summary.label(group) or "all", f"{group.accuracy.percent()} % ({group.basis})")
+            for group in summary.groups[:_MOST_GROUPS]
+        ]
         more = [("...", f"{len(summary.groups)} in all")] if len(summary.groups) > _MOST_GROUPS else []
-        return [*((label, f"{accuracy.percent()} % ({accuracy.basis})") for label, accuracy in groups), *more]
+        return [*groups, *more]
 
 
 #: Most combinations of settings that a notebook shows.

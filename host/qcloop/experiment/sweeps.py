@@ -22,6 +22,7 @@ def sweep(
     *,
     grid: Mapping[str, Sequence[Any]] | None = None,
     seeds: int | Sequence[int] | None = None,
+    chips: int | Sequence[int] | None = None,
     out: Path | str | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
@@ -42,6 +43,9 @@ def sweep(
         All combinations of these are run. A ``device`` may be a DeviceProfile or a result of qcloop.fit.
     seeds : int or sequence of int, optional
         How many seeds (1, 2, ...), or which.
+    chips : int or sequence of int, optional
+        Likewise the chips that each point is run on, whose devices differ by ``variation_gain`` and
+        ``variation_offset``; ``.yield_at(0.9)`` of the result is then the share of them that reaches 90 %.
     out : path, optional
         Folder for results and finished points, which are not run again; if left out, a temporary one, which
         ``.save(DIR)`` keeps.
@@ -67,14 +71,16 @@ def sweep(
         cannot run; SweepError if points are missing at the end. What is finished is kept in ``out``.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    said = [name for name, value in (("grid", grid), ("seeds", seeds)) if value is not None] + list(given)
+    lists = {"grid": grid, "seeds": seeds, "chips": chips}
+    said = [name for name, value in lists.items() if value is not None] + list(given)
     if file is not None and said:
         raise ConfigError(f"the sweep file {file} says what is run: leave {', '.join(said)} out, or the file")
     if file is None and not said:
         raise ConfigError("nothing to sweep over: give a sweep file, or grid, seeds and settings")
+    repeats = {name: lists[name] for name in ("seeds", "chips") if lists[name] is not None}
     kept = TemporaryFolder() if out is None else None
     folder = Path(out or "") if kept is None else kept.path / "sweep"
-    plan = Plan.load(Path(file)) if file is not None else _plan(folder, grid or {}, seeds, given)
+    plan = Plan.load(Path(file)) if file is not None else _plan(folder, grid or {}, repeats, given)
     say = (lambda _: None) if quiet else print
     the_sweep = opened(plan, folder, jobs, cluster, keep_going or file is None)
     if the_sweep.failures and not keep_going:
@@ -96,7 +102,7 @@ def sweep(
 
 
 def _plan(
-    folder: Path, grid: Mapping[str, Sequence[Any]], seeds: int | Sequence[int] | None, given: dict[str, Any]
+    folder: Path, grid: Mapping[str, Sequence[Any]], repeats: Mapping[str, Any], given: dict[str, Any]
 ) -> Plan:
     """Return the plan of what is given. Profiles are written into the folder as device files."""
     values: dict[str, Any] = {
@@ -108,8 +114,7 @@ def _plan(
         else choices
         for name, choices in grid.items()
     }
-    if seeds is not None:
-        values["seeds"] = plain_value(seeds)
+    values |= {name: plain_value(value) for name, value in repeats.items()}
     plan = Plan.of({name: value for name, value in values.items() if value != {}}, folder / _FILE)
     make_folder(folder)
     write_atomic(folder / _FILE, plan.text)

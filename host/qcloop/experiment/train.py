@@ -36,7 +36,7 @@ def train(
     Parameters
     ----------
     recipe : str, optional
-        Named settings to start from: ``paper`` or ``best``.
+        Named settings to start from: ``paper``, ``best`` or ``gentle``.
     device : str, path, DeviceProfile or result of qcloop.fit, optional
         Built-in device (ideal, A, B), a TOML file, or a profile.
     seeds : int or sequence of int, optional

@@ -5,6 +5,7 @@ from qcloop.fit.equation import DEFAULT_CONFIDENCE, FITTED_READINGS, EquationFit
 from qcloop.fit.plot import plot_fits
 from qcloop.fit.profile import Fit, profile_name, source_of, to_profile
 from qcloop.fit.states import TableFit, fit_table
+from qcloop.fit.variation import VariationFit, fit_variation
 from qcloop.measurements.curves import Branch, Curve, branch_of, not_monotone, outliers, without_outliers
 from qcloop.measurements.file import Measurements, read_measurements
 from qcloop.measurements.findings import Finding, listed
@@ -22,9 +23,11 @@ __all__ = [
     "Measurements",
     "Parameter",
     "TableFit",
+    "VariationFit",
     "branch_of",
     "fit_equation",
     "fit_table",
+    "fit_variation",
     "listed",
     "not_monotone",
     "outliers",

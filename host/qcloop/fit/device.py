@@ -1,7 +1,7 @@
 """From the curves of a device to its profile, as the user chooses, and why the data refuse it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qcloop.device import DEFAULT_READING, DeviceProfile
@@ -10,6 +10,7 @@ from qcloop.errors import MeasurementError
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, check_confidence, fit_equation, table_cure
 from qcloop.fit.profile import Fit, source_of, to_profile
 from qcloop.fit.states import fit_table
+from qcloop.fit.variation import VariationFit, fit_variation
 from qcloop.measurements.curves import Branch, Direction, not_monotone, outliers, without_outliers
 from qcloop.measurements.findings import Finding
 from qcloop.text import shown_unit
@@ -40,6 +41,8 @@ class Choices:
     states: int | None = None
     confidence: float = DEFAULT_CONFIDENCE
     drop_outliers: bool = False
+    #: Whether to tell differences between devices from fluctuation; None: where there are several devices.
+    variation: bool | None = None
 
     def __post_init__(self) -> None:
         if self.model == "table" and self.reading is not None:
@@ -61,6 +64,13 @@ class FittedDevice:
     #: Direction of the curves that the device is made from.
     chosen: Direction
     profile: DeviceProfile
+    #: Differences between devices in each direction; none if the curves are of one device, or taken as one.
+    variations: Mapping[Direction, VariationFit] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> dict[Direction, VariationFit]:
+        """Differences between devices that are certain: spreads of fits and profile do not hold them."""
+        return {way: variation for way, variation in self.variations.items() if variation.certain}
 
     @property
     def fit(self) -> Fit:
@@ -92,6 +102,7 @@ class FittedDevice:
         factors = ", ".join(f"{way} {branch.nonlinearity:.2f}" for way, branch in self.branches.items())
         same = f"writes {other} lead to the same means and spreads as writes {self.chosen}"
         lines = [
+            *self._differences,
             f"nonlinearity of the mean curves: {factors} (0 is a straight line; above 0, large steps first)",
             f"training uses the {self.profile.states} states of the {_counted(used)} for both ways: {same}",
         ]
@@ -101,6 +112,14 @@ class FittedDevice:
                 f"number of pulses: --curve {other} takes the {other} curves"
             )
         return lines
+
+    @property
+    def _differences(self) -> list[str]:
+        variation, unit = self.profile.variation, shown_unit(self.profile.unit)
+        if variation is None:
+            return []
+        words = variation.words(self.profile.lsb, unit)
+        return [f"beside the spread, devices differ by {words}: --no-variation leaves that in the spread"]
 
     def refuse(self) -> None:
         """Raise MeasurementError, which says what can be done, if the data refuse the device."""
@@ -147,8 +166,8 @@ def fit_device(
     name : str
         Name of the profile.
     findings : list of Finding
-        Outliers, means that go the wrong way, and a direction that cannot be fitted are appended, also where
-        an error is raised.
+        Outliers, means that go the wrong way, a direction that cannot be fitted, and devices that cannot be
+        told apart are appended, also where an error is raised.
     device : str, optional
         What the file calls the device, if it has several.
 
@@ -157,14 +176,18 @@ def fit_device(
     MeasurementError
         If there are no curves of the chosen direction, or if they cannot be fitted.
     DeviceError
-        If the fitted states are no device.
+        If the fitted states are no device, or if devices differ by more than an array holds.
     """
     chosen = _choose(choices.curve, branches)
     fits: dict[Direction, Fit] = {}
+    variations: dict[Direction, VariationFit] = {}
     of = f"device {device}, " if device else ""
     for direction, branch in branches.items():
         used = without_outliers(branch) if choices.drop_outliers else branch
         findings += outliers(branch)[1]
+        if variation := _variation(used, choices, of, findings):
+            variations[direction] = variation
+            used = variation.within if variation.certain else used
         findings += [Finding(odd.kind, of + odd.text) for odd in not_monotone(used)]
         try:
             fits[direction] = _fit(used, choices)
@@ -172,14 +195,32 @@ def fit_device(
             if direction == chosen:
                 raise
             findings.append(Finding("not fitted", f"{of}{direction}: {error}"))
-    source = source_of(path, fits[chosen], device) + _of_curves(branches, chosen)
-    profile = to_profile(fits[chosen], name, source, choices.states)
-    return FittedDevice(branches, fits, chosen, profile)
+    apart = variations.get(chosen)
+    apart = apart if apart and apart.certain else None
+    source = source_of(path, fits[chosen], device) + _of_curves(branches, chosen, apart)
+    profile = to_profile(fits[chosen], name, source, choices.states, apart)
+    return FittedDevice(branches, fits, chosen, profile, variations)
 
 
-def _of_curves(branches: Mapping[Direction, Branch], chosen: Direction) -> str:
+def _variation(branch: Branch, choices: Choices, of: str, findings: list[Finding]) -> VariationFit | None:
+    """Return the differences between devices, if the curves are of several and they are to be found."""
+    several = len({curve.device for curve in branch.curves} - {""}) > 1
+    if choices.variation is False or not (several or choices.variation):
+        return None
+    try:
+        return fit_variation(branch, choices.confidence)
+    except MeasurementError as error:
+        if choices.variation:
+            raise
+        text = f"{of}{branch.direction}: {error}; the spread holds them as well"
+        findings.append(Finding("differences between devices not found", text))
+        return None
+
+
+def _of_curves(branches: Mapping[Direction, Branch], chosen: Direction, apart: VariationFit | None) -> str:
     """Return the end of a profile's source: nonlinearities, and which curves are not used."""
-    text = f"; nonlinearity {branches[chosen].nonlinearity:.2f}"
+    text = f"; differences between {len(apart.devices)} devices apart" if apart else ""
+    text += f"; nonlinearity {branches[chosen].nonlinearity:.2f}"
     for direction, branch in branches.items():
         if direction != chosen:
             text += f"; {_counted(branch)} of nonlinearity {branch.nonlinearity:.2f} not used"

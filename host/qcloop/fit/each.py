@@ -13,8 +13,13 @@ from qcloop.measurements.findings import Finding
 _REASONS = 3
 
 
-def check_devices(measured: Measurements) -> None:
-    """Raise MeasurementError unless each curve belongs to one of two devices or more."""
+def check_devices(measured: Measurements, choices: Choices) -> None:
+    """Raise MeasurementError unless each curve belongs to one of two devices or more, to be fitted alone."""
+    if choices.variation:
+        raise MeasurementError(
+            "--variation is for devices that are taken together, and --per-device makes a profile of each: "
+            "leave one of the two out"
+        )
     if len(measured.devices) < 2:
         found = f"names one, {measured.devices[0]}" if measured.devices else "names none"
         raise MeasurementError(

@@ -6,9 +6,10 @@ import numpy as np
 
 from qcloop.device import UNITS
 from qcloop.fit.device import FittedDevice
-from qcloop.fit.equation import EquationFit
+from qcloop.fit.equation import EquationFit, Parameter
 from qcloop.fit.profile import Fit
 from qcloop.fit.states import TableFit
+from qcloop.fit.variation import VariationFit
 from qcloop.measurements.curves import Branch
 from qcloop.measurements.units import readable_unit
 from qcloop.text import shown_unit
@@ -32,14 +33,25 @@ def report(fitted: Fit, verbose: bool) -> list[str]:
     share = f"{100 * fitted.confidence:g} %"
     head = f"{fitted.branch.direction}: {fitted.model}"
     if isinstance(fitted, EquationFit):
-        rows: list[tuple[str, ...]] = [("parameter", "value", f"{share} from", "to", "unit")]
-        rows += [
-            (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", shown_unit(p.unit))
-            for p in fitted.parameters
-        ]
+        rows = _parameter_rows(fitted.parameters, share)
     else:
         rows = _table_rows(fitted, share, verbose)
     return [head, *_aligned(rows), f"  log-likelihood {fitted.log_likelihood:.4f}"]
+
+
+def variation_report(apart: VariationFit, verbose: bool) -> list[str]:
+    """Return the differences between devices as lines of text; each device has one, if it is ``verbose``."""
+    direction, unit = apart.branch.direction, shown_unit(apart.offset.unit)
+    head = f"{direction}: differences between {len(apart.devices)} devices (standard deviations)"
+    lines = [head, *_aligned(_parameter_rows(apart.parameters, f"{100 * apart.confidence:g} %"))]
+    if not apart.certain:
+        lines.append("  no difference between devices is certain: the spread holds what there is")
+    if verbose:
+        rows = [("device", "gain", "offset", "unit")]
+        own = zip(apart.devices, apart.deviations.tolist(), strict=True)
+        rows += [(device, f"{gain:+.4f}", f"{offset:+.4g}", unit) for device, (gain, offset) in own]
+        lines += _aligned(rows)
+    return lines
 
 
 def devices_table(devices: Mapping[str, FittedDevice]) -> list[str]:
@@ -86,6 +98,13 @@ def _figures(device: FittedDevice, unit: str) -> tuple[float, ...]:
         power = 2 if fit.reading == "spread-variance" else 1
         figures += [k, sigma * (UNITS[fit.branch.unit] / UNITS[unit]) ** power]
     return tuple(figures)
+
+
+def _parameter_rows(parameters: Sequence[Parameter], share: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("parameter", "value", f"{share} from", "to", "unit")]
+    return rows + [
+        (p.name, f"{p.value:.5g}", f"{p.low:.5g}", f"{p.high:.5g}", shown_unit(p.unit)) for p in parameters
+    ]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

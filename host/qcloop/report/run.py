@@ -15,7 +15,7 @@ import numpy.typing as npt
 from qcloop import __version__
 from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.crossbar.settings import spell
-from qcloop.device import BUILTIN_NAMES, resolve_device
+from qcloop.device import BUILTIN_NAMES, DeviceProfile, resolve_device
 from qcloop.device.draw import profile_title
 from qcloop.device.nonlinearity import profile_nonlinearity
 from qcloop.figure import to_svg
@@ -32,8 +32,10 @@ from qcloop.report.page import (
     render_page,
 )
 from qcloop.run import plots
+from qcloop.run.ageing import age_rows, age_summary
 from qcloop.run.contents import RunContents, read_run
 from qcloop.run.figures import rates_of, run_figures
+from qcloop.table import ResultTable
 from qcloop.text import shown_unit
 from qcloop.training.geometry import has_kernels, spell_out
 from qcloop.training.settings import RunSettings, resolve
@@ -65,6 +67,7 @@ def run_report(path: Path) -> str:
         Section("Classes", _classes(state, svg)),
         Section("Conductances", _conductances(state, svg)),
         Section("Endurance", _endurance(state, svg)),
+        *([Section("Time", _ageing(state.ageing, state, svg))] if state.ageing is not None else []),
         Section("Cost", _cost(state)),
         Section("Device", _device(state, svg)),
         Section("Configuration", _configuration(state)),
@@ -86,11 +89,13 @@ def run_report(path: Path) -> str:
 def _summary(state: RunContents) -> list[Block]:
     settings, profile, last = state.settings, state.profile, state.history[-1]
     best = max(state.history, key=lambda row: row.test_accuracy)
+    varied = settings.describe_variation(shown_unit(profile.unit))
     facts = [
         ("Test accuracy", f"{100 * last.test_accuracy:.2f} %"),
         (f"Best, after epoch {best.epoch}", f"{100 * best.test_accuracy:.2f} %"),
         ("Network", settings.network),
         ("Device", f"{profile.name}, {profile.states} states"),
+        *([("Variation", varied)] if varied else []),
         ("Update rule", str(settings.update)),
         ("Epochs", f"{last.epoch} of {settings.epochs}"),
         ("Writes of the worst cell", _count(state.cost.most_writes)),
@@ -244,6 +249,7 @@ def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     blocks: list[Block] = [Text(_most_written(state))]
     if not state.writes:
         return blocks
+    blocks += _wear(state, svg)
     shares = (0.5, 0.9, 0.99)
     rows = []
     for index, writes in enumerate(state.writes):
@@ -271,12 +277,38 @@ def _endurance(state: RunContents, svg: Svg) -> list[Block]:
     return [*blocks, Table(head, rows, "Writes of a cell, initial programming included")]
 
 
+def _wear(state: RunContents, svg: Svg) -> list[Block]:
+    """Return how many cells have reached what they endure; nothing if they endure any number of writes."""
+    settings, last = state.settings, state.history[-1]
+    if settings.endurance is None or last.stuck is None:
+        return []
+    cells = sum(writes.size for writes in state.writes)
+    spread = 100 * settings.endurance_spread
+    varied = f" (± {spread:g} % from cell to cell)" if spread else ""
+    return [
+        Text(
+            f"A cell endures {settings.endurance:,} writes{varied}, and is then stuck. After epoch "
+            f"{last.epoch}, {last.stuck:,} of {cells:,} cells are stuck ({_percent(last.stuck / cells)})."
+        ),
+        Picture(
+            svg["wear"],
+            f"Histogram of the writes of {cells:,} cells.",
+            "Writes of the cells of all layers, initial programming included.",
+        ),
+        Picture(
+            svg["stuck"],
+            f"Stuck cells against the epoch; {_percent(last.stuck / cells)} at the end.",
+            "Share of the cells that are stuck after each epoch.",
+        ),
+    ]
+
+
 def _most_written(state: RunContents) -> str:
     worst = state.cost
     if worst.most_written_layer is None or worst.most_written_row is None:
         return (
             f"The array trained by itself and programmed {worst.writes:,} cells. It does not count the "
-            "writes of each cell; `--step host` does."
+            "writes of each cell; `--step host` does, and so does a run with `--endurance`."
         )
     where = f"layer {worst.most_written_layer + 1}, input {worst.most_written_row}"
     convolution = state.settings.layers()[worst.most_written_layer].convolution
@@ -300,6 +332,30 @@ def _endurance_caption(index: int, writes: npt.NDArray[np.uint32], side: int | N
     shown, columns = len(plots.shown_columns(writes)), writes.shape[1]
     which = f"its {columns} columns" if shown == columns else f"the {shown} most-written of {columns} columns"
     return f"Layer {index + 1}: {which}, each as the {side} x {side} image of its inputs."
+
+
+def _ageing(table: ResultTable, state: RunContents, svg: Svg) -> list[Block]:
+    """Return what `qcloop age` has found."""
+    summary, epoch = age_summary(table), table["epoch"][0]
+    n, relaxation = summary["n"][0], table["relaxation"][0]
+    head, rows = age_rows(summary)
+    last = rows[-1]
+    blocks: list[Block] = [
+        Picture(
+            svg["ageing"],
+            f"Test accuracy over time; {last[1]} % after {last[0]}.",
+            f"Accuracy of the test set while the devices relax ({relaxation}): mean and standard deviation "
+            f"of {n} repeats. Rescaled: all products of a layer are multiplied by one factor, which makes "
+            "its sums as large on average as they were after training.",
+        ),
+        Table(head, rows, f"{n} repeats; made by `qcloop age`"),
+    ]
+    if epoch != state.history[-1].epoch:
+        now = state.history[-1].epoch
+        blocks.insert(
+            0, Verdict(f"This is of epoch {epoch}; the run has done {now} since then: age it anew.", None)
+        )
+    return blocks
 
 
 def _count(value: int | None) -> str:
@@ -358,7 +414,7 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
     unit = shown_unit(profile.unit)
     head = ("level", "stage", f"mean ({unit})", f"spread ({unit})", "mean (µS)", "RESET pulse (V)")
     return [
-        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}"),
+        Text(f"{profile_title(profile)}. {profile.source}\n\n{ways_of(state)}{_relaxation(profile)}"),
         Picture(
             svg["device"],
             "Mean conductance and spread of each pulse stage.",
@@ -371,6 +427,12 @@ def _device(state: RunContents, svg: Svg) -> list[Block]:
         ),
         Details("Table of the device", [Table(head, rows)]),
     ]
+
+
+def _relaxation(profile: DeviceProfile) -> str:
+    """Return a paragraph on what time does to the device, if that is known."""
+    law = profile.relaxation
+    return "" if law is None else f"\n\nThe conductances relax: {law.words()}. {law.source}"
 
 
 def ways_of(state: RunContents) -> str:
@@ -451,7 +513,7 @@ def command_line(config: dict[str, Any]) -> list[str]:
     usual = resolve(None, decisive)  # what the command takes for settings that it does not name
     if settings.device in BUILTIN_NAMES:
         profile = resolve_device(settings.device)
-        usual = replace(usual, states=profile.states, reading=profile.reading)
+        usual = usual.on(profile)
     else:  # a device file states both
         usual = replace(usual, states=settings.states, reading=settings.reading)
     words = ["qcloop", "train"]

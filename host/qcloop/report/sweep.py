@@ -15,10 +15,12 @@ from qcloop.crossbar.settings import spell
 from qcloop.errors import RunError
 from qcloop.figure import Plot, to_svg
 from qcloop.report.page import Block, Details, Facts, Picture, Pre, Section, Table, Text, Verdict, render_page
+from qcloop.report.yields import yield_plot, yield_table
 from qcloop.statistic import SeedStatistic
 from qcloop.sweep.plan import show
 from qcloop.sweep.plots import MOST_LINES, Axis, draw_histories, draw_lines, draw_map
 from qcloop.sweep.results import FAILED, FINISHED, RESULTS, read_results
+from qcloop.sweep.summary import Summary, repeated
 from qcloop.table import ResultTable
 
 F64 = npt.NDArray[np.float64]
@@ -53,8 +55,13 @@ class _Runs:
     def finished(self) -> list[Row]:
         return [row for row in self.rows if row["status"] == FINISHED]
 
+    @cached_property
+    def repeated(self) -> str:
+        """What the runs of a group differ in: ``seed``, ``chip`` or, where it is both, ``run``."""
+        return repeated(max(self.groups().values(), key=len, default=()))
+
     def groups(self) -> dict[tuple[Any, ...], list[Row]]:
-        """Return the finished runs that differ in the seed alone, by the values of the axes."""
+        """Return the finished runs that differ in seed or chip alone, by the values of the axes."""
         groups: dict[tuple[Any, ...], list[Row]] = {}
         for row in self.finished:
             groups.setdefault(tuple(row[name] for name in self.axes), []).append(row)
@@ -83,14 +90,18 @@ def sweep_report(path: Path) -> str:
     pictures = _accuracy(_drawn_runs(rows, about))
     if pictures:
         sections.append(Section("Accuracy", pictures))
+    chips = Summary.of(rows, about["swept"])
+    if chips.yields:
+        drawn = [figure.picture for figure in _yields(runs.rows, about)]
+        sections.append(Section("Yield of the chips", [*drawn, yield_table(chips)]))
     sections.append(Section("Settings", _settings(runs)))
     missing = _missing(runs)
     if missing:
         sections.append(Section("What is missing", missing))
     sections.append(Section("Sweep file", [Pre(file)]))
-    names = " and ".join(map(spell, runs.axes)) or "seeds alone"
+    names = " and ".join(map(spell, runs.axes)) or f"{runs.repeated}s alone"
     return render_page(
-        f"Sweep {about['name']}" if about["swept"] else f"{about['name']}, {len(rows)} seeds",
+        f"Sweep {about['name']}" if about["swept"] else f"{about['name']}, {len(rows)} {runs.repeated}s",
         f"Training on emulated memristor arrays over {names}",
         sections,
         f"Made by qcloop {__version__}; results of qcloop {about['version']}.",
@@ -115,7 +126,7 @@ def _summary(runs: _Runs) -> list[Block]:
     facts = [
         ("Points finished", f"{len(finished)} of {len(runs.rows)}"),
         ("Best mean accuracy" if len(groups) > 1 else "Test accuracy", f"{means[best].percent()} %"),
-        ("Seeds", str(len(groups[best]))),
+        (f"{runs.repeated.capitalize()}s", str(len(groups[best]))),
         *((spell(name), _text(value)) for name, value in zip(runs.axes, best, strict=True)),
     ]
     blocks: list[Block] = [Facts(facts)]
@@ -147,7 +158,7 @@ class SweepFigure:
 def sweep_figures(path: Path) -> Iterator[tuple[str, Plot]]:
     """Yield the name and the plot of each figure of a sweep; raises RunError as :func:`sweep_report`."""
     rows, about, _ = _finished(path)
-    for figure in _figures(_drawn_runs(rows, about))[0]:
+    for figure in [*_figures(_drawn_runs(rows, about))[0], *_yields(rows, about)]:
         yield figure.name, figure.plot
 
 
@@ -203,7 +214,8 @@ def _maps(runs: _Runs, x: str, y: str, rest: Sequence[str]) -> tuple[list[SweepF
                 Plot(figure, _numbers(runs, (y, x), fixed)),
                 f"Heat map of the test accuracy by {spell(y)} and {spell(x)}{where and f', {where}'}; "
                 f"from {np.nanmin(values):.1f} to {np.nanmax(values):.1f} %.",
-                f"{where and f'{where}. '}Test accuracy after the last epoch, mean over the seeds.",
+                f"{where and f'{where}. '}Test accuracy after the last epoch, mean over the "
+                f"{runs.repeated}s.",
             )
         )
     return figures, False
@@ -249,10 +261,22 @@ def _lines(runs: _Runs, names: Sequence[str]) -> list[SweepFigure]:
             "lines",
             Plot(figure, _numbers(runs, [*others, x], {})),
             f"Test accuracy against {spell(x)}.",
-            "Test accuracy after the last epoch: each run, and the mean over the seeds with one standard "
-            "deviation.",
+            f"Test accuracy after the last epoch: each run, and the mean over the {runs.repeated}s with one "
+            "standard deviation.",
         )
     ]
+
+
+def _yields(rows: Sequence[Row], about: Mapping[str, Any]) -> list[SweepFigure]:
+    """Return the figure of the yield curves, if there are chips."""
+    plot = yield_plot(Summary.of(rows, about["swept"]))
+    if plot is None:
+        return []
+    caption = (
+        "Share of the chips whose test accuracy after the last epoch is at least so much, with its 95 % "
+        "interval (Wilson)."
+    )
+    return [SweepFigure("yield", plot, "Share of the chips that reach a test accuracy.", caption)]
 
 
 def _histories(runs: _Runs) -> list[SweepFigure]:
@@ -279,7 +303,8 @@ def _histories(runs: _Runs) -> list[SweepFigure]:
                 ResultTable.of((named or "runs", "epoch", *_ACCURACY), numbers),
             ),
             "Test accuracy against the epoch.",
-            "Test accuracy after each epoch: mean over the seeds, with a band of one standard deviation.",
+            f"Test accuracy after each epoch: mean over the {runs.repeated}s, with a band of one standard "
+            "deviation.",
         )
     ]
 
@@ -290,7 +315,7 @@ def _histories(runs: _Runs) -> list[SweepFigure]:
 def _settings(runs: _Runs) -> list[Block]:
     head = (
         *map(spell, runs.axes),
-        "seeds",
+        f"{runs.repeated}s",
         "accuracy (%)",
         "range (%)",
         "best (%)",
@@ -317,8 +342,9 @@ def _settings(runs: _Runs) -> list[Block]:
             )
         )
     caption = (
-        "Test accuracy after the last epoch: mean ± standard deviation over the seeds. Means, too: accuracy "
-        "of the best epoch, pulses, write energy, time of a run. Most writes: of a cell, over all seeds."
+        f"Test accuracy after the last epoch: mean ± standard deviation over the {runs.repeated}s. Means, "
+        "too: accuracy of the best epoch, pulses, write energy, time of a run. Most writes: of a cell, over "
+        f"all {runs.repeated}s."
     )
     table = Table(head, rows, caption)
     return [table] if len(rows) <= _MOST_ROWS else [Details(f"All {len(rows)} settings", [table])]

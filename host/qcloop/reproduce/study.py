@@ -12,6 +12,7 @@ from qcloop.report.page import Section, Table, Verdict, render_page
 from qcloop.reproduce.accuracy import FIG5C, FIG5D
 from qcloop.reproduce.beyond import BEYOND, PARTS_OF_MAP
 from qcloop.reproduce.devices import FIG3, FIG4
+from qcloop.reproduce.endurance import ENDURANCE
 from qcloop.reproduce.part import Part
 from qcloop.sweep.parallel import run_points
 from qcloop.sweep.points import POINTS, Outcome, Point
@@ -23,6 +24,7 @@ PARTS: dict[str, Part] = {
     "fig5c": FIG5C,
     "fig5d": FIG5D,
     "beyond": BEYOND,
+    "endurance": ENDURANCE,
     **PARTS_OF_MAP,
 }
 #: Parts for which ``all`` stands. ``map-nearest`` is left out, because it is a second map.

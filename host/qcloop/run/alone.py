@@ -13,7 +13,7 @@ from qcloop.contract.images import ImageSet
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import TrainingPlan
 from qcloop.contract.stored import NOTE_HEAD, ImageOperation, RunCounts
-from qcloop.contract.types import I16, U8, ArrayConfig, ArraySettings, Positions, Region
+from qcloop.contract.types import I8, I16, U8, ArrayConfig, ArraySettings, Positions, Region
 from qcloop.device import profile_from_dict
 from qcloop.errors import ConfigError
 from qcloop.run.folder import load_run_data, read_config
@@ -66,6 +66,10 @@ class ProgramArray(GoldenArray):
     def _load(self, region: Region, levels: U8, codes: I16) -> None:
         super()._load(region, levels, codes)
         self._write(operations.load_requests(region, levels, codes, self.config.lanes))
+
+    def _load_variation(self, region: Region, gains: I8, offsets: I8) -> None:
+        super()._load_variation(region, gains, offsets)
+        self._write(operations.load_variation_requests(region, gains, offsets, self.config.lanes))
 
     def _load_accumulators(self, region: Region, values: I16) -> None:
         super()._load_accumulators(region, values)

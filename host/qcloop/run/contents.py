@@ -9,15 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import Counters, Policy, Region
+from qcloop.crossbar.endurance import Endurance, writes_done
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import Cost, cost, cost_of_moves
 from qcloop.data import Dataset
 from qcloop.device import DeviceProfile, profile_from_dict
 from qcloop.errors import DataError, RunError
+from qcloop.run.ageing import read_age
 from qcloop.run.checkpoint import Arrays
 from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
 from qcloop.run.state import check_predictions
+from qcloop.table import ResultTable
 from qcloop.text import typed
 from qcloop.training.settings import RunSettings, Step
 from qcloop.training.trainer import EpochMetrics, check_run
@@ -37,6 +40,8 @@ class RunContents:
     counters: Counters
     #: None where the array trained by itself: it does not count the writes of each cell.
     ledger: WriteLedger | None
+    #: The folder.
+    path: Path = Path()
 
     @property
     def layers(self) -> int:
@@ -63,6 +68,10 @@ class RunContents:
     @property
     def writes(self) -> list[npt.NDArray[np.uint32]]:
         """(rows, cols) writes of the cells of each layer; no layer where nobody counted them."""
+        if self.settings.endurance is not None and self.ledger is None:
+            endurance = Endurance(self.settings)
+            left = [self.arrays[f"layer{index}.left"] for index in range(self.layers)]
+            return [writes_done(endurance.draw(each.shape), each) for each in left]
         if self.ledger is None:
             return []
         return [writes.reshape(self.ledger.shape(index)) for index, writes in enumerate(self.ledger.writes)]
@@ -76,7 +85,12 @@ class RunContents:
         counts = LevelCounts(self.profile.states)
         counts.restore(self.arrays["start"])
         moves = counts.moves(self.counters, count_levels(levels for levels, _ in self.cells))
-        return cost_of_moves(self.profile, policy, moves, self.counters)
+        return cost_of_moves(self.profile, policy, moves, self.counters, self.writes)
+
+    @cached_property
+    def ageing(self) -> ResultTable | None:
+        """What ``qcloop age`` has found; None if it was not called. Raises RunError for a damaged file."""
+        return read_age(self.path)
 
     @cached_property
     def _loaded(self) -> tuple[Dataset | None, str]:
@@ -145,4 +159,4 @@ def read_run(path: Path) -> RunContents:
             ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
         ledger.restore(arrays)
     counters = Counters.from_dict(values["counters"])
-    return RunContents(config, settings, profile, arrays, history, image, counters, ledger)
+    return RunContents(config, settings, profile, arrays, history, image, counters, ledger, path)

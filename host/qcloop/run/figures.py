@@ -1,7 +1,6 @@
 """The figures of a run by name, each with the numbers that are drawn in it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from qcloop.device import DeviceProfile
 from qcloop.device.plot import profile_numbers
 from qcloop.figure import Plot
 from qcloop.run import plots
+from qcloop.run.ageing import age_plot
 from qcloop.run.contents import RunContents
 from qcloop.table import ResultTable
 from qcloop.training.trainer import EpochMetrics
@@ -37,12 +37,17 @@ def run_figures(run: RunContents) -> Iterator[tuple[str, Plot]]:
             "rates",
             Plot(plots.rates(recall, precision), ResultTable(numbers | {"precision": precision.tolist()})),
         )
+    if run.ageing is not None:
+        yield "ageing", age_plot(run.ageing)
     cells = run.cells
     yield "conductance", Plot(plots.conductance(run.profile, cells), _conductances(run.profile, cells))
     yield "occupation", Plot(plots.occupation(run.profile.states, cells), _levels(run.profile.states, cells))
     for index, writes in enumerate(run.writes):
         figure = plots.endurance(writes, run.takes_pixels(index))
         yield f"endurance{index + 1}", Plot(figure, _writes(writes))
+    if run.settings.endurance is not None:
+        yield "wear", Plot(plots.wear(run.writes, run.settings.endurance), _counts_of(run.writes))
+        yield "stuck", Plot(plots.stuck(run.history, sum(each.size for each in run.writes)), metrics)
     conductances, spreads = plots.device(run.profile)
     numbers_of_device = profile_numbers(run.profile)
     yield "device", Plot(conductances, numbers_of_device)
@@ -51,8 +56,8 @@ def run_figures(run: RunContents) -> Iterator[tuple[str, Plot]]:
 
 def metrics_table(history: Sequence[EpochMetrics], seed: int | None = None) -> ResultTable:
     """Return what a run came to after each epoch, with a column of its seed if that is given."""
-    names = [field.name for field in fields(EpochMetrics)]
-    rows = [tuple(asdict(row).values()) for row in history]
+    names = list(history[0].values())
+    rows = [tuple(row.values().values()) for row in history]
     if seed is None:
         return ResultTable.of(names, rows)
     return ResultTable.of(["seed", *names], [(seed, *row) for row in rows])
@@ -93,6 +98,11 @@ def _levels(states: int, cells: Cells) -> ResultTable:
         counts = np.bincount(levels.reshape(-1), minlength=states)[:states]
         rows += [(layer, level, int(count)) for level, count in enumerate(counts)]
     return ResultTable.of(("layer", "level", "cells"), rows)
+
+
+def _counts_of(writes: Sequence[npt.NDArray[np.uint32]]) -> ResultTable:
+    found, cells = np.unique(np.concatenate([each.reshape(-1) for each in writes]), return_counts=True)
+    return ResultTable({"writes": found.tolist(), "cells": cells.tolist()})
 
 
 def _writes(writes: npt.NDArray[np.uint32]) -> ResultTable:

@@ -7,6 +7,7 @@
 ``counters.toml``   pulses, endurance, programming time and write energy
 ``confusion.csv``   true class by row, predicted class by column, after the last epoch
 ``*.png``           accuracy and loss, conductance histogram, confusion matrix
+``age.csv``         accuracy over time, with the picture ``age.png``; only ``qcloop age`` writes them
 ``report.html``     all of this on one page; only ``qcloop report`` writes it
 =================== ====================================================================================
 
@@ -20,7 +21,7 @@ import json
 import platform
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -42,7 +43,7 @@ from qcloop.run.note import read_note, write_note
 from qcloop.run.state import check_predictions, check_state, most_bytes
 from qcloop.text import typed
 from qcloop.training.settings import Order, RunSettings
-from qcloop.training.trainer import EpochMetrics, Trainer
+from qcloop.training.trainer import Trainer, metrics_names
 
 #: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
 CHECKPOINT_SECONDS = 30.0
@@ -303,9 +304,9 @@ class Run:
     def _write_metrics(self) -> None:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(f.name for f in fields(EpochMetrics))
+        writer.writerow(metrics_names(self.trainer.settings))
         for row in self.trainer.progress.history:
-            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in asdict(row).values())
+            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in row.values().values())
         write_atomic(self.path / METRICS, table.getvalue())
 
     def write_results(self) -> None:

@@ -1,5 +1,6 @@
 """Figures of a run: they become the PNG files of its folder, and the pictures of its report."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,6 +235,36 @@ def endurance(writes: Counts, images: bool) -> "Figure":
     norm = _scale_of(writes)
     side = image_side(len(writes)) if images else None
     return _endurance_matrix(writes, norm) if side is None else _endurance_images(writes, norm, side)
+
+
+@drawn
+def wear(writes: Sequence[Counts], limit: int) -> "Figure":
+    """Draw the histogram of the writes of all cells, and the limit that they have on the average."""
+    every = np.concatenate([each.reshape(-1) for each in writes])
+    step = max(1, -(-int(every.max()) // _MOST_BINS))
+    figure = new_figure()
+    axes = figure.subplots()
+    bins = np.arange(-0.5, int(every.max()) + step, step)
+    axes.hist(every, bins=list(bins), color=BLUE, histtype="stepfilled")
+    axes.axvline(limit, color=RED, linestyle="--", linewidth=1, label="writes that a cell endures, mean")
+    axes.set(xlabel="writes of a cell", ylabel="cells", yscale="log", ylim=(0.5, None))
+    _count_on_y(axes)
+    legend_above(axes)
+    _plain(axes)
+    return figure
+
+
+@drawn
+def stuck(history: "list[EpochMetrics]", cells: int) -> "Figure":
+    """Draw the share of the cells that are stuck against the epoch."""
+    shares = [100 * (row.stuck or 0) / cells for row in history]
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.plot([row.epoch for row in history], shares, "o-", color=RED, markevery=marker_step(len(shares)))
+    axes.set(ylabel="stuck cells (%)")
+    axes.set_ylim(bottom=0)
+    _over_epochs(axes)
+    return figure
 
 
 def _scale_of(writes: Counts) -> "Normalize":

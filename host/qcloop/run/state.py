@@ -23,7 +23,7 @@ from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError
 from qcloop.run.checkpoint import Arrays
 from qcloop.training.settings import Bias, RunSettings, Step
-from qcloop.training.trainer import EpochMetrics
+from qcloop.training.trainer import EpochMetrics, metrics_names
 
 #: Most bytes of a checkpoint besides the arrays of its layers: the history of 100,000 epochs, and what is
 #: kept of the images of an epoch (8 bytes each).
@@ -78,7 +78,7 @@ def check_state(
         values. The message names it.
     """
     try:
-        image, epochs = _check_progress(values["progress"])
+        image, epochs = _check_progress(values["progress"], metrics_names(settings))
         members = _layers(settings, profile)
         members["picked"] = _Member(np.float64, (image,), high=1)
         classes = settings.layer_sizes()[-1]
@@ -122,7 +122,8 @@ def _layers(settings: RunSettings, profile: DeviceProfile) -> dict[str, _Member]
 
 
 def _cells(settings: RunSettings, profile: DeviceProfile, shape: tuple[int, int]) -> dict[str, _Member]:
-    stuck = STUCK_LEVEL if settings.stuck_off + settings.stuck_on > 0 else None
+    sticks = settings.stuck_off + settings.stuck_on > 0 or settings.endurance is not None
+    stuck = STUCK_LEVEL if sticks else None
     return {
         "cell_levels": _Member(np.uint8, shape, high=profile.states - 1, also=stuck),
         "cell_codes": _Member(np.int16, shape, high=CODE_MAX),
@@ -135,7 +136,8 @@ def _array_layer(
     """Return the arrays of a layer that the array trains by itself."""
     shape = rows + (settings.bias is Bias.DEVICE), cols * weights.devices
     accumulators = _Member(np.int16, shape, low=-ACCUMULATOR_MAX, high=ACCUMULATOR_MAX)
-    return _cells(settings, profile, shape) | {"accumulators": accumulators}
+    limited = {} if settings.endurance is None else {"left": _Member(np.uint16, shape)}
+    return _cells(settings, profile, shape) | {"accumulators": accumulators} | limited
 
 
 def _host_layer(
@@ -153,7 +155,7 @@ def _host_layer(
     }
 
 
-def _check_progress(progress: dict[str, Any]) -> tuple[int, int]:
+def _check_progress(progress: dict[str, Any], columns: list[str]) -> tuple[int, int]:
     """Return the images and epochs that are done; raises ValueError if they do not fit the history."""
     names = ("epoch", "image", "hits")
     _check_integers("progress", {name: progress[name] for name in names}, names, _COUNT_MAX)
@@ -164,12 +166,13 @@ def _check_progress(progress: dict[str, Any]) -> tuple[int, int]:
     if not isinstance(history, list) or len(history) != epoch or hits > image:
         raise ValueError(f"{epoch} epochs, {hits} of {image} images right and a history of other length")
     for number, row in enumerate(history, 1):
-        _check_row(number, row)
+        _check_row(number, row, columns)
     return image, epoch
 
 
-def _check_row(number: int, row: dict[str, Any]) -> None:
-    known: dict[str, Any] = {field.name: field.type for field in fields(EpochMetrics)}
+def _check_row(number: int, row: dict[str, Any], columns: list[str]) -> None:
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(EpochMetrics)} | {"stuck": int}
+    known = {name: kinds[name] for name in columns}
     if set(row) != set(known) or row["epoch"] != number:
         raise ValueError(f"row {number} of the history has other names or another epoch")
     for name, kind in known.items():

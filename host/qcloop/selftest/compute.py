@@ -167,7 +167,7 @@ def program(policy: Policy) -> Callable[[Bench, Findings], str]:
         for number in range(rounds):
             # The fewest states, then the most: with 64 no cell can be stuck. Then any number.
             states = (2, MAX_STATES, int(rng.integers(3, STUCK_LEVEL + 1)))[min(number, 2)]
-            _program_round(bench, found, rng, replace(_random_settings(rng, states), policy=policy))
+            _program_round(bench, found, rng, programming_settings(rng, states, policy))
         return (
             f"levels, codes and counters of {rounds} random regions and tables, block and list, stuck cells"
         )
@@ -175,7 +175,7 @@ def program(policy: Policy) -> Callable[[Bench, Findings], str]:
     return check
 
 
-def _random_settings(rng: np.random.Generator, states: int) -> ArraySettings:
+def programming_settings(rng: np.random.Generator, states: int, policy: Policy) -> ArraySettings:
     """Return settings with which some draws are clipped, at 0 and at the largest code."""
     spread = rng.integers(0, rng.choice([64, 1024, SPREAD_MAX]), states, endpoint=True)
     return ArraySettings(
@@ -185,6 +185,7 @@ def _random_settings(rng: np.random.Generator, states: int) -> ArraySettings:
         reference=int(rng.integers(0, CODE_MAX, endpoint=True)),
         verify_tolerance=int(rng.integers(0, 48)),
         verify_tries=int(rng.integers(1, 10)),
+        policy=policy,
     )
 
 
@@ -284,7 +285,8 @@ def backward(bench: Bench, found: Findings) -> str:
 
 def _variants(bench: Bench, rng: np.random.Generator) -> list[tuple[str, ArraySettings]]:
     """Return settings with and without the stages that change a product, as far as the board has them."""
-    plain = replace(_random_settings(rng, 2), reference=int(rng.integers(300, 700)))
+    settings = programming_settings(rng, 2, Policy.DIRECT)
+    plain = replace(settings, reference=int(rng.integers(300, 700)))
     adc = AdcStage(int(rng.integers(4, 9)), int(rng.integers(1, 8)))
     noise = int(rng.integers(256, 2048))
     variants = [

@@ -10,7 +10,7 @@ from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_absence
 from qcloop.contract.types import SETTINGS, Policy
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.remote import RemoteArray
-from qcloop.selftest import ageing, board, compute, learning, memory
+from qcloop.selftest import ageing, board, compute, devices, learning, memory
 from qcloop.selftest.bench import Bench, Findings
 
 #: At most so many answers are left over from a check that failed; the next check must not receive them.
@@ -108,6 +108,18 @@ CHECKS = (
             needs=SETTINGS["policy"].needs(policy),
         )
         for policy in Policy
+    ),
+    Check(
+        "variation",
+        devices.variation,
+        "the memory of the deviations where words differ; what they add to the mean where only codes do",
+        needs=ArrayPart.VARIATION,
+    ),
+    Check(
+        "endurance",
+        devices.endurance,
+        "the memory of the writes left where words differ; otherwise what programming takes of them",
+        needs=ArrayPart.ENDURANCE,
     ),
     Check(
         "ageing",

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from qcloop.crossbar.settings import spell
-from qcloop.device import BUILTIN_NAMES, resolve_device
+from qcloop.device import BUILTIN_NAMES, RELAXATIONS, resolve_device
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.link.ports import BAUD
 from qcloop.sweep.points import Point, Source
@@ -20,7 +20,7 @@ from qcloop.training.settings import TYPES, RunSettings, resolve
 
 #: What a sweep file may give a point besides the settings of a run, with its type.
 EXTRAS: dict[str, type] = {"recipe": str, "data": str, "transpose": bool}
-_SECTIONS = ("settings", "grid", "seeds", "point", "ports", "baud")
+_SECTIONS = ("settings", "grid", "seeds", "chips", "point", "ports", "baud")
 #: Most points of a sweep: a greater number must be a mistake in the file.
 MOST_POINTS = 1_000_000
 
@@ -54,10 +54,10 @@ class Plan:
     baud: int
 
     @classmethod
-    def load(cls, path: Path) -> "Plan":
+    def load(cls, path: Path, chips: int | None = None) -> "Plan":
         """Read a sweep file.
 
-        A point that cannot run becomes an entry with an error.
+        A point that cannot run becomes an entry with an error. ``chips`` is as if it stood in the file.
 
         Raises
         ------
@@ -66,6 +66,11 @@ class Plan:
             message names the file and the table.
         """
         text, values = _read(path)
+        if chips is not None:
+            if "chips" in values:
+                raise ConfigError(f"{path} says how many chips there are: leave --chips out")
+            values["chips"] = chips
+            text = f"chips = {chips}\n{text}"
         try:
             return _plan(path, text, values)
         except ConfigError as error:
@@ -109,15 +114,21 @@ def _plan(path: Path, text: str, values: dict[str, Any]) -> Plan:
     fixed = _settings(values, "settings", "[settings]")
     grid = _grid(values, fixed)
     extra = _extra_points(values)
-    seeds = _seeds(values, fixed)
+    repeats = [{"seed": seed, **chip} for seed in _seeds(values, fixed) for chip in _chips(values, fixed)]
     ports, baud = _ports(values)
     combinations = math.prod(len(choices) for choices in grid.values())
-    if (combinations + len(extra)) * len(seeds) > MOST_POINTS:
+    if (combinations + len(extra)) * len(repeats) > MOST_POINTS:
         raise ConfigError(f"the sweep has more than {MOST_POINTS:,} points: make it smaller")
     swept = _swept(grid, extra)
-    entries = _distinct(_entry(one, swept, path.parent) for one in _given(fixed, grid, extra, seeds))
+    every = [_entry(one, swept, path.parent) for one in _given(fixed, grid, extra, repeats)]
+    points = [entry.point for entry in every if entry.point is not None]
+    if "chips" in values and points and not any(point.settings.varies for point in points):
+        raise ConfigError(
+            "chips differ by variation-gain and variation-offset: set one of them, or leave chips out"
+        )
+    entries = _distinct(every)
     names = tuple(name for name in swept if name in grid)
-    from_grid = combinations * len(seeds) if grid or not extra else 0
+    from_grid = len(_distinct(every[: combinations * len(repeats)])) if grid or not extra else 0
     return Plan(path, text, tuple(entries), swept, names, from_grid, ports, baud)
 
 
@@ -170,9 +181,10 @@ def _grid(values: dict[str, Any], fixed: Given) -> dict[str, list[Any]]:
     grid: dict[str, list[Any]] = {}
     for spelled, choices in table.items():
         _add(grid, spelled, choices, "[grid]")
-        if spelled == "seed":
+        if spelled in ("seed", "chip"):
             raise ConfigError(
-                "[grid] seed: seeds have a line of their own above the tables: seeds = [1, 2, 3]"
+                f"[grid] {spelled}: {spelled}s have a line of their own above the tables: {spelled}s = "
+                "[1, 2, 3]"
             )
         if not isinstance(choices, list) or not choices:
             raise ConfigError(
@@ -206,20 +218,30 @@ def _seeds(values: dict[str, Any], fixed: Given) -> list[int]:
     return seeds_of(seeds)
 
 
-def seeds_of(seeds: object) -> list[int]:
-    """Return the seeds that a count or a list stands for.
+def _chips(values: dict[str, Any], fixed: Given) -> list[dict[str, int]]:
+    """Return what each chip gives a point; one that gives nothing where there are no chips."""
+    chips = values.get("chips")
+    if chips is None:
+        return [{}]
+    if "chip" in fixed:
+        raise ConfigError("there are chips, and a chip in [settings]: leave one out")
+    return [{"chip": chip} for chip in seeds_of(chips, "chip")]
+
+
+def seeds_of(seeds: object, name: str = "seed") -> list[int]:
+    """Return the seeds that a count or a list stands for, or others of that name.
 
     Raises ConfigError unless it is a count of 1 or more, or a list of different integers.
     """
     if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_POINTS:
         return list(range(1, seeds + 1))
     if not isinstance(seeds, list) or not seeds:
-        raise ConfigError(f"seeds must be a count of 1 or more, or a list of integers, not {seeds!r}")
+        raise ConfigError(f"{name}s must be a count of 1 or more, or a list of integers, not {seeds!r}")
     for seed in seeds:
-        _check("seed", seed, "seeds:")
+        _check(name, seed, f"{name}s:")
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)
-        raise ConfigError(f"seeds: {twice} stands in it twice")
+        raise ConfigError(f"{name}s: {twice} stands in it twice")
     return seeds
 
 
@@ -239,27 +261,27 @@ def _ports(values: dict[str, Any]) -> tuple[tuple[str, ...], int]:
 
 
 def _given(
-    fixed: Given, grid: Mapping[str, list[Any]], extra: Sequence[Given], seeds: Sequence[int]
+    fixed: Given, grid: Mapping[str, list[Any]], extra: Sequence[Given], repeats: Sequence[Given]
 ) -> Iterator[dict[str, Any]]:
     """Yield what each point is given. Without a ``[grid]``, extra points are the only ones."""
     if grid or not extra:
         for values in product(*grid.values()):
             chosen = {**fixed, **dict(zip(grid, values, strict=True))}
-            yield from ({**chosen, "seed": seed} for seed in seeds)
+            yield from ({**chosen, **repeat} for repeat in repeats)
     for table in extra:
-        for seed in [table["seed"]] if "seed" in table else seeds:
-            yield {**fixed, **table, "seed": seed}
+        yield from ({**fixed, **repeat, **table} for repeat in repeats)
 
 
 def _swept(grid: Mapping[str, list[Any]], extra: Sequence[Given]) -> tuple[str, ...]:
     names = [name for name, choices in grid.items() if len(choices) > 1 or extra]
-    names += [name for table in extra for name in table if name != "seed"]
+    names += [name for table in extra for name in table if name not in ("seed", "chip")]
     return tuple(dict.fromkeys(names))
 
 
 def _entry(given: dict[str, Any], swept: Sequence[str], folder: Path) -> Entry:
     values = [f"{spell(name)} {show(given[name])}" for name in swept if name in given]
-    label = ", ".join([*values, f"seed {given['seed']}"])
+    repeat = [f"{name} {given[name]}" for name in ("seed", "chip") if name in given]
+    label = ", ".join([*values, *repeat])
     try:
         return Entry(given, label, _point(given, folder))
     except QcloopError as error:
@@ -267,7 +289,7 @@ def _entry(given: dict[str, Any], swept: Sequence[str], folder: Path) -> Entry:
 
 
 def _distinct(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries without those of ``[[point]]`` that the grid has as well."""
+    """Return the entries, each once: a ``[[point]]`` may be in the grid, and chips may be alike."""
     kept: dict[Any, Entry] = {}
     for entry in entries:
         key = entry.label if entry.point is None else (entry.point, entry.given.get("recipe"))
@@ -283,10 +305,16 @@ def _point(given: dict[str, Any], folder: Path) -> Point:
     device = settings.device
     if device not in BUILTIN_NAMES:
         device = str(folder / device)
-    profile = resolve_device(device, settings.states, settings.reading, settings.sigma)
+    relaxation = settings.relaxation
+    if relaxation is not None and relaxation not in RELAXATIONS:
+        relaxation = str(folder / relaxation)
+    profile = resolve_device(device, settings.states, settings.reading, settings.sigma, relaxation)
+    settings = settings.on(profile)
+    if not settings.varies:
+        settings = replace(settings, chip=None)  # all chips are alike
     directory = str((folder / given["data"]).resolve()) if "data" in given else None
     point = Point(
-        replace(settings, states=profile.states, reading=profile.reading),
+        settings,
         profile,
         Source(directory, given.get("transpose", False)),
     )

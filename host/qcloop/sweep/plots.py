@@ -1,4 +1,4 @@
-"""Pictures of accuracies over settings: a map for two of them, lines for one."""
+"""Pictures of accuracies over settings (a map for two of them, lines for one), and of the yield of chips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.figure import COLUMN, LINES, drawn, legend_above, marker_step, new_figure, plain
+from qcloop.statistic import Share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,6 +120,37 @@ def draw_histories(histories: Mapping[str, Sequence[Sequence[float]]], legend: s
     axes.set(xlabel="epoch", ylabel="test accuracy (%)")
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     if len(histories) > 1:
+        legend_above(axes, legend)
+    _plain(axes)
+    return figure
+
+
+@drawn
+def draw_yields(curves: Mapping[str, Sequence[tuple[float, Share]]], legend: str) -> "Figure":
+    """Draw the share of chips in per cent over the accuracy that they reach, with its interval as a band.
+
+    Parameters
+    ----------
+    curves : mapping of label to curve
+        Accuracies, 0 to 1, from the least on, each with the chips that reach it.
+    legend : str
+        Title of the legend, which is shown where there are several curves.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    least, most = (100 * end(curve[-k][0] for curve in curves.values()) for end, k in ((min, 0), (max, 1)))
+    least -= 0.05 * (most - least)
+    for (colour, _, dash), (label, curve) in zip(LINES, curves.items(), strict=False):
+        # All chips reach what the worst one has; none reaches more than the best one.
+        shares = [curve[0][1], *(share for _, share in curve), Share(0, curve[0][1].n)]
+        at = [least, *(100 * accuracy for accuracy, _ in curve), 100 * curve[-1][0]]
+        low, high = zip(*(share.interval for share in shares), strict=True)
+        yields = [100 * share.value for share in shares]
+        axes.step(at, yields, where="pre", color=colour, linestyle=dash, label=plain(label))
+        band = ([100 * value for value in low], [100 * value for value in high])
+        axes.fill_between(at, *band, step="pre", color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="test accuracy (%)", ylabel="chips that reach it (%)", ylim=(0, 102))
+    if len(curves) > 1:
         legend_above(axes, legend)
     _plain(axes)
     return figure

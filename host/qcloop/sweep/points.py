@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +12,7 @@ from typing import Any
 from qcloop import __version__
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.types import ArrayConfig
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.data import Dataset, load_dataset
@@ -64,8 +65,10 @@ class Point:
     def of(cls, recipe: str | None = None, **given: Any) -> "Point":
         """Return a point on the built-in data, by recipe and settings. Raises what `qcloop train` reports."""
         settings = resolve(recipe, given)
-        profile = resolve_device(settings.device, settings.states, settings.reading, settings.sigma)
-        return cls(replace(settings, states=profile.states, reading=profile.reading), profile)
+        profile = resolve_device(
+            settings.device, settings.states, settings.reading, settings.sigma, settings.relaxation
+        )
+        return cls(settings.on(profile), profile)
 
     def check(self, config: ArrayConfig | None = None) -> None:
         """Raise the error that a run would raise at its start, if any.
@@ -93,7 +96,8 @@ class Point:
             )
         array = GoldenArray(settings.array_config if config is None else config)
         array.configure(array_settings(settings, self.profile))
-        make_network(settings, LayeredCrossbar(settings, array))
+        chip = Chip.of(settings, self.profile)
+        make_network(settings, LayeredCrossbar(settings, array, chip=chip))
 
     def description(self) -> dict[str, Any]:
         """Return everything that decides the outcome, as plain values."""
@@ -146,7 +150,8 @@ class Outcome:
 
     def save(self, point: Point, path: Path) -> None:
         """Write the outcome of a point, as a whole. Raises RunError if the file cannot be written."""
-        write_atomic(path, json.dumps(point.description() | asdict(self), indent=1) + "\n", RunError)
+        values = asdict(self) | {"history": [row.values() for row in self.history]}
+        write_atomic(path, json.dumps(point.description() | values, indent=1) + "\n", RunError)
 
 
 def compute(

@@ -61,7 +61,7 @@ def _schema() -> "pyarrow.Schema":
 
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
     settings = [(name, types[kind]) for name, kind in (EXTRAS | TYPES).items()]
-    settings = [(name, pa.uint64() if name == "seed" else kind) for name, kind in settings]
+    settings = [(name, pa.uint64() if name in ("seed", "chip") else kind) for name, kind in settings]
     costs = [
         (field.name, pa.int64() if field.type in (int, int | None) else pa.float64())
         for field in fields(Cost)

@@ -28,6 +28,7 @@ class Sweep:
     ``results.parquet``  one row for each point, made from those files; replaced every few seconds
     ``summary.csv``      mean and standard deviation over the seeds, for each combination of settings
     ``summary.tex``      the same as a table for LaTeX
+    ``yield.csv``        where there are several chips, the share of them that reaches each accuracy
     ==================== =================================================================================
 
     Raises RunError if the folder cannot be used, or if a file in it is damaged.

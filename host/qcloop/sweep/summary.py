@@ -1,7 +1,8 @@
-"""Means over the seeds of a sweep, as numbers for a paper: a table, CSV, LaTeX."""
+"""Means over the seeds or chips of a sweep, as numbers for a paper: a table, CSV, LaTeX."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from qcloop.crossbar.settings import spell
 from qcloop.errors import RunError
 from qcloop.files import write_atomic
-from qcloop.statistic import SeedStatistic
+from qcloop.statistic import SeedStatistic, Share
 from qcloop.sweep.plan import show
 from qcloop.sweep.results import FINISHED
+from qcloop.sweep.yields import YIELD_CSV, ChipYield
 from qcloop.table import ResultTable
 
 #: Files of a summary, beside the results.
@@ -41,7 +43,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Group:
-    """Finished runs that differ in the seed alone."""
+    """Finished runs that differ in the seed alone, or in the chip, or in these two."""
 
     #: Values of the settings in which the points of the sweep differ.
     values: tuple[Any, ...]
@@ -49,8 +51,23 @@ class Group:
 
     @property
     def accuracy(self) -> SeedStatistic:
-        """Test accuracy after the last epoch, 0 to 1, over the seeds."""
+        """Test accuracy after the last epoch, 0 to 1, over the seeds and chips."""
         return SeedStatistic.of([row["test_accuracy"] for row in self.rows])
+
+    @property
+    def repeated(self) -> str:
+        """What the runs differ in: ``seed`` or ``chip``; ``run`` where it is both."""
+        return repeated(self.rows)
+
+    @property
+    def basis(self) -> str:
+        """What the accuracy is: ``mean ± standard deviation, n = 5 seeds``."""
+        return self.accuracy.over(self.repeated)
+
+    @cached_property
+    def chip_yield(self) -> ChipYield | None:
+        """The yield of the chips; None unless there are several."""
+        return ChipYield.of(self.rows)
 
 
 @dataclass(frozen=True)
@@ -91,12 +108,46 @@ class Summary:
 
     def conclusion(self) -> str:
         """Return one line: mean, standard deviation and n, of the best group where there are several."""
-        accuracy = self.best.accuracy
+        accuracy, basis = self.best.accuracy, self.best.basis
         if not self.names:
-            return f"test accuracy {accuracy.percent()} % ({accuracy.basis})"
+            return f"test accuracy {accuracy.percent()} % ({basis})"
         mean = "mean " if accuracy.n > 1 else ""
         best = self.label(self.best)
-        return f"best {mean}test accuracy {accuracy.percent()} % ({accuracy.basis}): {best}"
+        return f"best {mean}test accuracy {accuracy.percent()} % ({basis}): {best}"
+
+    # -- chips ----------------------------------------------------------------------------------
+
+    @property
+    def yields(self) -> list[tuple[Group, ChipYield]]:
+        """The groups with several chips, and their yields."""
+        return [(group, group.chip_yield) for group in self.groups if group.chip_yield is not None]
+
+    @property
+    def yield_curves(self) -> ResultTable:
+        """For each group and each accuracy of a chip: the share of chips that reach it, with its interval."""
+        return self._yield_table(
+            (group, accuracy, share)
+            for group, chip_yield in self.yields
+            for accuracy, share in chip_yield.curve()
+        )
+
+    def yield_at(self, accuracy: float) -> ResultTable:
+        """Return the share of chips of each group whose accuracy (0 to 1) is at least so much."""
+        return self._yield_table((group, accuracy, found.at(accuracy)) for group, found in self.yields)
+
+    def _yield_table(self, shares: Iterable[tuple[Group, float, Share]]) -> ResultTable:
+        names = (*self.names, "test_accuracy", "chips", "reached", "yield", "yield_low", "yield_high")
+        rows = [
+            (*group.values, accuracy, share.n, share.good, share.value, *share.interval)
+            for group, accuracy, share in shares
+        ]
+        return ResultTable.of(names, rows)
+
+    def yield_lines(self, accuracy: float) -> list[str]:
+        """Return lines such as ``yield at 90 %: 87 of 100 chips (79 to 92 %)``, one for each group."""
+        at = f"yield at {100 * accuracy:g} %"
+        labels = [(self.label(group), found.at(accuracy)) for group, found in self.yields]
+        return [f"{at}{label and f', {label}'}: {share}" for label, share in labels]
 
     @property
     def table(self) -> ResultTable:
@@ -125,12 +176,17 @@ class Summary:
             max(worst) if worst else None,
         )
 
+    @property
+    def _repeated(self) -> str:
+        """What most runs of a group differ in."""
+        return max(self.groups, key=lambda group: len(group.rows)).repeated
+
     def tex(self) -> str:
         """Return a table for LaTeX: the settings of each group, its accuracy in per cent, and n."""
         names = self.names or _ALWAYS
         head = " & ".join([*(_tex(spell(name)) for name in names), r"accuracy (\%)", "$n$"])
         lines = [
-            r"% Test accuracy after the last epoch: mean and standard deviation over n seeds.",
+            rf"% Test accuracy after the last epoch: mean and standard deviation over n {self._repeated}s.",
             r"% Needs \usepackage{booktabs}.",
             rf"\begin{{tabular}}{{{'l' * len(names)}rr}}",
             r"\toprule",
@@ -145,9 +201,20 @@ class Summary:
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
     def write(self, folder: Path) -> None:
-        """Write :data:`SUMMARY_CSV` and :data:`SUMMARY_TEX`; raises RunError if a file cannot be written."""
+        """Write :data:`SUMMARY_CSV`, :data:`SUMMARY_TEX` and, where there are chips, :data:`YIELD_CSV`.
+
+        Raises RunError if a file cannot be written.
+        """
         write_atomic(folder / SUMMARY_CSV, self.table.to_csv(), RunError)
         write_atomic(folder / SUMMARY_TEX, self.tex(), RunError)
+        if self.yields:
+            write_atomic(folder / YIELD_CSV, self.yield_curves.to_csv(), RunError)
+
+
+def repeated(rows: Sequence[Row]) -> str:
+    """Return what runs of the same settings differ in: ``seed`` or ``chip``; ``run`` where it is both."""
+    seeds, chips = ({row.get(name) for row in rows} for name in ("seed", "chip"))
+    return "seed" if len(chips) < 2 else "chip" if len(seeds) < 2 else "run"
 
 
 def _mean(values: Sequence[float | None]) -> float:

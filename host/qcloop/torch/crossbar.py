@@ -7,6 +7,7 @@ import torch
 
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.types import ArrayConfig, Counters, Positions
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.crossbar.settings import CrossbarSettings
@@ -14,7 +15,7 @@ from qcloop.device import resolve_device
 from qcloop.errors import CheckpointError, ConfigError
 
 #: Settings that name the device. What decides how training goes on is the table that they stand for.
-_DEVICE = {"device", "states", "reading", "sigma"}
+_DEVICE = {"device", "states", "reading", "sigma", "variation_gain", "variation_offset", "chip"}
 
 
 class Crossbar(LayeredCrossbar):
@@ -30,8 +31,9 @@ class Crossbar(LayeredCrossbar):
     **settings
         Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
         ``reading``, ``sigma``, ``scheme``, ``update``, ``policy``, ``seed``, ``weight_range``,
-        ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``verify_tolerance``,
-        ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
+        ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``variation_gain``,
+        ``variation_offset``, ``chip``, ``threshold``, ``endurance``, ``endurance_spread``,
+        ``verify_tolerance``, ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
 
     Raises
     ------
@@ -51,10 +53,12 @@ class Crossbar(LayeredCrossbar):
         CrossbarSettings.check_types(given)
         chosen = CrossbarSettings.resolve(given)
         self.profile = resolve_device(device, chosen.states, chosen.reading, chosen.sigma)
+        chosen = chosen.on(self.profile)
+        chip = Chip.of(chosen, self.profile)
         array = array or GoldenArray(chosen.array_config)
         array.configure(array_settings(chosen, self.profile))
         self._counted = Counters()
-        super().__init__(chosen, array)
+        super().__init__(chosen, array, chip=chip)
 
     def counters(self) -> Counters:
         """Return what the array counted since the crossbar was made, loaded states included."""
@@ -87,8 +91,9 @@ class Crossbar(LayeredCrossbar):
             If the state is of a crossbar with other settings or other layers. Nothing is changed then.
         """
         try:
-            for name, ours in self._identity().items():
-                theirs = state["settings"][name]
+            mine, other = self._identity(), dict(state["settings"])
+            for name in mine | other:
+                ours, theirs = mine.get(name), other.get(name)
                 if theirs != ours:
                     raise CheckpointError(f"the state is of a crossbar with {name} {theirs}, not {ours}")
             positions, counted = Positions(**state["positions"]), Counters.from_dict(state["counters"])
@@ -101,7 +106,7 @@ class Crossbar(LayeredCrossbar):
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a crossbar: {error!r}") from error
         self.array.configure(self.array.settings, positions)
-        self.ledger.restore(writes)
+        self.restore_writes(writes)
         self._counted = counted
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -118,12 +123,12 @@ class Crossbar(LayeredCrossbar):
         memo[id(self)] = copied
         array = GoldenArray(self.array.config)
         array.configure(self.array.settings)
-        LayeredCrossbar.__init__(copied, self.settings, array)
+        LayeredCrossbar.__init__(copied, self.settings, array, chip=self.chip)
         for layer in self.layers:
             memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
         array.configure(self.array.settings, self.array.positions())
         copied.profile, copied._counted = self.profile, self.counters()
-        copied.ledger.restore(self.ledger.state())
+        copied.restore_writes(self.ledger.state())
         copied.follow(self)
         return copied
 
@@ -140,4 +145,6 @@ class Crossbar(LayeredCrossbar):
         without = _DEVICE | {"cells"} | (set() if self.settings.read_noise > 0 else {"lanes"})
         settings = {name: value for name, value in self.settings.to_dict().items() if name not in without}
         array = self.array.settings
-        return settings | {"mean codes": list(array.mean), "spread codes": list(array.spread)}
+        tables = {"mean codes": list(array.mean), "spread codes": list(array.spread)}
+        variation = {} if self.chip is None else {"variation": asdict(self.chip)}
+        return settings | tables | variation

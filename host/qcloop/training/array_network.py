@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.plan import TrainingPlan
+from qcloop.contract.plan import TABLE_ENTRIES, TABLE_MIDDLE, TrainingPlan
 from qcloop.contract.types import U8, Counters
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
+from qcloop.crossbar.endurance import writes_done
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import Cost, cost_of_moves
 from qcloop.device import DeviceProfile
@@ -64,6 +65,24 @@ class ArrayNetwork:
         """Return the (n,) uint8 classes of (n, inputs) uint8 vectors."""
         return self.crossbar.array.classify(x)
 
+    def vectors(self, x: U8) -> list[tuple[npt.NDArray[Any], F64]]:
+        """Return the vectors that each layer multiplies for (n, inputs) images, and their scales, all 1."""
+        found: list[tuple[npt.NDArray[Any], F64]] = []
+        for layer, step in zip(self.layers, self._plan(self._settings.rate).layers, strict=True):
+            x = np.pad(x, ((0, 0), (0, self._biases)), constant_values=layer.input_top)
+            found.append((x, np.ones(len(x))))
+            if step.activations:
+                products = self.crossbar.weights.collapse(
+                    self.crossbar.array.forward(layer.region, x, layer.bits)
+                )
+                index = np.clip((products >> step.shift) + TABLE_MIDDLE, 0, TABLE_ENTRIES - 1)
+                x = np.frombuffer(step.activations, np.uint8)[index]
+        return found
+
+    def refresh(self) -> None:
+        """Let the array use scales of layers that were changed."""
+        self._load(self._settings.rate)
+
     def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
         """Train on images, one after the other; see :meth:`qcloop.training.network.Network.train`."""
         self.use_rate(rate)
@@ -82,9 +101,20 @@ class ArrayNetwork:
         return penalty * (LN2_HIGH + LN2_LOW) / 256 / len(picked)
 
     def cost(self, profile: DeviceProfile, counters: Counters) -> Cost:
-        """Return the cost of the run; the array does not count the writes of each cell."""
+        """Return the cost of the run.
+
+        The array does not count the writes of each cell, but it knows those left if they are limited.
+        """
         moves = self._counts.moves(counters, self._levels())
-        return cost_of_moves(profile, self.crossbar.array.settings.policy, moves, counters)
+        array, writes = self.crossbar.array, []
+        if self._settings.endurance is not None:
+            writes = [writes_done(layer.limits, array.read_endurance(layer.region)) for layer in self.layers]
+        return cost_of_moves(profile, array.settings.policy, moves, counters, writes)
+
+    @property
+    def stuck(self) -> int:
+        """Number of cells that are stuck."""
+        return int(self._levels()[self.crossbar.array.settings.states :].sum())
 
     def _plan(self, rate: float) -> TrainingPlan:
         array, devices = self.crossbar.array, self.crossbar.weights.devices
@@ -115,7 +145,8 @@ class ArrayNetwork:
     def _layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
         array = self.crossbar.array
         levels, codes = array.read(layer.region)
-        return {
+        limited = {"left": array.read_endurance(layer.region)} if layer.limits.size else {}
+        return limited | {
             "cell_levels": levels,
             "cell_codes": codes,
             "accumulators": array.read_accumulators(layer.region),
@@ -127,6 +158,9 @@ class ArrayNetwork:
         self._counts.restore(state["start"])
         for layer in self.layers:
             prefix = f"layer{layer.index}."
+            self.crossbar.load_variation(layer)
             array.load(layer.region, state[f"{prefix}cell_levels"], state[f"{prefix}cell_codes"])
             array.load_accumulators(layer.region, state[f"{prefix}accumulators"])
+            if layer.limits.size:
+                array.load_endurance(layer.region, state[f"{prefix}left"])
         self._load(self._settings.rate)

@@ -193,6 +193,16 @@ class Chain:
         interleave(map(classify, self._crossbar.array.micro_batches(len(x))))
         return classes
 
+    def vectors(self, x: U8) -> list[tuple[npt.NDArray[Any], F64]]:
+        """Return the vectors that each layer multiplies for (n, inputs) uint8 vectors, and their scales."""
+        batch = self.batch(x)
+
+        def forward(rows: slice) -> Pass:
+            yield from self._forward(batch.view(rows))
+
+        interleave(map(forward, self._crossbar.array.micro_batches(len(x))))
+        return [batch.vectors(index)[:2] for index in range(len(self._layers))]
+
     def propagate(
         self, batch: Batch, labels: npt.NDArray[np.integer], picked: F64, share: float = 1.0
     ) -> int:

@@ -92,6 +92,13 @@ class Network:
             return self._chain.predict(x)
         return np.concatenate([self._chain.predict(x[i : i + most]) for i in range(0, len(x), most)])
 
+    def vectors(self, x: U8) -> list[tuple[npt.NDArray[Any], F64]]:
+        """Return the vectors that each layer multiplies for (n, inputs) images, and their scales."""
+        return self._chain.vectors(x)
+
+    def refresh(self) -> None:
+        """Use scales of layers that were changed: they are read at each product, so nothing is to do."""
+
     def train(self, x: U8, labels: U8, rate: float, picked: F64) -> tuple[int, int]:
         """Do one step of gradient descent on a batch, of at most :attr:`call_images` images.
 
@@ -135,6 +142,11 @@ class Network:
         """Return the cost of the run, from the ledger and what the array counted over the whole run."""
         return cost(profile, self.crossbar.array.settings.policy, self.crossbar.ledger, counters)
 
+    @property
+    def stuck(self) -> int:
+        """Number of cells that are stuck."""
+        return self.crossbar.ledger.stuck
+
     # -- state ----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -147,7 +159,7 @@ class Network:
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put layers, cells and writes back to a :meth:`state`."""
-        self.crossbar.ledger.restore(state)
+        self.crossbar.restore_writes(state)
         for layer in self.layers:
             prefix = f"layer{layer.index}."
             own = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}

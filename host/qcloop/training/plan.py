@@ -48,6 +48,8 @@ _STEEPEST = {Activation.SIGMOID: 0.25, Activation.RELU: 1.0}
 _EXPONENTIAL_SPAN = 8.0
 #: With the widest gap between two levels at most so wide, an accumulator holds steps of four levels or more.
 _WIDEST_GAP = 8192
+#: With a threshold of at most so much, an accumulator of up to 32767 goes well beyond it.
+_WIDEST_THRESHOLD = 24576
 
 
 def make_plan(
@@ -81,7 +83,8 @@ def make_plan(
         value * layer.weight_per_code * _conversion(array, layer)
         for value, layer in zip(values, layers, strict=True)
     ]
-    fraction_bits = _fraction_bits(array)
+    threshold = settings.threshold * (array.mean[-1] - array.mean[0]) / (array.states - 1)
+    fraction_bits = _fraction_bits(array, threshold)
     rates = _rates(layers, values, _STEEPEST[activation] / 255, rate / settings.batch, fraction_bits)
     made = []
     for layer, unit, (mantissa, exponent) in zip(layers, units, rates, strict=True):
@@ -100,6 +103,7 @@ def make_plan(
         rule=RULES[settings.update],
         batch=settings.batch,
         fraction_bits=fraction_bits,
+        threshold=int(threshold * (1 << fraction_bits) + 0.5),
     )
 
 
@@ -108,9 +112,11 @@ def _conversion(array: ArraySettings, layer: Layer) -> float:
     return 1.0 if array.adc is None else float(1 << array.adc.total_shift(layer.bits))
 
 
-def _fraction_bits(array: ArraySettings) -> int:
+def _fraction_bits(array: ArraySettings, threshold: float) -> int:
+    """Return the fraction bits of accumulators for a threshold in codes."""
     widest = max(above - below for below, above in pairwise(array.mean))
-    return max((bits for bits in range(MAX_FRACTION_BITS + 1) if widest << bits <= _WIDEST_GAP), default=0)
+    most = min(_WIDEST_GAP / widest, _WIDEST_THRESHOLD / max(threshold, 1.0))
+    return max((bits for bits in range(MAX_FRACTION_BITS + 1) if 1 << bits <= most), default=0)
 
 
 def _shift(layer: Layer, step: float, unit: float) -> int:

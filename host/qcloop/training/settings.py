@@ -18,7 +18,7 @@ from qcloop.crossbar.settings import (
     require_factor,
 )
 from qcloop.data.encode import MAX_SHIFT
-from qcloop.device import BUILTIN_NAMES
+from qcloop.device import BUILTIN_NAMES, RELAXATIONS, seconds_of
 from qcloop.errors import ConfigError
 from qcloop.training.geometry import LayerShape, has_kernels, read_network
 
@@ -98,6 +98,12 @@ class RunSettings(CrossbarSettings):
     )
     rate: float = option(0.5, "Learning rate of the first epoch", before="weight_range")
     decay: float = option(0.7, "Factor of the learning rate from epoch to epoch", before="weight_range")
+    relaxation: str | None = option(
+        None, f"What time does to the device: {', '.join(RELAXATIONS)} or a TOML file", before="scheme"
+    )
+    age_per_epoch: str | None = option(
+        None, "Time that passes in an epoch, such as 1h: the devices age by it at its end", before="seed"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,14 +119,32 @@ class RunSettings(CrossbarSettings):
         if self.order is Order.BOARD:
             require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
             require(self.shift == 0, "shift", "0 with the order of the board", self.shift)
+            # The board works ahead, so that nobody could tell which cells were stuck at the end of an epoch.
+            require(
+                self.endurance is None, "endurance", "left out with the order of the board", self.endurance
+            )
+            aged = self.age_per_epoch
+            require(aged is None, "age-per-epoch", "left out with the order of the board", aged)
+        _ = self.age_seconds
         require_factor("rate", self.rate)
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
 
     @property
+    def age_seconds(self) -> float | None:
+        """Time that passes in an epoch, in seconds; None if the devices do not age."""
+        if self.age_per_epoch is None:
+            return None
+        try:
+            return seconds_of(self.age_per_epoch)
+        except ConfigError as error:
+            raise ConfigError(f"age-per-epoch: {error}") from None
+
+    @property
     def array_config(self) -> ArrayConfig:
         """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
-        parts = LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS
+        parts = self.device_parts | (LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS)
         parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
+        parts |= ArrayPart.RELAXATION if self.age_per_epoch is not None else ArrayPart(0)
         return ArrayConfig(self.lanes, self.cells, parts=parts)
 
     @classmethod
@@ -173,7 +197,8 @@ KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.3), (Update.STOCHASTIC, 0.1))
 }
 
-#: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs.
+#: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs. ``gentle``: few
+#: writes of each cell.
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {
         "network": "784-16-16-10",
@@ -199,12 +224,25 @@ RECIPES: dict[str, dict[str, Any]] = {
         "shift": 1,
         "epochs": 10,
     },
+    "gentle": {
+        "network": "784-16-16-10",
+        "update": Update.MIXED,
+        "threshold": 2.5,
+        "activation": Activation.SIGMOID,
+        "bias": Bias.FLOAT,
+        "batch": 20,
+        "rate": 0.5,
+        "decay": 0.7,
+        "weight_range": 8.0,
+        "epochs": 10,
+    },
 }
 
 #: What differs in them where the array makes the step.
 ARRAY_RECIPES: dict[str, dict[str, Any]] = {
     "paper": {"rate": 1.2, "weight_range": 7.5},
     "best": {"bias": Bias.DEVICE, "batch": 1, "rate": 0.01},
+    "gentle": {"bias": Bias.DEVICE, "batch": 20, "rate": 0.5},
 }
 
 

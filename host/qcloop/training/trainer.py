@@ -1,7 +1,7 @@
 """A training run in progress: epochs of batches, evaluation, and the state to go on from."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.images import ImageSet
 from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
+from qcloop.crossbar.ageing import Ageing
+from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.data import Dataset, encode_inputs, shift_images
-from qcloop.device import DeviceProfile
+from qcloop.device import RELAXATIONS, DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
 from qcloop.training import compiled
 from qcloop.training.array_network import ArrayNetwork
@@ -50,6 +52,18 @@ class EpochMetrics:
     set_pulses: int
     reset_pulses: int
     clipped: int
+    #: Cells that are stuck; None, and in no file, where cells endure any number of writes.
+    stuck: int | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the values by name, without the one that the run does not have."""
+        return {name: value for name, value in asdict(self).items() if name != "stuck" or value is not None}
+
+
+def metrics_names(settings: RunSettings) -> list[str]:
+    """Return the columns of ``metrics.csv`` of a run."""
+    names = [each.name for each in fields(EpochMetrics)]
+    return names if settings.endurance is not None else names[:-1]
 
 
 @dataclass
@@ -62,6 +76,10 @@ class Progress:
     #: Sum of the penalties of these images, where the array makes the step.
     penalty: int = 0
     history: list[EpochMetrics] = field(default_factory=list)
+
+    def values(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return asdict(self) | {"history": [row.values() for row in self.history]}
 
 
 class Trainer:
@@ -109,9 +127,11 @@ class Trainer:
         self.progress = Progress()
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
+        chip = Chip.of(settings, profile)
         array.configure(array_settings(settings, profile))
-        crossbar = LayeredCrossbar(settings, array, crossbar_kernels)
+        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, chip)
         self.network = make_network(settings, crossbar, kernels)
+        self._ageing = self._aged(0)
         #: The epochs on images that the array keeps, if it does.
         self._image_run: ImageRun | None = None
         if settings.order is Order.BOARD and isinstance(self.network, ArrayNetwork):
@@ -241,7 +261,19 @@ class Trainer:
             rate *= self.settings.decay
         return rate
 
+    def _aged(self, epochs: int) -> Ageing | None:
+        """Return what ages the devices from the end of an epoch on; None if they do not age."""
+        relaxation, seconds = self.profile.relaxation, self.settings.age_seconds
+        if relaxation is None or seconds is None:
+            return None
+        ageing = Ageing(self.profile, relaxation)
+        for epoch in range(epochs):
+            ageing.step((epoch + 1) * seconds)
+        return ageing
+
     def _finish_epoch(self, rate: float) -> None:
+        if self._ageing is not None and (seconds := self.settings.age_seconds) is not None:
+            self.network.crossbar.age(*self._ageing.step((self.progress.epoch + 1) * seconds))
         accuracy = self.evaluate()
         digest = array_digest(self.array, self.network.crossbar.regions)
         self._append(accuracy, self.counters(), digest, rate)
@@ -261,10 +293,15 @@ class Trainer:
                 set_pulses=counters.set_pulses,
                 reset_pulses=counters.reset_pulses,
                 clipped=counters.clipped,
+                stuck=None if self.settings.endurance is None else self.network.stuck,
             )
         )
         progress.epoch += 1
         progress.image = progress.hits = progress.penalty = 0
+
+    def training_inputs(self, count: int) -> U8:
+        """Return the first training images as inputs of the network: (count, inputs) uint8, or fewer."""
+        return self._train_x[:count]
 
     def evaluate(self) -> float:
         """Classify the test images; fills :attr:`predictions` and returns the accuracy."""
@@ -297,7 +334,7 @@ class Trainer:
             "predictions": self.predictions,
         }
         values = {
-            "progress": asdict(self.progress),
+            "progress": self.progress.values(),
             "positions": asdict(self.array.positions()),
             "counters": asdict(self.counters()),
             "rounding": self.network.crossbar.rounding_position,
@@ -311,7 +348,7 @@ class Trainer:
         """
         assert isinstance(self.network, ArrayNetwork)
         values = {
-            "progress": asdict(self.progress),
+            "progress": self.progress.values(),
             "positions": asdict(self.array.start),
             "counters": asdict(self._counted),
             "rounding": self.network.crossbar.rounding_position,
@@ -330,6 +367,7 @@ class Trainer:
             self._picked[: self.progress.image] = arrays["picked"]
             self.predictions = arrays["predictions"]
             self._counted = Counters.from_dict(values["counters"])
+            self._ageing = self._aged(self.progress.epoch)
             if self._image_run is not None:
                 if not self.array.has_images:
                     self.array.use_images(self._images)
@@ -366,10 +404,18 @@ def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> N
         raise ConfigError(
             f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
         )
-    if profile.states > STUCK_LEVEL and settings.stuck_off + settings.stuck_on > 0:
+    sticks = settings.stuck_off + settings.stuck_on > 0 or settings.endurance is not None
+    if profile.states > STUCK_LEVEL and sticks:
         raise ConfigError(
             f"{profile.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
         )
+    if settings.age_seconds is not None:
+        if profile.relaxation is None:
+            raise ConfigError(
+                f"age-per-epoch needs to know what time does to device {profile.name}: give --relaxation "
+                f"{', '.join(RELAXATIONS)} or a TOML file, or a table [relaxation] in the device file"
+            )
+        Ageing(profile, profile.relaxation).step(settings.age_seconds)
     check_network(settings, data)
 
 

@@ -424,7 +424,7 @@ def _list_layer(accumulators, steps, layer, reach, pending):
 @kernel
 def _train(memory, devices, steps, programming, reading, x, labels, tally):
     work, layers = _workspace(steps), len(steps.start)
-    # The rule `mixed` leaves an accumulator within reach of its level as it is.
+    # The rule `mixed` leaves a weight whose accumulator is within reach as it is.
     reach = np.int16(devices.reach if steps.rule == StepRule.MIXED else 0)
     for image in range(len(x)):
         _forward(memory.cells.codes, devices, steps, work, x[image], reading, tally)

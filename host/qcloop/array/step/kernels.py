@@ -26,7 +26,7 @@ class Devices(NamedTuple):
     #: Mean code and spread of each level, (states,).
     mean: I64
     spread: I64
-    #: What an accumulator needs from each level to the next, (states - 1,), and half of the smallest.
+    #: What an accumulator needs from each level to the next, (states - 1,), and beyond what it is settled.
     gaps: I64
     reach: int
     reference: int
@@ -110,16 +110,14 @@ class StepKernels(Protocol):
         """Fill the (n,) classes of (n, inputs) images."""
 
 
-def devices_of(settings: ArraySettings, config: ArrayConfig, fraction_bits: int) -> Devices:
-    """Return what the kernels need of an array's settings, with gaps in 2^-fraction_bits of a code."""
-    mean = np.array(settings.mean, np.int64)
-    gaps = np.diff(mean) << fraction_bits
+def devices_of(settings: ArraySettings, config: ArrayConfig, plan: TrainingPlan) -> Devices:
+    """Return what the kernels need of an array's settings, with the gaps of a plan."""
     adc = settings.adc
     return Devices(
-        mean=mean,
+        mean=np.array(settings.mean, np.int64),
         spread=np.array(settings.spread, np.int64),
-        gaps=gaps,
-        reach=int(gaps.min()) // 2,
+        gaps=np.array(plan.gaps(settings), np.int64),
+        reach=plan.reach(settings),
         reference=settings.reference,
         policy=int(settings.policy),
         tolerance=settings.verify_tolerance,

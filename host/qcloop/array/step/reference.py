@@ -132,7 +132,7 @@ class _Step:
         """Bring a weight to the level that its accumulator has reached, and keep what the rule keeps."""
         memory, rule = self.memory, self.steps.rule
         held = int(memory.accumulators[address])
-        if held == 0:
+        if abs(held) <= (self.devices.reach if rule == StepRule.MIXED else 0):
             return
         cells = [address + k for k in range(self.steps.devices)]
         levels = {cell: int(memory.cells.levels[cell]) for cell in cells}
