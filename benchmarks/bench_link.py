@@ -55,7 +55,7 @@ def trainer_on(
 ) -> Trainer:
     """Return a trainer whose weights have been programmed."""
     given = {"network": NETWORK, "batch": batch, "images": images, "epochs": 1, "update": update}
-    given["step"] = step
+    given |= {"step": step, "cells_per_weight": Update(update).rule.slices[0]}
     settings = replace(resolve(None, given), lanes=array.config.lanes, cells=array.config.cells)
     trainer = Trainer(settings, builtin("A"), data, array)
     trainer.initialise()

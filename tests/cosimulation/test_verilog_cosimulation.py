@@ -8,12 +8,13 @@ from engine_bench import tiny
 from learner_bench import learning
 from verilog_bench import SIMULATORS, recording, replayer
 
-from qcloop_hdl.config import SIZES, MemoryKind
+from qcloop.contract.parts import STANDARD_PARTS
+from qcloop_hdl.config import DEVICE_PARTS, SIZES, MemoryKind
 from qcloop_hdl.tools.verilog import engine_verilog
 
 #: Configuration and number of programs: Icarus is slow, and `small` clears 16,384 words each time.
 CASES = {
-    "tiny": (tiny(2), 12),
+    "tiny": (tiny(2, parts=STANDARD_PARTS | DEVICE_PARTS), 12),
     "small": (SIZES["small"], 4),
     "learning": (learning(4, MemoryKind.SPRAM), 6),
 }

@@ -18,7 +18,7 @@ from few_images import write_few
 from link_bench import SETTINGS, served
 
 from qcloop.cli import main
-from qcloop.contract.parts import ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError, LinkError
 from qcloop.link.ports import open_array, probe
 from qcloop.link.transport import SerialTransport
@@ -77,6 +77,37 @@ def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, options, tmp_
     assert status == 0
     assert metrics(tmp_path / "run") == unbroken
     assert "link: " in output and "% of them framing" in output
+
+
+@pytest.mark.slow
+def test_devices_that_differ_and_wear_out_have_the_same_trace_on_sim(qcloop, options, tmp_path):
+    run = ("train", *options, "--endurance", "4", "--variation-gain", "0.1", "--variation-offset", "0.5")
+    shape = ("--lanes", "4", "--cells", "65536")
+    assert qcloop(*run, "--port", "sim", "--out", tmp_path / "board")[0] == 0
+    assert qcloop(*run, *shape, "--out", tmp_path / "golden")[0] == 0
+    assert metrics(tmp_path / "board") == metrics(tmp_path / "golden")
+    assert int(metrics(tmp_path / "board")[-1][-1]) > 0, "no cell has worn out"
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "chosen"),
+    [
+        ("", ArrayPart(0), "--size small --while-input"),
+        ("", ArrayPart.LEARNING, "--size small --while-input --with learning"),
+        (
+            "",
+            ArrayPart.LEARNING | ArrayPart.ENDURANCE,
+            "--size medium --while-input --lanes 4 --cells 65536 --with learning,endurance",
+        ),
+        ("large", ArrayPart.VARIATION, "--size large --while-input --with variation"),
+        ("small", ArrayPart.VARIATION, "--size small --while-input --with variation"),
+    ],
+)
+def test_a_board_without_a_size_has_the_shape_of_a_small_one(size, parts, chosen, monkeypatch):
+    commands = []
+    monkeypatch.setattr(SpawnedBoard, "_begin", lambda board, command: commands.append(command))
+    SpawnedBoard(size, parts=STANDARD_PARTS | parts)
+    assert " ".join(commands[0][4:]) == chosen
 
 
 @pytest.mark.slow

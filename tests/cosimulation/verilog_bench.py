@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from device_bench import DevicePair
 from engine_bench import Pair, random_program
 from learner_bench import LearningPair
 
@@ -29,7 +30,7 @@ def recording(config, seeds, length=8, pauses=None):
     Every other program is for a replay with pauses, unless ``pauses`` says whether all are. An engine that
     learns trains.
     """
-    pair = LearningPair if config.has(ArrayPart.LEARNING) else Pair
+    pair = LearningPair if config.has(ArrayPart.LEARNING) else DevicePair if config.device_parts else Pair
     engine = CompiledEngine(config)
     exchange = engine.exchange
     recorded = []

@@ -67,14 +67,14 @@ def of_kind(lanes, memory):
 
 @pytest.mark.parametrize(("lanes", "memory"), KINDS)
 def test_random_programs_equal_the_golden_model(lanes, memory):
-    """Two, one of them with pauses: the compiled engine runs thousands, see tests/cosimulation."""
-    engine = simulated(tiny(lanes, memory=memory))
-    check(lambda: reset(engine), range(100 * lanes, 100 * lanes + 2), length=8)
+    """Two, one of them with pauses: the compiled engine runs thousands, see tests/cosimulation.
 
-
-def test_random_programs_with_devices_that_differ_and_wear_out_equal_the_golden_model():
-    engine = simulated(tiny(4, cells=64, parts=STANDARD_PARTS | DEVICE_PARTS))
-    check(lambda: reset(engine), range(600, 604), 8, DevicePair)
+    On 4 lanes the devices differ and wear out, where their memory allows it.
+    """
+    devices = lanes == 4 and memory is MemoryKind.BLOCK
+    parts, pair = (STANDARD_PARTS | DEVICE_PARTS, DevicePair) if devices else (STANDARD_PARTS, Pair)
+    engine = simulated(tiny(lanes, memory=memory, parts=parts))
+    check(lambda: reset(engine), range(100 * lanes, 100 * lanes + 2), 8, pair)
 
 
 @pytest.mark.parametrize("memory", MemoryKind)

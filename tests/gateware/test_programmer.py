@@ -1,6 +1,7 @@
 """The programmer with its draw and its counters, beside the golden model: cells, counters, clocks."""
 
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 
 import numpy as np
@@ -34,7 +35,7 @@ from qcloop.contract.formats import (
 )
 from qcloop.contract.generator import Z_MAX, Stream
 from qcloop.contract.operations import COUNTERS, Counter
-from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart, part_labels
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import cell_words
 from qcloop_hdl.array.counters import AMOUNT_BITS, EventCounters
 from qcloop_hdl.array.draw import Draw
@@ -676,23 +677,26 @@ def test_cells_whose_level_is_known_are_not_read(memory, seed, play):
         assert any(known) and not all(known)
 
 
-DEVICES = [
-    STANDARD_PARTS | ArrayPart.VARIATION,
-    STANDARD_PARTS | ArrayPart.ENDURANCE,
-    LEARNING_PARTS | DEVICE_PARTS,
-]
+def _device_cases():
+    """Yield a policy, parts and a seed of pauses; the long tests have every combination."""
+    quick = {
+        (Policy.DIRECT, LEARNING_PARTS | DEVICE_PARTS, None),
+        (Policy.RESET_ONLY, STANDARD_PARTS | ArrayPart.VARIATION, 1),
+        (Policy.VERIFY, STANDARD_PARTS | DEVICE_PARTS, None),
+    }
+    for policy, seed in product(Policy, (None, 1, 2)):
+        for devices in (ArrayPart.VARIATION, ArrayPart.ENDURANCE, DEVICE_PARTS):
+            for parts in {STANDARD_PARTS, STANDARD_PARTS if policy is Policy.VERIFY else LEARNING_PARTS}:
+                case = policy, parts | devices, seed
+                yield pytest.param(*case, marks=[] if case in quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("parts", DEVICES, ids=lambda parts: "-".join(part_labels(parts & ~STANDARD_PARTS)))
-@pytest.mark.parametrize("policy", Policy)
-def test_devices_that_differ_and_wear_out_equal_the_golden_model(policy, parts, play):
+@pytest.mark.parametrize(("policy", "parts", "seed"), list(_device_cases()))
+def test_devices_that_differ_and_wear_out_equal_the_golden_model(policy, parts, seed, play):
     """In no more clocks, but for cells whose level is known: they take as many as others."""
-    if policy is Policy.VERIFY:
-        parts &= ~ArrayPart.LEARNING
     config = engine(4, cells=64, parts=parts)
-    story = story_for(config, policy, 9, seed=5 + policy)
-    play(story)
-    play(story_for(config, policy, 9, seed=8 + policy), seed=policy)
+    story = story_for(config, policy, 9, seed=5 + policy + (seed or 0))
+    play(story, seed)
     if ArrayPart.ENDURANCE in parts:
         before, after = (
             [words[ArrayPart.ENDURANCE] for words in (step.known_before, step.known_after)]

@@ -14,7 +14,11 @@ from qcloop.cli import completion, completions
 from qcloop.cli.main import cli
 from qcloop.cli.sections import SectionedCommand
 
-NAMES = {"device": "ideal A B", "recipe": "paper best gentle", "update": "nearest stochastic mixed"}
+NAMES = {
+    "device": "ideal A B",
+    "recipe": "paper best gentle",
+    "update": "nearest stochastic mixed carry",
+}
 
 
 def commands(group=cli, path=()):

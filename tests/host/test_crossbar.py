@@ -9,7 +9,7 @@ from qcloop.array import ArrayConfig, GoldenArray
 from qcloop.crossbar import compiled, reference
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
-from qcloop.crossbar.rules import MixedRule, StochasticRule, Update, UpdateRule
+from qcloop.crossbar.rules import CarryRule, MixedRule, StochasticRule, Update, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.device import builtin
 from qcloop.errors import ConfigError
@@ -22,7 +22,8 @@ RULES = pytest.mark.parametrize(
 
 def make(kernels=compiled, **given):
     """Return a crossbar with two layers of random weights."""
-    settings = CrossbarSettings.resolve(given)
+    rule = Update(given.get("update", Update.MIXED)).rule
+    settings = CrossbarSettings.resolve({"cells_per_weight": rule.slices[0], **given})
     array = GoldenArray(ArrayConfig(4, 4096))
     array.configure(array_settings(settings, builtin("A")))
     crossbar = LayeredCrossbar(settings, array, kernels)
@@ -74,7 +75,7 @@ def test_only_the_rules_that_remember_or_draw_have_something_to_keep():
         crossbar = make(update=update)
         descend(crossbar)
         assert [layer.rule.memory.size > 0 for layer in crossbar.layers] == [update.rule is MixedRule] * 2
-        assert (crossbar.rounding_position > 0) == (update.rule is StochasticRule)
+        assert (crossbar.rounding_position > 0) == (update.rule in (StochasticRule, CarryRule))
 
 
 @pytest.mark.parametrize("kernels", [compiled, reference])
@@ -154,7 +155,9 @@ def test_a_crossbar_takes_what_suits_its_rule_and_knows_no_setting_of_a_run():
     assert CrossbarSettings.resolve({}) == CrossbarSettings()
     with pytest.raises(ConfigError, match="unknown setting 'epochs': expected one of device, states, "):
         CrossbarSettings.from_dict({"epochs": 3})
-    with pytest.raises(ConfigError, match="update must be one of nearest, stochastic, mixed, not 'best'"):
+    with pytest.raises(
+        ConfigError, match="update must be one of nearest, stochastic, mixed, carry, not 'best'"
+    ):
         CrossbarSettings.resolve({"update": "best"})
     saved = CrossbarSettings(device="B", update="stochastic", read_noise=0.1)
     assert CrossbarSettings.from_dict(saved.to_dict()) == saved

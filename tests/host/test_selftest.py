@@ -523,6 +523,16 @@ def test_what_a_board_lacks_is_skipped_by_name_and_must_be_refused(lacking, skip
     assert failed(board, quick=True) == {"refusals"}
 
 
+@pytest.mark.parametrize("part", [ArrayPart.VARIATION, ArrayPart.ENDURANCE])
+def test_what_is_not_kept_of_the_devices_is_found_and_named(part):
+    name = part.name.lower()
+    board = Board(replace(CONFIG, parts=STANDARD_PARTS | part))
+    setattr(board, f"_load_{name}", lambda region, *blocks: None)
+    found = results(board, quick=True)
+    assert found[name].verdict is CheckVerdict.FAILED
+    assert "at cell (" in found[name].notes[0] and "memory of the" in found[name].look
+
+
 @pytest.mark.parametrize("fault", MEMORY_FAULTS, ids=fault_name)
 def test_a_fault_of_the_memory_is_found_and_named(fault):
     board = Board()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
-from qcloop_hdl.config import SIZES
+from qcloop_hdl.config import DEVICE_PARTS, SIZES
 from qcloop_hdl.tools.conversion import LINT
 from qcloop_hdl.tools.synthesis import yosys_command
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
@@ -22,10 +22,11 @@ SMALL, MEDIUM, LARGE = (SIZES[size] for size in ("small", "medium", "large"))
 CORES = {
     "small": Core(SMALL),
     "medium": Core(MEDIUM),
-    "large that learns": Core(LARGE.with_parts(ArrayPart.LEARNING)),
+    "large that learns": Core(LARGE.with_parts(ArrayPart.LEARNING | DEVICE_PARTS)),
     "small without parts that learns": Core(SMALL.of_parts(ArrayPart.LEARNING)),
     "least": Core(MEDIUM.without(STANDARD_PARTS).shaped(lanes=1, cells=2, side=1)),
     "least that learns": Core(MEDIUM.with_parts(ArrayPart.LEARNING).shaped(lanes=2, cells=4, side=4)),
+    "least with devices that differ and wear out": Core(MEDIUM.with_parts(DEVICE_PARTS).shaped(1, 2, 1)),
     "widest": Core(MEDIUM.shaped(lanes=32, cells=1 << 18)),
     "uart": Core(SMALL, LinkKind.UART),
     "bytes": Core(MEDIUM.shaped(lanes=2), LinkKind.BYTES, axi_stream=True),

@@ -46,6 +46,8 @@ _SECTIONS = {
         "variation_gain",
         "variation_offset",
         "chip",
+        "cells_per_weight",
+        "ratio",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -259,10 +261,11 @@ def _describe(trainer: Trainer) -> str:
     step = "step of the array, " if s.step is Step.ARRAY else ""
     varied = s.describe_variation(shown_unit(profile.unit))
     chip = f", variation: {varied}" if varied else ""
+    cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
-        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}, {s.policy}{chip}; "
-        f"{step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an epoch, "
-        f"{trainer.images:,} images, seed {s.seed}"
+        f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "
+        f"{s.policy}{chip}; {step}update {s.update}, batch {s.batch}, "
+        f"rate {s.rate:g} x {s.decay:g} an epoch, {trainer.images:,} images, seed {s.seed}"
     )
 
 

@@ -23,8 +23,8 @@ _COARSE = 64
 _ROUNDING = 1 / 6
 
 
-class Ageing:
-    """Ages devices step by step.
+class AgeingSteps:
+    """The steps in which devices age.
 
     The array takes drifts in 1/64 and spreads in 1/16 of a code, and rounds what it adds at random to whole
     codes. Each step therefore aims at what its end asks for, less what the steps before have really added.
@@ -78,7 +78,7 @@ class Ageing:
         wanted = sigma**2 - self._variance
         left = -shift * _DRIFT - self._fallen
         self._check("moves by", left / _DRIFT, _DRIFT_MAX / _DRIFT, seconds)
-        self._check("spreads by", sigma, SPREAD_MAX / _SPREAD, seconds)
+        self._check("spreads by", np.sqrt(np.maximum(wanted, 0.0)), SPREAD_MAX / _SPREAD, seconds)
         drift = np.rint(left).astype(np.int64)
         # A part of a code is rounded at random, which spreads: where that is too much, whole codes are moved.
         fraction = (drift % _DRIFT) / _DRIFT

@@ -231,3 +231,100 @@ def update_stochastic(x, d, factor, means, levels, changes, words):
             used += 1
             n = note(i, j, below + (1 if up else 0), levels, changes, n)
     return n, used
+
+
+@kernel
+def wanted(level, code, means, ratio, up):
+    """Return the code for the slice ``up`` slices before the last, if those behind it go to their middle."""
+    n = len(means)
+    middle = (means[0] + means[n - 1]) * np.float32(0.5)
+    for _ in range(up):
+        level //= n
+        code = means[level % n] + (code - middle) / ratio
+    return code
+
+
+@kernel
+def regroup(level, code, means, ratio, slices):
+    """Bring the last slice of a weight, which should have ``code``, back to the middle of its range.
+
+    The slice before it moves instead, by a level at least, and likewise further ones where that one would
+    pass an end. Return the weight level with their new digits, and the code that is left for the last slice.
+    """
+    n, steep = len(means), steepness(means)
+    up, place = 1, n
+    while up < slices - 1 and not means[0] <= wanted(level, code, means, ratio, up) <= means[n - 1]:
+        up, place = up + 1, place * n
+    carried, moved, rises = np.float32(0.0), level, code > means[n - 1]
+    for k in range(up, 0, -1):
+        digit = level // place % n
+        new = nearest(wanted(level, code, means, ratio, k) - ratio * carried, means, steep)
+        if k == up and new == digit:
+            new = min(digit + 1, n - 1) if rises else max(digit - 1, 0)
+        carried = ratio * carried + (means[new] - means[digit])
+        moved += (new - digit) * place
+        place //= n
+    return moved, code - ratio * carried
+
+
+@kernel
+def lower_offsets(x, d, factor, offsets):
+    """Descend an accumulator for each weight."""
+    gradient = np.empty(offsets.shape[1], d.dtype)
+    for i in range(len(offsets)):
+        if row_gradient(x, d, i, gradient):
+            row = offsets[i]
+            for j in range(len(row)):
+                row[j] -= factor * np.float32(gradient[j])
+
+
+@kernel
+def settle_slices(means, reach, ratio, slices, levels, changes, offsets):
+    """Give accumulators the slice levels that they have come to; list the weights that change."""
+    steep, top = steepness(means), len(means) - 1
+    n = 0
+    for i in range(levels.shape[0]):
+        for j in range(levels.shape[1]):
+            if not abs(offsets[i, j]) >= reach:
+                continue
+            level = int(levels[i, j])
+            code = means[level % len(means)] + offsets[i, j]
+            if code >= means[top] + reach or code <= means[0] - reach:
+                level, code = regroup(level, code, means, ratio, slices)
+            digit = nearest(code, means, steep)
+            offset = code - means[digit]
+            if digit == 0:
+                offset = max(offset, -reach)
+            if digit == top:
+                offset = min(offset, reach)
+            offsets[i, j] = offset
+            n = note(i, j, level - level % len(means) + digit, levels, changes, n)
+    return n
+
+
+@kernel
+def update_carry(x, d, factor, means, ratio, slices, levels, changes, words):
+    """Round (the last slice's mean - factor * gradient) to a neighbouring level, at random; carry."""
+    rows, cols = levels.shape
+    gradient = np.empty(cols, d.dtype)
+    top, steep = len(means) - 1, steepness(means)
+    n = used = 0
+    for i in range(rows):
+        if not row_gradient(x, d, i, gradient):
+            continue
+        for j in range(cols):
+            if gradient[j] == 0:
+                continue
+            level = int(levels[i, j])
+            code = means[level % len(means)] - factor * np.float32(gradient[j])
+            if code > means[top] or code < means[0]:
+                level, code = regroup(level, code, means, ratio, slices)
+                code = min(max(code, means[0]), means[top])
+            below = min(nearest(code, means, steep), top - 1)
+            if below > 0 and code < means[below]:
+                below -= 1
+            share = (code - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
+            up = np.float32(words[used]) + np.float32(0.5) < share
+            used += 1
+            n = note(i, j, level - level % len(means) + below + (1 if up else 0), levels, changes, n)
+    return n, used

@@ -15,7 +15,7 @@ from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.endurance import Endurance
-from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels
+from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels, Levels, Sums
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings
@@ -23,7 +23,7 @@ from qcloop.crossbar.weights import WeightMap
 from qcloop.errors import ArrayError, ConfigError, DivergenceError
 
 #: Waits for products that were asked for; returns them and the scale of each vector's products.
-Scaled = Callable[[], tuple[I32, F64]]
+Scaled = Callable[[], tuple[Sums, F64]]
 
 #: Largest integer error of a batch. It is smaller where a sum of products would not fit 32 bits.
 _ERROR_TOP = 32767
@@ -49,7 +49,7 @@ class Layer:
     wide : bool
         Whether sums of the gradient have 64 bits. With 32 bits, errors have fewer bits in a batch of many
         vectors (see :meth:`LayeredCrossbar.errors`).
-    levels : (rows, cols) uint8
+    levels : (rows, cols) uint8 or uint16
         Weight level last asked of each weight.
     bias : (cols,) float64
     limits : (rows, cols of cells) uint16
@@ -69,7 +69,7 @@ class Layer:
         self.index, self.bits, self.region, self.rule, self.wide = index, bits, region, rule, wide
         self.rows, self.cols = region.rows, region.cols // weights.devices
         self.weight_per_code = weight_max / weights.half_range
-        self.levels: U8 = np.zeros((self.rows, self.cols), np.uint8)
+        self.levels: Levels = weights.zeros(self.rows, self.cols)
         self.bias: F64 = np.zeros(self.cols)
         self.limits: U16 = np.zeros((0, 0), np.uint16)
         #: Where the update rule lists what changes; kept, so that it need not be made for each batch.
@@ -118,7 +118,7 @@ class LayeredCrossbar:
             raise ArrayError(f"this array has {describe_lack(ArrayPart.VARIATION)}")
         self.settings, self.array, self.chip = settings, array, chip
         self._kernels = kernels
-        self.weights = WeightMap(array.settings, settings.scheme, settings.threshold)
+        self.weights = settings.weight_map(array.settings)
         self.layers: list[Layer] = []
         self.ledger = WriteLedger(array.settings.states)
         self._initial = Grng16(settings.seed, Stream.INITIAL)
@@ -287,13 +287,11 @@ class LayeredCrossbar:
         self.array.program(layer.region, cells, levels)
         self.ledger.record(layer.index, cells, levels)
 
-    def device_codes(self, layer: Layer) -> I32:
+    def device_codes(self, layer: Layer) -> Sums:
         """Return the (rows, cols) codes of the weights as the devices have them, with their fluctuation."""
         _, codes = self.array.read(layer.region)
         wide = codes.astype(np.int32)
-        return self.weights.collapse(
-            wide if self.weights.devices > 1 else wide - self.array.settings.reference
-        )
+        return self.weights.collapse(wide - self.array.settings.reference)
 
     def _make_stuck(self, layer: Layer) -> None:
         """Choose the stuck cells by stream ``FAULTS``: the smallest words stick off, the next ones on."""
@@ -346,7 +344,7 @@ class LayeredCrossbar:
         d, d_scale = np.empty(delta.shape, np.int8), np.empty(len(delta))
         self._kernels.quantise_vectors(delta, d, d_scale)
         products = self.array.start_backward(layer.region, self.weights.spread(d))
-        return lambda: (products(), d_scale)
+        return lambda: (self.weights.merge(products()), d_scale)
 
     def errors(self, layer: Layer, delta: F64, x_scale: F64) -> tuple[I32 | I64, float, float]:
         """Return the errors of a batch as integers ``d``, with ``largest`` and ``top``.

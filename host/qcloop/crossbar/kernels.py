@@ -15,6 +15,10 @@ I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+#: Weight levels: 8 bits where a weight is one slice, otherwise 16.
+Levels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+#: Products of weights: 32 bits where a weight is one slice, otherwise 64.
+Sums = I32 | I64
 
 
 class CrossbarKernels(Protocol):
@@ -34,7 +38,7 @@ class CrossbarKernels(Protocol):
     reach : float32
         How far a weight may be off its level's mean before it moves; at least half the smallest gap between
         two means, within which no other level is nearer.
-    levels : (rows, cols) uint8
+    levels : (rows, cols) uint8 or uint16
         Level of each weight; brought up to date here.
     changes : (3, rows * cols) int64
         Filled with (weight, old level, new level) for each change. The number of changes is returned.
@@ -53,13 +57,20 @@ class CrossbarKernels(Protocol):
         factor: np.float32,
         means: F32,
         reach: np.float32,
-        levels: U8,
+        levels: Levels,
         changes: I64,
     ) -> int:
         """Move each weight to the level nearest to (its level's mean - factor * gradient)."""
 
     def update_stochastic(
-        self, x: U8 | I16, d: I32 | I64, factor: np.float32, means: F32, levels: U8, changes: I64, words: U16
+        self,
+        x: U8 | I16,
+        d: I32 | I64,
+        factor: np.float32,
+        means: F32,
+        levels: Levels,
+        changes: I64,
+        words: U16,
     ) -> tuple[int, int]:
         """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random.
 
@@ -74,7 +85,7 @@ class CrossbarKernels(Protocol):
         factor: np.float32,
         means: F32,
         reach: np.float32,
-        levels: U8,
+        levels: Levels,
         changes: I64,
         offsets: F32,
     ) -> int:
@@ -88,11 +99,50 @@ class CrossbarKernels(Protocol):
         """Fill the (rows, cols) gradient x^T d, which is exact."""
 
     def move_mixed(
-        self, step: F32, means: F32, reach: np.float32, levels: U8, changes: I64, offsets: F32
+        self, step: F32, means: F32, reach: np.float32, levels: Levels, changes: I64, offsets: F32
     ) -> int:
         """Lower each accumulator by its own ``step``, and go on as :meth:`update_mixed` does.
 
         ``step`` (rows, cols) float32 is in codes.
+        """
+
+    def lower_offsets(self, x: U8 | I16, d: I32 | I64, factor: np.float32, offsets: F32) -> None:
+        """Lower the (rows, cols) accumulators ``offsets`` by ``factor`` times the gradient."""
+
+    def settle_slices(
+        self,
+        means: F32,
+        reach: np.float32,
+        ratio: np.float32,
+        slices: int,
+        levels: Levels,
+        changes: I64,
+        offsets: F32,
+    ) -> int:
+        """Give each accumulator, as :meth:`update_mixed` has it, the levels of ``slices`` slices.
+
+        ``means`` are those of the levels of a slice, and ``levels`` (rows, cols) uint16 have those of the
+        slices as their digits. The last slice moves. Where it would pass an end by ``reach``, it goes back to
+        the middle of its range, and the slice before it moves instead; likewise further ones. A code of a
+        slice is worth ``ratio`` codes of the next one.
+        """
+
+    def update_carry(
+        self,
+        x: U8 | I16,
+        d: I32 | I64,
+        factor: np.float32,
+        means: F32,
+        ratio: np.float32,
+        slices: int,
+        levels: Levels,
+        changes: I64,
+        words: U16,
+    ) -> tuple[int, int]:
+        """Move the last slice of each weight as :meth:`update_stochastic` moves a weight.
+
+        Slices are those of :meth:`settle_slices`. A step that leads past an end of the last one is carried to
+        the others before it is rounded.
         """
 
 

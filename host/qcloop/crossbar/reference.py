@@ -100,3 +100,87 @@ def update_stochastic(
     drawn[moving] = words[:used]
     new = np.where(moving, below + (drawn + np.float32(0.5) < share), levels)
     return _note(new, levels, changes), used
+
+
+def _wanted(levels: Data, codes: Data, means: Data, ratio: np.float32, up: int) -> Data:
+    """Return the codes for the slices ``up`` before the last, if those behind them go to their middle."""
+    middle = (means[0] + means[-1]) * np.float32(0.5)
+    for k in range(1, up + 1):
+        codes = means[levels // len(means) ** k % len(means)] + (codes - middle) / ratio
+    return codes
+
+
+def regroup(levels: Data, codes: Data, means: Data, ratio: np.float32, slices: int) -> tuple[Data, Data]:
+    """Bring the last slices of (n,) weights back to the middle of their range, by moves of the others.
+
+    Return the weight levels with the new digits of these, and the codes that are left for the last slices.
+    """
+    n, up = len(means), np.ones(levels.shape, np.int64)
+    for k in range(1, slices - 1):
+        aims = _wanted(levels, codes, means, ratio, k)
+        up[(up == k) & ((aims < means[0]) | (aims > means[-1]))] = k + 1
+    carried, moved = np.zeros(codes.shape, np.float32), levels.copy()
+    one = np.where(codes > means[-1], 1, -1)
+    for k in range(slices - 1, 0, -1):
+        digits = levels // n**k % n
+        new = nearest(_wanted(levels, codes, means, ratio, k) - ratio * carried, means)
+        new = np.where((up == k) & (new == digits), np.clip(digits + one, 0, n - 1), new)
+        new = np.where(up >= k, new, digits)
+        carried = ratio * carried + (means[new] - means[digits])
+        moved += (new - digits) * n**k
+    return moved, codes - ratio * carried
+
+
+def lower_offsets(x: Data, d: Data, factor: np.float32, offsets: Data) -> None:
+    """Descend an accumulator for each weight."""
+    offsets -= factor * _gradient(x, d)
+
+
+def settle_slices(
+    means: Data,
+    reach: np.float32,
+    ratio: np.float32,
+    slices: int,
+    levels: Data,
+    changes: Data,
+    offsets: Data,
+) -> int:
+    """Give accumulators the slice levels that they have come to; list the weights that change."""
+    far, n = np.abs(offsets) >= reach, len(means)
+    moved = levels[far].astype(np.int64)
+    codes = means[moved % n] + offsets[far]
+    past = (codes >= means[-1] + reach) | (codes <= means[0] - reach)
+    moved[past], codes[past] = regroup(moved[past], codes[past], means, ratio, slices)
+    digits = nearest(codes, means)
+    rest = codes - means[digits]
+    rest = np.where(digits == 0, np.maximum(rest, -reach), rest)
+    offsets[far] = np.where(digits == n - 1, np.minimum(rest, reach), rest)
+    new = levels.astype(np.int64)
+    new[far] = moved - moved % n + digits
+    return _note(new, levels, changes)
+
+
+def update_carry(
+    x: Data,
+    d: Data,
+    factor: np.float32,
+    means: Data,
+    ratio: np.float32,
+    slices: int,
+    levels: Data,
+    changes: Data,
+    words: Data,
+) -> tuple[int, int]:
+    """Round (the last slice's mean - factor * gradient) to a neighbouring level, at random; carry."""
+    gradient, n = _gradient(x, d), len(means)
+    moving = gradient != 0
+    moved = levels[moving].astype(np.int64)
+    codes = means[moved % n] - factor * gradient[moving]
+    past = (codes > means[-1]) | (codes < means[0])
+    moved[past], codes[past] = regroup(moved[past], codes[past], means, ratio, slices)
+    codes = np.clip(codes, means[0], means[-1])
+    below = np.clip(np.searchsorted(means, codes, side="right") - 1, 0, n - 2)
+    share = (codes - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
+    new = levels.astype(np.int64)
+    new[moving] = moved - moved % n + below + (words[: len(codes)] + np.float32(0.5) < share)
+    return _note(new, levels, changes), len(codes)

@@ -12,8 +12,8 @@ import numpy as np
 
 from qcloop.array.generator import Grng16
 from qcloop.contract.types import I16, I32, U8
-from qcloop.crossbar.kernels import F32, I64, CrossbarKernels
-from qcloop.crossbar.weights import WeightMap
+from qcloop.crossbar.kernels import F32, I64, CrossbarKernels, Levels
+from qcloop.crossbar.weights import MAX_SLICES, WeightMap
 
 
 class UpdateRule(ABC):
@@ -40,6 +40,8 @@ class UpdateRule(ABC):
     defaults: ClassVar[Mapping[str, Any]] = {}
     #: Whether :attr:`memory` has a number for each weight.
     remembers: ClassVar[bool] = False
+    #: Fewest and most slices of a weight that the rule programs.
+    slices: ClassVar[tuple[int, int]] = (1, 1)
 
     def __init__(self, weights: WeightMap, cols: int, kernels: CrossbarKernels, words: Grng16) -> None:
         self.weights, self.kernels, self.words = weights, kernels, words
@@ -52,7 +54,7 @@ class UpdateRule(ABC):
         """
 
     @abstractmethod
-    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: Levels, changes: I64) -> int:
         """Descend along a gradient, and return how many weights change their level.
 
         Parameters
@@ -61,7 +63,7 @@ class UpdateRule(ABC):
             Inputs and integer errors of a batch. The gradient is ``x^T d``.
         factor : float32
             Codes for one unit of that gradient.
-        levels : (rows, cols) uint8
+        levels : (rows, cols) uint8 or uint16
             Level of each weight; brought up to date here.
         changes : (3, rows * cols) int64
             Filled with (weight, old level, new level) for each change.
@@ -75,7 +77,7 @@ class NearestRule(UpdateRule):
     # larger rate on a narrower grid.
     defaults: ClassVar[Mapping[str, Any]] = {"rate": 1.284, "decay": 0.909, "weight_range": 9.29, "batch": 36}
 
-    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: Levels, changes: I64) -> int:
         """See :meth:`UpdateRule.descend`."""
         weights = self.weights
         return self.kernels.update_nearest(x, d, factor, weights.means, weights.reach, levels, changes)
@@ -84,7 +86,7 @@ class NearestRule(UpdateRule):
 class StochasticRule(UpdateRule):
     """One of the two levels next to (mean of the level - rate * gradient), at random."""
 
-    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: Levels, changes: I64) -> int:
         """See :meth:`UpdateRule.descend`."""
         most = int(np.count_nonzero(x.any(axis=0))) * levels.shape[1]
         words = self.words.peek_words(most)
@@ -97,25 +99,59 @@ class MixedRule(UpdateRule):
     """A float accumulator for each weight; its :attr:`memory` is their distances from the levels' means."""
 
     remembers = True
+    slices = 1, MAX_SLICES
 
     def start(self, remainders: F32) -> None:
         """Let the accumulators begin at the weights that were asked for."""
         self.memory = remainders
 
-    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: U8, changes: I64) -> int:
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: Levels, changes: I64) -> int:
         """See :meth:`UpdateRule.descend`."""
         weights = self.weights
+        if weights.slices > 1:
+            self.kernels.lower_offsets(x, d, factor, self.memory)
+            return self._settle(levels, changes)
         return self.kernels.update_mixed(
             x, d, factor, weights.means, weights.reach, levels, changes, self.memory
         )
 
-    def move(self, step: F32, levels: U8, changes: I64) -> int:
+    def move(self, step: F32, levels: Levels, changes: I64) -> int:
         """Lower the accumulators by (rows, cols) float32 codes; return how many weights change their level.
 
         ``levels`` and ``changes`` are those of :meth:`UpdateRule.descend`.
         """
         weights = self.weights
+        if weights.slices > 1:
+            self.memory -= step
+            return self._settle(levels, changes)
         return self.kernels.move_mixed(step, weights.means, weights.reach, levels, changes, self.memory)
+
+    def _settle(self, levels: Levels, changes: I64) -> int:
+        """Let the slices of each weight follow its accumulator; return how many weights change."""
+        weights = self.weights
+        return self.kernels.settle_slices(
+            weights.ladder, weights.reach, weights.ratio, weights.slices, levels, changes, self.memory
+        )
+
+
+class CarryRule(UpdateRule):
+    """The last slice moves as weights do in ``stochastic``; what passes its ends is carried to the others.
+
+    Nothing but the devices remembers a step: the last slice is the accumulator.
+    """
+
+    slices = 2, MAX_SLICES
+
+    def descend(self, x: U8 | I16, d: I32 | I64, factor: np.float32, levels: Levels, changes: I64) -> int:
+        """See :meth:`UpdateRule.descend`."""
+        weights = self.weights
+        most = int(np.count_nonzero(x.any(axis=0))) * levels.shape[1]
+        words = self.words.peek_words(most)
+        n, used = self.kernels.update_carry(
+            x, d, factor, weights.ladder, weights.ratio, weights.slices, levels, changes, words
+        )
+        self.words.skip(used)
+        return n
 
 
 class Update(StrEnum):
@@ -137,3 +173,5 @@ class Update(StrEnum):
     STOCHASTIC = "stochastic", StochasticRule
     #: Float accumulators on the host; a cell is programmed when a level boundary is crossed.
     MIXED = "mixed", MixedRule
+    #: The finest cell moves at random, so that the expectation is exact; what passes its ends is carried.
+    CARRY = "carry", CarryRule

@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
-from qcloop.contract.types import ArrayConfig, Policy
+from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
-from qcloop.crossbar.weights import Scheme
+from qcloop.crossbar.weights import Scheme, WeightMap
 from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
 
@@ -22,6 +22,9 @@ _Kind = TypeVar("_Kind", bound=StrEnum)
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
 #: The standard deviation of gains is below this: a gain is -0.5 to 0.5.
 MOST_GAIN = 0.5
+
+#: Ratio of the slices of a weight, where none is given.
+DEFAULT_RATIO = 8
 
 
 def option(default: Any, text: str, before: str | None = None) -> Any:
@@ -45,6 +48,8 @@ class CrossbarSettings:
     reading: str | None = option(None, "Reading of the paper's Equation (1) for a built-in device")
     sigma: float | None = option(None, "Sigma of Equation (1) in place of the built-in device's own")
     scheme: Scheme = option(Scheme.SINGLE, "Devices for a weight")
+    cells_per_weight: int = option(1, "Cells of a weight (with differential: pairs), the coarsest first")
+    ratio: int | None = option(None, "What a cell of a weight counts in steps of the next [default: 8]")
     update: Update = option(Update.MIXED, "Update rule")
     threshold: float = option(
         0.0, "Rule mixed: a cell is written when its weight is so many levels off; 0: nearer to another level"
@@ -87,6 +92,7 @@ class CrossbarSettings:
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
+        self._check_slices()
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
         require(
             0 <= self.threshold < MAX_STATES, "threshold", f"0 to below {MAX_STATES} levels", self.threshold
@@ -126,6 +132,19 @@ class CrossbarSettings:
         require(offset >= 0, "variation-offset", "0 or more", f"{offset:g}")
         require(chip is None or 0 <= chip < 1 << 64, "chip", "0..2^64-1", chip)
 
+    def _check_slices(self) -> None:
+        """Raise ConfigError unless the update rule programs so many cells a weight; choose the ratio."""
+        cells, (least, most) = self.cells_per_weight, self.update.rule.slices
+        several = " and ".join(update for update in Update if update.rule.slices[1] > 1)
+        expected = f"{least}..{most}" if most > 1 else "1"
+        hint = f" with update {self.update}" + ("" if most > 1 else f" ({several} take more)")
+        require(least <= cells <= most, "cells-per-weight", expected + hint, cells)
+        if cells == 1:
+            require(self.ratio is None, "ratio", "left out with cells-per-weight 1", self.ratio)
+        elif self.ratio is None:
+            object.__setattr__(self, "ratio", DEFAULT_RATIO)
+        require(self.ratio is None or self.ratio >= 2, "ratio", "2 or more", self.ratio)
+
     @property
     def array_config(self) -> ArrayConfig:
         """Shape and parts of the array."""
@@ -163,6 +182,11 @@ class CrossbarSettings:
             variation_gain=own.gain if own and gain is None else gain,
             variation_offset=own.offset if own and offset is None else offset,
         )
+
+    def weight_map(self, array: ArraySettings) -> WeightMap:
+        """Return how such an array holds weights; raises ConfigError if its levels do not suit the ratio."""
+        slices, ratio = self.cells_per_weight, self.ratio or 1
+        return WeightMap(array, self.scheme, self.threshold, slices=slices, ratio=ratio)
 
     @classmethod
     def options(cls) -> tuple[Field[Any], ...]:

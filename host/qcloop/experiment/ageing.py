@@ -9,7 +9,7 @@ from typing import Any
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import ArraySettings
-from qcloop.crossbar.ageing import Ageing
+from qcloop.crossbar.ageing import AgeingSteps
 from qcloop.device import DeviceProfile, Relaxation, resolve_relaxation, rising_times, shown_time
 from qcloop.errors import ConfigError, DeviceError, FileError
 from qcloop.experiment.boards import array_on, factory_of
@@ -188,7 +188,7 @@ def _age(
     say: Callable[[str], None],
 ) -> ResultTable:
     """Return the table of ageing of one run."""
-    ageing = Ageing(trainer.profile, relaxation)
+    ageing = AgeingSteps(trainer.profile, relaxation)
     steps = [(time, ageing.step(time)) for time in seconds]
     state = trainer.state()
     rescaling = Rescaling(trainer.network, trainer.training_inputs(CALIBRATION_IMAGES))

@@ -509,7 +509,7 @@ def command_line(config: dict[str, Any]) -> list[str]:
     what :func:`qcloop.run.folder.read_config` returns.
     """
     settings, data = RunSettings.from_dict(config["settings"]), config["data"]
-    decisive = {"network": settings.network, "update": settings.update, "step": settings.step}
+    decisive = {name: getattr(settings, name) for name in ("network", "update", "step", "cells_per_weight")}
     usual = resolve(None, decisive)  # what the command takes for settings that it does not name
     if settings.device in BUILTIN_NAMES:
         profile = resolve_device(settings.device)

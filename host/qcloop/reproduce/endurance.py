@@ -26,6 +26,8 @@ LIMITS = (10, 20, 50, 100, 200, 500, 1000, None)
 AIM, MOST_WRITES = 92.0, 500
 #: Recipes by the name of their curve.
 _RECIPES = {"the default": None, "recipe gentle": "gentle"}
+#: The axis of accuracies begins at a multiple of this, in per cent.
+_END = 5
 #: Number of seeds that are used here: the first three of those given.
 _SEEDS = 3
 
@@ -104,14 +106,14 @@ def _allowed(limit: int | None) -> str:
 
 
 def _verdict(curve: _Curve, outcomes: Outcomes) -> Verdict:
-    """Return what the runs without a limit came to, beside the aim."""
+    """Return what the runs without a limit came to; that of the recipe is judged by the aim."""
     most = max(outcomes[point].cost.most_writes or 0 for point in curve.points[-1])
     median = float(np.median(curve.accuracies(outcomes)[-1]))
-    return Verdict(
-        f"{curve.label}: {median:.2f} %, no cell written more than {most:,} times (aim: {AIM:g} %, "
-        f"{MOST_WRITES} times)",
-        good=median >= AIM and most <= MOST_WRITES,
-    )
+    text = f"{curve.label}: {median:.2f} %, no cell written more than {most:,} times"
+    if curve.label != "recipe gentle":
+        return Verdict(text, good=None)
+    aim = f" (aim: {AIM:g} %, {MOST_WRITES} times)"
+    return Verdict(text + aim, good=median >= AIM and most <= MOST_WRITES)
 
 
 def _numbers(curves: Sequence[_Curve], outcomes: Outcomes) -> str:
@@ -139,10 +141,13 @@ def _draw(labels: Sequence[str], accuracies: Sequence[F64], stuck: Sequence[F64]
         for label, values, style in zip(labels, curves, LINES, strict=False):
             _draw_curve(axes, label, values, style)
         axes.set(xscale="log", xlabel="writes that a cell endures", ylabel=what)
-        axes.set_ylim(bottom=0)
+        axes.set_xticks([limit for limit in LIMITS if limit], [f"{limit:,}" for limit in LIMITS if limit])
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    left.set_ylim(top=100)
+    lowest = min(float(values.min()) for values in accuracies)
+    left.set_ylim(_END * np.floor(lowest / _END), 100)
+    right.set_ylim(bottom=0)
     legend_above(left)
     return figure
 

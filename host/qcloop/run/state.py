@@ -108,7 +108,7 @@ def check_predictions(arrays: Arrays, values: dict[str, Any], test_images: int) 
 
 def _layers(settings: RunSettings, profile: DeviceProfile) -> dict[str, _Member]:
     """Return the arrays whose shapes follow from the settings alone, by name."""
-    weights = WeightMap(array_settings(settings, profile), settings.scheme)
+    weights = settings.weight_map(array_settings(settings, profile))
     made = _array_layer if settings.step is Step.ARRAY else _host_layer
     members: dict[str, _Member] = {}
     for index, shape in enumerate(settings.layers()):
@@ -147,7 +147,7 @@ def _host_layer(
     shape = rows, cols * weights.devices
     remembered = rows if settings.update.rule.remembers else 0
     return _cells(settings, profile, shape) | {
-        "levels": _Member(np.uint8, (rows, cols), high=len(weights.means) - 1),
+        "levels": _Member(weights.level_type, (rows, cols), high=len(weights.means) - 1),
         "offsets": _Member(np.float32, (remembered, cols), low=-np.inf),
         "bias": _Member(np.float64, (cols,), low=-np.inf),
         "shadow": _Member(np.uint8, (prod(shape),), high=profile.states - 1, also=UNKNOWN),

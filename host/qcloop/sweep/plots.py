@@ -140,6 +140,7 @@ def draw_yields(curves: Mapping[str, Sequence[tuple[float, Share]]], legend: str
     axes = figure.subplots()
     least, most = (100 * end(curve[-k][0] for curve in curves.values()) for end, k in ((min, 0), (max, 1)))
     least -= 0.05 * (most - least)
+    strength = 0.15 if len(curves) == 1 else 0.07
     for (colour, _, dash), (label, curve) in zip(LINES, curves.items(), strict=False):
         # All chips reach what the worst one has; none reaches more than the best one.
         shares = [curve[0][1], *(share for _, share in curve), Share(0, curve[0][1].n)]
@@ -148,7 +149,7 @@ def draw_yields(curves: Mapping[str, Sequence[tuple[float, Share]]], legend: str
         yields = [100 * share.value for share in shares]
         axes.step(at, yields, where="pre", color=colour, linestyle=dash, label=plain(label))
         band = ([100 * value for value in low], [100 * value for value in high])
-        axes.fill_between(at, *band, step="pre", color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(at, *band, step="pre", color=colour, alpha=strength, linewidth=0)
     axes.set(xlabel="test accuracy (%)", ylabel="chips that reach it (%)", ylim=(0, 102))
     if len(curves) > 1:
         legend_above(axes, legend)

@@ -30,10 +30,11 @@ class Crossbar(LayeredCrossbar):
         for a board or a virtual board. It is configured here, and the caller closes it.
     **settings
         Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
-        ``reading``, ``sigma``, ``scheme``, ``update``, ``policy``, ``seed``, ``weight_range``,
-        ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``, ``variation_gain``,
-        ``variation_offset``, ``chip``, ``threshold``, ``endurance``, ``endurance_spread``,
-        ``verify_tolerance``, ``verify_tries``. Without ``array`` there are ``lanes`` and ``cells`` as well.
+        ``reading``, ``sigma``, ``scheme``, ``cells_per_weight``, ``ratio``, ``update``, ``policy``,
+        ``seed``, ``weight_range``, ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``,
+        ``stuck_on``, ``variation_gain``, ``variation_offset``, ``chip``, ``threshold``, ``endurance``,
+        ``endurance_spread``, ``verify_tolerance``, ``verify_tries``. Without ``array`` there are ``lanes``
+        and ``cells`` as well.
 
     Raises
     ------
@@ -91,7 +92,8 @@ class Crossbar(LayeredCrossbar):
             If the state is of a crossbar with other settings or other layers. Nothing is changed then.
         """
         try:
-            mine, other = self._identity(), dict(state["settings"])
+            mine = self._identity()
+            other = {"cells_per_weight": 1, **state["settings"]}  # older states have no such name
             for name in mine | other:
                 ours, theirs = mine.get(name), other.get(name)
                 if theirs != ours:

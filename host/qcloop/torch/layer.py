@@ -155,7 +155,7 @@ class DeviceLayer(OnArray):
 
     @property
     def n_devices(self) -> int:
-        """How many devices the layer has, which is two for each weight in scheme ``differential``."""
+        """How many devices the layer has: ``cells_per_weight`` a weight, twice that in ``differential``."""
         return self.on_array.region.rows * self.on_array.region.cols
 
     def __setattr__(self, name: str, value: Any) -> None:

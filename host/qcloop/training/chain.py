@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import I16, I32, U8
+from qcloop.contract.types import I16, U8
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar, Scaled
+from qcloop.crossbar.kernels import Sums
 from qcloop.errors import DivergenceError
 from qcloop.jit import kernel
 from qcloop.training import compiled
@@ -114,7 +115,7 @@ def check_finite(what: str, layer: Layer, values: F64) -> None:
 
 
 #: The way of a micro-batch through the layers. It yields what waits for its next products, and is sent them.
-Pass = Generator[Scaled, tuple[I32, F64], None]
+Pass = Generator[Scaled, tuple[Sums, F64], None]
 
 #: Steps that running passes make before a further one begins. With one step, the line from the array is
 #: idle while vectors of the first layer are sent; with three, the line to the array is idle
@@ -248,7 +249,7 @@ class Chain:
         interleave(map(forward_and_backward, self._crossbar.array.micro_batches(len(labels))))
         return hits
 
-    def _forward(self, some: Batch) -> Generator[Scaled, tuple[I32, F64], tuple[I32, F64]]:
+    def _forward(self, some: Batch) -> Generator[Scaled, tuple[Sums, F64], tuple[Sums, F64]]:
         """Take vectors through the layers; return the last one's products and their scales."""
         kernels = self._kernels
         for index, layer in enumerate(self._layers):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import I32, U8
+from qcloop.crossbar.kernels import Sums
 from qcloop.training.geometry import Convolution
 from qcloop.training.kernels import F64, LayerKernels
 
@@ -59,15 +60,16 @@ class PatchBatch:
         self._scales[:] = x_scale[:, None, None]
         return self.vectors[:2]
 
-    def pool(self, kernels: LayerKernels, y: I32, scale: F64, bias: F64) -> tuple[I32, F64, F64]:
+    def pool(self, kernels: LayerKernels, y: Sums, scale: F64, bias: F64) -> tuple[Sums, F64, F64]:
         """Return products, scales and biases of the images (n, outputs) that come out of the layer.
 
         ``y`` and ``scale`` are those of the vectors, and ``bias`` (cols,) is the layer's.
         """
         c, n = self._shape, len(self._top)
         if c.pool > 1:
-            kernels.pool(y.reshape(n, *c.positions, c.kernels), c.pool, self._top, self._chosen)
-            y = self._top
+            top = self._top if y.dtype == self._top.dtype else np.empty(self._top.shape, y.dtype)
+            kernels.pool(y.reshape(n, *c.positions, c.kernels), c.pool, top, self._chosen)
+            y = top
         return y.reshape(n, c.outputs), scale[:: c.vectors], np.tile(bias, c.outputs // c.kernels)
 
     def route(self, kernels: LayerKernels, errors: F64) -> F64:
@@ -81,7 +83,7 @@ class PatchBatch:
         return self.vectors[2]
 
     def scatter(
-        self, kernels: LayerKernels, e: I32, e_scale: F64, gain: float, slope: F64, delta: F64
+        self, kernels: LayerKernels, e: Sums, e_scale: F64, gain: float, slope: F64, delta: F64
     ) -> None:
         """Fill the (n, inputs) errors of images from the backward products of their patches.
 

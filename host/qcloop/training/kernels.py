@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import I32, U8
+from qcloop.crossbar.kernels import Sums
 
 F64 = npt.NDArray[np.float64]
 
@@ -28,21 +29,21 @@ class LayerKernels(Protocol):
         Errors: the derivative of the loss by the layer's sums.
     """
 
-    def sigmoid(self, y: I32, scale: F64, bias: F64, x: U8, slope: F64) -> None:
+    def sigmoid(self, y: Sums, scale: F64, bias: F64, x: U8, slope: F64) -> None:
         """Fill activations a on 255 steps and slopes a (1 - a) of a sigmoid layer."""
 
-    def relu(self, y: I32, scale: F64, bias: F64, x: U8, slope: F64, x_scale: F64) -> None:
+    def relu(self, y: Sums, scale: F64, bias: F64, x: U8, slope: F64, x_scale: F64) -> None:
         """Fill activations, slopes and scales of a ReLU layer, each vector scaled to its largest value."""
 
     def softmax(
-        self, y: I32, scale: F64, bias: F64, labels: npt.NDArray[Any], delta: F64, picked: F64
+        self, y: Sums, scale: F64, bias: F64, labels: npt.NDArray[Any], delta: F64, picked: F64
     ) -> int:
         """Fill the errors p - onehot(label) and the (n,) probabilities of the labels.
 
         The number of vectors that were classified correctly is returned.
         """
 
-    def propagate(self, e: I32, e_scale: F64, gain: float, slope: F64, delta: F64) -> None:
+    def propagate(self, e: Sums, e_scale: F64, gain: float, slope: F64, delta: F64) -> None:
         """Fill delta = e * (e_scale * gain) * slope, with the backward products ``e`` of the next layer."""
 
     def descend_bias(self, bias: F64, delta: F64, rate: float) -> None:
@@ -55,14 +56,14 @@ class LayerKernels(Protocol):
     def gather(self, x: U8, padding: int, patches: U8) -> None:
         """Fill the patches of images that have ``padding`` zeros on each side."""
 
-    def pool(self, y: I32, size: int, top: I32, chosen: I32) -> None:
+    def pool(self, y: Sums, size: int, top: Sums, chosen: I32) -> None:
         """Fill the largest products of squares of ``size`` positions, and the positions that have them.
 
         ``y`` and ``top`` are images. ``chosen`` is as large as ``top``, and holds the index of a position
         among all of its image; the first of equal products wins.
         """
 
-    def scatter(self, e: I32, e_scale: F64, gain: float, padding: int, slope: F64, delta: F64) -> None:
+    def scatter(self, e: Sums, e_scale: F64, gain: float, padding: int, slope: F64, delta: F64) -> None:
         """Fill images ``delta`` = slope times the sum of e * (e_scale * gain) over the patches of a pixel.
 
         ``e`` are the backward products of patches, and ``e_scale`` (n, positions down, positions to the

@@ -36,7 +36,7 @@ _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 def needed_bytes(settings: RunSettings, images: int) -> int:
     """Return about how many bytes a run takes with so many training images; never less than half of it."""
     shapes = settings.layers()
-    devices = 2 if settings.scheme is Scheme.DIFFERENTIAL else 1
+    devices = settings.cells_per_weight * (2 if settings.scheme is Scheme.DIFFERENTIAL else 1)
     weights = [shape.rows * shape.cols for shape in shapes]
     tries = settings.verify_tries if Policy.from_label(settings.policy) is Policy.VERIFY else 1
     kept = sum(weights) * (devices * _KEPT_A_CELL + _KEPT_A_WEIGHT)

@@ -115,6 +115,8 @@ class RunSettings(CrossbarSettings):
         require(0 <= self.shift <= MAX_SHIFT, "shift", f"0..{MAX_SHIFT} pixels", self.shift)
         needed, other = ("device", "float") if self.step is Step.ARRAY else ("float", "device")
         require(self.bias != other, "bias", f"{needed} or none with the step of the {self.step}", self.bias)
+        alone = self.step is Step.HOST or self.cells_per_weight == 1
+        require(alone, "cells-per-weight", "1 with the step of the array", self.cells_per_weight)
         require(self.step is Step.HOST or self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
         if self.order is Order.BOARD:
             require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
@@ -189,12 +191,18 @@ ARRAY_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     Update.MIXED: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
     Update.NEAREST: {"bias": Bias.DEVICE},
     Update.STOCHASTIC: {"bias": Bias.DEVICE, "batch": 1, "rate": 0.025},
+    Update.CARRY: {"bias": Bias.DEVICE},  # is refused there
 }
 
 #: What suits each update rule where a network has kernels, besides :data:`RULE_DEFAULTS`.
 KERNEL_DEFAULTS: dict[Update, Mapping[str, Any]] = {
     update: {"activation": Activation.RELU, "rate": rate, "weight_range": 3.0}
-    for update, rate in ((Update.MIXED, 0.2), (Update.NEAREST, 0.3), (Update.STOCHASTIC, 0.1))
+    for update, rate in (
+        (Update.MIXED, 0.2),
+        (Update.NEAREST, 0.3),
+        (Update.STOCHASTIC, 0.1),
+        (Update.CARRY, 0.2),
+    )
 }
 
 #: Named sets of settings. ``paper``: Figures 5c and 5d. ``best``: what ``make demo`` runs. ``gentle``: few

@@ -14,7 +14,7 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.images import ImageSet
 from qcloop.contract.types import U8, Counters, Positions
 from qcloop.crossbar import compiled as crossbar_compiled
-from qcloop.crossbar.ageing import Ageing
+from qcloop.crossbar.ageing import AgeingSteps
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
@@ -261,12 +261,12 @@ class Trainer:
             rate *= self.settings.decay
         return rate
 
-    def _aged(self, epochs: int) -> Ageing | None:
+    def _aged(self, epochs: int) -> AgeingSteps | None:
         """Return what ages the devices from the end of an epoch on; None if they do not age."""
         relaxation, seconds = self.profile.relaxation, self.settings.age_seconds
         if relaxation is None or seconds is None:
             return None
-        ageing = Ageing(self.profile, relaxation)
+        ageing = AgeingSteps(self.profile, relaxation)
         for epoch in range(epochs):
             ageing.step((epoch + 1) * seconds)
         return ageing
@@ -415,7 +415,7 @@ def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> N
                 f"age-per-epoch needs to know what time does to device {profile.name}: give --relaxation "
                 f"{', '.join(RELAXATIONS)} or a TOML file, or a table [relaxation] in the device file"
             )
-        Ageing(profile, profile.relaxation).step(settings.age_seconds)
+        AgeingSteps(profile, profile.relaxation).step(settings.age_seconds)
     check_network(settings, data)
 
 

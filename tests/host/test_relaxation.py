@@ -10,7 +10,7 @@ from run_contents import contents
 import qcloop
 from qcloop.array import ArrayConfig, GoldenArray, Region
 from qcloop.contract.parts import ArrayPart
-from qcloop.crossbar.ageing import Ageing
+from qcloop.crossbar.ageing import AgeingSteps
 from qcloop.device import (
     RELAXATIONS,
     Relaxation,
@@ -80,10 +80,10 @@ def test_a_law_is_logarithmic_and_scaled_to_the_range_of_the_device():
     assert shift == pytest.approx(-1 + np.array([0.5, 0.25]) * log(10)) and sigma == 0.2 + 0.1 * log(10)
     assert [part.tolist() for part in law.at(0)] == [0, 0]
     device = replace(builtin("A", 2), relaxation=law)  # 15.5 G0 in 496 codes
-    moved, spread = Ageing(device, law).codes_at(100)
+    moved, spread = AgeingSteps(device, law).codes_at(100)
     assert moved == pytest.approx(shift * 496 / 5) and spread == pytest.approx([sigma * 496 / 5] * 2)
     own = replace(law, range=None)
-    assert Ageing(device, own).codes_at(100)[0] == pytest.approx(shift * 32)
+    assert AgeingSteps(device, own).codes_at(100)[0] == pytest.approx(shift * 32)
 
 
 def test_presets_say_what_was_published():
@@ -158,7 +158,7 @@ def aged(law, times, level=1):
     array.configure(TWO.array_settings(7))
     region = Region(0, 200, 200)
     array.program_block(region, np.full((200, 200), level, np.uint8))
-    before, ageing = array.read(region)[1].astype(float), Ageing(TWO, law)
+    before, ageing = array.read(region)[1].astype(float), AgeingSteps(TWO, law)
     for time in times:
         array.age(region, *ageing.step(time))
     return array.read(region)[1] - before
@@ -174,7 +174,7 @@ def aged(law, times, level=1):
     ],
 )
 def test_24_steps_of_an_hour_come_to_what_one_of_a_day_does(law):
-    shift, sigma = (part[1] for part in Ageing(TWO, law).codes_at(86400))
+    shift, sigma = (part[1] for part in AgeingSteps(TWO, law).codes_at(86400))
     many = aged(law, [3600 * hour for hour in range(1, 25)])
     once = aged(law, [86400])
     error = 5 * sigma / 200  # of the mean of 40,000 cells, and more than that of their deviation
@@ -195,11 +195,11 @@ def test_levels_age_by_figures_of_their_own():
 def test_a_step_that_is_too_early_or_too_large_is_named():
     device = builtin("A", 2)
     with pytest.raises(DeviceError, match="known from 10 s on, not at 1 s: choose a later time"):
-        Ageing(device, Relaxation(t0_s=10, sigma=1)).step(1)
+        AgeingSteps(device, Relaxation(t0_s=10, sigma=1)).step(1)
     with pytest.raises(DeviceError, match=r"until 1 h level 1 moves by 640 codes, .* at most 512 at once"):
-        Ageing(device, Relaxation(shift=(1, -20))).step(3600)
+        AgeingSteps(device, Relaxation(shift=(1, -20))).step(3600)
     with pytest.raises(DeviceError, match=r"level 0 spreads by 640 codes, .* at most 255.9"):
-        Ageing(device, Relaxation(sigma=20)).step(3600)
+        AgeingSteps(device, Relaxation(sigma=20)).step(3600)
 
 
 # -- accuracy over time ------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def test_a_factor_makes_up_for_conductances_that_shrink_alike(make_trainer, step
     trained, scales = classes(trainer), [layer.weight_per_code for layer in trainer.network.layers]
     rescaling = Rescaling(trainer.network, trainer.training_inputs(100))
     assert rescaling.factors() == (1, 1)
-    trainer.network.crossbar.age(*Ageing(trainer.profile, law).step(1))
+    trainer.network.crossbar.age(*AgeingSteps(trainer.profile, law).step(1))
     aged, factors = classes(trainer), rescaling.factors()
     assert factors == pytest.approx([2.5, 2.5], rel=0.03)
     with rescaling.applied(factors):
