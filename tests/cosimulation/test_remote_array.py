@@ -6,12 +6,14 @@ from random import Random
 
 import numpy as np
 import pytest
+from ageing_bench import AgeingPair
 from engine_bench import Pair
 from link_bench import SETTINGS, BoardLine, remote_array
 from link_twin import CONFIG, LINK
 
 from qcloop.array import ArraySettings, GoldenArray, Policy, Region
 from qcloop.contract.frames import MAX_PAYLOAD, Frame, Identity, Kind
+from qcloop.contract.parts import ArrayPart
 from qcloop.crossbar.rules import Update
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
@@ -66,6 +68,20 @@ def test_operations_equal_the_golden_model(faults):
         for _ in range(12):
             getattr(pair, draw.choice(kinds))(draw)
         pair.state()
+
+
+@pytest.mark.slow
+def test_ageing_equals_the_golden_model_on_a_line_with_faults():
+    config = CONFIG.with_parts(ArrayPart.RELAXATION)
+    array, golden = both(remote_array(CompiledBoard(config, LINK), BAD)[0])
+    pair, draw = AgeingPair.__new__(AgeingPair), Random(3)
+    pair.config, pair.array, pair.golden = config, array, golden
+    pair.configure(draw)
+    pair.block(draw)
+    for _ in range(12):
+        getattr(pair, draw.choice(("age", "program", "forward", "read", "load")))(draw)
+    pair.age(draw)
+    pair.state()
 
 
 # -- CASES.md ---------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import cell_words
 from qcloop_hdl.array import ageing
 from qcloop_hdl.array.access import MemoryAccess
-from qcloop_hdl.array.ageing import Ageing
+from qcloop_hdl.array.ageing import CellAgeing
 from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.connections import drive
@@ -117,7 +117,7 @@ class Story:
         ]
 
 
-def compare(simulate, bench, story, pauses=None, block=Ageing):
+def compare(simulate, bench, story, pauses=None, block=CellAgeing):
     """Age on the block what a golden model has aged; return the clocks of each region and of a cell."""
     dut = AgeingWithMemory(story.config, block)
     age, clocks = dut.ageing, []
@@ -199,7 +199,7 @@ def test_with_64_states_no_cell_is_stuck(simulate, bench):
     compare(simulate, bench, Story(with_ageing(4, MemoryKind.SPRAM), MAX_STATES).age(Region(0, 8, 8)))
 
 
-class AllMove(Ageing):
+class AllMove(CellAgeing):
     """Stuck cells age, too."""
 
     def _compute(self, m, *strobes):
@@ -207,7 +207,7 @@ class AllMove(Ageing):
         self.stuck = Const(0)
 
 
-class TakesNoWord(Ageing):
+class TakesNoWord(CellAgeing):
     """It adds the bits of which the sample was made."""
 
     def _compute(self, m, takes_z, reads, keeps):

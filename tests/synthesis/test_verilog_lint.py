@@ -25,7 +25,9 @@ CORES = {
     "large that learns": Core(LARGE.with_parts(ArrayPart.LEARNING | DEVICE_PARTS)),
     "small without parts that learns": Core(SMALL.of_parts(ArrayPart.LEARNING)),
     "least": Core(MEDIUM.without(STANDARD_PARTS).shaped(lanes=1, cells=2, side=1)),
-    "least that learns": Core(MEDIUM.with_parts(ArrayPart.LEARNING).shaped(lanes=2, cells=4, side=4)),
+    "least that learns and ages": Core(
+        MEDIUM.with_parts(ArrayPart.LEARNING | ArrayPart.RELAXATION).shaped(lanes=2, cells=4, side=4)
+    ),
     "least with devices that differ and wear out": Core(MEDIUM.with_parts(DEVICE_PARTS).shaped(1, 2, 1)),
     "widest": Core(MEDIUM.shaped(lanes=32, cells=1 << 18)),
     "uart": Core(SMALL, LinkKind.UART),

@@ -80,7 +80,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
     }
 
 
-class Ageing(Configured):
+class CellAgeing(Configured):
     """Ages the cells of a region one after the other, as ``Array.age`` defines it.
 
     A cell of level l becomes ``clip(g + ((spread[l] * z - 8 * drift[l] + (w >> 7)) >> 9), 0, 1023)`` with a

@@ -11,7 +11,7 @@ from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import SAMPLE_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.access import MemoryAccess
-from qcloop_hdl.array.ageing import Ageing, TableWord
+from qcloop_hdl.array.ageing import CellAgeing, TableWord
 from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, Event, EventCounters
 from qcloop_hdl.array.devices import DeviceMemory
 from qcloop_hdl.array.events import EventSelect
@@ -78,8 +78,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Words of stream 0, and what the training step counts; only where there is a second plane.
         "words": Out(stream.Signature(SAMPLE_BITS)),
         "learned": In(Event),
-        #: Ageing of the cells that the walk goes over: see ``Ageing``; only with the part. ``aged`` is its
-        #: ``step``.
+        #: Ageing of the cells that the walk goes over, only with the part: see ``CellAgeing``, whose ``step``
+        #: is ``aged``.
         "age_table": In(TableWord),
         "age": In(1),
         "age_last": In(1),
@@ -114,7 +114,7 @@ class CellArray(Configured):
         self.programmer = Programmer(config)
         self._ages = config.has(ArrayPart.RELAXATION)
         if self._ages:
-            self.ageing = Ageing(config)
+            self.ageing = CellAgeing(config)
         self._make_abstractable()
 
     def _make_abstractable(self) -> None:
