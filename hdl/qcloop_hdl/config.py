@@ -23,8 +23,6 @@ MAX_CELLS = 1 << 18
 MAX_BUFFER = (MAX_LENGTH + 1) // 2
 #: Largest number of lanes: the generator of read noise has no more.
 MAX_LANES = max(GENERATOR_LANES)
-#: Parts that only the golden model has.
-_NOT_BUILT = ArrayPart.RELAXATION
 #: Parts that keep a word of each cell in a memory of their own.
 DEVICE_PARTS = ArrayPart.VARIATION | ArrayPart.ENDURANCE
 #: Words of 16 bits that the smallest ECP5, or UP5K, of each size has for the cells and what is kept of them:
@@ -84,8 +82,6 @@ class EngineConfig:
     model: bool = False
 
     def __post_init__(self) -> None:
-        if lacking := self.array.parts & _NOT_BUILT:
-            raise ConfigError(f"no engine has {' or '.join(part_labels(lacking))} yet: leave it out")
         if self.array.lanes > MAX_LANES:
             raise ConfigError(f"an engine has 1..{MAX_LANES} lanes, not {self.array.lanes}")
         if not 2 <= self.array.words <= MAX_WORDS:

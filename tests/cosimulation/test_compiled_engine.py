@@ -6,6 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from ageing_bench import AgeingLearner, AgeingPair
 from device_bench import DevicePair
 from engine_bench import Pair, SimulatedEngine, check, failure, random_program, tiny
 
@@ -13,7 +14,7 @@ from qcloop.array import ArraySettings, Policy, Positions, Region, stuck_cells
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX
 from qcloop.contract.operations import Operation, Status
-from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop_hdl.config import DEVICE_PARTS, SIZES, MemoryKind
 from qcloop_sim.engine import CompiledEngine, StalledError
 
@@ -27,6 +28,11 @@ long = partial(pytest.param, marks=pytest.mark.slow)
 def larger(lanes):
     """Return a configuration that holds regions in which products are wide; with one lane devices differ."""
     return tiny(lanes, cells=1 << 13, side=128, parts=with_devices(lanes == 1))
+
+
+def ageing(lanes, parts):
+    """Return a configuration that holds large regions, and ages them."""
+    return tiny(lanes, cells=1 << 13, side=128, parts=parts | ArrayPart.RELAXATION)
 
 
 def with_devices(has):
@@ -135,6 +141,39 @@ def test_narrow_and_wide_products_equal_the_golden_model(config):
         for name, arguments in (("forward", (x // 255, 1)), ("forward", (x, 8)), ("backward", (d,))):
             ours, theirs = (getattr(one, name)(region, *arguments) for one in (pair.array, pair.golden))
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "pair"),
+    [
+        (SIZES["small"].with_parts(ArrayPart.RELAXATION), AgeingPair),
+        (ageing(16, STANDARD_PARTS), AgeingPair),
+        (ageing(4, LEARNING_PARTS), AgeingLearner),
+    ],
+    ids=["small", "16 lanes", "learning"],
+)
+def test_an_engine_that_ages_equals_the_golden_model(config, pair):
+    """Two short programs are among the quick tests, see tests/gateware/test_ageing_cells.py."""
+    check(partial(compiled, config), range(7000, 7200), length=12, pair=pair)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
+def test_a_cell_ages_in_three_or_five_clocks(size):
+    config = SIZES[size].with_parts(ArrayPart.RELAXATION)
+    engine, rows = compiled(config), config.side
+    region = Region(0, rows, config.words // rows * config.lanes)  # the whole memory
+    engine.pauses = None
+    engine.reset()
+    pair, shape = Pair(engine), (region.rows, region.cols)
+    for array in (pair.golden, pair.array):
+        array.configure(ArraySettings(seed=1, mean=(100, 900), spread=(90, 80), reference=500))
+        array.load(region, np.ones(shape, np.uint8), np.full(shape, 500, np.int16))
+        array.age(region, np.array([5, 6], np.int16), np.array([7, 400], np.uint16))
+    clocks = engine.last_came - engine.last_taken
+    assert clocks <= (3 + 2 * config.registered) * region.rows * region.cols + 12
+    pair.state()
 
 
 def test_clocks_are_those_of_the_interpreted_simulation():

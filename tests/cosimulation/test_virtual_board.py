@@ -81,7 +81,7 @@ def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, options, tmp_
 
 @pytest.mark.slow
 def test_devices_that_differ_and_wear_out_have_the_same_trace_on_sim(qcloop, options, tmp_path):
-    run = ("train", *options, "--endurance", "4", "--variation-gain", "0.1", "--variation-offset", "5")
+    run = ("train", *options, "--endurance", "4", "--variation-gain", "0.1", "--variation-offset", "0.5")
     shape = ("--lanes", "4", "--cells", "65536")
     assert qcloop(*run, "--port", "sim", "--out", tmp_path / "board")[0] == 0
     assert qcloop(*run, *shape, "--out", tmp_path / "golden")[0] == 0

@@ -24,6 +24,7 @@ from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
 from qcloop.selftest.compute import KNOWN_SAMPLES
 
 CONFIG = ArrayConfig(lanes=4, cells=1024, side=48)
+AGEING = replace(CONFIG, parts=STANDARD_PARTS | ArrayPart.RELAXATION)
 #: Another shape: lanes that no region of one word reaches, a side that divides nothing.
 NARROW = ArrayConfig(lanes=8, cells=8 * 77, side=5)
 VECTORS = json.loads((Path(__file__).parent / "data" / "grng16-vectors.json").read_text())
@@ -361,6 +362,37 @@ def cycles_of_whole_words_only(board):
     board._start_backward = wrong
 
 
+# -- ageing -----------------------------------------------------------------------------------------
+
+
+@kernel("age")
+def ages_stuck_cells(right, levels, codes, drift, *others):
+    right(levels % len(drift), codes, drift, *others)
+
+
+@kernel("age")
+def ages_without_dither(right, levels, codes, drift, spread, z, dither):
+    right(levels, codes, drift, spread, z, 0 * dither)
+
+
+@kernel("age")
+def drifts_upwards(right, levels, codes, drift, *others):
+    right(levels, codes, -drift, *others)
+
+
+def takes_no_word_for_stuck_cells(board):
+    age = board._age
+
+    def wrong(region, drift, spread):
+        stuck = int((board._planes.view(board._planes.levels, region) >= len(drift)).sum())
+        age(region, drift, spread)
+        board._programming = Grng16(
+            board.settings.seed, Stream.PROGRAMMING, board.positions().programming - 2 * stuck
+        )
+
+    board._age = wrong
+
+
 # -- whatever asks ----------------------------------------------------------------------------------
 
 
@@ -441,6 +473,9 @@ FAULTS = {
 }
 
 
+AGEING_FAULTS = ages_stuck_cells, ages_without_dither, drifts_upwards, takes_no_word_for_stuck_cells
+
+
 def fault_name(value):
     return next(name for name, known in globals().items() if known is value)
 
@@ -452,6 +487,7 @@ def fault_name(value):
         NARROW,
         ArrayConfig(lanes=1, cells=64, side=64),
         replace(CONFIG, parts=LEARNING_PARTS | ArrayPart.VARIATION | ArrayPart.ENDURANCE),
+        AGEING,
     ],
 )
 @pytest.mark.parametrize("quick", [False, True])
@@ -487,6 +523,16 @@ def test_what_a_board_lacks_is_skipped_by_name_and_must_be_refused(lacking, skip
     assert failed(board, quick=True) == {"refusals"}
 
 
+@pytest.mark.parametrize("part", [ArrayPart.VARIATION, ArrayPart.ENDURANCE])
+def test_what_is_not_kept_of_the_devices_is_found_and_named(part):
+    name = part.name.lower()
+    board = Board(replace(CONFIG, parts=STANDARD_PARTS | part))
+    setattr(board, f"_load_{name}", lambda region, *blocks: None)
+    found = results(board, quick=True)
+    assert found[name].verdict is CheckVerdict.FAILED
+    assert "at cell (" in found[name].notes[0] and "memory of the" in found[name].look
+
+
 @pytest.mark.parametrize("fault", MEMORY_FAULTS, ids=fault_name)
 def test_a_fault_of_the_memory_is_found_and_named(fault):
     board = Board()
@@ -499,6 +545,13 @@ def test_a_fault_is_found_and_named(fault):
     board = Board()
     fault(board)
     assert failed(board) == FAULTS[fault]
+
+
+@pytest.mark.parametrize("fault", AGEING_FAULTS, ids=fault_name)
+def test_a_fault_of_ageing_is_found_and_named(fault):
+    board = Board(AGEING)
+    fault(board)
+    assert failed(board, quick=True) == {"ageing"}
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,8 @@ COMBINED = {
     "input_bits": 8,
     "scheme": "differential",
     "activation": "relu",
+    "endurance": 12,
+    "variation_gain": 0.05,
 }
 
 

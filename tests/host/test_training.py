@@ -384,7 +384,7 @@ def test_stuck_cells_are_as_many_as_asked_for(make_settings, mnist):
         ({"threshold": float("inf")}, "threshold must be a finite number, not inf"),
         ({"threshold": 2, "update": "nearest"}, "threshold must be 0 with update nearest, which .*, not 2$"),
         ({"threshold": 2, "update": "stochastic", "step": "array"}, "threshold must be 0 with update stoch"),
-        ({"update": "best"}, "update must be one of nearest, stochastic, mixed, not 'best'"),
+        ({"update": "best"}, "update must be one of nearest, stochastic, mixed, carry, not 'best'"),
         ({"cells": 1001}, "cells must be a multiple of 16 lanes up to 1073741824, not 1001"),
         (
             {"cells": 100_000_000_000},

@@ -11,6 +11,7 @@ from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import SAMPLE_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.access import MemoryAccess
+from qcloop_hdl.array.ageing import Ageing, TableWord
 from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, Event, EventCounters
 from qcloop_hdl.array.devices import DeviceMemory
 from qcloop_hdl.array.events import EventSelect
@@ -77,6 +78,13 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Words of stream 0, and what the training step counts; only where there is a second plane.
         "words": Out(stream.Signature(SAMPLE_BITS)),
         "learned": In(Event),
+        #: Ageing of the cells that the walk goes over: see ``Ageing``; only with the part. ``aged`` is its
+        #: ``step``.
+        "age_table": In(TableWord),
+        "age": In(1),
+        "age_last": In(1),
+        "aged": Out(1),
+        "age_done": Out(1),
         #: ``presents`` stops counting: ``count`` is then the counter ``index``, or with ``fixed`` a word of
         #: INFO, and ``clear_count`` makes the counter zero.
         "presents": In(1),
@@ -104,6 +112,9 @@ class CellArray(Configured):
         super().__init__(config, _ports(config))
         self.access, self.events = MemoryAccess(config), EventSelect(config)
         self.programmer = Programmer(config)
+        self._ages = config.has(ArrayPart.RELAXATION)
+        if self._ages:
+            self.ageing = Ageing(config)
         self._make_abstractable()
 
     def _make_abstractable(self) -> None:
@@ -112,7 +123,7 @@ class CellArray(Configured):
         planes = config.array.planes
         self.memory = CellMemory(config.lanes, config.words, config.memory, planes=planes, model=config.model)
         self.mac = Mac(config)
-        self.programming_noise = GaussianGenerator(1, words=config.has(ArrayPart.LEARNING))
+        self.programming_noise = GaussianGenerator(1, words=self._ages or config.has(ArrayPart.LEARNING))
         if config.has(ArrayPart.READ_NOISE):
             self.read_noise = GaussianGenerator(config.lanes)
         for part, name in ((ArrayPart.VARIATION, "variation"), (ArrayPart.ENDURANCE, "endurance")):
@@ -130,6 +141,8 @@ class CellArray(Configured):
         self._connect_memory(m)
         self._connect_devices(m)
         self._connect_counters(m)
+        if self._ages:
+            self._connect_ageing(m)
         return m
 
     def _connect_generators(self, m: Module) -> None:
@@ -157,7 +170,7 @@ class CellArray(Configured):
             ]
 
     def _connect_programmer(self, m: Module) -> None:
-        programmer = self.programmer
+        programmer, ages = self.programmer, self.ageing.busy if self._ages else 0
         wiring.connect(m, wiring.flipped(self.cell_request), programmer.request)
         drive(m, programmer, self, "table_write", "table_entry")
         m.d.comb += [
@@ -168,7 +181,7 @@ class CellArray(Configured):
             self.programmer_writes.eq(programmer.write),
             programmer.waits.eq(self.programmer_waits),
             # Lane 0 of the products draws for the programmer.
-            self.mac.lent.eq(self.delayed(m, self.programs | self.wide)),
+            self.mac.lent.eq(self.delayed(m, self.programs | self.wide | ages)),
             self.mac.draw.eq(programmer.draw),
             programmer.drawn.eq(self.mac.drawn),
         ]
@@ -241,3 +254,38 @@ class CellArray(Configured):
             counters.fixed.eq(self.delayed(m, self.fixed)),
             self.count.eq(counters.count),
         ]
+
+    def _connect_ageing(self, m: Module) -> None:
+        """Lend ageing the generator, lane 0's draw and the memory while it is busy."""
+        ageing, access, mac, z = self.ageing, self.access, self.mac, self.programming_noise.z
+        m.d.comb += [
+            ageing.table.eq(self.age_table),
+            ageing.states.eq(self.programming.states),
+            ageing.start.eq(self.age),
+            ageing.address.eq(self.walk_address),
+            ageing.lane.eq(self.walk_lane),
+            ageing.last.eq(self.age_last),
+            ageing.cell.eq(access.cell),
+            ageing.loaded.eq(self.loaded),
+            ageing.noise.eq(mac.drawn.noise),
+            ageing.sample.valid.eq(z.valid),
+            ageing.sample.payload.z.eq(z.payload[0]),
+            ageing.sample.payload.word.eq(self.programming_noise.word),
+            self.aged.eq(ageing.step),
+            self.age_done.eq(ageing.done),
+            self.events.aged.eq(ageing.step),
+            access.loaded.eq(ageing.written),
+        ]
+        with m.If(ageing.busy):
+            m.d.comb += [
+                z.ready.eq(ageing.sample.ready),
+                mac.draw.z.eq(ageing.z),
+                mac.draw.spread.eq(ageing.spread),
+                access.read.eq(ageing.read),
+                access.load.eq(ageing.write),
+            ]
+        with m.If(ageing.write):
+            m.d.comb += [
+                access.walk_address.eq(ageing.write_address),
+                access.walk_lane.eq(ageing.write_lane),
+            ]

@@ -43,6 +43,8 @@ class DrawResult(data.Struct):
     code: CODE_BITS
     #: The sum was below 0 or above the largest code.
     clipped: 1
+    #: ``spread * z``, which is there a clock earlier.
+    noise: signed(Z_BITS + SPREAD_BITS)
 
 
 class Draw(wiring.Component):
@@ -98,6 +100,7 @@ class Draw(wiring.Component):
                 raw.eq(total),
             ]
         m.d.comb += [self.result.code.eq(raw), self.result.clipped.eq(raw[CODE_BITS:].any())]
+        m.d.comb += self.result.noise.eq(noise)
         with m.If(raw < 0):
             m.d.comb += self.result.code.eq(0)
         with m.Elif(raw[CODE_BITS:-1].any()):

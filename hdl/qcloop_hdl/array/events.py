@@ -14,9 +14,9 @@ from qcloop_hdl.config import Configured, EngineConfig
 class EventSelect(Configured):
     """Hands events to the counters as :class:`EventCounters` takes them, none of them lost.
 
-    An event of the training step comes when neither products nor the programmer are at work. While
-    ``products`` is high, the pulses of ``word_read`` and ``saturated`` are added up and sent in
-    alternate clocks, or, with registers around the memories (``EngineConfig.registered``), in every second
+    An event of the training step, or of a cell that ages, comes when neither products nor the programmer are
+    at work. While ``products`` is high, the pulses of ``word_read`` and ``saturated`` are added up and sent
+    in alternate clocks, or, with registers around the memories (``EngineConfig.registered``), in every second
     clock alternately. While ``presents`` is high nothing is counted, and the counter ``index`` is read or
     cleared. Otherwise the programmer's events are sent.
 
@@ -34,6 +34,8 @@ class EventSelect(Configured):
                 "saturated": In(1),
                 "programmed": In(Event),
                 "learned": In(Event),
+                #: A cell was aged.
+                "aged": In(1),
                 "presents": In(1),
                 "index": In(INDEX_BITS),
                 "event": Out(Event),
@@ -55,6 +57,9 @@ class EventSelect(Configured):
         if self.config.has(ArrayPart.LEARNING):
             with m.If(self.learned.enable):
                 m.d.comb += event.eq(self.learned)
+        if self.config.has(ArrayPart.RELAXATION):
+            with m.If(self.aged):
+                m.d.comb += [event.enable.eq(1), event.index.eq(Counter.AGED), event.amount.eq(1)]
         with m.If(self.products):
             m.d.comb += [
                 event.enable.eq(amount.any() & ~phase[:slow].any()),

@@ -6,7 +6,8 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.operations import ACTIVATION, LAYER, Operation, Status
+from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.operations import ACTIVATION, AGE_ENTRY, LAYER, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.plan import TABLE_ENTRIES
 from qcloop_hdl.config import Configured, EngineConfig
@@ -17,7 +18,9 @@ from qcloop_hdl.engine.lengths import LengthMultiplier
 #: Operations that write regions, and those of them that may write words for the first time.
 _WRITES = (Operation.PROGRAM_BLOCK, *LOADS)
 _FIRST_WRITES = (Operation.PROGRAM_BLOCK, Operation.LOAD)
-#: Operand bytes of LAYER behind the region, without a table and with one.
+#: Operand bytes of AGE behind the region.
+AGE_LENGTH = AGE_ENTRY.size * MAX_STATES
+#: Those of LAYER, without a table and with one.
 LAYER_LENGTHS = LAYER.size, LAYER.size + ACTIVATION.size * TABLE_ENTRIES
 
 
@@ -65,7 +68,7 @@ class RegionCheck(Configured):
     of the cells need not have been programmed. The check takes at most 58 clocks, most of them for up to
     three multiplications of 16 clocks each. In the last clock either ``accept`` is high, or ``refuse``, with
     the reason in ``refusal``. ``product`` is then the number of result bytes if the operation is a product,
-    and the number of words of the region if it is PROGRAM.
+    and the number of words of the region if it is PROGRAM or AGE.
 
     Parameters
     ----------
@@ -158,6 +161,11 @@ class RegionCheck(Configured):
                 self._refuse(m, Status.LENGTH)
             with m.Elif(~self.layer_fits):
                 self._refuse(m, Status.PLAN)
+            with m.Else():
+                self._accept(m)
+        with m.Elif(self.config.has(ArrayPart.RELAXATION) & (self.request.operation == Operation.AGE)):
+            with m.If(self.request.remaining != AGE_LENGTH):
+                self._refuse(m, Status.LENGTH)
             with m.Else():
                 self._accept(m)
         with m.Elif(~listed):

@@ -27,7 +27,7 @@ ACCUMULATORS = (Operation.LOAD_ACCUMULATORS, Operation.READ_ACCUMULATORS)
 #: Operations on images.
 IMAGES = (Operation.TRAIN, Operation.CLASSIFY)
 #: Operations on a region.
-REGIONS = (*PRODUCTS, *PROGRAMS, *LOADS, *READS, Operation.LAYER)
+REGIONS = (*PRODUCTS, *PROGRAMS, *LOADS, *READS, Operation.LAYER, Operation.AGE)
 #: Bits of an opcode that the engine keeps: enough for all known opcodes.
 OPERATION_BITS = max(Operation).bit_length()
 #: Bits of a region's fields and of all other counts.

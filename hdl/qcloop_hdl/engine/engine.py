@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.operations import Operation, Status
+from qcloop.contract.operations import AGE_ENTRY, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.config import Configured, EngineConfig
@@ -21,6 +21,7 @@ from qcloop_hdl.engine.decoding import (
     PROGRAMS,
     READS,
     VARIATION,
+    above,
     built,
     is_one_of,
     product_bits,
@@ -49,10 +50,10 @@ class Engine(Configured):
     must take answers at the same time. :class:`Mac` says how long the products of a vector take. A cell of
     PROGRAM or PROGRAM_BLOCK takes at most 4 clocks after the last operand (with VERIFY 7 for each attempt,
     and one more) if its sample is there. Everything else takes a clock for each byte and at most 60 clocks
-    besides; further clocks are two for each cell that is read, one for each counter, and one for each operand
-    of CONFIGURE. With registers around the memories, as with block RAM, a cell that is programmed takes 6
-    clocks (with VERIFY 11 for each attempt), a cell or a counter that is read 4 clocks, and an operand of
-    CONFIGURE 4 more.
+    besides; further clocks are three for each cell that ages, two for each cell that is read, one for each
+    counter, and one for each operand of CONFIGURE. With registers around the memories, as with block RAM, a
+    cell that is programmed takes 6 clocks (with VERIFY 11 for each attempt), a cell that ages 5 clocks, a
+    cell or a counter that is read 4 clocks, and an operand of CONFIGURE 4 more.
 
     Back-pressure: on both ports, at any time.
 
@@ -88,6 +89,7 @@ class Engine(Configured):
         self._learns = config.has(ArrayPart.LEARNING)
         if self._learns:
             self.learner = Learner(config)
+        self._ages = config.has(ArrayPart.RELAXATION)
         self._product_bits = product_bits()
 
     def _make_array(self) -> CellArray:
@@ -114,6 +116,8 @@ class Engine(Configured):
             self._connect_images(m)
             self._connect_step(m)
             self._connect_update(m)
+        if self._ages:
+            self._connect_ageing(m)
         return m
 
     def _is(self, *operations: Operation) -> Any:
@@ -145,7 +149,9 @@ class Engine(Configured):
             # The walk stays at the last word until all memories are cleared.
             self.region.step_word.eq(requests.clearing & (~last | self.array.cleared)),
             requests.results.eq(checks.product),
-            requests.count_down.eq(self.loader.take | self.vectors.take | self.answers.count_down),
+            requests.count_down.eq(
+                self.loader.take | self.vectors.take | self.answers.count_down | self._aged_word()
+            ),
             requests.done.eq(self.answers.done),
             checks.start.eq(requests.check),
             checks.count_bit.eq(self.last_two.word[-1]),
@@ -248,7 +254,43 @@ class Engine(Configured):
             array.clear_count.eq(operands.restart | operands.configure),
         ]
 
-    # -- the training step: assignments that come last, so they prevail ------------------------------
+    # -- ageing and the training step: assignments that come last, so they prevail ---------------------
+
+    def _aged_word(self) -> Any:
+        """Return a strobe: the last cell of a word ages."""
+        return self.array.aged & self.region.word_end if self._ages else 0
+
+    def _connect_ageing(self, m: Module) -> None:
+        """Let the loader take the tables of AGE, and then the cells of the region age.
+
+        While they do, the words of the region are counted down as bytes are.
+        """
+        requests, loader, region, array = self.requests, self.loader, self.region, self.array
+        answers = self.answers
+        remaining, ages, taken = requests.request.remaining, self._is(Operation.AGE), Signal()
+        good = requests.request.status == Status.OK
+        # An entry of the tables has four bytes: of the last entry, 3 are left with the second one, and 1 with
+        # the fourth one.
+        spread = ages & loader.write_cell & ~remaining[1]
+        m.d.sync += taken.eq(ages & loader.done)
+        m.d.comb += [
+            array.age_table.word.eq(array.loaded),
+            array.age_table.level.eq(~remaining[2:]),
+            array.age_table.drift.eq(ages & loader.write_cell & remaining[1]),
+            array.age_table.spread.eq(spread),
+            array.age.eq(taken & good),
+            array.age_last.eq(region.word_end & (remaining == 1)),
+        ]
+        with m.If(spread & above(self.rx.payload, AGE_ENTRY["spread"].most >> 8)):
+            m.d.comb += [requests.operands_refused.eq(1), requests.operands_refusal.eq(Status.SETTING)]
+        with m.If(array.age):
+            m.d.comb += requests.keep_results.eq(1)
+        with m.If(ages):
+            m.d.comb += [
+                array.load.eq(0),
+                region.step_cell.eq(array.aged),
+                answers.start.eq(requests.answer | taken & ~good | array.age_done),
+            ]
 
     def _connect_plan(self, m: Module) -> None:
         requests, learner = self.requests, self.learner

@@ -87,8 +87,8 @@ class Operands(Configured):
             _ports(config),
         )
         self.buffer = OperandBuffer(config)
-        #: Counters of the training step are the last ones.
-        self._clears = _FURTHER if config.has(ArrayPart.LEARNING) else 0
+        #: Counters of the training step and of ageing are the last ones.
+        self._clears = _FURTHER if config.array.parts & (ArrayPart.LEARNING | ArrayPart.RELAXATION) else 0
         #: Strobe: an operand is to be shifted into the last two bytes; and this strobe, delayed by one and by
         #: two clocks. With registers around the memories the byte is on ``operand`` two clocks after the
         #: strobe.

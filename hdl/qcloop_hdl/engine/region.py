@@ -57,6 +57,8 @@ class RegionWalk(Configured):
                 "lane": Out(config.lane_bits),
                 #: The current cell is the last of its row.
                 "row_end": Out(1),
+                #: It is the last of its word.
+                "word_end": Out(1),
                 "end": Out(WORD_BITS + 1),
                 #: ``end`` is more than one word behind the memory's last word; it is behind the first word
                 #: that was never programmed; it is that word.
@@ -72,7 +74,7 @@ class RegionWalk(Configured):
         """Return the circuit."""
         m = Module()
         words, bits = self.config.words, self.config.lane_bits
-        word_end, step_word, reach = Signal(), Signal(), Signal(WORD_BITS + 2)
+        word_end, step_word, reach = self.word_end, Signal(), Signal(WORD_BITS + 2)
         m.d.comb += [
             self.lane.eq(self.col - 1),
             self.row_end.eq(self.col == self.cols),

@@ -268,7 +268,7 @@ class Requests(Configured):
             self._refuse(m, self.refusal)
         with m.Elif(self.accept):
             m.next = "EXECUTE"
-            with m.If(is_one_of(self.request.operation, *built(self.config, LOADS))):
+            with m.If(is_one_of(self.request.operation, *built(self.config, (*LOADS, Operation.AGE)))):
                 m.d.comb += self.load.eq(1)
             if self.config.has(ArrayPart.LEARNING):
                 with m.Elif(self.request.operation == Operation.LAYER):

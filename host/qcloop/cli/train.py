@@ -264,8 +264,8 @@ def _describe(trainer: Trainer) -> str:
     cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "
-        f"{s.policy}{chip}; {step}update {s.update}, batch {s.batch}, rate {s.rate:g} x {s.decay:g} an "
-        f"epoch, {trainer.images:,} images, seed {s.seed}"
+        f"{s.policy}{chip}; {step}update {s.update}, batch {s.batch}, "
+        f"rate {s.rate:g} x {s.decay:g} an epoch, {trainer.images:,} images, seed {s.seed}"
     )
 
 

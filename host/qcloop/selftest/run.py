@@ -10,7 +10,7 @@ from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_absence
 from qcloop.contract.types import SETTINGS, Policy
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.remote import RemoteArray
-from qcloop.selftest import board, compute, devices, learning, memory
+from qcloop.selftest import ageing, board, compute, devices, learning, memory
 from qcloop.selftest.bench import Bench, Findings
 
 #: At most so many answers are left over from a check that failed; the next check must not receive them.
@@ -120,6 +120,12 @@ CHECKS = (
         devices.endurance,
         "the memory of the writes left where words differ; otherwise what programming takes of them",
         needs=ArrayPart.ENDURANCE,
+    ),
+    Check(
+        "ageing",
+        ageing.ageing,
+        "ageing, where programming passes: its tables, its sums, the order of the cells and of their words",
+        needs=ArrayPart.RELAXATION,
     ),
     Check("forward 1 bit", compute.forward(1), _PRODUCTS),
     Check("forward 8 bits", compute.forward(8), _PRODUCTS),
