@@ -18,7 +18,13 @@ for _signal, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", sig
         signal.signal(getattr(signal, _signal), _handler)
 
 #: Files that import PyTorch.
-_TORCH = ("test_torch.py", "test_torch_convert.py", "test_torch_layers.py", "test_torch_on_board.py")
+_TORCH = (
+    "test_torch.py",
+    "test_torch_ageing.py",
+    "test_torch_convert.py",
+    "test_torch_layers.py",
+    "test_torch_on_board.py",
+)
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
     "test_virtual_board.py",

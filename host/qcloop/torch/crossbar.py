@@ -1,18 +1,20 @@
 """The array that the layers of a PyTorch network share, and what belongs to all of them."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, NoReturn, Self
 
 import torch
 
 from qcloop.array import Array, GoldenArray
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import ArrayConfig, Counters, Positions
+from qcloop.crossbar.ageing import AgeingSteps
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.crossbar.settings import CrossbarSettings
-from qcloop.device import resolve_device
-from qcloop.errors import CheckpointError, ConfigError
+from qcloop.device import Relaxation, resolve_device, resolve_relaxation, seconds_of, shown_time
+from qcloop.errors import CheckpointError, ConfigError, DeviceError
 
 #: Settings that name the device. What decides how training goes on is the table that they stand for.
 _DEVICE = {"device", "states", "reading", "sigma", "variation_gain", "variation_offset", "chip"}
@@ -56,9 +58,13 @@ class Crossbar(LayeredCrossbar):
         self.profile = resolve_device(device, chosen.states, chosen.reading, chosen.sigma)
         chosen = chosen.on(self.profile)
         chip = Chip.of(chosen, self.profile)
-        array = array or GoldenArray(chosen.array_config)
+        if array is None:
+            config = chosen.array_config
+            array = GoldenArray(replace(config, parts=config.parts | ArrayPart.RELAXATION))
         array.configure(array_settings(chosen, self.profile))
         self._counted = Counters()
+        self._law: Relaxation | None = None
+        self._ages: list[float] = []
         super().__init__(chosen, array, chip=chip)
 
     def counters(self) -> Counters:
@@ -68,6 +74,57 @@ class Crossbar(LayeredCrossbar):
     def cost(self) -> Cost:
         """Return writes, pulses, programming time and write energy so far."""
         return cost(self.profile, self.array.settings.policy, self.ledger, self.counters())
+
+    def age_to(self, time: float | str, relaxation: str | Relaxation | None = None) -> None:
+        """Let the devices of all layers age until a time, counted from when they began to age.
+
+        The accumulators of the optimizers do not change, so training goes on with devices that have moved.
+
+        Parameters
+        ----------
+        time : float or str
+            In seconds, or as text: ``"1h"``, ``"10y"``. Times must rise from call to call.
+        relaxation : str or Relaxation, optional
+            What time does: a name or file as for ``qcloop age --relaxation``, or a law. The device's own one
+            if it is left out, or the one that was given before.
+
+        Raises
+        ------
+        ConfigError
+            If ``time`` is no time or not behind the last one, or if the devices age by another law already.
+        DeviceError
+            If no law is known, or the law does not fit the device.
+        ArrayError
+            If the array of a board has no ageing.
+        """
+        law = self._law_of(relaxation)
+        seconds, aged = seconds_of(time), self._ages[-1] if self._ages else 0.0
+        if seconds <= aged:
+            raise ConfigError(
+                f"the devices have aged for {shown_time(aged)} already: give a later time than "
+                f"{shown_time(seconds)}"
+            )
+        self.age(*self._steps(law, self._ages).step(seconds))
+        self._law, self._ages = law, [*self._ages, seconds]
+
+    def _law_of(self, relaxation: str | Relaxation | None) -> Relaxation:
+        named = resolve_relaxation(relaxation) if isinstance(relaxation, str) else relaxation
+        law = named or self._law or self.profile.relaxation
+        if law is None:
+            raise DeviceError(
+                f"device {self.profile.name} has no [relaxation]: say what time does to it by relaxation=, "
+                "cmo-hfox, wan-2022 or a TOML file"
+            )
+        if self._law not in (None, law):
+            raise ConfigError("these devices age by another relaxation already: leave relaxation out")
+        return law
+
+    def _steps(self, law: Relaxation, ages: list[float]) -> AgeingSteps:
+        """Return what ages the devices on from where they are."""
+        steps = AgeingSteps(self.profile, law)
+        for seconds in ages:
+            steps.step(seconds)
+        return steps
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of generators, counters and writes.
@@ -81,6 +138,8 @@ class Crossbar(LayeredCrossbar):
             "rounding": self.rounding_position,
             "counters": asdict(self.counters()) | {"attempts": list(self.counters().attempts)},
             "writes": {name: torch.from_numpy(v.copy()) for name, v in self.ledger.state().items()},
+            "ages": list(self._ages),
+            "relaxation": asdict(self._law) if self._law else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -104,12 +163,14 @@ class Crossbar(LayeredCrossbar):
             theirs = {name: array.shape for name, array in writes.items()}
             if theirs != ours:
                 raise CheckpointError(f"the state is of a crossbar with layers {theirs}, not {ours}")
+            law = Relaxation(**state["relaxation"]) if state.get("relaxation") else None
+            ages = list(state.get("ages", []))
             self.rounding_position = state["rounding"]
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"this is not the state of a crossbar: {error!r}") from error
         self.array.configure(self.array.settings, positions)
         self.restore_writes(writes)
-        self._counted = counted
+        self._counted, self._law, self._ages = counted, law, ages
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return a copy on a golden model of its own, which goes on as this one does, bit for bit.
@@ -130,6 +191,7 @@ class Crossbar(LayeredCrossbar):
             memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
         array.configure(self.array.settings, self.array.positions())
         copied.profile, copied._counted = self.profile, self.counters()
+        copied._law, copied._ages = self._law, list(self._ages)
         copied.restore_writes(self.ledger.state())
         copied.follow(self)
         return copied
