@@ -332,7 +332,7 @@ def test_settings_up_to_their_limits_and_beyond(board):
 
 def test_lengths_up_to_their_limits_and_beyond(board):
     most = {what: number.split(":")[0] for what, number in rows_below(LINK, "what", "at most")}
-    cells = whole(most["cells or accumulators of READ, READ_ACCUMULATORS"].replace(",", ""))
+    cells = whole(most["words of cells that a READ or READ_... reads"].replace(",", ""))
     products = whole(most["products of a request, vectors times results of each"].replace(",", ""))
     assert (cells, products) == (217 * 151, 127 * 129)
     client = Client(board)

@@ -55,13 +55,13 @@ def golden(accumulator, levels, pairs, rule, gaps, word):
         taken.append(n)
         return [word]
 
-    step.memory = SimpleNamespace(levels=list(levels), accumulators=[accumulator])
+    step.memory = SimpleNamespace(cells=SimpleNamespace(levels=list(levels)), accumulators=[accumulator])
     step.devices = SimpleNamespace(gaps=gaps, mean=[0] * (len(gaps) + 1), reach=min(gaps) // 2)
     step.steps = SimpleNamespace(devices=2 if pairs else 1, rule=rule)
     step.programming = SimpleNamespace(take_words=take_words)
-    step._program = step.memory.levels.__setitem__
+    step._program = step.memory.cells.levels.__setitem__
     step.settle(0)
-    return twins.Settled(step.memory.accumulators[0], *step.memory.levels, sum(taken))
+    return twins.Settled(step.memory.accumulators[0], *step.memory.cells.levels, sum(taken))
 
 
 def settings_of(seed):

@@ -84,7 +84,8 @@ class TwinStep(step_reference._Step):
 
     def settle(self, address):
         memory, pairs = self.memory, self.steps.devices == 2
-        levels = int(memory.levels[address]), int(memory.levels[address + 1]) if pairs else 0
+        known = memory.cells.levels
+        levels = int(known[address]), int(known[address + 1]) if pairs else 0
         gaps = self.devices.gaps.tolist()
         assert max(gaps) < 1 << GAP_BITS
         settled = twins.settle(

@@ -146,7 +146,11 @@ def ageing(states):
 @pytest.mark.parametrize(
     ("part", "call", "advice"),
     [
-        (ArrayPart.VARIATION, lambda a: a.read_variation(SMALL), "no variation between devices: leave --var"),
+        (
+            ArrayPart.VARIATION,
+            lambda a: a.read_variation(SMALL),
+            "no variation between devices: set --variation",
+        ),
         (ArrayPart.RELAXATION, lambda a: a.age(SMALL, *ageing(2)), "no ageing: leave --age-per-epoch out"),
         (ArrayPart.ENDURANCE, lambda a: a.read_endurance(SMALL), "no limit of writes: leave --endurance out"),
     ],
