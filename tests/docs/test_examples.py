@@ -118,7 +118,7 @@ def test_the_comparison_of_optimizers(run):
 def test_the_blocks_of_the_page_on_pytorch(run, tmp_path):
     need("g++", module="torch")
     blocks = blocks_of((ROOT / "docs" / "pytorch.md").read_text())
-    assert [block.language for block in blocks] == ["python"] * 5
+    assert [block.language for block in blocks] == ["python"] * 6
     (tmp_path / "blocks.py").write_text("\n".join(block.code for block in blocks))
     status, printed = run("python", "-W", "error", tmp_path / "blocks.py")
     assert status == 0, printed
