@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.formats import DRIFT_FRACTION_BITS, SPREAD_FRACTION_BITS, SPREAD_MAX
-from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, gaussian
+from qcloop.contract.generator import FLUCTUATION_FRACTION_BITS, SAMPLE_BITS, z_distribution
 from qcloop.contract.types import I16, U16
 from qcloop.device import DeviceProfile, Relaxation, shown_time
 from qcloop.errors import DeviceError
@@ -119,8 +119,8 @@ def _variances(spread: I64, drift: I64) -> F64:
 @cache
 def _samples() -> tuple[I64, I64]:
     """Return the different samples of the generator, and of how many uniform words each is made."""
-    z, counts = np.unique(gaussian(np.arange(1 << 16, dtype=np.uint16)), return_counts=True)
-    return z.astype(np.int64), counts.astype(np.int64)
+    z, shares = z_distribution()
+    return z.astype(np.int64), (shares * (1 << SAMPLE_BITS)).astype(np.int64)
 
 
 @cache

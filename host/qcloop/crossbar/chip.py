@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import DEVIATION_MAX, DEVIATION_MIN, GAIN_FRACTION_BITS
-from qcloop.contract.generator import Stream
+from qcloop.contract.generator import Z_FRACTION_BITS, Stream
 from qcloop.contract.types import I8, I16, Region
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.device import DeviceProfile
@@ -16,7 +16,7 @@ from qcloop.errors import ConfigError
 #: Standard deviations of the offset that must fit its 8 bits; a sample is 4.125 of them at most.
 _FITTING = 4
 #: One standard deviation in the steps of a sample.
-_SIGMA = 32
+_SIGMA = 1 << Z_FRACTION_BITS
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.generator import Grng16
+from qcloop.contract.formats import ENDURANCE_MAX
 from qcloop.contract.generator import Stream
 from qcloop.contract.types import U16
 from qcloop.crossbar.settings import CrossbarSettings
-
-#: Most writes that a cell can be told to endure: they are counted down in 16 bits.
-MAX_WRITES = 65535
 
 
 class Endurance:
@@ -30,7 +28,7 @@ class Endurance:
             return np.zeros((0, 0), np.uint16)
         z = self.generator.take(shape[0] * shape[1]).reshape(shape) / 32.0
         limits = np.floor(self._mean * (1.0 + self._spread * z) + 0.5)
-        return np.clip(limits, 1, MAX_WRITES).astype(np.uint16)
+        return np.clip(limits, 1, ENDURANCE_MAX).astype(np.uint16)
 
 
 def writes_done(limits: U16, left: U16) -> npt.NDArray[np.uint32]:

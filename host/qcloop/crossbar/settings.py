@@ -7,7 +7,7 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from qcloop.contract.formats import MAX_STATES
+from qcloop.contract.formats import ENDURANCE_MAX, MAX_STATES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
@@ -117,7 +117,8 @@ class CrossbarSettings:
         require(stuck <= 1, "stuck-off + stuck-on", "at most 1", stuck)
         self._check_variation()
         if self.endurance is not None:
-            require(0 < self.endurance < 65535, "endurance", "1..65534 writes", self.endurance)
+            expected = f"1..{ENDURANCE_MAX - 1} writes"
+            require(0 < self.endurance < ENDURANCE_MAX, "endurance", expected, self.endurance)
         require(0 <= self.endurance_spread <= 1, "endurance-spread", "0..1", self.endurance_spread)
         if self.endurance is None:
             require(
