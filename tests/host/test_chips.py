@@ -1,9 +1,8 @@
 """Sweeps over chips: their points, the share of them that reaches an accuracy, and how it is shown."""
 
-import struct
-
 import pyarrow.parquet as pq
 import pytest
+from few_images import write_few
 
 import qcloop
 from qcloop.errors import ConfigError
@@ -17,18 +16,9 @@ from qcloop.sweep.yields import ChipYield
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory, mnist):
+def few(tmp_path_factory):
     """Return a folder of IDX files with a few images of MNIST."""
-    folder = tmp_path_factory.mktemp("few")
-    for part, images, labels in (
-        ("train", mnist.train_images[:200], mnist.train_labels[:200]),
-        ("t10k", mnist.test_images[:100], mnist.test_labels[:100]),
-    ):
-        head = struct.pack(">HBBIII", 0, 8, 3, len(images), 28, 28)
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
-        head = struct.pack(">HBBI", 0, 8, 1, len(labels))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
-    return folder
+    return write_few(tmp_path_factory.mktemp("few"), 200, 100)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from few_images import write_few
 
 from qcloop import __version__
 from qcloop.cli import sweep as command
@@ -37,18 +37,9 @@ PATIENCE = 60.0
 
 
 @pytest.fixture(scope="session")
-def few(tmp_path_factory, mnist):
+def few(tmp_path_factory):
     """Return a folder of IDX files with a few images of MNIST."""
-    folder = tmp_path_factory.mktemp("few")
-    for part, images, labels in (
-        ("train", mnist.train_images[:300], mnist.train_labels[:300]),
-        ("t10k", mnist.test_images[:100], mnist.test_labels[:100]),
-    ):
-        head = struct.pack(">HBBIII", 0, 8, 3, len(images), 28, 28)
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
-        head = struct.pack(">HBBI", 0, 8, 1, len(labels))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
-    return folder
+    return write_few(tmp_path_factory.mktemp("few"), 300, 100)
 
 
 @pytest.fixture
