@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
+from qcloop.array.tiling import Tiling
 from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, SPREAD_MAX, STUCK_LEVEL
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.order import ImageOrder
@@ -56,6 +57,8 @@ class Array(ABC):
     micro_batch_size = 0
     #: Epochs on images of its own that should be asked for before the first is done; 1: nothing is gained.
     epochs_ahead = 1
+    #: Boards that make up the array: each has an equal share of the words, and a region lies on one of them.
+    boards = 1
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
@@ -217,6 +220,26 @@ class Array(ABC):
         """Return the (rows, cols) levels (uint8) and codes (int16) of a region, without read noise."""
         self._check_programmed(region)
         return self._read(region)
+
+    # -- matrices that are cut into tiles ---------------------------------------------------------------
+
+    def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
+        """Program a list of cells ``i * cols + j`` of a matrix: :meth:`program` for each tile in turn."""
+        for region, own, targets in tiling.shares(cells, levels):
+            self.program(region, own, targets)
+
+    def start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
+        """Ask for the (n, cols) products of a matrix: those of its tiles, :meth:`forward` for each in turn.
+
+        The products of tiles that lie below one another are added up, after each has passed the ADC stage.
+        """
+        parts = [(t.cols, self.start_forward(t.region, x[:, t.rows], bits)) for t in tiling.tiles]
+        return lambda: _added(parts, (len(x), tiling.cols))
+
+    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
+        """Ask for the (n, rows) backward products of a matrix; those of tiles side by side are added up."""
+        parts = [(t.rows, self.start_backward(t.region, d[:, t.cols])) for t in tiling.tiles]
+        return lambda: _added(parts, (len(d), tiling.rows))
 
     # -- devices that differ, relax and wear out ----------------------------------------------------
 
@@ -621,6 +644,14 @@ def _checked_bits(x: U8, bits: int) -> U8:
     if bits == 1 and largest(x.reshape(-1)) > 1:
         raise ArrayError(f"1-bit inputs must be 0 or 1, not {x.max()}")
     return x
+
+
+def _added(parts: list[tuple[slice, Products]], shape: tuple[int, int]) -> I32:
+    """Return the sum of products, each of some of the columns."""
+    total: I32 = np.zeros(shape, np.int32)
+    for cols, products in parts:
+        total[:, cols] += products()
+    return total
 
 
 def _check_type(what: str, values: npt.NDArray[np.generic], kind: type[np.generic]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import Counters, Policy, Region
+from qcloop.contract.types import Counters, Policy
 from qcloop.crossbar.endurance import Endurance, writes_done
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.moves import LevelCounts, count_levels
@@ -156,7 +156,7 @@ def read_run(path: Path) -> RunContents:
     if settings.step is Step.HOST:
         ledger = WriteLedger(profile.states)
         for index in range(len(settings.layer_sizes()) - 1):
-            ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
+            ledger.add_layer(arrays[f"layer{index}.cell_codes"].shape)
         ledger.restore(arrays)
     counters = Counters.from_dict(values["counters"])
     return RunContents(config, settings, profile, arrays, history, image, counters, ledger, path)
