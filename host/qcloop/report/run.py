@@ -38,6 +38,7 @@ from qcloop.run.figures import rates_of, run_figures
 from qcloop.table import ResultTable
 from qcloop.text import quantity, shown_unit
 from qcloop.training.geometry import has_kernels, spell_out
+from qcloop.training.read_energy import READ_IMAGES
 from qcloop.training.settings import RunSettings, resolve
 
 #: The figures as ``svg`` elements, by name.
@@ -377,6 +378,7 @@ def _cost(state: RunContents) -> list[Block]:
         ("Energy of an image", _quantity(_ratio(energy, seen), "J"), "write energy over training images"),
         ("Energy of a write", _quantity(_ratio(energy, total.writes), "J"), "write energy over writes"),
         ("Writes of an image", _NONE if not seen else f"{total.writes / seen:.2f}", "over training images"),
+        *_reading(state),
         ("Clipped draws", f"{counters.clipped:,}", "conductances beyond the range of codes"),
         ("Saturated products", f"{counters.saturated:,}", "by the ADC"),
         ("Unverified writes", f"{counters.unverified:,}", "out of tries, policy verify only"),
@@ -395,6 +397,15 @@ def _cost(state: RunContents) -> list[Block]:
             ),
         )
     return blocks
+
+
+def _reading(state: RunContents) -> list[tuple[str, str, str]]:
+    """Return the row on the energy of reading, where the profile tells the pulse."""
+    pulse, energy = state.profile.read, state.cost.image_read_energy_j
+    if pulse is None:
+        return []
+    what = f"cells only, {pulse.words()}, mean over the first {READ_IMAGES} test images or all"
+    return [("Energy of reading an image", _quantity(energy, "J"), what)]
 
 
 def _device(state: RunContents, svg: Svg) -> list[Block]:
