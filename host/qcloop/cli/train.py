@@ -28,7 +28,7 @@ from qcloop.link.remote import RemoteArray
 from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import SeedStatistic
-from qcloop.text import printable, shown_unit, typed
+from qcloop.text import printable, quantity, shown_unit, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
@@ -244,11 +244,13 @@ def train_to_the_end(run: Run, stop: StopRequest, again: str, *, speeds: bool = 
         here = f", image {progress.image:,} of the next" if progress.image else ""
         raise Stopped(stop.number, f" after epoch {progress.epoch}{here}; {again}")
     cost = trainer.cost()
+    reading = cost.image_read_energy_j
     click.echo(
         f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"
         + (f", {cost.programming_time_s:,.0f} s one after the other" if cost.programming_time_s else "")
         + (f", {cost.write_energy_j:,.2f} J" if cost.write_energy_j else "")
         + (f"; most-written cell {cost.most_writes:,} times" if cost.most_writes is not None else "")
+        + (f"; reading an image {quantity(reading, 'J')}" if reading is not None else "")
     )
     last = trainer.progress.history[-1]
     accuracy = SeedStatistic.of([last.test_accuracy])
