@@ -7,7 +7,7 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from qcloop.contract.formats import ENDURANCE_MAX, MAX_STATES
+from qcloop.contract.formats import ENDURANCE_MAX, MAX_BOARDS, MAX_CELLS, MAX_STATES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
@@ -76,7 +76,8 @@ class CrossbarSettings:
     verify_tolerance: float = option(0.25, "Policy verify: accepted error in the device's unit")
     verify_tries: int = option(8, "Policy verify: most attempts for a cell")
     lanes: int = option(ArrayConfig.lanes, "Lanes of the array (they order the read noise, nothing else)")
-    cells: int = option(ArrayConfig.cells, "Cells of the array")
+    cells: int = option(ArrayConfig.cells, "Cells of the array, or of each board")
+    boards: int = option(1, "Boards that share the tiles of the layers; the golden model divides likewise")
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -124,7 +125,14 @@ class CrossbarSettings:
             require(
                 self.endurance_spread == 0, "endurance-spread", "0 without endurance", self.endurance_spread
             )
+        require(1 <= self.boards <= MAX_BOARDS, "boards", f"1..{MAX_BOARDS}", self.boards)
         _ = self.array_config
+        require(
+            self.boards * self.cells <= MAX_CELLS,
+            "boards * cells",
+            f"at most {MAX_CELLS:,}",
+            f"{self.boards} * {self.cells:,}",
+        )
 
     def _check_variation(self) -> None:
         gain, offset, chip = self.variation_gain or 0.0, self.variation_offset or 0.0, self.chip
@@ -148,7 +156,7 @@ class CrossbarSettings:
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array."""
+        """Shape and parts of the array, or of each board."""
         return ArrayConfig(self.lanes, self.cells, parts=STANDARD_PARTS | self.device_parts)
 
     @property

@@ -117,6 +117,8 @@ class RunSettings(CrossbarSettings):
         require(self.bias != other, "bias", f"{needed} or none with the step of the {self.step}", self.bias)
         alone = self.step is Step.HOST or self.cells_per_weight == 1
         require(alone, "cells-per-weight", "1 with the step of the array", self.cells_per_weight)
+        alone = self.step is Step.HOST or self.boards == 1
+        require(alone, "boards", "1 with the step of the array, for which one has all layers", self.boards)
         require(self.step is Step.HOST or self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
         if self.order is Order.BOARD:
             require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
@@ -143,7 +145,10 @@ class RunSettings(CrossbarSettings):
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
+        """Shape and parts of the array, or of each board.
+
+        With ``step`` array it learns, with ``order`` board it has images.
+        """
         parts = self.device_parts | (LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS)
         parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
         parts |= ArrayPart.RELAXATION if self.age_per_epoch is not None else ArrayPart(0)
