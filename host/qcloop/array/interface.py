@@ -55,6 +55,8 @@ class Array(ABC):
 
     #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
     micro_batch_size = 0
+    #: Boards that it is made of. Each has as many of its words, in their order; a region lies on one of them.
+    boards = 1
     #: Epochs on images of its own that should be asked for before the first is done; 1: nothing is gained.
     epochs_ahead = 1
     #: Boards that make up the array: each has an equal share of the words, and a region lies on one of them.
@@ -71,6 +73,11 @@ class Array(ABC):
     # -- the operations -------------------------------------------------------------------------
 
     @property
+    def board_config(self) -> ArrayConfig:
+        """Configuration of each of its :attr:`boards`."""
+        return self.config
+
+    @property
     def settings(self) -> ArraySettings:
         """Settings in force; ArrayError before the first :meth:`configure`."""
         if self._settings is None:
@@ -83,13 +90,17 @@ class Array(ABC):
         The cells keep their levels and codes, and the accumulators stay as they are. A training plan is
         forgotten. Without ``positions`` the generators start at sample 0.
 
-        Raises ArrayError if the settings need a part that this array lacks (``config.parts``).
+        Raises ArrayError if the settings need a part that this array lacks (``config.parts``), or if the
+        positions are those of another number of boards.
         """
         self._check_parts(settings.needs())
-        self._configure(settings, positions or Positions())
+        start = positions or Positions().on(self.boards)
+        if start.boards != self.boards:
+            raise ArrayError(f"the positions are those of {start.boards} boards, not {self.boards}")
+        self._configure(settings, start)
         self._settings, self._plan = settings, None
         #: Positions of the generators when the array was configured last.
-        self.start = positions or Positions()
+        self.start = start
 
     def program(self, region: Region, cells: npt.NDArray[np.integer], levels: U8) -> None:
         """Program a list of cells, in its order.

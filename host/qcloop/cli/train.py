@@ -78,7 +78,7 @@ _SECTIONS = {
         "adc_bits",
         "adc_range",
     ),
-    "Array and board": ("port", "baud", "lanes", "cells"),
+    "Array and board": ("port", "baud", "lanes", "cells", "boards"),
     "Run folder": ("out",),
 }
 
@@ -91,8 +91,8 @@ def port_options(command: Any) -> Any:
     return click.option(
         "--port",
         shell_complete=completion.PORT,
-        help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board "
-        "[default: the golden model]",
+        help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board; or several "
+        "boards as one, with commas between their ports [default: the golden model]",
     )(command)
 
 

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from qcloop.contract.formats import ENDURANCE_MAX, MAX_SIDE, MAX_STATES
+from qcloop.contract.formats import ENDURANCE_MAX, MAX_BOARDS, MAX_CELLS, MAX_SIDE, MAX_STATES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
@@ -90,7 +90,8 @@ class CrossbarSettings:
         InputEncoding.AMPLITUDE, "8-bit inputs of a row: one amplitude, or bit by bit (bit-serial)"
     )
     lanes: int = option(ArrayConfig.lanes, "Lanes of the array (they order the read noise, nothing else)")
-    cells: int = option(ArrayConfig.cells, "Cells of the array")
+    cells: int = option(ArrayConfig.cells, "Cells of the array, or of each board")
+    boards: int = option(1, "Boards that share the tiles of the layers; the golden model divides likewise")
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -139,7 +140,14 @@ class CrossbarSettings:
             require(
                 self.endurance_spread == 0, "endurance-spread", "0 without endurance", self.endurance_spread
             )
+        require(1 <= self.boards <= MAX_BOARDS, "boards", f"1..{MAX_BOARDS}", self.boards)
         _ = self.array_config
+        require(
+            self.boards * self.cells <= MAX_CELLS,
+            "boards * cells",
+            f"at most {MAX_CELLS:,}",
+            f"{self.boards} * {self.cells:,}",
+        )
 
     def _check_variation(self) -> None:
         gain, offset, chip = self.variation_gain or 0.0, self.variation_offset or 0.0, self.chip
@@ -171,7 +179,7 @@ class CrossbarSettings:
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array."""
+        """Shape and parts of the array, or of each board."""
         return ArrayConfig(self.lanes, self.cells, parts=STANDARD_PARTS | self.device_parts)
 
     @property

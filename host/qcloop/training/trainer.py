@@ -345,7 +345,7 @@ class Trainer:
         }
         values = {
             "progress": self.progress.values(),
-            "positions": asdict(self.array.positions()),
+            "positions": self.array.positions().to_dict(),
             "counters": asdict(self.counters()),
             "rounding": self.network.crossbar.rounding_position,
         }
@@ -359,7 +359,7 @@ class Trainer:
         assert isinstance(self.network, ArrayNetwork)
         values = {
             "progress": self.progress.values(),
-            "positions": asdict(self.array.start),
+            "positions": self.array.start.to_dict(),
             "counters": asdict(self._counted),
             "rounding": self.network.crossbar.rounding_position,
         }
@@ -370,7 +370,8 @@ class Trainer:
         try:
             progress = dict(values["progress"])
             history = [EpochMetrics(**row) for row in progress.pop("history")]
-            self.array.configure(self.array.settings, Positions(**values["positions"]))
+            positions = Positions.from_dict(values["positions"]).on(self.array.boards)
+            self.array.configure(self.array.settings, positions)
             self.network.restore(arrays)
             self.network.crossbar.rounding_position = values["rounding"]
             self.progress = Progress(**progress, history=history)
