@@ -13,7 +13,7 @@ from qcloop.crossbar.placement import Placement
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.data import Dataset
 from qcloop.device import builtin
-from qcloop.errors import ConfigError
+from qcloop.errors import ArrayError, ConfigError
 from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
 
@@ -63,13 +63,13 @@ def test_the_golden_model_makes_of_all_tiles_what_an_array_makes_of_one_after_an
     bits, values = (rng.integers(0, top, (5, 19)).astype(np.uint8) for top in (2, 256))
     errors = rng.integers(-128, 128, (5, 11)).astype(np.int8)
     array.program_tiles(tiling, cells, levels)
-    Array.program_tiles(other, tiling, cells, levels)
+    Array._program_tiles(other, tiling, cells, levels)
     assert everything(array, tiling) == everything(other, tiling)
     for x, width in ((bits, 1), (values, 8)):
         y = array.start_forward_tiles(tiling, x, width)()
-        assert (y == Array.start_forward_tiles(other, tiling, x, width)()).all() and y.dtype == np.int32
+        assert (y == Array._start_forward_tiles(other, tiling, x, width)()).all() and y.dtype == np.int32
     e = array.start_backward_tiles(tiling, errors)()
-    assert (e == Array.start_backward_tiles(other, tiling, errors)()).all()
+    assert (e == Array._start_backward_tiles(other, tiling, errors)()).all()
     assert everything(array, tiling) == everything(other, tiling)
 
 
@@ -89,8 +89,30 @@ def test_tiles_that_were_never_programmed_are_refused():
     array = GoldenArray(ArrayConfig(4, 4096))
     array.configure(ArraySettings(mean=(1, 2), spread=(0, 0), reference=1, seed=1))
     tiling = tiling_of(array, 8, 8, 4, 4)
-    with pytest.raises(Exception, match="was never programmed"):
+    with pytest.raises(ArrayError, match="was never programmed"):
         array.start_forward_tiles(tiling, np.zeros((1, 8), np.uint8), 1)
+
+
+def test_what_does_not_suit_a_matrix_is_refused_and_changes_nothing():
+    array, tiling = programmed()
+    before, one = everything(array, tiling), np.zeros(1, np.uint8)
+    for call, message in (
+        (
+            lambda: array.program_tiles(tiling, np.array([209]), one),
+            r"0\.\.208 in a matrix of 19 x 11, not 209",
+        ),
+        (lambda: array.program_tiles(tiling, np.array([-1]), one), "not -1"),
+        (lambda: array.program_tiles(tiling, np.array([0, 1]), one), "needs as many levels"),
+        (lambda: array.program_tiles(tiling, np.array([0]), one + 8), r"levels must be 0\.\.7"),
+        (lambda: array.start_forward_tiles(tiling, np.full((1, 19), 2, np.uint8), 1), "0 or 1, not 2"),
+        (lambda: array.start_forward_tiles(tiling, np.zeros((1, 19), np.uint8), 4), "1 or 8 bits, not 4"),
+        (lambda: array.start_forward_tiles(tiling, np.zeros((1, 18), np.uint8), 8), "vectors of 19 rows"),
+        (lambda: array.start_backward_tiles(tiling, np.zeros((1, 10), np.int8)), "vectors of 11 columns"),
+    ):
+        with pytest.raises(ArrayError, match=message):
+            call()
+    array.program_tiles(tiling, np.zeros(0, np.int64), np.zeros(0, np.uint8))
+    assert everything(array, tiling) == before
 
 
 # -- placement ----------------------------------------------------------------------------------------
