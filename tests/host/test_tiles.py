@@ -1,5 +1,7 @@
 """Layers cut into tiles: products, programming, devices, placement on boards, runs; inputs bit by bit."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -266,3 +268,41 @@ def test_layers_larger_than_a_region_may_be_cut():
     assert [tile.region.rows for tile in crossbar.layers[0].cells.tiles] == [8, 8, 4]
     with pytest.raises(ConfigError, match=r"20 x 11 cells .* takes at most 10 rows and columns"):
         crossbar.add_layer(20, 11, 1)
+
+
+def test_run_folders_of_before_have_no_tiles():
+    values = resolve(None, {}).to_dict()
+    for name in ("tile_rows", "tile_cols", "input_encoding"):
+        values.pop(name, None)
+    settings = type(resolve(None, {})).from_dict(values)
+    assert (settings.tile_rows, settings.tile_cols, settings.input_encoding) == (None, None, "amplitude")
+
+
+# -- PyTorch -------------------------------------------------------------------------------------------
+
+
+def test_layers_of_pytorch_on_tiles_learn_and_are_restored_and_copied():
+    torch = pytest.importorskip("torch")
+    from qcloop.torch import QCSGD, Crossbar, QCLinear
+
+    def network(**given):
+        crossbar = Crossbar("A", tile_rows=5, tile_cols=3, adc_bits=6, adc_range=16, **given)
+        return torch.nn.Sequential(QCLinear(12, 8, crossbar), torch.nn.Sigmoid(), QCLinear(8, 3, crossbar))
+
+    x = torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
+    net, other = network(), network(seed=2)
+    optimizer = QCSGD(net.parameters(), lr=0.1)
+    before = net[0].on_array.levels.copy()
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(x).square().sum().backward()
+        optimizer.step()
+    assert len(net[0].on_array.cells.tiles) == 9 and (net[0].on_array.levels != before).any()
+    other.load_state_dict(net.state_dict())
+    copied = copy.deepcopy(net)
+    with torch.no_grad():
+        assert torch.equal(net(x), other(x)) and torch.equal(net(x), copied(x))
+    whole = Crossbar("A", adc_bits=6, adc_range=16)
+    uncut = torch.nn.Sequential(QCLinear(12, 8, whole), torch.nn.Sigmoid(), QCLinear(8, 3, whole))
+    uncut.load_state_dict(net.state_dict())  # the state is of the matrix: how it is cut does not matter
+    assert (uncut[0].on_array.levels == net[0].on_array.levels).all()
