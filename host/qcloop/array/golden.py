@@ -177,10 +177,9 @@ class GoldenArray(Array):
 
     def _program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
         table, cut = self._table(tiling), tiling.cut
-        owners, addresses = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
-        self._kernels.locate(table, cut.cols, cut.tile_rows, cut.tile_cols, cells, owners, addresses)
-        order = np.argsort(owners, kind="stable")
-        self._program_addresses(addresses[order], levels[order])
+        order, addresses = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+        self._kernels.locate(table, cut.cols, cut.tile_rows, cut.tile_cols, cells, order, addresses)
+        self._program_addresses(addresses, levels[order])
 
     def _start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
         settings = self.settings

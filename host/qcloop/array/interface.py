@@ -9,6 +9,7 @@ return the same integers. ``docs/array.md`` states the contract in prose, for pe
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from hashlib import sha256
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,7 @@ class Array(ABC):
         self._images: ImageSetInfo | None = None
         self._programmed_words = 0
         self._readable: set[Region] = set()
+        self._readable_tilings = WeakSet[Tiling]()
 
     # -- the operations -------------------------------------------------------------------------
 
@@ -255,8 +257,10 @@ class Array(ABC):
         return lambda: _added(parts, (len(d), tiling.rows))
 
     def _check_tiles(self, tiling: Tiling) -> None:
-        for tile in tiling.tiles:
-            self._check_programmed(tile.region)
+        if tiling not in self._readable_tilings:
+            for tile in tiling.tiles:
+                self._check_programmed(tile.region)
+            self._readable_tilings.add(tiling)
 
     # -- devices that differ, relax and wear out ----------------------------------------------------
 
