@@ -6,7 +6,7 @@ from qcloop.cli import completion
 from qcloop.contract.frames import Identity, describe_faults
 from qcloop.contract.parts import describe_parts
 from qcloop.errors import ArrayError, LinkError
-from qcloop.link.ports import BAUD, describe_images, found_ports, probe
+from qcloop.link.ports import BAUD, describe_images, found_ports, probe, split_ports
 
 
 @click.command()
@@ -18,6 +18,7 @@ def ports(urls: tuple[str, ...], ask: bool, baud: int) -> None:
 
     Exits with 3 if there is no board on any PORT.
     """
+    urls = tuple(port for url in urls for port in split_ports(url))
     described = dict.fromkeys(urls, "") or {port.device: port.description for port in found_ports()}
     if not described:
         click.echo("no serial ports; `--port sim` is a virtual board, and is always there", err=True)
