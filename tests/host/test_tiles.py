@@ -139,9 +139,9 @@ def test_without_fluctuation_and_converter_tiles_change_no_number(given):
     assert len(one.cells.tiles) == 1 and len(other.cells.tiles) > 3
     for _ in range(3):
         x, delta = rng.integers(0, 256, (4, 9)).astype(np.uint8), rng.normal(size=(4, 5))
-        for ask in (lambda c, n: c.start_forward(n, x, np.ones(4)), lambda c, n: c.start_backward(n, delta)):
-            results = ask(whole, one)(), ask(tiled, other)()
-            assert all((a == b).all() for a, b in zip(*results, strict=True))
+        for name, given in (("start_forward", (x, np.ones(4))), ("start_backward", (delta,))):
+            ours, theirs = getattr(whole, name)(one, *given)(), getattr(tiled, name)(other, *given)()
+            assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
         for crossbar, layer in ((whole, one), (tiled, other)):
             crossbar.update(layer, x, np.full(4, 1 / 255), delta, 0.5)
     mine, theirs = whole.layer_state(one), tiled.layer_state(other)
@@ -242,5 +242,5 @@ def test_layers_larger_than_a_region_may_be_cut():
     crossbar = LayeredCrossbar(settings, array)
     crossbar.initialise(crossbar.add_layer(20, 10, 1))
     assert [tile.region.rows for tile in crossbar.layers[0].cells.tiles] == [8, 8, 4]
-    with pytest.raises(ConfigError, match="20 x 11 cells .* takes at most 10 rows and columns"):
+    with pytest.raises(ConfigError, match=r"20 x 11 cells .* takes at most 10 rows and columns"):
         crossbar.add_layer(20, 11, 1)
