@@ -75,6 +75,9 @@ def read_energy(
 
 def _driven(vectors: npt.NDArray[Any], serial: bool) -> npt.NDArray[np.int64]:
     """Return the sum over (n, rows) inputs of their squares, (rows,), or of their bits that are 1."""
+    sums: npt.NDArray[np.int64]
     if serial:
-        return np.unpackbits(vectors[:, :, None], axis=2).sum(axis=(0, 2), dtype=np.int64)
-    return np.einsum("ij,ij->j", vectors, vectors, dtype=np.int64)
+        sums = np.unpackbits(vectors[:, :, None], axis=2).sum(axis=(0, 2), dtype=np.int64)
+    else:
+        sums = np.einsum("ij,ij->j", vectors, vectors, dtype=np.int64)
+    return sums
