@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from few_images import write_few
 
-from qcloop.array import GoldenArray
+from qcloop.array import GoldenArray, golden_model
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
 from qcloop.data import load_dataset
@@ -60,6 +60,13 @@ def energy_of(codes, images, **given):
             [[255, 0, 0], [0, 51, 102]],
             (30 + 0.2**2 * 70 + 0.4**2 * 110) / 2,
         ),
+        # Bit by bit: 255 has 8 bits that are 1, 51 has 4 and 102 has 4.
+        (
+            {"input_bits": 8, "input_encoding": "bit-serial"},
+            [[10, 20], [30, 40], [50, 60]],
+            [[255, 0, 0], [0, 51, 102]],
+            (8 * 30 + 4 * 70 + 4 * 110) / 2,
+        ),
         # Rows whose input is 1 get all of it, the others nothing.
         ({}, [[10, 20], [30, 40], [50, 60]], [[1, 0, 1], [0, 0, 0]], (30 + 110) / 2),
         # Both cells of a pair are read.
@@ -72,7 +79,7 @@ def energy_of(codes, images, **given):
             30 / 2 + 200,
         ),
     ],
-    ids=["bytes", "bits", "pairs", "bias"],
+    ids=["bytes", "serial", "bits", "pairs", "bias"],
 )
 def test_energy_by_hand(given, codes, images, microsiemens):
     found = energy_of(codes, images, network="3-2", **given)
@@ -81,7 +88,7 @@ def test_energy_by_hand(given, codes, images, microsiemens):
 
 def trained(data, profile=A, **given):
     settings = resolve(None, {"images": 40, "epochs": 1, **given})
-    trainer = Trainer(settings, profile, data, GoldenArray(settings.array_config))
+    trainer = Trainer(settings, profile, data, golden_model(settings.array_config, settings.boards))
     trainer.initialise()
     for _ in trainer.run_epoch():
         assert trainer.cost().image_read_energy_j is None  # not known before the end
@@ -94,8 +101,9 @@ def trained(data, profile=A, **given):
         {"network": "28x28-3c5-p4-10", "input_bits": 8},
         {"network": "784-6-10", "cells_per_weight": 2, "update": "carry"},
         {"network": "784-6-10", "step": "array"},
+        {"network": "784-6-10", "tile_rows": 392, "boards": 2, "cells": 8192},
     ],
-    ids=["kernels", "cells", "array"],
+    ids=["kernels", "cells", "array", "boards"],
 )
 def test_energy_is_the_sum_over_cells_and_vectors(given, few):
     data = load_dataset(few)
@@ -104,7 +112,7 @@ def test_energy_is_the_sum_over_cells_and_vectors(given, few):
     for layer, (vectors, _) in zip(
         trainer.network.layers, trainer.network.vectors(trainer._test_x), strict=True
     ):
-        _, codes = trainer.array.read(layer.region)
+        _, codes = layer.cells.read()
         volts = 0.2 * vectors / (255 if layer.bits == 8 else 1)
         total += float((volts**2 @ (codes / 32 * 77.5e-6)).sum())
     assert trainer.cost().image_read_energy_j == pytest.approx(total * 100e-9 / 20, rel=1e-9)

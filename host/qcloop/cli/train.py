@@ -29,6 +29,7 @@ from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import SeedStatistic
 from qcloop.text import printable, quantity, shown_unit, typed
+from qcloop.training.conversions import describe_tiles
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
@@ -266,10 +267,11 @@ def _describe(trainer: Trainer) -> str:
     step = "step of the array, " if s.step is Step.ARRAY else ""
     varied = s.describe_variation(shown_unit(profile.unit))
     chip = f", variation: {varied}" if varied else ""
+    tiles = f", {tiled}" if (tiled := describe_tiles(s)) else ""
     cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "
-        f"{s.policy}{chip}; {step}update {s.update}, batch {s.batch}, "
+        f"{s.policy}{chip}{tiles}; {step}update {s.update}, batch {s.batch}, "
         f"rate {s.rate:g} x {s.decay:g} an epoch, {trainer.images:,} images, seed {s.seed}"
     )
 

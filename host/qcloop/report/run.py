@@ -37,6 +37,7 @@ from qcloop.run.contents import RunContents, read_run
 from qcloop.run.figures import rates_of, run_figures
 from qcloop.table import ResultTable
 from qcloop.text import quantity, shown_unit
+from qcloop.training.conversions import conversions_of
 from qcloop.training.geometry import has_kernels, spell_out
 from qcloop.training.read_energy import READ_IMAGES
 from qcloop.training.settings import RunSettings, resolve
@@ -384,7 +385,7 @@ def _cost(state: RunContents) -> list[Block]:
         ("Unverified writes", f"{counters.unverified:,}", "out of tries, policy verify only"),
         ("Words read", f"{counters.cycles:,}", "array cycles of forward and backward products"),
     ]
-    blocks: list[Block] = [Table(("quantity", "value", "what it is"), rows, numeric=False)]
+    blocks: list[Block] = [Table(("quantity", "value", "what it is"), rows, numeric=False), *_tiles(state)]
     if state.profile.pulses is None:
         blocks.insert(0, Verdict("The device profile states no pulses: time and energy are not known.", None))
     elif energy is None:
@@ -397,6 +398,26 @@ def _cost(state: RunContents) -> list[Block]:
             ),
         )
     return blocks
+
+
+def _tiles(state: RunContents) -> list[Block]:
+    """Return the tiles of the layers and what they convert; nothing where no layer is cut."""
+    rows, layers = [], conversions_of(state.settings)
+    for number, layer in enumerate(layers, 1):
+        cut = layer.cut
+        grid = f"{layer.tiles // cut.across} x {cut.across} of {cut.tile_rows} x {cut.tile_cols}"
+        cells, each = f"{cut.rows} x {cut.cols}", (layer.tiles, layer.products, layer.conversions)
+        rows.append((str(number), cells, grid, *(f"{value:,}" for value in each)))
+    if not layers:
+        return []
+    tiles, conversions = (sum(getattr(layer, n) for layer in layers) for n in ("tiles", "conversions"))
+    rows.append(("all", "", "", f"{tiles:,}", "", f"{conversions:,}"))
+    head = ("layer", "cells", "tiles", "converters", "products of a tile", "conversions of an image")
+    caption = (
+        "The layers are cut into tiles, each an array of its own with one converter; those at the edges may "
+        "be smaller. A conversion is one column of one tile in one product, when an image is classified"
+    )
+    return [Table(head, rows, caption)]
 
 
 def _reading(state: RunContents) -> list[tuple[str, str, str]]:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import GoldenArray
+from qcloop.array import golden_model
 from qcloop.contract.types import U8
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
+from qcloop.crossbar.settings import InputEncoding
 from qcloop.device import DeviceProfile
 from qcloop.training.array_network import ArrayNetwork
 from qcloop.training.memory import images_at_once
@@ -34,9 +35,10 @@ def read_energy(
     """Return the mean energy in joules that reading the cells takes for one of some images.
 
     A cell of conductance G in row i takes V^2 (x_i / top)^2 G t, where V and t are those of the pulse that
-    reads it, x_i is the input of the row, and top is 1 for inputs of 1 bit and 255 for inputs of 8 bits. The
-    sum runs over all cells, and over all vectors that the layers multiply for an image. None where the
-    profile does not tell the pulse.
+    reads it, x_i is the input of the row, and top is 1 for inputs of 1 bit and 255 for inputs of 8 bits. An
+    input that comes bit by bit is a read of its own, at V, for each bit that is 1. The sum runs over all
+    cells, and over all vectors that the layers multiply for an image. None where the profile does not tell
+    the pulse.
 
     A golden model of its own multiplies, without read noise. So the array of the run counts nothing and draws
     nothing.
@@ -55,16 +57,27 @@ def read_energy(
     if profile.read is None:
         return None
     quiet = replace(settings, read_noise=0.0)
-    array = GoldenArray(quiet.array_config)
+    array = golden_model(quiet.array_config, quiet.boards)
     array.configure(array_settings(quiet, profile))
     network = make_network(quiet, LayeredCrossbar(quiet, array))
     network.restore(state)
     codes = [state[f"layer{layer.index}.cell_codes"].sum(axis=1).tolist() for layer in network.layers]
+    serial = settings.input_encoding is InputEncoding.BIT_SERIAL
     most, shares = min(len(x), images_at_once(settings.layers())), 0.0
     for start in range(0, len(x), most):
         found = network.vectors(x[start : start + most])
         for layer, (vectors, _), rows in zip(network.layers, found, codes, strict=True):
-            squares = np.einsum("ij,ij->j", vectors, vectors, dtype=np.int64)
-            shares += sum(map(mul, squares.tolist(), rows)) / layer.input_top**2
+            driven, top = _driven(vectors, serial), 1 if serial else layer.input_top
+            shares += sum(map(mul, driven.tolist(), rows)) / top**2
     siemens = shares * profile.lsb * profile.siemens_per_unit / len(x)
     return profile.read.volts**2 * profile.read.width_s * siemens
+
+
+def _driven(vectors: npt.NDArray[Any], serial: bool) -> npt.NDArray[np.int64]:
+    """Return the sum over (n, rows) inputs of their squares, (rows,), or of their bits that are 1."""
+    sums: npt.NDArray[np.int64]
+    if serial:
+        sums = np.unpackbits(vectors[:, :, None], axis=2).sum(axis=(0, 2), dtype=np.int64)
+    else:
+        sums = np.einsum("ij,ij->j", vectors, vectors, dtype=np.int64)
+    return sums
