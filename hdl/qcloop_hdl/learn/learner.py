@@ -13,7 +13,7 @@ from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import add_components, drive
+from qcloop_hdl.connections import StreamStage, add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 from qcloop_hdl.layouts import PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.activation import ActivationTable
@@ -107,14 +107,17 @@ class Learner(Configured):
         self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
         self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
+        #: Whether the array takes a byte of a vector is decided late in a clock: no path leads on from there.
+        self.out = StreamStage()
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
             Signal(config.side_bits),
             Signal(config.side_bits),
         )
-        #: The bias follows behind the vector; the byte is the second one of a pair.
-        self._bias, self._second = Signal(), Signal()
+        #: The bias follows behind the vector; the byte is the second one of a pair; all bytes of an image of
+        #: bytes were taken.
+        self._bias, self._second, self._whole = Signal(), Signal(), Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -220,12 +223,13 @@ class Learner(Configured):
 
     def _send_vector(self, m: Module) -> None:
         """Send the vector of a product: of the image, of activations and the bias, or of errors."""
-        sequencer, vector, units, numbers = self.sequencer, self.vector, self.units, self.plan.numbers
+        sequencer, vector, units, numbers = self.sequencer, self.out.i, self.units, self.plan.numbers
+        wiring.connect(m, self.out.o, wiring.flipped(self.vector))
         forward, backward = self._in(StepState.FORWARD_RUN), self._in(StepState.BACKWARD_RUN)
         image = forward & (sequencer.layer == 0)
         labels = self._in(StepState.LABEL)
         bias, second = self._bias, self._second
-        weights, room = self.weights, self.weights.bits.ready | numbers.wide
+        weights, room = self.weights, Mux(numbers.wide, ~self._whole, self.weights.bits.ready)
         taken, errors = Signal(), self.layer_errors.o
         value = Mux(backward, Mux(second, -errors.payload.value, errors.payload.value), units.o.payload.value)
         valid = forward & (units.o.valid | bias) | backward & errors.valid
@@ -313,23 +317,20 @@ class Learner(Configured):
     def _read_units(self, m: Module) -> None:
         """Start the streams of what is kept of units, and count what is written."""
         sequencer, units, numbers = self.sequencer, self.units, self.plan.numbers
-        before = Signal.like(self.first)
+        image, asked = sequencer.layer == 0, sequencer.asked
         forward, backward, update = (
-            self._in(state) for state in (StepState.FORWARD_RUN, StepState.BACKWARD_RUN, StepState.ROWS)
+            self._in(state) for state in (StepState.FORWARD_ASK, StepState.BACKWARD_ASK, StepState.ROWS)
         )
-        image = sequencer.layer == 0
-        m.d.sync += before.eq(self.first - self.inputs)
+        begins = sequencer.begins & update & (~image | numbers.wide)
         m.d.comb += [
-            units.start.eq(
-                sequencer.begins & (forward & ~image | backward | update & (~image | numbers.wide))
-            ),
+            units.start.eq(asked & (forward & ~image | backward) | begins),
             units.of_slopes.eq(backward),
             units.inputs.eq(update & image),
-            units.first.eq(Mux(image, 0, before)),
+            units.first.eq(Mux(image, 0, self.first - self.inputs)),
             units.count.eq(Mux(units.inputs, self.plan.parameters.rows, self.inputs)),
             # Who takes entries: the vector, the slopes, or the update.
             units.o.ready.eq(
-                forward & self.vector.ready & ~self._bias
+                self._in(StepState.FORWARD_RUN) & self.out.i.ready & ~self._bias
                 | self.layer_errors.slopes.ready
                 | self.weights.units.ready
             ),
@@ -337,9 +338,9 @@ class Learner(Configured):
         with m.If(units.write_input | units.write_unit):
             m.d.sync += units.index.eq(units.index + 1)
         with m.If(units.write_input & (units.index + 1 == self.plan.parameters.rows)):
-            m.d.sync += units.index.eq(0)
-        with m.If(sequencer.asked):
-            m.d.sync += units.index.eq(self.first)
+            m.d.sync += [units.index.eq(0), self._whole.eq(1)]
+        with m.If(asked):
+            m.d.sync += [units.index.eq(self.first), self._whole.eq(0)]
 
     # -- update ---------------------------------------------------------------------------------
 
