@@ -119,7 +119,7 @@ class OutputErrors(wiring.Component):
 
     Clocks: a sum is taken in each, up to the last one. For n classes the first error is offered n + 15 clocks
     after the last sum was taken. If errors are taken at once, four more follow in the next four clocks, and
-    so on: five errors each 10 clocks. The result is offered one clock after the last error was taken, or
+    so on: five errors each 11 clocks. The result is offered one clock after the last error was taken, or
     18 - k clocks after the label's error was taken if that is later; for p = 0, k counts as 0. With
     ``only_class`` the result is offered 2 clocks after the last sum was taken.
 
@@ -266,7 +266,7 @@ class OutputErrors(wiring.Component):
         # divider that begins next, and one for that whose error is offered next.
         holds, labels, lasts = Signal(_DIVIDERS), Signal(_DIVIDERS), Signal(_DIVIDERS)
         turn, out = Signal(_DIVIDERS, init=1), Signal(_DIVIDERS, init=1)
-        m.d.comb += start.eq(arrived & (~(holds & turn).any() | sequence.o_taken))
+        m.d.comb += start.eq(arrived & ~(holds & turn).any())
         for number, divider in enumerate(dividers):
             m.d.comb += [
                 divider.start.eq(start & turn[number]),
