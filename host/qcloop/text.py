@@ -3,11 +3,15 @@
 import difflib
 import unicodedata
 from collections.abc import Iterable
+from math import floor, log10
 from shlex import quote
 
 #: Categories of characters that a terminal would obey instead of show: control characters (also C1), format
 #: characters (which turn the direction of writing), lone surrogates, private ones, and breaks of lines.
 _OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+#: Prefixes of units, by the power of ten.
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M"}
 
 
 def printable(text: object) -> str:
@@ -33,6 +37,16 @@ def typed(path: object) -> str:
 def shown_unit(unit: str) -> str:
     """Return a unit as people write it: ``µS`` for ``uS``, which is easier to type; ``µA`` for ``uA``."""
     return f"µ{unit[1:]}" if unit.startswith("u") else unit
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a quantity with four digits and an SI prefix, such as ``25.30 nJ``."""
+    if value == 0:
+        return f"0 {unit}"
+    power = min(max(3 * floor(log10(float(f"{value:.3e}")) / 3), min(_PREFIXES)), max(_PREFIXES))
+    scaled = value / 10.0**power
+    decimals = max(0, 3 - floor(log10(scaled))) if scaled >= 1 else 3
+    return f"{scaled:.{min(decimals, 3)}f} {_PREFIXES[power]}{unit}"
 
 
 def meant(name: str, known: Iterable[str], listing: str) -> str:

@@ -113,7 +113,7 @@ def test_vectors(number):
     assert asdict(array.train(images, np.array(vector["labels"]))) == vector["result"]
     assert step_vectors.state_of(array, plan) == vector["after"]
     assert json.loads(json.dumps(asdict(array.counters()))) == vector["counters"]
-    assert asdict(array.positions()) == vector["positions"]
+    assert array.positions().to_dict() == vector["positions"]
 
 
 # -- batches -----------------------------------------------------------------------------------------

@@ -84,6 +84,14 @@ def test_the_engine_is_loaded_without_numba_scipy_or_the_rest_of_the_host():
         "qcloop.contract.formats",
         "qcloop.contract.generator",
         "qcloop.contract.operations",
+        "qcloop.contract.operations.cells",
+        "qcloop.contract.operations.counters",
+        "qcloop.contract.operations.devices",
+        "qcloop.contract.operations.info",
+        "qcloop.contract.operations.learning",
+        "qcloop.contract.operations.opcodes",
+        "qcloop.contract.operations.products",
+        "qcloop.contract.operations.regions",
         "qcloop.contract.parts",
         "qcloop.contract.plan",
         "qcloop.contract.seeding",
@@ -93,14 +101,18 @@ def test_the_engine_is_loaded_without_numba_scipy_or_the_rest_of_the_host():
 
 
 def test_definitions_for_both_sides_need_neither_amaranth_nor_numba():
-    named = set(re.findall(r"^\| `qcloop/contract/(\w+\.py)` \|", PAGE, re.MULTILINE))
-    files = {path.name: path for path in (HOST / "contract").glob("*.py") if path.name != "__init__.py"}
+    named = set(re.findall(r"^\| `qcloop/contract/([\w/]+)\.py` \|", PAGE, re.MULTILINE))
+    files = {
+        str(path.relative_to(HOST / "contract").with_suffix("")): path
+        for path in (HOST / "contract").rglob("*.py")
+        if path.name != "__init__.py"
+    }
     assert named == set(files)
     for name, path in files.items():
         assert not {module.partition(".")[0] for module in imports(path)} & {"amaranth", "numba", "scipy"}, (
             name
         )
-    every = ", ".join(f"qcloop.contract.{name[:-3]}" for name in files)
+    every = ", ".join(f"qcloop.contract.{name.replace('/', '.')}" for name in files)
     assert not {"amaranth", "numba", "scipy"} & loaded_by(f"import {every}")
 
 

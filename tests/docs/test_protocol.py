@@ -16,6 +16,7 @@ from qcloop.contract.images import IMAGE_SET
 from qcloop.contract.operations import Counter, Info, Operation, Status, configuration_digest
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_EXPONENT, MAX_SHIFT, TABLE_ENTRIES, StepRule
+from qcloop.contract.seeding import SEED_BYTES
 from qcloop.contract.stored import EVALUATE, PROGRAM, TRAIN_IMAGES, ImageOperation
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.link.layouts import LinkConfig
@@ -206,8 +207,8 @@ def test_the_operands_and_results():
     assert int(size["entry of AGE"]) == operations.AGE_ENTRY.size
     assert int(size["deviations"]) == int(size["writes left"]) == formats.CELL.size
     assert size["table"] == f"{formats.TABLE_ENTRY.size} for each level"
-    assert int(size["generator seed"]) == operations.SEED_BYTES
-    assert int(size["settings"]) == types.SETTINGS.size == operations.TABLE_START - 2 * operations.SEED_BYTES
+    assert int(size["generator seed"]) == SEED_BYTES
+    assert int(size["settings"]) == types.SETTINGS.size == operations.TABLE_START - 2 * SEED_BYTES
 
 
 def test_the_module_says_what_the_page_says():

@@ -64,7 +64,7 @@ class Loading:
 def tables_of(case):
     """Return the entries that a plan's tables have."""
     plan = case.plan
-    gaps = operations._gaps(plan, case.settings)
+    gaps = operations.gap_entries(plan, case.settings)
     return (
         {("gap", index): gap for index, gap in enumerate(gaps)}
         | {("exponential", index): value for index, value in enumerate(plan.exponential)}

@@ -125,7 +125,7 @@ def on_board(run, remote, monkeypatch):
             spoil(boards[-1])
             return boards[-1]
 
-        monkeypatch.setattr("qcloop.experiment.boards.open_array", opened)
+        monkeypatch.setattr("qcloop.link.boards.open_array", opened)
         return run(*arguments, "--port", "PORT")
 
     return start, boards

@@ -18,6 +18,7 @@ from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
 from qcloop.contract.operations import HEADER, NEEDED, Info, Operation, Status
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
+from qcloop.contract.types import cell_words
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.stream import LinkCounts
 from qcloop.selftest import CHECKS, CheckVerdict, memory, run_checks
@@ -76,7 +77,7 @@ class FakeLink:
             return Status.OK, b""
         if region.end(board.config) > board._programmed_words:
             return Status.PROGRAMMED, b""
-        return Status.OK, operations.cell_words(*board.read(region)).tobytes()
+        return Status.OK, cell_words(*board.read(region)).tobytes()
 
 
 class Board(GoldenArray):

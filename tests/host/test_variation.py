@@ -64,7 +64,7 @@ def train(trainer):
 
 def test_deviations_have_the_moments_that_are_asked_for():
     settings = CrossbarSettings(seed=9, **SPREAD)
-    gains, offsets = Chip.of(settings, builtin("A", 32)).deviations(0, Region(0, 300, 300))
+    gains, offsets = Chip.of(settings, builtin("A", 32)).deviations(0, (300, 300))
     assert gains.dtype == offsets.dtype == np.int8 and gains.shape == (300, 300)
     g, o = gains.reshape(-1) / 256, offsets.reshape(-1) / 32
     assert np.std(g) == pytest.approx(0.1, rel=0.01) and np.std(o) == pytest.approx(0.3, rel=0.01)
@@ -74,12 +74,12 @@ def test_deviations_have_the_moments_that_are_asked_for():
 
 def test_a_device_takes_two_samples_and_is_rounded_halves_up():
     z = Grng16(4, 7).take(12).astype(float)
-    gains, offsets = Chip(4, 25.6, 8.0).deviations(0, Region(0, 2, 3))
+    gains, offsets = Chip(4, 25.6, 8.0).deviations(0, (2, 3))
     assert gains.tolist() == np.floor(25.6 * z[0::2] / 32 + 0.5).reshape(2, 3).tolist()
     assert offsets.tolist() == np.floor(8.0 * z[1::2] / 32 + 0.5).reshape(2, 3).tolist()
     # Devices are numbered through, so that those of a second region follow those of the first.
-    assert Chip(4, 25.6, 8.0).deviations(3, Region(9, 1, 3))[0].tolist() == gains[1:].tolist()
-    held, _ = Chip(4, 127.0, 0.0).deviations(0, Region(0, 50, 50))
+    assert Chip(4, 25.6, 8.0).deviations(3, (1, 3))[0].tolist() == gains[1:].tolist()
+    held, _ = Chip(4, 127.0, 0.0).deviations(0, (50, 50))
     assert (held.min(), held.max()) == (-128, 127)
 
 

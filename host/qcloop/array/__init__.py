@@ -1,6 +1,7 @@
 """The array of emulated devices: its contract and its golden model."""
 
 from qcloop.array.golden import GoldenArray
+from qcloop.array.group import ArrayGroup, golden_model
 from qcloop.array.interface import Array, array_digest, stuck_cells
 from qcloop.contract.formats import MAX_SIDE, STUCK_LEVEL
 from qcloop.contract.types import (
@@ -20,6 +21,7 @@ __all__ = [
     "AdcStage",
     "Array",
     "ArrayConfig",
+    "ArrayGroup",
     "ArraySettings",
     "Counters",
     "GoldenArray",
@@ -27,6 +29,7 @@ __all__ = [
     "Positions",
     "Region",
     "array_digest",
+    "golden_model",
     "pulse_cost",
     "stuck_cells",
 ]

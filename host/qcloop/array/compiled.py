@@ -240,11 +240,88 @@ def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
 @kernel
 def convert(y, shift, top, events):
     """Put products through the converter in place: round halves away from zero, saturate, count."""
-    half = (1 << shift) >> 1
     flat = y.reshape(-1)
     for k in range(len(flat)):
-        value = int(flat[k])
-        value = (value + half - (1 if value < 0 and shift > 0 else 0)) >> shift
+        value = converted(int(flat[k]), shift)
         held = min(max(value, -top), top)
         events[EventIndex.SATURATED] += held != value
         flat[k] = held
+
+
+@inlined
+def converted(value, shift):
+    """Return a product in steps of the converter: rounded to the nearest, halves away from zero."""
+    return (value + ((1 << shift) >> 1) - (1 if value < 0 and shift > 0 else 0)) >> shift
+
+
+@kernel
+def locate(tiles, cols, tile_rows, tile_cols, cells, owners, addresses):
+    """Find the tile and the address of each cell."""
+    across = (cols + tile_cols - 1) // tile_cols
+    for k in range(len(cells)):
+        i, j = cells[k] // cols, cells[k] % cols
+        owner = i // tile_rows * across + j // tile_cols
+        start, stride, top, _, left, _ = tiles[owner]
+        owners[k], addresses[k] = owner, start + (i - top) * stride + j - left
+
+
+@kernel
+def forward_tiles(codes, tiles, reference, bits, x, parts):
+    """Multiply inputs with the rows of tiles; tiles side by side share the list of rows that are driven."""
+    driven, addresses = np.empty(x.shape[1], np.int64), np.empty(x.shape[1], np.int64)
+    read = 0
+    for b in range(x.shape[0]):
+        n = weight = 0
+        begun, first = -1, 0
+        for t in range(len(tiles)):
+            start, stride, top, bottom, left, right = tiles[t]
+            if top != begun:
+                begun, n, weight = top, 0, 0
+                for i in range(top, bottom):
+                    driven[n] = i
+                    n += x[b, i] != 0
+                    weight += int(x[b, i])
+            total = parts[b, first : first + right - left]
+            for j in range(right - left):
+                total[j] = np.int32(-reference * weight)
+            for k in range(n):
+                addresses[k] = start + (driven[k] - top) * stride
+            if bits == 1:
+                sum_rows(codes, addresses, n, total)
+            else:
+                for k in range(n):
+                    value = np.int32(x[b, driven[k]])
+                    row = codes[addresses[k] : addresses[k] + right - left]
+                    for j in range(right - left):
+                        total[j] += np.int32(value * np.int32(row[j]))
+            read += (n if bits == 1 else bottom - top) * stride
+            first += right - left
+    return read
+
+
+@kernel
+def backward_tiles(codes, tiles, reference, d, e):
+    """Multiply signed 8-bit vectors with the columns of tiles, and add up the tiles of a row."""
+    e[:] = 0
+    wide, part = np.empty(d.shape[1], np.int16), np.empty(e.shape[1], np.int32)
+    for b in range(d.shape[0]):
+        for j in range(len(wide)):
+            wide[j] = d[b, j]
+        for t in range(len(tiles)):
+            start, stride, top, bottom, left, right = tiles[t]
+            backward_one(codes, start, stride, reference, wide[left:right], part[: bottom - top])
+            for i in range(bottom - top):
+                e[b, top + i] += part[i]
+
+
+@kernel
+def add_tiles(tiles, parts, y):
+    """Add up the products of tiles that lie below one another."""
+    y[:] = 0
+    for b in range(len(y)):
+        first = 0
+        for t in range(len(tiles)):
+            left, right = tiles[t, 4], tiles[t, 5]
+            for j in range(right - left):
+                y[b, left + j] += parts[b, first + j]
+            first += right - left

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from qcloop.array.step.kernels import (
     devices_of,
     steps_of,
 )
+from qcloop.array.tiling import Tiling
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.generator import Stream, gaussian
 from qcloop.contract.images import ImageSet, ImageSetInfo
@@ -68,6 +70,7 @@ class GoldenArray(Array):
         super().__init__(config or ArrayConfig())
         self._kernels, self._step_kernels = kernels, step_kernels
         self._planes = Planes(self.config)
+        self._tables = WeakKeyDictionary[Tiling, npt.NDArray[np.int64]]()
 
     def counters(self) -> Counters:
         """Return what was counted since :meth:`configure`."""
@@ -169,6 +172,54 @@ class GoldenArray(Array):
         for vector, result in zip(vectors, results, strict=True):
             z = self._reading.take(region.rows * stride)
             product(codes, start, lanes, settings.reference, settings.read_spread, vector, z, result)
+
+    # -- matrices that are cut into tiles: all tiles at once, which is faster -----------------------
+
+    def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
+        """Program a list of cells of a matrix; see :meth:`qcloop.array.Array.program_tiles`."""
+        if len(cells) == 0:
+            return
+        table, cut = self._table(tiling), tiling.cut
+        self._check_levels(levels)
+        owners, addresses = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+        self._kernels.locate(table, cut.cols, cut.tile_rows, cut.tile_cols, cells, owners, addresses)
+        order = np.argsort(owners, kind="stable")
+        self._program_addresses(addresses[order], levels[order])
+
+    def start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
+        """Ask for the products of a matrix; see :meth:`qcloop.array.Array.start_forward_tiles`."""
+        settings = self.settings
+        if settings.read_spread:
+            return super().start_forward_tiles(tiling, x, bits)
+        table = self._table(tiling)
+        parts = np.empty((len(x), tiling.columns), np.int32)
+        y = np.empty((len(x), tiling.cols), np.int32)
+        read = self._kernels.forward_tiles(self._planes.codes, table, settings.reference, bits, x, parts)
+        self._cycles += int(read) // self.config.lanes
+        if settings.adc is not None:
+            self._kernels.convert(parts, settings.adc.total_shift(bits), settings.adc.top, self._events)
+        self._kernels.add_tiles(table, parts, y)
+        return lambda: y
+
+    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
+        """Ask for the backward products of a matrix; see :meth:`qcloop.array.Array.start_backward_tiles`."""
+        settings = self.settings
+        if settings.read_spread:
+            return super().start_backward_tiles(tiling, d)
+        table, e = self._table(tiling), np.empty((len(d), tiling.rows), np.int32)
+        self._kernels.backward_tiles(self._planes.codes, table, settings.reference, d, e)
+        self._cycles += len(d) * sum(
+            self.config.row_words(t.region.cols) * t.region.rows for t in tiling.tiles
+        )
+        return lambda: e
+
+    def _table(self, tiling: Tiling) -> npt.NDArray[np.int64]:
+        """Return the table of tiles that have been programmed."""
+        if tiling not in self._tables:
+            for tile in tiling.tiles:
+                self._check_programmed(tile.region)
+            self._tables[tiling] = tiling.table(self.config)
+        return self._tables[tiling]
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         planes = self._planes

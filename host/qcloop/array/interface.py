@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
+from qcloop.array.tiling import Tiling
 from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, SPREAD_MAX, STUCK_LEVEL
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.order import ImageOrder
@@ -54,8 +55,12 @@ class Array(ABC):
 
     #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
     micro_batch_size = 0
+    #: Boards that it is made of. Each has as many of its words, in their order; a region lies on one of them.
+    boards = 1
     #: Epochs on images of its own that should be asked for before the first is done; 1: nothing is gained.
     epochs_ahead = 1
+    #: Boards that make up the array: each has an equal share of the words, and a region lies on one of them.
+    boards = 1
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
@@ -66,6 +71,11 @@ class Array(ABC):
         self._readable: set[Region] = set()
 
     # -- the operations -------------------------------------------------------------------------
+
+    @property
+    def board_config(self) -> ArrayConfig:
+        """Configuration of each of its :attr:`boards`."""
+        return self.config
 
     @property
     def settings(self) -> ArraySettings:
@@ -80,13 +90,17 @@ class Array(ABC):
         The cells keep their levels and codes, and the accumulators stay as they are. A training plan is
         forgotten. Without ``positions`` the generators start at sample 0.
 
-        Raises ArrayError if the settings need a part that this array lacks (``config.parts``).
+        Raises ArrayError if the settings need a part that this array lacks (``config.parts``), or if the
+        positions are those of another number of boards.
         """
         self._check_parts(settings.needs())
-        self._configure(settings, positions or Positions())
+        start = positions or Positions().on(self.boards)
+        if start.boards != self.boards:
+            raise ArrayError(f"the positions are those of {start.boards} boards, not {self.boards}")
+        self._configure(settings, start)
         self._settings, self._plan = settings, None
         #: Positions of the generators when the array was configured last.
-        self.start = positions or Positions()
+        self.start = start
 
     def program(self, region: Region, cells: npt.NDArray[np.integer], levels: U8) -> None:
         """Program a list of cells, in its order.
@@ -217,6 +231,26 @@ class Array(ABC):
         """Return the (rows, cols) levels (uint8) and codes (int16) of a region, without read noise."""
         self._check_programmed(region)
         return self._read(region)
+
+    # -- matrices that are cut into tiles ---------------------------------------------------------------
+
+    def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
+        """Program a list of cells ``i * cols + j`` of a matrix: :meth:`program` for each tile in turn."""
+        for region, own, targets in tiling.shares(cells, levels):
+            self.program(region, own, targets)
+
+    def start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
+        """Ask for the (n, cols) products of a matrix: those of its tiles, :meth:`forward` for each in turn.
+
+        The products of tiles that lie below one another are added up, after each has passed the ADC stage.
+        """
+        parts = [(t.cols, self.start_forward(t.region, x[:, t.rows], bits)) for t in tiling.tiles]
+        return lambda: _added(parts, (len(x), tiling.cols))
+
+    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
+        """Ask for the (n, rows) backward products of a matrix; those of tiles side by side are added up."""
+        parts = [(t.rows, self.start_backward(t.region, d[:, t.cols])) for t in tiling.tiles]
+        return lambda: _added(parts, (len(d), tiling.rows))
 
     # -- devices that differ, relax and wear out ----------------------------------------------------
 
@@ -621,6 +655,14 @@ def _checked_bits(x: U8, bits: int) -> U8:
     if bits == 1 and largest(x.reshape(-1)) > 1:
         raise ArrayError(f"1-bit inputs must be 0 or 1, not {x.max()}")
     return x
+
+
+def _added(parts: list[tuple[slice, Products]], shape: tuple[int, int]) -> I32:
+    """Return the sum of products, each of some of the columns."""
+    total: I32 = np.zeros(shape, np.int32)
+    for cols, products in parts:
+        total[:, cols] += products()
+    return total
 
 
 def _check_type(what: str, values: npt.NDArray[np.generic], kind: type[np.generic]) -> None:

@@ -86,6 +86,26 @@ class ArrayKernels(Protocol):
     ) -> None:
         """Fill the (rows,) products of one (cols,) vector, with a fresh sample for each cell that is read."""
 
+    def locate(
+        self, tiles: I64, cols: int, tile_rows: int, tile_cols: int, cells: I64, owners: I64, addresses: I64
+    ) -> None:
+        """Fill in which tile has each cell ``i * cols + j`` of a matrix, and at which address.
+
+        ``tiles`` is a :meth:`qcloop.array.tiling.Tiling.table`.
+        """
+
+    def forward_tiles(self, codes: I16, tiles: I64, reference: int, bits: int, x: U8, parts: I32) -> int:
+        """Fill the (n, columns of all tiles) products ``parts`` of (n, rows) inputs, tile by tile.
+
+        Returns how many cells are read, lanes behind the last column of a tile included.
+        """
+
+    def backward_tiles(self, codes: I16, tiles: I64, reference: int, d: Any, e: I32) -> None:
+        """Fill the (n, rows) products ``e`` of (n, cols) signed 8-bit vectors."""
+
+    def add_tiles(self, tiles: I64, parts: I32, y: I32) -> None:
+        """Fill ``y`` (n, cols) with the sums of :meth:`forward_tiles` over tiles below one another."""
+
     def convert(self, y: I32, shift: int, top: int, events: I64) -> None:
         """Put products through the converter in place: round halves away from zero, saturate, count."""
 

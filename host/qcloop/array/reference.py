@@ -132,3 +132,43 @@ def convert(y: Ints, shift: int, top: int, events: Ints) -> None:
     rounded = np.sign(y) * ((size + ((1 << shift) >> 1)) >> shift)
     events[EventIndex.SATURATED] += np.count_nonzero(np.abs(rounded) > top)
     y[:] = np.clip(rounded, -top, top)
+
+
+def locate(
+    tiles: Ints, cols: int, tile_rows: int, tile_cols: int, cells: Ints, owners: Ints, addresses: Ints
+) -> None:
+    """Find the tile and the address of each cell."""
+    i, j = np.divmod(cells, cols)
+    owners[:] = i // tile_rows * -(-cols // tile_cols) + j // tile_cols
+    start, stride, top, _, left, _ = tiles[owners].T
+    addresses[:] = start + (i - top) * stride + j - left
+
+
+def forward_tiles(codes: Ints, tiles: Ints, reference: int, bits: int, x: Ints, parts: Ints) -> int:
+    """Multiply inputs with the rows of tiles; return how many cells are read."""
+    first = read = 0
+    for start, stride, top, bottom, left, right in tiles.tolist():
+        cols = slice(first, first + right - left)
+        own = x[:, top:bottom]
+        forward_bytes(codes, start, stride, reference, own, parts[:, cols])
+        read += (int(np.count_nonzero(own)) if bits == 1 else own.size) * stride
+        first = cols.stop
+    return read
+
+
+def backward_tiles(codes: Ints, tiles: Ints, reference: int, d: Ints, e: Ints) -> None:
+    """Multiply signed vectors with the columns of tiles, and add up the tiles of a row."""
+    e[:] = 0
+    for start, stride, top, bottom, left, right in tiles.tolist():
+        part = np.empty((len(d), bottom - top), np.int32)
+        backward(codes, start, stride, reference, d[:, left:right], part)
+        e[:, top:bottom] += part
+
+
+def add_tiles(tiles: Ints, parts: Ints, y: Ints) -> None:
+    """Add up the products of tiles that lie below one another."""
+    y[:] = 0
+    first = 0
+    for left, right in tiles[:, 4:].tolist():
+        y[:, left:right] += parts[:, first : first + right - left]
+        first += right - left

@@ -28,7 +28,7 @@ from qcloop.link.remote import RemoteArray
 from qcloop.run.contents import read_run
 from qcloop.run.folder import CONFIG, Run
 from qcloop.statistic import SeedStatistic
-from qcloop.text import printable, shown_unit, typed
+from qcloop.text import printable, quantity, shown_unit, typed
 from qcloop.training.settings import RECIPES, RunSettings, Step
 from qcloop.training.trainer import Trainer
 
@@ -48,6 +48,8 @@ _SECTIONS = {
         "chip",
         "cells_per_weight",
         "ratio",
+        "tile_rows",
+        "tile_cols",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -72,10 +74,11 @@ _SECTIONS = {
         "verify_tolerance",
         "verify_tries",
         "read_noise",
+        "input_encoding",
         "adc_bits",
         "adc_range",
     ),
-    "Array and board": ("port", "baud", "lanes", "cells"),
+    "Array and board": ("port", "baud", "lanes", "cells", "boards"),
     "Run folder": ("out",),
 }
 
@@ -88,8 +91,8 @@ def port_options(command: Any) -> Any:
     return click.option(
         "--port",
         shell_complete=completion.PORT,
-        help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board "
-        "[default: the golden model]",
+        help="Use the array on this port: a device, a pyserial URL, or sim for a virtual board; or several "
+        "boards as one, with commas between their ports [default: the golden model]",
     )(command)
 
 
@@ -241,11 +244,13 @@ def train_to_the_end(run: Run, stop: StopRequest, again: str, *, speeds: bool = 
         here = f", image {progress.image:,} of the next" if progress.image else ""
         raise Stopped(stop.number, f" after epoch {progress.epoch}{here}; {again}")
     cost = trainer.cost()
+    reading = cost.image_read_energy_j
     click.echo(
         f"cost: {cost.set_pulses:,} SET and {cost.reset_pulses:,} RESET pulses"
         + (f", {cost.programming_time_s:,.0f} s one after the other" if cost.programming_time_s else "")
         + (f", {cost.write_energy_j:,.2f} J" if cost.write_energy_j else "")
         + (f"; most-written cell {cost.most_writes:,} times" if cost.most_writes is not None else "")
+        + (f"; reading an image {quantity(reading, 'J')}" if reading is not None else "")
     )
     last = trainer.progress.history[-1]
     accuracy = SeedStatistic.of([last.test_accuracy])

@@ -36,6 +36,8 @@ MAX_SIDE = 8192
 #: Largest capacity of an array in cells. The golden model takes 3 bytes for each, so 3 GiB; 16 of the largest
 #: regions fit.
 MAX_CELLS = 1 << 30
+#: Most boards whose arrays are one.
+MAX_BOARDS = 16
 #: Narrowest and widest converter, and its largest shift.
 MIN_ADC_BITS, MAX_ADC_BITS, MAX_ADC_SHIFT = 2, 16, 22
 #: Most attempts of a cell with policy ``VERIFY``.

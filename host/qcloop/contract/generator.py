@@ -195,6 +195,15 @@ def splitmix64(seed: int, count: int) -> list[int]:
     return outputs
 
 
+def board_seed(seed: int, board: int) -> int:
+    """Return the seed of a board where several are one array: ``seed`` itself for board 0.
+
+    That of board k > 0 is output k of SplitMix64 from ``seed``. Boards of runs whose seeds follow one another
+    so have seeds that differ.
+    """
+    return splitmix64(seed, board)[-1] if board else seed
+
+
 def registers_from_words(words: list[int]) -> tuple[int, int]:
     """Return registers (A, B) made of four 64-bit words; a register that would be zero becomes 1.
 

@@ -1,7 +1,7 @@
 """The types of the array contract, for host and gateware: what is configured, addressed and counted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from functools import reduce
 from operator import or_
@@ -270,6 +270,33 @@ class Positions:
 
     programming: int = 0
     read: int = 0
+    #: The same of boards 1, 2, ..., where several boards are one array.
+    further: tuple["Positions", ...] = ()
+
+    @property
+    def boards(self) -> int:
+        """Boards whose generators these are."""
+        return 1 + len(self.further)
+
+    def each(self) -> tuple["Positions", ...]:
+        """Return the positions of each board."""
+        return replace(self, further=()), *self.further
+
+    def on(self, boards: int) -> "Positions":
+        """Return the positions for so many boards: a board that is new begins at 0."""
+        kept = self.further[: boards - 1]
+        return replace(self, further=kept + (Positions(),) * (boards - 1 - len(kept)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a file. Those of one board have no entry ``further``."""
+        own = {"programming": self.programming, "read": self.read}
+        return own | ({"further": [one.to_dict() for one in self.further]} if self.further else {})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Positions":
+        """Return the positions in :meth:`to_dict`. Raises TypeError for another name."""
+        further = tuple(cls(**one) for one in values.get("further", ()))
+        return cls(**{**values, "further": further})
 
 
 def pulse_cost(old: int | None, new: int, states: int, policy: Policy) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from qcloop.array.generator import Grng16
 from qcloop.contract.formats import DEVIATION_MAX, DEVIATION_MIN, GAIN_FRACTION_BITS
 from qcloop.contract.generator import Z_FRACTION_BITS, Stream
-from qcloop.contract.types import I8, I16, Region
+from qcloop.contract.types import I8, I16
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
@@ -72,17 +72,18 @@ class Chip:
         gain = settings.variation_gain or 0.0
         return cls(settings.chip_seed, gain * 2**GAIN_FRACTION_BITS, offset / profile.lsb)
 
-    def deviations(self, first: int, region: Region) -> tuple[I8, I8]:
-        """Return the (rows, cols) gains and offsets of the devices of a region, row by row.
+    def deviations(self, first: int, shape: tuple[int, int]) -> tuple[I8, I8]:
+        """Return the (rows, cols) gains and offsets of the devices of a layer, row by row.
 
         Parameters
         ----------
         first : int
             Number of its first device.
-        region : Region
+        shape : (int, int)
+            Rows and columns.
         """
-        z = Grng16(self.seed, Stream.VARIATION, 2 * first).take(2 * region.rows * region.cols)
-        pairs = z.reshape(region.rows, region.cols, 2)
+        z = Grng16(self.seed, Stream.VARIATION, 2 * first).take(2 * shape[0] * shape[1])
+        pairs = z.reshape(*shape, 2)
         return _scaled(self.gain, pairs[..., 0]), _scaled(self.offset, pairs[..., 1])
 
 

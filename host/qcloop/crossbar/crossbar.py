@@ -6,19 +6,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array import Array, stuck_cells
+from qcloop.array import Array
 from qcloop.array.generator import Grng16
 from qcloop.array.interface import Products
+from qcloop.array.tiling import Cut, Tiling
 from qcloop.contract.generator import Stream
 from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
+from qcloop.crossbar.cells import LayerCells
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.endurance import Endurance
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels, Levels, Sums
 from qcloop.crossbar.ledger import WriteLedger
+from qcloop.crossbar.placement import Placement, words_of
 from qcloop.crossbar.rules import MixedRule, UpdateRule
-from qcloop.crossbar.settings import CrossbarSettings
+from qcloop.crossbar.settings import CrossbarSettings, InputEncoding
 from qcloop.crossbar.weights import WeightMap
 from qcloop.errors import ArrayError, ConfigError, DivergenceError
 
@@ -34,7 +37,7 @@ _STEP_MOST_WIDE = 1e21
 
 
 class Layer:
-    """One matrix of weights: its region of the array, and what the host keeps about it.
+    """One matrix of weights: its cells on the array, and what the host keeps about it.
 
     Attributes
     ----------
@@ -42,6 +45,8 @@ class Layer:
         Index among the layers of its crossbar.
     bits : int
         Bits of an input, 1 or 8.
+    cells : LayerCells
+        The devices: a matrix of (rows, cols * devices of a weight) cells.
     weight_per_code : float
         Weight of one code: wmax / half range, where wmax is the largest weight.
     rule : UpdateRule
@@ -60,14 +65,14 @@ class Layer:
         self,
         index: int,
         bits: int,
-        region: Region,
+        cells: LayerCells,
         weights: WeightMap,
         weight_max: float,
         rule: UpdateRule,
         wide: bool = False,
     ) -> None:
-        self.index, self.bits, self.region, self.rule, self.wide = index, bits, region, rule, wide
-        self.rows, self.cols = region.rows, region.cols // weights.devices
+        self.index, self.bits, self.cells, self.rule, self.wide = index, bits, cells, rule, wide
+        self.rows, self.cols = cells.rows, cells.cols // weights.devices
         self.weight_per_code = weight_max / weights.half_range
         self.levels: Levels = weights.zeros(self.rows, self.cols)
         self.bias: F64 = np.zeros(self.cols)
@@ -76,13 +81,18 @@ class Layer:
         self.changes: I64 = np.empty((3, self.rows * self.cols), np.int64)
 
     @property
+    def region(self) -> Region:
+        """Region of a layer that is not cut into tiles; of another one, that of its first tile."""
+        return self.cells.tiles[0].region
+
+    @property
     def input_top(self) -> int:
         """Largest input."""
         return 1 if self.bits == 1 else 255
 
 
 class LayeredCrossbar:
-    """Layers on an array, laid out from word 0 on in the order in which they are added.
+    """Layers on an array, laid out in the order in which they are added (see :class:`Placement`).
 
     Parameters
     ----------
@@ -120,6 +130,7 @@ class LayeredCrossbar:
         self._kernels = kernels
         self.weights = settings.weight_map(array.settings)
         self.layers: list[Layer] = []
+        self.placement = Placement(array.config, array.boards)
         self.ledger = WriteLedger(array.settings.states)
         self._initial = Grng16(settings.seed, Stream.INITIAL)
         self._faults = Grng16(settings.seed, Stream.FAULTS)
@@ -127,10 +138,11 @@ class LayeredCrossbar:
         if lacking := settings.device_parts & ~array.config.parts:
             raise ConfigError(f"this array has {describe_lack(lacking)}")
         self._rounding = Grng16(settings.seed, Stream.ROUNDING)
+        self._serial = settings.input_encoding is InputEncoding.BIT_SERIAL
 
     def __repr__(self) -> str:
         layers, config = len(self.layers), self.array.config
-        used = self.layers[-1].region.end(config) * config.lanes if layers else 0
+        used = self.placement.words_used * config.lanes
         return (
             f"<{type(self).__name__} on device {self.settings.device}: {layers} layer{'s' * (layers != 1)}, "
             f"{used:,} of {config.cells:,} cells, update {self.settings.update}>"
@@ -138,8 +150,8 @@ class LayeredCrossbar:
 
     @property
     def regions(self) -> list[Region]:
-        """Regions of the layers."""
-        return [layer.region for layer in self.layers]
+        """Regions of all tiles of the layers."""
+        return [region for layer in self.layers for region in layer.cells.regions]
 
     @property
     def rounding_position(self) -> int:
@@ -150,12 +162,7 @@ class LayeredCrossbar:
     def rounding_position(self, position: int) -> None:
         self._rounding.seek(position)
 
-    # -- layout ---------------------------------------------------------------------------------
-
-    @property
-    def words_used(self) -> int:
-        """Words of the array that the layers take; the next layer begins behind them."""
-        return self.layers[-1].region.end(self.array.config) if self.layers else 0
+    # -- laying out ---------------------------------------------------------------------------------
 
     def default_weight_max(self, rows: int) -> float:
         """Return the largest weight of a layer for which none is given."""
@@ -180,13 +187,13 @@ class LayeredCrossbar:
         ConfigError
             If the array has no room for it.
         """
-        region = self.room(rows, cols, self.words_used)
+        cells = LayerCells(self.array, self.place(rows, cols, self.placement))
         rule = self.settings.update.rule(self.weights, cols, self._kernels, self._rounding)
         top = self.default_weight_max(rows) if weight_max is None else weight_max
-        layer = Layer(len(self.layers), bits, region, self.weights, top, rule, wide)
+        layer = Layer(len(self.layers), bits, cells, self.weights, top, rule, wide)
         self.layers.append(layer)
-        layer.limits = self._endurance.draw((region.rows, region.cols))
-        self.ledger.add_region(region, layer.limits)
+        layer.limits = self._endurance.draw(cells.shape)
+        self.ledger.add_layer(cells.shape, layer.limits)
         return layer
 
     def add_copy(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> Layer:
@@ -206,32 +213,35 @@ class LayeredCrossbar:
         ):
             mine.seek(theirs.position)
 
-    def room(self, rows: int, cols: int, base: int) -> Region:
-        """Return the region that (rows, cols) weights take from word ``base`` on.
+    def cut(self, rows: int, cols: int) -> Cut:
+        """Return how (rows, cols) weights are cut; raises ConfigError if the array takes no such tiles."""
+        settings, devices, side = self.settings, self.weights.devices, self.array.config.side
+        cut = Cut.of(rows, cols * devices, settings.tile_rows, settings.tile_cols, devices)
+        if max(cut.tile_rows, cut.tile_cols) > side:
+            single = " or scheme single" if devices > 1 and max(rows, cols) <= side else ""
+            raise ConfigError(
+                f"a layer of {rows} x {cols} weights needs {rows} x {cut.cols} cells ({settings.scheme}), "
+                f"but the array takes at most {side} rows and columns: use a smaller layer{single}"
+            )
+        return cut
 
-        Raises ConfigError if they are too many for the array. Nothing is laid out.
+    def place(self, rows: int, cols: int, placement: Placement) -> Tiling:
+        """Place (rows, cols) weights, without laying out a layer.
+
+        Raises ConfigError if a tile is too large for the array, or if there is no room. Nothing is placed
+        then.
         """
-        self.check_side(rows, cols)
-        config = self.array.config
-        region = Region(base, rows, cols * self.weights.devices)
-        if region.end(config) > config.words:
-            needed, left = (region.end(config) - base) * config.lanes, (config.words - base) * config.lanes
+        config, cut = self.array.config, self.cut(rows, cols)
+        regions = placement.place(cut.shapes())
+        if regions is None:
+            needed, left = words_of(config, cut.shapes()) * config.lanes, placement.words_left * config.lanes
+            boards = f" on {self.array.boards} boards" if self.array.boards > 1 else ""
             raise ConfigError(
                 f"a layer of {rows} x {cols} weights needs {needed} cells ({self.settings.scheme}, "
-                f"{config.lanes} lanes), but {left} of {config.cells} are left: "
+                f"{config.lanes} lanes), but {left} of {config.cells} are left{boards}: "
                 "use a smaller layer or more cells"
             )
-        return region
-
-    def check_side(self, rows: int, cols: int) -> None:
-        """Raise ConfigError if (rows, cols) weights are more cells in a line than the array takes."""
-        devices, side = self.weights.devices, self.array.config.side
-        if max(rows, cols * devices) > side:
-            raise ConfigError(
-                f"a layer of {rows} x {cols} weights needs {rows} x {cols * devices} cells "
-                f"({self.settings.scheme}), but the array takes at most {side} rows and columns: "
-                f"use a smaller layer{' or scheme single' if rows <= side >= cols else ''}"
-            )
+        return Tiling(cut, regions)
 
     def initialise(self, layer: Layer, zero_rows: int = 0) -> F32:
         """Program every cell with random weights, then make the stuck cells of the layer stuck.
@@ -255,8 +265,8 @@ class LayeredCrossbar:
         block = self.weights.block(layer.levels)
         self.load_variation(layer)
         if layer.limits.size:
-            self.array.load_endurance(layer.region, layer.limits)
-        self.array.program_block(layer.region, block)
+            layer.cells.load_endurance(layer.limits)
+        layer.cells.program_block(block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
         return remainders
@@ -266,13 +276,12 @@ class LayeredCrossbar:
 
         Where all devices are alike, an array that may have other ones is told so.
         """
-        region, array = layer.region, self.array
         if self.chip is not None:
-            first = sum(other.rows * other.cols for other in self.regions[: layer.index])
-            array.load_variation(region, *self.chip.deviations(first, region))
-        elif ArrayPart.VARIATION in array.config.parts:
-            alike = np.zeros((region.rows, region.cols), np.int8)
-            array.load_variation(region, alike, alike)
+            first = sum(other.cells.rows * other.cells.cols for other in self.layers[: layer.index])
+            layer.cells.load_variation(*self.chip.deviations(first, layer.cells.shape))
+        elif ArrayPart.VARIATION in self.array.config.parts:
+            alike = np.zeros(layer.cells.shape, np.int8)
+            layer.cells.load_variation(alike, alike)
 
     def write(self, layer: Layer, weights: F64) -> None:
         """Program every cell of a layer anew, row by row, with given weights.
@@ -284,12 +293,12 @@ class LayeredCrossbar:
         layer.rule.start(remainders)
         levels = self.weights.block(layer.levels).reshape(-1)
         cells = np.arange(len(levels))
-        self.array.program(layer.region, cells, levels)
+        layer.cells.program(cells, levels)
         self.ledger.record(layer.index, cells, levels)
 
     def device_codes(self, layer: Layer) -> Sums:
         """Return the (rows, cols) codes of the weights as the devices have them, with their fluctuation."""
-        _, codes = self.array.read(layer.region)
+        _, codes = layer.cells.read()
         wide = codes.astype(np.int32)
         return self.weights.collapse(wide - self.array.settings.reference)
 
@@ -299,10 +308,10 @@ class LayeredCrossbar:
         on = off + round(self.settings.stuck_on * 65536)
         if on == 0:
             return
-        region, means = layer.region, np.array(self.array.settings.mean)
-        draw = self._faults.take_words(region.rows * region.cols).reshape(region.rows, region.cols)
+        cells, means = layer.cells, np.array(self.array.settings.mean)
+        draw = self._faults.take_words(cells.rows * cells.cols).reshape(cells.shape)
         codes = np.where(draw < off, means.min(), means.max()).astype(np.int16)
-        stuck_cells(self.array, region, draw < on, codes)
+        cells.make_stuck(draw < on, codes)
         self.ledger.forget(layer.index, draw < on)
 
     # -- operations -----------------------------------------------------------------------------
@@ -317,7 +326,8 @@ class LayeredCrossbar:
         layer are ``products * scale``.
         """
         adc = self.array.settings.adc
-        step = 1.0 if adc is None else float(1 << adc.total_shift(layer.bits))
+        bits = 1 if self._serial else layer.bits
+        step = 1.0 if adc is None else float(1 << adc.total_shift(bits))
         scale = x_scale * (layer.weight_per_code * step)
         products = self._start_products(layer, x)
         return lambda: (self.weights.collapse(products()), scale)
@@ -325,15 +335,29 @@ class LayeredCrossbar:
     def _start_products(self, layer: Layer, x: Any) -> Products:
         """Ask for the products of the cells. Of a signed input one part is 0: differences fit 32 bits."""
         if x.dtype != np.int16:
-            return self.array.start_forward(layer.region, x, layer.bits)
+            return self._start_unsigned(layer, x)
         parts = np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)]).astype(np.uint8)
-        products = self.array.start_forward(layer.region, parts, layer.bits)
+        products = self._start_unsigned(layer, parts)
 
         def difference() -> I32:
             y = products()
             return y[: len(x)] - y[len(x) :]
 
         return difference
+
+    def _start_unsigned(self, layer: Layer, x: U8) -> Products:
+        """Ask for the products of unsigned inputs, bit by bit from the lowest where they come in series."""
+        if layer.bits == 1 or not self._serial:
+            return layer.cells.start_forward(x, layer.bits)
+        planes = np.concatenate([x >> k & 1 for k in range(layer.bits)])
+        products = layer.cells.start_forward(planes, 1)
+
+        def weighed() -> I32:
+            y = products().reshape(layer.bits, len(x), -1)
+            total: I32 = (y << np.arange(layer.bits, dtype=np.int32)[:, None, None]).sum(0, np.int32)
+            return total
+
+        return weighed
 
     def start_backward(self, layer: Layer, delta: F64) -> Scaled:
         """Ask for the backward products of (n, cols) errors, which are rounded to 8 bits.
@@ -343,7 +367,7 @@ class LayeredCrossbar:
         """
         d, d_scale = np.empty(delta.shape, np.int8), np.empty(len(delta))
         self._kernels.quantise_vectors(delta, d, d_scale)
-        products = self.array.start_backward(layer.region, self.weights.spread(d))
+        products = layer.cells.start_backward(self.weights.spread(d))
         return lambda: (self.weights.merge(products()), d_scale)
 
     def errors(self, layer: Layer, delta: F64, x_scale: F64) -> tuple[I32 | I64, float, float]:
@@ -384,7 +408,7 @@ class LayeredCrossbar:
         """Program the cells of the first ``n`` weights that the update rule has listed."""
         if n:
             cells, levels = self.weights.cells(layer.changes[:, :n])
-            self.array.program(layer.region, cells, levels)
+            layer.cells.program(cells, levels)
             self.ledger.record(layer.index, cells, levels)
 
     @staticmethod
@@ -396,8 +420,8 @@ class LayeredCrossbar:
 
     def age(self, drift: I16, spread: U16) -> None:
         """Let the cells of all layers age by (states,) tables: see :meth:`qcloop.array.Array.age`."""
-        for region in self.regions:
-            self.array.age(region, drift, spread)
+        for layer in self.layers:
+            layer.cells.age(drift, spread)
 
     # -- steps of one's own ---------------------------------------------------------------------
 
@@ -448,11 +472,11 @@ class LayeredCrossbar:
         self.ledger.restore(state)
         for layer in self.layers:
             if layer.limits.size:
-                self.array.load_endurance(layer.region, self.ledger.left(layer.index))
+                layer.cells.load_endurance(self.ledger.left(layer.index))
 
     def layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
         """Return all that a checkpoint needs of a layer and its cells, by name."""
-        levels, codes = self.array.read(layer.region)
+        levels, codes = layer.cells.read()
         return {
             "cell_levels": levels,
             "cell_codes": codes,
@@ -464,7 +488,7 @@ class LayeredCrossbar:
     def restore_layer(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put a layer and its cells back to a :meth:`layer_state`."""
         self.load_variation(layer)
-        self.array.load(layer.region, state["cell_levels"], state["cell_codes"])
+        layer.cells.load(state["cell_levels"], state["cell_codes"])
         layer.levels = state["levels"].copy()
         layer.rule.memory = state["offsets"].copy()
         layer.bias = state["bias"].copy()

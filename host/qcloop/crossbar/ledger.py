@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.formats import MAX_STATES
-from qcloop.contract.types import U8, U16, Region
+from qcloop.contract.types import U8, U16
 from qcloop.jit import kernel
 
 Ints = npt.NDArray[Any]
@@ -43,7 +43,7 @@ class WriteLedger:
     transitions : (65, 64) int64
         Programming requests by old and new level.
     writes : list of (rows * cols,) uint32
-        Programming requests of each cell, one array a region; at most what it endures, if that is limited.
+        Programming requests of each cell, one array a layer; at most what it endures, if that is limited.
     """
 
     def __init__(self, states: int) -> None:
@@ -54,28 +54,28 @@ class WriteLedger:
         self.writes: list[npt.NDArray[np.uint32]] = []
         self.transitions = np.zeros((MAX_STATES + 1, MAX_STATES), np.int64)
 
-    def add_region(self, region: Region, limits: U16 = _UNLIMITED) -> None:
-        """Follow a region from now on; its index is the number of regions before it.
+    def add_layer(self, shape: tuple[int, int], limits: U16 = _UNLIMITED) -> None:
+        """Follow (rows, cols) cells of a layer from now on; its index is the number of layers before it.
 
         ``limits`` (rows, cols) are the writes after which its cells are stuck; none if they are not limited.
         """
-        size = region.rows * region.cols
+        size = shape[0] * shape[1]
         self._limits.append(limits.reshape(-1))
-        self._shapes.append((region.rows, region.cols))
+        self._shapes.append(shape)
         self._shadow.append(np.full(size, UNKNOWN, np.uint8))
         self.writes.append(np.zeros(size, np.uint32))
 
     def shape(self, index: int) -> tuple[int, int]:
-        """Return the rows and columns of region ``index``."""
+        """Return the rows and columns of layer ``index``."""
         return self._shapes[index]
 
     def record(self, index: int, cells: npt.NDArray[np.integer], levels: U8) -> None:
-        """Account for a list of cells of region ``index``, programmed in this order."""
+        """Account for a list of cells of layer ``index``, programmed in this order."""
         shadow, writes, limits = self._shadow[index], self.writes[index], self._limits[index]
         _record(shadow, writes, limits, self.transitions, cells, levels, self._states)
 
     def record_block(self, index: int, levels: U8) -> None:
-        """Account for a region programmed for the first time as a block of (rows, cols) levels."""
+        """Account for a layer programmed for the first time as a block of (rows, cols) levels."""
         self.writes[index] += 1
         self.transitions[UNKNOWN] += np.bincount(levels.reshape(-1), minlength=MAX_STATES)
         self._shadow[index][:] = levels.reshape(-1)
@@ -83,11 +83,11 @@ class WriteLedger:
             self._shadow[index][limits == 1] = UNKNOWN
 
     def forget(self, index: int, mask: npt.NDArray[np.bool_]) -> None:
-        """Mark cells of a region as stuck: nobody who programs them knows their level any more."""
+        """Mark cells of a layer as stuck: nobody who programs them knows their level any more."""
         self._shadow[index][mask.reshape(-1)] = UNKNOWN
 
     def left(self, index: int) -> U16:
-        """Return the (rows, cols) writes that the cells of a region have left; 0 where they are stuck."""
+        """Return the (rows, cols) writes that the cells of a layer have left; 0 where they are stuck."""
         left = self._limits[index] - self.writes[index]
         return (
             np.where(self._shadow[index] == UNKNOWN, 0, left).astype(np.uint16).reshape(self._shapes[index])

@@ -58,10 +58,11 @@ def _adc_shift(settings: CrossbarSettings, profile: DeviceProfile) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run cost: writes, pulses, time and energy.
+    """What a run cost: writes, pulses, time and energy; and what its network costs in use.
 
-    Time and energy are None where the profile states no pulses. An array that trains by itself does not tell
-    the most-written cell, and the energy only as far as :class:`qcloop.crossbar.moves.LevelCounts` finds it.
+    Time and write energy are None where the profile states no pulses. An array that trains by itself does
+    not tell the most-written cell, and the write energy only as far as
+    :class:`qcloop.crossbar.moves.LevelCounts` finds it.
     """
 
     #: Programming requests, initial programming included, and those of the most-written cell.
@@ -76,6 +77,9 @@ class Cost:
     #: Seconds that all pulses take one after another.
     programming_time_s: float | None
     write_energy_j: float | None
+    #: Mean energy that reading the cells takes when an image is classified; None where the profile does not
+    #: tell the pulse that reads a cell, or where no run was asked.
+    image_read_energy_j: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file, without those that are None."""

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from qcloop.contract.formats import ENDURANCE_MAX, MAX_STATES
+from qcloop.contract.formats import ENDURANCE_MAX, MAX_BOARDS, MAX_CELLS, MAX_SIDE, MAX_STATES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
@@ -25,6 +25,15 @@ MOST_GAIN = 0.5
 
 #: Ratio of the slices of a weight, where none is given.
 DEFAULT_RATIO = 8
+
+
+class InputEncoding(StrEnum):
+    """How an input of 8 bits reaches the rows."""
+
+    #: As one amplitude: one product.
+    AMPLITUDE = "amplitude"
+    #: Bit by bit: a product for each bit, and the sum of the products, each times the weight of its bit.
+    BIT_SERIAL = "bit-serial"
 
 
 def option(default: Any, text: str, before: str | None = None) -> Any:
@@ -75,8 +84,14 @@ class CrossbarSettings:
     endurance_spread: float = option(0.0, "Relative standard deviation of the endurance from cell to cell")
     verify_tolerance: float = option(0.25, "Policy verify: accepted error in the device's unit")
     verify_tries: int = option(8, "Policy verify: most attempts for a cell")
+    tile_rows: int | None = option(None, "Rows of a tile; layers are cut into tiles [default: not cut]")
+    tile_cols: int | None = option(None, "Columns of cells of a tile [default: not cut]")
+    input_encoding: InputEncoding = option(
+        InputEncoding.AMPLITUDE, "8-bit inputs of a row: one amplitude, or bit by bit (bit-serial)"
+    )
     lanes: int = option(ArrayConfig.lanes, "Lanes of the array (they order the read noise, nothing else)")
-    cells: int = option(ArrayConfig.cells, "Cells of the array")
+    cells: int = option(ArrayConfig.cells, "Cells of the array, or of each board")
+    boards: int = option(1, "Boards that share the tiles of the layers; the golden model divides likewise")
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -93,6 +108,7 @@ class CrossbarSettings:
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
         self._check_slices()
+        self._check_tiles()
         require(0 <= self.seed < 1 << 64, "seed", "0..2^64-1", self.seed)
         require(
             0 <= self.threshold < MAX_STATES, "threshold", f"0 to below {MAX_STATES} levels", self.threshold
@@ -124,7 +140,14 @@ class CrossbarSettings:
             require(
                 self.endurance_spread == 0, "endurance-spread", "0 without endurance", self.endurance_spread
             )
+        require(1 <= self.boards <= MAX_BOARDS, "boards", f"1..{MAX_BOARDS}", self.boards)
         _ = self.array_config
+        require(
+            self.boards * self.cells <= MAX_CELLS,
+            "boards * cells",
+            f"at most {MAX_CELLS:,}",
+            f"{self.boards} * {self.cells:,}",
+        )
 
     def _check_variation(self) -> None:
         gain, offset, chip = self.variation_gain or 0.0, self.variation_offset or 0.0, self.chip
@@ -146,9 +169,17 @@ class CrossbarSettings:
             object.__setattr__(self, "ratio", DEFAULT_RATIO)
         require(self.ratio is None or self.ratio >= 2, "ratio", "2 or more", self.ratio)
 
+    def _check_tiles(self) -> None:
+        rows, cols, devices = self.tile_rows, self.tile_cols, self.cells_per_weight
+        devices *= 2 if self.scheme is Scheme.DIFFERENTIAL else 1
+        require(rows is None or 1 <= rows <= MAX_SIDE, "tile-rows", f"1..{MAX_SIDE}", rows)
+        together = f", since the {devices} cells of a weight are in one tile" if devices > 1 else ""
+        good = cols is None or devices <= cols <= MAX_SIDE
+        require(good, "tile-cols", f"{devices}..{MAX_SIDE}{together}", cols)
+
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array."""
+        """Shape and parts of the array, or of each board."""
         return ArrayConfig(self.lanes, self.cells, parts=STANDARD_PARTS | self.device_parts)
 
     @property

@@ -13,7 +13,7 @@ from qcloop.device.files import (
     with_relaxation,
 )
 from qcloop.device.plot import plot_profile
-from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain
+from qcloop.device.profile import G0_SIEMENS, UNITS, DeviceProfile, PulseTrain, ReadPulse
 from qcloop.device.relaxation import RELAXATIONS, Relaxation, resolve_relaxation
 from qcloop.device.times import rising_times, seconds_of, shown_time
 from qcloop.device.variation import Variation
@@ -27,6 +27,7 @@ __all__ = [
     "UNITS",
     "DeviceProfile",
     "PulseTrain",
+    "ReadPulse",
     "Relaxation",
     "Variation",
     "builtin",

@@ -52,6 +52,8 @@ def profile_table(profile: DeviceProfile) -> str:
         intro.append(f"devices differ (standard deviation): {profile.variation.words(profile.lsb, unit)}")
     if profile.relaxation is not None:
         intro.append(f"conductances relax: {profile.relaxation.words()}")
+    if profile.read is not None:
+        intro.append(f"a read of the largest input: {profile.read.words()}")
     intro.append("")
     return "\n".join(line.rstrip() for line in intro + lines)
 

@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from qcloop.device.builtin import BUILTIN_NAMES, DEFAULT_READING, PAPER_STATES, builtin
-from qcloop.device.profile import UNITS, DeviceProfile, PulseTrain
+from qcloop.device.profile import UNITS, DeviceProfile, PulseTrain, ReadPulse
 from qcloop.device.relaxation import relaxation_from, resolve_relaxation
 from qcloop.device.variation import Variation
 from qcloop.errors import DeviceError
@@ -30,6 +30,7 @@ _HEADER = f"""\
 #         deviation, each for all levels or a list; in the unit above, or of a device with another range
 # variation  optional: differences between devices, each one standard deviation: gain as a share
 #            (5 % is 0.05), offset in the unit
+# read    optional: the pulse that reads a cell, volts for the largest input and width_s in seconds
 """
 
 
@@ -95,7 +96,9 @@ def profile_from_dict(values: dict[str, Any]) -> DeviceProfile:
     return DeviceProfile(**{**values, **tables})
 
 
-def _table(name: str, kind: type[PulseTrain | Variation], values: object) -> PulseTrain | Variation:
+def _table(
+    name: str, kind: type[PulseTrain | Variation | ReadPulse], values: object
+) -> PulseTrain | Variation | ReadPulse:
     keys = tuple(field.name for field in fields(kind))
     if not isinstance(values, dict):
         raise DeviceError(f"{name} must be a table of {', '.join(keys)}, not {values!r}")
@@ -182,7 +185,11 @@ def check_own(
 #: Keys of a file. All but the optional ones are required: a default would be a figure of another device.
 _PROFILE_KEYS = tuple(field.name for field in fields(DeviceProfile))
 #: Tables of a file; each is optional.
-_TABLES: dict[str, type[PulseTrain | Variation]] = {"pulses": PulseTrain, "variation": Variation}
+_TABLES: dict[str, type[PulseTrain | Variation | ReadPulse]] = {
+    "pulses": PulseTrain,
+    "variation": Variation,
+    "read": ReadPulse,
+}
 _OPTIONAL_KEYS = ("reading", "relaxation", *_TABLES)
 
 

@@ -15,6 +15,7 @@ from qcloop.contract.types import ArraySettings
 from qcloop.device.relaxation import Relaxation
 from qcloop.device.variation import Variation
 from qcloop.errors import DeviceError
+from qcloop.text import quantity
 
 if TYPE_CHECKING:
     import os
@@ -35,6 +36,9 @@ UNITS = {"G0": G0_SIEMENS, "S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 LSB_RANGE_S = (1e-18, 1e3)
 #: Likewise for each value of a pulse, in its own unit (V, s, A, S).
 PULSE_RANGE = (1e-18, 1e6)
+#: Largest height and width of the pulse that reads a cell. With more than that it was probably meant in
+#: millivolts, or in nanoseconds.
+_MOST_READ_VOLTS, _MOST_READ_S = 20.0, 1.0
 
 #: What a name may be: it becomes a piece of titles and of names of files.
 _NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
@@ -74,6 +78,34 @@ class PulseTrain:
             object.__setattr__(self, field, value)
 
 
+@dataclass(frozen=True)
+class ReadPulse:
+    """The pulse that drives a row of cells while they are read: its height is the input.
+
+    Raises DeviceError if a value is not positive and finite, or above 20 V or 1 s.
+    """
+
+    #: Height for the largest input, in volts: 1 of a 1-bit input, 255 of an 8-bit one.
+    volts: float
+    #: Width in seconds.
+    width_s: float
+
+    def __post_init__(self) -> None:
+        for field, what, most, meant in (
+            ("volts", "read voltage read.volts (V)", _MOST_READ_VOLTS, "millivolts"),
+            ("width_s", "width of a read pulse read.width_s (s)", _MOST_READ_S, "nanoseconds"),
+        ):
+            value = _float(f"read.{field}", getattr(self, field))
+            _check_pulse(what, value)
+            if value > most:
+                raise DeviceError(f"the {what} must be at most {most:g}, not {value:g}: was it in {meant}?")
+            object.__setattr__(self, field, value)
+
+    def words(self) -> str:
+        """Return the pulse in words, such as ``0.2 V for 100.0 ns``."""
+        return f"{self.volts:g} V for {quantity(self.width_s, 's')}"
+
+
 @dataclass(frozen=True, repr=False)
 class DeviceProfile:
     """Mean and spread of the conductance of each state of a device.
@@ -109,6 +141,8 @@ class DeviceProfile:
     relaxation: Relaxation | None = None
     #: Differences between devices; None for devices that are all alike.
     variation: Variation | None = None
+    #: The pulse that reads a cell, from which the energy of reading is computed; None if it is not known.
+    read: ReadPulse | None = None
 
     def __post_init__(self) -> None:
         self._check_texts()

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qcloop.array import Array, GoldenArray
+from qcloop.array import Array, golden_model
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import ArraySettings
 from qcloop.crossbar.ageing import AgeingSteps
@@ -124,7 +124,7 @@ def age(
 
 def _golden(settings: RunSettings) -> Array:
     config = settings.array_config
-    return GoldenArray(replace(config, parts=config.parts | ArrayPart.RELAXATION))
+    return golden_model(replace(config, parts=config.parts | ArrayPart.RELAXATION), settings.boards)
 
 
 def _ageing(make: ArrayFactory) -> ArrayFactory:

@@ -1,4 +1,4 @@
-"""The array that runs of an experiment use: the golden model, or what is on a port."""
+"""The array that runs of an experiment use: the golden model, or what is on a port or on several."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,17 +9,22 @@ from qcloop.array import Array
 from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
-from qcloop.link.ports import OpenedArray, open_array
+from qcloop.link.boards import OpenedBoards, open_boards
+from qcloop.link.ports import SEVERAL, split_ports
+from qcloop.link.remote import RemoteArray
 from qcloop.run.folder import ArrayFactory, golden_array
 from qcloop.sweep.points import Point
 from qcloop.training.settings import RunSettings
+
+#: What is on a port, or on several.
+Opened = RemoteArray | OpenedBoards
 
 
 @contextmanager
 def array_on(
     port: str | None, baud: int, parts: ArrayPart, images: ImageSet | None, say: Callable[[str], None]
-) -> Iterator[OpenedArray | None]:
-    """Open the array on a port and close it at the end; without a port there is None.
+) -> Iterator[Opened | None]:
+    """Open the array on a port or on several, and close it at the end; without a port there is None.
 
     A virtual board that is started for it has the parts, and keeps the images. ``say`` is told at the end
     what went over the line.
@@ -27,7 +32,7 @@ def array_on(
     if port is None:
         yield None
         return
-    array = open_array(port, baud, parts, images)
+    array = open_boards(port, baud, parts, images)
     try:
         yield array
         say(_describe_link(array))
@@ -35,8 +40,8 @@ def array_on(
         array.close()
 
 
-def _describe_link(array: OpenedArray) -> str:
-    counts = array.link.counts
+def _describe_link(array: Opened) -> str:
+    counts = array.counts
     overhead = (counts.bytes_out + counts.bytes_in) / max(1, counts.stream_out + counts.stream_in) - 1
     return (
         f"link: {counts.bytes_out:,} bytes out, {counts.bytes_in:,} in, {100 * overhead:.1f} % of them "
@@ -44,7 +49,7 @@ def _describe_link(array: OpenedArray) -> str:
     )
 
 
-def factory_of(array: OpenedArray | None) -> ArrayFactory:
+def factory_of(array: Opened | None) -> ArrayFactory:
     """Return the function that gives each run its array; without a board that is the golden model.
 
     Every run but the first finds the board restarted, since the counts of its first writes depend on what
@@ -60,7 +65,7 @@ def factory_of(array: OpenedArray | None) -> ArrayFactory:
         if settings.read_noise and settings.lanes != array.config.lanes:
             raise ConfigError(
                 f"this run's read noise was drawn for {settings.lanes} lanes, but the array on "
-                f"{array.link.name} has {array.config.lanes}: use a board of {settings.lanes} lanes"
+                f"{array.name} has {array.config.lanes}: use a board of {settings.lanes} lanes"
             )
         if used:
             array.restart()
@@ -70,18 +75,32 @@ def factory_of(array: OpenedArray | None) -> ArrayFactory:
     return make
 
 
-def shaped_as(
-    array: OpenedArray | None, points: Sequence[Point], given: Mapping[str, Any]
-) -> tuple[Point, ...]:
+def shaped_as(array: Opened | None, points: Sequence[Point], given: Mapping[str, Any]) -> tuple[Point, ...]:
     """Return points with the shape of a board's array. Raises ConfigError if the user gave another one."""
     if array is None:
         return tuple(points)
-    lanes, cells = array.config.lanes, array.config.cells
+    lanes, cells = array.board_config.lanes, array.board_config.cells
     for name, value in (("lanes", lanes), ("cells", cells)):
         if given.get(name) not in (None, value):
             raise ConfigError(
-                f"the array on {array.link.name} has {value} {name}, not {given[name]}: leave --{name} out"
+                f"the array on {array.name} has {value} {name}, not {given[name]}: leave --{name} out"
             )
     return tuple(
         replace(point, settings=replace(point.settings, lanes=lanes, cells=cells)) for point in points
     )
+
+
+def divided(points: Sequence[Point], port: str | None, given: Mapping[str, Any]) -> tuple[Point, ...]:
+    """Return points whose layers are divided over the boards on the ports that a text names.
+
+    Raises ConfigError if the user gave another number of boards, or the settings do not go with several.
+    """
+    if port is None:
+        return tuple(points)
+    boards = len(split_ports(port))
+    if given.get("boards") not in (None, boards):
+        raise ConfigError(
+            f"--port {port} names {boards} board{'s' * (boards != 1)}, not {given['boards']}: leave --boards "
+            f"out, and write the ports of all boards, as {SEVERAL}"
+        )
+    return tuple(replace(point, settings=replace(point.settings, boards=boards)) for point in points)

@@ -13,6 +13,7 @@ These are made from the runs, each time that one is finished.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +26,9 @@ from qcloop.contract.parts import ArrayPart
 from qcloop.data import Dataset
 from qcloop.device import profile_from_dict
 from qcloop.errors import CheckpointError, RunError
-from qcloop.experiment.boards import array_on, factory_of, shaped_as
+from qcloop.experiment.boards import array_on, divided, factory_of, shaped_as
 from qcloop.experiment.points import describe_point
-from qcloop.link.ports import BAUD
+from qcloop.link.ports import BAUD, split_ports
 from qcloop.run.contents import read_run
 from qcloop.run.folder import (
     CONFIG,
@@ -85,6 +86,7 @@ def train_points(
     LinkError
         If there is no board on the port, or not any more.
     """
+    points = divided(points, port, given)
     first = points[0]
     images = kept_images(first.settings, first.source.load) if port else None
     with array_on(port, baud, first.settings.array_config.parts, images, say) as array:
@@ -108,16 +110,35 @@ def resume_runs(
     with array_on(port, baud, *needs_of(path, port), say) as array:
         make_array = factory_of(array)
         openings = [partial(Run.open, folder, epochs, make_array) for folder in run_folders(path)]
-        _train_all(path, openings, train)
+
+        def go_on(run: Run) -> None:
+            if run.boards_before is not None:
+                say(_describe_division(run.boards_before, run.trainer.array.boards))
+            train(run)
+
+        _train_all(path, openings, go_on)
+
+
+def _describe_division(before: int, now: int) -> str:
+    """Return in words that the layers of a run are divided anew."""
+    fresh = [str(board) for board in range(before, now)]
+    begin = f"board{'s' * (len(fresh) > 1)} {', '.join(fresh)} begin{'s' * (len(fresh) == 1)} at number 0"
+    return (
+        f"layers divided anew: the run was on {before} board{'s' * (before > 1)} and goes on on {now}; its "
+        f"random numbers go on where they were{f', {begin}' if fresh else ''}"
+    )
 
 
 def needs_of(path: Path, port: str | None) -> tuple[ArrayPart, ImageSet | None]:
     """Return the parts and, on a port, the images that the array of the runs in a folder needs.
 
-    Raises RunError if there is no run, and DataError if its data have changed.
+    Raises RunError if there is no run, DataError if its data have changed, and ConfigError if the run cannot
+    be on several boards.
     """
     config = read_config(run_folders(path)[0])
     settings = RunSettings.from_dict(config["settings"])
+    if port is not None:
+        settings = replace(settings, boards=len(split_ports(port)))
     images = kept_images(settings, lambda: load_run_data(config)) if port else None
     return settings.array_config.parts, images
 
@@ -147,7 +168,7 @@ def _begin(path: Path, points: Sequence[Point], make_array: ArrayFactory) -> Ite
         return
     check_is_free(path)
     first = points[0]
-    first.check(first.settings.array_config)
+    first.check(first.settings.array_config, first.settings.boards)
     check_memory(first.settings, first.settings.images or len(first.source.load().train_labels))
     folders = [path / f"{_SEED}{point.settings.seed}" for point in points]
     for folder, point in zip(folders, points, strict=True):

@@ -7,6 +7,7 @@ from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.operations import HEADER, Status
 from qcloop.contract.stored import NOTE_HEAD
 from qcloop.errors import LinkError
+from qcloop.link.ports import check_one_port
 from qcloop.link.remote import PendingResults, RemoteArray
 from qcloop.link.stream import LinkStream
 from qcloop.link.transport import SerialTransport
@@ -79,8 +80,10 @@ class AttachedArray(RemoteArray):
 def attach_array(port: str, baud: int) -> AttachedArray:
     """Open the array on a port in the session that it has, instead of beginning a new one.
 
-    Raises LinkError if the port cannot be opened, if no board is there, or if it works on no run.
+    Raises LinkError if the port cannot be opened, if no board is there, or if it works on no run, and
+    ConfigError if there are several ports.
     """
+    check_one_port(port)
     transport = SerialTransport(port, baud)
     try:
         return AttachedArray(LinkStream(transport, attach=True))

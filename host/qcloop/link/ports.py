@@ -2,19 +2,22 @@
 
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 from serial.tools import list_ports
 
+from qcloop.contract.formats import MAX_BOARDS
 from qcloop.contract.frames import Frame, Identity, Kind
 from qcloop.contract.images import ImageSet
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
-from qcloop.errors import LinkError, QcloopError
+from qcloop.errors import ConfigError, LinkError, QcloopError
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import FrameReader, LinkCounts, LinkStream, ask_identity
 from qcloop.link.transport import SerialTransport
 
+#: Ports of two boards that are one array.
+SEVERAL = "/dev/ttyUSB0,/dev/ttyUSB1"
 #: Bits a second, unless another rate is given.
 BAUD = 1_000_000
 #: Group of the entry points that start a board. The entry point NAME is called with the text behind the colon
@@ -37,6 +40,32 @@ def found_ports() -> list[FoundPort]:
     return sorted(
         (port for port in ports if not port.device.startswith("/dev/tty.")), key=lambda port: port.device
     )
+
+
+def split_ports(port: str) -> list[str]:
+    """Return the ports that a text names, with commas between them.
+
+    Raises ConfigError if one is empty, if there are too many, or if one that is no virtual board stands in
+    it twice.
+    """
+    names = port.split(",")
+    if len(names) > 1 and not all(names):
+        raise ConfigError(f"'{port}' names an empty port: write the ports of all boards, as {SEVERAL}")
+    if len(names) > MAX_BOARDS:
+        raise ConfigError(f"'{port}' names {len(names)} ports, but at most {MAX_BOARDS} boards are one array")
+    for name in names:
+        if names.count(name) > 1 and not _starters(name):
+            raise ConfigError(f"'{port}' names {name} twice, but each board has a port of its own")
+    return names
+
+
+def check_one_port(port: str) -> None:
+    """Raise ConfigError if a text names several ports, where one board is meant."""
+    names = port.split(",")
+    if len(names) > 1:
+        raise ConfigError(
+            f"'{port}' names {len(names)} ports, but this is done with one board: name one port"
+        )
 
 
 def probe(url: str, baud: int = BAUD, wait: float = 1.0) -> Identity:
@@ -115,9 +144,12 @@ def open_array(
         If the port cannot be opened, or there is no board on it.
     ArrayError
         If the version of the board's engine is not that of this host.
+    ConfigError
+        If there are several ports: :func:`qcloop.link.boards.open_boards` opens those.
     QcloopError
         If a virtual board is asked for and its packages are not installed.
     """
+    check_one_port(port)
     board = _start(port, parts, images)
     try:
         return _open(board, baud)
@@ -140,7 +172,7 @@ class _Plain:
 def _start(port: str, parts: ArrayPart, images: ImageSet | None) -> Any:
     """Start the board that a port names, if it names one; return an object with ``url`` and ``close``."""
     name, _, argument = port.partition(":")
-    starters = entry_points(group=_STARTERS, name=name)
+    starters = _starters(port)
     if not starters:
         return _Plain(port)
     try:
@@ -150,6 +182,11 @@ def _start(port: str, parts: ArrayPart, images: ImageSet | None) -> Any:
             f"`--port {name}` needs {error.name}, which is not installed: pip install 'qcloop[{name}]'"
         ) from None
     return start(argument, parts=parts, images=images)
+
+
+def _starters(port: str) -> EntryPoints:
+    """Return what starts the board that a port names; nothing for a port of this machine."""
+    return entry_points(group=_STARTERS, name=port.partition(":")[0])
 
 
 def _open(board: Any, baud: int) -> OpenedArray:

@@ -17,7 +17,7 @@ from qcloop.contract.plan import TrainingPlan, TrainingResult
 from qcloop.contract.stored import ImageOperation, RunCounts
 from qcloop.contract.types import I8, I16, I32, U8, U16, ArraySettings, Counters, Positions, Region
 from qcloop.errors import ArrayError, ArrayResetError
-from qcloop.link.stream import LinkStream
+from qcloop.link.stream import LinkCounts, LinkStream
 
 
 @dataclass(slots=True)
@@ -65,6 +65,16 @@ class RemoteArray(Array):
     def link(self) -> LinkStream:
         """The link."""
         return self._link
+
+    @property
+    def name(self) -> str:
+        """The port."""
+        return self._link.name
+
+    @property
+    def counts(self) -> LinkCounts:
+        """What went over the line."""
+        return self._link.counts
 
     def restart(self) -> None:
         """Start a new session: the array is as after a reset, and no cell is programmed."""

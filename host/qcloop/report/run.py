@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from math import floor, isfinite, log10
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ from qcloop.run.ageing import age_rows, age_summary
 from qcloop.run.contents import RunContents, read_run
 from qcloop.run.figures import rates_of, run_figures
 from qcloop.table import ResultTable
-from qcloop.text import shown_unit
+from qcloop.text import quantity, shown_unit
 from qcloop.training.geometry import has_kernels, spell_out
+from qcloop.training.read_energy import READ_IMAGES
 from qcloop.training.settings import RunSettings, resolve
 
 #: The figures as ``svg`` elements, by name.
 Svg = Mapping[str, str]
 
-_PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M"}
 _NONE = "–"
 #: A command is continued on a new line after so many characters.
 _LINE = 72
@@ -378,6 +378,7 @@ def _cost(state: RunContents) -> list[Block]:
         ("Energy of an image", _quantity(_ratio(energy, seen), "J"), "write energy over training images"),
         ("Energy of a write", _quantity(_ratio(energy, total.writes), "J"), "write energy over writes"),
         ("Writes of an image", _NONE if not seen else f"{total.writes / seen:.2f}", "over training images"),
+        *_reading(state),
         ("Clipped draws", f"{counters.clipped:,}", "conductances beyond the range of codes"),
         ("Saturated products", f"{counters.saturated:,}", "by the ADC"),
         ("Unverified writes", f"{counters.unverified:,}", "out of tries, policy verify only"),
@@ -396,6 +397,15 @@ def _cost(state: RunContents) -> list[Block]:
             ),
         )
     return blocks
+
+
+def _reading(state: RunContents) -> list[tuple[str, str, str]]:
+    """Return the row on the energy of reading, where the profile tells the pulse."""
+    pulse, energy = state.profile.read, state.cost.image_read_energy_j
+    if pulse is None:
+        return []
+    what = f"cells only, {pulse.words()}, mean over the first {READ_IMAGES} test images or all"
+    return [("Energy of reading an image", _quantity(energy, "J"), what)]
 
 
 def _device(state: RunContents, svg: Svg) -> list[Block]:
@@ -555,15 +565,7 @@ def _ratio(part: float | None, whole: int | None) -> float | None:
 
 
 def _quantity(value: float | None, unit: str) -> str:
-    """Return a quantity with four digits and an SI prefix."""
-    if value is None:
-        return _NONE
-    if value == 0:
-        return f"0 {unit}"
-    power = min(max(3 * floor(log10(float(f"{value:.3e}")) / 3), min(_PREFIXES)), max(_PREFIXES))
-    scaled = value / 10.0**power
-    decimals = max(0, 3 - floor(log10(scaled))) if scaled >= 1 else 3
-    return f"{scaled:.{min(decimals, 3)}f} {_PREFIXES[power]}{unit}"
+    return _NONE if value is None else quantity(value, unit)
 
 
 def _duration(seconds: float | None) -> str:

@@ -313,6 +313,7 @@ def _histories(runs: _Runs) -> list[SweepFigure]:
 
 
 def _settings(runs: _Runs) -> list[Block]:
+    known = "image_read_energy_j" in runs.rows[0]
     head = (
         *map(spell, runs.axes),
         f"{runs.repeated}s",
@@ -321,6 +322,7 @@ def _settings(runs: _Runs) -> list[Block]:
         "best (%)",
         "pulses",
         "energy (J)",
+        *(["reading an image (J)"] if known else []),
         "most writes",
         "run (s)",
     )
@@ -337,14 +339,16 @@ def _settings(runs: _Runs) -> list[Block]:
                 f"{100 * np.mean([row['best_accuracy'] for row in group]):.2f}",
                 f"{np.mean([row['set_pulses'] + row['reset_pulses'] for row in group]):,.0f}",
                 _mean(group, "write_energy_j", ".4g"),
+                *([_mean(group, "image_read_energy_j", ".4g")] if known else []),
                 _most(group, "most_writes"),
                 _mean(group, "seconds", ".1f"),
             )
         )
+    read = ", energy of reading an image" if known else ""
     caption = (
         f"Test accuracy after the last epoch: mean ± standard deviation over the {runs.repeated}s. Means, "
-        "too: accuracy of the best epoch, pulses, write energy, time of a run. Most writes: of a cell, over "
-        f"all {runs.repeated}s."
+        f"too: accuracy of the best epoch, pulses, write energy{read}, time of a run. Most writes: of a "
+        f"cell, over all {runs.repeated}s."
     )
     table = Table(head, rows, caption)
     return [table] if len(rows) <= _MOST_ROWS else [Details(f"All {len(rows)} settings", [table])]

@@ -1,6 +1,6 @@
 """The contents of a run folder, read without an array: for reports, and for results in Python."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import Counters, Policy, Region
+from qcloop.contract.types import Counters, Policy
 from qcloop.crossbar.endurance import Endurance, writes_done
 from qcloop.crossbar.ledger import WriteLedger
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import Cost, cost, cost_of_moves
-from qcloop.data import Dataset
+from qcloop.data import Dataset, encode_inputs
 from qcloop.device import DeviceProfile, profile_from_dict
 from qcloop.errors import DataError, RunError
 from qcloop.run.ageing import read_age
@@ -22,8 +22,9 @@ from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
 from qcloop.run.state import check_predictions
 from qcloop.table import ResultTable
 from qcloop.text import typed
+from qcloop.training.read_energy import READ_IMAGES
 from qcloop.training.settings import RunSettings, Step
-from qcloop.training.trainer import EpochMetrics, check_run
+from qcloop.training.trainer import EpochMetrics, check_run, image_read_energy
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,22 @@ class RunContents:
 
     @cached_property
     def cost(self) -> Cost:
-        """Pulses, endurance, programming time and write energy so far."""
+        """Pulses, endurance, programming time and write energy so far, and the energy of reading an image.
+
+        The latter is None as well where the data of the run are not there any more.
+        """
+        return replace(self._write_cost, image_read_energy_j=self._image_read_energy)
+
+    @property
+    def _image_read_energy(self) -> float | None:
+        settings, profile = self.settings, self.profile
+        if profile.read is None or self.data is None:
+            return None
+        x = encode_inputs(self.data.test_images[:READ_IMAGES], settings.input_bits)
+        return image_read_energy(settings, profile, self.arrays, x)
+
+    @property
+    def _write_cost(self) -> Cost:
         policy = Policy.from_label(self.settings.policy)
         if self.ledger is not None:
             return cost(self.profile, policy, self.ledger, self.counters)
@@ -156,7 +172,7 @@ def read_run(path: Path) -> RunContents:
     if settings.step is Step.HOST:
         ledger = WriteLedger(profile.states)
         for index in range(len(settings.layer_sizes()) - 1):
-            ledger.add_region(Region(0, *arrays[f"layer{index}.cell_codes"].shape))
+            ledger.add_layer(arrays[f"layer{index}.cell_codes"].shape)
         ledger.restore(arrays)
     counters = Counters.from_dict(values["counters"])
     return RunContents(config, settings, profile, arrays, history, image, counters, ledger, path)

@@ -31,7 +31,7 @@ import numpy as np
 import tomli_w
 
 from qcloop import __version__
-from qcloop.array import Array, GoldenArray
+from qcloop.array import Array, golden_model
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_from_dict, profile_to_dict
 from qcloop.errors import ArrayResetError, CheckpointError, DataError, RunError
@@ -59,7 +59,7 @@ ArrayFactory = Callable[[RunSettings], Array]
 
 def golden_array(settings: RunSettings) -> Array:
     """Return the array of a run without a board: the golden model."""
-    return GoldenArray(settings.array_config)
+    return golden_model(settings.array_config, settings.boards)
 
 
 class Run:
@@ -74,6 +74,8 @@ class Run:
     ) -> None:
         self.path, self.trainer = path, trainer
         self._config, self._lock = config, lock
+        #: Boards on which the run was before, if it goes on on another number of them.
+        self.boards_before: int | None = None
         self._saves = 0
 
     @classmethod
@@ -187,17 +189,21 @@ class Run:
         if epochs is not None:
             settings = replace(settings, epochs=epochs)
             config["settings"]["epochs"] = epochs  # settings that are new since the run began stay left out
+        array, before = make_array(settings), settings.boards
+        if array.boards != before:
+            settings = replace(settings, boards=array.boards)
+            config["settings"]["boards"] = array.boards
         profile = profile_from_dict(config["profile"])
-        run = cls(path, config, Trainer(settings, profile, load_run_data(config), make_array(settings)), lock)
+        run = cls(path, config, Trainer(settings, profile, load_run_data(config), array), lock)
         if (path / CHECKPOINT).exists():
             run._restore()
         else:  # the run was killed before its first checkpoint: it starts from the beginning
             run.trainer.initialise()
-        if epochs is not None:
-            if epochs < run.trainer.progress.epoch:
-                raise RunError(
-                    f"{path} has done {run.trainer.progress.epoch} epochs already, more than {epochs}"
-                )
+        if array.boards != before:
+            run.boards_before = before
+        if epochs is not None and epochs < run.trainer.progress.epoch:
+            raise RunError(f"{path} has done {run.trainer.progress.epoch} epochs already, more than {epochs}")
+        if lock is not None and (epochs is not None or array.boards != before):
             write_atomic(path / CONFIG, _to_toml(config))
         return run
 
@@ -455,8 +461,12 @@ def load_run_data(config: dict[str, Any]) -> Dataset:
 
 
 def _config_digest(config: dict[str, Any]) -> str:
-    """Return a digest of all that decides a run. The number of epochs does not: a run may be prolonged."""
-    settings = {**config["settings"], "epochs": None}
+    """Return a digest of all that decides a run.
+
+    The number of epochs does not, as a run may be prolonged, nor that of boards: it may go on with others.
+    """
+    settings = {name: value for name, value in config["settings"].items() if name != "boards"}
+    settings["epochs"] = None
     decisive = [settings, config["profile"], config["data"]["sha256"]]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.formats import CODE_MAX, MAX_STATES, STUCK_LEVEL
+from qcloop.contract.formats import CODE_MAX, MAX_BOARDS, MAX_STATES, STUCK_LEVEL
 from qcloop.contract.generator import POSITION_MAX
 from qcloop.contract.plan import ACCUMULATOR_MAX
-from qcloop.contract.types import Counters, Positions
+from qcloop.contract.types import Counters
 from qcloop.crossbar.ledger import UNKNOWN
 from qcloop.crossbar.physics import array_settings
 from qcloop.crossbar.weights import WeightMap
@@ -88,7 +88,7 @@ def check_state(
             if name not in arrays:
                 raise ValueError(f"'{name}' is missing")
             member.check(name, arrays[name])
-        _check_integers("positions", values["positions"], (f.name for f in fields(Positions)), POSITION_MAX)
+        _check_positions(values["positions"])
         _check_counters(values["counters"])
         _check_integers("values", {"rounding": values["rounding"]}, ["rounding"], POSITION_MAX)
     except KeyError as error:
@@ -186,6 +186,17 @@ def _check_row(number: int, row: dict[str, Any], columns: list[str]) -> None:
     digest = row["array_sha256"]
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise ValueError(f"array_sha256 of epoch {number} is not a digest")
+
+
+def _check_positions(positions: dict[str, Any]) -> None:
+    """Raise ValueError unless these are the positions of a board, or those of several."""
+    several = "further" in positions
+    first, further = dict(positions), positions["further"] if several else []
+    first.pop("further", None)
+    if several and not (isinstance(further, list) and 1 <= len(further) < MAX_BOARDS):
+        raise ValueError(f"positions must be those of 1..{MAX_BOARDS} boards")
+    for one in (first, *further):
+        _check_integers("positions", one, ("programming", "read"), POSITION_MAX)
 
 
 def _check_counters(counters: dict[str, Any]) -> None:

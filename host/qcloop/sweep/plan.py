@@ -13,7 +13,7 @@ import tomli_w
 from qcloop.crossbar.settings import spell
 from qcloop.device import BUILTIN_NAMES, RELAXATIONS, resolve_device
 from qcloop.errors import ConfigError, QcloopError
-from qcloop.link.ports import BAUD
+from qcloop.link.ports import BAUD, split_ports
 from qcloop.sweep.points import Point, Source
 from qcloop.text import meant
 from qcloop.training.settings import TYPES, RunSettings, resolve
@@ -249,8 +249,9 @@ def _ports(values: dict[str, Any]) -> tuple[tuple[str, ...], int]:
     ports, baud = values.get("ports", []), values.get("baud", BAUD)
     if not isinstance(ports, list) or not all(isinstance(port, str) and port for port in ports):
         raise ConfigError(f"ports must be a list of names of ports, not {ports!r}")
-    for port in ports:
-        if ports.count(port) > 1 and port.partition(":")[0] != "sim":
+    single = [one for port in ports for one in split_ports(port)]
+    for port in single:
+        if single.count(port) > 1 and port.partition(":")[0] != "sim":
             raise ConfigError(f"ports: {port} stands in it twice, and a board does one thing at a time")
     if not isinstance(baud, int) or isinstance(baud, bool) or baud < 1:
         raise ConfigError(f"baud must be a number of bits a second, not {baud!r}")

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from qcloop import __version__
-from qcloop.array import Array, GoldenArray
+from qcloop.array import Array, golden_model
 from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
@@ -70,13 +70,15 @@ class Point:
         )
         return cls(settings.on(profile), profile)
 
-    def check(self, config: ArrayConfig | None = None) -> None:
+    def check(self, config: ArrayConfig | None = None, boards: int = 1) -> None:
         """Raise the error that a run would raise at its start, if any.
 
         Parameters
         ----------
         config : ArrayConfig, optional
             Shape of the array of the board that is to run the point. If left out, the settings decide.
+        boards : int
+            Boards of this shape that are to run it together.
 
         Raises
         ------
@@ -94,7 +96,12 @@ class Point:
                 f"read noise is drawn for {settings.lanes} lanes, but the board has {config.lanes}: "
                 f"set lanes = {config.lanes}"
             )
-        array = GoldenArray(settings.array_config if config is None else config)
+        if config is not None and settings.boards != boards:
+            raise ConfigError(
+                f"the point divides its layers over boards = {settings.boards}, but the port names {boards}: "
+                f"set boards = {boards}"
+            )
+        array = golden_model(settings.array_config if config is None else config, settings.boards)
         array.configure(array_settings(settings, self.profile))
         chip = Chip.of(settings, self.profile)
         make_network(settings, LayeredCrossbar(settings, array, chip=chip))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 RESULTS = "results.parquet"
 FINISHED, FAILED, MISSING = "finished", "failed", "missing"
+#: Costs that are columns only where a run tells them: results of earlier versions have none.
+RARE_COSTS = ("image_read_energy_j",)
 
 #: Keys of the file's metadata.
 _ABOUT, _FILE = b"qcloop", b"qcloop_sweep_file"
@@ -42,7 +44,8 @@ def write_results(
         "grid": plan.grid,
         "grid_points": plan.grid_entries,
     }
-    schema = _schema().with_metadata({_ABOUT: json.dumps(about), _FILE: plan.text.encode()})
+    columns = [each for each in _schema() if each.name in rows[0]]
+    schema = pyarrow.schema(columns, {_ABOUT: json.dumps(about), _FILE: plan.text.encode()})
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue(), RunError)
@@ -52,11 +55,14 @@ def result_rows(
     plan: Plan, outcomes: Mapping[Point, Outcome], failures: Mapping[Entry, str]
 ) -> list[dict[str, Any]]:
     """Return the rows of the table of results, one for each entry of the plan; missing values are None."""
-    names = dict.fromkeys(_schema().names)
-    return [names | _row(number, entry, outcomes, failures) for number, entry in enumerate(plan.entries, 1)]
+    found = [_row(number, entry, outcomes, failures) for number, entry in enumerate(plan.entries, 1)]
+    rare = {name for name in RARE_COSTS if all(row.get(name) is None for row in found)}
+    names = [name for name in _schema().names if name not in rare]
+    return [{name: row.get(name) for name in names} for row in found]
 
 
 def _schema() -> "pyarrow.Schema":
+    """Return the types of all columns that there can be."""
     import pyarrow as pa
 
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -122,7 +128,7 @@ def read_results(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any], str]
 
     try:
         table = parquet.read_table(path)
-        missing = set(_schema().names) - set(EXTRAS | TYPES) - set(table.schema.names)
+        missing = set(_schema().names) - {*EXTRAS, *TYPES, *RARE_COSTS} - set(table.schema.names)
         if missing:
             raise ValueError(f"it has no column {min(missing)}")
         metadata = table.schema.metadata or {}

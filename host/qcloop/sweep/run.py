@@ -128,13 +128,13 @@ def open_boards(sweep: Sweep) -> list[Worker]:
         shapes = [worker.shape() for worker in workers]
         for worker, shape in zip(workers, shapes, strict=True):
             try:
-                config = shape.result()
+                config, boards = shape.result()
             except QcloopError as error:
                 named = str(worker.port) in str(error)
                 raise error if named else type(error)(f"port {worker.port}: {error}") from error
             for point in sweep.waiting:
                 try:
-                    point.check(config)
+                    point.check(config, boards)
                 except (ArrayError, ConfigError) as error:
                     sweep.refuse(point, f"on {worker.port}: {error}")
     except BaseException:

@@ -12,7 +12,7 @@ from qcloop.errors import RunError
 from qcloop.files import write_atomic
 from qcloop.statistic import SeedStatistic, Share
 from qcloop.sweep.plan import show
-from qcloop.sweep.results import FINISHED
+from qcloop.sweep.results import FINISHED, RARE_COSTS
 from qcloop.sweep.yields import YIELD_CSV, ChipYield
 from qcloop.table import ResultTable
 
@@ -152,17 +152,23 @@ class Summary:
     @property
     def table(self) -> ResultTable:
         """A row for each group: its settings, n, accuracy (0 to 1), and the means of what it cost."""
+        means = self._means
         leading = (*(name for name in _ALWAYS if name not in self.names), *self.names)
         names = (
             *leading,
             "n",
             *(f"test_accuracy_{what}" for what in ("mean", "std", "min", "max")),
-            *(f"{name}_mean" for name in _MEANS),
+            *(f"{name}_mean" for name in means),
             "most_writes_max",
         )
-        return ResultTable.of(names, [self._row(group, leading) for group in self.groups])
+        return ResultTable.of(names, [self._row(group, leading, means) for group in self.groups])
 
-    def _row(self, group: Group, leading: Sequence[str]) -> tuple[Any, ...]:
+    @property
+    def _means(self) -> tuple[str, ...]:
+        """Columns whose means are told: those that every sweep has, and those that this one has."""
+        return *_MEANS, *(name for name in RARE_COSTS if name in self.groups[0].rows[0])
+
+    def _row(self, group: Group, leading: Sequence[str], means: Sequence[str]) -> tuple[Any, ...]:
         final = [row["test_accuracy"] for row in group.rows]
         worst = [row["most_writes"] for row in group.rows if row["most_writes"] is not None]
         return (
@@ -172,7 +178,7 @@ class Summary:
             group.accuracy.std,
             min(final),
             max(final),
-            *(_mean([row[name] for row in group.rows]) for name in _MEANS),
+            *(_mean([row[name] for row in group.rows]) for name in means),
             max(worst) if worst else None,
         )
 

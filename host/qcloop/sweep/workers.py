@@ -21,7 +21,9 @@ from joblib.externals.loky import ProcessPoolExecutor
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError, LinkError, QcloopError
-from qcloop.link.ports import BAUD, OpenedArray, open_array
+from qcloop.link.boards import OpenedBoards, open_boards
+from qcloop.link.ports import BAUD
+from qcloop.link.remote import RemoteArray
 from qcloop.sweep.points import Outcome, Point, compute
 
 #: A point has failed if its workers died so many times.
@@ -61,7 +63,7 @@ def run_safely(run: Callable[[], Outcome]) -> Result:
 
 # -- in the worker's process ----------------------------------------------------------------------
 
-_board: OpenedArray | None = None
+_board: RemoteArray | OpenedBoards | None = None
 
 
 def _begin(parent: int) -> None:
@@ -76,10 +78,10 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _open_board(port: str, baud: int, parts: ArrayPart) -> OpenedArray:
+def _open_board(port: str, baud: int, parts: ArrayPart) -> RemoteArray | OpenedBoards:
     global _board
     if _board is None:
-        _board = open_array(port, baud, parts)
+        _board = open_boards(port, baud, parts)
     return _board
 
 
@@ -91,8 +93,9 @@ def _close_board() -> None:
             board.close()
 
 
-def _shape(port: str, baud: int, parts: ArrayPart) -> ArrayConfig:
-    return _open_board(port, baud, parts).config
+def _shape(port: str, baud: int, parts: ArrayPart) -> tuple[ArrayConfig, int]:
+    array = _open_board(port, baud, parts)
+    return array.board_config, array.boards
 
 
 def _run(point: Point, port: str | None, baud: int, parts: ArrayPart) -> Result:
@@ -149,8 +152,8 @@ class Worker:
         """Begin to run a point, and return the future of its result."""
         return self._submit(_run, point, self.port, self._baud, self._parts)
 
-    def shape(self) -> "Future[ArrayConfig]":
-        """Open the board, unless it is open, and return the future of its array's shape."""
+    def shape(self) -> "Future[tuple[ArrayConfig, int]]":
+        """Open the board, unless it is open; return the future of its shape, and of how many there are."""
         return self._submit(_shape, self.port, self._baud, self._parts)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":

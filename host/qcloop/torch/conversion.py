@@ -162,12 +162,12 @@ def _problem(module: nn.Module, owners: Mapping[int, set[int]]) -> str | None:
 
 def _check_room(layers: Mapping[str, nn.Module], crossbar: Crossbar) -> None:
     """Raise ConfigError, which names the path, unless the array has room for all layers."""
-    base = crossbar.words_used
+    placement = crossbar.placement.copy()
     for path, layer in layers.items():
         cols = len(layer.weight)  # type: ignore[arg-type]
         rows = layer.weight.numel() // cols  # type: ignore[operator]
         try:
-            base = crossbar.room(rows, cols, base).end(crossbar.array.config)
+            crossbar.place(rows, cols, placement)
         except ConfigError as error:
             raise ConfigError(f"{_label(path)}: {error}") from error
 

@@ -5,7 +5,7 @@ from typing import Any, NoReturn, Self
 
 import torch
 
-from qcloop.array import Array, GoldenArray
+from qcloop.array import Array, ArrayGroup, GoldenArray, golden_model
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import ArrayConfig, Counters, Positions
 from qcloop.crossbar.ageing import AgeingSteps
@@ -49,10 +49,11 @@ class Crossbar(LayeredCrossbar):
     def __init__(self, device: str = "A", *, array: Array | None = None, **settings: Any) -> None:
         given = {"device": device, **settings}
         if array is not None:
-            shape = [f.name for f in fields(ArrayConfig) if f.name in settings]
+            shape = [name for name in (*(f.name for f in fields(ArrayConfig)), "boards") if name in settings]
             if shape:
                 raise ConfigError(f"{shape[0]} is not a setting of this crossbar: the array decides it")
-            given |= {"lanes": array.config.lanes, "cells": array.config.cells}
+            given |= {"lanes": array.config.lanes, "cells": array.board_config.cells}
+            given |= {"boards": array.boards}
         CrossbarSettings.check_types(given)
         chosen = CrossbarSettings.resolve(given)
         self.profile = resolve_device(device, chosen.states, chosen.reading, chosen.sigma)
@@ -60,7 +61,8 @@ class Crossbar(LayeredCrossbar):
         chip = Chip.of(chosen, self.profile)
         if array is None:
             config = chosen.array_config
-            array = GoldenArray(replace(config, parts=config.parts | ArrayPart.RELAXATION))
+            config = replace(config, parts=config.parts | ArrayPart.RELAXATION)
+            array = golden_model(config, chosen.boards)
         array.configure(array_settings(chosen, self.profile))
         self._counted = Counters()
         self._law: Relaxation | None = None
@@ -134,7 +136,7 @@ class Crossbar(LayeredCrossbar):
         """
         return {
             "settings": self._identity(),
-            "positions": asdict(self.array.positions()),
+            "positions": self.array.positions().to_dict(),
             "rounding": self.rounding_position,
             "counters": asdict(self.counters()) | {"attempts": list(self.counters().attempts)},
             "writes": {name: torch.from_numpy(v.copy()) for name, v in self.ledger.state().items()},
@@ -157,7 +159,8 @@ class Crossbar(LayeredCrossbar):
                 ours, theirs = mine.get(name), other.get(name)
                 if theirs != ours:
                     raise CheckpointError(f"the state is of a crossbar with {name} {theirs}, not {ours}")
-            positions, counted = Positions(**state["positions"]), Counters.from_dict(state["counters"])
+            positions = Positions.from_dict(state["positions"]).on(self.array.boards)
+            counted = Counters.from_dict(state["counters"])
             writes = {name: tensor.numpy() for name, tensor in state["writes"].items()}
             ours = {name: array.shape for name, array in self.ledger.state().items()}
             theirs = {name: array.shape for name, array in writes.items()}
@@ -177,14 +180,15 @@ class Crossbar(LayeredCrossbar):
 
         Raises ConfigError if the array is no golden model: there is one board.
         """
-        if not isinstance(self.array, GoldenArray):
+        members = self.array.members if isinstance(self.array, ArrayGroup) else (self.array,)
+        if not all(isinstance(member, GoldenArray) for member in members):
             raise ConfigError(
                 "a Crossbar on a board cannot be copied, since its devices are there once: make crossbar and "
                 "network in the same way without array=, and load the state_dict of both"
             )
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
-        array = GoldenArray(self.array.config)
+        array = golden_model(self.array.board_config, self.array.boards)
         array.configure(self.array.settings)
         LayeredCrossbar.__init__(copied, self.settings, array, chip=self.chip)
         for layer in self.layers:
@@ -205,8 +209,9 @@ class Crossbar(LayeredCrossbar):
 
     def _identity(self) -> dict[str, Any]:
         """Return the settings that decide how training goes on, with the device's table for its name."""
-        # Lanes order the samples of read noise and decide nothing else; capacity decides nothing.
-        without = _DEVICE | {"cells"} | (set() if self.settings.read_noise > 0 else {"lanes"})
+        # Lanes order the samples of read noise and decide nothing else; capacity decides nothing. A network
+        # may go on on another number of boards.
+        without = _DEVICE | {"cells", "boards"} | (set() if self.settings.read_noise > 0 else {"lanes"})
         settings = {name: value for name, value in self.settings.to_dict().items() if name not in without}
         array = self.array.settings
         tables = {"mean codes": list(array.mean), "spread codes": list(array.spread)}

@@ -156,7 +156,7 @@ class DeviceLayer(OnArray):
     @property
     def n_devices(self) -> int:
         """How many devices the layer has: ``cells_per_weight`` a weight, twice that in ``differential``."""
-        return self.on_array.region.rows * self.on_array.region.cols
+        return self.on_array.cells.rows * self.on_array.cells.cols
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight":
@@ -328,7 +328,7 @@ class DeviceLayer(OnArray):
                     f"crossbar's {len(self.crossbar.weights.means)} are others: make the crossbar as it was"
                 )
             layer = self.on_array
-            cells = (layer.region.rows, layer.region.cols)
+            cells = layer.cells.shape
             shapes = {"cell_levels": cells, "cell_codes": cells}
             shapes |= {"levels": layer.levels.shape, "offsets": layer.rule.memory.shape}
             for name, shape in shapes.items():

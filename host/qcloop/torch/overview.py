@@ -20,7 +20,7 @@ class LayerSummary:
     inputs: str
     weights: int
     devices: int
-    #: First word of the array that the devices take, and the first one behind them.
+    #: First word of the array that the devices take, and the first one behind the last.
     words: tuple[int, int]
     #: Largest weight.
     weight_max: float
@@ -65,6 +65,11 @@ class NetworkSummary:
         return "\n".join([*lines, f"{self.floats:,} floats beside the devices"])
 
 
+def _words(layer: DeviceLayer) -> tuple[int, int]:
+    config, regions = layer.crossbar.array.config, layer.on_array.cells.regions
+    return min(region.base for region in regions), max(region.end(config) for region in regions)
+
+
 def summary(net: nn.Module) -> NetworkSummary:
     """Return the device layers of a network, with their devices and where they are on the array.
 
@@ -85,7 +90,7 @@ def summary(net: nn.Module) -> NetworkSummary:
             inputs=str(layer.inputs),
             weights=layer.n_weights,
             devices=layer.n_devices,
-            words=(layer.on_array.region.base, layer.on_array.region.end(layer.crossbar.array.config)),
+            words=_words(layer),
             weight_max=layer.weight_max,
             clipped=layer.written.clipped if layer.written else None,
             mean_error=layer.written.mean_error if layer.written else None,

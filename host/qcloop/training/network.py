@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import U8, Counters, Region
+from qcloop.contract.types import U8, Counters
 from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
 from qcloop.crossbar.physics import Cost, cost
+from qcloop.crossbar.placement import words_of
 from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
 from qcloop.training import compiled
@@ -20,19 +21,25 @@ from qcloop.training.settings import Bias, RunSettings
 
 
 def add_layers(settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequence[LayerShape]) -> list[Layer]:
-    """Lay out the layers of a network, from word 0 on.
+    """Lay out the layers of a network.
 
     Raises ConfigError if they do not fit the array. Nothing is laid out in that case.
     """
-    config, devices = crossbar.array.config, crossbar.weights.devices
-    for shape in shapes:
-        crossbar.check_side(shape.rows, shape.cols)
-    words = sum(Region(0, shape.rows, shape.cols * devices).end(config) for shape in shapes)
+    config, placement = crossbar.array.config, crossbar.placement.copy()
+    tiles = [shape for layer in shapes for shape in crossbar.cut(layer.rows, layer.cols).shapes()]
+    words = words_of(config, tiles)
     if words > config.words:
         raise ConfigError(
             f"network {settings.network} needs {words * config.lanes} cells ({settings.scheme}, "
             f"{config.lanes} lanes), but the array has {config.cells}: "
             "use a smaller network or more cells"
+        )
+    for shape in shapes:
+        crossbar.place(shape.rows, shape.cols, placement)
+    if placement.boards_used < crossbar.array.boards:
+        raise ConfigError(
+            f"network {settings.network} is cut into {len(tiles)} tile{'s' * (len(tiles) != 1)}, too few for "
+            f"{crossbar.array.boards} boards: use fewer boards, or smaller tiles by tile-rows or tile-cols"
         )
     return [
         crossbar.add_layer(

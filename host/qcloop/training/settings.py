@@ -12,10 +12,12 @@ from qcloop.crossbar.rules import Update
 from qcloop.crossbar.settings import (
     LEAST_FACTOR,
     CrossbarSettings,
+    InputEncoding,
     choice,
     option,
     require,
     require_factor,
+    spell,
 )
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES, RELAXATIONS, seconds_of
@@ -117,6 +119,13 @@ class RunSettings(CrossbarSettings):
         require(self.bias != other, "bias", f"{needed} or none with the step of the {self.step}", self.bias)
         alone = self.step is Step.HOST or self.cells_per_weight == 1
         require(alone, "cells-per-weight", "1 with the step of the array", self.cells_per_weight)
+        for name in ("tile_rows", "tile_cols"):
+            whole = self.step is Step.HOST or getattr(self, name) is None
+            require(whole, spell(name), "left out with the step of the array", getattr(self, name))
+        amplitude = self.step is Step.HOST or self.input_encoding is InputEncoding.AMPLITUDE
+        require(amplitude, "input-encoding", "amplitude with the step of the array", self.input_encoding)
+        alone = self.step is Step.HOST or self.boards == 1
+        require(alone, "boards", "1 with the step of the array, for which one has all layers", self.boards)
         require(self.step is Step.HOST or self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
         if self.order is Order.BOARD:
             require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
@@ -143,7 +152,10 @@ class RunSettings(CrossbarSettings):
 
     @property
     def array_config(self) -> ArrayConfig:
-        """Shape and parts of the array: with ``step`` array it learns, with ``order`` board it has images."""
+        """Shape and parts of the array, or of each board.
+
+        With ``step`` array it learns, with ``order`` board it has images.
+        """
         parts = self.device_parts | (LEARNING_PARTS if self.step is Step.ARRAY else STANDARD_PARTS)
         parts |= ArrayPart.IMAGES if self.order is Order.BOARD else ArrayPart(0)
         parts |= ArrayPart.RELAXATION if self.age_per_epoch is not None else ArrayPart(0)

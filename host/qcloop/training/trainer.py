@@ -1,7 +1,7 @@
 """A training run in progress: epochs of batches, evaluation, and the state to go on from."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from qcloop.training.image_set import image_set
 from qcloop.training.kernels import F64, LayerKernels
 from qcloop.training.memory import check_memory
 from qcloop.training.network import Network
+from qcloop.training.read_energy import READ_IMAGES, read_energy
 from qcloop.training.settings import Order, RunSettings, Step
 
 #: Test images in one call of the array.
@@ -124,6 +125,8 @@ class Trainer:
         self._classes = settings.layer_sizes()[-1]
         self._picked: F64 = np.zeros(count)
         self._counted = Counters()
+        #: Energy of reading an image, as it was found at the end of the run.
+        self._read_energy: float | None = None
         self.progress = Progress()
         #: Classes (n,) uint8 given to the test images at the end of the last epoch.
         self.predictions: U8 = np.zeros(0, np.uint8)
@@ -317,8 +320,15 @@ class Trainer:
         return self._counted + self.array.counters()
 
     def cost(self) -> Cost:
-        """Return the cost of the run in the device's own terms."""
-        return self.network.cost(self.profile, self.counters())
+        """Return the cost of the run in the device's own terms; the energy of reading once it is finished.
+
+        That takes the cells and a part of the test images through a golden model; the array only reads cells.
+        """
+        cost = self.network.cost(self.profile, self.counters())
+        if self.finished and self.profile.read is not None and self._read_energy is None:
+            state = self.network.state()
+            self._read_energy = image_read_energy(self.settings, self.profile, state, self._test_x)
+        return replace(cost, image_read_energy_j=self._read_energy)
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return the (classes, classes) counts of (true class, predicted class) of the last evaluation."""
@@ -335,7 +345,7 @@ class Trainer:
         }
         values = {
             "progress": self.progress.values(),
-            "positions": asdict(self.array.positions()),
+            "positions": self.array.positions().to_dict(),
             "counters": asdict(self.counters()),
             "rounding": self.network.crossbar.rounding_position,
         }
@@ -349,7 +359,7 @@ class Trainer:
         assert isinstance(self.network, ArrayNetwork)
         values = {
             "progress": self.progress.values(),
-            "positions": asdict(self.array.start),
+            "positions": self.array.start.to_dict(),
             "counters": asdict(self._counted),
             "rounding": self.network.crossbar.rounding_position,
         }
@@ -360,7 +370,8 @@ class Trainer:
         try:
             progress = dict(values["progress"])
             history = [EpochMetrics(**row) for row in progress.pop("history")]
-            self.array.configure(self.array.settings, Positions(**values["positions"]))
+            positions = Positions.from_dict(values["positions"]).on(self.array.boards)
+            self.array.configure(self.array.settings, positions)
             self.network.restore(arrays)
             self.network.crossbar.rounding_position = values["rounding"]
             self.progress = Progress(**progress, history=history)
@@ -368,6 +379,7 @@ class Trainer:
             self.predictions = arrays["predictions"]
             self._counted = Counters.from_dict(values["counters"])
             self._ageing = self._aged(self.progress.epoch)
+            self._read_energy = None
             if self._image_run is not None:
                 if not self.array.has_images:
                     self.array.use_images(self._images)
@@ -396,6 +408,15 @@ def make_network(
     if settings.step is Step.ARRAY:
         return ArrayNetwork(settings, crossbar)
     return Network(settings, crossbar, kernels)
+
+
+def image_read_energy(settings: RunSettings, profile: DeviceProfile, state: State, x: U8) -> float | None:
+    """Return the mean energy in joules of reading the cells for one of the first images of a test set.
+
+    ``state`` has the network as a checkpoint holds it; ``x`` (n, inputs) uint8 are the test set's inputs. See
+    :func:`qcloop.training.read_energy.read_energy`.
+    """
+    return read_energy(settings, profile, make_network, state, x[:READ_IMAGES])
 
 
 def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> None:
