@@ -92,6 +92,17 @@ def faulty(request, random):
     return bytes(wrong)
 
 
+async def go_to(ctx, dut, number):
+    """Go to a layer. Until then the numbers of the one before stay."""
+    before = ctx.get(dut.parameters.as_value())
+    ctx.set(dut.layer, number)
+    await ctx.tick().repeat(2)
+    assert ctx.get(dut.parameters.as_value()) == before
+    ctx.set(dut.turn, 1)
+    await ctx.tick()
+    ctx.set(dut.turn, 0)
+
+
 @pytest.mark.parametrize(("memory", "pauses"), [(MemoryKind.BLOCK, True), (MemoryKind.SPRAM, False)])
 def test_a_plan_is_kept_and_what_is_refused_changes_nothing(memory, pauses, simulate):
     config = learning(4, memory)
@@ -106,8 +117,7 @@ def test_a_plan_is_kept_and_what_is_refused_changes_nothing(memory, pauses, simu
     async def rates_of(ctx, plan):
         kept = []
         for number in range(len(plan.layers)):
-            ctx.set(dut.layer, number)
-            await ctx.tick().repeat(3)
+            await go_to(ctx, dut, number)
             kept.append((ctx.get(dut.parameters).rate, ctx.get(dut.parameters).exponent))
         return kept
 
@@ -147,8 +157,7 @@ def test_a_plan_is_kept_and_what_is_refused_changes_nothing(memory, pauses, simu
             assert loading.tables == tables_of(case)
             assert ctx.get(dut.reach) == loading.tables["gap", REACH]
             for number, layer in enumerate(plan.layers):
-                ctx.set(dut.layer, number)
-                await ctx.tick().repeat(3)
+                await go_to(ctx, dut, number)
                 kept, region = ctx.get(dut.parameters), layer.region
                 assert (kept.base, kept.rows, kept.cols) == (region.base, region.rows, region.cols)
                 assert (kept.shift, kept.rate, kept.exponent) == (layer.shift, layer.rate, layer.exponent)

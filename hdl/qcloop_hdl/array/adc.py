@@ -140,6 +140,55 @@ class Saturator(wiring.Component):
         return m
 
 
+class TwoResults(wiring.Component):
+    """Holds results on their way out: a second one comes while the first one is offered.
+
+    Latency: one clock. Throughput: a result a clock. Back-pressure: ``i.ready`` is low while two are held,
+    and depends on no input. Reset: empty.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a result, signed.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        super().__init__(
+            {
+                "i": In(stream.Signature(signed(width))),
+                "o": Out(stream.Signature(signed(32))),
+                #: There is a result in ``o``.
+                "busy": Out(1),
+            }
+        )
+
+    @property
+    def width(self) -> int:
+        """Bits of a result."""
+        return self._width
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        first, second = (
+            Signal(signed(self.width), name=name, reset_less=True) for name in ("first", "second")
+        )
+        held = Signal()  # there is a second one
+        m.d.comb += [self.i.ready.eq(~held), self.o.payload.eq(first), self.busy.eq(self.o.valid)]
+        with m.If(~held):
+            m.d.sync += second.eq(self.i.payload)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                first.eq(Mux(held, second, self.i.payload)),
+                self.o.valid.eq(held | self.i.valid),
+                held.eq(0),
+            ]
+        with m.Elif(self.i.valid):
+            m.d.sync += held.eq(1)
+        return m
+
+
 class Adc(wiring.Component):
     """Rounds, shifts and saturates a stream of products, see :class:`qcloop.contract.types.AdcStage`.
 
@@ -151,18 +200,23 @@ class Adc(wiring.Component):
     a word is offered all stages stand still and ``i.ready`` is low, also in the clock in which the word is
     taken. So ``i.ready`` depends on no input, and no long path goes through the converter backwards.
 
+    With ``quick`` a second word has room behind the stages (:class:`TwoResults`): they stand still while two
+    are offered, and a word is converted each clock.
+
     Reset: empty.
 
     Parameters
     ----------
     width : int
         Bits of a product, signed, 17 to 32. ConfigError for others.
+    quick : bool
+        A word each clock, for some 60 logic cells more.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, quick: bool = False) -> None:
         if not MAX_ADC_BITS < width <= 32:
             raise ConfigError(f"products must have {MAX_ADC_BITS + 1}..32 bits, not {width}")
-        self._width = width
+        self._width, self._quick = width, quick
         super().__init__(
             {
                 #: There is no converter.
@@ -187,12 +241,20 @@ class Adc(wiring.Component):
         """Bits of a product."""
         return self._width
 
+    @property
+    def quick(self) -> bool:
+        """Whether a word is converted each clock."""
+        return self._quick
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
         m.submodules.shifter = shifter = Shifter(self.width)
         m.submodules.saturator = saturator = Saturator()
         move, result = ~self.o.valid, saturator.result
+        if self.quick:
+            m.submodules.results = results = TwoResults(self.width)
+            move = results.i.ready
         m.d.comb += [
             self.i.ready.eq(move),
             shifter.move.eq(move),
@@ -209,20 +271,28 @@ class Adc(wiring.Component):
         m.d.comb += wide.eq(result.size)
         # -size as ~(size - 1): the carry chain takes the register itself, not its complement.
         converted = Mux(result.negative, ~(wide - 1)[:MAX_ADC_BITS], wide).as_signed()
-        payload = Signal(signed(self.width), reset_less=True)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(move):
-            m.d.sync += [
-                payload.eq(Mux(self.off, self.i.payload, converted)),
-                self.o.valid.eq(Mux(self.off, self.i.valid, saturator.result_valid)),
-            ]
+        payload, valid = (
+            Mux(self.off, self.i.payload, converted),
+            Mux(self.off, self.i.valid, saturator.result_valid),
+        )
+        if self.quick:
+            wiring.connect(m, results.o, wiring.flipped(self.o))
+            m.d.comb += [results.i.payload.eq(payload), results.i.valid.eq(valid)]
+        else:
+            self._offer(m, move, payload, valid)
         m.d.comb += [
-            self.o.payload.eq(payload),
             self.saturated.eq(move & saturator.result_valid & result.over),
             self.busy.eq(shifter.shifted_valid | saturator.result_valid | self.o.valid),
         ]
         return m
+
+    def _offer(self, m: Module, move: Any, payload: Any, valid: Any) -> None:
+        held = Signal(signed(self.width), name="payload", reset_less=True)
+        m.d.comb += self.o.payload.eq(held)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(move):
+            m.d.sync += [held.eq(payload), self.o.valid.eq(valid)]
 
 
 class OneProduct(wiring.Component):

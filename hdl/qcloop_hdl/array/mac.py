@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
-from qcloop_hdl.array.adc import Adc, OneProduct
+from qcloop_hdl.array.adc import Adc, OneProduct, TwoResults
 from qcloop_hdl.array.draw import DrawResult, draw_request
 from qcloop_hdl.array.lanes import Lanes
 from qcloop_hdl.array.sums import Sums, sum_bits
@@ -87,7 +87,7 @@ class Mac(Configured):
     the clocks of ``ceil(cols / lanes)`` walks of :class:`qcloop_hdl.array.active_rows.ActiveRows`, and
     twelve clocks are to be added for the table of addresses, and one for each two bytes of the vector.
 
-    Throughput: a word a clock, a result every two clocks.
+    Throughput: a word a clock, a result every two clocks, or with the part ``learning`` a result a clock.
 
     Back-pressure: everything stops while a result is not taken or noise is not there. While a byte of the
     vector is not there, forward's first column block stops, and the words before it finish.
@@ -198,12 +198,12 @@ class Mac(Configured):
         for lane in range(self.config.lanes):
             m.d.comb += [lanes.x[lane].eq(buffer.x[lane]), sums.products[lane].eq(lanes.products[lane])]
 
-    def _converter(self, m: Module, walk: Walk) -> Adc | OneProduct:
+    def _converter(self, m: Module, walk: Walk) -> Adc | OneProduct | TwoResults:
         """Return what stands between the sums and the results."""
-        width = sum_bits(self.config.side)
+        width, quick = sum_bits(self.config.side), self.config.has(ArrayPart.LEARNING)
         if not self.config.has(ArrayPart.CONVERTER):
-            return OneProduct(width)
-        adc = Adc(width)
+            return TwoResults(width) if quick else OneProduct(width)
+        adc = Adc(width, quick=quick)
         more = Mux(walk.product == Product.FORWARD8, 8, 0)  # inputs of 8 bits instead of 1
         m.d.comb += [
             adc.off.eq(walk.backward | (self.settings.adc_bits == 0)),

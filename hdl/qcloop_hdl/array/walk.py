@@ -28,16 +28,16 @@ class Product(enum.Enum, shape=2):
 def mac_command(config: EngineConfig) -> data.StructLayout:
     """Return the layout of a command: a product, and a region that is inside the array.
 
-    A command is not copied: its payload must stay until its last result is out.
+    A command is not copied: its payload must stay until its last result is out. Only ``held`` may fall: while
+    it is high no word is read, though the bits of FORWARD1 are taken. It has the part ``learning``.
     """
-    return data.StructLayout(
-        {
-            "product": Product,
-            "base": config.address_bits,
-            "rows": config.side_bits,
-            "cols": config.side_bits,
-        }
-    )
+    fields = {
+        "product": Product,
+        "base": config.address_bits,
+        "rows": config.side_bits,
+        "cols": config.side_bits,
+    }
+    return data.StructLayout(fields | ({"held": 1} if config.has(ArrayPart.LEARNING) else {}))
 
 
 def vector_bits(config: EngineConfig) -> int:
@@ -263,6 +263,8 @@ class Walk(Configured):
         #: Groups without active rows are left out.
         self.jumps = config.has(ArrayPart.LEARNING)
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
+        #: Words may be read; of those of active rows, the addresses are known.
+        self._may_read, self._may_jump = Signal(), Signal()
 
     def new_rows(self) -> ActiveRows:
         """Return the walk over active rows; a proof that holds for any rows overrides this."""
@@ -298,6 +300,7 @@ class Walk(Configured):
         with m.If(accept):
             m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
+        self._permit(m)
         self._connect_rows(m, accept, running)
         inner, wrap, done = self._count(m, accept, starting, running, blocks)
         with m.If(self.step):
@@ -318,6 +321,14 @@ class Walk(Configured):
         self._register_outputs(m, inner, fresh, wrap)
         return m
 
+    def _permit(self, m: Module) -> None:
+        """Tell whether words may be read. What holds a command comes from a register: the paths are long."""
+        m.d.comb += [self._may_read.eq(self.may_read), self._may_jump.eq(self.words.ready)]
+        if self.config.has(ArrayPart.LEARNING):
+            held, jumps = Signal(), Signal()
+            m.d.sync += [held.eq(self.command.payload.held), jumps.eq(self.words.ready & ~held)]
+            m.d.comb += [self._may_read.eq(self.may_read & ~held), self._may_jump.eq(jumps)]
+
     def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:
         """Tell with each group how far behind the first one it is."""
         rows, words, distance = self.rows, self.words, Signal(self.config.address_bits, reset_less=True)
@@ -336,7 +347,7 @@ class Walk(Configured):
             rows.rows.eq(self.command.payload.rows),
             rows.bits.valid.eq(vector.valid & running & self.skips),
             rows.bits.payload.eq(vector.payload),
-            rows.row.ready.eq(self.advance & running & words.ready),
+            rows.row.ready.eq(self.advance & running & self._may_jump),
             words.by_group.eq(self.skips & running),
             # Without bytes there are no rows, and this is 0.
             words.offset.eq(rows.row.payload.offset),
@@ -367,9 +378,9 @@ class Walk(Configured):
             length.eq(Mux(backward, blocks, rows)),
             height.eq(Mux(backward, rows, blocks)),
             filling.eq(loading & backward),
-            can_take.eq(running & (filling | self.may_read)),
-            can_step_dense.eq(running & ~filling & self.may_read & (~loading | element.valid)),
-            can_step.eq(Mux(self.skips, running & active.valid & self.words.ready, can_step_dense)),
+            can_take.eq(running & (filling | self._may_read)),
+            can_step_dense.eq(running & ~filling & self._may_read & (~loading | element.valid)),
+            can_step.eq(Mux(self.skips, running & active.valid & self._may_jump, can_step_dense)),
             # `advance` is timing-critical: it is the last input of these gates.
             element.ready.eq(self.advance & can_take & loading & ~self.skips),
             self.step.eq(self.advance & can_step),

@@ -25,11 +25,12 @@ K_BITS = EXPONENT_BITS - 1
 class LayerErrors(Configured):
     """Scales the errors of a layer's units to 8 bits, and keeps by how many bits K they were shifted.
 
-    With ``backward`` low they are those of the classes. With ``backward`` high they are sums, which are
-    scaled to 16 bits and multiplied with the slopes of their units; they belong to the layer before
-    ``layer``, and the shifts of all layers from there to the last add up.
+    With ``backward`` low those of the classes are taken. With ``backward`` high sums are taken, which are
+    scaled to 16 bits and multiplied with the slopes of their units. ``collected`` is high with the last one
+    of a layer. The scaled errors follow. While they do, ``layer`` must be theirs, and ``last`` must say
+    whether they are those of the classes. The shifts of all layers from there to the last add up.
 
-    Back-pressure: on the inputs, as the scalers need it; the errors are written when they come. Reset: idle.
+    Back-pressure: on all streams, as the scalers need it. Reset: idle.
 
     Parameters
     ----------
@@ -43,14 +44,15 @@ class LayerErrors(Configured):
             {
                 "backward": In(1),
                 "layer": In(LAYER_BITS),
+                "last": In(1),
                 "classes": In(stream.Signature(element(signed(ERROR_BITS)))),
                 "sums": In(stream.Signature(element(signed(sums)))),
-                #: The slope of each sum's unit, 0 to 255; taken only while backward.
+                #: The slope of each sum's unit, 0 to 255; taken only while ``backward``.
                 "slopes": In(stream.Signature(8)),
-                #: Strobe: write an error, and it is the last one.
-                "write": Out(1),
-                "error": Out(signed(NARROW_BITS)),
-                "written": Out(1),
+                #: Strobe: the last error of a layer is taken.
+                "collected": Out(1),
+                #: The scaled errors.
+                "o": Out(stream.Signature(element(signed(NARROW_BITS)))),
                 #: K of layer ``layer``, a clock later.
                 "shift": Out(K_BITS),
             },
@@ -72,18 +74,20 @@ class LayerErrors(Configured):
             errors.i.valid.eq(Mux(backward, valid, self.classes.valid)),
             errors.i.payload.value.eq(Mux(backward, value, self.classes.payload.value)),
             errors.i.payload.last.eq(Mux(backward, last, self.classes.payload.last)),
-            errors.o.ready.eq(1),
-            self.write.eq(errors.o.valid),
-            self.error.eq(errors.o.payload.value),
-            self.written.eq(errors.o.valid & errors.o.payload.last),
+            self.collected.eq(errors.i.valid & errors.i.ready & errors.i.payload.last),
+            self.o.valid.eq(errors.o.valid),
+            self.o.payload.value.eq(errors.o.payload.value),
+            self.o.payload.last.eq(errors.o.payload.last),
+            errors.o.ready.eq(self.o.ready),
         ]
-        shift = Signal(K_BITS)  # of the errors written last
-        total = errors.k + Mux(backward, shift + sums.k, 0)
-        with m.If(self.written):
+        shift, through = Signal(K_BITS), Signal()  # of the errors that were scaled last
+        total = errors.k + Mux(self.last, 0, shift + sums.k)
+        m.d.comb += through.eq(self.o.valid & self.o.ready & self.o.payload.last)
+        with m.If(through):
             m.d.sync += shift.eq(total)
         m.d.comb += [
-            shifts.write.eq(self.written),
-            shifts.write_index.eq(self.layer - backward),
+            shifts.write.eq(through),
+            shifts.write_index.eq(self.layer),
             shifts.write_entry.eq(total),
             shifts.read.eq(1),
             shifts.read_index.eq(self.layer),

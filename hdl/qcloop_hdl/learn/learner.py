@@ -13,7 +13,7 @@ from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import add_components, drive
+from qcloop_hdl.connections import StreamStage, add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 from qcloop_hdl.layouts import PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.activation import ActivationTable
@@ -35,6 +35,7 @@ _MULTIPLIES = (
     StepState.BACKWARD,
     StepState.BACKWARD_ASK,
     StepState.BACKWARD_RUN,
+    StepState.ERRORS,
     StepState.FINISH,
 )
 
@@ -106,14 +107,17 @@ class Learner(Configured):
         self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
         self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
+        #: Whether the array takes a byte of a vector is decided late in a clock: no path leads on from there.
+        self.out = StreamStage()
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
             Signal(config.side_bits),
             Signal(config.side_bits),
         )
-        #: The bias follows behind the vector; the byte is the second one of a pair; slopes are read.
-        self._bias, self._second, self._slopes = Signal(), Signal(), Signal()
+        #: The bias follows behind the vector; the byte is the second one of a pair; all bytes of an image of
+        #: bytes were taken.
+        self._bias, self._second, self._whole = Signal(), Signal(), Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -150,7 +154,8 @@ class Learner(Configured):
             self.images.wide.eq(plan.numbers.wide),
             self.images.labels.eq(self.request.operation == Operation.TRAIN),
             self.images.remaining.eq(self.request.remaining),
-            plan.layer.eq(self.sequencer.layer),
+            plan.layer.eq(self.sequencer.ahead),
+            plan.turn.eq(self.sequencer.turn),
         ]
         m.d.sync += [
             self.inputs.eq(layer.rows - plan.numbers.biases),
@@ -183,7 +188,7 @@ class Learner(Configured):
             sequencer.left.eq(self.request.remaining != 0),
             self.done.eq(sequencer.done),
             self.busy.eq(~self._in(StepState.IDLE)),
-            self.multiplies.eq(self._in(*_MULTIPLIES)),
+            self.multiplies.eq(self._in(*_MULTIPLIES) & ~sequencer.tail),
         ]
         # Units are counted layer after layer.
         with m.If(sequencer.to_first):
@@ -208,6 +213,8 @@ class Learner(Configured):
             command.payload.base.eq(layer.base),
             command.payload.rows.eq(Mux(backward, self.inputs, layer.rows)),
             command.payload.cols.eq(layer.cols),
+            # The memory goes over to the products a clock after the last weight was settled.
+            command.payload.held.eq(sequencer.tail),
         ]
         m.d.comb += [
             command.valid.eq(self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK)),
@@ -215,20 +222,23 @@ class Learner(Configured):
         ]
 
     def _send_vector(self, m: Module) -> None:
-        """Send the vector of a product: bytes of the image, activations and the bias, or errors."""
-        sequencer, vector, units, numbers = self.sequencer, self.vector, self.units, self.plan.numbers
+        """Send the vector of a product: of the image, of activations and the bias, or of errors."""
+        sequencer, vector, units, numbers = self.sequencer, self.out.i, self.units, self.plan.numbers
+        wiring.connect(m, self.out.o, wiring.flipped(self.vector))
         forward, backward = self._in(StepState.FORWARD_RUN), self._in(StepState.BACKWARD_RUN)
         image = forward & (sequencer.layer == 0)
         labels = self._in(StepState.LABEL)
         bias, second = self._bias, self._second
-        weights, room = self.weights, self.weights.bits.ready | numbers.wide
-        taken, value = Signal(), units.o.payload.value
+        weights, room = self.weights, Mux(numbers.wide, ~self._whole, self.weights.bits.ready)
+        taken, errors = Signal(), self.layer_errors.o
+        value = Mux(backward, Mux(second, -errors.payload.value, errors.payload.value), units.o.payload.value)
+        valid = forward & (units.o.valid | bias) | backward & errors.valid
         m.d.comb += [
             taken.eq(vector.valid & vector.ready),
-            vector.valid.eq(Mux(image, self.rx.valid & room, (forward | backward) & (units.o.valid | bias))),
-            vector.payload.eq(
-                Mux(image, self.rx.payload, Mux(bias, 255, Mux(second, -value.as_signed(), value)))
-            ),
+            vector.valid.eq(Mux(image, self.rx.valid & room, valid)),
+            vector.payload.eq(Mux(image, self.rx.payload, Mux(bias, 255, value))),
+            # The errors of the first layer drive no columns.
+            errors.ready.eq(backward & vector.ready & (second | ~numbers.pairs) | self._in(StepState.ERRORS)),
             self.rx.ready.eq(self.plan.rx.ready | labels | image & vector.ready & room),
             self.take.eq(self.rx.valid & self.rx.ready),
             sequencer.label_taken.eq(labels & self.rx.valid),
@@ -288,64 +298,49 @@ class Learner(Configured):
     def _scale_errors(self, m: Module) -> None:
         """Scale the errors of the classes, or sums of errors, and keep them."""
         sequencer, units, errors = self.sequencer, self.units, self.layer_errors
+        write = errors.o.valid & errors.o.ready
         wiring.connect(m, self.output.o, errors.classes)
         m.d.comb += [
             errors.backward.eq(self._in(StepState.BACKWARD_RUN)),
             errors.layer.eq(sequencer.layer),
-            errors.slopes.valid.eq(units.o.valid & self._slopes),
+            errors.last.eq(sequencer.last),
+            errors.slopes.valid.eq(units.o.valid),
             errors.slopes.payload.eq(units.o.payload.value),
-            units.write_error.eq(errors.write),
-            units.error.eq(errors.error),
-            sequencer.errors_written.eq(errors.written),
-            self.weights.write_error.eq(errors.write),
-            self.weights.error.eq(errors.error),
-            self.weights.last_error.eq(errors.written),
-            self.weights.number.eq(sequencer.layer - errors.backward),
+            sequencer.errors_came.eq(errors.collected),
+            sequencer.errors_written.eq(write & errors.o.payload.last),
+            self.weights.write_error.eq(write),
+            self.weights.error.eq(errors.o.payload.value),
+            self.weights.last_error.eq(errors.o.payload.last),
+            self.weights.number.eq(sequencer.layer),
         ]
 
     def _read_units(self, m: Module) -> None:
         """Start the streams of what is kept of units, and count what is written."""
         sequencer, units, numbers = self.sequencer, self.units, self.plan.numbers
-        before = Signal.like(self.first)
-        backward, update = self._in(StepState.BACKWARD_RUN), self._in(StepState.ROWS)
-        image = sequencer.layer == 0
-        begins = sequencer.begins & (
-            self._in(StepState.FORWARD_RUN) & ~image | backward | update & (~image | numbers.wide)
+        image, asked = sequencer.layer == 0, sequencer.asked
+        forward, backward, update = (
+            self._in(state) for state in (StepState.FORWARD_ASK, StepState.BACKWARD_ASK, StepState.ROWS)
         )
-        # Backward, the errors drive the columns; then the slopes are read.
-        vector_sent = Signal()
-        m.d.sync += before.eq(self.first - self.inputs)
+        begins = sequencer.begins & update & (~image | numbers.wide)
         m.d.comb += [
-            vector_sent.eq(backward & ~self._slopes & units.o.valid & units.o.ready & units.o.payload.last),
-            units.start.eq(begins | vector_sent),
-            units.errors.eq(backward),
+            units.start.eq(asked & (forward & ~image | backward) | begins),
+            units.of_slopes.eq(backward),
             units.inputs.eq(update & image),
-            units.first.eq(Mux(begins & units.errors, self.first, Mux(image & ~units.errors, 0, before))),
-            units.count.eq(
-                Mux(
-                    begins & units.errors,
-                    self.outputs,
-                    Mux(units.inputs, self.plan.parameters.rows, self.inputs),
-                )
+            units.first.eq(Mux(image, 0, self.first - self.inputs)),
+            units.count.eq(Mux(units.inputs, self.plan.parameters.rows, self.inputs)),
+            # Who takes entries: the vector, the slopes, or the update.
+            units.o.ready.eq(
+                self._in(StepState.FORWARD_RUN) & self.out.i.ready & ~self._bias
+                | self.layer_errors.slopes.ready
+                | self.weights.units.ready
             ),
         ]
-        with m.If(vector_sent | ~backward):
-            m.d.sync += self._slopes.eq(vector_sent)
-        # Who takes entries: the vector, the slopes, or the update.
-        vector = self.vector.ready & Mux(
-            backward, ~self._slopes & (self._second | ~numbers.pairs), ~self._bias
-        )
-        m.d.comb += units.o.ready.eq(
-            self._in(StepState.FORWARD_RUN, StepState.BACKWARD_RUN) & vector
-            | self.layer_errors.slopes.ready
-            | self.weights.units.ready
-        )
-        with m.If(units.write_input | units.write_unit | units.write_error):
+        with m.If(units.write_input | units.write_unit):
             m.d.sync += units.index.eq(units.index + 1)
         with m.If(units.write_input & (units.index + 1 == self.plan.parameters.rows)):
-            m.d.sync += units.index.eq(0)
-        with m.If(sequencer.asked):
-            m.d.sync += units.index.eq(Mux(self._in(StepState.BACKWARD_ASK), before, self.first))
+            m.d.sync += [units.index.eq(0), self._whole.eq(1)]
+        with m.If(asked):
+            m.d.sync += [units.index.eq(self.first), self._whole.eq(0)]
 
     # -- update ---------------------------------------------------------------------------------
 
@@ -357,13 +352,18 @@ class Learner(Configured):
         drive(m, weights, self.layer_errors, "shift")
         weights.connect_array(m, self)
         m.d.sync += weights.top.eq(self.programming.states - 1)  # a setting, at the end of a long path
-        drive(m, sequencer, weights, "settled")
+        drive(m, sequencer, weights, "changed", "settled")
         m.d.comb += [
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),
             weights.verifies.eq(self.programming.policy == Policy.VERIFY.value),
             weights.rows.eq(self._in(StepState.ROWS)),
             weights.sweep.eq(self._in(StepState.SWEEP_ROWS)),
+            weights.between.eq(
+                self._in(StepState.UPDATE)
+                | self._in(StepState.SWEEP) & (sequencer.layer != 0)
+                | sequencer.tail
+            ),
             weights.units.valid.eq(self.units.o.valid),
             weights.units.payload.eq(self.units.o.payload),
         ]
@@ -385,12 +385,13 @@ class Learner(Configured):
         with m.If(sequencer.resulted):
             m.d.sync += [hit.eq(result.payload.hit), penalty.eq(result.payload.penalty)]
         event = self.event
-        first = self._in(StepState.UPDATE) & (sequencer.layer == 0)
-        with m.If(first):
+        # The image is counted before the first weight is settled.
+        first = self._in(StepState.ROWS) & (sequencer.layer == 0)
+        with m.If(first & (sequencer.clock < 4)):
             m.d.comb += [
-                event.enable.eq((sequencer.clock == 0) & penalty.any() | (sequencer.clock == 3) & hit),
-                event.index.eq(Mux(sequencer.clock == 0, Counter.PENALTY, Counter.HITS)),
-                event.amount.eq(Mux(sequencer.clock == 0, penalty, 1)),
+                event.enable.eq(sequencer.begins & penalty.any() | (sequencer.clock == 3) & hit),
+                event.index.eq(Mux(sequencer.begins, Counter.PENALTY, Counter.HITS)),
+                event.amount.eq(Mux(sequencer.begins, penalty, 1)),
             ]
         with m.Elif(self.weights.rounded):
             m.d.comb += [event.enable.eq(1), event.index.eq(Counter.ROUNDINGS), event.amount.eq(1)]

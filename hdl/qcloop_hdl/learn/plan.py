@@ -1,5 +1,6 @@
 """The training plan on its way in: PLAN, LAYER and RATES are checked, and kept in registers and tables."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
@@ -83,7 +84,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "numbers": Out(PlanNumbers),
         #: Largest accumulator of which nothing need be settled.
         "reach": Out(GAP_BITS - 1),
-        #: What the plan says of layer ``layer``, three clocks after it changed.
+        #: Strobe: go to layer ``layer``, which has not changed for two clocks. From the next clock on
+        #: ``parameters`` are what the plan says of it.
+        "turn": In(1),
         "layer": In(LAYER_BITS),
         "parameters": Out(layer_layout(config)),
         #: Writes of the tables: each has an index and an entry.
@@ -230,8 +233,7 @@ class PlanLoader(Configured):
             layers.read.eq(1),
             layers.read_index.eq(self.layer),
         ]
-        kept = self.delayed(m, layers.entry)
-        m.d.comb += [getattr(self.parameters, name).eq(getattr(kept, name)) for name in _region(self.config)]
+        self._hold(m, layers.entry, _region(self.config))
 
     def _keep_rates(self, m: Module, index: Any, layer: Any, write: Any, changes: Any) -> Signal:
         """Keep the rate of a layer, and return which half of the memory is in use."""
@@ -245,9 +247,13 @@ class PlanLoader(Configured):
             rates.read.eq(1),
             rates.read_index.eq(Cat(self.layer, bank)),
         ]
-        kept = self.delayed(m, rates.entry)
-        m.d.comb += [getattr(self.parameters, name).eq(getattr(kept, name)) for name in _RATE]
+        self._hold(m, rates.entry, _RATE)
         return bank
+
+    def _hold(self, m: Module, entry: Any, names: Iterable[str]) -> None:
+        """Take what is known of the layer that comes next, when it comes."""
+        with m.If(self.turn):
+            m.d.sync += [getattr(self.parameters, name).eq(getattr(entry, name)) for name in names]
 
     def _write_tables(self, m: Module, number: Any, low: Any, take: Any, plans: Any, count: Any) -> None:
         """Write an entry of a table with its second byte."""

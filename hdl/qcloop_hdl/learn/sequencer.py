@@ -25,18 +25,21 @@ class StepState(enum.Enum, shape=4):
     BACKWARD = 6
     BACKWARD_ASK = 7
     BACKWARD_RUN = 8
-    #: The numbers of the layer are awaited, its accumulators changed, its weights settled.
-    UPDATE = 9
-    ROWS = 10
+    #: The errors of the first layer are written.
+    ERRORS = 9
+    #: The numbers of a layer behind the first are awaited, and its accumulators changed, while weights are
+    #: settled.
+    UPDATE = 10
+    ROWS = 11
     #: The end of a batch, for each layer.
-    SWEEP = 11
-    SWEEP_ROWS = 12
+    SWEEP = 12
+    SWEEP_ROWS = 13
     #: Everything is counted, and then the request is done.
-    FINISH = 13
+    FINISH = 14
 
 
-#: Clocks in which the numbers of a layer come, and in which the last events are counted.
-_PREPARE, _COUNT = 3, 8
+#: Clocks of a state in which the numbers of a layer are there, and in which the last events were counted.
+_PREPARE, _COUNT = 1, 8
 
 
 class StepSequencer(wiring.Component):
@@ -58,13 +61,16 @@ class StepSequencer(wiring.Component):
     numbers: In(PlanNumbers)
     complete: In(1)
     #: What the states wait for: the label was taken, and the command of a product; the units of a hidden
-    #: layer are written; the result of the last layer was taken; errors are written; all weights of a layer
-    #: are settled.
+    #: layer are written; the result of the last layer was taken; the errors of a layer came, though they
+    #: are not scaled yet; those of the first layer are written; all accumulators of a layer are changed, so
+    #: that the next layer can follow; and all weights are settled.
     label_taken: In(1)
     asked: In(1)
     units_written: In(1)
     resulted: In(1)
+    errors_came: In(1)
     errors_written: In(1)
+    changed: In(1)
     settled: In(1)
     state: Out(StepState)
     #: The state again, a bit for each: what depends on it has a shorter path.
@@ -73,6 +79,12 @@ class StepSequencer(wiring.Component):
     #: Clocks that the state has lasted, up to 15.
     clock: Out(4)
     layer: Out(LAYER_BITS)
+    #: The layer that comes next, if another one does.
+    ahead: Out(LAYER_BITS)
+    #: Strobe: ``layer`` becomes ``ahead``. While idle it is high.
+    turn: Out(1)
+    #: The next image comes while weights are settled: nothing may multiply yet.
+    tail: Out(1)
     #: It is the last.
     last: Out(1)
     #: Strobes: the layer changes to the next, to the one before, to the first.
@@ -86,7 +98,7 @@ class StepSequencer(wiring.Component):
         """Return the circuit."""
         m = Module()
         state, following = self.state, Signal(StepState)
-        # Images of the batch so far; of the last layer there are a result and errors, in any order.
+        # Images of the batch so far; there are a result of the image, and errors of the first layer.
         images, result_seen, errors_seen = Signal(16), Signal(), Signal()
         m.d.comb += [
             following.eq(state),
@@ -98,14 +110,15 @@ class StepSequencer(wiring.Component):
             self.at.eq(Cat(following == one for one in StepState.__members__.values())),
             self.clock.eq(Mux(following != state, 0, self.clock + ~self.clock.all())),
         ]
-        with m.If(self.up | self.down | self.to_first):
-            m.d.sync += self.layer.eq(Mux(self.to_first, 0, Mux(self.up, self.layer + 1, self.layer - 1)))
+        self._look_ahead(m)
         with m.If(~self.complete):
             m.d.sync += images.eq(0)
         m.d.sync += [
-            result_seen.eq((state == StepState.FORWARD_RUN) & (result_seen | self.resulted)),
-            errors_seen.eq((state == StepState.FORWARD_RUN) & (errors_seen | self.errors_written)),
+            result_seen.eq((state != StepState.LABEL) & (result_seen | self.resulted)),
+            errors_seen.eq((state == StepState.ERRORS) & (errors_seen | self.errors_written)),
         ]
+        with m.If(self.settled):
+            m.d.sync += self.tail.eq(0)
         with m.Switch(state):
             with m.Case(StepState.IDLE), m.If(self.run):
                 m.d.comb += following.eq(StepState.NEXT)
@@ -118,6 +131,8 @@ class StepSequencer(wiring.Component):
                     m.d.comb += following.eq(
                         Mux(self.trains & self.empty & images.any(), StepState.SWEEP, StepState.FINISH)
                     )
+                    with m.If(self.tail):
+                        m.d.comb += following.eq(StepState.NEXT)
             with m.Case(StepState.LABEL), m.If(self.label_taken):
                 m.d.comb += following.eq(StepState.FORWARD)
             self._products(m, following, result_seen, errors_seen)
@@ -126,12 +141,30 @@ class StepSequencer(wiring.Component):
                 m.d.comb += [self.done.eq(1), following.eq(StepState.IDLE)]
         return m
 
+    def _look_ahead(self, m: Module) -> None:
+        """Tell the next layer long before it comes, so that its numbers are there when it does."""
+        first = self._at(StepState.IDLE, StepState.NEXT, StepState.LABEL, StepState.FINISH)
+        down = self._at(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
+        m.d.comb += [
+            self.ahead.eq(Mux(down, self.layer - 1, self.layer + 1)),
+            self.turn.eq(self.up | self.down | self.to_first | self._at(StepState.IDLE)),
+        ]
+        with m.If(first | ~down & self.last):
+            m.d.comb += self.ahead.eq(0)
+        with m.If(self.turn):
+            m.d.sync += self.layer.eq(self.ahead)
+
+    def _at(self, *states: Any) -> Any:
+        """Return whether the state is one of some."""
+        return Cat(self.at[state.value] for state in states).any()
+
     def _products(self, m: Module, following: Any, result_seen: Any, errors_seen: Any) -> None:
-        for waits, ask, runs in (
-            (StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN),
-            (StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN),
+        for waits, prepare, ask, runs in (
+            # Forward, a product needs none of the numbers that come last.
+            (StepState.FORWARD, 0, StepState.FORWARD_ASK, StepState.FORWARD_RUN),
+            (StepState.BACKWARD, _PREPARE, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN),
         ):
-            with m.Case(waits), m.If(self.clock == _PREPARE):
+            with m.Case(waits), m.If(self.clock == prepare):
                 m.d.comb += following.eq(ask)
             with m.Case(ask), m.If(self.asked):
                 m.d.comb += following.eq(runs)
@@ -140,21 +173,25 @@ class StepSequencer(wiring.Component):
                 m.d.comb += [self.up.eq(1), following.eq(StepState.FORWARD)]
             with m.If(self.resulted & ~self.trains):
                 m.d.comb += following.eq(StepState.NEXT)
-            with m.If(result_seen & errors_seen):
-                m.d.comb += following.eq(Mux(self.layer == 0, StepState.UPDATE, StepState.BACKWARD))
-        with m.Case(StepState.BACKWARD_RUN), m.If(self.errors_written):
+            with m.If(self.errors_came):
+                m.d.comb += following.eq(Mux(self.layer == 0, StepState.ERRORS, StepState.BACKWARD))
+        with m.Case(StepState.BACKWARD_RUN), m.If(self.errors_came):
             m.d.comb += [
                 self.down.eq(1),
-                following.eq(Mux(self.layer == 1, StepState.UPDATE, StepState.BACKWARD)),
+                following.eq(Mux(self.layer == 1, StepState.ERRORS, StepState.BACKWARD)),
             ]
+        with m.Case(StepState.ERRORS), m.If(result_seen & (errors_seen | self.errors_written)):
+            m.d.comb += following.eq(StepState.ROWS)
 
     def _updates(self, m: Module, following: Any, images: Any) -> None:
         single = self.numbers.batch == 1
+        through = ~self.begins & self.changed
         with m.Case(StepState.UPDATE), m.If(self.clock == _PREPARE):
             m.d.comb += following.eq(StepState.ROWS)
-        with m.Case(StepState.ROWS), m.If(~self.begins & self.settled):
+        with m.Case(StepState.ROWS), m.If(through):
             m.d.comb += [self.up.eq(1), following.eq(StepState.UPDATE)]
             with m.If(self.last):
+                m.d.sync += self.tail.eq(~self.settled)
                 m.d.comb += [self.up.eq(0), self.to_first.eq(1), following.eq(StepState.NEXT)]
                 with m.If(~single):
                     m.d.sync += images.eq(images + 1)
@@ -163,7 +200,8 @@ class StepSequencer(wiring.Component):
         with m.Case(StepState.SWEEP), m.If(self.clock == _PREPARE):
             m.d.sync += images.eq(0)
             m.d.comb += following.eq(StepState.SWEEP_ROWS)
-        with m.Case(StepState.SWEEP_ROWS), m.If(~self.begins & self.settled):
+        with m.Case(StepState.SWEEP_ROWS), m.If(through):
             m.d.comb += [self.up.eq(1), following.eq(StepState.SWEEP)]
             with m.If(self.last):
+                m.d.sync += self.tail.eq(~self.settled)
                 m.d.comb += [self.up.eq(0), self.to_first.eq(1), following.eq(StepState.NEXT)]

@@ -34,6 +34,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Weights may be taken out of the queue.
         "run": In(1),
         "busy": Out(1),
+        #: A word is to be read or written, or will be by the programmer.
+        "needs": Out(1),
         "pairs": In(1),
         #: While a device is programmed nothing else uses the memory or stream 0: because the policy is
         #: VERIFY, or because to settle a weight takes words of stream 0.
@@ -127,6 +129,7 @@ class Settling(Configured):
             self.written.eq(self.settled.payload.accumulator),
             self.rounded.eq(settled & self.settled.payload.words),
             self.busy.eq(self.reads | self.coming.any() | offered | ~quiet),
+            self.needs.eq(self.reads | self.settled.valid | self.changes.any() | self.programmer_busy),
         ]
         with m.If(taken):
             m.d.sync += [

@@ -20,6 +20,10 @@ ERROR_BITS = QUOTIENT_BITS + 1
 #: Bits of a penalty.
 PENALTY_BITS = MAX_PENALTY.bit_length()
 _CLASS_BITS = (MAX_CLASSES - 1).bit_length()
+#: Divisions that are made at a time. Ten classes take them twice.
+_DIVIDERS = 5
+#: Clocks from the read of a sum to its exponential.
+_LOOKUP = 4
 
 
 class Guess(data.Struct):
@@ -33,19 +37,17 @@ class Guess(data.Struct):
     penalty: PENALTY_BITS
 
 
-class ErrorState(enum.Enum, shape=3):
+class ErrorState(enum.Enum, shape=2):
     """What is being done with the sums."""
 
     #: They are taken, and the largest one is found.
     FILL = 0
     #: They are read, one in each clock, and their exponentials are added up.
     TOTAL = 1
-    #: The last exponentials are looked up and added.
-    BEGIN = 2
-    #: Exponentials are divided by the total, and the errors are offered.
-    DIVIDE = 3
+    #: They are read again, their exponentials are divided by the total, and the errors are offered.
+    DIVIDE = 2
     #: The result is offered.
-    RESULT = 4
+    RESULT = 3
 
 
 class ErrorSequence(wiring.Component):
@@ -61,18 +63,15 @@ class ErrorSequence(wiring.Component):
     last: In(1)
     #: There are no errors.
     only_class: In(1)
-    #: An exponential is being looked up for the total.
-    adding: In(1)
-    #: The exponential of the sum that is being read is there, and so is a divider for it.
-    spare: In(1)
+    #: What was read moves on, so that another sum can be read.
+    moves: In(1)
     #: The error is being taken; it is the last one.
     o_taken: In(1)
     o_last: In(1)
     result_taken: In(1)
     state: Out(ErrorState)
-    #: The exponential of the sum that is being read is to be added to the total.
+    #: The exponential of the sum that is being read is to be added to the total, or to be divided.
     add: Out(1)
-    #: That exponential is divided from the next clock on.
     divide: Out(1)
     #: The next sum is taken or read from the next clock on; with ``again`` it is the first one.
     go_on: Out(1)
@@ -81,7 +80,7 @@ class ErrorSequence(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        begun = Signal()  # the last division
+        begun = Signal()  # the last sum was read again
         with m.If(self.divide):
             m.d.sync += begun.eq(self.last)
         with m.Switch(self.state):
@@ -91,15 +90,13 @@ class ErrorSequence(wiring.Component):
                     m.d.sync += self.state.eq(ErrorState.TOTAL)
             with m.Case(ErrorState.TOTAL):
                 m.d.comb += self.add.eq(~self.only_class)
+                m.d.sync += begun.eq(0)
                 with m.If(self.last):
-                    m.d.sync += self.state.eq(ErrorState.BEGIN)
+                    m.d.sync += self.state.eq(ErrorState.DIVIDE)
                 with m.If(self.only_class):
                     m.d.sync += self.state.eq(ErrorState.RESULT)
-            with m.Case(ErrorState.BEGIN), m.If(~self.adding):
-                m.d.comb += self.divide.eq(1)
-                m.d.sync += self.state.eq(ErrorState.DIVIDE)
             with m.Case(ErrorState.DIVIDE):
-                m.d.comb += self.divide.eq(self.spare & ~begun)
+                m.d.comb += self.divide.eq(self.moves & ~begun)
                 with m.If(self.o_taken & self.o_last):
                     m.d.sync += self.state.eq(ErrorState.RESULT)
             with m.Case(ErrorState.RESULT), m.If(self.result_taken):
@@ -121,10 +118,10 @@ class OutputErrors(wiring.Component):
     With ``only_class`` there are no errors: the result follows the sums, and only its ``best`` counts.
 
     Clocks: a sum is taken in each, up to the last one. For n classes the first error is offered n + 15 clocks
-    after the last sum was taken, and the others 5 clocks one after the other if they are taken at once. The
-    result is offered one clock after the last error was taken, or 18 - k clocks after the label's error was
-    taken if that is later; for p = 0, k counts as 0. With ``only_class`` the result is offered 2 clocks after
-    the last sum was taken.
+    after the last sum was taken. If errors are taken at once, four more follow in the next four clocks, and
+    so on: five errors each 11 clocks. The result is offered one clock after the last error was taken, or
+    18 - k clocks after the label's error was taken if that is later; for p = 0, k counts as 0. With
+    ``only_class`` the result is offered 2 clocks after the last sum was taken.
 
     Back-pressure: ``i.ready`` is low from the last sum until the result is taken; it depends on no input.
     ``label``, ``shift`` and ``only_class`` must be stable all that time, and the table must not be written.
@@ -182,9 +179,9 @@ class OutputErrors(wiring.Component):
         m = Module()
         m.submodules.sums = sums = Store(signed(self.width), self.classes)
         m.submodules.table = table = Store(EXPONENTIAL_BITS, TABLE_ENTRIES)
-        # Two divisions are made at a time, half of one behind the other.
-        dividers = [ProbabilityDivider(EXPONENTIAL_BITS + _CLASS_BITS) for _ in range(2)]
-        m.submodules.divider0, m.submodules.divider1 = dividers
+        dividers = [ProbabilityDivider(EXPONENTIAL_BITS + _CLASS_BITS) for _ in range(_DIVIDERS)]
+        for number, divider in enumerate(dividers):
+            m.submodules[f"divider{number}"] = divider
         m.submodules.sequence = sequence = ErrorSequence()
         state = sequence.state
         # The sum that is taken or read next, and the one that was taken last.
@@ -202,9 +199,9 @@ class OutputErrors(wiring.Component):
             table.write.eq(self.table_write),
             table.write_index.eq(self.table_index),
             table.write_entry.eq(self.table_entry),
-            # Both are read in all clocks. What is read while no sum is asked for is not used.
-            sums.read.eq(1),
-            table.read.eq(1),
+            # What is read while no sum is asked for is not used.
+            sums.read.eq(sequence.moves),
+            table.read.eq(sequence.moves),
         ]
         with m.If(sums.write):
             m.d.sync += end.eq(index)
@@ -231,11 +228,12 @@ class OutputErrors(wiring.Component):
             self.result.payload.best.eq(best),
             self.result.payload.hit.eq(best == self.label),
         ]
-        m.d.sync += [
-            fresh.eq(sequence.taken),
-            held.eq(Mux(sequence.state == ErrorState.FILL, self.i.payload.value, y)),
-            excess_before.eq(excess),
-        ]
+        m.d.sync += fresh.eq(sequence.taken)
+        with m.If(sequence.moves):
+            m.d.sync += [
+                held.eq(Mux(sequence.state == ErrorState.FILL, self.i.payload.value, y)),
+                excess_before.eq(excess),
+            ]
         with m.If(fresh & ((end == 0) | ~excess[-1])):
             m.d.sync += [limit.eq(~held), best.eq(end)]
 
@@ -247,40 +245,52 @@ class OutputErrors(wiring.Component):
         exponential: Value,
         dividers: list[ProbabilityDivider],
     ) -> None:
-        """Add up the exponentials, divide each of them by the total, and offer the errors."""
-        # An exponential is there 4 clocks after its sum is read, that is 5 after the division before began.
-        total, adds, begins = Signal(dividers[0].width, reset_less=True), Signal(4), Signal(4)
-        # Of each divider whether it has an error that was not taken, and which one; and the divider that
-        # begins next, and the one whose error is offered next.
-        holds, labels, lasts, turn, out = Signal(2), Signal(2), Signal(2), Signal(), Signal()
-        quotient, last = Mux(out, dividers[1].quotient, dividers[0].quotient), lasts.bit_select(out, 1)
-        m.d.sync += [adds.eq(Cat(sequence.add, adds)), begins.eq(Cat(sequence.divide, begins))]
+        """Add up the exponentials, divide each of them by the total, and offer the errors.
+
+        A sum that was read waits in front of its divider: the last exponential was added a clock before the
+        first one comes again.
+        """
+        total, adds = Signal(dividers[0].width, reset_less=True), Signal(_LOOKUP)
+        # Of each sum that is on its way to a divider whether there is one, it is the label's, and the last.
+        coming = [Signal(3, name=f"coming{clock}") for clock in range(_LOOKUP)]
+        arrived, start = coming[-1][0], Signal()
+        m.d.comb += sequence.moves.eq(~arrived | start)
+        m.d.sync += adds.eq(Cat(sequence.add, adds))
+        with m.If(sequence.moves):
+            m.d.sync += Cat(coming).eq(Cat(sequence.divide, index == self.label, sequence.last, *coming[:-1]))
         with m.If(sequence.state == ErrorState.FILL):
             m.d.sync += total.eq(0)
         with m.If(adds[-1]):
             m.d.sync += total.eq(total + exponential)
+        # Of each divider whether it has an error that was not taken, and which one. Then a bit for the
+        # divider that begins next, and one for that whose error is offered next.
+        holds, labels, lasts = Signal(_DIVIDERS), Signal(_DIVIDERS), Signal(_DIVIDERS)
+        turn, out = Signal(_DIVIDERS, init=1), Signal(_DIVIDERS, init=1)
+        m.d.comb += start.eq(arrived & ~(holds & turn).any())
         for number, divider in enumerate(dividers):
             m.d.comb += [
-                divider.start.eq(sequence.divide & (turn == number)),
+                divider.start.eq(start & turn[number]),
                 divider.dividend.eq(exponential),
                 divider.divisor.eq(total),
             ]
-            with m.If(sequence.o_taken & (out == number)):
+            with m.If(sequence.o_taken & out[number]):
                 m.d.sync += holds[number].eq(0)
             with m.If(divider.start):
                 m.d.sync += [
+                    Cat(labels[number], lasts[number]).eq(coming[-1][1:]),
                     holds[number].eq(1),
-                    labels[number].eq(index == self.label),
-                    lasts[number].eq(sequence.last),
                 ]
-        m.d.sync += [turn.eq(turn ^ sequence.divide), out.eq(out ^ sequence.o_taken)]
-        labelled, busy = labels.bit_select(out, 1), Mux(out, dividers[1].busy, dividers[0].busy)
+        with m.If(start):
+            m.d.sync += turn.eq(turn.rotate_left(1))
+        with m.If(sequence.o_taken):
+            m.d.sync += out.eq(out.rotate_left(1))
+        busy = Cat(divider.busy for divider in dividers)
+        quotient = _chosen(m, out, [divider.quotient for divider in dividers])
+        labelled, last = (labels & out).any(), (lasts & out).any()
         m.d.comb += [
-            sequence.adding.eq(adds.any()),
-            sequence.spare.eq(~begins.any() & (~holds.all() | sequence.o_taken)),
             sequence.o_taken.eq(self.o.valid & self.o.ready),
             sequence.o_last.eq(last),
-            self.o.valid.eq(holds.bit_select(out, 1) & ~busy),
+            self.o.valid.eq((holds & out & ~busy).any()),
             self.o.payload.last.eq(last),
             self.o.payload.value.eq(_less_one(quotient, labelled)),
         ]
@@ -301,3 +311,12 @@ class OutputErrors(wiring.Component):
 def _less_one(p: Value, labelled: Value) -> Value:
     """Return a probability, or for the label the probability less 1: only the two highest bits differ."""
     return Cat(p[:-1], p[-1] ^ labelled, ~p[-1] & labelled)
+
+
+def _chosen(m: Module, choice: Value, values: list[Value]) -> Value:
+    """Return the value whose bit of ``choice`` is set."""
+    chosen = Signal.like(values[0])
+    for bit, value in zip(choice, values, strict=True):
+        with m.If(bit):
+            m.d.comb += chosen.eq(value)
+    return chosen

@@ -1,8 +1,8 @@
-"""What is kept of an image's step: its inputs, the activations and slopes of its units, and their errors."""
+"""What is kept of an image's step: its inputs, and the activations and slopes of its units."""
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,6 @@ from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.activation import ActivationEntry
 from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.reader import StoreReader
-from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.store import Store
 
 
@@ -19,8 +18,8 @@ class UnitStores(Configured):
     """Two memories with an entry for each unit of a plan, layer after layer, and one for the inputs.
 
     One holds activations, and behind them, from ``side`` on, the inputs of an image of bytes. The other one
-    holds slopes, and when a unit's slope is not needed any more, its error. Both are read as one stream
-    (:class:`qcloop_hdl.learn.reader.StoreReader`), with ``errors`` from the second one.
+    holds slopes. Both are read as one stream (:class:`qcloop_hdl.learn.reader.StoreReader`): the second one
+    if it starts with ``of_slopes``.
 
     Writes: one a clock of each kind, and none while a stream is read.
 
@@ -36,18 +35,16 @@ class UnitStores(Configured):
         super().__init__(
             config,
             {
-                #: Write an input of the image; write what the table says of a unit; write a unit's error.
+                #: Write an input of the image; write what the table says of a unit.
                 "write_input": In(1),
                 "input": In(8),
                 "write_unit": In(1),
                 "unit": In(ActivationEntry),
-                "write_error": In(1),
-                "error": In(signed(NARROW_BITS)),
-                #: Index of an input, of a unit, or of the unit of an error.
+                #: Index of an input, or of a unit.
                 "index": In(range(config.side)),
                 #: Read ``count`` entries from ``first`` on.
                 "start": In(1),
-                "errors": In(1),
+                "of_slopes": In(1),
                 "inputs": In(1),
                 "first": In(range(config.side)),
                 "count": In(range(config.side + 1)),
@@ -62,20 +59,20 @@ class UnitStores(Configured):
         m = Module()
         m.submodules.activations, m.submodules.slopes = self.activations, self.slopes
         m.submodules.reader = reader = self.reader
-        of_errors = Signal()
+        slopes = Signal()
         with m.If(self.start):
-            m.d.sync += of_errors.eq(self.errors)
+            m.d.sync += slopes.eq(self.of_slopes)
         m.d.comb += [
             self.activations.write.eq(self.write_input | self.write_unit),
             self.activations.write_index.eq(self._index(self.index, self.write_input)),
             self.activations.write_entry.eq(Mux(self.write_input, self.input, self.unit.activation)),
-            self.slopes.write.eq(self.write_unit | self.write_error),
+            self.slopes.write.eq(self.write_unit),
             self.slopes.write_index.eq(self.index),
-            self.slopes.write_entry.eq(Mux(self.write_unit, self.unit.slope, self.error)),
+            self.slopes.write_entry.eq(self.unit.slope),
             reader.start.eq(self.start),
             reader.first.eq(self._index(self.first, self.inputs)),
             reader.count.eq(self.count),
-            reader.entry.eq(Mux(of_errors, self.slopes.entry, self.activations.entry)),
+            reader.entry.eq(Mux(slopes, self.slopes.entry, self.activations.entry)),
             self.o.valid.eq(reader.o.valid),
             self.o.payload.eq(reader.o.payload),
             reader.o.ready.eq(self.o.ready),

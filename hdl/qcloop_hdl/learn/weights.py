@@ -56,6 +56,10 @@ class WeightUpdate(Configured):
     layer's come on ``units``, and settles the weights; with ``sweep`` high it settles all weights of the
     layer. ``begins`` is high in the first clock of each of these.
 
+    Weights are settled in the order of their layers. Those of a layer may be settled while the accumulators
+    of the next one are changed, unless devices are programmed alone: ``changed`` is high when the next layer
+    may follow, and ``between`` must be high from then on until it does, or all weights are settled.
+
     Reset: idle.
 
     Parameters
@@ -87,6 +91,8 @@ class WeightUpdate(Configured):
                 "rows": In(1),
                 "sweep": In(1),
                 "begins": In(1),
+                #: The next layer or image follows; weights of the layers before may still be settled.
+                "between": In(1),
                 #: Strobe: the error of a unit of layer ``number`` comes, and it is the last one; otherwise
                 #: ``number`` is that of the layer in work.
                 "write_error": In(1),
@@ -95,7 +101,9 @@ class WeightUpdate(Configured):
                 "number": In(LAYER_BITS),
                 #: Inputs of rows.
                 "units": In(stream.Signature(element(8))),
-                #: All weights are settled.
+                #: The accumulators of the layer are changed: the next layer may follow. And all weights are
+                #: settled.
+                "changed": Out(1),
                 "settled": Out(1),
                 #: A word of stream 0 was used.
                 "rounded": Out(1),
@@ -133,7 +141,7 @@ class WeightUpdate(Configured):
         m.d.comb += [
             walk.start_image.eq(self.start_image),
             walk.image_rows.eq(self.layer.rows),
-            walk.start.eq(self.updates & self.begins),
+            walk.start.eq((self.rows | self.sweep) & self.begins),
             walk.kind.eq(Mux(self.sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
             walk.rows.eq(self.layer.rows),
             walk.bias.eq(numbers.biases & ~image),
@@ -168,7 +176,7 @@ class WeightUpdate(Configured):
             self.wide.eq(self.updates & ~self.programs),
         ]
         m.d.comb += [
-            self.updates.eq(self.rows | self.sweep),
+            self.updates.eq(self.rows | self.sweep | self.between),
             update.start.eq(self.walk.start),
             update.pairs.eq(self.numbers.pairs),
             update.exponent.eq(exponent),
@@ -200,13 +208,15 @@ class WeightUpdate(Configured):
         drive(m, settling, self, "wide", "word", "programmer_busy", "programmer_writes")
         m.d.comb += [
             update.run.eq(~settles),
-            update.yields.eq(waits),
+            # With two ports, weights come one close behind the other.
+            update.yields.eq(waits if self.config.two_ports else update.waiting | settling.needs),
             settling.run.eq(settles | ~alone),
             settling.pairs.eq(self.numbers.pairs),
             settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
             self.settled.eq(update.done & ~waits & ~settles),
+            self.changed.eq(update.done & ~alone | self.settled),
         ]
 
     def _connect_words(self, m: Module) -> None:
