@@ -50,6 +50,8 @@ _SECTIONS = {
         "ratio",
         "tile_rows",
         "tile_cols",
+        "wire_resistance",
+        "wire_model",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -266,10 +268,11 @@ def _describe(trainer: Trainer) -> str:
     step = "step of the array, " if s.step is Step.ARRAY else ""
     varied = s.describe_variation(shown_unit(profile.unit))
     chip = f", variation: {varied}" if varied else ""
+    wires = f", {s.describe_wires()}" if s.wire_resistance else ""
     cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "
-        f"{s.policy}{chip}; {step}update {s.update}, batch {s.batch}, "
+        f"{s.policy}{chip}{wires}; {step}update {s.update}, batch {s.batch}, "
         f"rate {s.rate:g} x {s.decay:g} an epoch, {trainer.images:,} images, seed {s.seed}"
     )
 
