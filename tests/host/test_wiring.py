@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from few_images import write_few
 
 from qcloop.array import GoldenArray
 from qcloop.crossbar.chip import Chip
@@ -264,16 +265,23 @@ def test_a_run_without_resistance_knows_no_wires(few):
 
 
 def test_the_command_line_trains_evaluates_and_resumes(run, tmp_path):
-    options = ("--tile-rows", 64, "--wire-resistance", 1, "--images", 200, "--network", "784-8-10")
+    data = write_few(tmp_path / "data", 200, 100)
+    network = ("--data", data, "--network", "784-8-10")
+    options = (*network, "--tile-rows", 64, "--wire-resistance", 1)
     status, output, _ = run("train", *options, "--epochs", 1, "--out", tmp_path / "run")
     assert status == 0 and "wires of 1 ohm a cell; update" in output
     status, output, _ = run("eval", tmp_path / "run")
     row = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1]
     assert f"test accuracy {100 * float(row.split(',')[2]):.2f} %" in output
     assert run("resume", tmp_path / "run", "--epochs", 2)[0] == 0
-    status, output, _ = run(
-        "train", *options, "--wire-model", "none", "--epochs", 1, "--out", tmp_path / "none"
-    )
-    assert status == 0 and "wires of 1 ohm a cell, unknown to training;" in output
     status, _, error = run("train", *options, "--step", "array", "--out", tmp_path / "array")
-    assert status == 1 and len(error.splitlines()) == 1
+    assert status == 2
+    assert "wire-resistance must be 0 with the step of the array, not 1" in error or "tile-rows" in error
+
+
+def test_wires_in_words():
+    settings = CrossbarSettings(wire_resistance=1.5)
+    assert settings.describe_wires() == "wires of 1.5 ohm a cell"
+    unknown = CrossbarSettings(wire_resistance=1.5, wire_model="none")
+    assert unknown.describe_wires() == "wires of 1.5 ohm a cell, unknown to training"
+    assert CrossbarSettings().describe_wires() == ""
