@@ -29,12 +29,12 @@ def tiling_of(array, rows, cols, tile_rows, tile_cols):
     return Tiling(cut, Placement(array.config).place(cut.shapes()))
 
 
-def programmed(kernels=compiled, seed=1, **given):
-    """Return an array of 19 x 11 cells in tiles of 8 x 4, and its tiling."""
+def programmed(kernels=compiled, seed=1, cut=(8, 4), **given):
+    """Return an array of 19 x 11 cells in tiles, and its tiling."""
     array = GoldenArray(ArrayConfig(4, 4096), kernels)
     states = np.linspace(40, 1000, 8).astype(int)
     array.configure(ArraySettings(mean=tuple(states), spread=(30,) * 8, reference=512, seed=seed, **given))
-    tiling = tiling_of(array, 19, 11, 8, 4)
+    tiling = tiling_of(array, 19, 11, *cut)
     rng = np.random.default_rng(seed)
     for tile in tiling.tiles:
         levels = rng.integers(0, 8, (tile.region.rows, tile.region.cols)).astype(np.uint8)
@@ -54,8 +54,16 @@ def everything(array, tiling):
 @KERNELS
 @pytest.mark.parametrize(
     "given",
-    [{}, {"adc": AdcStage(5, 9)}, {"read_spread": 40}, {"policy": Policy.VERIFY, "verify_tolerance": 2}],
-    ids=["plain", "converter", "read noise", "verify"],
+    [
+        {},
+        {"adc": AdcStage(5, 9)},
+        {"adc": AdcStage(5, 9), "cut": (1, 1)},
+        {"adc": AdcStage(5, 9), "cut": (19, 5)},
+        {"adc": AdcStage(5, 9), "cut": (7, 11)},
+        {"read_spread": 40},
+        {"policy": Policy.VERIFY, "verify_tolerance": 2},
+    ],
+    ids=["plain", "converter", "single cells", "side by side", "below one another", "read noise", "verify"],
 )
 def test_the_golden_model_makes_of_all_tiles_what_an_array_makes_of_one_after_another(kernels, given):
     (array, tiling), (other, _) = programmed(kernels, **given), programmed(kernels, **given)

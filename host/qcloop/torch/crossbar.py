@@ -35,7 +35,8 @@ class Crossbar(LayeredCrossbar):
         ``reading``, ``sigma``, ``scheme``, ``cells_per_weight``, ``ratio``, ``update``, ``policy``,
         ``seed``, ``weight_range``, ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``,
         ``stuck_on``, ``variation_gain``, ``variation_offset``, ``chip``, ``threshold``, ``endurance``,
-        ``endurance_spread``, ``verify_tolerance``, ``verify_tries``. Without ``array`` there are ``lanes``
+        ``endurance_spread``, ``verify_tolerance``, ``verify_tries``, ``tile_rows``, ``tile_cols``,
+        ``input_encoding``. Without ``array`` there are ``lanes``
         and ``cells`` as well.
 
     Raises
