@@ -1,11 +1,11 @@
 """Training speed on one core: the golden model beside NumPy float32 training of the same network.
 
-    python benchmarks/bench_training.py [--update mixed] [--epochs 3] [--step host]
+    python benchmarks/bench_training.py [--update mixed] [--epochs 3] [--step host] [--tiles]
 
 Both train on the same real 1-bit MNIST images in one process, one after the other several times an epoch. The
 golden model programs 32 states of device A with fluctuation and is timed over whole epochs, at a rate at
 which it learns (the test accuracy is printed). NumPy does plain float32 SGD without any device. Evaluation
-is not timed.
+is not timed. With ``--tiles`` the golden model with tiles is timed beside itself without, epoch by epoch.
 """
 
 import os
@@ -36,6 +36,12 @@ POINTS = [
 ]
 #: The same for the array's own step.
 ARRAY_POINTS = [("784-16-16-10", 1, 0.025, 2_300), ("784-256-10", 1, 0.01, 2_300)]
+#: Network, batch, rate, rows and columns of a tile.
+TILE_POINTS = [
+    ("784-16-16-10", 32, 0.5, 64, None),
+    ("784-256-10", 10, 0.1, 64, None),
+    ("784-256-10", 10, 0.1, 64, 16),
+]
 #: An epoch of the golden model is timed in so many pieces; NumPy trains for ``NUMPY_SECONDS`` after each.
 PIECES = 4
 NUMPY_SECONDS = 0.4
@@ -104,6 +110,30 @@ def measure(
     return golden, images / spent, trainer.progress.history[-1].test_accuracy
 
 
+def compare_tiles(epochs: int, data: Dataset) -> None:
+    """Print the golden model's images a second without tiles and with them, in turn for an epoch each."""
+    print("training images a second on one core, device A, update mixed, fluctuation on")
+    print("network       batch  tile rows  columns  no tiles     tiles  ratio")
+    for network, batch, rate, rows, cols in TILE_POINTS:
+        recipe = "best" if network == "784-256-10" else None
+        given = {"network": network, "batch": batch, "rate": rate, "epochs": epochs + 1, "shift": 0}
+        trainers = []
+        for cut in ({}, {"tile_rows": rows, "tile_cols": cols}):
+            settings = resolve(recipe, {**given, **cut})
+            trainers.append(Trainer(settings, builtin("A"), data, GoldenArray(settings.array_config)))
+            trainers[-1].initialise()
+        spent = [0.0, 0.0]
+        for epoch in range(epochs + 1):  # the first one compiles the kernels
+            for k, trainer in enumerate(trainers):
+                start = perf_counter()
+                for done in trainer.run_epoch():
+                    if done == trainer.images:  # what follows is the evaluation
+                        spent[k] += (perf_counter() - start) * (epoch > 0)
+        whole, tiled = (epochs * trainers[0].images / seconds for seconds in spent)
+        shape = f"{rows:11d}{cols or 'all':>9}"
+        print(f"{network:14s}{batch:5d}{shape}{whole:10,.0f}{tiled:10,.0f}{tiled / whole:7.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -111,8 +141,12 @@ def main() -> None:
     parser.add_argument("--update", default="mixed", choices=["mixed", "nearest", "stochastic"])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--step", default="host", choices=["host", "array"])
+    parser.add_argument("--tiles", action="store_true")
     options = parser.parse_args()
     data = load_dataset()
+    if options.tiles:
+        compare_tiles(options.epochs, data)
+        return
     measure("784-16-16-10", 100, 0.5, options.update, options.step, 1, data)  # compiles the kernels
     print(
         f"training images a second on one core, step of the {options.step}, update {options.update}, "

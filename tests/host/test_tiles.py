@@ -1,5 +1,7 @@
 """Layers cut into tiles: products, programming, devices, placement on boards, runs; inputs bit by bit."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from qcloop.crossbar.placement import Placement
 from qcloop.crossbar.settings import CrossbarSettings
 from qcloop.data import Dataset
 from qcloop.device import builtin
-from qcloop.errors import ConfigError
+from qcloop.errors import ArrayError, ConfigError
 from qcloop.training.settings import resolve
 from qcloop.training.trainer import Trainer
 
@@ -27,12 +29,12 @@ def tiling_of(array, rows, cols, tile_rows, tile_cols):
     return Tiling(cut, Placement(array.config).place(cut.shapes()))
 
 
-def programmed(kernels=compiled, seed=1, **given):
-    """Return an array of 19 x 11 cells in tiles of 8 x 4, and its tiling."""
+def programmed(kernels=compiled, seed=1, cut=(8, 4), **given):
+    """Return an array of 19 x 11 cells in tiles, and its tiling."""
     array = GoldenArray(ArrayConfig(4, 4096), kernels)
     states = np.linspace(40, 1000, 8).astype(int)
     array.configure(ArraySettings(mean=tuple(states), spread=(30,) * 8, reference=512, seed=seed, **given))
-    tiling = tiling_of(array, 19, 11, 8, 4)
+    tiling = tiling_of(array, 19, 11, *cut)
     rng = np.random.default_rng(seed)
     for tile in tiling.tiles:
         levels = rng.integers(0, 8, (tile.region.rows, tile.region.cols)).astype(np.uint8)
@@ -52,8 +54,16 @@ def everything(array, tiling):
 @KERNELS
 @pytest.mark.parametrize(
     "given",
-    [{}, {"adc": AdcStage(5, 9)}, {"read_spread": 40}, {"policy": Policy.VERIFY, "verify_tolerance": 2}],
-    ids=["plain", "converter", "read noise", "verify"],
+    [
+        {},
+        {"adc": AdcStage(5, 9)},
+        {"adc": AdcStage(5, 9), "cut": (1, 1)},
+        {"adc": AdcStage(5, 9), "cut": (19, 5)},
+        {"adc": AdcStage(5, 9), "cut": (7, 11)},
+        {"read_spread": 40},
+        {"policy": Policy.VERIFY, "verify_tolerance": 2},
+    ],
+    ids=["plain", "converter", "single cells", "side by side", "below one another", "read noise", "verify"],
 )
 def test_the_golden_model_makes_of_all_tiles_what_an_array_makes_of_one_after_another(kernels, given):
     (array, tiling), (other, _) = programmed(kernels, **given), programmed(kernels, **given)
@@ -63,13 +73,13 @@ def test_the_golden_model_makes_of_all_tiles_what_an_array_makes_of_one_after_an
     bits, values = (rng.integers(0, top, (5, 19)).astype(np.uint8) for top in (2, 256))
     errors = rng.integers(-128, 128, (5, 11)).astype(np.int8)
     array.program_tiles(tiling, cells, levels)
-    Array.program_tiles(other, tiling, cells, levels)
+    Array._program_tiles(other, tiling, cells, levels)
     assert everything(array, tiling) == everything(other, tiling)
     for x, width in ((bits, 1), (values, 8)):
         y = array.start_forward_tiles(tiling, x, width)()
-        assert (y == Array.start_forward_tiles(other, tiling, x, width)()).all() and y.dtype == np.int32
+        assert (y == Array._start_forward_tiles(other, tiling, x, width)()).all() and y.dtype == np.int32
     e = array.start_backward_tiles(tiling, errors)()
-    assert (e == Array.start_backward_tiles(other, tiling, errors)()).all()
+    assert (e == Array._start_backward_tiles(other, tiling, errors)()).all()
     assert everything(array, tiling) == everything(other, tiling)
 
 
@@ -89,8 +99,30 @@ def test_tiles_that_were_never_programmed_are_refused():
     array = GoldenArray(ArrayConfig(4, 4096))
     array.configure(ArraySettings(mean=(1, 2), spread=(0, 0), reference=1, seed=1))
     tiling = tiling_of(array, 8, 8, 4, 4)
-    with pytest.raises(Exception, match="was never programmed"):
+    with pytest.raises(ArrayError, match="was never programmed"):
         array.start_forward_tiles(tiling, np.zeros((1, 8), np.uint8), 1)
+
+
+def test_what_does_not_suit_a_matrix_is_refused_and_changes_nothing():
+    array, tiling = programmed()
+    before, one = everything(array, tiling), np.zeros(1, np.uint8)
+    for call, message in (
+        (
+            lambda: array.program_tiles(tiling, np.array([209]), one),
+            r"0\.\.208 in a matrix of 19 x 11, not 209",
+        ),
+        (lambda: array.program_tiles(tiling, np.array([-1]), one), "not -1"),
+        (lambda: array.program_tiles(tiling, np.array([0, 1]), one), "needs as many levels"),
+        (lambda: array.program_tiles(tiling, np.array([0]), one + 8), r"levels must be 0\.\.7"),
+        (lambda: array.start_forward_tiles(tiling, np.full((1, 19), 2, np.uint8), 1), "0 or 1, not 2"),
+        (lambda: array.start_forward_tiles(tiling, np.zeros((1, 19), np.uint8), 4), "1 or 8 bits, not 4"),
+        (lambda: array.start_forward_tiles(tiling, np.zeros((1, 18), np.uint8), 8), "vectors of 19 rows"),
+        (lambda: array.start_backward_tiles(tiling, np.zeros((1, 10), np.int8)), "vectors of 11 columns"),
+    ):
+        with pytest.raises(ArrayError, match=message):
+            call()
+    array.program_tiles(tiling, np.zeros(0, np.int64), np.zeros(0, np.uint8))
+    assert everything(array, tiling) == before
 
 
 # -- placement ----------------------------------------------------------------------------------------
@@ -244,3 +276,41 @@ def test_layers_larger_than_a_region_may_be_cut():
     assert [tile.region.rows for tile in crossbar.layers[0].cells.tiles] == [8, 8, 4]
     with pytest.raises(ConfigError, match=r"20 x 11 cells .* takes at most 10 rows and columns"):
         crossbar.add_layer(20, 11, 1)
+
+
+def test_run_folders_of_before_have_no_tiles():
+    values = resolve(None, {}).to_dict()
+    for name in ("tile_rows", "tile_cols", "input_encoding"):
+        values.pop(name, None)
+    settings = type(resolve(None, {})).from_dict(values)
+    assert (settings.tile_rows, settings.tile_cols, settings.input_encoding) == (None, None, "amplitude")
+
+
+# -- PyTorch -------------------------------------------------------------------------------------------
+
+
+def test_layers_of_pytorch_on_tiles_learn_and_are_restored_and_copied():
+    torch = pytest.importorskip("torch")
+    from qcloop.torch import QCSGD, Crossbar, QCLinear
+
+    def network(**given):
+        crossbar = Crossbar("A", tile_rows=5, tile_cols=3, adc_bits=6, adc_range=16, **given)
+        return torch.nn.Sequential(QCLinear(12, 8, crossbar), torch.nn.Sigmoid(), QCLinear(8, 3, crossbar))
+
+    x = torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
+    net, other = network(), network(seed=2)
+    optimizer = QCSGD(net.parameters(), lr=0.1)
+    before = net[0].on_array.levels.copy()
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(x).square().sum().backward()
+        optimizer.step()
+    assert len(net[0].on_array.cells.tiles) == 9 and (net[0].on_array.levels != before).any()
+    other.load_state_dict(net.state_dict())
+    copied = copy.deepcopy(net)
+    with torch.no_grad():
+        assert torch.equal(net(x), other(x)) and torch.equal(net(x), copied(x))
+    whole = Crossbar("A", adc_bits=6, adc_range=16)
+    uncut = torch.nn.Sequential(QCLinear(12, 8, whole), torch.nn.Sigmoid(), QCLinear(8, 3, whole))
+    uncut.load_state_dict(net.state_dict())  # the state is of the matrix: how it is cut does not matter
+    assert (uncut[0].on_array.levels == net[0].on_array.levels).all()

@@ -255,14 +255,20 @@ def converted(value, shift):
 
 
 @kernel
-def locate(tiles, cols, tile_rows, tile_cols, cells, owners, addresses):
-    """Find the tile and the address of each cell."""
+def locate(tiles, cols, tile_rows, tile_cols, cells, order, addresses):
+    """Put cells into the order of their tiles, and find their addresses."""
     across = (cols + tile_cols - 1) // tile_cols
+    ends = np.zeros(len(tiles) + 1, np.int64)
+    for k in range(len(cells)):
+        ends[cells[k] // cols // tile_rows * across + cells[k] % cols // tile_cols + 1] += 1
+    for t in range(len(tiles)):
+        ends[t + 1] += ends[t]
     for k in range(len(cells)):
         i, j = cells[k] // cols, cells[k] % cols
         owner = i // tile_rows * across + j // tile_cols
         start, stride, top, _, left, _ = tiles[owner]
-        owners[k], addresses[k] = owner, start + (i - top) * stride + j - left
+        order[ends[owner]], addresses[ends[owner]] = k, start + (i - top) * stride + j - left
+        ends[owner] += 1
 
 
 @kernel

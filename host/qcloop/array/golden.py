@@ -175,22 +175,16 @@ class GoldenArray(Array):
 
     # -- matrices that are cut into tiles: all tiles at once, which is faster -----------------------
 
-    def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
-        """Program a list of cells of a matrix; see :meth:`qcloop.array.Array.program_tiles`."""
-        if len(cells) == 0:
-            return
+    def _program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
         table, cut = self._table(tiling), tiling.cut
-        self._check_levels(levels)
-        owners, addresses = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
-        self._kernels.locate(table, cut.cols, cut.tile_rows, cut.tile_cols, cells, owners, addresses)
-        order = np.argsort(owners, kind="stable")
-        self._program_addresses(addresses[order], levels[order])
+        order, addresses = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+        self._kernels.locate(table, cut.cols, cut.tile_rows, cut.tile_cols, cells, order, addresses)
+        self._program_addresses(addresses, levels[order])
 
-    def start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
-        """Ask for the products of a matrix; see :meth:`qcloop.array.Array.start_forward_tiles`."""
+    def _start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
         settings = self.settings
         if settings.read_spread:
-            return super().start_forward_tiles(tiling, x, bits)
+            return super()._start_forward_tiles(tiling, x, bits)
         table = self._table(tiling)
         parts = np.empty((len(x), tiling.columns), np.int32)
         y = np.empty((len(x), tiling.cols), np.int32)
@@ -201,11 +195,10 @@ class GoldenArray(Array):
         self._kernels.add_tiles(table, parts, y)
         return lambda: y
 
-    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
-        """Ask for the backward products of a matrix; see :meth:`qcloop.array.Array.start_backward_tiles`."""
+    def _start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
         settings = self.settings
         if settings.read_spread:
-            return super().start_backward_tiles(tiling, d)
+            return super()._start_backward_tiles(tiling, d)
         table, e = self._table(tiling), np.empty((len(d), tiling.rows), np.int32)
         self._kernels.backward_tiles(self._planes.codes, table, settings.reference, d, e)
         self._cycles += len(d) * sum(
@@ -214,10 +207,8 @@ class GoldenArray(Array):
         return lambda: e
 
     def _table(self, tiling: Tiling) -> npt.NDArray[np.int64]:
-        """Return the table of tiles that have been programmed."""
+        """Return where tiles lie in the memory; computed once for each tiling."""
         if tiling not in self._tables:
-            for tile in tiling.tiles:
-                self._check_programmed(tile.region)
             self._tables[tiling] = tiling.table(self.config)
         return self._tables[tiling]
 

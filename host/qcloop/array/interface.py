@@ -9,6 +9,7 @@ return the same integers. ``docs/array.md`` states the contract in prose, for pe
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from hashlib import sha256
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +56,6 @@ class Array(ABC):
 
     #: Most vectors of a micro-batch (see :meth:`micro_batches`); 0: the array gains nothing from cutting.
     micro_batch_size = 0
-    #: Boards that it is made of. Each has as many of its words, in their order; a region lies on one of them.
-    boards = 1
     #: Epochs on images of its own that should be asked for before the first is done; 1: nothing is gained.
     epochs_ahead = 1
     #: Boards that make up the array: each has an equal share of the words, and a region lies on one of them.
@@ -69,6 +68,7 @@ class Array(ABC):
         self._images: ImageSetInfo | None = None
         self._programmed_words = 0
         self._readable: set[Region] = set()
+        self._readable_tilings = WeakSet[Tiling]()
 
     # -- the operations -------------------------------------------------------------------------
 
@@ -120,20 +120,11 @@ class Array(ABC):
             Target levels, below the number of states.
         """
         self._check_programmed(region)
-        if cells.ndim != 1 or cells.shape != levels.shape:
-            raise ArrayError(f"a list of cells needs as many levels: {cells.shape} and {levels.shape} came")
-        if len(cells) == 0:
-            return
-        indices: npt.NDArray[np.int64] = cells.astype(np.int64, copy=False)
-        # One test for both ends: an index below zero is a huge unsigned number.
-        if largest(indices.view(np.uint64)) >= region.rows * region.cols:
-            low = int(indices.min())
-            raise ArrayError(
-                f"cells must be 0..{region.rows * region.cols - 1} in a region of {region.rows} x "
-                f"{region.cols}, not {low if low < 0 else int(indices.max())}"
-            )
-        self._check_levels(levels)
-        self._program(region, indices, levels)
+        indices = self._checked_cells(
+            f"region of {region.rows} x {region.cols}", region.rows * region.cols, cells, levels
+        )
+        if len(indices):
+            self._program(region, indices, levels)
 
     def program_block(self, region: Region, levels: U8) -> None:
         """Program every cell of a region, row by row; ``levels`` is (rows, cols) uint8."""
@@ -190,13 +181,7 @@ class Array(ABC):
         Products may be fetched in any order, or never.
         """
         self._check_programmed(region)
-        if bits not in (1, 8):
-            raise ArrayError(f"inputs must have 1 or 8 bits, not {bits}")
-        if x.ndim != 2 or x.shape[1] != region.rows or x.dtype != np.uint8:
-            raise ArrayError(
-                f"forward needs uint8 vectors of {region.rows} rows, not {x.dtype} of shape {x.shape}"
-            )
-        return self._start_forward(region, _checked_bits(x, bits), bits)
+        return self._start_forward(region, _checked_inputs(x, region.rows, bits), bits)
 
     def backward(self, region: Region, d: I8) -> I32:
         """Return ``e[b, i] = sum_j d[b, j] * (g[i, j] - reference)``.
@@ -210,11 +195,7 @@ class Array(ABC):
     def start_backward(self, region: Region, d: I8) -> Products:
         """Ask for the products of :meth:`backward`; calling what is returned waits for them."""
         self._check_programmed(region)
-        if d.ndim != 2 or d.shape[1] != region.cols or d.dtype != np.int8:
-            raise ArrayError(
-                f"backward needs int8 vectors of {region.cols} columns, not {d.dtype} of shape {d.shape}"
-            )
-        return self._start_backward(region, np.ascontiguousarray(d))
+        return self._start_backward(region, _checked_errors(d, region.cols))
 
     def micro_batches(self, n: int) -> list[slice]:
         """Return the micro-batches into which a batch of ``n`` vectors is best cut.
@@ -234,23 +215,52 @@ class Array(ABC):
 
     # -- matrices that are cut into tiles ---------------------------------------------------------------
 
-    def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
-        """Program a list of cells ``i * cols + j`` of a matrix: :meth:`program` for each tile in turn."""
-        for region, own, targets in tiling.shares(cells, levels):
-            self.program(region, own, targets)
+    def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.integer], levels: U8) -> None:
+        """Program a list of cells ``i * cols + j`` of a matrix: :meth:`program` for each tile in turn.
+
+        A tile's cells are programmed in the order of the list. All tiles must have been programmed as blocks
+        before.
+        """
+        self._check_tiles(tiling)
+        what = f"matrix of {tiling.rows} x {tiling.cols}"
+        indices = self._checked_cells(what, tiling.rows * tiling.cols, cells, levels)
+        if len(indices):
+            self._program_tiles(tiling, indices, levels)
 
     def start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
         """Ask for the (n, cols) products of a matrix: those of its tiles, :meth:`forward` for each in turn.
 
-        The products of tiles that lie below one another are added up, after each has passed the ADC stage.
+        ``x`` is (n, rows) uint8. The products of tiles that lie below one another are added up, after each
+        has passed the ADC stage.
         """
+        self._check_tiles(tiling)
+        return self._start_forward_tiles(tiling, _checked_inputs(x, tiling.rows, bits), bits)
+
+    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
+        """Ask for the (n, rows) backward products of a matrix; those of tiles side by side are added up.
+
+        ``d`` is (n, cols) int8.
+        """
+        self._check_tiles(tiling)
+        return self._start_backward_tiles(tiling, _checked_errors(d, tiling.cols))
+
+    def _program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
+        for region, own, targets in tiling.shares(cells, levels):
+            self.program(region, own, targets)
+
+    def _start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
         parts = [(t.cols, self.start_forward(t.region, x[:, t.rows], bits)) for t in tiling.tiles]
         return lambda: _added(parts, (len(x), tiling.cols))
 
-    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
-        """Ask for the (n, rows) backward products of a matrix; those of tiles side by side are added up."""
+    def _start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
         parts = [(t.rows, self.start_backward(t.region, d[:, t.cols])) for t in tiling.tiles]
         return lambda: _added(parts, (len(d), tiling.rows))
+
+    def _check_tiles(self, tiling: Tiling) -> None:
+        if tiling not in self._readable_tilings:
+            for tile in tiling.tiles:
+                self._check_programmed(tile.region)
+            self._readable_tilings.add(tiling)
 
     # -- devices that differ, relax and wear out ----------------------------------------------------
 
@@ -637,6 +647,23 @@ class Array(ABC):
             )
         self._readable.add(region)
 
+    def _checked_cells(
+        self, what: str, count: int, cells: npt.NDArray[np.integer], levels: U8
+    ) -> npt.NDArray[np.int64]:
+        """Return the cells of a list; ArrayError if it does not suit ``count`` cells, or the levels."""
+        if cells.ndim != 1 or cells.shape != levels.shape:
+            raise ArrayError(f"a list of cells needs as many levels: {cells.shape} and {levels.shape} came")
+        indices: npt.NDArray[np.int64] = cells.astype(np.int64, copy=False)
+        if len(indices) == 0:
+            return indices
+        # One test for both ends: an index below zero is a huge unsigned number.
+        if largest(indices.view(np.uint64)) >= count:
+            low = int(indices.min())
+            came = low if low < 0 else int(indices.max())
+            raise ArrayError(f"cells must be 0..{count - 1} in a {what}, not {came}")
+        self._check_levels(levels)
+        return indices
+
     def _check_levels(self, levels: U8) -> None:
         if largest(levels.reshape(-1)) >= self.settings.states:
             raise ArrayError(
@@ -647,6 +674,22 @@ class Array(ABC):
     def _check_block(self, what: str, block: npt.NDArray[np.generic], region: Region) -> None:
         if block.shape != (region.rows, region.cols):
             raise ArrayError(f"{what} must have shape {(region.rows, region.cols)}, not {block.shape}")
+
+
+def _checked_inputs(x: U8, rows: int, bits: int) -> U8:
+    """Return inputs of a forward product as contiguous memory; ArrayError if they do not suit."""
+    if bits not in (1, 8):
+        raise ArrayError(f"inputs must have 1 or 8 bits, not {bits}")
+    if x.ndim != 2 or x.shape[1] != rows or x.dtype != np.uint8:
+        raise ArrayError(f"forward needs uint8 vectors of {rows} rows, not {x.dtype} of shape {x.shape}")
+    return _checked_bits(x, bits)
+
+
+def _checked_errors(d: I8, cols: int) -> I8:
+    """Return inputs of a backward product as contiguous memory; ArrayError if they do not suit."""
+    if d.ndim != 2 or d.shape[1] != cols or d.dtype != np.int8:
+        raise ArrayError(f"backward needs int8 vectors of {cols} columns, not {d.dtype} of shape {d.shape}")
+    return np.ascontiguousarray(d)
 
 
 def _checked_bits(x: U8, bits: int) -> U8:

@@ -87,9 +87,9 @@ class ArrayKernels(Protocol):
         """Fill the (rows,) products of one (cols,) vector, with a fresh sample for each cell that is read."""
 
     def locate(
-        self, tiles: I64, cols: int, tile_rows: int, tile_cols: int, cells: I64, owners: I64, addresses: I64
+        self, tiles: I64, cols: int, tile_rows: int, tile_cols: int, cells: I64, order: I64, addresses: I64
     ) -> None:
-        """Fill in which tile has each cell ``i * cols + j`` of a matrix, and at which address.
+        """Fill in the ``order`` of cells ``i * cols + j`` tile by tile, and their addresses in this order.
 
         ``tiles`` is a :meth:`qcloop.array.tiling.Tiling.table`.
         """

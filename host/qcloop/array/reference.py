@@ -135,12 +135,14 @@ def convert(y: Ints, shift: int, top: int, events: Ints) -> None:
 
 
 def locate(
-    tiles: Ints, cols: int, tile_rows: int, tile_cols: int, cells: Ints, owners: Ints, addresses: Ints
+    tiles: Ints, cols: int, tile_rows: int, tile_cols: int, cells: Ints, order: Ints, addresses: Ints
 ) -> None:
-    """Find the tile and the address of each cell."""
+    """Put cells into the order of their tiles, and find their addresses."""
     i, j = np.divmod(cells, cols)
-    owners[:] = i // tile_rows * -(-cols // tile_cols) + j // tile_cols
-    start, stride, top, _, left, _ = tiles[owners].T
+    owners = i // tile_rows * -(-cols // tile_cols) + j // tile_cols
+    order[:] = np.argsort(owners, kind="stable")
+    i, j = i[order], j[order]
+    start, stride, top, _, left, _ = tiles[owners[order]].T
     addresses[:] = start + (i - top) * stride + j - left
 
 
