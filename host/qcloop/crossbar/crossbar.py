@@ -565,7 +565,7 @@ class LayeredCrossbar:
         self.load_variation(layer)
         layer.cells.load(state["cell_levels"], state["cell_codes"])
         if layer.wired is not None:
-            layer.wired.columns = state["wire_gains"]
+            layer.wired.restore(state.get("wire_gains"))
         layer.levels = state["levels"].copy()
         layer.rule.memory = state["offsets"].copy()
         layer.bias = state["bias"].copy()

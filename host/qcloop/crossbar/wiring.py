@@ -132,10 +132,13 @@ class WiredCells:
         """Gains of the columns, tile by tile: all that changes, (columns of all tiles,) int32 of 0..256."""
         return np.concatenate([gains.columns for gains in self._gains])
 
-    @columns.setter
-    def columns(self, values: npt.NDArray[Any]) -> None:
-        sizes = np.cumsum([len(gains.columns) for gains in self._gains])
-        for gains, part in zip(self._gains, np.split(values, sizes[:-1]), strict=True):
+    def restore(self, columns: npt.NDArray[Any] | None) -> None:
+        """Take the gains of a state; they are measured if it has none, or those of other tiles."""
+        if columns is None or columns.shape != self.columns.shape:
+            self.measure()
+            return
+        ends = np.cumsum([len(gains.columns) for gains in self._gains])
+        for gains, part in zip(self._gains, np.split(columns, ends[:-1]), strict=True):
             gains.use(part.astype(np.int32))
 
     def measure(self) -> None:
