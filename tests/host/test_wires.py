@@ -5,7 +5,7 @@ from time import process_time
 import numpy as np
 import pytest
 
-from qcloop.crossbar.wires import effective_codes, gains_of, transfer
+from qcloop.crossbar.wires import column_gains, effective_codes, reference_gains, row_gains, transfer
 from qcloop.errors import ConfigError
 
 #: The conductance quantum, and the conductances of 32 states of the paper.
@@ -102,38 +102,39 @@ def test_known_shares_of_the_ideal_current(rows, ohm, left):
 
 
 def test_gains_are_near_to_the_currents_that_wires_leave():
-    g, driven = random_tile(64, 16), np.random.default_rng(2).random((50, 64)) < 0.13
-    gains = gains_of(64, 16, float(STATES.mean()), 1.0)
-    real, ideal = driven @ transfer(g, 1.0), driven @ g
-    with_gains = driven @ (g * np.outer(gains.rows, gains.cols) / 65536)
-    assert np.abs(with_gains - real).mean() / ideal.mean() < 0.017
+    codes = np.rint(random_tile(64, 16) / LSB).astype(np.int64)
+    driven = np.random.default_rng(2).random((50, 64)) < 0.13
+    rows = row_gains(64, 16, float(STATES.mean()), 1.0)
+    columns = column_gains(codes, LSB, 1.0, rows)
+    real, ideal = driven @ transfer(codes * LSB, 1.0), driven @ codes * LSB
+    with_gains = driven @ (codes * LSB * np.outer(rows, columns) / 65536)
+    assert np.abs(with_gains - real).mean() / ideal.mean() < 0.01
     assert np.abs(ideal - real).mean() / ideal.mean() > 0.4
 
 
 def test_gains_are_256_where_nothing_is_lost_and_never_more():
-    gains = gains_of(8, 4, 1e-3, 0.0)
-    assert set(gains.rows) == set(gains.cols) == {256}
-    large = gains_of(784, 16, float(STATES.mean()), 0.35)
-    assert large.rows.max() == 256
-    assert 0 <= large.rows.min() <= large.cols.min() <= large.cols.max() <= 256
+    rows = row_gains(8, 4, 1e-3, 0.0)
+    assert set(rows) == set(column_gains(np.full((8, 4), 99), LSB, 0.0, rows)) == {256}
+    large = row_gains(784, 16, float(STATES.mean()), 0.35)
+    codes = np.rint(random_tile(784, 16) / LSB).astype(np.int64)
+    columns = column_gains(codes, LSB, 0.35, large)
+    assert large.max() == large[-1] == 256 and large[0] == 0
+    assert 0 < columns.min() <= columns.max() <= 256
 
 
-def test_gains_act_in_integers_and_halves_go_up():
-    gains = gains_of(64, 16, float(STATES.mean()), 1.0)
-    a, b = gains.rows.astype(object), gains.cols.astype(object)  # integers without an end
-    rng = np.random.default_rng(3)
-    x = rng.integers(0, 256, (5, 64), np.uint8)
-    y = rng.integers(-(2**31), 2**31, (5, 16)).astype(np.int32)
-    d = rng.integers(-128, 128, (5, 16), np.int8)
-    e = rng.integers(-(2**31), 2**31, (5, 64)).astype(np.int32)
-    for found, wanted, kind in (
-        (gains.drive(x), (x.astype(object) * a + 128) // 256, np.uint8),
-        (gains.sense(y), (y.astype(object) * b + 128) // 256, np.int32),
-        (gains.drive_back(d), (d.astype(object) * b + 128) // 256, np.int8),
-        (gains.sense_back(e), (e.astype(object) * a + 128) // 256, np.int32),
-    ):
-        assert found.dtype == kind
-        assert np.array_equal(found, wanted)
+def test_a_column_that_conducts_more_has_a_smaller_gain_and_one_that_does_not_has_none():
+    codes = np.full((32, 3), 300)
+    codes[:, 1] = 600
+    codes[:, 2] = 0
+    columns = column_gains(codes, LSB, 2.0, row_gains(32, 3, 300 * LSB, 2.0))
+    assert columns[0] > columns[1] > columns[2] == 0
+
+
+def test_columns_that_are_subtracted_share_a_reference():
+    rows = row_gains(16, 6, 264 * LSB, 5.0)
+    apart, paired = (reference_gains((16, 6), 264 * LSB, 5.0, rows, n) for n in (1, 2))
+    assert np.all(np.diff(apart) < 0)  # further from the drivers
+    np.testing.assert_allclose(paired, np.repeat(apart.reshape(3, 2).mean(axis=1), 2))
 
 
 def test_a_plain_product_of_effective_codes_is_the_product_behind_wires():
@@ -144,15 +145,17 @@ def test_a_plain_product_of_effective_codes_is_the_product_behind_wires():
     single = effective_codes(codes, LSB, 1.0, reference)
     # Codes are rounded, each by at most a half.
     assert np.abs(x @ (single.astype(int) - reference) - x @ (h - twin)).max() <= x.sum(axis=1).max() / 2
-    pair = effective_codes(codes, LSB, 1.0, None)
+    pair = effective_codes(codes, LSB, 1.0, reference, together=2)
     assert pair.dtype == np.int16
-    assert np.abs(x @ (pair.astype(int)) - x @ h).max() <= x.sum(axis=1).max() / 2
+    found, real = x @ pair.astype(int), x @ h
+    differences = (found[:, ::2] - found[:, 1::2]) - (real[:, ::2] - real[:, 1::2])
+    assert np.abs(differences).max() <= x.sum(axis=1).max()
 
 
 def test_effective_codes_without_resistance_are_the_codes():
     codes = np.random.default_rng(5).integers(0, 1024, (7, 5))
     assert np.array_equal(effective_codes(codes, LSB, 0.0, 264), codes)
-    assert np.array_equal(effective_codes(codes, LSB, 0.0, None), codes)
+    assert np.array_equal(effective_codes(codes[:, :4], LSB, 0.0, 264, together=2), codes[:, :4])
 
 
 def test_a_tile_at_the_reference_gives_no_product():

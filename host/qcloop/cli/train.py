@@ -51,6 +51,8 @@ _SECTIONS = {
         "ratio",
         "tile_rows",
         "tile_cols",
+        "wire_resistance",
+        "wire_model",
         "stuck_off",
         "stuck_on",
         "endurance",
@@ -268,10 +270,11 @@ def _describe(trainer: Trainer) -> str:
     varied = s.describe_variation(shown_unit(profile.unit))
     chip = f", variation: {varied}" if varied else ""
     tiles = f", {tiled}" if (tiled := describe_tiles(s)) else ""
+    wires = f", {s.describe_wires()}" if s.wire_resistance else ""
     cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "
-        f"{s.policy}{chip}{tiles}; {step}update {s.update}, batch {s.batch}, "
+        f"{s.policy}{chip}{tiles}{wires}; {step}update {s.update}, batch {s.batch}, "
         f"rate {s.rate:g} x {s.decay:g} an epoch, {trainer.images:,} images, seed {s.seed}"
     )
 

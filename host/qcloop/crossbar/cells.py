@@ -1,13 +1,33 @@
 """The cells of a layer: a matrix on one region of the array, or cut into tiles."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from qcloop.array import Array, stuck_cells
 from qcloop.array.interface import Products
 from qcloop.array.tiling import Tiling
-from qcloop.contract.types import I8, I16, U8, U16, Region
+from qcloop.contract.types import I8, I16, I32, U8, U16, Region
 from qcloop.crossbar.kernels import I64
+
+#: Bits of an input that come one after another.
+_BITS = 8
+
+
+def bit_by_bit(start: Callable[[U8, int], Products], x: U8) -> Products:
+    """Ask for the products of (n, rows) inputs of 8 bits bit by bit, from the lowest.
+
+    ``start`` asks for the products of inputs with a number of bits.
+    """
+    products = start(np.concatenate([x >> k & 1 for k in range(_BITS)]), 1)
+
+    def weighed() -> I32:
+        y = products().reshape(_BITS, len(x), -1)
+        total: I32 = (y << np.arange(_BITS, dtype=np.int32)[:, None, None]).sum(0, np.int32)
+        return total
+
+    return weighed
 
 
 class LayerCells:

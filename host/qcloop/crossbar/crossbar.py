@@ -1,6 +1,7 @@
 """Matrices of weights on the devices of one array: their products, their programming, their state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from qcloop.contract.generator import Stream
 from qcloop.contract.parts import ArrayPart, describe_lack
 from qcloop.contract.types import I16, I32, U8, U16, Region
 from qcloop.crossbar import compiled
-from qcloop.crossbar.cells import LayerCells
+from qcloop.crossbar.cells import LayerCells, bit_by_bit
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.endurance import Endurance
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels, Levels, Sums
@@ -23,6 +24,8 @@ from qcloop.crossbar.placement import Placement, words_of
 from qcloop.crossbar.rules import MixedRule, UpdateRule
 from qcloop.crossbar.settings import CrossbarSettings, InputEncoding
 from qcloop.crossbar.weights import WeightMap
+from qcloop.crossbar.wires import check_tile
+from qcloop.crossbar.wiring import WiredCells, Wires, first_code
 from qcloop.errors import ArrayError, ConfigError, DivergenceError
 
 #: Waits for products that were asked for; returns them and the scale of each vector's products.
@@ -77,6 +80,8 @@ class Layer:
         self.levels: Levels = weights.zeros(self.rows, self.cols)
         self.bias: F64 = np.zeros(self.cols)
         self.limits: U16 = np.zeros((0, 0), np.uint16)
+        #: The cells with the gains of their wires, where training knows these.
+        self.wired: WiredCells | None = None
         #: Where the update rule lists what changes; kept, so that it need not be made for each batch.
         self.changes: I64 = np.empty((3, self.rows * self.cols), np.int64)
 
@@ -104,6 +109,8 @@ class LayeredCrossbar:
         bits.
     chip : Chip, optional
         How the devices differ; all are alike if it is left out. The layers take them in their order.
+    wires : Wires, optional
+        Wires with resistance; without them the products are ideal.
 
     Raises
     ------
@@ -123,10 +130,13 @@ class LayeredCrossbar:
         array: Array,
         kernels: CrossbarKernels = compiled,
         chip: Chip | None = None,
+        wires: Wires | None = None,
     ) -> None:
         if chip is not None and ArrayPart.VARIATION not in array.config.parts:
             raise ArrayError(f"this array has {describe_lack(ArrayPart.VARIATION)}")
-        self.settings, self.array, self.chip = settings, array, chip
+        self.settings, self.array, self.chip, self.wires = settings, array, chip, wires
+        #: Whether the array has the cells as wires leave them: see :meth:`behind_wires`.
+        self._behind = False
         self._kernels = kernels
         self.weights = settings.weight_map(array.settings)
         self.layers: list[Layer] = []
@@ -191,6 +201,9 @@ class LayeredCrossbar:
         rule = self.settings.update.rule(self.weights, cols, self._kernels, self._rounding)
         top = self.default_weight_max(rows) if weight_max is None else weight_max
         layer = Layer(len(self.layers), bits, cells, self.weights, top, rule, wide)
+        if self.wires is not None and self.wires.known:
+            code = first_code(self.weights, np.array(self.array.settings.mean))
+            layer.wired = WiredCells(self.array, cells, self.wires, code)
         self.layers.append(layer)
         layer.limits = self._endurance.draw(cells.shape)
         self.ledger.add_layer(cells.shape, layer.limits)
@@ -223,6 +236,8 @@ class LayeredCrossbar:
                 f"a layer of {rows} x {cols} weights needs {rows} x {cut.cols} cells ({settings.scheme}), "
                 f"but the array takes at most {side} rows and columns: use a smaller layer{single}"
             )
+        if self.wires is not None:
+            check_tile(cut.tile_rows, cut.tile_cols)
         return cut
 
     def place(self, rows: int, cols: int, placement: Placement) -> Tiling:
@@ -260,6 +275,7 @@ class LayeredCrossbar:
         ``weights`` (rows, cols) are of -1..1, 1 being the largest weight. The codes that the rounding to
         levels took from them are returned.
         """
+        self._check_own()
         layer.levels, remainders = self.weights.quantise(weights)
         layer.rule.start(remainders)
         block = self.weights.block(layer.levels)
@@ -269,6 +285,8 @@ class LayeredCrossbar:
         layer.cells.program_block(block)
         self.ledger.record_block(layer.index, block)
         self._make_stuck(layer)
+        if layer.wired is not None:
+            layer.wired.measure()
         return remainders
 
     def load_variation(self, layer: Layer) -> None:
@@ -289,12 +307,15 @@ class LayeredCrossbar:
         ``weights`` (rows, cols) are of -1..1, 1 being the largest weight. Each is written as the nearest
         level, with the fluctuation of a write. Cells that are stuck stay as they are.
         """
+        self._check_own()
         layer.levels, remainders = self.weights.quantise(weights)
         layer.rule.start(remainders)
         levels = self.weights.block(layer.levels).reshape(-1)
         cells = np.arange(len(levels))
         layer.cells.program(cells, levels)
         self.ledger.record(layer.index, cells, levels)
+        if layer.wired is not None:
+            layer.wired.measure()
 
     def device_codes(self, layer: Layer) -> Sums:
         """Return the (rows, cols) codes of the weights as the devices have them, with their fluctuation."""
@@ -326,8 +347,11 @@ class LayeredCrossbar:
         layer are ``products * scale``.
         """
         adc = self.array.settings.adc
-        bits = 1 if self._serial else layer.bits
+        wired = self._wired(layer) is not None  # its inputs have 8 bits
+        bits = 1 if self._serial else 8 if wired else layer.bits
         step = 1.0 if adc is None else float(1 << adc.total_shift(bits))
+        if wired:
+            step /= 255 // layer.input_top
         scale = x_scale * (layer.weight_per_code * step)
         products = self._start_products(layer, x)
         return lambda: (self.weights.collapse(products()), scale)
@@ -347,17 +371,13 @@ class LayeredCrossbar:
 
     def _start_unsigned(self, layer: Layer, x: U8) -> Products:
         """Ask for the products of unsigned inputs, bit by bit from the lowest where they come in series."""
+        if (wired := self._wired(layer)) is not None:
+            adc, bits = self.array.settings.adc, 1 if self._serial else 8
+            inputs: U8 = x * np.uint8(255 // layer.input_top)
+            return wired.start_forward(inputs, self._serial, adc.total_shift(bits) if adc else 0)
         if layer.bits == 1 or not self._serial:
             return layer.cells.start_forward(x, layer.bits)
-        planes = np.concatenate([x >> k & 1 for k in range(layer.bits)])
-        products = layer.cells.start_forward(planes, 1)
-
-        def weighed() -> I32:
-            y = products().reshape(layer.bits, len(x), -1)
-            total: I32 = (y << np.arange(layer.bits, dtype=np.int32)[:, None, None]).sum(0, np.int32)
-            return total
-
-        return weighed
+        return bit_by_bit(layer.cells.start_forward, x)
 
     def start_backward(self, layer: Layer, delta: F64) -> Scaled:
         """Ask for the backward products of (n, cols) errors, which are rounded to 8 bits.
@@ -367,7 +387,9 @@ class LayeredCrossbar:
         """
         d, d_scale = np.empty(delta.shape, np.int8), np.empty(len(delta))
         self._kernels.quantise_vectors(delta, d, d_scale)
-        products = layer.cells.start_backward(self.weights.spread(d))
+        wired = self._wired(layer)
+        cells = layer.cells if wired is None else wired
+        products = cells.start_backward(self.weights.spread(d))
         return lambda: (self.weights.merge(products()), d_scale)
 
     def errors(self, layer: Layer, delta: F64, x_scale: F64) -> tuple[I32 | I64, float, float]:
@@ -407,6 +429,7 @@ class LayeredCrossbar:
     def _program(self, layer: Layer, n: int) -> None:
         """Program the cells of the first ``n`` weights that the update rule has listed."""
         if n:
+            self._check_own()
             cells, levels = self.weights.cells(layer.changes[:, :n])
             layer.cells.program(cells, levels)
             self.ledger.record(layer.index, cells, levels)
@@ -420,8 +443,57 @@ class LayeredCrossbar:
 
     def age(self, drift: I16, spread: U16) -> None:
         """Let the cells of all layers age by (states,) tables: see :meth:`qcloop.array.Array.age`."""
+        self._check_own()
         for layer in self.layers:
             layer.cells.age(drift, spread)
+
+    # -- wires ----------------------------------------------------------------------------------
+
+    def _wired(self, layer: Layer) -> WiredCells | None:
+        """Return the cells with gains, if products are to have them."""
+        return None if self._behind else layer.wired
+
+    def measure_wires(self) -> None:
+        """Find the gains of the wires for the cells as they are now, if training knows the wires."""
+        self._check_own()
+        for layer in self.layers:
+            if layer.wired is not None:
+                layer.wired.measure()
+
+    @contextmanager
+    def behind_wires(self) -> Iterator[None]:
+        """Multiply as the tiles really do, with the resistance of their wires, in a ``with`` block.
+
+        The cells are read, and what the wires leave of them is loaded, by a nodal analysis of each tile. At
+        the end the cells are loaded back. Nothing is drawn or counted for that. Within the block products
+        have no gains, and nothing may be programmed. Wires without resistance change nothing.
+        """
+        if self.wires is None or self._behind:
+            yield
+            return
+        own = [layer.cells.read() for layer in self.layers]
+        reference = self.array.settings.reference
+        found = [
+            self.wires.codes(layer.cells, codes, reference)
+            for layer, (_, codes) in zip(self.layers, own, strict=True)
+        ]
+        self._behind = True
+        try:
+            for layer, (levels, _), codes in zip(self.layers, own, found, strict=True):
+                layer.cells.load(levels, codes)
+            yield
+        finally:
+            self._behind = False
+            for layer, (levels, codes) in zip(self.layers, own, strict=True):
+                layer.cells.load(levels, codes)
+
+    def _check_own(self) -> None:
+        """Raise ConfigError unless the array has the cells as they are."""
+        if self._behind:
+            raise ConfigError(
+                "in a block of behind_wires the array has the cells as wires leave them: program, age, save "
+                "and load devices outside of it"
+            )
 
     # -- steps of one's own ---------------------------------------------------------------------
 
@@ -476,8 +548,10 @@ class LayeredCrossbar:
 
     def layer_state(self, layer: Layer) -> dict[str, npt.NDArray[Any]]:
         """Return all that a checkpoint needs of a layer and its cells, by name."""
+        self._check_own()
         levels, codes = layer.cells.read()
-        return {
+        wired = {} if layer.wired is None else {"wire_gains": layer.wired.columns}
+        return wired | {
             "cell_levels": levels,
             "cell_codes": codes,
             "levels": layer.levels,
@@ -487,8 +561,11 @@ class LayeredCrossbar:
 
     def restore_layer(self, layer: Layer, state: dict[str, npt.NDArray[Any]]) -> None:
         """Put a layer and its cells back to a :meth:`layer_state`."""
+        self._check_own()
         self.load_variation(layer)
         layer.cells.load(state["cell_levels"], state["cell_codes"])
+        if layer.wired is not None:
+            layer.wired.restore(state.get("wire_gains"))
         layer.levels = state["levels"].copy()
         layer.rule.memory = state["offsets"].copy()
         layer.bias = state["bias"].copy()

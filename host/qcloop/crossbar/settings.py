@@ -23,6 +23,9 @@ LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
 #: The standard deviation of gains is below this: a gain is -0.5 to 0.5.
 MOST_GAIN = 0.5
 
+#: Smallest and largest resistance of a piece of wire in ohm, besides none.
+WIRE_RANGE = (1e-6, 1e6)
+
 #: Ratio of the slices of a weight, where none is given.
 DEFAULT_RATIO = 8
 
@@ -34,6 +37,15 @@ class InputEncoding(StrEnum):
     AMPLITUDE = "amplitude"
     #: Bit by bit: a product for each bit, and the sum of the products, each times the weight of its bit.
     BIT_SERIAL = "bit-serial"
+
+
+class WireModel(StrEnum):
+    """What training knows of the resistance of wires."""
+
+    #: What it takes from rows and columns, as gains of the products.
+    GAINS = "gains"
+    #: Nothing: products are ideal until the network classifies.
+    NONE = "none"
 
 
 def option(default: Any, text: str, before: str | None = None) -> Any:
@@ -86,6 +98,13 @@ class CrossbarSettings:
     verify_tries: int = option(8, "Policy verify: most attempts for a cell")
     tile_rows: int | None = option(None, "Rows of a tile; layers are cut into tiles [default: not cut]")
     tile_cols: int | None = option(None, "Columns of cells of a tile [default: not cut]")
+    wire_resistance: float = option(
+        0.0, "Resistance of the wire from cell to cell, along rows and columns, in ohm"
+    )
+    wire_model: WireModel = option(
+        WireModel.GAINS,
+        "What training knows of the wires: their gains of rows and columns, or nothing (none)",
+    )
     input_encoding: InputEncoding = option(
         InputEncoding.AMPLITUDE, "8-bit inputs of a row: one amplitude, or bit by bit (bit-serial)"
     )
@@ -176,6 +195,11 @@ class CrossbarSettings:
         together = f", since the {devices} cells of a weight are in one tile" if devices > 1 else ""
         good = cols is None or devices <= cols <= MAX_SIDE
         require(good, "tile-cols", f"{devices}..{MAX_SIDE}{together}", cols)
+        ohm, (least, most) = self.wire_resistance, WIRE_RANGE
+        good = ohm == 0 or least <= ohm <= most
+        require(good, "wire-resistance", f"0 or {least:g}..{most:g} ohm", f"{ohm:g}")
+        known = ohm > 0 or self.wire_model is WireModel.GAINS
+        require(known, "wire-model", "left out without wire-resistance", self.wire_model)
 
     @property
     def array_config(self) -> ArrayConfig:
@@ -202,6 +226,11 @@ class CrossbarSettings:
         """Return in words how devices differ: ``gain 0.1, offset 0.3 G0, chip 7``; empty if they do not."""
         gain, offset = self.variation_gain or 0.0, self.variation_offset or 0.0
         return f"gain {gain:g}, offset {offset:g} {unit}, chip {self.chip_seed}" if self.varies else ""
+
+    def describe_wires(self) -> str:
+        """Return in words the wires: ``wires of 1 ohm a cell``; empty if they have no resistance."""
+        known = "" if self.wire_model is WireModel.GAINS else ", unknown to training"
+        return f"wires of {self.wire_resistance:g} ohm a cell{known}" if self.wire_resistance else ""
 
     def on(self, profile: DeviceProfile) -> Self:
         """Return the settings with what a device decides where they leave it open."""

@@ -12,20 +12,19 @@ conductance of the cells. Backward the columns are driven at their ends and the 
 the currents are those of H transposed, since a network of resistors is reciprocal.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.formats import CODE_MAX
-from qcloop.contract.types import I8, I16, I32, U8
-from qcloop.crossbar.kernels import F64, I64
+from qcloop.contract.types import I16, I32
+from qcloop.crossbar.kernels import F64
 from qcloop.errors import ConfigError
 
 #: Gains have so many fraction bits: 256 is a gain of 1.
 GAIN_BITS = 8
-_ONE, _HALF = 1 << GAIN_BITS, 1 << (GAIN_BITS - 1)
+_ONE = 1 << GAIN_BITS
 #: Most operations of a nodal analysis, about two minutes of one core: 600 x 600 cells, or 3,000 x 256.
 _MOST_WORK = 2e11
 
@@ -99,66 +98,68 @@ def _row_of_wire(cols: int, wire: float) -> F64:
     return matrix
 
 
-@dataclass(frozen=True, eq=False)
-class Gains:
-    """What the wires of a tile take from its products, as factors of rows and of columns.
-
-    Attributes
-    ----------
-    rows, cols : (rows,) and (cols,) int32
-        Factors of 0..256, where 256 is 1.
-    """
-
-    rows: I32
-    cols: I32
-
-    def drive(self, x: U8) -> U8:
-        """Return (n, rows) uint8 inputs times the gains of the rows."""
-        driven: U8 = ((x * self.rows + _HALF) >> GAIN_BITS).astype(np.uint8)
-        return driven
-
-    def sense(self, y: I32) -> I32:
-        """Return (n, cols) forward products times the gains of the columns."""
-        return _times(y, self.cols)
-
-    def drive_back(self, d: I8) -> I8:
-        """Return (n, cols) int8 errors times the gains of the columns."""
-        driven: I8 = ((d * self.cols + _HALF) >> GAIN_BITS).astype(np.int8)
-        return driven
-
-    def sense_back(self, e: I32) -> I32:
-        """Return (n, rows) backward products times the gains of the rows."""
-        return _times(e, self.rows)
-
-
-def _times(y: I32, gains: I32) -> I32:
-    wide: I64 = y.astype(np.int64) * gains
-    return ((wide + _HALF) >> GAIN_BITS).astype(np.int32)
+@lru_cache(maxsize=64)
+def even_transfer(rows: int, cols: int, siemens: float, ohm: float) -> F64:
+    """Return the transfer of a tile whose cells all have one conductance, as :func:`transfer` has it."""
+    return transfer(np.full((rows, cols), siemens), ohm)
 
 
 @lru_cache(maxsize=64)
-def gains_of(rows: int, cols: int, siemens: float, ohm: float) -> Gains:
-    """Return the gains of a tile of (rows, cols) cells that have about the conductance ``siemens``.
+def row_gains(rows: int, cols: int, siemens: float, ohm: float) -> I32:
+    """Return what the wires leave of the inputs of a tile whose cells have about the conductance ``siemens``.
 
-    With the gains a and b, H[i, j] is about ``a[i] * g[i, j] * b[j]``. They are the best such factors (least
-    squares) for a tile whose cells all have that conductance. The largest a is 1, so that b is at most 1.
+    Returns
+    -------
+    (rows,) int32
+        Gains of 0..256, where 256 is 1, and the largest one is 256. They are those of the best factors in
+        H[i, j] = a[i] g b[j] (least squares) for a tile whose cells all have that conductance.
     """
-    share = transfer(np.full((rows, cols), siemens), ohm) / siemens
-    left, size, right = np.linalg.svd(share, full_matrices=False)
-    a, b = np.abs(left[:, 0]), size[0] * np.abs(right[0])
-    return Gains(_table(a / a.max()), _table(b * a.max()))
+    left = np.abs(np.linalg.svd(even_transfer(rows, cols, siemens, ohm), full_matrices=False)[0][:, 0])
+    return _table(left / left.max())
+
+
+def column_gains(codes: npt.NDArray[np.integer], lsb: float, ohm: float, rows: I32) -> I32:
+    """Return the gains of the columns that suit a tile's cells as they are, given those of its rows.
+
+    A column whose cells conduct more loses more, so each has a gain of its own.
+
+    Parameters
+    ----------
+    codes, lsb, ohm
+        As :func:`effective_codes` takes them.
+    rows : (rows,) int32
+        Gains of the rows.
+
+    Returns
+    -------
+    (cols,) int32
+        Gains of 0..256: the best b in H[i, j] = a[i] g[i, j] b[j] (least squares).
+    """
+    h = transfer(codes.astype(np.float64) * lsb, ohm) / lsb
+    ideal = codes * (rows / _ONE)[:, None]
+    most = (ideal**2).sum(axis=0)
+    return _table(np.divide((h * ideal).sum(axis=0), most, out=np.zeros_like(most), where=most > 0))
+
+
+def reference_gains(shape: tuple[int, int], siemens: float, ohm: float, rows: I32, together: int) -> F64:
+    """Return the (cols,) gains, 0..1, of the columns of a reference tile; those that share one are alike."""
+    h = even_transfer(*shape, siemens, ohm) / siemens
+    return _shared(h.sum(axis=0) / (rows.sum() / _ONE), together)
+
+
+def _shared(values: F64, together: int) -> F64:
+    """Return (..., cols) values with the mean of neighbouring columns in place of each."""
+    groups = values.reshape(*values.shape[:-1], -1, together)
+    return np.repeat(groups.mean(axis=-1), together, axis=-1)
 
 
 def _table(factors: F64) -> I32:
     return np.minimum(np.rint(factors * _ONE), _ONE).astype(np.int32)
 
 
-@lru_cache(maxsize=64)
-def _reference(rows: int, cols: int, siemens: float, ohm: float) -> F64:
-    return transfer(np.full((rows, cols), siemens), ohm)
-
-
-def effective_codes(codes: npt.NDArray[np.integer], lsb: float, ohm: float, reference: int | None) -> I16:
+def effective_codes(
+    codes: npt.NDArray[np.integer], lsb: float, ohm: float, reference: int, together: int = 1
+) -> I16:
     """Return the codes with which a plain product is the product of a tile with wires.
 
     Parameters
@@ -169,17 +170,18 @@ def effective_codes(codes: npt.NDArray[np.integer], lsb: float, ohm: float, refe
         Siemens of one code.
     ohm : float
         Resistance of a piece of wire.
-    reference : int or None
-        Code that a product subtracts from each cell. It stands for a tile of the same wires whose cells all
-        have that conductance, and whose currents are subtracted. None if columns are subtracted from one
-        another, so that a reference cancels out.
+    reference : int
+        Code that a product subtracts from each cell. It stands for a tile with the same wires whose cells all
+        have that conductance, and whose currents are subtracted.
+    together : int
+        Neighbouring columns that share a reference: 2 where they are subtracted from one another, so that it
+        cancels out.
 
     Returns
     -------
     (rows, cols) int16
-        ``reference + (H - Href) / lsb``, or ``H / lsb``, rounded to codes of 0..1023.
+        ``reference + (H - Href) / lsb``, rounded to codes of 0..1023.
     """
     h = transfer(codes.astype(np.float64) * lsb, ohm)
-    if reference is not None:
-        h += reference * lsb - _reference(*codes.shape, reference * lsb, ohm)
-    return np.clip(np.rint(h / lsb), 0, CODE_MAX).astype(np.int16)
+    twin = _shared(even_transfer(*codes.shape, reference * lsb, ohm), together)
+    return np.clip(np.rint(reference + (h - twin) / lsb), 0, CODE_MAX).astype(np.int16)

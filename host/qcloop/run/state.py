@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qcloop.array.tiling import Cut
 from qcloop.contract.formats import CODE_MAX, MAX_BOARDS, MAX_STATES, STUCK_LEVEL
 from qcloop.contract.generator import POSITION_MAX
 from qcloop.contract.plan import ACCUMULATOR_MAX
 from qcloop.contract.types import Counters
 from qcloop.crossbar.ledger import UNKNOWN
 from qcloop.crossbar.physics import array_settings
+from qcloop.crossbar.settings import WireModel
 from qcloop.crossbar.weights import WeightMap
+from qcloop.crossbar.wires import GAIN_BITS
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError
 from qcloop.run.checkpoint import Arrays
@@ -146,10 +149,16 @@ def _host_layer(
     """Return the arrays of a layer that the host trains."""
     shape = rows, cols * weights.devices
     remembered = rows if settings.update.rule.remembers else 0
+    wired = {}
+    if settings.wire_resistance and settings.wire_model is WireModel.GAINS:
+        cut = Cut.of(*shape, settings.tile_rows, settings.tile_cols, weights.devices)
+        columns = sum(across for _, across in cut.shapes())
+        wired = {"wire_gains": _Member(np.int32, (columns,), high=1 << GAIN_BITS)}
     return _cells(settings, profile, shape) | {
         "levels": _Member(weights.level_type, (rows, cols), high=len(weights.means) - 1),
         "offsets": _Member(np.float32, (remembered, cols), low=-np.inf),
         "bias": _Member(np.float64, (cols,), low=-np.inf),
+        **wired,
         "shadow": _Member(np.uint8, (prod(shape),), high=profile.states - 1, also=UNKNOWN),
         "writes": _Member(np.uint32, (prod(shape),)),
     }

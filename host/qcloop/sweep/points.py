@@ -15,6 +15,7 @@ from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings
+from qcloop.crossbar.wiring import Wires
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
@@ -104,7 +105,8 @@ class Point:
         array = golden_model(settings.array_config if config is None else config, settings.boards)
         array.configure(array_settings(settings, self.profile))
         chip = Chip.of(settings, self.profile)
-        make_network(settings, LayeredCrossbar(settings, array, chip=chip))
+        wires = Wires.of(settings, self.profile)
+        make_network(settings, LayeredCrossbar(settings, array, chip=chip, wires=wires))
 
     def description(self) -> dict[str, Any]:
         """Return everything that decides the outcome, as plain values."""

@@ -13,11 +13,14 @@ from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings, cost
 from qcloop.crossbar.settings import CrossbarSettings
+from qcloop.crossbar.wiring import Wires
 from qcloop.device import Relaxation, resolve_device, resolve_relaxation, seconds_of, shown_time
 from qcloop.errors import CheckpointError, ConfigError, DeviceError
 
 #: Settings that name the device. What decides how training goes on is the table that they stand for.
 _DEVICE = {"device", "states", "reading", "sigma", "variation_gain", "variation_offset", "chip"}
+#: Settings that older states do not have, with what those did.
+_LATER = {"cells_per_weight": 1, "input_encoding": "amplitude", "wire_resistance": 0.0, "wire_model": "gains"}
 
 
 class Crossbar(LayeredCrossbar):
@@ -33,11 +36,11 @@ class Crossbar(LayeredCrossbar):
     **settings
         Fields of :class:`qcloop.crossbar.settings.CrossbarSettings`, with their defaults: ``states``,
         ``reading``, ``sigma``, ``scheme``, ``cells_per_weight``, ``ratio``, ``update``, ``policy``,
-        ``seed``, ``weight_range``, ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``,
-        ``stuck_on``, ``variation_gain``, ``variation_offset``, ``chip``, ``threshold``, ``endurance``,
+        ``seed``, ``weight_range``, ``read_noise``, ``adc_bits``, ``adc_range``, ``stuck_off``, ``stuck_on``,
+        ``variation_gain``, ``variation_offset``, ``chip``, ``threshold``, ``endurance``,
         ``endurance_spread``, ``verify_tolerance``, ``verify_tries``, ``tile_rows``, ``tile_cols``,
-        ``input_encoding``. Without ``array`` there are ``lanes``
-        and ``cells`` as well.
+        ``input_encoding``, ``wire_resistance``, ``wire_model``. Without ``array`` there are ``lanes`` and
+        ``cells`` as well.
 
     Raises
     ------
@@ -68,7 +71,7 @@ class Crossbar(LayeredCrossbar):
         self._counted = Counters()
         self._law: Relaxation | None = None
         self._ages: list[float] = []
-        super().__init__(chosen, array, chip=chip)
+        super().__init__(chosen, array, chip=chip, wires=Wires.of(chosen, self.profile))
 
     def counters(self) -> Counters:
         """Return what the array counted since the crossbar was made, loaded states included."""
@@ -155,7 +158,7 @@ class Crossbar(LayeredCrossbar):
         """
         try:
             mine = self._identity()
-            other = {"cells_per_weight": 1, **state["settings"]}  # older states have no such name
+            other = {**_LATER, **state["settings"]}
             for name in mine | other:
                 ours, theirs = mine.get(name), other.get(name)
                 if theirs != ours:
@@ -191,7 +194,7 @@ class Crossbar(LayeredCrossbar):
         memo[id(self)] = copied
         array = golden_model(self.array.board_config, self.array.boards)
         array.configure(self.array.settings)
-        LayeredCrossbar.__init__(copied, self.settings, array, chip=self.chip)
+        LayeredCrossbar.__init__(copied, self.settings, array, chip=self.chip, wires=self.wires)
         for layer in self.layers:
             memo[id(layer)] = copied.add_copy(layer, self.layer_state(layer))
         array.configure(self.array.settings, self.array.positions())

@@ -30,15 +30,17 @@ class Rescaling:
 
     def __init__(self, network: Network | ArrayNetwork, x: U8) -> None:
         self._network = network
-        self._vectors = network.vectors(x)
+        with network.crossbar.behind_wires():
+            self._vectors = network.vectors(x)
         self._then = self._magnitudes()
 
     def _magnitudes(self) -> list[float]:
         """Return the mean magnitude of the sums of each layer."""
         crossbar, found = self._network.crossbar, []
-        for layer, (x, x_scale) in zip(self._network.layers, self._vectors, strict=True):
-            products, scale = crossbar.start_forward(layer, x, x_scale)()
-            found.append(float(np.abs(products * scale[:, None]).mean()))
+        with crossbar.behind_wires():
+            for layer, (x, x_scale) in zip(self._network.layers, self._vectors, strict=True):
+                products, scale = crossbar.start_forward(layer, x, x_scale)()
+                found.append(float(np.abs(products * scale[:, None]).mean()))
         return found
 
     def factors(self) -> tuple[float, ...]:

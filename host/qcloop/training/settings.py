@@ -122,6 +122,8 @@ class RunSettings(CrossbarSettings):
         for name in ("tile_rows", "tile_cols"):
             whole = self.step is Step.HOST or getattr(self, name) is None
             require(whole, spell(name), "left out with the step of the array", getattr(self, name))
+        whole = self.step is Step.HOST or self.wire_resistance == 0
+        require(whole, "wire-resistance", "0 with the step of the array", f"{self.wire_resistance:g}")
         amplitude = self.step is Step.HOST or self.input_encoding is InputEncoding.AMPLITUDE
         require(amplitude, "input-encoding", "amplitude with the step of the array", self.input_encoding)
         alone = self.step is Step.HOST or self.boards == 1

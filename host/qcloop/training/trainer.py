@@ -19,6 +19,7 @@ from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
+from qcloop.crossbar.wiring import Wires
 from qcloop.data import Dataset, encode_inputs, shift_images
 from qcloop.device import RELAXATIONS, DeviceProfile
 from qcloop.errors import CheckpointError, ConfigError, DivergenceError
@@ -132,7 +133,8 @@ class Trainer:
         self.predictions: U8 = np.zeros(0, np.uint8)
         chip = Chip.of(settings, profile)
         array.configure(array_settings(settings, profile))
-        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, chip)
+        wires = Wires.of(settings, profile)
+        crossbar = LayeredCrossbar(settings, array, crossbar_kernels, chip, wires)
         self.network = make_network(settings, crossbar, kernels)
         self._ageing = self._aged(0)
         #: The epochs on images that the array keeps, if it does.
@@ -278,6 +280,7 @@ class Trainer:
         if self._ageing is not None and (seconds := self.settings.age_seconds) is not None:
             self.network.crossbar.age(*self._ageing.step((self.progress.epoch + 1) * seconds))
         accuracy = self.evaluate()
+        self.network.crossbar.measure_wires()
         digest = array_digest(self.array, self.network.crossbar.regions)
         self._append(accuracy, self.counters(), digest, rate)
 
@@ -307,9 +310,13 @@ class Trainer:
         return self._train_x[:count]
 
     def evaluate(self) -> float:
-        """Classify the test images; fills :attr:`predictions` and returns the accuracy."""
+        """Classify the test images; fills :attr:`predictions` and returns the accuracy.
+
+        Where wires have resistance, the products are those that they leave.
+        """
         starts = range(0, len(self._test_labels), EVALUATION_BATCH)
-        predicted = [self.network.predict(self._test_x[i : i + EVALUATION_BATCH]) for i in starts]
+        with self.network.crossbar.behind_wires():
+            predicted = [self.network.predict(self._test_x[i : i + EVALUATION_BATCH]) for i in starts]
         self.predictions = np.concatenate(predicted)
         return float(np.mean(self.predictions == self._test_labels))
 
