@@ -20,8 +20,9 @@ from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
 from qcloop.files import explain, write_atomic
 from qcloop.run.folder import golden_array
+from qcloop.training.checks import check_run
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import EpochMetrics, Trainer, check_run, make_network
+from qcloop.training.trainer import EpochMetrics, Trainer, make_network
 
 
 @dataclass(frozen=True)
