@@ -89,6 +89,15 @@ def test_devices_that_differ_and_wear_out_have_the_same_trace_on_sim(qcloop, opt
     assert int(metrics(tmp_path / "board")[-1][-1]) > 0, "no cell has worn out"
 
 
+def test_two_boards_that_share_tiles_have_the_trace_of_the_golden_model(qcloop, options, tmp_path):
+    cut = ("--tile-rows", "300", "--tile-cols", "8", "--adc-bits", "8", "--input-encoding", "bit-serial")
+    run, shape = ("train", *options, *cut), ("--lanes", "4", "--cells", "65536")
+    status, output, _ = qcloop(*run, "--port", "sim,sim", "--out", tmp_path / "boards")
+    assert status == 0 and output.count("link: ") == 1
+    assert qcloop(*run, *shape, "--boards", "2", "--out", tmp_path / "golden")[0] == 0
+    assert metrics(tmp_path / "boards") == metrics(tmp_path / "golden")
+
+
 @pytest.mark.parametrize(
     ("size", "parts", "chosen"),
     [

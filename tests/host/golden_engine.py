@@ -157,6 +157,26 @@ class GoldenEngine:
     def do_read(self, operands):
         return cell_words(*self.array.read(only_region_of(operands))).tobytes()
 
+    def do_forward1(self, operands):
+        region, body = region_of(operands)
+        packed = np.frombuffer(body[COUNT.size :], np.uint8).reshape(-1, -(-region.rows // 8))
+        x = np.unpackbits(packed, axis=1, bitorder="little", count=region.rows)
+        return self._products(Operation.FORWARD1, region, self.array.forward(region, x, 1))
+
+    def do_forward8(self, operands):
+        region, body = region_of(operands)
+        x = np.frombuffer(body[COUNT.size :], np.uint8).reshape(-1, region.rows)
+        return self._products(Operation.FORWARD8, region, self.array.forward(region, x, 8))
+
+    def do_backward(self, operands):
+        region, body = region_of(operands)
+        d = np.frombuffer(body[COUNT.size :], np.int8).reshape(-1, region.cols)
+        return self._products(Operation.BACKWARD, region, self.array.backward(region, d))
+
+    def _products(self, operation, region, products):
+        size = operations.product_bytes(operation, region)
+        return np.ascontiguousarray(products.astype("<i4")).view(np.uint8).reshape(-1, 4)[:, :size].tobytes()
+
     def do_counters(self, operands):
         assert not operands and not self.waiting, "images are still waiting for the rest of their batch"
         counters = self.array.counters()

@@ -196,7 +196,7 @@ class GoldenArray(Array):
         parts = np.empty((len(x), tiling.columns), np.int32)
         y = np.empty((len(x), tiling.cols), np.int32)
         read = self._kernels.forward_tiles(self._planes.codes, table, settings.reference, bits, x, parts)
-        self._cycles += read // self.config.lanes
+        self._cycles += int(read) // self.config.lanes
         if settings.adc is not None:
             self._kernels.convert(parts, settings.adc.total_shift(bits), settings.adc.top, self._events)
         self._kernels.add_tiles(table, parts, y)

@@ -36,6 +36,11 @@ def add_layers(settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequenc
         )
     for shape in shapes:
         crossbar.place(shape.rows, shape.cols, placement)
+    if placement.boards_used < crossbar.array.boards:
+        raise ConfigError(
+            f"network {settings.network} is cut into {len(tiles)} tile{'s' * (len(tiles) != 1)}, too few for "
+            f"{crossbar.array.boards} boards: use fewer boards, or smaller tiles by tile-rows or tile-cols"
+        )
     return [
         crossbar.add_layer(
             shape.rows,
