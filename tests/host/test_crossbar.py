@@ -143,7 +143,7 @@ def test_the_settings_of_a_crossbar_are_among_those_of_a_run_in_the_same_order()
     names = [f.name for f in CrossbarSettings.options()]
     every = [f.name for f in RunSettings.options()]
     assert [name for name in every if name in names] == names
-    assert every[:2] == ["network", "device"] and every[-2:] == ["lanes", "cells"]
+    assert every[:2] == ["network", "device"] and every[-3:] == ["lanes", "cells", "boards"]
     usual = RunSettings()
     assert list(usual.to_dict()) == [name for name in every if getattr(usual, name) is not None]
     assert CrossbarSettings.types() == {name: RunSettings.types()[name] for name in names}
