@@ -147,19 +147,15 @@ class GoldenEngine:
         self.array.program(region, offset // stride * region.cols + offset % stride, levels)
 
     def do_program_block(self, operands):
-        region, body = region_of(operands)
-        self.array.program_block(region, np.frombuffer(body, np.uint8).reshape(region.rows, region.cols))
+        self.array.program_block(*cells_of(operands, np.uint8))
 
     def do_load(self, operands):
-        region, body = region_of(operands)
-        words = np.frombuffer(body, "<u2").reshape(region.rows, region.cols)
+        region, words = cells_of(operands, "<u2")
         levels, codes = CELL.extract("level", words), CELL.extract("code", words)
         self.array.load(region, levels.astype(np.uint8), codes.astype(np.int16))
 
     def do_read(self, operands):
-        region, body = region_of(operands)
-        assert not body
-        return cell_words(*self.array.read(region)).tobytes()
+        return cell_words(*self.array.read(only_region_of(operands))).tobytes()
 
     def do_forward1(self, operands):
         region, body = region_of(operands)
@@ -212,24 +208,19 @@ class GoldenEngine:
         self.aged += region.rows * region.cols
 
     def do_load_variation(self, operands):
-        region, body = region_of(operands)
-        deviations = np.frombuffer(body, np.int8).reshape(region.rows, region.cols, 2)
-        self.array.load_variation(region, deviations[..., 0], deviations[..., 1])
+        region, words = cells_of(operands, "<u2")
+        gains, offsets = (half.astype(np.uint8).view(np.int8) for half in (words & 0xFF, words >> 8))
+        self.array.load_variation(region, gains, offsets)
 
     def do_read_variation(self, operands):
-        region, body = region_of(operands)
-        assert not body
-        return np.stack(self.array.read_variation(region), axis=-1).tobytes()
+        return np.stack(self.array.read_variation(only_region_of(operands)), axis=-1).tobytes()
 
     def do_load_endurance(self, operands):
-        region, body = region_of(operands)
-        left = np.frombuffer(body, "<u2").reshape(region.rows, region.cols)
+        region, left = cells_of(operands, "<u2")
         self.array.load_endurance(region, left.astype(np.uint16))
 
     def do_read_endurance(self, operands):
-        region, body = region_of(operands)
-        assert not body
-        return self.array.read_endurance(region).astype("<u2").tobytes()
+        return self.array.read_endurance(only_region_of(operands)).astype("<u2").tobytes()
 
     # -- the training step ----------------------------------------------------------------------
 
@@ -317,15 +308,25 @@ class GoldenEngine:
         return x[:, : plan.inputs], table[:, :labelled].reshape(-1)
 
     def do_load_accumulators(self, operands):
-        region, body = region_of(operands)
-        values = np.frombuffer(body, "<i2").reshape(region.rows, region.cols)
+        region, values = cells_of(operands, "<i2")
         self.array.load_accumulators(region, values.astype(np.int16))
 
     def do_read_accumulators(self, operands):
-        region, body = region_of(operands)
-        assert not body
-        return self.array.read_accumulators(region).astype("<i2").tobytes()
+        return self.array.read_accumulators(only_region_of(operands)).astype("<i2").tobytes()
 
 
 def region_of(operands):
+    """Return the region that operands begin with, and what follows."""
     return Region(*REGION.unpack(operands)), operands[REGION.size :]
+
+
+def only_region_of(operands):
+    region, body = region_of(operands)
+    assert not body
+    return region
+
+
+def cells_of(operands, kind):
+    """Return the region that operands begin with, and the number for each of its cells."""
+    region, body = region_of(operands)
+    return region, np.frombuffer(body, kind).reshape(region.rows, region.cols)

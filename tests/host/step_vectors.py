@@ -43,7 +43,7 @@ def vector_of(seed):
         "result": asdict(result),
         "after": state_of(array, case.plan),
         "counters": asdict(array.counters()),
-        "positions": asdict(array.positions()),
+        "positions": array.positions().to_dict(),
     }
 
 

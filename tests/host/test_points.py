@@ -1,5 +1,6 @@
 """Training runs as points: run once, kept as files, the same whoever runs them."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from qcloop.array import ArrayConfig, GoldenArray
 from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.errors import ArrayError, ConfigError, DeviceError, RunError
 from qcloop.sweep.parallel import run_point, run_points
-from qcloop.sweep.points import Outcome, Point, built_in_data
+from qcloop.sweep.points import AS_BEFORE, Outcome, Point, built_in_data
 from qcloop.training.trainer import Trainer
 
 
@@ -51,6 +52,27 @@ def test_a_finished_point_is_read_not_run_again(tmp_path):
 )
 def test_whatever_decides_the_outcome_is_in_the_name_of_its_file(changes, tmp_path):
     assert small(**changes).path(tmp_path) != small().path(tmp_path)
+
+
+def test_a_new_setting_that_does_what_was_done_before_leaves_the_name_as_it_was(tmp_path):
+    def name(description):
+        text = json.dumps(description, sort_keys=True)
+        return f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+    description = small().description()
+    assert AS_BEFORE.items() <= description["settings"].items()
+    assert small().path(tmp_path).name != name(description)
+    description["settings"] = {
+        key: value for key, value in description["settings"].items() if key not in AS_BEFORE
+    }
+    assert small().path(tmp_path).name == name(description)
+
+
+@pytest.mark.parametrize("changes", [{"boards": 2}, {"input_encoding": "bit-serial", "input_bits": 8}])
+def test_a_new_setting_that_does_something_is_in_the_name(changes, tmp_path):
+    point = small(**changes)
+    others = {key: value for key, value in changes.items() if key not in AS_BEFORE}
+    assert point.path(tmp_path) != small(**others).path(tmp_path)
 
 
 def test_a_description_says_all_that_repeats_the_run():

@@ -20,10 +20,11 @@ from qcloop.report.run import command_line, run_report
 from qcloop.run.contents import read_run
 from qcloop.run.folder import Run
 from qcloop.training import compiled, memory, reference
+from qcloop.training.checks import check_network
 from qcloop.training.geometry import NAMED, Convolution, read_network
 from qcloop.training.network import Network
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import Trainer, check_network
+from qcloop.training.trainer import Trainer
 
 SMALL = "10x10-3c3+1-p2-4c3-8-10"
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from qcloop.array import compiled
 from qcloop.array.events import EventIndex
 from qcloop.array.generator import Grng16
-from qcloop.array.interface import Array, Done, Number, Products
+from qcloop.array.images import Done, Number
+from qcloop.array.interface import Array, Products
 from qcloop.array.kernels import ArrayKernels, Cells
 from qcloop.array.planes import Planes
 from qcloop.array.step import compiled as step_compiled

@@ -1,38 +1,30 @@
 """``qcloop fit``: a device profile from measured conductances."""
 
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import click
 
+from qcloop.cli.fit_outputs import Outputs, check_outputs, misfits, print_findings, warn
+from qcloop.cli.fit_per_device import fit_per_device
 from qcloop.cli.retention import check_kind, fit_retention
 from qcloop.device import DEFAULT_READING, save_profile
 from qcloop.errors import MeasurementError
-from qcloop.figure import check_picture, data_path
-from qcloop.files import write_atomic
+from qcloop.figure import check_picture
 from qcloop.fit import (
     FITTED_READINGS,
     MEASURED_UNITS,
-    Finding,
     Measurements,
     TableFit,
-    listed,
     plot_fits,
     profile_name,
     read_measurements,
 )
 from qcloop.fit.device import Choices, FittedDevice, fit_device
-from qcloop.fit.each import check_devices, fit_each, refuse_some
-from qcloop.fit.report import describe, devices_table, report, variation_report
-from qcloop.fit.several import device_labels, labelled, sweep_file
+from qcloop.fit.report import describe, report, variation_report
 from qcloop.measurements.curves import Direction
 from qcloop.measurements.units import Quantity
 from qcloop.text import printable, shown_unit, typed
-
-#: Most names that are spelled out in one line, and most warnings.
-_NAMES, _WARNINGS = 3, 10
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -178,7 +170,7 @@ def fit(
     picture = plot or out.with_suffix(".png")
     check_kind(context, retention)
     if retention:
-        _check_outputs(file, [out], [picture], force)
+        check_outputs(file, [out], [picture], force)
         fit_retention(
             file,
             out,
@@ -196,7 +188,7 @@ def fit(
             decimal=decimal,
         )
         return
-    _check_outputs(file, [out], [] if per_device else [picture], force)
+    check_outputs(file, [out], [] if per_device else [picture], force)
     check_picture(picture)
     direction = cast(Direction | None, curve)
     choices = Choices(model, reading, direction, states, confidence, drop_outliers, variation)
@@ -216,25 +208,11 @@ def fit(
         transpose=transpose,
     )
     click.echo(f"{printable(file)}: " + "\n  ".join(measured.notes))
-    make = _fit_each if per_device else _fit_all
-    make(measured, choices, _Outputs(file, out, picture, force), name or profile_name(file), verbose)
+    make = fit_per_device if per_device else _fit_all
+    make(measured, choices, Outputs(file, out, picture, force), name or profile_name(file), verbose)
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    """The file of measurements, what is written, and whether it may replace what is there."""
-
-    file: Path
-    out: Path
-    picture: Path
-    force: bool
-
-    def title(self, device: FittedDevice) -> str:
-        """Return the title of a device's picture."""
-        return f"{device.profile.name}: {printable(self.file.name)}"
-
-
-def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
+def _fit_all(measured: Measurements, choices: Choices, outputs: Outputs, name: str, verbose: bool) -> None:
     """Make one device from all curves."""
     if measured.pooled:
         click.echo(f"  {measured.pooled}")
@@ -245,24 +223,24 @@ def _fit_all(measured: Measurements, choices: Choices, outputs: _Outputs, name: 
     try:
         device = fit_device(branches, choices, outputs.file, name, findings)
     except MeasurementError:
-        _print_findings(findings, verbose)  # a cell that was left out may be the reason
+        print_findings(findings, verbose)  # a cell that was left out may be the reason
         raise
     for direction, fitted in device.fits.items():
         click.echo()
         click.echo("\n".join(report(fitted, verbose)))
         if apart := device.variations.get(direction):
             click.echo("\n".join(variation_report(apart, verbose)))
-    _print_findings(findings, verbose)
+    print_findings(findings, verbose)
     if not outputs.force:
         device.refuse()
-    _warn(_misfits(device))
+    warn(misfits(device))
     save_profile(device.with_doubts, outputs.out)
     drawn = plot_fits(list(device.fits.values()), outputs.title(device), device.apart)
     drawn.save(outputs.picture, MeasurementError)
     _conclude(device, outputs, choices)
 
 
-def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None:
+def _conclude(device: FittedDevice, outputs: Outputs, choices: Choices) -> None:
     """Say what was made from all curves, and what can be done with it."""
     made, profile = device.fit, device.profile
     unit = shown_unit(profile.unit)
@@ -283,129 +261,3 @@ def _conclude(device: FittedDevice, outputs: _Outputs, choices: Choices) -> None
     if device.reasons:
         train = f"the data refuse this device, so what it learns says little of yours: {train} to compare"
     click.echo(train)
-
-
-# -- a device of each ------------------------------------------------------------------------------
-
-
-def _fit_each(measured: Measurements, choices: Choices, outputs: _Outputs, name: str, verbose: bool) -> None:
-    """Make a device from the curves of each device in the file, and a sweep file over them."""
-    check_devices(measured, choices)
-    labels = device_labels(measured.devices)
-    targets = {
-        device: (labelled(outputs.out, label), labelled(outputs.picture, label))
-        for device, label in labels.items()
-    }
-    profiles, pictures = zip(*targets.values(), strict=True)
-    _check_outputs(outputs.file, [outputs.out, *profiles], list(pictures), outputs.force)
-    findings = list(measured.findings)
-    made, failed = fit_each(measured, choices, outputs.file, name, findings)
-    _report_each(made, verbose)
-    _print_findings(findings, verbose)
-    refuse_some(made, failed, outputs.force)
-    _warn([f"device {device} is left out: {why}" for device, why in failed.items()])
-    _warn([f"device {device}, {misfit}" for device, one in made.items() for misfit in _misfits(one)])
-    _write_each(made, targets, outputs)
-
-
-def _write_each(
-    made: dict[str, FittedDevice], targets: dict[str, tuple[Path, Path]], outputs: _Outputs
-) -> None:
-    """Write each device with its picture, and last the sweep file, which names them."""
-    drawn = {device: plot_fits(list(one.fits.values()), outputs.title(one)) for device, one in made.items()}
-    for device, one in made.items():
-        profile, picture = targets[device]
-        save_profile(one.with_doubts, profile)
-        drawn[device].save(picture, MeasurementError)
-    names = [targets[device][0].name for device in made]
-    sweep = sweep_file(printable(outputs.file.name), names)
-    write_atomic(outputs.out, sweep, MeasurementError, "sweep file")
-    count = f"{len(names)} device{'s' if len(names) > 1 else ''}"
-    click.echo()
-    click.echo(
-        f"wrote {count} ({_few(names)}), a picture of each, and {printable(outputs.out)}, a sweep over them"
-    )
-    click.echo(_use_of_each(list(made.values())))
-    if refused := [device for device, one in made.items() if one.reasons]:
-        click.echo(
-            f"the data refuse {len(refused)} of them, which say little of yours: device {_few(refused)}"
-        )
-    click.echo(f"train on each by `qcloop sweep {typed(outputs.out)}`")
-
-
-def _use_of_each(made: list[FittedDevice]) -> str:
-    """Return a sentence on what of the curves of several devices training uses."""
-    used = " or ".join(sorted({one.chosen for one in made}))
-    unused = sorted({way for one in made for way in one.branches if way != one.chosen})
-    rest = f"; the {' or '.join(unused)} curves are not used" if unused else ""
-    return f"training uses the {used} curves of each for both ways{rest}"
-
-
-def _report_each(made: dict[str, FittedDevice], verbose: bool) -> None:
-    if verbose:
-        for device, one in made.items():
-            for fitted in one.fits.values():
-                head, *lines = report(fitted, verbose)
-                click.echo("\n".join(["", f"device {device}, {head}", *lines]))
-    if made:
-        click.echo()
-        click.echo("\n".join(devices_table(made)))
-
-
-def _few(names: list[str]) -> str:
-    return printable(", ".join(names) if len(names) <= _NAMES else f"{names[0]} to {names[-1]}")
-
-
-# -- both ------------------------------------------------------------------------------------------
-
-
-def _misfits(device: FittedDevice) -> list[str]:
-    """Return what in the data does not follow the fit, for each direction where something does not."""
-    said = [
-        f"{direction}: {'; '.join(fitted.misfits)}{'; see --model table' if fitted.branch.repeated else ''}"
-        for direction, fitted in device.fits.items()
-        if fitted.misfits
-    ]
-    apart = device.variations.items()
-    return said + [f"{direction}: {misfit}" for direction, one in apart for misfit in one.misfits]
-
-
-def _warn(warnings: list[str]) -> None:
-    """Print warnings as errors, at most ten and how many more."""
-    for warning in warnings[:_WARNINGS]:
-        click.echo(f"warning: {printable(warning)}", err=True)
-    if len(warnings) > _WARNINGS:
-        click.echo(f"warning: ... and {len(warnings) - _WARNINGS} more such warnings", err=True)
-
-
-def _print_findings(findings: list[Finding], verbose: bool) -> None:
-    if findings:
-        click.echo()
-        click.echo("\n".join(listed(findings, None if verbose else 10)))
-
-
-def _check_outputs(file: Path, tables: list[Path], pictures: list[Path], force: bool) -> None:
-    """Raise an error unless all files can be written under names of their own."""
-    written = [*tables, *pictures, *map(data_path, pictures)]
-    for path in tables:
-        if path.suffix != ".toml":
-            raise MeasurementError(f"the device file must end in .toml, not '{path.name}'")
-    twice = [
-        path for path, count in Counter(path.resolve() for path in (file, *written)).items() if count > 1
-    ]
-    if twice:
-        raise MeasurementError(
-            f"data, device and picture must be different files, but {twice[0].name} is two of them: choose "
-            "another name"
-        )
-    for path in pictures:
-        check_picture(path)
-    for path in written:
-        if not path.parent.is_dir():
-            raise MeasurementError(f"cannot write {path}: there is no folder {path.parent}")
-    there = [path for path in written if path.exists()]
-    if there and not force:
-        more = f" (and {len(there) - 1} others)" if len(there) > 1 else ""
-        raise MeasurementError(
-            f"{there[0]} exists already{more}: choose another name, or overwrite it by --force"
-        )

@@ -204,6 +204,13 @@ def update_nearest(x, d, factor, means, reach, levels, changes):
     return n
 
 
+@inlined
+def drawn(code, below, means, word):
+    """Return the level ``below`` a code, or the one above it: a word of 16 random bits decides."""
+    share = (code - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
+    return below + 1 if np.float32(word) + np.float32(0.5) < share else below
+
+
 @kernel
 def update_stochastic(x, d, factor, means, levels, changes, words):
     """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random."""
@@ -226,10 +233,9 @@ def update_stochastic(x, d, factor, means, levels, changes, words):
                 below += 1
             if below == top:
                 below -= 1
-            share = (code - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
-            up = np.float32(words[used]) + np.float32(0.5) < share
+            new = drawn(code, below, means, words[used])
             used += 1
-            n = note(i, j, below + (1 if up else 0), levels, changes, n)
+            n = note(i, j, new, levels, changes, n)
     return n, used
 
 
@@ -323,8 +329,7 @@ def update_carry(x, d, factor, means, ratio, slices, levels, changes, words):
             below = min(nearest(code, means, steep), top - 1)
             if below > 0 and code < means[below]:
                 below -= 1
-            share = (code - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
-            up = np.float32(words[used]) + np.float32(0.5) < share
+            new = drawn(code, below, means, words[used])
             used += 1
-            n = note(i, j, level - level % len(means) + below + (1 if up else 0), levels, changes, n)
+            n = note(i, j, level - level % len(means) + new, levels, changes, n)
     return n, used

@@ -92,14 +92,19 @@ def update_stochastic(
     """Round (its level's mean - factor * gradient) to one of the two neighbouring levels, at random."""
     gradient = _gradient(x, d)
     moving = gradient != 0
-    codes = np.clip(means[levels] - factor * gradient, means[0], means[-1])
+    codes = means[levels[moving]] - factor * gradient[moving]
+    new = levels.astype(np.int64)
+    new[moving] = _rounded(codes, means, words)
+    return _note(new, levels, changes), len(codes)
+
+
+def _rounded(codes: Data, means: Data, words: Data) -> Data:
+    """Return for each code one of the two levels beside it, at random; a word decides for each."""
+    codes = np.clip(codes, means[0], means[-1])
     below = np.clip(np.searchsorted(means, codes, side="right") - 1, 0, len(means) - 2)
     share = (codes - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
-    used = int(np.count_nonzero(moving))
-    drawn = np.zeros(levels.shape, np.float32)
-    drawn[moving] = words[:used]
-    new = np.where(moving, below + (drawn + np.float32(0.5) < share), levels)
-    return _note(new, levels, changes), used
+    levels: Data = below + (words[: len(codes)] + np.float32(0.5) < share)
+    return levels
 
 
 def _wanted(levels: Data, codes: Data, means: Data, ratio: np.float32, up: int) -> Data:
@@ -178,9 +183,6 @@ def update_carry(
     codes = means[moved % n] - factor * gradient[moving]
     past = (codes > means[-1]) | (codes < means[0])
     moved[past], codes[past] = regroup(moved[past], codes[past], means, ratio, slices)
-    codes = np.clip(codes, means[0], means[-1])
-    below = np.clip(np.searchsorted(means, codes, side="right") - 1, 0, n - 2)
-    share = (codes - means[below]) / (means[below + 1] - means[below]) * np.float32(65536.0)
     new = levels.astype(np.int64)
-    new[moving] = moved - moved % n + below + (words[: len(codes)] + np.float32(0.5) < share)
+    new[moving] = moved - moved % n + _rounded(codes, means, words)
     return _note(new, levels, changes), len(codes)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.interface import Array, Done, Number, Products
+from qcloop.array.images import Done, Number
+from qcloop.array.interface import Array, Products
 from qcloop.contract import operations, stored
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.operations import HEADER, Operation, TrainingCounts

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array import GoldenArray
-from qcloop.array.interface import Done, Number
+from qcloop.array.images import Done, Number
 from qcloop.contract import operations, stored
 from qcloop.contract.images import ImageSet
 from qcloop.contract.order import ImageOrder

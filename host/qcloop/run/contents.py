@@ -22,9 +22,10 @@ from qcloop.run.folder import CHECKPOINT, load_run_data, read_config, read_state
 from qcloop.run.state import check_predictions
 from qcloop.table import ResultTable
 from qcloop.text import typed
+from qcloop.training.checks import check_run
 from qcloop.training.read_energy import READ_IMAGES
 from qcloop.training.settings import RunSettings, Step
-from qcloop.training.trainer import EpochMetrics, check_run, image_read_energy
+from qcloop.training.trainer import EpochMetrics, image_read_energy
 
 
 @dataclass(frozen=True)

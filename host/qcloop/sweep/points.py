@@ -21,8 +21,9 @@ from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
 from qcloop.errors import ConfigError, RunError
 from qcloop.files import explain, write_atomic
 from qcloop.run.folder import golden_array
+from qcloop.training.checks import check_run
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import EpochMetrics, Trainer, check_run, make_network
+from qcloop.training.trainer import EpochMetrics, Trainer, make_network
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def built_in_data() -> Dataset:
 def _load(source: Source) -> Dataset:
     directory = None if source.directory is None else Path(source.directory)
     return load_dataset(directory, transpose=source.transpose)
+
+
+#: Settings that came after the first points were kept, each with the value that does what was done before it
+#: came. They are left out of the name of a point's file, so that a new setting does not rerun old points.
+AS_BEFORE: dict[str, Any] = {"input_encoding": "amplitude", "boards": 1}
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,14 @@ class Point:
         }
 
     def path(self, folder: Path) -> Path:
-        """Return the file for the point's outcome in a folder. Its name is a digest of the description."""
-        text = json.dumps(self.description(), sort_keys=True)
+        """Return the file for the point's outcome in a folder.
+
+        Its name is a digest of the description, but for settings that do what was done before they came.
+        """
+        description = self.description()
+        settings = description["settings"].items()
+        description["settings"] = {name: value for name, value in settings if AS_BEFORE.get(name) != value}
+        text = json.dumps(description, sort_keys=True)
         return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 

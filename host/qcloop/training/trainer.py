@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from qcloop.array import Array, array_digest
 from qcloop.array.generator import Grng16
-from qcloop.contract.formats import MAX_SIDE, STUCK_LEVEL
 from qcloop.contract.generator import Stream
 from qcloop.contract.images import ImageSet
 from qcloop.contract.types import U8, Counters, Positions
@@ -21,11 +20,11 @@ from qcloop.crossbar.kernels import CrossbarKernels
 from qcloop.crossbar.physics import Cost, array_settings
 from qcloop.crossbar.wiring import Wires
 from qcloop.data import Dataset, encode_inputs, shift_images
-from qcloop.device import RELAXATIONS, DeviceProfile
-from qcloop.errors import CheckpointError, ConfigError, DivergenceError
+from qcloop.device import DeviceProfile
+from qcloop.errors import CheckpointError, DivergenceError
 from qcloop.training import compiled
 from qcloop.training.array_network import ArrayNetwork
-from qcloop.training.geometry import spell_out
+from qcloop.training.checks import check_network, check_run
 from qcloop.training.image_run import ImageRun
 from qcloop.training.image_set import image_set
 from qcloop.training.kernels import F64, LayerKernels
@@ -424,52 +423,3 @@ def image_read_energy(settings: RunSettings, profile: DeviceProfile, state: Stat
     :func:`qcloop.training.read_energy.read_energy`.
     """
     return read_energy(settings, profile, make_network, state, x[:READ_IMAGES])
-
-
-def check_run(settings: RunSettings, profile: DeviceProfile, data: Dataset) -> None:
-    """Raise ConfigError unless settings, device and data fit one another."""
-    if settings.images > len(data.train_labels):
-        raise ConfigError(
-            f"images must be at most {len(data.train_labels)}, the training set, not {settings.images}"
-        )
-    sticks = settings.stuck_off + settings.stuck_on > 0 or settings.endurance is not None
-    if profile.states > STUCK_LEVEL and sticks:
-        raise ConfigError(
-            f"{profile.states} states leave no room for stuck cells: use at most {STUCK_LEVEL} states"
-        )
-    if settings.age_seconds is not None:
-        if profile.relaxation is None:
-            raise ConfigError(
-                f"age-per-epoch needs to know what time does to device {profile.name}: give --relaxation "
-                f"{', '.join(RELAXATIONS)} or a TOML file, or a table [relaxation] in the device file"
-            )
-        AgeingSteps(profile, profile.relaxation).step(settings.age_seconds)
-    check_network(settings, data)
-
-
-def check_network(settings: RunSettings, data: Dataset) -> None:
-    """Raise ConfigError unless the network begins and ends as the data does."""
-    sizes = settings.layer_sizes()
-    if data.pixels > MAX_SIDE:
-        raise ConfigError(
-            f"the images of {data.name} have {data.pixels} pixels, but a network has at most {MAX_SIDE} "
-            "inputs: make the images smaller"
-        )
-    first = settings.layers()[0].convolution
-    if first is not None and (first.height, first.width) != data.image_shape:
-        fitting = "{}x{}-".format(*data.image_shape)
-        rest = spell_out(settings.network).partition("-")[2]
-        raise ConfigError(
-            f"network {settings.network} takes images of {first.height}x{first.width} pixels, but those of "
-            f"{data.name} have {fitting[:-1]}: use {fitting}... (as it is, it would be {fitting}{rest})"
-        )
-    if sizes[0] != data.pixels:
-        raise ConfigError(
-            f"network {settings.network} starts at {sizes[0]}, but the images of {data.name} have "
-            f"{data.pixels} pixels: use {data.pixels}-..."
-        )
-    if sizes[-1] < data.classes:
-        raise ConfigError(
-            f"network {settings.network} ends at {sizes[-1]}, but {data.name} has {data.classes} classes: "
-            f"use ...-{data.classes}"
-        )
