@@ -185,7 +185,6 @@ def test_cells_come_back_after_an_error():
     [
         ({"wire_resistance": -1.0}, r"wire-resistance must be 0 or 1e-06..1e\+06 ohm, not -1"),
         ({"wire_resistance": 1e7}, r"wire-resistance must be 0 or 1e-06..1e\+06 ohm, not 1e\+07"),
-        ({"wire_model": "none"}, "wire-model must be left out without wire-resistance, not none"),
         ({"wire_model": "all", "wire_resistance": 1.0}, "wire_model must be one of gains, none, not 'all'"),
         (
             {"step": "array", "bias": "device", "wire_resistance": 1.0},
@@ -257,8 +256,9 @@ def test_a_run_that_goes_on_in_mid_epoch_is_an_unbroken_one(few, given):
     assert finish(second) == finish(whole)
 
 
-def test_a_run_without_resistance_knows_no_wires(few):
-    trainer = trainer_of(few, wire_resistance=0.0)
+@pytest.mark.parametrize("model", ["gains", "none"])  # as in a sweep over both settings
+def test_a_run_without_resistance_knows_no_wires(few, model):
+    trainer = trainer_of(few, wire_resistance=0.0, wire_model=model)
     trainer.initialise()
     assert trainer.network.crossbar.wires is None
     assert not any("wire" in name for name in trainer.state()[0])

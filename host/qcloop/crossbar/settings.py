@@ -198,8 +198,6 @@ class CrossbarSettings:
         ohm, (least, most) = self.wire_resistance, WIRE_RANGE
         good = ohm == 0 or least <= ohm <= most
         require(good, "wire-resistance", f"0 or {least:g}..{most:g} ohm", f"{ohm:g}")
-        known = ohm > 0 or self.wire_model is WireModel.GAINS
-        require(known, "wire-model", "left out without wire-resistance", self.wire_model)
 
     @property
     def array_config(self) -> ArrayConfig:
