@@ -57,7 +57,12 @@ def _load(source: Source) -> Dataset:
 
 #: Settings that came after the first points were kept, each with the value that does what was done before it
 #: came. They are left out of the name of a point's file, so that a new setting does not rerun old points.
-AS_BEFORE: dict[str, Any] = {"input_encoding": "amplitude", "boards": 1}
+AS_BEFORE: dict[str, Any] = {
+    "input_encoding": "amplitude",
+    "boards": 1,
+    "wire_resistance": 0.0,
+    "wire_model": "gains",
+}
 
 
 @dataclass(frozen=True)
