@@ -13,7 +13,7 @@ from qcloop.device import DEFAULT_READING, builtin
 from qcloop.device.builtin import FWHM_PER_SIGMA
 from qcloop.errors import ConfigError
 from qcloop.report.page import Verdict
-from qcloop.reproduce import accuracy, beyond, devices, endurance, paper
+from qcloop.reproduce import accuracy, beyond, devices, endurance, paper, wires
 from qcloop.reproduce.study import ALL, PARTS, Study
 from qcloop.sweep.points import Outcome, Point
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings
@@ -41,6 +41,9 @@ def quick(monkeypatch, mnist):
     monkeypatch.setattr(beyond, "MAP_STATES", (4, 32))
     monkeypatch.setattr(beyond, "MAP_SIGMA", (0.0, 4.0))
     monkeypatch.setattr(endurance, "LIMITS", (2, None))
+    monkeypatch.setitem(wires.SETTINGS, "images", 60)
+    monkeypatch.setattr(wires, "HEIGHTS", (128, 784))
+    monkeypatch.setattr(wires, "RESISTANCES", (0.0, 1.0))
 
 
 # -- Figures 3 and 4 -----------------------------------------------------------------------------
@@ -170,9 +173,22 @@ def test_every_part_from_the_command_line_and_again_without_training(quick, repr
     assert [row["writes_allowed"] for row in worn] == ["2", "any number"] * 2
     assert [row["most_writes"] for row in worn][::2] == ["2", "2"]
     assert float(worn[0]["stuck"]) > float(worn[2]["stuck"]) > 0 == float(worn[1]["stuck"])
+    wired = rows(tmp_path / "wires.csv")
+    assert [row["wire_model"] for row in wired] == ["gains"] * 4 + ["none"] * 4
+    assert [(row["tile_rows"], row["wire_resistance"]) for row in wired[:4]] == [
+        ("128", "0"),
+        ("128", "1"),
+        ("784", "0"),
+        ("784", "1"),
+    ]
+    assert [row["test_accuracy"] for row in wired[:4:2]] == [row["test_accuracy"] for row in wired[4::2]]
+    assert (tmp_path / "wires.png").read_bytes().startswith(b"\x89PNG")
+    assert "Current of a column in per cent" in (tmp_path / "report.html").read_text()
     monkeypatch.setattr("qcloop.sweep.points.Trainer", None)  # nothing is left to train
     first = (tmp_path / "report.html").read_bytes()
-    status, again, err = reproduce("all", "map-nearest", "--seeds", 1, "--jobs", 1, "--out", tmp_path)
+    status, again, err = reproduce(
+        "all", "map-nearest", "wires", "--seeds", 1, "--jobs", 1, "--out", tmp_path
+    )
     assert (status, err) == (0, "")
     # The lines before tell the progress, and the time left.
     assert again[again.index("fig3:") :] == out[out.index("fig3:") :]
@@ -191,6 +207,42 @@ def test_the_map_has_at_least_60_points_and_three_seeds():
     for points in (beyond.map_points(None, range(1, 6)), beyond.map_points("paper", range(1, 6))):
         assert len(points) >= 60 and {len(runs) for runs in points.values()} == {3}
         assert {states for states, _ in points} >= {2, 64} and {sigma for _, sigma in points} >= {0.0, 8.0}
+
+
+# -- the map of wires ----------------------------------------------------------------------------
+
+
+def test_both_maps_of_wires_share_what_has_no_resistance():
+    known, unknown = (wires.wire_points(model, (1, 2, 3, 4)) for model in wires.MODELS)
+    assert {len(points) for points in known.values()} == {3}
+    for place, points in known.items():
+        assert (points == unknown[place]) == (place[1] == 0)
+        assert {(p.settings.tile_rows, p.settings.wire_resistance) for p in points} == {place}
+    assert len(wires.WIRES.points((1,))) == 6 * (1 + 4 * 2)
+
+
+@pytest.mark.parametrize(("rows", "ohm", "left"), [(64, 0.0, 1.0), (64, 1.0, 0.54), (784, 0.35, 0.08)])
+def test_the_current_that_a_column_delivers(rows, ohm, left):
+    assert wires.current_left(rows, ohm) == pytest.approx(left, abs=0.006)
+
+
+def test_tiles_are_good_up_to_the_first_height_that_loses_more_than_two_points():
+    def outcome_of(point):
+        settings = point.settings
+        rows, ohm, known = settings.tile_rows, settings.wire_resistance, settings.wire_model == "gains"
+        if ohm == 2.5:
+            return made_up(point, 90.0 if known == (rows > 16) else 50.0)
+        good = ohm == 0 or (rows <= 64 if known else rows <= 32)
+        return made_up(point, 90.0 if ohm == 0 else 88.01 if good else 87.99)
+
+    judged = verdicts(wires.WIRES, wires.WIRES.points((1, 2, 3)), outcome_of)
+    start = "{} Ω a cell: tiles within 2 points of no resistance: {}; trained without the wires: {}".format
+    assert judged == {
+        start("0.1", "up to 64 rows", "up to 32 rows"): True,
+        start("0.35", "up to 64 rows", "up to 32 rows"): True,
+        start("1", "up to 64 rows", "up to 32 rows"): True,
+        start("2.5", "none", "up to 16 rows"): False,
+    }
 
 
 # -- mistakes ------------------------------------------------------------------------------------

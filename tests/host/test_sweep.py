@@ -23,7 +23,7 @@ from qcloop.cli import sweep as command
 from qcloop.device import builtin, save_profile
 from qcloop.errors import ClusterError, LinkError, RunError, SweepError
 from qcloop.report.sweep import sweep_report
-from qcloop.reproduce import beyond
+from qcloop.reproduce import beyond, wires
 from qcloop.run.folder import lock_folder
 from qcloop.sweep import cluster
 from qcloop.sweep.plan import Plan
@@ -138,6 +138,13 @@ def test_the_map_is_the_map_of_reproduce():
     assert plan.points == expected and len(expected) == 189
     names = {point.path(Path()) for point in plan.points}
     assert names == {point.path(Path()) for point in expected}
+
+
+def test_the_sweep_of_wires_has_the_points_of_reproduce_with_resistance():
+    plan = Plan.load(EXAMPLES / "wires.toml")
+    expected = {point for point in wires.WIRES.points((1, 2, 3)) if point.settings.wire_resistance}
+    assert set(plan.points) == expected and len(plan.points) == 144
+    assert not any(entry.error for entry in plan.entries)
 
 
 def test_the_quick_example_is_right():

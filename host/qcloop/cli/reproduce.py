@@ -21,6 +21,7 @@ PART is one or more of
   beyond        better training on the same devices, and what it costs
   endurance     accuracy against the writes that a cell endures, also with the recipe gentle
   map           states against fluctuation (rule mixed); map-nearest is the same by the paper's rule
+  wires         accuracy against tile height and resistance of wires, known to training or not
   all           all of these but map-nearest
 
 Finished runs are kept in the folder, so the same command goes on where it was interrupted.

@@ -14,6 +14,7 @@ from qcloop.reproduce.beyond import BEYOND, PARTS_OF_MAP
 from qcloop.reproduce.devices import FIG3, FIG4
 from qcloop.reproduce.endurance import ENDURANCE
 from qcloop.reproduce.part import Part
+from qcloop.reproduce.wires import WIRES
 from qcloop.sweep.parallel import run_points
 from qcloop.sweep.points import POINTS, Outcome, Point
 from qcloop.training.settings import RECIPES
@@ -26,6 +27,7 @@ PARTS: dict[str, Part] = {
     "beyond": BEYOND,
     "endurance": ENDURANCE,
     **PARTS_OF_MAP,
+    "wires": WIRES,
 }
 #: Parts for which ``all`` stands. ``map-nearest`` is left out, because it is a second map.
 ALL = tuple(name for name in PARTS if name != "map-nearest")

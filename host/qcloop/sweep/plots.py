@@ -13,6 +13,7 @@ from qcloop.statistic import Share
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 F64 = npt.NDArray[np.float64]
 
@@ -50,16 +51,22 @@ def draw_map(accuracy: F64, x: Axis, y: Axis, low: float, high: float) -> "Figur
     """
     figure = new_figure(max(COLUMN, 1.5 + 0.42 * len(x.values)), max(2.5, 1.0 + 0.32 * len(y.values)))
     axes = figure.subplots()
-    image = axes.imshow(accuracy, cmap="viridis", vmin=low, vmax=high, aspect="auto", origin="lower")
-    for (row, column), value in np.ndenumerate(accuracy):
-        if np.isfinite(value):
-            colour = "black" if value > low + (high - low) * 2 / 3 else "white"
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+    image = fill_map(axes, accuracy, low, high)
     axes.set_xticks(range(len(x.texts)), list(map(plain, x.texts)))
     axes.set_yticks(range(len(y.texts)), list(map(plain, y.texts)))
     axes.set(xlabel=plain(x.label), ylabel=plain(y.label))
     figure.colorbar(image, ax=axes, label="test accuracy (%)")
     return figure
+
+
+def fill_map(axes: "Axes", accuracy: F64, low: float, high: float) -> "AxesImage":
+    """Fill axes with a heat map of accuracies in per cent, (y, x), each written into its cell; returns it."""
+    image = axes.imshow(accuracy, cmap="viridis", vmin=low, vmax=high, aspect="auto", origin="lower")
+    for (row, column), value in np.ndenumerate(accuracy):
+        if np.isfinite(value):
+            colour = "black" if value > low + (high - low) * 2 / 3 else "white"
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+    return image
 
 
 @drawn
