@@ -255,7 +255,7 @@ def compare(dut, pairs, alone, pauses, bench, simulate):
     simulate(
         dut,
         testbench,
-        limit=50_000,
+        limit=2_500,  # without a fault it takes at most 1,500
         background=[
             around.memory,
             around.settler,
