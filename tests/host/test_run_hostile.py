@@ -24,9 +24,9 @@ from qcloop.run.folder import Run, read_config, read_state
 from qcloop.training.settings import resolve
 
 #: Cases of each fuzzer in `make test`, and in `make soak`.
-COUNTS = [pytest.param(1_000, id="1000"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
+COUNTS = [pytest.param(400, id="400"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
 #: Cases of the fuzzers that open a run or call a command for each.
-DEAR_COUNTS = [pytest.param(500, id="500"), pytest.param(4_000, marks=pytest.mark.slow, id="4000")]
+DEAR_COUNTS = [pytest.param(150, id="150"), pytest.param(4_000, marks=pytest.mark.slow, id="4000")]
 SEED = 25
 
 
