@@ -116,6 +116,26 @@ def test_vectors(number):
     assert array.positions().to_dict() == vector["positions"]
 
 
+@pytest.mark.parametrize(
+    ("number", "clocks"), [(0, [520, 476, 604, 545]), (2, [828, 884, 846, 876]), (3, [291, 313, 354, 324])]
+)
+def test_the_clocks_of_a_training_step(number, clocks):
+    """Each image is a batch of its own; clocks are from a request's last byte to its answer's."""
+    vector, engine = VECTORS[number], fresh(SPRAM)
+    array, plan = engine_array(SPRAM, engine.exchange), step_vectors.read(vector)[2]
+    step_vectors.load(array, vector)
+    came = []
+    for image, label in list(zip(vector["images"], vector["labels"], strict=True))[: len(clocks)]:
+        spent = 0
+        for request in operations.train_requests(
+            plan, np.array([image], np.uint8), np.array([label], np.uint8)
+        ):
+            assert engine.exchange(request) == (Status.OK, b"")
+            spent += engine.last_came - engine.last_taken
+        came.append(spent)
+    assert came == clocks
+
+
 # -- batches -----------------------------------------------------------------------------------------
 
 
