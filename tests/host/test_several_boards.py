@@ -45,9 +45,9 @@ def trainer_on(array=None, **given):
 def linked(monkeypatch):
     """Return a maker of several boards behind links, as `--port a,b` opens them."""
 
-    def make(config, boards, kind=OpenedBoards):
+    def make(config, boards):
         remote = [RemoteArray(GoldenEngine(config, monkeypatch)) for _ in range(boards)]
-        return kind(remote, [f"port{k}" for k in range(boards)])
+        return OpenedBoards(remote, [f"port{k}" for k in range(boards)])
 
     return make
 

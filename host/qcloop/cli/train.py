@@ -270,7 +270,7 @@ def _describe(trainer: Trainer) -> str:
     varied = s.describe_variation(shown_unit(profile.unit))
     chip = f", variation: {varied}" if varied else ""
     tiles = f", {tiled}" if (tiled := describe_tiles(s)) else ""
-    wires = f", {s.describe_wires()}" if s.wire_resistance else ""
+    wires = f", {wired}" if (wired := s.describe_wires()) else ""
     cells = f", {s.cells_per_weight} cells a weight in ratio {s.ratio}" if s.cells_per_weight > 1 else ""
     return (
         f"{s.network} on {profile.name}: {profile.states} states{reading}, {s.scheme}{cells}, "

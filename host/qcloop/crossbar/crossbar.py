@@ -228,10 +228,10 @@ class LayeredCrossbar:
 
     def cut(self, rows: int, cols: int) -> Cut:
         """Return how (rows, cols) weights are cut; raises ConfigError if the array takes no such tiles."""
-        settings, devices, side = self.settings, self.weights.devices, self.array.config.side
-        cut = Cut.of(rows, cols * devices, settings.tile_rows, settings.tile_cols, devices)
+        settings, side = self.settings, self.array.config.side
+        cut = settings.cut(rows, cols)
         if max(cut.tile_rows, cut.tile_cols) > side:
-            single = " or scheme single" if devices > 1 and max(rows, cols) <= side else ""
+            single = " or scheme single" if self.weights.devices > 1 and max(rows, cols) <= side else ""
             raise ConfigError(
                 f"a layer of {rows} x {cols} weights needs {rows} x {cut.cols} cells ({settings.scheme}), "
                 f"but the array takes at most {side} rows and columns: use a smaller layer{single}"

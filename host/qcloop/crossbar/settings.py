@@ -7,6 +7,7 @@ from math import inf, isfinite
 from operator import index
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
+from qcloop.array.tiling import Cut
 from qcloop.contract.formats import ENDURANCE_MAX, MAX_BOARDS, MAX_CELLS, MAX_SIDE, MAX_STATES
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
@@ -28,6 +29,16 @@ WIRE_RANGE = (1e-6, 1e6)
 
 #: Ratio of the slices of a weight, where none is given.
 DEFAULT_RATIO = 8
+
+
+#: Settings that came later than what was written with others, each with the value that does what was done
+#: before it came. So older sweeps and states can be told from ones that differ.
+AS_BEFORE: dict[str, Any] = {
+    "input_encoding": "amplitude",
+    "boards": 1,
+    "wire_resistance": 0.0,
+    "wire_model": "gains",
+}
 
 
 class InputEncoding(StrEnum):
@@ -188,9 +199,18 @@ class CrossbarSettings:
             object.__setattr__(self, "ratio", DEFAULT_RATIO)
         require(self.ratio is None or self.ratio >= 2, "ratio", "2 or more", self.ratio)
 
+    @property
+    def devices_per_weight(self) -> int:
+        """Cells of one weight, both of a pair counted."""
+        return self.cells_per_weight * (2 if self.scheme is Scheme.DIFFERENTIAL else 1)
+
+    def cut(self, rows: int, cols: int) -> Cut:
+        """Return how the cells of a layer of (rows, cols) weights are cut into tiles."""
+        devices = self.devices_per_weight
+        return Cut.of(rows, cols * devices, self.tile_rows, self.tile_cols, devices)
+
     def _check_tiles(self) -> None:
-        rows, cols, devices = self.tile_rows, self.tile_cols, self.cells_per_weight
-        devices *= 2 if self.scheme is Scheme.DIFFERENTIAL else 1
+        rows, cols, devices = self.tile_rows, self.tile_cols, self.devices_per_weight
         require(rows is None or 1 <= rows <= MAX_SIDE, "tile-rows", f"1..{MAX_SIDE}", rows)
         together = f", since the {devices} cells of a weight are in one tile" if devices > 1 else ""
         good = cols is None or devices <= cols <= MAX_SIDE

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.array.tiling import Cut
 from qcloop.contract.formats import CODE_MAX, MAX_BOARDS, MAX_STATES, STUCK_LEVEL
 from qcloop.contract.generator import POSITION_MAX
 from qcloop.contract.plan import ACCUMULATOR_MAX
@@ -151,8 +150,7 @@ def _host_layer(
     remembered = rows if settings.update.rule.remembers else 0
     wired = {}
     if settings.wire_resistance and settings.wire_model is WireModel.GAINS:
-        cut = Cut.of(*shape, settings.tile_rows, settings.tile_cols, weights.devices)
-        columns = sum(across for _, across in cut.shapes())
+        columns = sum(across for _, across in settings.cut(rows, cols).shapes())
         wired = {"wire_gains": _Member(np.int32, (columns,), high=1 << GAIN_BITS)}
     return _cells(settings, profile, shape) | {
         "levels": _Member(weights.level_type, (rows, cols), high=len(weights.means) - 1),

@@ -15,6 +15,7 @@ from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings
+from qcloop.crossbar.settings import AS_BEFORE
 from qcloop.crossbar.wiring import Wires
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import DeviceProfile, profile_to_dict, resolve_device
@@ -53,16 +54,6 @@ def built_in_data() -> Dataset:
 def _load(source: Source) -> Dataset:
     directory = None if source.directory is None else Path(source.directory)
     return load_dataset(directory, transpose=source.transpose)
-
-
-#: Settings that came after the first points were kept, each with the value that does what was done before it
-#: came. They are left out of the name of a point's file, so that a new setting does not rerun old points.
-AS_BEFORE: dict[str, Any] = {
-    "input_encoding": "amplitude",
-    "boards": 1,
-    "wire_resistance": 0.0,
-    "wire_model": "gains",
-}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from qcloop.crossbar.ageing import AgeingSteps
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import Cost, array_settings, cost
-from qcloop.crossbar.settings import CrossbarSettings
+from qcloop.crossbar.settings import AS_BEFORE, CrossbarSettings
 from qcloop.crossbar.wiring import Wires
 from qcloop.device import Relaxation, resolve_device, resolve_relaxation, seconds_of, shown_time
 from qcloop.errors import CheckpointError, ConfigError, DeviceError
@@ -20,7 +20,7 @@ from qcloop.errors import CheckpointError, ConfigError, DeviceError
 #: Settings that name the device. What decides how training goes on is the table that they stand for.
 _DEVICE = {"device", "states", "reading", "sigma", "variation_gain", "variation_offset", "chip"}
 #: Settings that older states do not have, with what those did.
-_LATER = {"cells_per_weight": 1, "input_encoding": "amplitude", "wire_resistance": 0.0, "wire_model": "gains"}
+_LATER = {"cells_per_weight": 1, **AS_BEFORE}
 
 
 class Crossbar(LayeredCrossbar):
@@ -158,7 +158,7 @@ class Crossbar(LayeredCrossbar):
         """
         try:
             mine = self._identity()
-            other = {**_LATER, **state["settings"]}
+            other = {name: _LATER[name] for name in _LATER if name in mine} | state["settings"]
             for name in mine | other:
                 ours, theirs = mine.get(name), other.get(name)
                 if theirs != ours:

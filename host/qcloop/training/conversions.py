@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from qcloop.array.tiling import Cut
 from qcloop.crossbar.settings import InputEncoding
-from qcloop.crossbar.weights import Scheme
 from qcloop.training.settings import RunSettings
 
 
@@ -30,13 +29,13 @@ class LayerConversions:
 
 def conversions_of(settings: RunSettings) -> list[LayerConversions]:
     """Return the tiles and conversions of each layer; an empty list where no layer is cut."""
-    devices = settings.cells_per_weight * (2 if settings.scheme is Scheme.DIFFERENTIAL else 1)
     serial = settings.input_encoding is InputEncoding.BIT_SERIAL
     layers = []
     for index, shape in enumerate(settings.layers()):
-        cut = Cut.of(shape.rows, shape.cols * devices, settings.tile_rows, settings.tile_cols, devices)
         bits = settings.input_bits if index == 0 else 8
-        layers.append(LayerConversions(cut, shape.vectors * (bits if serial else 1)))
+        layers.append(
+            LayerConversions(settings.cut(shape.rows, shape.cols), shape.vectors * (bits if serial else 1))
+        )
     return layers if any(layer.tiles > 1 for layer in layers) else []
 
 

@@ -61,6 +61,7 @@ class Order(StrEnum):
     BOARD = "board"
 
 
+_BY_ARRAY = "with the step of the array"
 #: Most epochs. Each is a row of every checkpoint; the random numbers of one seed would last for far more.
 MAX_EPOCHS = 1_000_000
 
@@ -117,18 +118,8 @@ class RunSettings(CrossbarSettings):
         require(0 <= self.shift <= MAX_SHIFT, "shift", f"0..{MAX_SHIFT} pixels", self.shift)
         needed, other = ("device", "float") if self.step is Step.ARRAY else ("float", "device")
         require(self.bias != other, "bias", f"{needed} or none with the step of the {self.step}", self.bias)
-        alone = self.step is Step.HOST or self.cells_per_weight == 1
-        require(alone, "cells-per-weight", "1 with the step of the array", self.cells_per_weight)
-        for name in ("tile_rows", "tile_cols"):
-            whole = self.step is Step.HOST or getattr(self, name) is None
-            require(whole, spell(name), "left out with the step of the array", getattr(self, name))
-        whole = self.step is Step.HOST or self.wire_resistance == 0
-        require(whole, "wire-resistance", "0 with the step of the array", f"{self.wire_resistance:g}")
-        amplitude = self.step is Step.HOST or self.input_encoding is InputEncoding.AMPLITUDE
-        require(amplitude, "input-encoding", "amplitude with the step of the array", self.input_encoding)
-        alone = self.step is Step.HOST or self.boards == 1
-        require(alone, "boards", "1 with the step of the array, for which one has all layers", self.boards)
-        require(self.step is Step.HOST or self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
+        if self.step is Step.ARRAY:
+            self._check_array_step()
         if self.order is Order.BOARD:
             require(self.step is Step.ARRAY, "step", "array with the order of the board", self.step)
             require(self.shift == 0, "shift", "0 with the order of the board", self.shift)
@@ -141,6 +132,20 @@ class RunSettings(CrossbarSettings):
         _ = self.age_seconds
         require_factor("rate", self.rate)
         require(LEAST_FACTOR <= self.decay <= 1, "decay", f"{LEAST_FACTOR:g}..1", f"{self.decay:g}")
+
+    def _check_array_step(self) -> None:
+        """Raise ConfigError for what the array's own step does not take."""
+        require(self.cells_per_weight == 1, "cells-per-weight", f"1 {_BY_ARRAY}", self.cells_per_weight)
+        for name in ("tile_rows", "tile_cols"):
+            value = getattr(self, name)
+            require(value is None, spell(name), f"left out {_BY_ARRAY}", value)
+        ideal = self.wire_resistance == 0
+        require(ideal, "wire-resistance", f"0 {_BY_ARRAY}", f"{self.wire_resistance:g}")
+        amplitude = self.input_encoding is InputEncoding.AMPLITUDE
+        require(amplitude, "input-encoding", f"amplitude {_BY_ARRAY}", self.input_encoding)
+        expected = f"1 {_BY_ARRAY}, for which one has all layers"
+        require(self.boards == 1, "boards", expected, self.boards)
+        require(self.batch <= MAX_BATCH, "batch", f"1..{MAX_BATCH}", self.batch)
 
     @property
     def age_seconds(self) -> float | None:
