@@ -197,7 +197,7 @@ class LayeredCrossbar:
         ConfigError
             If the array has no room for it.
         """
-        cells = LayerCells(self.array, self.place(rows, cols, self.placement))
+        cells = LayerCells(self.array, self.place(len(self.layers), rows, cols, self.placement))
         rule = self.settings.update.rule(self.weights, cols, self._kernels, self._rounding)
         top = self.default_weight_max(rows) if weight_max is None else weight_max
         layer = Layer(len(self.layers), bits, cells, self.weights, top, rule, wide)
@@ -226,10 +226,13 @@ class LayeredCrossbar:
         ):
             mine.seek(theirs.position)
 
-    def cut(self, rows: int, cols: int) -> Cut:
-        """Return how (rows, cols) weights are cut; raises ConfigError if the array takes no such tiles."""
+    def cut(self, index: int, rows: int, cols: int) -> Cut:
+        """Return how layer ``index``, of (rows, cols) weights, is cut.
+
+        Raises ConfigError if the array takes no such tiles.
+        """
         settings, side = self.settings, self.array.config.side
-        cut = settings.cut(rows, cols)
+        cut = settings.cut(index, rows, cols)
         if max(cut.tile_rows, cut.tile_cols) > side:
             single = " or scheme single" if self.weights.devices > 1 and max(rows, cols) <= side else ""
             raise ConfigError(
@@ -240,13 +243,13 @@ class LayeredCrossbar:
             check_tile(cut.tile_rows, cut.tile_cols)
         return cut
 
-    def place(self, rows: int, cols: int, placement: Placement) -> Tiling:
-        """Place (rows, cols) weights, without laying out a layer.
+    def place(self, index: int, rows: int, cols: int, placement: Placement) -> Tiling:
+        """Place layer ``index``, of (rows, cols) weights, without laying it out.
 
         Raises ConfigError if a tile is too large for the array, or if there is no room. Nothing is placed
         then.
         """
-        config, cut = self.array.config, self.cut(rows, cols)
+        config, cut = self.array.config, self.cut(index, rows, cols)
         regions = placement.place(cut.shapes())
         if regions is None:
             needed, left = words_of(config, cut.shapes()) * config.lanes, placement.words_left * config.lanes

@@ -12,6 +12,7 @@ from qcloop.contract.formats import ENDURANCE_MAX, MAX_BOARDS, MAX_CELLS, MAX_SI
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig, ArraySettings, Policy
 from qcloop.crossbar.rules import Update
+from qcloop.crossbar.sides import UNCUT, PerLayer, read_sides, side_of
 from qcloop.crossbar.weights import Scheme, WeightMap
 from qcloop.device import DeviceProfile
 from qcloop.errors import ConfigError
@@ -26,6 +27,9 @@ MOST_GAIN = 0.5
 
 #: Smallest and largest resistance of a piece of wire in ohm, besides none.
 WIRE_RANGE = (1e-6, 1e6)
+
+#: The settings that give the sides of tiles: one for all layers, or one for each.
+TILE_SIDES = ("tile_rows", "tile_cols")
 
 #: Ratio of the slices of a weight, where none is given.
 DEFAULT_RATIO = 8
@@ -107,8 +111,12 @@ class CrossbarSettings:
     endurance_spread: float = option(0.0, "Relative standard deviation of the endurance from cell to cell")
     verify_tolerance: float = option(0.25, "Policy verify: accepted error in the device's unit")
     verify_tries: int = option(8, "Policy verify: most attempts for a cell")
-    tile_rows: int | None = option(None, "Rows of a tile; layers are cut into tiles [default: not cut]")
-    tile_cols: int | None = option(None, "Columns of cells of a tile [default: not cut]")
+    tile_rows: PerLayer | int | None = option(
+        None, f"Rows of a tile: a number, or one or {UNCUT} for each layer ({UNCUT},128) [default: not cut]"
+    )
+    tile_cols: PerLayer | int | None = option(
+        None, f"Columns of cells of a tile, likewise (64,{UNCUT}) [default: not cut]"
+    )
     wire_resistance: float = option(
         0.0, "Resistance of the wire from cell to cell, along rows and columns, in ohm"
     )
@@ -134,6 +142,8 @@ class CrossbarSettings:
                 object.__setattr__(self, f.name, _finite(f.name, value))
             elif f.type == (int | None) and value is not None:
                 object.__setattr__(self, f.name, _integer(f.name, value))
+            elif f.type == (PerLayer | int | None):
+                object.__setattr__(self, f.name, read_sides(spell(f.name), value))
             elif isinstance(f.default, StrEnum):
                 object.__setattr__(self, f.name, choice(f.name, type(f.default), value))
         Policy.from_label(self.policy)
@@ -204,17 +214,26 @@ class CrossbarSettings:
         """Cells of one weight, both of a pair counted."""
         return self.cells_per_weight * (2 if self.scheme is Scheme.DIFFERENTIAL else 1)
 
-    def cut(self, rows: int, cols: int) -> Cut:
-        """Return how the cells of a layer of (rows, cols) weights are cut into tiles."""
+    def cut(self, index: int, rows: int, cols: int) -> Cut:
+        """Return how the cells of layer ``index``, of (rows, cols) weights, are cut into tiles.
+
+        Raises ConfigError if the sides of tiles are given for fewer layers.
+        """
         devices = self.devices_per_weight
-        return Cut.of(rows, cols * devices, self.tile_rows, self.tile_cols, devices)
+        high, wide = (side_of(spell(name), getattr(self, name), index) for name in TILE_SIDES)
+        return Cut.of(rows, cols * devices, high, wide, devices)
 
     def _check_tiles(self) -> None:
-        rows, cols, devices = self.tile_rows, self.tile_cols, self.devices_per_weight
-        require(rows is None or 1 <= rows <= MAX_SIDE, "tile-rows", f"1..{MAX_SIDE}", rows)
+        devices = self.devices_per_weight
         together = f", since the {devices} cells of a weight are in one tile" if devices > 1 else ""
-        good = cols is None or devices <= cols <= MAX_SIDE
-        require(good, "tile-cols", f"{devices}..{MAX_SIDE}{together}", cols)
+        for name, fewest, why in zip(TILE_SIDES, (1, devices), ("", together), strict=True):
+            given = getattr(self, name)
+            sides, each, there = (given,), "", ""
+            if isinstance(given, PerLayer):
+                sides, each, there = given, f" or {UNCUT} for each layer", f" in {given}"
+            for side in sides:
+                good = side is None or fewest <= side <= MAX_SIDE
+                require(good, spell(name), f"{fewest}..{MAX_SIDE}{each}{why}", f"{side}{there}")
         ohm, (least, most) = self.wire_resistance, WIRE_RANGE
         good = ohm == 0 or least <= ohm <= most
         require(good, "wire-resistance", f"0 or {least:g}..{most:g} ohm", f"{ohm:g}")
@@ -278,7 +297,7 @@ class CrossbarSettings:
 
     @classmethod
     def types(cls) -> dict[str, type]:
-        """Return what the value of each setting is, by name: int, float or str."""
+        """Return what the value of each setting is, by name: int, float, str or PerLayer."""
         hints = get_type_hints(cls)
         kinds = {f.name: (get_args(hints[f.name]) or (hints[f.name],))[0] for f in cls.options()}
         return {name: str if issubclass(kind, str) else kind for name, kind in kinds.items()}
@@ -287,7 +306,7 @@ class CrossbarSettings:
         """Return plain values for a file, without those that are None."""
         values = {f.name: getattr(self, f.name) for f in self.options()}
         return {
-            name: str(value) if isinstance(value, StrEnum) else value
+            name: str(value) if isinstance(value, StrEnum | PerLayer) else value
             for name, value in values.items()
             if value is not None
         }
@@ -302,13 +321,16 @@ class CrossbarSettings:
     def check_types(cls, values: Mapping[str, object]) -> None:
         """Raise ConfigError unless all names are those of settings, with values of their types.
 
-        An integer is a float, too.
+        An integer is a float, too. Sides of tiles are all that :func:`read_sides` takes.
         """
         types = cls.types()
         for name, value in values.items():
             if name not in types:
                 raise ConfigError(f"unknown setting '{name}': expected one of {', '.join(types)}")
             wanted = types[name]
+            if wanted is PerLayer:
+                read_sides(spell(name), value)
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
                 raise ConfigError(f"setting {name} must be of type {wanted.__name__}, not {value!r}")
 

@@ -24,6 +24,7 @@ from qcloop.crossbar.wires import GAIN_BITS
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError
 from qcloop.run.checkpoint import Arrays
+from qcloop.training.geometry import LayerShape
 from qcloop.training.settings import Bias, RunSettings, Step
 from qcloop.training.trainer import EpochMetrics, metrics_names
 
@@ -114,7 +115,7 @@ def _layers(settings: RunSettings, profile: DeviceProfile) -> dict[str, _Member]
     made = _array_layer if settings.step is Step.ARRAY else _host_layer
     members: dict[str, _Member] = {}
     for index, shape in enumerate(settings.layers()):
-        own = made(settings, profile, weights, shape.rows, shape.cols)
+        own = made(settings, profile, weights, index, shape)
         members |= {f"layer{index}.{name}": member for name, member in own.items()}
     if settings.step is Step.ARRAY:
         return members | {"start": _Member(np.int64, (2, MAX_STATES), high=_COUNT_MAX // MAX_STATES)}
@@ -133,24 +134,25 @@ def _cells(settings: RunSettings, profile: DeviceProfile, shape: tuple[int, int]
 
 
 def _array_layer(
-    settings: RunSettings, profile: DeviceProfile, weights: WeightMap, rows: int, cols: int
+    settings: RunSettings, profile: DeviceProfile, weights: WeightMap, index: int, layer: LayerShape
 ) -> dict[str, _Member]:
     """Return the arrays of a layer that the array trains by itself."""
-    shape = rows + (settings.bias is Bias.DEVICE), cols * weights.devices
+    shape = layer.rows + (settings.bias is Bias.DEVICE), layer.cols * weights.devices
     accumulators = _Member(np.int16, shape, low=-ACCUMULATOR_MAX, high=ACCUMULATOR_MAX)
     limited = {} if settings.endurance is None else {"left": _Member(np.uint16, shape)}
     return _cells(settings, profile, shape) | {"accumulators": accumulators} | limited
 
 
 def _host_layer(
-    settings: RunSettings, profile: DeviceProfile, weights: WeightMap, rows: int, cols: int
+    settings: RunSettings, profile: DeviceProfile, weights: WeightMap, index: int, layer: LayerShape
 ) -> dict[str, _Member]:
     """Return the arrays of a layer that the host trains."""
+    rows, cols = layer.rows, layer.cols
     shape = rows, cols * weights.devices
     remembered = rows if settings.update.rule.remembers else 0
     wired = {}
     if settings.wire_resistance and settings.wire_model is WireModel.GAINS:
-        columns = sum(across for _, across in settings.cut(rows, cols).shapes())
+        columns = sum(across for _, across in settings.cut(index, rows, cols).shapes())
         wired = {"wire_gains": _Member(np.int32, (columns,), high=1 << GAIN_BITS)}
     return _cells(settings, profile, shape) | {
         "levels": _Member(weights.level_type, (rows, cols), high=len(weights.means) - 1),

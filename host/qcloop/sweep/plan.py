@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from qcloop.crossbar.settings import spell
+from qcloop.crossbar.sides import UNCUT, PerLayer, read_sides
 from qcloop.device import BUILTIN_NAMES, RELAXATIONS, resolve_device
 from qcloop.errors import ConfigError, QcloopError
 from qcloop.link.ports import BAUD, split_ports
@@ -142,10 +143,11 @@ def _settings(values: dict[str, Any], name: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where} must be a table of settings, not {table!r}")
     checked: dict[str, Any] = {}
     for spelled, value in table.items():
-        if isinstance(value, list):
-            raise ConfigError(f"{where} {spelled}: a list of values belongs in [grid]")
         _add(checked, spelled, value, where)
-        _check(spelled, value, where)
+        name = spelled.replace("-", "_")
+        if isinstance(value, list) and TYPES.get(name) is not PerLayer:
+            raise ConfigError(f"{where} {spelled}: a list of values belongs in [grid]")
+        checked[name] = _checked(spelled, value, where)
     return checked
 
 
@@ -159,15 +161,19 @@ def _add(table: dict[str, Any], spelled: str, value: Any, where: str) -> None:
     table[name] = value
 
 
-def _check(spelled: str, value: Any, where: str) -> None:
+def _checked(spelled: str, value: Any, where: str) -> Any:
+    """Return a value of the right type; sides of tiles in one form, so that equal ones can be told."""
     name = spelled.replace("-", "_")
     try:
+        if TYPES.get(name) is PerLayer:
+            return read_sides(spelled, value)
         if name not in EXTRAS:
             RunSettings.check_types({name: value})
         elif not isinstance(value, EXTRAS[name]):
             raise ConfigError(f"setting {name} must be of type {EXTRAS[name].__name__}, not {value!r}")
     except ConfigError as error:
         raise ConfigError(f"{where} {error}") from error
+    return value
 
 
 def _hint(name: str, known: Sequence[str], listing: str) -> str:
@@ -190,11 +196,12 @@ def _grid(values: dict[str, Any], fixed: Given) -> dict[str, list[Any]]:
             raise ConfigError(
                 f"[grid] {spelled} must be a list of values, not {choices!r}; one value belongs in [settings]"
             )
-        for value in choices:
-            _check(spelled, value, "[grid]")
-            if choices.count(value) > 1:
-                raise ConfigError(f"[grid] {spelled}: {value!r} stands in it twice")
-        if spelled.replace("-", "_") in fixed:
+        name = spelled.replace("-", "_")
+        grid[name] = [_checked(spelled, value, "[grid]") for value in choices]
+        for given, value in zip(choices, grid[name], strict=True):
+            if grid[name].count(value) > 1:
+                raise ConfigError(f"[grid] {spelled}: {given!r} stands in it twice")
+        if name in fixed:
             raise ConfigError(f"{spelled} stands in [settings] and in [grid]: leave one out")
     return grid
 
@@ -238,7 +245,7 @@ def seeds_of(seeds: object, name: str = "seed") -> list[int]:
     if not isinstance(seeds, list) or not seeds:
         raise ConfigError(f"{name}s must be a count of 1 or more, or a list of integers, not {seeds!r}")
     for seed in seeds:
-        _check(name, seed, f"{name}s:")
+        _checked(name, seed, f"{name}s:")
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)
         raise ConfigError(f"{name}s: {twice} stands in it twice")
@@ -325,4 +332,4 @@ def _point(given: dict[str, Any], folder: Path) -> Point:
 
 def show(value: object) -> str:
     """Return a value as a person would write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return UNCUT if value is None else f"{value:g}" if isinstance(value, float) else str(value)

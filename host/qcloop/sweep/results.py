@@ -3,13 +3,15 @@
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qcloop import __version__
 from qcloop.crossbar.physics import Cost
+from qcloop.crossbar.settings import TILE_SIDES
+from qcloop.crossbar.sides import PerLayer
 from qcloop.errors import RunError
 from qcloop.files import write_atomic
 from qcloop.sweep.plan import EXTRAS, Entry, Plan
@@ -44,7 +46,8 @@ def write_results(
         "grid": plan.grid,
         "grid_points": plan.grid_entries,
     }
-    columns = [each for each in _schema() if each.name in rows[0]]
+    texts = {name for name in rows[0] if any(isinstance(row[name], str) for row in rows)}
+    columns = [each for each in _schema(texts) if each.name in rows[0]]
     schema = pyarrow.schema(columns, {_ABOUT: json.dumps(about), _FILE: plan.text.encode()})
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema), buffer, compression="zstd")
@@ -54,19 +57,33 @@ def write_results(
 def result_rows(
     plan: Plan, outcomes: Mapping[Point, Outcome], failures: Mapping[Entry, str]
 ) -> list[dict[str, Any]]:
-    """Return the rows of the table of results, one for each entry of the plan; missing values are None."""
+    """Return the rows of the table of results, one for each entry of the plan; missing values are None.
+
+    A column of sides of tiles has integers, or texts where one row has a side for each layer.
+    """
     found = [_row(number, entry, outcomes, failures) for number, entry in enumerate(plan.entries, 1)]
+    for name in TILE_SIDES:
+        _as_texts(found, name)
     rare = {name for name in RARE_COSTS if all(row.get(name) is None for row in found)}
     names = [name for name in _schema().names if name not in rare]
     return [{name: row.get(name) for name in names} for row in found]
 
 
-def _schema() -> "pyarrow.Schema":
-    """Return the types of all columns that there can be."""
+def _as_texts(rows: list[dict[str, Any]], name: str) -> None:
+    """Make texts of a column of sides of tiles unless all are integers or None."""
+    if any(isinstance(row.get(name), str | PerLayer) for row in rows):
+        for row in rows:
+            if row.get(name) is not None:
+                row[name] = str(row[name])
+
+
+def _schema(texts: Collection[str] = ()) -> "pyarrow.Schema":
+    """Return the types of all columns that there can be; ``texts`` are sides of tiles that are texts."""
     import pyarrow as pa
 
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
-    settings = [(name, types[kind]) for name, kind in (EXTRAS | TYPES).items()]
+    types[PerLayer] = pa.int64()
+    settings = [(name, types[str if name in texts else kind]) for name, kind in (EXTRAS | TYPES).items()]
     settings = [(name, pa.uint64() if name in ("seed", "chip") else kind) for name, kind in settings]
     costs = [
         (field.name, pa.int64() if field.type in (int, int | None) else pa.float64())

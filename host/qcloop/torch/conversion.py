@@ -163,11 +163,11 @@ def _problem(module: nn.Module, owners: Mapping[int, set[int]]) -> str | None:
 def _check_room(layers: Mapping[str, nn.Module], crossbar: Crossbar) -> None:
     """Raise ConfigError, which names the path, unless the array has room for all layers."""
     placement = crossbar.placement.copy()
-    for path, layer in layers.items():
+    for index, (path, layer) in enumerate(layers.items(), len(crossbar.layers)):
         cols = len(layer.weight)  # type: ignore[arg-type]
         rows = layer.weight.numel() // cols  # type: ignore[operator]
         try:
-            crossbar.place(rows, cols, placement)
+            crossbar.place(index, rows, cols, placement)
         except ConfigError as error:
             raise ConfigError(f"{_label(path)}: {error}") from error
 

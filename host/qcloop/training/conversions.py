@@ -33,9 +33,8 @@ def conversions_of(settings: RunSettings) -> list[LayerConversions]:
     layers = []
     for index, shape in enumerate(settings.layers()):
         bits = settings.input_bits if index == 0 else 8
-        layers.append(
-            LayerConversions(settings.cut(shape.rows, shape.cols), shape.vectors * (bits if serial else 1))
-        )
+        cut = settings.cut(index, shape.rows, shape.cols)
+        layers.append(LayerConversions(cut, shape.vectors * (bits if serial else 1)))
     return layers if any(layer.tiles > 1 for layer in layers) else []
 
 

@@ -26,7 +26,8 @@ def add_layers(settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequenc
     Raises ConfigError if they do not fit the array. Nothing is laid out in that case.
     """
     config, placement = crossbar.array.config, crossbar.placement.copy()
-    tiles = [shape for layer in shapes for shape in crossbar.cut(layer.rows, layer.cols).shapes()]
+    cuts = [crossbar.cut(index, shape.rows, shape.cols) for index, shape in enumerate(shapes)]
+    tiles = [tile for cut in cuts for tile in cut.shapes()]
     words = words_of(config, tiles)
     if words > config.words:
         raise ConfigError(
@@ -34,8 +35,8 @@ def add_layers(settings: RunSettings, crossbar: LayeredCrossbar, shapes: Sequenc
             f"{config.lanes} lanes), but the array has {config.cells}: "
             "use a smaller network or more cells"
         )
-    for shape in shapes:
-        crossbar.place(shape.rows, shape.cols, placement)
+    for index, shape in enumerate(shapes):
+        crossbar.place(index, shape.rows, shape.cols, placement)
     if placement.boards_used < crossbar.array.boards:
         raise ConfigError(
             f"network {settings.network} is cut into {len(tiles)} tile{'s' * (len(tiles) != 1)}, too few for "

@@ -11,6 +11,7 @@ from qcloop.contract.types import ArrayConfig
 from qcloop.crossbar.rules import Update
 from qcloop.crossbar.settings import (
     LEAST_FACTOR,
+    TILE_SIDES,
     CrossbarSettings,
     InputEncoding,
     choice,
@@ -19,6 +20,7 @@ from qcloop.crossbar.settings import (
     require_factor,
     spell,
 )
+from qcloop.crossbar.sides import UNCUT, PerLayer
 from qcloop.data.encode import MAX_SHIFT
 from qcloop.device import BUILTIN_NAMES, RELAXATIONS, seconds_of
 from qcloop.errors import ConfigError
@@ -111,6 +113,7 @@ class RunSettings(CrossbarSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_convolutions()
+        self._check_sides()
         require(1 <= self.batch <= 65536, "batch", "1..65536", self.batch)
         require(1 <= self.epochs <= MAX_EPOCHS, "epochs", f"1..{MAX_EPOCHS}", self.epochs)
         require(self.images >= 0, "images", "0 (all) or more", self.images)
@@ -136,7 +139,7 @@ class RunSettings(CrossbarSettings):
     def _check_array_step(self) -> None:
         """Raise ConfigError for what the array's own step does not take."""
         require(self.cells_per_weight == 1, "cells-per-weight", f"1 {_BY_ARRAY}", self.cells_per_weight)
-        for name in ("tile_rows", "tile_cols"):
+        for name in TILE_SIDES:
             value = getattr(self, name)
             require(value is None, spell(name), f"left out {_BY_ARRAY}", value)
         ideal = self.wire_resistance == 0
@@ -187,6 +190,16 @@ class RunSettings(CrossbarSettings):
         layers = self.layers()
         return layers[0].inputs, *(layer.outputs for layer in layers)
 
+    def _check_sides(self) -> None:
+        """Raise ConfigError if sides of tiles are given for more or fewer layers than there are."""
+        for name in TILE_SIDES:
+            sides = getattr(self, name)
+            if isinstance(sides, PerLayer) and len(sides) != (count := len(self.layers())):
+                raise ConfigError(
+                    f"network {self.network} has {count} layer{'s' * (count != 1)}, but {spell(name)} names "
+                    f"{len(sides)} ({sides}): give one number for all layers, or one or {UNCUT} for each"
+                )
+
     def _check_convolutions(self) -> None:
         """Raise ConfigError if the array is to make the step of a network with kernels."""
         if not has_kernels(self.network):
@@ -199,7 +212,7 @@ class RunSettings(CrossbarSettings):
                 )
 
 
-#: What the value of each setting is, by name: int, float or str.
+#: What the value of each setting is, by name: int, float, str or PerLayer.
 TYPES: dict[str, type] = RunSettings.types()
 
 #: What suits each update rule, for the settings that a user leaves open.
