@@ -1,11 +1,13 @@
 """Images a second on one board, and on several as one array, where the line is the limit.
 
-    python benchmarks/bench_several_boards.py [--images 64] [--batch 32] [--boards 1,2,4]
+    python benchmarks/bench_several_boards.py [--images 64] [--batch 32] [--boards 1,2,4] [--pieces N]
 
-784-256-10 in tiles of 64 columns classifies images, and is trained by update rule `nearest`, on boards whose
-gateware and UART are simulated bit by bit, 3 Mbaud at 24 MHz. All boards have one simulated clock, which
-stands while the host computes. So the figures tell how well the lines of several boards are used at the same
-time, whatever machine simulates them. USB adapters and their delays are left out.
+784-256-10 classifies images, and is trained by update rule `nearest`, on boards whose gateware and UART are
+simulated bit by bit, 3 Mbaud at 24 MHz. The layers are cut where the hidden units are: the first one every so
+many columns, the last one every so many rows, into as many pieces as there are boards, or into --pieces. All
+boards have one simulated clock, which stands while the host computes. So the figures tell how well the lines
+of several boards are used at the same time, whatever machine simulates them. USB adapters and their delays
+are left out.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_sim.board import CompiledBoard
 
+HIDDEN = 256
 CLOCK_HZ, BAUD = 24e6, 3_000_000
 #: Has room for the whole network, so that one board can be measured, too.
 ENGINE = EngineConfig("medium", ArrayConfig(lanes=8, cells=1 << 18, side=1024))
@@ -76,18 +79,21 @@ class Speed:
     #: Images a second.
     classifying: float
     training: float
-    #: Bytes that each board has sent while the network was trained.
+    #: Bytes that each board has sent, and received, while the network was trained.
     sent: tuple[int, ...]
+    received: tuple[int, ...]
 
 
-def measure(boards: int, images: int, batch: int) -> Speed:
-    """Classify so many images, and train an epoch of as many in batches."""
+def measure(boards: int, images: int, batch: int, pieces: int) -> Speed:
+    """Classify so many images, and train an epoch of as many in batches; each layer is in so many pieces."""
     bench = Bench(boards)
     remote = [RemoteArray(LinkStream(line)) for line in bench.lines]
     names = [f"board{number}" for number in range(boards)]
     array: Array = remote[0] if boards == 1 else OpenedBoards(remote, names)
-    given = {"network": "784-256-10", "batch": batch, "images": images, "epochs": 1, "update": "nearest"}
-    settings = resolve(None, {**given, "tile_cols": 64, "boards": boards})
+    side = -(-HIDDEN // pieces)
+    given = {"network": f"784-{HIDDEN}-10", "tile_cols": (side, None), "tile_rows": (None, side)}
+    given |= {"batch": batch, "images": images, "epochs": 1, "update": "nearest"}
+    settings = resolve(None, {**given, "boards": boards})
     settings = replace(settings, lanes=ENGINE.array.lanes, cells=ENGINE.array.cells)
     trainer = Trainer(settings, builtin("A"), load_dataset(), array)
     trainer.initialise()
@@ -95,13 +101,21 @@ def measure(boards: int, images: int, batch: int) -> Speed:
     start = bench.now
     trainer.network.predict(trainer.training_inputs(images))
     classifying = images * CLOCK_HZ / (bench.now - start)
-    start, before = bench.now, [line.board.came for line in bench.lines]
+    start, before = bench.now, [bytes_of(member) for member in remote]
     for done in trainer.run_epoch():
         if done == images:
             break
     array.counters()
-    sent = tuple(line.board.came - came for line, came in zip(bench.lines, before, strict=True))
-    return Speed(classifying, images * CLOCK_HZ / (bench.now - start), sent)
+    after = [bytes_of(member) for member in remote]
+    sent, received = (
+        tuple(there[way] - here[way] for here, there in zip(before, after, strict=True)) for way in (0, 1)
+    )
+    return Speed(classifying, images * CLOCK_HZ / (bench.now - start), sent, received)
+
+
+def bytes_of(member: RemoteArray) -> tuple[int, int]:
+    """Return the bytes that a board has sent and received up to now."""
+    return member.counts.bytes_in, member.counts.bytes_out
 
 
 def main() -> None:
@@ -111,17 +125,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--boards", default="1,2,4")
+    parser.add_argument("--pieces", type=int, help="pieces of each layer [default: as many as boards]")
     options = parser.parse_args()
-    print(f"784-256-10 in tiles of 64 columns, {options.images} images, batch {options.batch}, {BAUD:,} baud")
-    print("boards  classifying  ratio  training  ratio  bytes that each board sends in training")
+    print(f"784-{HIDDEN}-10, {options.images} images, batch {options.batch}, {BAUD:,} baud")
+    print("boards  pieces  classifying  ratio  training  ratio  bytes of each board in training")
     one: Speed | None = None
     for boards in map(int, options.boards.split(",")):
-        speed = measure(boards, options.images, options.batch)
+        pieces = options.pieces or boards
+        speed = measure(boards, options.images, options.batch, pieces)
         one = one or speed
         print(
-            f"{boards:6d}{speed.classifying:13,.0f}{speed.classifying / one.classifying:7.2f}"
+            f"{boards:6d}{pieces:8d}{speed.classifying:13,.0f}{speed.classifying / one.classifying:7.2f}"
             f"{speed.training:10,.0f}{speed.training / one.training:7.2f}"
-            f"  {', '.join(f'{n:,}' for n in speed.sent)}",
+            f"  sent {', '.join(f'{n:,}' for n in speed.sent)}"
+            f"; received {', '.join(f'{n:,}' for n in speed.received)}",
             flush=True,
         )
 
