@@ -79,12 +79,16 @@ def test_training_on_sim_has_the_trace_of_the_golden_model(qcloop, options, tmp_
     assert "link: " in output and "% of them framing" in output
 
 
-def test_tiles_with_resistance_of_wires_have_the_same_trace_on_sim(qcloop, tmp_path):
+@pytest.mark.parametrize(
+    ("port", "boards", "rows"),
+    [pytest.param("sim", "1", "256", marks=pytest.mark.slow), ("sim,sim", "2", "392,4")],
+)
+def test_tiles_with_resistance_of_wires_have_the_same_trace_on_sim(qcloop, port, boards, rows, tmp_path):
     data = write_few(tmp_path / "few", 96, 50)
     run = ("train", "--data", data, "--network", "784-8-10", "--epochs", "1", "--batch", "32")
-    wires = ("--tile-rows", "256", "--wire-resistance", "0.5")
-    shape = ("--lanes", "4", "--cells", "65536")
-    assert qcloop(*run, *wires, "--port", "sim", "--out", tmp_path / "board")[0] == 0
+    wires = ("--tile-rows", rows, "--wire-resistance", "0.5")
+    shape = ("--lanes", "4", "--cells", "65536", "--boards", boards)
+    assert qcloop(*run, *wires, "--port", port, "--out", tmp_path / "board")[0] == 0
     assert qcloop(*run, *wires, *shape, "--out", tmp_path / "golden")[0] == 0
     assert metrics(tmp_path / "board") == metrics(tmp_path / "golden")
 

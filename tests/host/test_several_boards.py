@@ -163,6 +163,27 @@ def test_a_lost_board_is_named(linked):
         list(trainer.run_epoch())
 
 
+def test_boards_send_their_cells_at_the_same_time(linked, monkeypatch):
+    array, done = linked(SMALL, 2), []
+
+    def watched(call, event):
+        return lambda argument: done.append(event) or call(argument)
+
+    array.configure(SETTINGS)
+    regions = [Region(board * SMALL.words + 4 * k, 4, 3) for k in range(2) for board in range(2)]
+    for number, region in enumerate(regions):
+        array.program_block(region, np.full((4, 3), number % 3, np.uint8))
+    array.counters()
+    for board, member in enumerate(array.members):
+        for name in ("send", "receive"):
+            monkeypatch.setattr(member.link, name, watched(getattr(member.link, name), (name, board)))
+    cells = array.read_all(regions)
+    assert done[:4] == [("send", 0), ("send", 1)] * 2 and {name for name, _ in done[4:]} == {"receive"}
+    for region, (levels, codes) in zip(regions, cells, strict=True):
+        there = array.read(region)
+        assert (levels == there[0]).all() and (codes == there[1]).all()
+
+
 # -- what is refused -----------------------------------------------------------------------------------
 
 

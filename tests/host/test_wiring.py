@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from few_images import write_few
 
-from qcloop.array import GoldenArray
+from qcloop.array import GoldenArray, golden_model
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
@@ -225,7 +225,11 @@ def trainer_of(few, **given):
     settings = RunSettings.resolve(
         {"network": "784-8-10", "epochs": 2, "tile_rows": 64, "wire_resistance": 1.0, **given}
     ).on(PROFILE)
-    return Trainer(settings, PROFILE, few, GoldenArray(settings.array_config))
+    return Trainer(settings, PROFILE, few, golden_model(settings.array_config, settings.boards))
+
+
+#: 25 x 2 weights in the kernels, and 288 x 10 behind them.
+KERNELS = {"network": "28x28-2c5-p2-10", "tile_rows": "none,72"}
 
 
 def finish(trainer):
@@ -241,6 +245,7 @@ def finish(trainer):
         {},
         {"wire_model": "none"},
         {"read_noise": 0.1, "adc_bits": 10, "stuck_off": 0.02, "variation_gain": 0.1},
+        {**KERNELS, "boards": 2},
     ],
     ids=str,
 )
@@ -254,6 +259,25 @@ def test_a_run_that_goes_on_in_mid_epoch_is_an_unbroken_one(few, given):
     state, second = first.state(), trainer_of(few, **given)
     second.restore(*state)
     assert finish(second) == finish(whole)
+
+
+def test_kernels_have_wires_like_other_layers(few):
+    trainer = trainer_of(few, **KERNELS, wire_resistance=20.0)
+    trainer.initialise()
+    gains = [trainer.state()[0][f"layer{index}.wire_gains"] for index in range(2)]
+    assert [len(own) for own in gains] == [2, 4 * 10]
+    crossbar, x = trainer.network.crossbar, np.random.default_rng(3).integers(0, 2, (50, 25), np.uint8)
+
+    def products():
+        y, scale = crossbar.start_forward(crossbar.layers[0], x, np.ones(50))()
+        return y * scale[:, None]
+
+    known = products()
+    with crossbar.behind_wires():
+        true = products()
+    trainer.network.crossbar.layers[0].wired = None
+    ideal = products()
+    assert np.abs(known - true).mean() < np.abs(ideal - true).mean() / 5
 
 
 @pytest.mark.parametrize("model", ["gains", "none"])  # as in a sweep over both settings

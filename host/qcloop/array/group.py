@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.golden import GoldenArray
-from qcloop.array.interface import Array, Products
+from qcloop.array.interface import Array, Cells, Products
 from qcloop.contract.formats import MAX_BOARDS
 from qcloop.contract.generator import board_seed
 from qcloop.contract.parts import ArrayPart
@@ -150,6 +150,10 @@ class ArrayGroup(Array):
     def _read(self, region: Region) -> tuple[U8, I16]:
         member, there = self._on(region)
         return member.read(there)
+
+    def _start_read(self, region: Region) -> Cells:
+        member, there = self._on(region)
+        return member._start_read(there)
 
     def _load_variation(self, region: Region, gains: I8, offsets: I8) -> None:
         member, there = self._on(region)

@@ -7,7 +7,7 @@ return the same integers. ``docs/array.md`` states the contract in prose, for pe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import numpy as np
@@ -32,8 +32,9 @@ from qcloop.contract.types import (
 )
 from qcloop.errors import ArrayError
 
-#: Waits for products that were asked for, and returns them.
+#: Waits for products that were asked for, and returns them; likewise for levels and codes of cells.
 Products = Callable[[], I32]
+Cells = Callable[[], tuple[U8, I16]]
 
 
 class Array(DeviceOperations, ImageOperations, ABC):
@@ -196,6 +197,14 @@ class Array(DeviceOperations, ImageOperations, ABC):
         self._check_programmed(region)
         return self._read(region)
 
+    def read_all(self, regions: Iterable[Region]) -> list[tuple[U8, I16]]:
+        """Return what :meth:`read` returns for each region. Several boards send theirs at the same time."""
+        listed = list(regions)
+        for region in listed:
+            self._check_programmed(region)
+        started = [self._start_read(region) for region in listed]
+        return [cells() for cells in started]
+
     # -- matrices that are cut into tiles ---------------------------------------------------------------
 
     def program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.integer], levels: U8) -> None:
@@ -272,6 +281,10 @@ class Array(DeviceOperations, ImageOperations, ABC):
     @abstractmethod
     def _read(self, region: Region) -> tuple[U8, I16]: ...
 
+    def _start_read(self, region: Region) -> Cells:
+        cells = self._read(region)
+        return lambda: cells
+
 
 def _added(parts: list[tuple[slice, Products]], shape: tuple[int, int]) -> I32:
     """Return the sum of products, each of some of the columns."""
@@ -298,7 +311,6 @@ def array_digest(array: Array, regions: list[Region]) -> str:
     The digest runs over the :func:`cell_words`, region by region, row by row.
     """
     digest = sha256()
-    for region in regions:
-        levels, codes = array.read(region)
+    for levels, codes in array.read_all(regions):
         digest.update(cell_words(levels, codes).tobytes())
     return digest.hexdigest()

@@ -92,8 +92,8 @@ class LayerCells:
     def read(self) -> tuple[U8, I16]:
         """Return the (rows, cols) levels and codes of all cells."""
         levels, codes = np.empty(self.shape, np.uint8), np.empty(self.shape, np.int16)
-        for tile in self.tiles:
-            levels[tile.rows, tile.cols], codes[tile.rows, tile.cols] = self._array.read(tile.region)
+        for tile, cells in zip(self.tiles, self._array.read_all(self.regions), strict=True):
+            levels[tile.rows, tile.cols], codes[tile.rows, tile.cols] = cells
         return levels, codes
 
     def load(self, levels: U8, codes: I16) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.images import Done, Number
-from qcloop.array.interface import Array, Products
+from qcloop.array.interface import Array, Cells, Products
 from qcloop.contract import operations, stored
 from qcloop.contract.images import ImageSet, ImageSetInfo
 from qcloop.contract.operations import HEADER, Operation, TrainingCounts
@@ -196,7 +196,11 @@ class RemoteArray(Array):
         return products
 
     def _read(self, region: Region) -> tuple[U8, I16]:
-        return operations.decode_cells(self._read_words(region, Operation.READ), region)
+        return self._start_read(region)()
+
+    def _start_read(self, region: Region) -> Cells:
+        answers = self._send_all(operations.read_requests(region, self.config.lanes, Operation.READ))
+        return lambda: operations.decode_cells(self._fetch(answers), region)
 
     def _read_words(self, region: Region, operation: Operation) -> bytes:
         """Return the joined results of an operation that reads a word of each cell."""

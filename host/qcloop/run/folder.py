@@ -323,7 +323,7 @@ class Run:
         table = "\n".join(",".join(map(str, row)) for row in confusion) + "\n"
         write_atomic(self.path / "confusion.csv", table)
         title = f"{trainer.settings.network}, {trainer.profile.name}, {trainer.profile.states} states"
-        cells = [trainer.array.read(region) for region in trainer.network.crossbar.regions]
+        cells = trainer.array.read_all(trainer.network.crossbar.regions)
         pictures = {
             "accuracy": plots.curves(trainer.progress.history, title),
             "conductance": plots.conductance(trainer.profile, cells, title),
