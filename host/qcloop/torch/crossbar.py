@@ -40,7 +40,8 @@ class Crossbar(LayeredCrossbar):
         ``variation_gain``, ``variation_offset``, ``chip``, ``threshold``, ``endurance``,
         ``endurance_spread``, ``verify_tolerance``, ``verify_tries``, ``tile_rows``, ``tile_cols``,
         ``input_encoding``, ``wire_resistance``, ``wire_model``. Without ``array`` there are ``lanes`` and
-        ``cells`` as well.
+        ``cells`` as well. ``tile_rows`` and ``tile_cols`` are a number for all layers, or numbers and None
+        for the layers in the order in which they are added.
 
     Raises
     ------
