@@ -16,7 +16,6 @@ from qcloop.cli.progress import TrainingDisplay
 from qcloop.cli.sections import SectionedCommand
 from qcloop.cli.stopping import Stopped, StopRequest
 from qcloop.contract.types import Policy
-from qcloop.crossbar.sides import PerLayer
 from qcloop.data import Dataset, load_dataset
 from qcloop.device import READINGS
 from qcloop.errors import FileError, LinkError
@@ -112,7 +111,7 @@ def _setting_option(setting: Field[Any]) -> Callable[[Any], Any]:
         kind = click.Choice(list(READINGS))
     elif default is None:
         kind = RunSettings.types()[name]
-        kind = str if kind is PerLayer else kind
+        kind = kind if kind in (int, float) else str  # the settings read the sides of tiles
     text = setting.metadata["help"] + ("" if default is None else f" [default: {default}]")
     complete = {"device": COMPLETE_DEVICE, "relaxation": COMPLETE_RELAXATION}.get(name)
     return click.option(
