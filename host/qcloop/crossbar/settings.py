@@ -228,10 +228,9 @@ class CrossbarSettings:
         together = f", since the {devices} cells of a weight are in one tile" if devices > 1 else ""
         for name, fewest, why in zip(TILE_SIDES, (1, devices), ("", together), strict=True):
             given = getattr(self, name)
-            sides, each, there = (given,), "", ""
-            if isinstance(given, PerLayer):
-                sides, each, there = given, f" or {UNCUT} for each layer", f" in {given}"
-            for side in sides:
+            several = isinstance(given, PerLayer)
+            each, there = (f" or {UNCUT} for each layer", f" in {given}") if several else ("", "")
+            for side in given if several else (given,):
                 good = side is None or fewest <= side <= MAX_SIDE
                 require(good, spell(name), f"{fewest}..{MAX_SIDE}{each}{why}", f"{side}{there}")
         ohm, (least, most) = self.wire_resistance, WIRE_RANGE
