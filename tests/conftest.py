@@ -28,6 +28,7 @@ _TORCH = (
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
     "test_virtual_board.py",
+    "test_bitstreams.py",
     "test_netlists.py",
     "test_sweep.py",
     "test_compiled_engine.py",
