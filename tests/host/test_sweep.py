@@ -439,7 +439,14 @@ def gone(pid):
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "how",
+    [
+        signal.SIGKILL,
+        signal.SIGINT,
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 def test_what_was_finished_before_the_end_is_kept(how, write, sweep, tmp_path):
     file, out = write("seeds = 30", epochs=60), tmp_path / "out"
     process = start(file, out)

@@ -1,4 +1,4 @@
-"""Two boards from the sources to the bitstream, one of them with `make soak`; `make bitstreams` builds all."""
+"""One board from the sources to the bitstream, a larger one by `make soak`, and all by `make bitstreams`."""
 
 import struct
 
