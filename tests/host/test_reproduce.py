@@ -16,8 +16,8 @@ from qcloop.report.page import Verdict
 from qcloop.reproduce import accuracy, beyond, devices, endurance, paper, wires
 from qcloop.reproduce.study import ALL, PARTS, Study
 from qcloop.sweep.points import Outcome, Point
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings
-from qcloop.training.trainer import EpochMetrics
 
 
 def rows(path):

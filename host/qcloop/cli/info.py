@@ -18,8 +18,8 @@ from qcloop.experiment.runs import run_folders
 from qcloop.files import read_text
 from qcloop.run.folder import CHECKPOINT, COUNTERS, METRICS, read_config
 from qcloop.text import printable, typed
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import RECIPES
-from qcloop.training.trainer import EpochMetrics
 
 #: Most bytes of a table: metrics.csv has some 150 for each epoch.
 _MOST_BYTES = 1 << 26

@@ -24,8 +24,8 @@ from qcloop.crossbar.wires import GAIN_BITS
 from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError
 from qcloop.run.checkpoint import Arrays
+from qcloop.training.progress import EpochMetrics, metrics_names
 from qcloop.training.settings import Bias, RunSettings, Step
-from qcloop.training.trainer import EpochMetrics, metrics_names
 
 #: Most bytes of a checkpoint besides the arrays of its layers: the history of 100,000 epochs, and what is
 #: kept of the images of an epoch (8 bytes each).
