@@ -109,4 +109,5 @@ def _cost(text: str) -> Iterable[str]:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} is no number: {value!r:.40}")
-        yield f"  {printable(name):24s}{value:,}"
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.8g}"  # a float has 17 digits
+        yield f"  {printable(name):24s}{number}"
