@@ -1,6 +1,5 @@
 # make demo    train on MNIST with one command
-# make test    lint, types and all tests but those of the next two lines
-# make test-bitstreams  the tests that build two boards' bitstreams
+# make test    lint, types and all tests but the long ones
 # make soak    the long tests
 # make docs    the site, in build/docs
 # make pictures  the pictures of README and docs anew (Chromium besides), what the notebook shows, the cards of the boards
@@ -10,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test types tests test-bitstreams soak docs pictures bitstreams bench clean
+.PHONY: demo test types tests soak docs pictures bitstreams bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/qcloop train --recipe best
@@ -25,10 +24,7 @@ types: $(VENV)/.installed-dev
 
 # The files come in the order of tests/conftest.py, which begins with those that take longest.
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not slow and not bitstream" -n auto --dist loadfile --no-loadscope-reorder
-
-test-bitstreams: $(VENV)/.installed-dev
-	$(BIN)/pytest -m bitstream -n 2 tests/synthesis/test_bitstreams.py
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
@@ -63,8 +59,9 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
+# Of what is installed here, the tests import a part: Python compiles that when it is imported, not pip all of it.
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e ".[dev]"
 	touch $@ $(VENV)/.installed
 
 clean:

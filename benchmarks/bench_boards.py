@@ -9,9 +9,7 @@ adapter's own delays are left out. Boards with the same engine and the same numb
 simulated once.
 """
 
-import argparse
-
-from bench_link import BATCH, NETWORK, LineUse, measure_line
+from bench_link import BATCH, NETWORK, LineUse, arguments, measure_line
 
 from qcloop.data import load_dataset
 from qcloop_firmware.board import Board
@@ -22,12 +20,7 @@ _UPDATE = "mixed"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("boards", metavar="BOARD", nargs="*")
-    options = parser.parse_args()
+    options = arguments(__doc__, 256).parse_args()
     boards = [find_board(name) for name in options.boards] or list(all_boards().values())
     data = load_dataset()
     print(f"{NETWORK}, batch {BATCH}, {options.images} images, {_UPDATE}")

@@ -50,12 +50,27 @@ CLOCK_HZ, BAUD = 24e6, 3_000_000
 PEER = 125
 
 
+def arguments(text: str, images: int, *, boards: bool = True) -> argparse.ArgumentParser:
+    """Return a parser of a benchmark's options: so many images if no other number is given, and boards."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=images)
+    if boards:
+        parser.add_argument("boards", metavar="BOARD", nargs="*")
+    return parser
+
+
 def trainer_on(
-    array: Array, data: Dataset, images: int, update: str, batch: int = BATCH, step: str = "host"
+    array: Array,
+    data: Dataset,
+    images: int,
+    update: str,
+    batch: int = BATCH,
+    step: str = "host",
+    order: str = "host",
 ) -> Trainer:
     """Return a trainer whose weights have been programmed."""
     given = {"network": NETWORK, "batch": batch, "images": images, "epochs": 1, "update": update}
-    given |= {"step": step, "cells_per_weight": Update(update).rule.slices[0]}
+    given |= {"step": step, "order": order, "cells_per_weight": Update(update).rule.slices[0]}
     settings = replace(resolve(None, given), lanes=array.config.lanes, cells=array.config.cells)
     trainer = Trainer(settings, builtin("A"), data, array)
     trainer.initialise()
@@ -215,11 +230,7 @@ def delayed(data: Dataset, images: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=2000)
-    options = parser.parse_args()
+    options = arguments(__doc__, 2000, boards=False).parse_args()
     data = load_dataset()
     small = ArrayConfig(4, 65536, 1024)
     for update in Update:

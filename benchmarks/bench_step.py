@@ -14,12 +14,11 @@ stands while the host computes, and a USB adapter's own delays are left out.
 An engine that learns takes a minute or two to compile, one of 16 lanes several.
 """
 
-import argparse
 import sys
 from itertools import product
 from pathlib import Path
 
-from bench_link import BATCH, NETWORK, LineUse, measure_line, train, trainer_on
+from bench_link import BATCH, NETWORK, LineUse, arguments, measure_line, train, trainer_on
 
 from qcloop.contract.parts import ArrayPart
 from qcloop.data import Dataset, load_dataset
@@ -59,12 +58,7 @@ def clocks(config: EngineConfig, data: Dataset, images: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("boards", metavar="BOARD", nargs="*")
-    options = parser.parse_args()
+    options = arguments(__doc__, 512).parse_args()
     data = load_dataset()
     print(f"{NETWORK}, {options.images} images, {_UPDATE}")
     print("board            step        baud  bytes an image  images/s")

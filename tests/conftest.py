@@ -28,6 +28,7 @@ _TORCH = (
 #: Files of minutes, the longest first: where they begin last, one process works on alone at the end.
 _LONGEST = (
     "test_virtual_board.py",
+    "test_bitstreams.py",
     "test_netlists.py",
     "test_sweep.py",
     "test_compiled_engine.py",
@@ -49,6 +50,12 @@ _LONGEST = (
     "test_array_network.py",
     "test_measurements_hostile.py",
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Let one worker more than there are cores run the tests: some of them wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(config, items):

@@ -12,8 +12,9 @@ from qcloop.data import Dataset, load_dataset
 from qcloop.device import builtin
 from qcloop.errors import QcloopError
 from qcloop.link.ports import BAUD, open_array
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import resolve
-from qcloop.training.trainer import EpochMetrics, Trainer
+from qcloop.training.trainer import Trainer
 
 DEVICE = builtin("A", states=32)
 

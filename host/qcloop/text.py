@@ -49,6 +49,11 @@ def quantity(value: float, unit: str) -> str:
     return f"{scaled:.{min(decimals, 3)}f} {_PREFIXES[power]}{unit}"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return how many there are of a thing, in words: ``1 seed``, ``1,000 seeds``."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
 def meant(name: str, known: Iterable[str], listing: str) -> str:
     """Return the end of a message on an unknown name: the known one that is like it, or all of them.
 

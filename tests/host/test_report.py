@@ -23,8 +23,8 @@ from qcloop.report.run import _duration, _quantity, _shell, command_line, run_re
 from qcloop.run import plots
 from qcloop.run.checkpoint import read_checkpoint, write_checkpoint
 from qcloop.run.folder import Run
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import EpochMetrics
 
 SOURCE = {"transpose": False}
 

@@ -16,8 +16,8 @@ from qcloop.report.page import Verdict
 from qcloop.reproduce import accuracy, beyond, devices, endurance, paper, wires
 from qcloop.reproduce.study import ALL, PARTS, Study
 from qcloop.sweep.points import Outcome, Point
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import RECIPES, RULE_DEFAULTS, RunSettings
-from qcloop.training.trainer import EpochMetrics
 
 
 def rows(path):
@@ -183,7 +183,9 @@ def test_every_part_from_the_command_line_and_again_without_training(quick, repr
     ]
     assert [row["test_accuracy"] for row in wired[:4:2]] == [row["test_accuracy"] for row in wired[4::2]]
     assert (tmp_path / "wires.png").read_bytes().startswith(b"\x89PNG")
-    assert "Current of a column in per cent" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "Current of a column in per cent" in page
+    assert "epochs, 1 seed." in page and "1 seeds" not in page
     monkeypatch.setattr("qcloop.sweep.points.Trainer", None)  # nothing is left to train
     first = (tmp_path / "report.html").read_bytes()
     status, again, err = reproduce(

@@ -26,6 +26,7 @@ from qcloop.report.sweep import sweep_report
 from qcloop.reproduce import beyond, wires
 from qcloop.run.folder import lock_folder
 from qcloop.sweep import cluster
+from qcloop.sweep.parallel import run_point
 from qcloop.sweep.plan import Plan
 from qcloop.sweep.points import Outcome, Point, Source, compute
 from qcloop.sweep.run import Sweep
@@ -439,7 +440,14 @@ def gone(pid):
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "how",
+    [
+        signal.SIGKILL,
+        signal.SIGINT,
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 def test_what_was_finished_before_the_end_is_kept(how, write, sweep, tmp_path):
     file, out = write("seeds = 30", epochs=60), tmp_path / "out"
     process = start(file, out)
@@ -471,6 +479,77 @@ def test_what_was_finished_before_the_end_is_kept(how, write, sweep, tmp_path):
     assert status == 0 and re.match(r"\d+ of", text)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert {row["status"] for row in rows(out)} == {"finished"}
+
+
+# -- points that are run again --------------------------------------------------------------------
+
+GRID = "[grid]\nstates = [4, 16]"
+
+
+@pytest.fixture
+def finished(write, tmp_path):
+    """Return a maker of a sweep file whose points are finished, and of the line that another one gets."""
+    folder = tmp_path / "out"
+
+    def make(**given):
+        for point in Plan.load(write(**given)).points:
+            run_point(point, folder / "points")
+
+    make.line = lambda **given: Sweep(Plan.load(write(**given)), folder).why_again
+    (folder / "points").mkdir(parents=True)
+    return make
+
+
+def test_a_changed_setting_is_why_points_are_run_again(finished, sweep, write, tmp_path):
+    finished(rest=GRID)
+    line = "2 points are run again: epochs was 1, is 2 now"
+    assert finished.line(rest=GRID, epochs=2) == line
+    assert sweep(write(rest=GRID, epochs=2), "--dry-run")[1].endswith(f"0 cannot run\n{line}\n")
+    assert finished.line(rest=GRID, epochs=2, settings="rate = 2\ndecay = 0.5\nbatch = 3") == (
+        "2 points are run again: batch was 20, is 3 now; epochs was 1, is 2 now; rate was 0.5, is 2.0 now "
+        "and 1 more"
+    )
+    one = "[[point]]\nstates = 4"
+    assert finished.line(rest=one, epochs=2) == "1 point is run again: epochs was 1, is 2 now"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"top": "seeds = 3"},
+        {"rest": "[grid]\nstates = [4, 16, 64]"},
+        {"rest": "[grid]\nstates = [4]"},
+    ],
+)
+def test_nothing_is_run_again_where_points_come_or_go(finished, given):
+    finished(rest=GRID)
+    finished(rest=GRID, epochs=2)
+    assert finished.line(**{"rest": GRID, **given}) == ""
+
+
+def test_a_device_file_other_data_and_another_version_are_why(finished, tmp_path, few, monkeypatch):
+    device = 'device = "mine.toml"'
+    save_profile(builtin("B", 8), tmp_path / "mine.toml")
+    finished(settings=device)
+    save_profile(builtin("A", 8), tmp_path / "mine.toml")
+    line = "1 point is run again: device mine.toml had another name, source, spread"
+    assert finished.line(settings=device) == line
+    save_profile(builtin("B", 8), tmp_path / "mine.toml")
+    other = write_few(tmp_path / "other", 200, 100)
+    digests = [Source(str(folder)).load().sha256[:12] for folder in (few, other)]
+    file = tmp_path / "tiny.toml"
+    file.write_text(file.read_text().replace(str(few), str(other)))
+    line = Sweep(Plan.load(file), tmp_path / "out").why_again
+    assert line == f"1 point is run again: data had SHA-256 {digests[0]}, have {digests[1]} now"
+    monkeypatch.setattr("qcloop.sweep.points.__version__", "9.9")
+    assert finished.line(settings=device) == f"1 point is run again: qcloop was {__version__}, is 9.9 now"
+
+
+def test_files_that_are_no_outcomes_say_nothing(finished, tmp_path):
+    for name, text in (("a", "{}"), ("b", "x"), ("c", "[1]"), ("d", '{"settings": 3}')):
+        (tmp_path / "out" / "points" / f"{name}.json").write_text(text)
+    assert finished.line() == ""
 
 
 # -- boards ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Two boards from the sources to the bitstream: `make test-bitstreams`; `make bitstreams` builds all."""
+"""One board from the sources to the bitstream, a larger one by `make soak`, and all by `make bitstreams`."""
 
 import struct
 
@@ -22,7 +22,6 @@ def build_in(folder, name):
     return board, build(board, folder / name, board.bauds[0], tell=lambda phase, words: print(phase, words))
 
 
-@pytest.mark.bitstream
 def test_icebreaker(tmp_path):
     board, built = build_in(tmp_path, "icebreaker")
     # A preamble, and how iCE40 bitstreams begin.
@@ -34,7 +33,7 @@ def test_icebreaker(tmp_path):
     assert built.manifest["timing"]["reached_mhz"] >= (1 + SPARE) * board.clock / 1e6
 
 
-@pytest.mark.bitstream
+@pytest.mark.slow
 def test_ulx3s_25f(tmp_path):
     board, built = build_in(tmp_path, "ulx3s-25f")
     assert struct.unpack(">H", built.bitstream.read_bytes()[:2]) == (0xFF00,)

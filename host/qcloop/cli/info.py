@@ -18,8 +18,8 @@ from qcloop.experiment.runs import run_folders
 from qcloop.files import read_text
 from qcloop.run.folder import CHECKPOINT, COUNTERS, METRICS, read_config
 from qcloop.text import printable, typed
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import RECIPES
-from qcloop.training.trainer import EpochMetrics
 
 #: Most bytes of a table: metrics.csv has some 150 for each epoch.
 _MOST_BYTES = 1 << 26
@@ -109,4 +109,5 @@ def _cost(text: str) -> Iterable[str]:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} is no number: {value!r:.40}")
-        yield f"  {printable(name):24s}{value:,}"
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.8g}"  # a float has 17 digits
+        yield f"  {printable(name):24s}{number}"

@@ -63,6 +63,7 @@ def sweep(
     try:
         with StopRequest(), the_sweep:
             click.echo(f"{count(the_sweep)} are finished; results in {the_sweep.folder}")
+            _tell_why_again(the_sweep)
             with PointsDisplay(len(plan.points), len(the_sweep.outcomes), "points") as display:
                 run_sweep(the_sweep, jobs, cluster, keep_going, display.update, display.say)
     except Stopped as stopped:
@@ -82,6 +83,12 @@ def _list(sweep: Sweep) -> None:
             status = "finished" if entry.point in finished else "to run"
         click.echo(printable(f"{entry.label}: {status}"))
     click.echo(f"{count(sweep)} are finished, {len(sweep.failures)} cannot run")
+    _tell_why_again(sweep)
+
+
+def _tell_why_again(sweep: Sweep) -> None:
+    if why := sweep.why_again:
+        click.echo(why)
 
 
 def _conclude(sweep: Sweep, yield_at: float | None) -> None:

@@ -14,6 +14,7 @@ from qcloop.link.ports import SEVERAL, split_ports
 from qcloop.link.remote import RemoteArray
 from qcloop.run.folder import ArrayFactory, golden_array
 from qcloop.sweep.points import Point
+from qcloop.text import counted
 from qcloop.training.settings import RunSettings
 
 #: What is on a port, or on several.
@@ -100,7 +101,7 @@ def divided(points: Sequence[Point], port: str | None, given: Mapping[str, Any])
     boards = len(split_ports(port))
     if given.get("boards") not in (None, boards):
         raise ConfigError(
-            f"--port {port} names {boards} board{'s' * (boards != 1)}, not {given['boards']}: leave --boards "
+            f"--port {port} names {counted(boards, 'board')}, not {given['boards']}: leave --boards "
             f"out, and write the ports of all boards, as {SEVERAL}"
         )
     return tuple(replace(point, settings=replace(point.settings, boards=boards)) for point in points)

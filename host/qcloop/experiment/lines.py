@@ -1,6 +1,6 @@
 """Lines about a training run that are printed alike on the command line and in Python."""
 
-from qcloop.training.trainer import EpochMetrics
+from qcloop.training.progress import EpochMetrics
 
 
 def describe_epoch(row: EpochMetrics, speed: float | None = None) -> str:

@@ -95,6 +95,8 @@ def sweep(
     with the_sweep:
         if the_sweep.outcomes:
             say(f"{count(the_sweep)} are finished")
+        if why := the_sweep.why_again:
+            say(why)
         run_sweep(the_sweep, jobs, cluster, keep_going, done, say)
     if not (keep_going and the_sweep.outcomes):
         check_complete(the_sweep)

@@ -13,7 +13,7 @@ from qcloop.fit.states import fit_table
 from qcloop.fit.variation import VariationFit, fit_variation
 from qcloop.measurements.curves import Branch, Direction, not_monotone, outliers, without_outliers
 from qcloop.measurements.findings import Finding
-from qcloop.text import shown_unit
+from qcloop.text import counted, shown_unit
 
 #: Largest conductance, in siemens, of a device that is written without --force: 80 times 16 G0.
 _MOST_SIEMENS = 0.1
@@ -229,9 +229,8 @@ def _of_curves(branches: Mapping[Direction, Branch], chosen: Direction, apart: V
 
 def _counted(branch: Branch, verb: bool = False) -> str:
     """Return how many curves a branch has in words, such as ``5 up curves`` or ``5 up curves are``."""
-    several = len(branch.curves) > 1
-    words = f"{len(branch.curves)} {branch.direction} curve{'s' if several else ''}"
-    return f"{words} {'are' if several else 'is'}" if verb else words
+    words = counted(len(branch.curves), f"{branch.direction} curve")
+    return f"{words} {'are' if len(branch.curves) > 1 else 'is'}" if verb else words
 
 
 def _choose(curve: Direction | None, branches: Mapping[Direction, Branch]) -> Direction:

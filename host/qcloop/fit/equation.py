@@ -20,6 +20,7 @@ from qcloop.device.builtin import DEFAULT_READING, PAPER_STATES
 from qcloop.device.profile import F64
 from qcloop.errors import MeasurementError
 from qcloop.measurements.curves import Branch
+from qcloop.text import counted
 
 #: The readings that have parameters to fit. The fourth, ``measured``, has none.
 FITTED_READINGS = ("spread-variance", "spread", "literal")
@@ -392,8 +393,8 @@ def _maximum(likelihood: _Likelihood) -> tuple[float, bool]:
             return float(grid[-1]), True
         raise MeasurementError(
             f"nothing keeps the spread of the last stage (pulse {likelihood.pulses[-1]:g}, "
-            f"{likelihood.counts[-1]} value{'s' if likelihood.counts[-1] > 1 else ''}) from 0 in the "
-            f"equation: measure more cycles{', or ' + likelihood.table_cure if likelihood.repeated else ''}"
+            f"{counted(likelihood.counts[-1], 'value')}) from 0 in the equation: "
+            f"measure more cycles{', or ' + likelihood.table_cure if likelihood.repeated else ''}"
         )
     index = int(inner[np.argmax(values[inner])])
     found = minimize_scalar(

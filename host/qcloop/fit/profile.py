@@ -16,7 +16,7 @@ from qcloop.fit.equation import EquationFit
 from qcloop.fit.states import TableFit
 from qcloop.fit.variation import VariationFit
 from qcloop.measurements.units import readable_unit
-from qcloop.text import shown_unit
+from qcloop.text import counted, shown_unit
 
 Fit = EquationFit | TableFit
 
@@ -117,10 +117,9 @@ def profile_name(path: Path) -> str:
 def source_of(path: Path, fit: Fit, device: str = "") -> str:
     """Return words on where a device's figures come from: file, digest, device, curves, model."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    curves = len(fit.branch.curves)
     return (
         f"{path.name} (SHA-256 {digest}), {f'device {device}, ' if device else ''}"
-        f"{curves} {fit.branch.direction} curve{'s' if curves > 1 else ''} "
+        f"{counted(len(fit.branch.curves), f'{fit.branch.direction} curve')} "
         f"of {fit.branch.states} pulses, fitted as {fit.model}"
     )
 

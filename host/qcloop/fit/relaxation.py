@@ -17,7 +17,7 @@ from qcloop.files import write_atomic
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, Parameter, check_confidence
 from qcloop.measurements.retention import Retention
 from qcloop.table import ResultTable
-from qcloop.text import shown_unit
+from qcloop.text import counted, shown_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,8 +116,8 @@ def fit_relaxation(
     counts = np.sum(~np.isnan(changes), axis=0)
     if counts.min() < _LEAST_CELLS:
         raise MeasurementError(
-            f"{retention.path} has {counts.min()} cells at {shown_time(float(later[counts.argmin()]))}: "
-            f"{_LEAST_CELLS} or more are needed"
+            f"{retention.path} has {counted(counts.min(), 'cell')} at "
+            f"{shown_time(float(later[counts.argmin()]))}: {_LEAST_CELLS} or more are needed"
         )
     span = float(first.max() - first.min()) if range_ is None else range_
     if not (np.isfinite(span) and span > 0):

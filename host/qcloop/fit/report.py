@@ -12,14 +12,13 @@ from qcloop.fit.states import TableFit
 from qcloop.fit.variation import VariationFit
 from qcloop.measurements.curves import Branch
 from qcloop.measurements.units import readable_unit
-from qcloop.text import shown_unit
+from qcloop.text import counted, shown_unit
 
 
 def describe(branch: Branch) -> str:
     """Return words on how many curves, pulse numbers and values a branch has."""
-    curves = len(branch.curves)
     return (
-        f"{curves} curve{'s' if curves > 1 else ''}, {branch.states} pulse numbers "
+        f"{counted(len(branch.curves), 'curve')}, {branch.states} pulse numbers "
         f"({branch.pulses[0]:g} to {branch.pulses[-1]:g}), "
         f"{sum(len(curve.values) for curve in branch.curves)} values"
     )

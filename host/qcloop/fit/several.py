@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tomli_w
 
+from qcloop.text import counted
+
 #: Longest label of a device in names of files and profiles.
 _LONGEST = 40
 #: Longest name of a profile.
@@ -56,7 +58,7 @@ def sweep_file(measured: str, devices: Sequence[str]) -> str:
         Names of the device files, which are in the folder of the sweep file.
     """
     head = (
-        f"# A sweep over {len(devices)} devices that were fitted to {measured}. Run it by `qcloop sweep`.\n"
+        f"# A sweep over {counted(len(devices), 'device')} fitted to {measured}. Run it by `qcloop sweep`.\n"
         "# seeds     seeds of each device: a count or a list\n"
         "# settings  options of `qcloop train` that all devices share, such as epochs = 5\n"
         "# grid      the device files, which are looked for beside this file\n"

@@ -11,7 +11,7 @@ from qcloop.errors import MeasurementError
 from qcloop.fit.effects import DeviceMeans, Likelihood, OwnCurves, own_curves
 from qcloop.fit.equation import DEFAULT_CONFIDENCE, MISFIT, Parameter, check_confidence
 from qcloop.measurements.curves import Branch
-from qcloop.text import shown_unit
+from qcloop.text import counted, shown_unit
 
 #: Fewest devices: the interval of 99 % of a standard deviation ends at 86 times its value for two devices, at
 #: 11 times for three.
@@ -166,10 +166,9 @@ def _check_devices(branch: Branch, devices: tuple[str, ...]) -> None:
             "between devices cannot be told: name the device of each curve"
         )
     if len(devices) < FEWEST_DEVICES:
-        count = f"{len(devices)} device{'s' if len(devices) > 1 else ''}"
         raise MeasurementError(
-            f"the {branch.direction} curves are of {count}, and differences between devices need "
-            f"{FEWEST_DEVICES} or more: measure more devices"
+            f"the {branch.direction} curves are of {counted(len(devices), 'device')}, and differences "
+            f"between devices need {FEWEST_DEVICES} or more: measure more devices"
         )
 
 

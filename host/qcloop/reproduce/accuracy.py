@@ -14,6 +14,7 @@ from qcloop.reproduce import paper
 from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.points import Point
 from qcloop.table import csv_text
+from qcloop.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +138,7 @@ def _result(name: str, figure: "Figure", curves: Sequence[AccuracyCurve], outcom
             )
         )
     head = ("curve", "paper (%)", "median (%)", "mean ± standard deviation (%)", "range (%)")
-    caption = f"Test accuracy after {paper.EPOCHS} epochs, {len(curves[0].points)} seeds."
+    caption = f"Test accuracy after {paper.EPOCHS} epochs, {counted(len(curves[0].points), 'seed')}."
     picture = Picture(
         to_svg(figure, name),
         alt=f"Test accuracy against epochs, curves {', '.join(curve.label for curve in curves)}",

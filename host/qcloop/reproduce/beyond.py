@@ -15,6 +15,7 @@ from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.plots import Axis, draw_map
 from qcloop.sweep.points import Point
 from qcloop.table import csv_text
+from qcloop.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +87,7 @@ def _present(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
             text = f"{case.label}, 32 states, 1-bit inputs: {median:.2f} % (aim {case.aim:g} %)"
             verdicts.append(Verdict(text, good=median >= case.aim))
     head = ("training", "rule", "epochs", "median (%)", "range (%)", "aim (%)")
-    caption = f"Test accuracy after the last epoch, {len(CASES[0].points(seeds))} seeds."
+    caption = f"Test accuracy after the last epoch, {counted(len(CASES[0].points(seeds)), 'seed')}."
     policies, policy_csv = _policies(seeds, outcomes)
     blocks: list[Block] = [Text(_INTRODUCTION), Table(head, rows, caption), *verdicts, policies]
     return Presentation(
@@ -182,9 +183,9 @@ def _map_present(name: str, recipe: str | None, seeds: Sequence[int], outcomes: 
     ]
     settings = next(iter(cells.values()))[0].settings
     text = Text(
-        f"{_SMALL}, rule {settings.update}, {settings.epochs} epochs, median of {len(seeds[:_SEEDS])} seeds. "
-        "The fluctuation is the standard deviation of a write at the ON end; it shrinks with the stage as in "
-        "Equation (1)."
+        f"{_SMALL}, rule {settings.update}, {settings.epochs} epochs, median of "
+        f"{counted(len(seeds[:_SEEDS]), 'seed')}. The fluctuation is the standard deviation of a write at "
+        "the ON end; it shrinks with the stage as in Equation (1)."
     )
     picture = Picture(
         to_svg(figure, name), alt="Heat map of the test accuracy by number of states and fluctuation"

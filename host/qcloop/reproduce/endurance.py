@@ -12,6 +12,7 @@ from qcloop.report.page import Picture, Section, Table, Text, Verdict
 from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.points import Outcome, Point
 from qcloop.table import csv_text
+from qcloop.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,9 +79,9 @@ def _present(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     stuck = [curve.stuck(outcomes) for curve in curves]
     figure, settings = _draw(labels, accuracies, stuck), curves[0].points[0][0].settings
     introduction = Text(
-        f"{settings.network} on {settings.device}, {settings.epochs} epochs, {len(seeds[:_SEEDS])} seeds. "
-        "With its last write a cell is stuck at the conductance that it has. The recipe gentle writes a cell "
-        "only when its weight is far off its level."
+        f"{settings.network} on {settings.device}, {settings.epochs} epochs, "
+        f"{counted(len(seeds[:_SEEDS]), 'seed')}. With its last write a cell is stuck at the "
+        "conductance that it has. The recipe gentle writes a cell only when its weight is far off its level."
     )
     picture = Picture(
         to_svg(figure, "endurance"),

@@ -16,6 +16,7 @@ from qcloop.reproduce.part import Outcomes, Part, Presentation
 from qcloop.sweep.plots import fill_map
 from qcloop.sweep.points import Point
 from qcloop.table import csv_text
+from qcloop.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,9 +87,10 @@ def _present(seeds: Sequence[int], outcomes: Outcomes) -> Presentation:
     figure, settings = _draw(maps), _points(seeds)[0].settings
     introduction = Text(
         f"{settings.network} on {settings.device}, {settings.epochs} epochs of {settings.images:,} images, "
-        f"weight range {settings.weight_range:g}, median of {len(seeds[:_SEEDS])} seeds. Each layer is cut "
-        "into tiles of so many rows, each with wires of its own along rows and columns. The test images are "
-        "classified by a nodal analysis of each tile, whether training knew of the wires or not."
+        f"weight range {settings.weight_range:g}, median of {counted(len(seeds[:_SEEDS]), 'seed')}. Each "
+        "layer is cut into tiles of so many rows, each with wires of its own along rows and columns. The "
+        "test images are classified by a nodal analysis of each tile, whether training knew of the wires or "
+        "not."
     )
     picture = Picture(
         to_svg(figure, "wires"),

@@ -23,9 +23,10 @@ from qcloop.run.state import check_predictions
 from qcloop.table import ResultTable
 from qcloop.text import typed
 from qcloop.training.checks import check_run
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.read_energy import READ_IMAGES
 from qcloop.training.settings import RunSettings, Step
-from qcloop.training.trainer import EpochMetrics, image_read_energy
+from qcloop.training.trainer import image_read_energy
 
 
 @dataclass(frozen=True)

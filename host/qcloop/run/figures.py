@@ -14,7 +14,7 @@ from qcloop.run import plots
 from qcloop.run.ageing import age_plot
 from qcloop.run.contents import RunContents
 from qcloop.table import ResultTable
-from qcloop.training.trainer import EpochMetrics
+from qcloop.training.progress import EpochMetrics
 
 F64 = npt.NDArray[np.float64]
 Cells = Sequence[tuple[U8, I16]]

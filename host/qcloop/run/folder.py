@@ -42,8 +42,9 @@ from qcloop.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from qcloop.run.note import read_note, write_note
 from qcloop.run.state import check_predictions, check_state, most_bytes
 from qcloop.text import typed
+from qcloop.training.progress import metrics_names
 from qcloop.training.settings import Order, RunSettings
-from qcloop.training.trainer import Trainer, metrics_names
+from qcloop.training.trainer import Trainer
 
 #: Seconds between two checkpoints inside an epoch; one is written after each epoch in any case.
 CHECKPOINT_SECONDS = 30.0

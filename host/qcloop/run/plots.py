@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    from qcloop.training.trainer import EpochMetrics
+    from qcloop.training.progress import EpochMetrics
 
 Counts = npt.NDArray[np.integer[Any]]
 

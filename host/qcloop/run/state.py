@@ -25,8 +25,8 @@ from qcloop.device import DeviceProfile
 from qcloop.errors import CheckpointError
 from qcloop.run.checkpoint import Arrays
 from qcloop.training.geometry import LayerShape
+from qcloop.training.progress import EpochMetrics, metrics_names
 from qcloop.training.settings import Bias, RunSettings, Step
-from qcloop.training.trainer import EpochMetrics, metrics_names
 
 #: Most bytes of a checkpoint besides the arrays of its layers: the history of 100,000 epochs, and what is
 #: kept of the images of an epoch (8 bytes each).

@@ -23,8 +23,9 @@ from qcloop.errors import ConfigError, RunError
 from qcloop.files import explain, write_atomic
 from qcloop.run.folder import golden_array
 from qcloop.training.checks import check_run
+from qcloop.training.progress import EpochMetrics
 from qcloop.training.settings import RunSettings, resolve
-from qcloop.training.trainer import EpochMetrics, Trainer, make_network
+from qcloop.training.trainer import Trainer, make_network
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from types import TracebackType
 from qcloop.contract.parts import STANDARD_PARTS
 from qcloop.errors import ArrayError, ConfigError, QcloopError
 from qcloop.run.folder import lock_folder
+from qcloop.sweep.differences import why_again
 from qcloop.sweep.plan import Entry, Plan
 from qcloop.sweep.points import POINTS, Outcome, Point, make_folder
 from qcloop.sweep.results import RESULTS, result_rows, write_results
@@ -72,6 +73,12 @@ class Sweep:
             for point, entries in self._entries.items()
             if point not in self.outcomes and entries[0] not in self.failures
         ]
+
+    @property
+    def why_again(self) -> str:
+        """One line on points that were finished before something changed; nothing if there are none."""
+        others = set((self.folder / POINTS).glob("*.json")) - set(self._paths.values())
+        return why_again(self.waiting, sorted(others), self.plan.swept)
 
     @property
     def finished(self) -> int:

@@ -36,6 +36,13 @@ def momentum(
         step[k] = rate * (g + factor * v if nesterov else v)
 
 
+def weight_decay(
+    gradient: Any, unit: float, weight: Any, size: float, rate: float, decay: float, step: Any
+) -> None:
+    """Fill the step of gradient descent with weight decay and without momentum."""
+    momentum(gradient, unit, weight, size, np.zeros(len(step)), rate, 0.0, decay, False, step)
+
+
 @kernel
 def adam(
     gradient: Any,

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from qcloop.contract.types import I16, U8
-from qcloop.crossbar.crossbar import Layer
 from qcloop.crossbar.kernels import F32, F64
+from qcloop.crossbar.layer import Layer
 from qcloop.errors import CheckpointError, ConfigError
 from qcloop.torch.crossbar import Crossbar
 from qcloop.torch.encoding import Inputs, encode

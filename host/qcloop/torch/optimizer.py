@@ -17,7 +17,7 @@ from qcloop.contract.types import I16, U8
 from qcloop.crossbar.kernels import F32, F64
 from qcloop.crossbar.rules import Update
 from qcloop.errors import CheckpointError, ConfigError
-from qcloop.torch.descent import adam, momentum, power
+from qcloop.torch.descent import adam, momentum, power, weight_decay
 from qcloop.torch.exchange import to_numpy, to_torch, untraced
 from qcloop.torch.layer import DeviceWeights
 
@@ -25,6 +25,8 @@ from qcloop.torch.layer import DeviceWeights
 Group = dict[str, Any]
 #: Numbers in a row, and what one of them is worth.
 Scaled = tuple[npt.NDArray[Any], float]
+#: A kernel of :mod:`qcloop.torch.descent`, and what it takes between the rate and the step.
+Formula = tuple[Callable[..., None], tuple[float, ...]]
 
 
 class DeviceOptimizer(Optimizer):
@@ -92,10 +94,8 @@ class DeviceOptimizer(Optimizer):
         weight, size = layer.crossbar.accumulated(on_array), on_array.weight_per_code
         state = self._state_of(group, devices, weight.shape, torch.float32)
         step: F32 = np.empty(weight.size, np.float32)
-        with ExitStack() as stack:
-            moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
-            of_gradient = gradient.reshape(-1), unit * factor
-            self._compute(group, devices, rate / size, of_gradient, (weight.reshape(-1), size), moments, step)
+        of_gradient, of_weight = (gradient.reshape(-1), unit * factor), (weight.reshape(-1), size)
+        _fill(step, self._formula(group, devices), rate / size, of_gradient, of_weight, state)
         layer._descend_by(step.reshape(weight.shape))
 
     def descend_floats(self, group: Group, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
@@ -112,9 +112,7 @@ class DeviceOptimizer(Optimizer):
         state = self._state_of(group, parameter, parameter.shape, parameter.dtype)
         dense = to_numpy(gradient.to_dense() if gradient.is_sparse else gradient).reshape(-1)
         weight, step = to_numpy(parameter).reshape(-1), np.empty(dense.size)
-        with ExitStack() as stack:
-            moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
-            self._compute(group, parameter, rate, (dense, 1.0), (weight, 1.0), moments, step)
+        _fill(step, self._formula(group, parameter), rate, (dense, 1.0), (weight, 1.0), state)
         parameter.sub_(to_torch(step.reshape(parameter.shape), parameter.dtype, parameter.device))
 
     def add_param_group(self, param_group: Group) -> None:
@@ -165,17 +163,8 @@ class DeviceOptimizer(Optimizer):
         """Return the names of what is remembered of each parameter."""
 
     @abstractmethod
-    def _compute(
-        self,
-        group: Group,
-        parameter: nn.Parameter,
-        rate: float,
-        gradient: Scaled,
-        weight: Scaled,
-        moments: list[npt.NDArray[Any]],
-        step: npt.NDArray[Any],
-    ) -> None:
-        """Fill ``step`` with what is to be subtracted from the weights, and bring ``moments`` up to date."""
+    def _formula(self, group: Group, parameter: nn.Parameter) -> Formula:
+        """Return what computes the next step of a parameter. A step is taken each time it is asked for."""
 
 
 class QCSGD(DeviceOptimizer):
@@ -226,19 +215,11 @@ class QCSGD(DeviceOptimizer):
     def _remembered(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
-    def _compute(
-        self,
-        group: Group,
-        parameter: nn.Parameter,
-        rate: float,
-        gradient: Scaled,
-        weight: Scaled,
-        moments: list[npt.NDArray[Any]],
-        step: npt.NDArray[Any],
-    ) -> None:
-        (velocity,) = moments or (np.zeros(len(step)),)
-        factor, decay, nesterov = (group[name] for name in ("momentum", "weight_decay", "nesterov"))
-        momentum(*gradient, *weight, velocity, rate, float(factor), float(decay), bool(nesterov), step)
+    def _formula(self, group: Group, parameter: nn.Parameter) -> Formula:
+        decay = float(group["weight_decay"])
+        if not group["momentum"]:
+            return weight_decay, (decay,)
+        return momentum, (float(group["momentum"]), decay, bool(group["nesterov"]))
 
 
 class QCAdam(DeviceOptimizer):
@@ -301,35 +282,13 @@ class QCAdam(DeviceOptimizer):
     def _remembered(self, group: Group) -> tuple[str, ...]:
         return "exp_avg", "exp_avg_sq"
 
-    def _compute(
-        self,
-        group: Group,
-        parameter: nn.Parameter,
-        rate: float,
-        gradient: Scaled,
-        weight: Scaled,
-        moments: list[npt.NDArray[Any]],
-        step: npt.NDArray[Any],
-    ) -> None:
+    def _formula(self, group: Group, parameter: nn.Parameter) -> Formula:
         state = self.state[parameter]
         state["step"] = count = state.get("step", 0) + 1
-        mean, square = moments
         first, second = (float(beta) for beta in group["betas"])
-        adam(
-            *gradient,
-            *weight,
-            mean,
-            square,
-            rate,
-            first,
-            second,
-            1.0 / (1.0 - power(first, count)),
-            1.0 / (1.0 - power(second, count)),
-            float(group["eps"]),
-            float(group["weight_decay"]),
-            bool(group["decoupled_weight_decay"]),
-            step,
-        )
+        gains = 1.0 / (1.0 - power(first, count)), 1.0 / (1.0 - power(second, count))
+        decay = float(group["weight_decay"]), bool(group["decoupled_weight_decay"])
+        return adam, (first, second, *gains, float(group["eps"]), *decay)
 
 
 def check_accumulators(optimizer: DeviceOptimizer, devices: DeviceWeights) -> None:
@@ -350,6 +309,21 @@ def _warn_of_processes(count: int) -> None:
             "DistributedDataParallel averages the gradients of float parameters, but not those of devices",
             stacklevel=4,
         )
+
+
+def _fill(
+    step: npt.NDArray[Any],
+    formula: Formula,
+    rate: float,
+    gradient: Scaled,
+    weight: Scaled,
+    state: list[torch.Tensor],
+) -> None:
+    """Fill ``step`` with what is to be subtracted from the weights, and bring the ``state`` up to date."""
+    compute, options = formula
+    with ExitStack() as stack:
+        moments = [stack.enter_context(_numbers(tensor)) for tensor in state]
+        compute(*gradient, *weight, *moments, rate, *options, step)
 
 
 @contextmanager

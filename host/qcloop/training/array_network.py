@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from qcloop.contract.plan import TABLE_ENTRIES, TABLE_MIDDLE, TrainingPlan
 from qcloop.contract.types import U8, Counters
-from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
+from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.endurance import writes_done
+from qcloop.crossbar.layer import Layer
 from qcloop.crossbar.moves import LevelCounts, count_levels
 from qcloop.crossbar.physics import Cost, cost_of_moves
 from qcloop.device import DeviceProfile

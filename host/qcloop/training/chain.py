@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import I16, U8
-from qcloop.crossbar.crossbar import Layer, LayeredCrossbar, Scaled
+from qcloop.crossbar.crossbar import LayeredCrossbar, Scaled
 from qcloop.crossbar.kernels import Sums
+from qcloop.crossbar.layer import Layer
 from qcloop.errors import DivergenceError
 from qcloop.jit import kernel
 from qcloop.training import compiled

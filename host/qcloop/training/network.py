@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.types import U8, Counters
-from qcloop.crossbar.crossbar import Layer, LayeredCrossbar
+from qcloop.crossbar.crossbar import LayeredCrossbar
+from qcloop.crossbar.layer import Layer
 from qcloop.crossbar.physics import Cost, cost
 from qcloop.crossbar.placement import words_of
 from qcloop.device import DeviceProfile

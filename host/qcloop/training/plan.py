@@ -24,7 +24,7 @@ from qcloop.contract.plan import (
     TrainingPlan,
 )
 from qcloop.contract.types import ArraySettings
-from qcloop.crossbar.crossbar import Layer
+from qcloop.crossbar.layer import Layer
 from qcloop.crossbar.rules import Update
 from qcloop.errors import ConfigError
 from qcloop.training.exponential import exponential
