@@ -1,6 +1,6 @@
 """The interface of the golden model's inner loops, which two modules have: ``compiled`` and ``reference``."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ class ArrayKernels(Protocol):
     """What :class:`qcloop.array.GoldenArray` computes with; a module of functions has it.
 
     Cells live in two flat arrays, ``levels`` (uint8) and ``codes`` (int16). Cell (i, j) of a region is at
-    address ``start + i * stride + j``. ``tiles`` is a :meth:`qcloop.array.tiling.Tiles.table`; a region is one
-    tile. ``events`` is int64, indexed by :class:`EventIndex`.
+    address ``start + i * stride + j``. ``tiles`` is a :meth:`qcloop.array.tiling.Tiles.table`, that of a
+    region being one tile. ``events`` is int64, indexed by :class:`EventIndex`.
     """
 
     def program(

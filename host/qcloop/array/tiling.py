@@ -42,6 +42,11 @@ class Cut:
         return cls(rows, cols, min(rows, tile_rows or rows), min(cols, most))
 
     @property
+    def down(self) -> int:
+        """Tiles below one another."""
+        return -(-self.rows // self.tile_rows)
+
+    @property
     def across(self) -> int:
         """Tiles side by side."""
         return -(-self.cols // self.tile_cols)
@@ -126,13 +131,12 @@ class Tiling(Tiles):
         Row ``i`` of tiles has products from ``i * cols`` on, and column ``j`` of tiles takes inputs from
         ``blocks[j] * rows`` on.
         """
-        down, across = -(-self.rows // self.cut.tile_rows), self.cut.across
-        tiles = []
+        across, tiles = self.cut.across, []
         for index, (rows, cols, region) in enumerate(self.tiles):
             i, j = index // across * self.cols, blocks[index % across] * self.rows
             inputs, products = slice(rows.start + j, rows.stop + j), slice(cols.start + i, cols.stop + i)
             tiles.append(Tile(inputs, products, region))
-        return Tiles((max(blocks) + 1) * self.rows, down * self.cols, tiles)
+        return Tiles((max(blocks) + 1) * self.rows, self.cut.down * self.cols, tiles)
 
     def shares(self, cells: I64, levels: U8) -> Iterator[tuple[Region, I64, U8]]:
         """Yield what each tile has of a list of cells ``i * cols + j``: cells of its region, and levels.
