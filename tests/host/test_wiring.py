@@ -5,6 +5,7 @@ import pytest
 from few_images import write_few
 
 from qcloop.array import GoldenArray
+from qcloop.crossbar import wiring
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
@@ -133,6 +134,20 @@ def test_gains_of_columns_follow_the_cells_when_they_are_measured():
     assert np.array_equal(layer.wired.columns, before)
     crossbar.write(layer, np.ones((70, 6)))
     assert np.all(layer.wired.columns < before)
+
+
+def test_a_tile_is_analysed_once_for_its_products_and_its_gains(monkeypatch):
+    crossbar, layer = make()
+    analysed = []
+    monkeypatch.setattr(wiring, "transfer", lambda g, ohm: analysed.append(g) or transfer(g, ohm))
+    with crossbar.behind_wires():
+        pass
+    crossbar.measure_wires()
+    assert analysed == []  # its gains were measured when the layer was programmed
+    crossbar.write(layer, np.ones((70, 6)))
+    with crossbar.behind_wires():
+        pass
+    assert len(analysed) == len(layer.cells.tiles) == 3
 
 
 def test_gains_are_in_the_state_of_a_layer():

@@ -155,7 +155,8 @@ class WiredCells:
         for tile, row, column in self._each():
             rows = self.rows[self._kinds[column], tile.rows]
             own = codes[tile.rows, tile.cols]
-            columns[row, tile.cols] = column_gains(own, self._wires.lsb, self._wires.ohm, rows)
+            h = self._wires.transfer(tile.region, own)
+            columns[row, tile.cols] = column_gains(own, h, self._wires.lsb, rows)
         self._use(columns)
 
     def start_forward(self, x: U8, serial: bool, shift: int) -> Products:

@@ -1,16 +1,17 @@
 """The wires of a crossbar, and what they leave of the codes of a layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from qcloop.contract.types import I16
+from qcloop.contract.types import I16, Region
 from qcloop.crossbar.cells import LayerCells
+from qcloop.crossbar.kernels import F64
 from qcloop.crossbar.settings import CrossbarSettings, WireModel
 from qcloop.crossbar.weights import Scheme, WeightMap
-from qcloop.crossbar.wires import effective_codes
+from qcloop.crossbar.wires import effective_codes, transfer
 from qcloop.device import DeviceProfile
 
 #: Weights from whose levels the conductance that cells have at first is found.
@@ -37,6 +38,8 @@ class Wires:
     lsb: float
     known: bool
     together: int
+    #: The codes of each tile when it was last analysed, and its transfer.
+    _analysed: dict[Region, tuple[I16, F64]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, settings: CrossbarSettings, profile: DeviceProfile) -> "Wires | None":
@@ -52,8 +55,18 @@ class Wires:
         found = np.empty_like(codes)
         for tile in cells.tiles:
             here = tile.rows, tile.cols
-            found[here] = effective_codes(codes[here], self.lsb, self.ohm, reference, self.together)
+            h = self.transfer(tile.region, codes[here])
+            found[here] = effective_codes(h, self.lsb, self.ohm, reference, self.together)
         return found
+
+    def transfer(self, region: Region, codes: I16) -> F64:
+        """Return the transfer of the tile on a region, whose cells have these codes.
+
+        It is kept: after an epoch the classification needs it, and the gains that training goes on with.
+        """
+        if region not in self._analysed or not np.array_equal(self._analysed[region][0], codes):
+            self._analysed[region] = codes.copy(), transfer(codes.astype(np.float64) * self.lsb, self.ohm)
+        return self._analysed[region][1]
 
 
 def first_code(weights: WeightMap, means: npt.NDArray[np.integer]) -> float:
