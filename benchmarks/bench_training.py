@@ -5,7 +5,8 @@
 Both train on the same real 1-bit MNIST images in one process, one after the other several times an epoch. The
 golden model programs 32 states of device A with fluctuation and is timed over whole epochs, at a rate at
 which it learns (the test accuracy is printed). NumPy does plain float32 SGD without any device. Evaluation
-is not timed. With ``--tiles`` the golden model with tiles is timed beside itself without, epoch by epoch.
+is not timed. With ``--tiles`` the golden model with tiles, and with wires that have resistance, is timed
+beside itself without, epoch by epoch.
 """
 
 import os
@@ -15,7 +16,7 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS
 import argparse
 import resource
 from itertools import pairwise
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -36,11 +37,14 @@ POINTS = [
 ]
 #: The same for the array's own step.
 ARRAY_POINTS = [("784-16-16-10", 1, 0.025, 2_300), ("784-256-10", 1, 0.01, 2_300)]
-#: Network, batch, rate, rows and columns of a tile.
+#: Network, batch, rate, rows and columns of a tile, ohms of a piece of its wires.
 TILE_POINTS = [
-    ("784-16-16-10", 32, 0.5, 64, None),
-    ("784-256-10", 10, 0.1, 64, None),
-    ("784-256-10", 10, 0.1, 64, 16),
+    ("784-16-16-10", 32, 0.5, 64, None, 0.0),
+    ("784-256-10", 10, 0.1, 64, None, 0.0),
+    ("784-256-10", 10, 0.1, 64, 16, 0.0),
+    ("784-16-16-10", 32, 0.5, 64, None, 1.0),
+    ("784-256-10", 10, 0.1, 64, None, 1.0),
+    ("784-256-10", 10, 0.1, 64, 16, 1.0),
 ]
 #: An epoch of the golden model is timed in so many pieces; NumPy trains for ``NUMPY_SECONDS`` after each.
 PIECES = 4
@@ -112,25 +116,25 @@ def measure(
 
 def compare_tiles(epochs: int, data: Dataset) -> None:
     """Print the golden model's images a second without tiles and with them, in turn for an epoch each."""
-    print("training images a second on one core, device A, update mixed, fluctuation on")
-    print("network       batch  tile rows  columns  no tiles     tiles  ratio")
-    for network, batch, rate, rows, cols in TILE_POINTS:
+    print("training images a second of CPU time, device A, update mixed, fluctuation on")
+    print("network       batch  tile rows  columns   ohm  no tiles     tiles  ratio")
+    for network, batch, rate, rows, cols, ohm in TILE_POINTS:
         recipe = "best" if network == "784-256-10" else None
         given = {"network": network, "batch": batch, "rate": rate, "epochs": epochs + 1, "shift": 0}
         trainers = []
-        for cut in ({}, {"tile_rows": rows, "tile_cols": cols}):
+        for cut in ({}, {"tile_rows": rows, "tile_cols": cols, "wire_resistance": ohm}):
             settings = resolve(recipe, {**given, **cut})
             trainers.append(Trainer(settings, builtin("A"), data, GoldenArray(settings.array_config)))
             trainers[-1].initialise()
         spent = [0.0, 0.0]
         for epoch in range(epochs + 1):  # the first one compiles the kernels
             for k, trainer in enumerate(trainers):
-                start = perf_counter()
+                start = process_time()
                 for done in trainer.run_epoch():
                     if done == trainer.images:  # what follows is the evaluation
-                        spent[k] += (perf_counter() - start) * (epoch > 0)
+                        spent[k] += (process_time() - start) * (epoch > 0)
         whole, tiled = (epochs * trainers[0].images / seconds for seconds in spent)
-        shape = f"{rows:11d}{cols or 'all':>9}"
+        shape = f"{rows:11d}{cols or 'all':>9}{ohm:6g}"
         print(f"{network:14s}{batch:5d}{shape}{whole:10,.0f}{tiled:10,.0f}{tiled / whole:7.2f}", flush=True)
 
 

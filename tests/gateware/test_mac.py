@@ -111,14 +111,14 @@ class Job:
     def golden(self, codes, lanes):
         """Return the results, and how many of them saturated."""
         out = np.empty((1, self.results), np.int32)
-        start, stride, vector = self.base * lanes, -(-self.cols // lanes) * lanes, self.vector[None]
+        start, stride = self.base * lanes, -(-self.cols // lanes) * lanes
         backward = self.product is BACKWARD
         if self.read_spread:
             kernel = reference.backward_noisy if backward else reference.forward_noisy
             kernel(codes, start, lanes, self.reference, self.read_spread, self.vector, self.noise, out[0])
         else:
-            kernel = reference.backward if backward else reference.forward_bytes
-            kernel(codes, start, stride, self.reference, vector, out)
+            kernel = reference.multiply_back if backward else reference.multiply
+            kernel(codes, start, stride, self.reference, self.vector, out[0])
         counts = np.zeros(len(EventIndex), np.int64)
         if self.adc and not backward:
             bits = 8 if self.product is FORWARD8 else 1

@@ -23,6 +23,7 @@ RUNS = [
     {"update": "stochastic", "network": "400-3", "adc_bits": 6, "stuck_on": 0.05},
     {"update": "mixed", "network": "400-9-3", "policy": "verify", "read_noise": 0.2, "input_bits": 8},
     {"update": "mixed", "network": "400-5-3", "tile_rows": 150, "tile_cols": 2, "adc_bits": 8},
+    {"update": "mixed", "network": "400-5-3", "tile_rows": 150, "tile_cols": 2, "wire_resistance": 1.0},
     {"step": "array", "bias": "device", "network": "400-5-3", "rate": 0.5},
     {
         "step": "array",

@@ -129,5 +129,5 @@ def test_a_signal_while_code_is_loaded_is_raised_afterwards(double, monkeypatch)
 
 
 def test_without_the_compiler_everything_is_the_same_to_the_bit(expected):
-    assert len(re.findall("array_sha256='[0-9a-f]{64}'", expected)) == 7
+    assert len(re.findall("array_sha256='[0-9a-f]{64}'", expected)) == 8
     assert every_kernel(EVERY_KERNEL, NUMBA_DISABLE_JIT="1") == expected

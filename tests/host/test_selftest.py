@@ -286,44 +286,48 @@ def a_list_backwards(board):
 # -- products ---------------------------------------------------------------------------------------
 
 
-@kernel("convert")
-def halves_upwards(right, y, shift, top, count):
-    count[EventIndex.SATURATED] += int((abs(y) > ((2 * top + 1) << shift >> 1)).sum())
-    y[:] = np.clip((y + (1 << shift >> 1)) >> shift, -top, top)
+@kernel("forward")
+def halves_upwards(right, codes, tiles, reference, bits, x, shift, top, y, count):
+    read = right(codes, tiles, reference, bits, x, 0, 0, y, count)
+    if top:
+        count[EventIndex.SATURATED] += int((abs(y) > ((2 * top + 1) << shift >> 1)).sum())
+        y[:] = np.clip((y + (1 << shift >> 1)) >> shift, -top, top)
+    return read
 
 
-@kernel("convert")
-def saturates_without_counting(right, y, shift, top, count):
-    right(y, shift, top, count.copy())
+@kernel("forward")
+def saturates_without_counting(right, *given):
+    return right(*given[:-1], given[-1].copy())
 
 
-@kernel("convert")
-def a_top_too_high(right, y, shift, top, count):
-    right(y, shift, top + 1, count)
+@kernel("forward")
+def a_top_too_high(right, *given):
+    return right(*given[:6], given[6] and given[6] + 1, *given[7:])
 
 
-@kernel("forward_binary")
-def an_input_lost(right, codes, start, stride, reference, x, y):
-    if x.shape[1] > 40:
+@kernel("forward")
+def an_input_lost(right, codes, tiles, reference, bits, x, *others):
+    if bits == 1 and x.shape[1] > 40:
         x = x.copy()
         x[:, 40] = 0
-    right(codes, start, stride, reference, x, y)
+    return right(codes, tiles, reference, bits, x, *others)
 
 
-@kernel("forward_bytes")
-def sums_of_24_bits(right, codes, start, stride, reference, x, y):
-    right(codes, start, stride, reference, x, y)
+@kernel("forward")
+def sums_of_24_bits(right, codes, tiles, reference, bits, x, shift, top, y, count):
+    read = right(codes, tiles, reference, bits, x, shift, top, y, count)
     y[:] = y << 8 >> 8
+    return read
 
 
 @kernel("backward")
-def unsigned_inputs(right, codes, start, stride, reference, d, e):
-    right(codes, start, stride, reference, np.abs(np.maximum(d, -127)), e)
+def unsigned_inputs(right, codes, tiles, reference, d, e):
+    return right(codes, tiles, reference, np.abs(np.maximum(d, -127)), e)
 
 
 @kernel("backward")
-def the_most_negative_input(right, codes, start, stride, reference, d, e):
-    right(codes, start, stride, reference, np.maximum(d, -127), e)
+def the_most_negative_input(right, codes, tiles, reference, d, e):
+    return right(codes, tiles, reference, np.maximum(d, -127), e)
 
 
 def a_converter_for_backward(board):

@@ -105,7 +105,7 @@ def test_gains_are_near_to_the_currents_that_wires_leave():
     codes = np.rint(random_tile(64, 16) / LSB).astype(np.int64)
     driven = np.random.default_rng(2).random((50, 64)) < 0.13
     rows = row_gains(64, 16, float(STATES.mean()), 1.0)
-    columns = column_gains(codes, LSB, 1.0, rows)
+    columns = column_gains(codes, transfer(codes * LSB, 1.0), LSB, rows)
     real, ideal = driven @ transfer(codes * LSB, 1.0), driven @ codes * LSB
     with_gains = driven @ (codes * LSB * np.outer(rows, columns) / 65536)
     assert np.abs(with_gains - real).mean() / ideal.mean() < 0.01
@@ -114,10 +114,11 @@ def test_gains_are_near_to_the_currents_that_wires_leave():
 
 def test_gains_are_256_where_nothing_is_lost_and_never_more():
     rows = row_gains(8, 4, 1e-3, 0.0)
-    assert set(rows) == set(column_gains(np.full((8, 4), 99), LSB, 0.0, rows)) == {256}
+    even = np.full((8, 4), 99)
+    assert set(rows) == set(column_gains(even, even * LSB, LSB, rows)) == {256}
     large = row_gains(784, 16, float(STATES.mean()), 0.35)
     codes = np.rint(random_tile(784, 16) / LSB).astype(np.int64)
-    columns = column_gains(codes, LSB, 0.35, large)
+    columns = column_gains(codes, transfer(codes * LSB, 0.35), LSB, large)
     assert large.max() == large[-1] == 256 and large[0] == 0
     assert 0 < columns.min() <= columns.max() <= 256
 
@@ -126,7 +127,7 @@ def test_a_column_that_conducts_more_has_a_smaller_gain_and_one_that_does_not_ha
     codes = np.full((32, 3), 300)
     codes[:, 1] = 600
     codes[:, 2] = 0
-    columns = column_gains(codes, LSB, 2.0, row_gains(32, 3, 300 * LSB, 2.0))
+    columns = column_gains(codes, transfer(codes * LSB, 2.0), LSB, row_gains(32, 3, 300 * LSB, 2.0))
     assert columns[0] > columns[1] > columns[2] == 0
 
 
@@ -140,12 +141,13 @@ def test_columns_that_are_subtracted_share_a_reference():
 def test_a_plain_product_of_effective_codes_is_the_product_behind_wires():
     codes = np.rint(random_tile(64, 16) / LSB).astype(np.int64)
     x, reference = np.random.default_rng(4).integers(0, 256, (20, 64)), 264
-    h = transfer(codes * LSB, 1.0) / LSB
+    siemens = transfer(codes * LSB, 1.0)
+    h = siemens / LSB
     twin = transfer(np.full((64, 16), reference * LSB), 1.0) / LSB
-    single = effective_codes(codes, LSB, 1.0, reference)
+    single = effective_codes(siemens, LSB, 1.0, reference)
     # Codes are rounded, each by at most a half.
     assert np.abs(x @ (single.astype(int) - reference) - x @ (h - twin)).max() <= x.sum(axis=1).max() / 2
-    pair = effective_codes(codes, LSB, 1.0, reference, together=2)
+    pair = effective_codes(siemens, LSB, 1.0, reference, together=2)
     assert pair.dtype == np.int16
     found, real = x @ pair.astype(int), x @ h
     differences = (found[:, ::2] - found[:, 1::2]) - (real[:, ::2] - real[:, 1::2])
@@ -154,18 +156,18 @@ def test_a_plain_product_of_effective_codes_is_the_product_behind_wires():
 
 def test_effective_codes_without_resistance_are_the_codes():
     codes = np.random.default_rng(5).integers(0, 1024, (7, 5))
-    assert np.array_equal(effective_codes(codes, LSB, 0.0, 264), codes)
-    assert np.array_equal(effective_codes(codes[:, :4], LSB, 0.0, 264, together=2), codes[:, :4])
+    assert np.array_equal(effective_codes(codes * LSB, LSB, 0.0, 264), codes)
+    assert np.array_equal(effective_codes(codes[:, :4] * LSB, LSB, 0.0, 264, together=2), codes[:, :4])
 
 
 def test_a_tile_at_the_reference_gives_no_product():
     codes = np.full((16, 8), 264)
-    assert np.array_equal(effective_codes(codes, LSB, 5.0, 264), codes)
+    assert np.array_equal(effective_codes(transfer(codes * LSB, 5.0), LSB, 5.0, 264), codes)
 
 
 def test_effective_codes_stay_within_codes():
     codes = np.where(np.random.default_rng(6).random((64, 16)) < 0.5, 0, 1023)
-    found = effective_codes(codes, LSB, 2.0, 511)
+    found = effective_codes(transfer(codes * LSB, 2.0), LSB, 2.0, 511)
     assert 0 <= found.min() <= found.max() <= 1023
 
 

@@ -5,6 +5,7 @@ import pytest
 from few_images import write_few
 
 from qcloop.array import GoldenArray, golden_model
+from qcloop.crossbar import wiring
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.crossbar import LayeredCrossbar
 from qcloop.crossbar.physics import array_settings
@@ -102,26 +103,28 @@ def test_gains_give_nearly_the_products_behind_wires(given):
     assert np.std(known - real) < 0.5 * np.std(ideal - real)
 
 
-def test_products_with_gains_are_these_integers():
-    crossbar, layer = make()
-    x, reference = inputs(layer), crossbar.array.settings.reference
+@pytest.mark.parametrize("tile_cols", [None, 4, 2])  # all of one width, or the last ones narrower
+def test_products_with_gains_are_these_integers(tile_cols):
+    crossbar, layer = make(tile_cols=tile_cols)
+    x, reference, wired = inputs(layer), crossbar.array.settings.reference, layer.wired
     d = np.random.default_rng(2).integers(-127, 128, (5, layer.cols)).astype(np.int8)
     y, e = np.zeros((20, 6), np.int64), np.zeros((5, 70), np.int64)
     _, codes = layer.cells.read()
-    for tile, gains in zip(layer.cells.tiles, layer.wired._gains, strict=True):
-        a, b = gains.rows.astype(np.int64), gains.columns.astype(np.int64)
+    for tile in layer.cells.tiles:
+        narrow = int(tile.region.cols < layer.cells.tiles[0].region.cols)
+        a = wired.rows[narrow, tile.rows].astype(np.int64)
+        b = wired.columns[tile.rows.start // 32, tile.cols].astype(np.int64)
         own = codes[tile.rows, tile.cols].astype(np.int64) - reference
         twin = transfer(np.full(own.shape, reference * LSB), 2.0) / (reference * LSB)
         k = np.rint(reference * (b - 256 * twin.sum(axis=0) / (a.sum() / 256))).astype(np.int64)
         driven = (x[:, tile.rows].astype(np.int64) * a + 128) // 256
-        y += (driven @ own * b + driven.sum(axis=1)[:, None] * k + 128) // 256
-        back = (d.astype(np.int64) * b + 128) // 256 @ own.T + ((d.astype(np.int64) @ k + 128) // 256)[
-            :, None
-        ]
-        e[:, tile.rows] = (back * a + 128) // 256
-    assert np.array_equal(layer.wired.start_forward(x, False, 0)(), y)
-    assert np.array_equal(layer.wired.start_forward(x, True, 0)(), y)
-    assert np.array_equal(layer.wired.start_backward(d)(), e)
+        y[:, tile.cols] += (driven @ own * b + driven.sum(axis=1)[:, None] * k + 128) // 256
+        errors = d[:, tile.cols].astype(np.int64)
+        back = (errors * b + 128) // 256 @ own.T + ((errors @ k + 128) // 256)[:, None]
+        e[:, tile.rows] += (back * a + 128) // 256
+    assert np.array_equal(wired.start_forward(x, False, 0)(), y)
+    assert np.array_equal(wired.start_forward(x, True, 0)(), y)
+    assert np.array_equal(wired.start_backward(d)(), e)
 
 
 def test_gains_of_columns_follow_the_cells_when_they_are_measured():
@@ -131,6 +134,20 @@ def test_gains_of_columns_follow_the_cells_when_they_are_measured():
     assert np.array_equal(layer.wired.columns, before)
     crossbar.write(layer, np.ones((70, 6)))
     assert np.all(layer.wired.columns < before)
+
+
+def test_a_tile_is_analysed_once_for_its_products_and_its_gains(monkeypatch):
+    crossbar, layer = make()
+    analysed = []
+    monkeypatch.setattr(wiring, "transfer", lambda g, ohm: analysed.append(g) or transfer(g, ohm))
+    with crossbar.behind_wires():
+        pass
+    crossbar.measure_wires()
+    assert analysed == []  # its gains were measured when the layer was programmed
+    crossbar.write(layer, np.ones((70, 6)))
+    with crossbar.behind_wires():
+        pass
+    assert len(analysed) == len(layer.cells.tiles) == 3
 
 
 def test_gains_are_in_the_state_of_a_layer():

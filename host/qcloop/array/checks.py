@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.array.compiled import largest  # for short arrays many times as fast as NumPy's max
-from qcloop.array.tiling import Tiling
+from qcloop.array.tiling import Tiles
 from qcloop.contract.formats import STUCK_LEVEL
 from qcloop.contract.images import ImageSetInfo
 from qcloop.contract.parts import ArrayPart, describe_lack
@@ -25,7 +25,7 @@ class ArrayChecks:
         self._images: ImageSetInfo | None = None
         self._programmed_words = 0
         self._readable: set[Region] = set()
-        self._readable_tilings = WeakSet[Tiling]()
+        self._readable_tiles = WeakSet[Tiles]()
 
     @property
     def settings(self) -> ArraySettings:
@@ -72,11 +72,11 @@ class ArrayChecks:
             )
         self._readable.add(region)
 
-    def _check_tiles(self, tiling: Tiling) -> None:
-        if tiling not in self._readable_tilings:
-            for tile in tiling.tiles:
+    def _check_tiles(self, tiles: Tiles) -> None:
+        if tiles not in self._readable_tiles:
+            for tile in tiles.tiles:
                 self._check_programmed(tile.region)
-            self._readable_tilings.add(tiling)
+            self._readable_tiles.add(tiles)
 
     def _checked_cells(
         self, what: str, count: int, cells: npt.NDArray[np.integer], levels: U8

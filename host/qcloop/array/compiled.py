@@ -130,69 +130,81 @@ def age(levels, codes, drift, spread, z, dither):
 
 
 @inlined
-def sum_rows(codes, addresses, n, total):
-    """Add the cells at the first ``n`` addresses, and those behind them, to the (cols,) totals."""
-    cols = len(total)
+def list_driven(x, driven):
+    """Fill in the indices of the inputs that are not 0; return how many they are."""
+    n = 0
+    for i in range(len(x)):
+        driven[n] = i
+        n += x[i] != 0
+    return n
+
+
+@inlined
+def forward_one(codes, start, stride, reference, x, driven, n, total):
+    """Multiply one input, of which the first ``n`` of ``driven`` are not 0, with the rows."""
+    cols, weight = len(total), 0
+    for k in range(n):
+        weight += int(x[driven[k]])
+    for j in range(cols):
+        total[j] = np.int32(-reference * weight)
     k = 0
     while k + 4 <= n:  # four rows at a time, so that the sums are read and written a quarter as often
-        r0 = codes[addresses[k] : addresses[k] + cols]
-        r1 = codes[addresses[k + 1] : addresses[k + 1] + cols]
-        r2 = codes[addresses[k + 2] : addresses[k + 2] + cols]
-        r3 = codes[addresses[k + 3] : addresses[k + 3] + cols]
+        i0, i1, i2, i3 = driven[k], driven[k + 1], driven[k + 2], driven[k + 3]
+        x0, x1, x2, x3 = np.int32(x[i0]), np.int32(x[i1]), np.int32(x[i2]), np.int32(x[i3])
+        r0 = codes[start + i0 * stride : start + i0 * stride + cols]
+        r1 = codes[start + i1 * stride : start + i1 * stride + cols]
+        r2 = codes[start + i2 * stride : start + i2 * stride + cols]
+        r3 = codes[start + i3 * stride : start + i3 * stride + cols]
         for j in range(cols):
-            total[j] += np.int32(r0[j]) + np.int32(r1[j]) + np.int32(r2[j]) + np.int32(r3[j])
+            total[j] += np.int32(x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j])
         k += 4
     while k < n:
-        r0 = codes[addresses[k] : addresses[k] + cols]
+        x0 = np.int32(x[driven[k]])
+        r0 = codes[start + driven[k] * stride : start + driven[k] * stride + cols]
         for j in range(cols):
-            total[j] += np.int32(r0[j])
+            total[j] += np.int32(x0 * r0[j])
         k += 1
 
 
 @kernel
-def forward_binary(codes, start, stride, reference, x, y):
-    """Sum the rows whose input is 1. Inputs are sparse, so the other rows are not even looked at."""
-    rows, cols = x.shape[1], y.shape[1]
-    active = np.empty(rows, np.int64)
+def forward(codes, tiles, reference, bits, x, shift, top, y, events):
+    """Multiply inputs with the rows of tiles; tiles side by side share the list of inputs that are not 0."""
+    driven, part = np.empty(x.shape[1] + 1, np.int64), np.empty(y.shape[1], np.int32)
+    read = 0
+    y[:] = 0
     for b in range(x.shape[0]):
-        n = 0
-        for i in range(rows):
-            active[n] = start + i * stride
-            n += int(x[b, i])
-        total = y[b]
-        for j in range(cols):
-            total[j] = np.int32(-reference * n)
-        sum_rows(codes, active, n, total)
+        n, begun = 0, -1
+        for t in range(len(tiles)):
+            start, stride, first, end, left, right = tiles[t]
+            own, total, into = x[b, first:end], part[: right - left], y[b, left:right]
+            if first != begun:
+                begun, n = first, list_driven(own, driven)
+            forward_one(codes, start, stride, reference, own, driven, n, total)
+            if top > 0:
+                events[EventIndex.SATURATED] += convert_one(total, shift, top)
+            for j in range(right - left):
+                into[j] += total[j]
+            read += (n if bits == 1 else end - first) * stride
+    return read
 
 
 @kernel
-def forward_bytes(codes, start, stride, reference, x, y):
-    """Multiply 8-bit inputs with the rows; rows whose input is zero are skipped."""
-    rows, cols = x.shape[1], y.shape[1]
-    for b in range(x.shape[0]):
-        total = y[b]
-        total[:] = 0
-        weight = 0
-        for i in range(rows):
-            value = np.int32(x[b, i])
-            if value == 0:
-                continue
-            weight += value
-            row = codes[start + i * stride : start + i * stride + cols]
-            for j in range(cols):
-                total[j] += np.int32(value * np.int32(row[j]))
-        for j in range(cols):
-            total[j] -= np.int32(reference * weight)
-
-
-@kernel
-def backward(codes, start, stride, reference, d, e):
-    """Multiply signed 8-bit vectors with the columns."""
-    wide = np.empty(d.shape[1], np.int16)
+def backward(codes, tiles, reference, d, e):
+    """Multiply signed 8-bit vectors with the columns of tiles, and add up the tiles of a row."""
+    wide, part = np.empty(d.shape[1], np.int16), np.empty(e.shape[1], np.int32)
+    read = 0
+    e[:] = 0
     for b in range(d.shape[0]):
         for j in range(len(wide)):
             wide[j] = d[b, j]
-        backward_one(codes, start, stride, reference, wide, e[b])
+        for t in range(len(tiles)):
+            start, stride, first, end, left, right = tiles[t]
+            total, into = part[: end - first], e[b, first:end]
+            backward_one(codes, start, stride, reference, wide[left:right], total)
+            for i in range(end - first):
+                into[i] += total[i]
+            read += (end - first) * stride
+    return read
 
 
 @inlined
@@ -240,12 +252,19 @@ def backward_noisy(codes, start, lanes, reference, read_spread, d, z, e):
 @kernel
 def convert(y, shift, top, events):
     """Put products through the converter in place: round halves away from zero, saturate, count."""
-    flat = y.reshape(-1)
-    for k in range(len(flat)):
-        value = converted(int(flat[k]), shift)
+    events[EventIndex.SATURATED] += convert_one(y.reshape(-1), shift, top)
+
+
+@inlined
+def convert_one(total, shift, top):
+    """Put the products of one vector through the converter in place; return how many saturate."""
+    saturated = 0
+    for j in range(len(total)):
+        value = converted(int(total[j]), shift)
         held = min(max(value, -top), top)
-        events[EventIndex.SATURATED] += held != value
-        flat[k] = held
+        saturated += held != value
+        total[j] = held
+    return saturated
 
 
 @inlined
@@ -255,79 +274,25 @@ def converted(value, shift):
 
 
 @kernel
-def locate(tiles, cols, tile_rows, tile_cols, cells, order, addresses):
-    """Put cells into the order of their tiles, and find their addresses."""
+def locate(tiles, cells, levels, addresses, targets):
+    """Put cells into the order of their tiles, with their addresses and levels."""
+    cols, tile_rows, tile_cols = tiles[-1, 5], tiles[0, 3], tiles[0, 5]
     across = (cols + tile_cols - 1) // tile_cols
+    owners, found = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
     ends = np.zeros(len(tiles) + 1, np.int64)
+    i = above = 0
     for k in range(len(cells)):
-        ends[cells[k] // cols // tile_rows * across + cells[k] % cols // tile_cols + 1] += 1
+        j = cells[k] - i * cols
+        if not 0 <= j < cols:  # usually cells of a row come together, and divisions take long
+            i = cells[k] // cols
+            j, above = cells[k] - i * cols, i // tile_rows * across
+        owners[k] = owner = above + j // tile_cols
+        start, stride, first, _, left, _ = tiles[owner]
+        found[k] = start + (i - first) * stride + j - left
+        ends[owner + 1] += 1
     for t in range(len(tiles)):
         ends[t + 1] += ends[t]
     for k in range(len(cells)):
-        i, j = cells[k] // cols, cells[k] % cols
-        owner = i // tile_rows * across + j // tile_cols
-        start, stride, top, _, left, _ = tiles[owner]
-        order[ends[owner]], addresses[ends[owner]] = k, start + (i - top) * stride + j - left
-        ends[owner] += 1
-
-
-@kernel
-def forward_tiles(codes, tiles, reference, bits, x, parts):
-    """Multiply inputs with the rows of tiles; tiles side by side share the list of rows that are driven."""
-    driven, addresses = np.empty(x.shape[1], np.int64), np.empty(x.shape[1], np.int64)
-    read = 0
-    for b in range(x.shape[0]):
-        n = weight = 0
-        begun, first = -1, 0
-        for t in range(len(tiles)):
-            start, stride, top, bottom, left, right = tiles[t]
-            if top != begun:
-                begun, n, weight = top, 0, 0
-                for i in range(top, bottom):
-                    driven[n] = i
-                    n += x[b, i] != 0
-                    weight += int(x[b, i])
-            total = parts[b, first : first + right - left]
-            for j in range(right - left):
-                total[j] = np.int32(-reference * weight)
-            for k in range(n):
-                addresses[k] = start + (driven[k] - top) * stride
-            if bits == 1:
-                sum_rows(codes, addresses, n, total)
-            else:
-                for k in range(n):
-                    value = np.int32(x[b, driven[k]])
-                    row = codes[addresses[k] : addresses[k] + right - left]
-                    for j in range(right - left):
-                        total[j] += np.int32(value * np.int32(row[j]))
-            read += (n if bits == 1 else bottom - top) * stride
-            first += right - left
-    return read
-
-
-@kernel
-def backward_tiles(codes, tiles, reference, d, e):
-    """Multiply signed 8-bit vectors with the columns of tiles, and add up the tiles of a row."""
-    e[:] = 0
-    wide, part = np.empty(d.shape[1], np.int16), np.empty(e.shape[1], np.int32)
-    for b in range(d.shape[0]):
-        for j in range(len(wide)):
-            wide[j] = d[b, j]
-        for t in range(len(tiles)):
-            start, stride, top, bottom, left, right = tiles[t]
-            backward_one(codes, start, stride, reference, wide[left:right], part[: bottom - top])
-            for i in range(bottom - top):
-                e[b, top + i] += part[i]
-
-
-@kernel
-def add_tiles(tiles, parts, y):
-    """Add up the products of tiles that lie below one another."""
-    y[:] = 0
-    for b in range(len(y)):
-        first = 0
-        for t in range(len(tiles)):
-            left, right = tiles[t, 4], tiles[t, 5]
-            for j in range(right - left):
-                y[b, left + j] += parts[b, first + j]
-            first += right - left
+        n = ends[owners[k]]
+        addresses[n], targets[n] = found[k], levels[k]
+        ends[owners[k]] = n + 1

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,7 @@ from qcloop.array.step.kernels import (
     devices_of,
     steps_of,
 )
-from qcloop.array.tiling import Tiling
+from qcloop.array.tiling import Tiles, Tiling
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.generator import Stream, gaussian
 from qcloop.contract.images import ImageSet, ImageSetInfo
@@ -71,7 +70,8 @@ class GoldenArray(Array):
         super().__init__(config or ArrayConfig())
         self._kernels, self._step_kernels = kernels, step_kernels
         self._planes = Planes(self.config)
-        self._tables = WeakKeyDictionary[Tiling, npt.NDArray[np.int64]]()
+        #: Tables of regions: each is one tile.
+        self._tables: dict[Region, npt.NDArray[np.int64]] = {}
 
     def counters(self) -> Counters:
         """Return what was counted since :meth:`configure`."""
@@ -141,29 +141,21 @@ class GoldenArray(Array):
 
     def _start_forward(self, region: Region, x: U8, bits: int) -> Products:
         settings = self.settings
+        if not settings.read_spread:
+            return self._forward(self._table(region), region.cols, x, bits)
         y = np.empty((len(x), region.cols), np.int32)
-        if settings.read_spread:
-            self._noisy(self._kernels.forward_noisy, region, x, y)
-        else:
-            product = self._kernels.forward_binary if bits == 1 else self._kernels.forward_bytes
-            product(self._planes.codes, *self._planes.start_and_stride(region), settings.reference, x, y)
+        self._noisy(self._kernels.forward_noisy, region, x, y)
         if settings.adc is not None:
             self._kernels.convert(y, settings.adc.total_shift(bits), settings.adc.top, self._events)
-        # Of 1-bit inputs only rows with a 1 are read; with read noise every row is, as it takes its samples.
-        skips = bits == 1 and not settings.read_spread
-        rows = int(np.count_nonzero(x)) if skips else x.size
-        self._cycles += rows * self.config.row_words(region.cols)
+        self._cycles += x.size * self.config.row_words(region.cols)
         return lambda: y
 
     def _start_backward(self, region: Region, d: I8) -> Products:
-        settings = self.settings
+        if not self.settings.read_spread:
+            return self._backward(self._table(region), region.rows, d)
         e = np.empty((len(d), region.rows), np.int32)
-        if settings.read_spread:
-            self._noisy(self._kernels.backward_noisy, region, d, e)
-        else:
-            start, stride = self._planes.start_and_stride(region)
-            self._kernels.backward(self._planes.codes, start, stride, settings.reference, d, e)
-        self._cycles += len(d) * region.rows * self.config.row_words(region.cols)
+        self._noisy(self._kernels.backward_noisy, region, d, e)
+        self._cycles += e.size * self.config.row_words(region.cols)
         return lambda: e
 
     def _noisy(self, product: Callable[..., None], region: Region, vectors: U8 | I8, results: I32) -> None:
@@ -174,44 +166,42 @@ class GoldenArray(Array):
             z = self._reading.take(region.rows * stride)
             product(codes, start, lanes, settings.reference, settings.read_spread, vector, z, result)
 
-    # -- matrices that are cut into tiles: all tiles at once, which is faster -----------------------
+    # -- products without read noise, of a region or of all tiles at once ---------------------------
 
-    def _program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
-        table, cut = self._table(tiling), tiling.cut
-        order, addresses = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
-        self._kernels.locate(table, cut.cols, cut.tile_rows, cut.tile_cols, cells, order, addresses)
-        self._program_addresses(addresses, levels[order])
+    def _start_forward_tiles(self, tiles: Tiles, x: U8, bits: int) -> Products:
+        if self.settings.read_spread:
+            return super()._start_forward_tiles(tiles, x, bits)
+        return self._forward(tiles.table(self.config), tiles.cols, x, bits)
 
-    def _start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
-        settings = self.settings
-        if settings.read_spread:
-            return super()._start_forward_tiles(tiling, x, bits)
-        table = self._table(tiling)
-        parts = np.empty((len(x), tiling.columns), np.int32)
-        y = np.empty((len(x), tiling.cols), np.int32)
-        read = self._kernels.forward_tiles(self._planes.codes, table, settings.reference, bits, x, parts)
+    def _start_backward_tiles(self, tiles: Tiles, d: I8) -> Products:
+        if self.settings.read_spread:
+            return super()._start_backward_tiles(tiles, d)
+        return self._backward(tiles.table(self.config), tiles.rows, d)
+
+    def _table(self, region: Region) -> npt.NDArray[np.int64]:
+        if region not in self._tables:
+            self._tables[region] = Tiles.of(region).table(self.config)
+        return self._tables[region]
+
+    def _forward(self, table: npt.NDArray[np.int64], cols: int, x: U8, bits: int) -> Products:
+        y, settings, adc = np.empty((len(x), cols), np.int32), self.settings, self.settings.adc
+        shift, top = (0, 0) if adc is None else (adc.total_shift(bits), adc.top)
+        read = self._kernels.forward(
+            self._planes.codes, table, settings.reference, bits, x, shift, top, y, self._events
+        )
         self._cycles += int(read) // self.config.lanes
-        if settings.adc is not None:
-            self._kernels.convert(parts, settings.adc.total_shift(bits), settings.adc.top, self._events)
-        self._kernels.add_tiles(table, parts, y)
         return lambda: y
 
-    def _start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
-        settings = self.settings
-        if settings.read_spread:
-            return super()._start_backward_tiles(tiling, d)
-        table, e = self._table(tiling), np.empty((len(d), tiling.rows), np.int32)
-        self._kernels.backward_tiles(self._planes.codes, table, settings.reference, d, e)
-        self._cycles += len(d) * sum(
-            self.config.row_words(t.region.cols) * t.region.rows for t in tiling.tiles
-        )
+    def _backward(self, table: npt.NDArray[np.int64], rows: int, d: I8) -> Products:
+        e = np.empty((len(d), rows), np.int32)
+        read = self._kernels.backward(self._planes.codes, table, self.settings.reference, d, e)
+        self._cycles += int(read) // self.config.lanes
         return lambda: e
 
-    def _table(self, tiling: Tiling) -> npt.NDArray[np.int64]:
-        """Return where tiles lie in the memory; computed once for each tiling."""
-        if tiling not in self._tables:
-            self._tables[tiling] = tiling.table(self.config)
-        return self._tables[tiling]
+    def _program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
+        addresses, targets = np.empty_like(cells), np.empty_like(levels)
+        self._kernels.locate(tiling.table(self.config), cells, levels, addresses, targets)
+        self._program_addresses(addresses, targets)
 
     def _read(self, region: Region) -> tuple[U8, I16]:
         planes = self._planes

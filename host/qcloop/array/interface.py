@@ -16,7 +16,7 @@ import numpy.typing as npt
 from qcloop.array.checks import check_stuck_level, checked_errors, checked_inputs
 from qcloop.array.devices import DeviceOperations
 from qcloop.array.images import ImageOperations
-from qcloop.array.tiling import Tiling
+from qcloop.array.tiling import Tiles, Tiling
 from qcloop.contract.formats import CODE_MAX, LEVEL_MAX, STUCK_LEVEL
 from qcloop.contract.types import (
     I8,
@@ -219,34 +219,34 @@ class Array(DeviceOperations, ImageOperations, ABC):
         if len(indices):
             self._program_tiles(tiling, indices, levels)
 
-    def start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
+    def start_forward_tiles(self, tiles: Tiles, x: U8, bits: int) -> Products:
         """Ask for the (n, cols) products of a matrix: those of its tiles, :meth:`forward` for each in turn.
 
         ``x`` is (n, rows) uint8. The products of tiles that lie below one another are added up, after each
         has passed the ADC stage.
         """
-        self._check_tiles(tiling)
-        return self._start_forward_tiles(tiling, checked_inputs(x, tiling.rows, bits), bits)
+        self._check_tiles(tiles)
+        return self._start_forward_tiles(tiles, checked_inputs(x, tiles.rows, bits), bits)
 
-    def start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
+    def start_backward_tiles(self, tiles: Tiles, d: I8) -> Products:
         """Ask for the (n, rows) backward products of a matrix; those of tiles side by side are added up.
 
         ``d`` is (n, cols) int8.
         """
-        self._check_tiles(tiling)
-        return self._start_backward_tiles(tiling, checked_errors(d, tiling.cols))
+        self._check_tiles(tiles)
+        return self._start_backward_tiles(tiles, checked_errors(d, tiles.cols))
 
     def _program_tiles(self, tiling: Tiling, cells: npt.NDArray[np.int64], levels: U8) -> None:
         for region, own, targets in tiling.shares(cells, levels):
             self.program(region, own, targets)
 
-    def _start_forward_tiles(self, tiling: Tiling, x: U8, bits: int) -> Products:
-        parts = [(t.cols, self.start_forward(t.region, x[:, t.rows], bits)) for t in tiling.tiles]
-        return lambda: _added(parts, (len(x), tiling.cols))
+    def _start_forward_tiles(self, tiles: Tiles, x: U8, bits: int) -> Products:
+        parts = [(t.cols, self.start_forward(t.region, x[:, t.rows], bits)) for t in tiles.tiles]
+        return lambda: _added(parts, (len(x), tiles.cols))
 
-    def _start_backward_tiles(self, tiling: Tiling, d: I8) -> Products:
-        parts = [(t.rows, self.start_backward(t.region, d[:, t.cols])) for t in tiling.tiles]
-        return lambda: _added(parts, (len(d), tiling.rows))
+    def _start_backward_tiles(self, tiles: Tiles, d: I8) -> Products:
+        parts = [(t.rows, self.start_backward(t.region, d[:, t.cols])) for t in tiles.tiles]
+        return lambda: _added(parts, (len(d), tiles.rows))
 
     # -- what was counted -------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The interface of the golden model's inner loops, which two modules have: ``compiled`` and ``reference``."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,8 @@ class ArrayKernels(Protocol):
     """What :class:`qcloop.array.GoldenArray` computes with; a module of functions has it.
 
     Cells live in two flat arrays, ``levels`` (uint8) and ``codes`` (int16). Cell (i, j) of a region is at
-    address ``start + i * stride + j``. ``events`` is int64, indexed by :class:`EventIndex`.
+    address ``start + i * stride + j``. ``tiles`` is a :meth:`qcloop.array.tiling.Tiles.table`, that of a
+    region being one tile. ``events`` is int64, indexed by :class:`EventIndex`.
     """
 
     def program(
@@ -51,14 +52,26 @@ class ArrayKernels(Protocol):
     def age(self, levels: U8, codes: I16, drift: I64, spread: I64, z: I16, dither: U16) -> None:
         """Age cells that are not stuck; all but the tables (states,) have the shape of the region."""
 
-    def forward_binary(self, codes: I16, start: int, stride: int, reference: int, x: U8, y: I32) -> None:
-        """Fill the (n, cols) products ``y`` of (n, rows) inputs of 1 bit."""
+    def forward(
+        self,
+        codes: I16,
+        tiles: I64,
+        reference: int,
+        bits: int,
+        x: U8,
+        shift: int,
+        top: int,
+        y: I32,
+        events: I64,
+    ) -> int:
+        """Fill the (n, cols) products ``y`` of (n, rows) inputs: those of all tiles, added up.
 
-    def forward_bytes(self, codes: I16, start: int, stride: int, reference: int, x: U8, y: I32) -> None:
-        """Fill the (n, cols) products ``y`` of (n, rows) inputs of 8 bits."""
+        Each tile's own pass the converter, if ``top`` is not 0. Returns how many cells are read, lanes behind
+        the last column of a tile included: of 1-bit inputs only rows with a 1 are read.
+        """
 
-    def backward(self, codes: I16, start: int, stride: int, reference: int, d: Any, e: I32) -> None:
-        """Fill the (n, rows) products ``e`` of (n, cols) signed 8-bit vectors."""
+    def backward(self, codes: I16, tiles: I64, reference: int, d: I8, e: I32) -> int:
+        """Fill the (n, rows) products ``e`` of (n, cols) vectors; return how many cells are read."""
 
     def forward_noisy(
         self,
@@ -80,31 +93,17 @@ class ArrayKernels(Protocol):
         lanes: int,
         reference: int,
         read_spread: int,
-        d: Any,
+        d: I8,
         z: I16,
         e: I32,
     ) -> None:
         """Fill the (rows,) products of one (cols,) vector, with a fresh sample for each cell that is read."""
 
-    def locate(
-        self, tiles: I64, cols: int, tile_rows: int, tile_cols: int, cells: I64, order: I64, addresses: I64
-    ) -> None:
-        """Fill in the ``order`` of cells ``i * cols + j`` tile by tile, and their addresses in this order.
+    def locate(self, tiles: I64, cells: I64, levels: U8, addresses: I64, targets: U8) -> None:
+        """Fill in the addresses of cells ``i * cols + j`` and their levels, tile by tile.
 
-        ``tiles`` is a :meth:`qcloop.array.tiling.Tiling.table`.
+        The cells of a tile keep their order. The tiles are those of a cut.
         """
-
-    def forward_tiles(self, codes: I16, tiles: I64, reference: int, bits: int, x: U8, parts: I32) -> int:
-        """Fill the (n, columns of all tiles) products ``parts`` of (n, rows) inputs, tile by tile.
-
-        Returns how many cells are read, lanes behind the last column of a tile included.
-        """
-
-    def backward_tiles(self, codes: I16, tiles: I64, reference: int, d: Any, e: I32) -> None:
-        """Fill the (n, rows) products ``e`` of (n, cols) signed 8-bit vectors."""
-
-    def add_tiles(self, tiles: I64, parts: I32, y: I32) -> None:
-        """Fill ``y`` (n, cols) with the sums of :meth:`forward_tiles` over tiles below one another."""
 
     def convert(self, y: I32, shift: int, top: int, events: I64) -> None:
         """Put products through the converter in place: round halves away from zero, saturate, count."""

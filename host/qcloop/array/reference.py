@@ -86,17 +86,50 @@ def _region(codes: Ints, start: int, stride: int, rows: int, cols: int) -> Ints:
     return codes[start : start + rows * stride].reshape(rows, stride)[:, :cols].astype(np.float64)
 
 
-def forward_bytes(codes: Ints, start: int, stride: int, reference: int, x: Ints, y: Ints) -> None:
-    """Multiply inputs with the rows."""
-    y[:] = x.astype(np.float64) @ (_region(codes, start, stride, x.shape[1], y.shape[1]) - reference)
+def multiply(codes: Ints, start: int, stride: int, reference: int, x: Ints, y: Ints) -> None:
+    """Multiply one input, or (n, rows) of them, with the rows of a region."""
+    y[:] = x.astype(np.float64) @ (_region(codes, start, stride, x.shape[-1], y.shape[-1]) - reference)
 
 
-forward_binary = forward_bytes
+def multiply_back(codes: Ints, start: int, stride: int, reference: int, d: Ints, e: Ints) -> None:
+    """Multiply one signed vector, or (n, cols) of them, with the columns of a region."""
+    e[:] = d.astype(np.float64) @ (_region(codes, start, stride, e.shape[-1], d.shape[-1]) - reference).T
 
 
-def backward(codes: Ints, start: int, stride: int, reference: int, d: Ints, e: Ints) -> None:
-    """Multiply signed vectors with the columns."""
-    e[:] = d.astype(np.float64) @ (_region(codes, start, stride, e.shape[1], d.shape[1]) - reference).T
+def forward(
+    codes: Ints,
+    tiles: Ints,
+    reference: int,
+    bits: int,
+    x: Ints,
+    shift: int,
+    top: int,
+    y: Ints,
+    events: Ints,
+) -> int:
+    """Multiply inputs with the rows of tiles; return how many cells are read."""
+    read = 0
+    y[:] = 0
+    for start, stride, first, end, left, right in tiles.tolist():
+        own, part = x[:, first:end], np.empty((len(x), right - left), np.int32)
+        multiply(codes, start, stride, reference, own, part)
+        if top:
+            convert(part, shift, top, events)
+        y[:, left:right] += part
+        read += (int(np.count_nonzero(own)) if bits == 1 else own.size) * stride
+    return read
+
+
+def backward(codes: Ints, tiles: Ints, reference: int, d: Ints, e: Ints) -> int:
+    """Multiply signed vectors with the columns of tiles, and add up the tiles of a row."""
+    read = 0
+    e[:] = 0
+    for start, stride, first, end, left, right in tiles.tolist():
+        part = np.empty((len(d), end - first), np.int32)
+        multiply_back(codes, start, stride, reference, d[:, left:right], part)
+        e[:, first:end] += part
+        read += part.size * stride
+    return read
 
 
 def _noisy(cells: Ints, reference: int, read_spread: int, z: Ints) -> Ints:
@@ -134,43 +167,12 @@ def convert(y: Ints, shift: int, top: int, events: Ints) -> None:
     y[:] = np.clip(rounded, -top, top)
 
 
-def locate(
-    tiles: Ints, cols: int, tile_rows: int, tile_cols: int, cells: Ints, order: Ints, addresses: Ints
-) -> None:
-    """Put cells into the order of their tiles, and find their addresses."""
+def locate(tiles: Ints, cells: Ints, levels: Ints, addresses: Ints, targets: Ints) -> None:
+    """Put cells into the order of their tiles, with their addresses and levels."""
+    cols, tile_rows, tile_cols = (int(size) for size in (tiles[-1, 5], tiles[0, 3], tiles[0, 5]))
     i, j = np.divmod(cells, cols)
     owners = i // tile_rows * -(-cols // tile_cols) + j // tile_cols
-    order[:] = np.argsort(owners, kind="stable")
-    i, j = i[order], j[order]
-    start, stride, top, _, left, _ = tiles[owners[order]].T
-    addresses[:] = start + (i - top) * stride + j - left
-
-
-def forward_tiles(codes: Ints, tiles: Ints, reference: int, bits: int, x: Ints, parts: Ints) -> int:
-    """Multiply inputs with the rows of tiles; return how many cells are read."""
-    first = read = 0
-    for start, stride, top, bottom, left, right in tiles.tolist():
-        cols = slice(first, first + right - left)
-        own = x[:, top:bottom]
-        forward_bytes(codes, start, stride, reference, own, parts[:, cols])
-        read += (int(np.count_nonzero(own)) if bits == 1 else own.size) * stride
-        first = cols.stop
-    return read
-
-
-def backward_tiles(codes: Ints, tiles: Ints, reference: int, d: Ints, e: Ints) -> None:
-    """Multiply signed vectors with the columns of tiles, and add up the tiles of a row."""
-    e[:] = 0
-    for start, stride, top, bottom, left, right in tiles.tolist():
-        part = np.empty((len(d), bottom - top), np.int32)
-        backward(codes, start, stride, reference, d[:, left:right], part)
-        e[:, top:bottom] += part
-
-
-def add_tiles(tiles: Ints, parts: Ints, y: Ints) -> None:
-    """Add up the products of tiles that lie below one another."""
-    y[:] = 0
-    first = 0
-    for left, right in tiles[:, 4:].tolist():
-        y[:, left:right] += parts[:, first : first + right - left]
-        first += right - left
+    order = np.argsort(owners, kind="stable")
+    start, stride, first, _, left, _ = tiles[owners[order]].T
+    addresses[:] = start + (i[order] - first) * stride + j[order] - left
+    targets[:] = levels[order]

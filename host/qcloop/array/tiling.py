@@ -1,6 +1,6 @@
 """A matrix of cells that is cut into tiles, each of which is a region of the array."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,6 +42,11 @@ class Cut:
         return cls(rows, cols, min(rows, tile_rows or rows), min(cols, most))
 
     @property
+    def down(self) -> int:
+        """Tiles below one another."""
+        return -(-self.rows // self.tile_rows)
+
+    @property
     def across(self) -> int:
         """Tiles side by side."""
         return -(-self.cols // self.tile_cols)
@@ -65,30 +70,73 @@ class Cut:
         return index
 
 
-class Tiling:
+class Tiles:
+    """Tiles that multiply vectors together: each some of the inputs, for some of the products.
+
+    Products that several tiles have are the sums of theirs.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Numbers of inputs and of products. Backward it is the other way round.
+    tiles : list of Tile
+    """
+
+    def __init__(self, rows: int, cols: int, tiles: list[Tile]) -> None:
+        self.rows, self.cols, self.tiles = rows, cols, tiles
+        self._table: tuple[ArrayConfig, I64] | None = None
+
+    @classmethod
+    def of(cls, region: Region) -> "Tiles":
+        """Return a region as a single tile."""
+        return cls(region.rows, region.cols, [Tile(slice(0, region.rows), slice(0, region.cols), region)])
+
+    def table(self, config: ArrayConfig) -> I64:
+        """Return where the tiles lie in an array's memory, for the golden model: (tiles, 6) int64.
+
+        A row has the address of the first cell, the distance of rows, the first row and the one behind the
+        last, and the same of columns. The last table is kept.
+        """
+        if self._table is None or self._table[0] is not config:
+            rows = [
+                (
+                    region.base * config.lanes,
+                    config.row_words(region.cols) * config.lanes,
+                    *(rows.start, rows.stop, cols.start, cols.stop),
+                )
+                for rows, cols, region in self.tiles
+            ]
+            self._table = config, np.array(rows, np.int64)
+        return self._table[1]
+
+
+class Tiling(Tiles):
     """The tiles of a matrix of cells.
 
     Parameters
     ----------
     cut : Cut
     regions : list of Region
-        One for each piece of the cut.
-
-    Attributes
-    ----------
-    rows, cols : int
-        Size of the matrix.
-    tiles : list of Tile
-        One row of tiles after another.
-    columns : int
-        Columns of all tiles together: the products of one vector, which are as many conversions.
+        One for each piece of the cut: one row of tiles after another.
     """
 
     def __init__(self, cut: Cut, regions: list[Region]) -> None:
-        self.cut, self.rows, self.cols = cut, cut.rows, cut.cols
         pieces = zip(cut.pieces(), regions, strict=True)
-        self.tiles = [Tile(rows, cols, region) for (rows, cols), region in pieces]
-        self.columns = sum(region.cols for region in regions)
+        super().__init__(cut.rows, cut.cols, [Tile(rows, cols, region) for (rows, cols), region in pieces])
+        self.cut = cut
+
+    def apart(self, blocks: Sequence[int]) -> Tiles:
+        """Return the same tiles with products of their own.
+
+        Row ``i`` of tiles has products from ``i * cols`` on, and column ``j`` of tiles takes inputs from
+        ``blocks[j] * rows`` on.
+        """
+        across, tiles = self.cut.across, []
+        for index, (rows, cols, region) in enumerate(self.tiles):
+            i, j = index // across * self.cols, blocks[index % across] * self.rows
+            inputs, products = slice(rows.start + j, rows.stop + j), slice(cols.start + i, cols.stop + i)
+            tiles.append(Tile(inputs, products, region))
+        return Tiles((max(blocks) + 1) * self.rows, self.cut.down * self.cols, tiles)
 
     def shares(self, cells: I64, levels: U8) -> Iterator[tuple[Region, I64, U8]]:
         """Yield what each tile has of a list of cells ``i * cols + j``: cells of its region, and levels.
@@ -101,19 +149,3 @@ class Tiling:
             rows, cols, region = self.tiles[index]
             here = owner == index
             yield region, (i[here] - rows.start) * region.cols + (j[here] - cols.start), levels[here]
-
-    def table(self, config: ArrayConfig) -> I64:
-        """Return where the tiles lie in an array's memory, for the golden model: (tiles, 6) int64.
-
-        A row has the address of the first cell, the distance of rows, the first row and the one behind the
-        last, and the same of columns.
-        """
-        rows = [
-            (
-                region.base * config.lanes,
-                config.row_words(region.cols) * config.lanes,
-                *(rows.start, rows.stop, cols.start, cols.stop),
-            )
-            for rows, cols, region in self.tiles
-        ]
-        return np.array(rows, np.int64)

@@ -23,8 +23,11 @@ def bit_by_bit(start: Callable[[U8, int], Products], x: U8) -> Products:
     products = start(np.concatenate([x >> k & 1 for k in range(_BITS)]), 1)
 
     def weighed() -> I32:
-        y = products().reshape(_BITS, len(x), -1)
-        total: I32 = (y << np.arange(_BITS, dtype=np.int32)[:, None, None]).sum(0, np.int32)
+        *lower, highest = products().reshape(_BITS, len(x), -1)
+        total = highest.copy()
+        for y in reversed(lower):
+            total <<= 1
+            total += y
         return total
 
     return weighed
@@ -42,13 +45,14 @@ class LayerCells:
 
     Attributes
     ----------
+    tiling : Tiling
     rows, cols : int
         Size of the matrix of cells.
     tiles : list of Tile
     """
 
     def __init__(self, array: Array, tiling: Tiling) -> None:
-        self._array, self._tiling = array, tiling
+        self._array, self.tiling = array, tiling
         self.rows, self.cols, self.tiles = tiling.rows, tiling.cols, tiling.tiles
 
     @property
@@ -67,13 +71,13 @@ class LayerCells:
         """Ask for the (n, cols) products of (n, rows) inputs."""
         if len(self.tiles) == 1:
             return self._array.start_forward(self.tiles[0].region, x, bits)
-        return self._array.start_forward_tiles(self._tiling, x, bits)
+        return self._array.start_forward_tiles(self.tiling, x, bits)
 
     def start_backward(self, d: I8) -> Products:
         """Ask for the (n, rows) products of (n, cols) errors."""
         if len(self.tiles) == 1:
             return self._array.start_backward(self.tiles[0].region, d)
-        return self._array.start_backward_tiles(self._tiling, d)
+        return self._array.start_backward_tiles(self.tiling, d)
 
     # -- writing and reading ----------------------------------------------------------------------
 
@@ -82,7 +86,7 @@ class LayerCells:
         if len(self.tiles) == 1:
             self._array.program(self.tiles[0].region, cells, levels)
         else:
-            self._array.program_tiles(self._tiling, cells, levels)
+            self._array.program_tiles(self.tiling, cells, levels)
 
     def program_block(self, levels: U8) -> None:
         """Program every cell, tile by tile; ``levels`` is (rows, cols) uint8."""

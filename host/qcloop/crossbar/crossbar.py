@@ -18,6 +18,7 @@ from qcloop.crossbar import compiled
 from qcloop.crossbar.cells import LayerCells, bit_by_bit
 from qcloop.crossbar.chip import Chip
 from qcloop.crossbar.endurance import Endurance
+from qcloop.crossbar.gains import WiredCells
 from qcloop.crossbar.kernels import F32, F64, I64, CrossbarKernels, Sums
 from qcloop.crossbar.layer import Layer
 from qcloop.crossbar.ledger import WriteLedger
@@ -25,7 +26,7 @@ from qcloop.crossbar.placement import Placement, words_of
 from qcloop.crossbar.rules import MixedRule
 from qcloop.crossbar.settings import CrossbarSettings, InputEncoding
 from qcloop.crossbar.wires import check_tile
-from qcloop.crossbar.wiring import WiredCells, Wires, first_code
+from qcloop.crossbar.wiring import Wires, first_code
 from qcloop.errors import ArrayError, ConfigError
 
 #: Waits for products that were asked for; returns them and the scale of each vector's products.
@@ -485,7 +486,7 @@ class LayeredCrossbar:
         """Return all that a checkpoint needs of a layer and its cells, by name."""
         self._check_own()
         levels, codes = layer.cells.read()
-        wired = {} if layer.wired is None else {"wire_gains": layer.wired.columns}
+        wired = {} if layer.wired is None else {"wire_gains": layer.wired.columns.reshape(-1)}
         return wired | {
             "cell_levels": levels,
             "cell_codes": codes,

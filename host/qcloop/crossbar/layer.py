@@ -4,10 +4,10 @@ import numpy as np
 
 from qcloop.contract.types import U16, Region
 from qcloop.crossbar.cells import LayerCells
+from qcloop.crossbar.gains import WiredCells
 from qcloop.crossbar.kernels import F64, I64, Levels
 from qcloop.crossbar.rules import UpdateRule
 from qcloop.crossbar.weights import WeightMap
-from qcloop.crossbar.wiring import WiredCells
 from qcloop.errors import DivergenceError
 
 #: Most codes for one unit of the gradient. A gradient is up to 2^31, and their product must fit a float32.

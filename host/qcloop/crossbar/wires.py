@@ -118,14 +118,16 @@ def row_gains(rows: int, cols: int, siemens: float, ohm: float) -> I32:
     return _table(left / left.max())
 
 
-def column_gains(codes: npt.NDArray[np.integer], lsb: float, ohm: float, rows: I32) -> I32:
+def column_gains(codes: npt.NDArray[np.integer], h: F64, lsb: float, rows: I32) -> I32:
     """Return the gains of the columns that suit a tile's cells as they are, given those of its rows.
 
     A column whose cells conduct more loses more, so each has a gain of its own.
 
     Parameters
     ----------
-    codes, lsb, ohm
+    codes : (rows, cols) integers
+        Conductance codes of the cells, 0..1023.
+    h, lsb
         As :func:`effective_codes` takes them.
     rows : (rows,) int32
         Gains of the rows.
@@ -135,7 +137,7 @@ def column_gains(codes: npt.NDArray[np.integer], lsb: float, ohm: float, rows: I
     (cols,) int32
         Gains of 0..256: the best b in H[i, j] = a[i] g[i, j] b[j] (least squares).
     """
-    h = transfer(codes.astype(np.float64) * lsb, ohm) / lsb
+    h = h / lsb
     ideal = codes * (rows / _ONE)[:, None]
     most = (ideal**2).sum(axis=0)
     return _table(np.divide((h * ideal).sum(axis=0), most, out=np.zeros_like(most), where=most > 0))
@@ -157,15 +159,13 @@ def _table(factors: F64) -> I32:
     return np.minimum(np.rint(factors * _ONE), _ONE).astype(np.int32)
 
 
-def effective_codes(
-    codes: npt.NDArray[np.integer], lsb: float, ohm: float, reference: int, together: int = 1
-) -> I16:
+def effective_codes(h: F64, lsb: float, ohm: float, reference: int, together: int = 1) -> I16:
     """Return the codes with which a plain product is the product of a tile with wires.
 
     Parameters
     ----------
-    codes : (rows, cols) integers
-        Conductance codes of the cells, 0..1023.
+    h : (rows, cols) float64
+        The :func:`transfer` of the tile.
     lsb : float
         Siemens of one code.
     ohm : float
@@ -182,6 +182,6 @@ def effective_codes(
     (rows, cols) int16
         ``reference + (H - Href) / lsb``, rounded to codes of 0..1023.
     """
-    h = transfer(codes.astype(np.float64) * lsb, ohm)
-    twin = _shared(even_transfer(*codes.shape, reference * lsb, ohm), together)
+    rows, cols = h.shape
+    twin = _shared(even_transfer(rows, cols, reference * lsb, ohm), together)
     return np.clip(np.rint(reference + (h - twin) / lsb), 0, CODE_MAX).astype(np.int16)

@@ -15,8 +15,8 @@ from qcloop.array.compiled import (
     deviation,
     draw_deviating,
     forward_noisy,
+    forward_one,
     pulses,
-    sum_rows,
     wear,
 )
 from qcloop.array.events import EventIndex
@@ -44,8 +44,7 @@ class _Work(NamedTuple):
     #: Errors of the units in 8 bits, and by how many bits they were shifted right.
     errors: I64
     shifted: I64
-    #: Scratch: addresses of rows that are summed, read noise, a vector for the cells of a backward product.
-    addresses: I64
+    #: Scratch: read noise, a vector for the cells of a backward product.
     noise: I16
     vector: I16
     #: Errors of a layer before they have 8 bits.
@@ -71,7 +70,6 @@ def _workspace(steps):
         slopes=np.zeros((layers, cols), np.uint8),
         errors=np.zeros((layers, cols), np.int64),
         shifted=np.zeros(layers, np.int64),
-        addresses=np.zeros(rows, np.int64),
         noise=np.zeros((steps.rows * steps.stride).max(), np.int16),
         vector=np.zeros(cols, np.int16),
         wide=np.zeros(max(rows, cols), np.int32),
@@ -118,31 +116,6 @@ def _draw_noise(reading, noise, n):
 
 
 @inlined
-def _sum_ones(codes, start, stride, reference, active, n, addresses, total):
-    """Fill the products of the cells for 1-bit inputs."""
-    for k in range(n):
-        addresses[k] = start + active[k] * stride
-    total[:] = np.int32(-reference * n)
-    sum_rows(codes, addresses, n, total)
-
-
-@inlined
-def _sum_bytes(codes, start, stride, reference, inputs, active, n, total):
-    """Fill the products of the cells for 8-bit inputs."""
-    cols, weight = len(total), 0
-    total[:] = 0
-    for k in range(n):
-        address = start + active[k] * stride
-        value = np.int32(inputs[active[k]])
-        weight += value
-        row = codes[address : address + cols]
-        for j in range(cols):
-            total[j] += np.int32(value * np.int32(row[j]))
-    for j in range(cols):
-        total[j] -= np.int32(reference * weight)
-
-
-@inlined
 def _forward(codes, devices, steps, work, x, reading, tally):
     """Take one image through the layers: fills inputs, active rows, sums and slopes."""
     last, reference = len(steps.start) - 1, devices.reference
@@ -165,11 +138,9 @@ def _forward(codes, devices, steps, work, x, reading, tally):
             spread, x_noisy = devices.read_spread, inputs[:rows]
             forward_noisy(codes, start, devices.lanes, reference, spread, x_noisy, work.noise, total)
             n = rows
-        elif bits == 1:
-            _sum_ones(codes, start, stride, reference, active, n, work.addresses, total)
         else:
-            _sum_bytes(codes, start, stride, reference, inputs, active, n, total)
-            n = rows  # words of rows whose input is 0 are read, as in any forward product of bytes
+            forward_one(codes, start, stride, reference, inputs, active, n, total)
+            n = n if bits == 1 else rows  # of bytes, rows whose input is 0 are read as well
         tally.totals[WORDS] += n * stride // devices.lanes
         if devices.adc_shift >= 0:
             shift = devices.adc_shift + (8 if bits == 8 else 0)

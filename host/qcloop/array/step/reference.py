@@ -57,7 +57,7 @@ class _Step:
             z = self.reading.take(rows * stride)
             reference.forward_noisy(codes, start, lanes, devices.reference, devices.read_spread, x, z, y[0])
         else:
-            reference.forward_bytes(codes, start, stride, devices.reference, x[None], y)
+            reference.multiply(codes, start, stride, devices.reference, x, y[0])
         read = np.count_nonzero(x) if bits == 1 and not devices.read_spread else rows
         self.tally.totals[WORDS] += read * stride // lanes
         if devices.adc_shift >= 0:
@@ -69,7 +69,7 @@ class _Step:
     def backward(self, layer: int, d: Ints) -> Ints:
         """Return the errors on the inputs of a layer, the bias apart."""
         devices, steps = self.devices, self.steps
-        rows, cols = int(steps.rows[layer]) - steps.biases, int(steps.cols[layer])
+        rows = int(steps.rows[layer]) - steps.biases
         start, stride = int(steps.start[layer]), int(steps.stride[layer])
         vector = d if steps.devices == 1 else np.stack([d, -d], axis=1).reshape(-1)
         e = np.zeros((1, rows), np.int32)
@@ -80,7 +80,7 @@ class _Step:
                 codes, start, lanes, devices.reference, devices.read_spread, vector, z, e[0]
             )
         else:
-            reference.backward(codes, start, stride, devices.reference, vector.reshape(1, cols), e)
+            reference.multiply_back(codes, start, stride, devices.reference, vector, e[0])
         self.tally.totals[WORDS] += rows * stride // lanes
         wide: Ints = e[0].astype(np.int64)
         return wide
