@@ -47,6 +47,7 @@ def sources(tmp_path_factory):
     return [folder / name for name in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_a_run_on_the_images_in_the_memory_is_that_of_the_golden_model(simulator, sources, tmp_path):
     golden = train(GoldenArray(CORE.engine.array), SEED)

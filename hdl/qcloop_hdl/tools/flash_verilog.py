@@ -1,5 +1,7 @@
 """The model of a flash memory as Verilog, for simulations of a core that keeps images."""
 
+from typing import Any
+
 import amaranth
 
 from qcloop import __version__
@@ -11,7 +13,7 @@ from qcloop_hdl.tools.conversion import to_verilog
 from qcloop_hdl.tools.verilog import Core
 
 #: What is printed of each fault.
-_FAULTS = {
+_FAULTS: dict[Any, str] = {
     FlashFault.UNKNOWN: "it does not know the command",
     FlashFault.ASLEEP: "a command came before it was awake",
     FlashFault.REST: "it was selected again too soon",
@@ -75,7 +77,7 @@ module {name} #(
         endcase
     {name}_pins pins (
         .clk(clk), .rst(rst), .address(address), .data(data), .fault(fault),
-        .pins__select(flash__select), .pins__sck(flash__sck),
+        .status(), .pins__select(flash__select), .pins__sck(flash__sck),
         .pins__o(flash__o), .pins__oe(flash__oe), .pins__i(flash__i)
     );
 endmodule
