@@ -95,7 +95,9 @@ class FlashReader(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("REST"):
-                m.d.sync += [pins.select.eq(0), pins.sck.eq(0), pins.oe.eq(0b1101), self.o.valid.eq(0)]
+                m.d.sync += [pins.select.eq(0), pins.sck.eq(0), self.o.valid.eq(0)]
+                with m.If(~pins.select):  # the memory no longer drives its lines
+                    m.d.sync += pins.oe.eq(0b1101)
                 m.d.sync += wait.eq(Mux(wait == 0, 0, wait - 1))
                 with m.If(wait == 0):
                     m.next = "READY"

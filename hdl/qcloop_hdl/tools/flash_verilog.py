@@ -55,7 +55,9 @@ module {name} #(
 );
     reg [7:0] memory [0:{last}];
     reg [7:0] data;
+    wire [7:0] status;
     wire [23:0] address;
+    wire [23:0] offset = address - BASE;
     integer file, count;
     initial begin
         count = 0;
@@ -69,7 +71,7 @@ module {name} #(
         end
     end
     always @(posedge clk)
-        data <= address >= BASE && address - BASE < count ? memory[address - BASE] : 8'hff;
+        data <= offset < count ? memory[offset] : 8'hff;
     always @(fault)
         case (fault)
 {faults}
@@ -77,7 +79,7 @@ module {name} #(
         endcase
     {name}_pins pins (
         .clk(clk), .rst(rst), .address(address), .data(data), .fault(fault),
-        .status(), .pins__select(flash__select), .pins__sck(flash__sck),
+        .status(status), .pins__select(flash__select), .pins__sck(flash__sck),
         .pins__o(flash__o), .pins__oe(flash__oe), .pins__i(flash__i)
     );
 endmodule
