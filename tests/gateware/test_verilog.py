@@ -150,6 +150,7 @@ def test_all_names_are_plain_and_declared_once(texts):
         ("--with learning,images", "the part images is between link and engine, and has pins"),
         ("--with learning,images --with-link bytes --axi-stream", "uart or --with-link bytes, without --axi"),
         ("--flash-model flash.v", "--flash-model is for a core with a flash memory: add --with learning"),
+        ("-o x.v --flash-model ./x.v", "core and flash memory are two files, not both x.v: name another one"),
         ("--with-link uart --axi-stream", "a UART has pins and no streams: take --with-link bytes"),
         ("--with-link uart --clock 1", "choose at most 250000 baud"),
         ("--with-link uart --baud 0", "a clock and a baud rate above 0, not 24 MHz and 0 baud"),

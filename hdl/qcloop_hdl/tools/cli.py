@@ -63,6 +63,8 @@ def verilog(
             baud=core.baud if baud is None else baud,
         )
     if flash_model is not None:
+        if output != "-" and flash_model.absolute() == Path(output).absolute():
+            raise ConfigError(f"core and flash memory are two files, not both {output}: name another one")
         write_atomic(flash_model, flash_verilog(core), ConfigError)
     text = core_verilog(core)
     if output == "-":
