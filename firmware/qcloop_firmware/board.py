@@ -46,6 +46,8 @@ class FlashMemory:
     base: int
     #: Where the bitstream begins.
     bitstream: int = 0
+    #: Most lines on which it is read: 4 if its write protection and hold are known to be on these pins.
+    lines: int = 2
 
     @property
     def room(self) -> int:
@@ -62,7 +64,8 @@ class FlashMemory:
                 Subsignal(name, PinsN(pin, dir="o") if name == "cs" else Pins(pin, dir="io"))
                 for name, pin in zip(names, self.pins, strict=True)
             ),
-            Attrs(IO_TYPE="LVCMOS33"),
+            # A memory without QE must not be held by a line that nobody drives.
+            Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
         )
 
 
@@ -264,7 +267,7 @@ class Board:
         """Where the design finds the images; None without a known memory."""
         if self.memory is None:
             return None
-        return FlashConfig(self.memory.base, lines=2, wake_clocks=int(_WAKE * self.clock) + 1)
+        return FlashConfig(self.memory.base, self.memory.lines, wake_clocks=int(_WAKE * self.clock) + 1)
 
     @property
     def cell_blocks(self) -> int:

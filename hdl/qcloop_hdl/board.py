@@ -21,7 +21,7 @@ from qcloop_hdl.link.uart import UartReceiver, UartTransmitter
 _LIGHTS = {"open": Out(1), "seen": Out(1), "wrong": Out(1)}
 
 
-def _flash_ports(config: EngineConfig) -> dict[str, Any]:
+def flash_ports(config: EngineConfig) -> dict[str, Any]:
     """Return what a board has if it keeps images: pins of the memory, and sixteenths of hits (``Player``)."""
     return {"flash": Out(FLASH_PINS), "score": Out(5)} if config.has(ArrayPart.IMAGES) else {}
 
@@ -50,7 +50,7 @@ class ByteBoard(wiring.Component):
                 #: Nothing will happen before the next byte comes.
                 "idle": Out(1),
             }
-            | _flash_ports(config)
+            | flash_ports(config)
             | _LIGHTS
         )
 
@@ -131,7 +131,7 @@ class UartBoard(wiring.Component):
                 #: Nothing will happen before the line goes low.
                 "idle": Out(1),
             }
-            | _flash_ports(config)
+            | flash_ports(config)
             | _LIGHTS
         )
 

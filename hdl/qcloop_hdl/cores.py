@@ -7,9 +7,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import HEADER, MAX_LENGTH
-from qcloop_hdl.board import ByteBoard
+from qcloop.contract.parts import ArrayPart
+from qcloop_hdl.board import ByteBoard, flash_ports
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine import Engine
+from qcloop_hdl.images.layouts import FlashConfig
 from qcloop_hdl.link.layouts import LinkConfig
 
 
@@ -23,10 +25,12 @@ class ByteCore(wiring.Component):
     ----------
     config : EngineConfig
     link : LinkConfig
+    flash : FlashConfig, optional
+        As for :class:`~qcloop_hdl.board.ByteBoard`, which also says what the ports of a flash memory are.
     """
 
-    def __init__(self, config: EngineConfig, link: LinkConfig) -> None:
-        self._config, self._link = config, link
+    def __init__(self, config: EngineConfig, link: LinkConfig, flash: FlashConfig | None = None) -> None:
+        self._config, self._link, self._flash = config, link, flash
         super().__init__(
             {
                 #: Bytes of the line from the host, and to it.
@@ -37,13 +41,17 @@ class ByteCore(wiring.Component):
                 #: Nothing will happen before the next byte comes.
                 "idle": Out(1),
             }
+            | flash_ports(config)
         )
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.board = board = ByteBoard(self._config, self._link)
+        m.submodules.board = board = ByteBoard(self._config, self._link, self._flash)
         wiring.connect(m, board.tx, wiring.flipped(self.tx))
+        if self._config.has(ArrayPart.IMAGES):
+            wiring.connect(m, board.flash, wiring.flipped(self.flash))
+            m.d.comb += self.score.eq(board.score)
         m.d.comb += [
             self.rx.ready.eq(1),
             board.rx_valid.eq(self.rx.valid),

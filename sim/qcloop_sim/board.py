@@ -9,6 +9,7 @@ from pathlib import Path
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.board import ByteBoard, UartBoard
 from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.images.layouts import FlashConfig
 from qcloop_hdl.images.with_model import BoardWithFlash
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_sim.cxxrtl import CompileError, build
@@ -80,6 +81,8 @@ class CompiledBoard:
     flash : bytes
         With the part ``IMAGES``: contents of the flash memory, from the address on at which images begin.
         What is behind them has all bits set.
+    lines : int
+        With the part ``IMAGES``: most lines on which the memory is read, 1, 2 or 4.
     cache, compiling
         See :func:`qcloop_sim.cxxrtl.build`.
 
@@ -97,6 +100,7 @@ class CompiledBoard:
         bit_clocks: int | None = None,
         waveform: Window | None = None,
         flash: bytes = b"",
+        lines: int = 4,
         cache: Path | None = None,
         compiling: Callable[[], None] = lambda: None,
     ) -> None:
@@ -104,10 +108,11 @@ class CompiledBoard:
         model = config.as_model()
 
         def top() -> ByteBoard | UartBoard | BoardWithFlash:
+            memory = FlashConfig(lines=lines)
             board = (
-                ByteBoard(model, self._link)
+                ByteBoard(model, self._link, memory)
                 if bit_clocks is None
-                else UartBoard(model, self._link, bit_clocks)
+                else UartBoard(model, self._link, bit_clocks, memory)
             )
             return BoardWithFlash(board) if images else board
 
@@ -117,7 +122,7 @@ class CompiledBoard:
         library = build(
             top,
             DRIVER,
-            description=f"board {model} {self._link} {bit_clocks}",
+            description=f"board {model} {self._link} {bit_clocks} {lines}",
             defines=tuple(defines),
             waveform=waveform is not None,
             cache=cache,

@@ -358,7 +358,7 @@ def test_a_board_goes_on_without_its_host_until_another_one_comes(qcloop, starte
     data = write_few(tmp_path / "few", 300, 50)
     assert qcloop("images", tmp_path / "images.bin", "--data", data)[0] == 0
     url = started("--with", "learning,images", "--flash", str(tmp_path / "images.bin"))
-    kept = "; 300 training and 50 test images of 784 pixels of 1 bits, whole, data set"
+    kept = "; 300 training and 50 test images of 784 pixels of 1 bits, whole, read on 4 lines, data set"
     assert kept in qcloop("ports", url)[1]
     assert "; its images are told after a reset" in qcloop("ports", url)[1]
     run = ["--data", data, *"--step array --order board --network 784-12-10 --epochs 4".split()]

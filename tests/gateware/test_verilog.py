@@ -13,7 +13,8 @@ from qcloop.cli import main
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES
-from qcloop_hdl.tools import cli, conversion
+from qcloop_hdl.images.layouts import FlashConfig
+from qcloop_hdl.tools import cli, conversion, verilog
 from qcloop_hdl.tools.synthesis import SynthesisError
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
@@ -116,6 +117,7 @@ def test_the_header_names_each_port_the_configuration_and_the_licence(texts):
         Core(SIZES["small"].shaped(lanes=2, cells=1 << 14), LinkKind.BYTES),
         Core(SIZES["large"].with_parts(ArrayPart.LEARNING).shaped(side=64), axi_stream=True, top="mine"),
         Core(SIZES["medium"].without(ArrayPart.VERIFY), LinkKind.UART, clock=12.5e6, baud=115_200),
+        Core(SIZES["medium"].with_parts(ArrayPart.LEARNING | ArrayPart.IMAGES), LinkKind.BYTES),
     ],
 )
 def test_the_command_in_the_header_makes_the_same_core(core, monkeypatch):
@@ -146,7 +148,10 @@ def test_all_names_are_plain_and_declared_once(texts):
         ("--side 0", "the side of a region must be 1..8192, not 0"),
         ("--lanes 8", "8192 words of 8 lanes take 8 SPRAM blocks of 16384 words, but the device has 4"),
         ("--with learning --side 3", "an engine that learns has a side of 4 or more, not 3"),
-        ("--with learning,images", "the part images needs the flash memory of a board: leave images out"),
+        ("--with learning,images", "the part images is between link and engine, and has pins"),
+        ("--with learning,images --with-link bytes --axi-stream", "uart or --with-link bytes, without --axi"),
+        ("--flash-model flash.v", "--flash-model is for a core with a flash memory: add --with learning"),
+        ("-o x.v --flash-model ./x.v", "core and flash memory are two files, not both x.v: name another one"),
         ("--with-link uart --axi-stream", "a UART has pins and no streams: take --with-link bytes"),
         ("--with-link uart --clock 1", "choose at most 250000 baud"),
         ("--with-link uart --baud 0", "a clock and a baud rate above 0, not 24 MHz and 0 baud"),
@@ -160,6 +165,26 @@ def test_what_cannot_be_is_one_line(options, line, capsys):
     assert run("hdl", "verilog", *options.split()) == 2
     out, err = capsys.readouterr()
     assert line in err and err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize("link", [LinkKind.BYTES, LinkKind.UART])
+def test_a_core_with_images_has_pins_for_a_flash_memory_and_they_are_described(link, tmp_path, monkeypatch):
+    core = Core(SIZES["medium"].with_parts(ArrayPart.LEARNING | ArrayPart.IMAGES), link)
+    monkeypatch.setattr(verilog, "to_verilog", lambda component, name, appendix: f"\nmodule {name}(")
+    header = core_verilog(core)
+    described = re.findall(r"^//   (in |out) (flash__\w+|score)", header, re.MULTILINE)
+    outputs = ("flash__select", "flash__sck", "flash__o", "flash__oe", "score")
+    assert sorted(described) == sorted([("in ", "flash__i"), *(("out", name) for name in outputs)])
+    assert "//   images from 0x0 of the flash memory on, on 4 lines or 2\n" in header
+
+
+def test_images_elsewhere_are_exported_by_a_function():
+    core = Core(
+        SIZES["medium"].with_parts(ArrayPart.LEARNING | ArrayPart.IMAGES),
+        LinkKind.BYTES,
+        flash=FlashConfig(0x200000),
+    )
+    assert core.command == "qcloop_hdl.tools.verilog.core_verilog"
 
 
 class Nothing(wiring.Component):

@@ -32,7 +32,7 @@ from qcloop.contract.operations import (
 )
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan
-from qcloop.contract.stored import EVALUATE, HITS, TRAIN_IMAGES, ImageOperation
+from qcloop.contract.stored import EVALUATE, HITS, READ_LINES, TRAIN_IMAGES, ImageOperation
 from qcloop.contract.types import cell_words
 from qcloop.link.stream import LinkCounts
 
@@ -106,6 +106,7 @@ class GoldenEngine:
         info = ImageSetInfo.decode(self.flash)
         records = np.frombuffer(self.flash[IMAGE_SET.size : -4], np.uint8).reshape(-1, 1 + info.size)
         self.whole = records[: info.train], records[info.train :]
+        return READ_LINES.pack(2)
 
     def do_train_images(self, operands):
         size, key, among, first, count = TRAIN_IMAGES.unpack(operands)

@@ -13,7 +13,7 @@ from qcloop.cli import main
 from qcloop.contract.images import IMAGE_SET, MAX_SET, RESIDUE, ImageSet, ImageSetInfo
 from qcloop.contract.order import ImageOrder
 from qcloop.contract.parts import ALL_PARTS, LEARNING_PARTS
-from qcloop.contract.stored import FLASH_ID, decode_images
+from qcloop.contract.stored import FLASH_ID, decode_images, decode_lines
 from qcloop.contract.types import ArrayConfig
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
@@ -70,6 +70,10 @@ def test_a_set_that_cannot_be_is_refused():
         ImageSetInfo.decode(bytes(content))
     with pytest.raises(ArrayError, match="of here does not answer: its bytes are ffffff"):
         decode_images(b"\xff" * (FLASH_ID.size + IMAGE_SET.size), "here")
+    assert decode_lines(b"\x04") == 4
+    for wrong in (b"", b"\x03", b"\x02\x02"):
+        with pytest.raises(ArrayError, match=f"must answer 1, 2 or 4 lines, not '{wrong.hex()}'"):
+            decode_lines(wrong)
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 5, 64, 65, 1000, 60_000])

@@ -12,6 +12,7 @@ import pytest
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_hdl.config import DEVICE_PARTS, SIZES
 from qcloop_hdl.tools.conversion import LINT
+from qcloop_hdl.tools.flash_verilog import flash_verilog
 from qcloop_hdl.tools.synthesis import yosys_command
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
@@ -32,6 +33,10 @@ CORES = {
     "widest": Core(MEDIUM.shaped(lanes=32, cells=1 << 18)),
     "uart": Core(SMALL, LinkKind.UART),
     "bytes": Core(MEDIUM.shaped(lanes=2), LinkKind.BYTES, axi_stream=True),
+    "images": Core(
+        MEDIUM.with_parts(ArrayPart.LEARNING | ArrayPart.IMAGES).shaped(lanes=2, cells=4, side=4),
+        LinkKind.BYTES,
+    ),
     "axi": Core(MEDIUM.shaped(lanes=1, cells=1 << 10), axi_stream=True),
 }
 
@@ -98,6 +103,13 @@ def test_each_answer_is_needed(tmp_path):
         if needed == set(LINT):
             return
     assert needed == set(LINT)
+
+
+def test_linters_are_silent_of_a_flash_memory(tmp_path):
+    path = tmp_path / "flash.v"
+    path.write_text(flash_verilog(CORES["images"]))
+    test_verilator_is_silent(("qcloop_bytes_flash", path))
+    test_icarus_is_silent(("qcloop_bytes_flash", path), "2005")
 
 
 @pytest.mark.parametrize("standard", ["2005", "2012"])

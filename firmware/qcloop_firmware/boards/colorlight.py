@@ -8,7 +8,8 @@ from qcloop_firmware.board import Board, FlashMemory
 from qcloop_hdl.config import SIZES
 from qcloop_hdl.tools.synthesis import Family
 
-#: Pins of the flash memory: those with which an ECP5 in this package reads its bitstream.
+#: Pins of the flash memory: those with which an ECP5 in this package reads its bitstream. It is not known
+#: whether the memory's write protection and hold are on the last two, so it is read on two lines.
 _FLASH = ("R2", "W2", "V2", "Y2", "W1")
 
 

@@ -26,6 +26,7 @@ BOARDS = (
         loader=("-b", "ecpix5"),
         pack=("--compress",),
         score=((("rgb_led", 3, "r"), 8), (("rgb_led", 3, "g"), 12), (("rgb_led", 3, "b"), 15)),
-        memory=FlashMemory(("AA2", "AD2", "AE2", "AF2", "AE1"), size=1 << 24, base=0x200000),
+        # Lines 0 and 1 are as in LambdaConcept's manual and in litex-boards; amaranth-boards swaps them.
+        memory=FlashMemory(("AA2", "AE2", "AD2", "AF2", "AE1"), size=1 << 24, base=0x200000, lines=4),
     ),
 )

@@ -42,7 +42,7 @@ def _orangecrab(size: str, platform: type, engine: EngineConfig, clock: float) -
         pack=("--compress", "--freq", "38.8"),
         # The boot loader and its bitstream come first.
         memory=FlashMemory(
-            ("U17", "U18", "T18", "R18", "N18"), size=1 << 24, base=0x400000, bitstream=0x80000
+            ("U17", "U18", "T18", "R18", "N18"), size=1 << 24, base=0x400000, bitstream=0x80000, lines=4
         ),
         notes=("hold the button while it is plugged in: the boot loader then takes the bitstream",),
     )

@@ -12,7 +12,7 @@ _GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"
 #: The clocks of the 25F without learning, and of the 85F with it, whose memories are far from one another.
 _SLOW, _SLOWEST = 625e6 / 13, 625e6 / 15
 #: 16 MB; the bitstream of an 85F has 1.9 MB if it is not compressed.
-_MEMORY = FlashMemory(("R2", "W2", "V2", "Y2", "W1"), size=1 << 24, base=0x200000)
+_MEMORY = FlashMemory(("R2", "W2", "V2", "Y2", "W1"), size=1 << 24, base=0x200000, lines=4)
 
 
 class _Ulx3s25(ULX3S_25F_Platform):

@@ -1,6 +1,7 @@
 """What the components of this package share: the pins of a flash memory, its commands, and widths."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.lib import enum
 from amaranth.lib.wiring import In, Out, Signature
@@ -29,11 +30,39 @@ class Command(enum.Enum, shape=8):
     DUAL_READ = 0x3B
     QUAD_READ = 0x6B
     IDENTIFY = 0x9F
+    #: Sleep, and wake up: a memory that sleeps takes no other command.
+    SLEEP = 0xB9
     WAKE = 0xAB
+    #: Status registers; a byte follows.
+    READ_STATUS_1 = 0x05
+    WRITE_STATUS_1 = 0x01
+    READ_STATUS_2 = 0x35
+    WRITE_STATUS_2 = 0x31
+    #: Allow one write of a status register that lasts until the power goes.
+    ALLOW_STATUS = 0x50
 
 
 #: The command that reads on so many lines.
 READ_ON = {1: Command.FAST_READ, 2: Command.DUAL_READ, 4: Command.QUAD_READ}
+
+
+@dataclass(frozen=True)
+class QuadEnable:
+    """Where the memories of a maker keep QE, the bit that allows reads on four lines."""
+
+    #: First byte of the identification.
+    maker: int
+    #: Commands that read and write its status register.
+    read: Any
+    write: Any
+    #: The bit in the status register.
+    mask: int
+
+
+#: Makers whose memories keep QE until the power goes when it was written behind ``ALLOW_STATUS``. Sources:
+#: data sheets of W25Q128JV (Winbond) and IS25LP128F (ISSI).
+WINBOND = QuadEnable(0xEF, Command.READ_STATUS_2, Command.WRITE_STATUS_2, 1 << 1)
+ISSI = QuadEnable(0x9D, Command.READ_STATUS_1, Command.WRITE_STATUS_1, 1 << 6)
 
 
 @dataclass(frozen=True)
@@ -42,7 +71,7 @@ class FlashConfig:
 
     #: Address of the set of images.
     base: int = 0
-    #: Lines on which data come: 1, 2 or 4.
+    #: Most lines on which data come: 1, 2 or 4. A memory that does not answer on four is read on two.
     lines: int = 2
     #: Clocks that the memory takes to wake up.
     wake_clocks: int = 64

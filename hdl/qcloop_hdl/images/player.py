@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.images import IMAGE_SET, SET_CRC
 from qcloop.contract.operations import COUNTER_BYTES, REGION, Operation, Status
-from qcloop.contract.stored import FLASH_ID, HITS, SUMMARY_BYTES, ImageOperation
+from qcloop.contract.stored import FLASH_ID, HITS, READ_LINES, SUMMARY_BYTES, ImageOperation
 from qcloop_hdl.connections import drive
 from qcloop_hdl.engine.decoding import WORD_BITS
 from qcloop_hdl.images.asker import MOST, EngineAsker
@@ -22,6 +22,7 @@ from qcloop_hdl.link.layouts import crc32
 #: Result bytes of those operations that have results; NOTE has as many as operands.
 _RESULTS = {
     ImageOperation.IMAGES: FLASH_ID.size + IMAGE_SET.size,
+    ImageOperation.CHECK_IMAGES: READ_LINES.size,
     ImageOperation.EVALUATE: HITS.size,
     ImageOperation.SUMMARY: SUMMARY_BYTES,
     ImageOperation.CHECKSUM: SET_CRC.size,
@@ -63,6 +64,7 @@ class Player(wiring.Component):
                 "pins": Out(FLASH_PINS),
             }
         )
+        self._lines = config.lines
         self.source, self.feed = ImageSource(config), ProgramFeed()
         self.operands, self.asker = ImageOperands(), EngineAsker()
         #: The operation; bytes of operands or results that are left, or of a request of the engine.
@@ -296,6 +298,7 @@ class Player(wiring.Component):
                     m.next = "NEXT"
         with m.State("CHECK"), m.If(~source.busy):
             m.d.sync += self._status.eq(Mux(source.whole, Status.OK, Status.IMAGES))
+            m.d.sync += self._word.eq(Mux(source.quad, 4, min(self._lines, 2)))
             m.next = "STATUS"
 
     def _play(self, m: Module) -> None:
@@ -409,7 +412,7 @@ class Player(wiring.Component):
         source = self.source
         with m.State("RESULTS"):
             sent = self.answers.valid & self.answers.ready
-            words = self._is(ImageOperation.EVALUATE, ImageOperation.CHECKSUM)
+            words = self._is(ImageOperation.CHECK_IMAGES, ImageOperation.EVALUATE, ImageOperation.CHECKSUM)
             sums = self._is(ImageOperation.SUMMARY)
             with m.If(self._length == 0):
                 m.next = "OPERATION"

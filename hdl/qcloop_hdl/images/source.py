@@ -41,6 +41,9 @@ class ImageSource(wiring.Component):
     After ``start`` it does its ``task``, and ``busy`` is high until the last byte was read. Of a record the
     label and ``size`` bytes are sent. The next record is read while one is taken. Back-pressure: on ``o``.
 
+    With ``lines`` of 4 a set is checked on four lines, and then on two if it was not found whole: a memory
+    may not have QE set, or the lines may be bad. Until the next check all is read as the set was found.
+
     Reset: idle; the set was not checked.
 
     Parameters
@@ -62,8 +65,9 @@ class ImageSource(wiring.Component):
                 "among": In(COUNT_BITS),
                 "first": In(COUNT_BITS),
                 "count": In(COUNT_BITS),
-                #: The set was found whole. If so, numbers of its header.
+                #: The set was found whole. If so, whether on four lines, and numbers of its header.
                 "whole": Out(1),
+                "quad": Out(1),
                 "stored_size": Out(SIZE_BITS),
                 "train": Out(COUNT_BITS),
                 "test": Out(COUNT_BITS),
@@ -98,6 +102,7 @@ class ImageSource(wiring.Component):
             buffer.r_en.eq(self.o.ready),
             buffer.w_data.eq(reader.o.payload),
             reader.address.eq(self._address),
+            reader.quad.eq(self.quad),
             self._taken.eq(reader.o.valid & reader.o.ready),
             place.place.eq(self._next),
             place.images.eq(self.among),
@@ -126,11 +131,14 @@ class ImageSource(wiring.Component):
             with m.State("VERDICT"):
                 # The register of the CRC is up to date a clock after the last byte.
                 right = self._found & (self._crc.crc == _mirrored(RESIDUE))
+                m.next = "IDLE"
                 with m.If(self._program):
                     m.d.sync += self.program_whole.eq(right)
                 with m.Else():
                     m.d.sync += self.whole.eq(right)
-                m.next = "IDLE"
+                    with m.If(self.quad & ~right):
+                        m.d.sync += [self.quad.eq(0), self._found.eq(1)]
+                        m.next = "CHECK"
             with m.State("BYTES"):
                 self._read(m, "SEND", self._records)
             self._fetch(m)
@@ -148,6 +156,7 @@ class ImageSource(wiring.Component):
                 m.next = "IDENTIFY"
             with m.Case(Task.CHECK):
                 m.d.sync += [self.whole.eq(0), self._found.eq(1), self._program.eq(0)]
+                m.d.sync += self.quad.eq(self._config.lines == 4)
                 m.next = "CHECK"
             with m.Case(Task.CHECK_PROGRAM):
                 m.d.sync += [self._found.eq(1), self._program.eq(1), self._address.eq(self._end)]
@@ -189,8 +198,9 @@ class ImageSource(wiring.Component):
             m.d.sync += [before.eq(word[8:]), self._left.eq(self._left - 1)]
             with m.If(number != IMAGE_SET.size - 1):
                 m.d.sync += number.eq(number + 1)
-            # What is left at the length is the rest of the header and the CRC.
-            longer = self._left - 1 + word[:ADDRESS_BITS]
+            # What is left at the length is the rest of the header and the CRC. Without the first bytes of a
+            # set or a program its length means nothing, and is not read.
+            longer = self._left - 1 + Mux(self._found, word[:ADDRESS_BITS], 0)
             with m.If(self._program), m.Switch(number):
                 self._compare(m, byte, PROGRAM_MAGIC.to_bytes(4, "little"))
                 with m.Case(PROGRAM.last("length")):

@@ -9,6 +9,7 @@ import click
 from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES, EngineConfig
+from qcloop_hdl.tools.flash_verilog import flash_verilog
 from qcloop_hdl.tools.options import chosen_engine, engine_options, parts_options, shape_options
 from qcloop_hdl.tools.resources import DEVICES, TARGETS, measure, measure_engine, replace_table, table
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
@@ -35,6 +36,11 @@ def hdl(context: click.Context) -> None:
 @click.option("--baud", type=int, help="With --with-link uart: bits a second [default: 3000000].")
 @click.option("--top", default="", help="Name of the top module [default: qcloop_engine, qcloop_uart, ...].")
 @click.option("-o", "--output", default="-", show_default=True, help="File to write; - for standard output.")
+@click.option(
+    "--flash-model",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --with learning,images: write a model of the flash memory, for simulation, into this file.",
+)
 def verilog(
     config: EngineConfig,
     link: str | None,
@@ -43,6 +49,7 @@ def verilog(
     baud: int | None,
     top: str,
     output: str,
+    flash_model: Path | None,
 ) -> None:
     """Write an engine, or a whole board's core, as self-contained Verilog."""
     kind = LinkKind(link or LinkKind.NONE)
@@ -55,6 +62,10 @@ def verilog(
             clock=core.clock if clock is None else clock * 1e6,
             baud=core.baud if baud is None else baud,
         )
+    if flash_model is not None:
+        if output != "-" and flash_model.absolute() == Path(output).absolute():
+            raise ConfigError(f"core and flash memory are two files, not both {output}: name another one")
+        write_atomic(flash_model, flash_verilog(core), ConfigError)
     text = core_verilog(core)
     if output == "-":
         click.echo(text, nl=False)

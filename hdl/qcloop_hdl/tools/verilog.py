@@ -18,6 +18,7 @@ from qcloop_hdl.board import UartBoard
 from qcloop_hdl.config import SIZES, EngineConfig, MemoryKind
 from qcloop_hdl.cores import AxiStreamTop, ByteCore
 from qcloop_hdl.engine import Engine
+from qcloop_hdl.images.layouts import FlashConfig
 from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.conversion import to_verilog
@@ -25,6 +26,8 @@ from qcloop_hdl.tools.options import shape_changes
 
 #: Name of the top module of an engine alone.
 TOP = "qcloop_engine"
+#: Images from the beginning of a flash memory, on four lines if it can, after 50 us at 100 MHz to wake it up.
+FLASH = FlashConfig(lines=4, wake_clocks=5000)
 
 
 class LinkKind(StrEnum):
@@ -51,12 +54,14 @@ class Core:
     baud: int = 3_000_000
     #: Name of the top module; "" for one that says what it is.
     top: str = ""
+    #: With the part ``IMAGES``: where they are.
+    flash: FlashConfig = FLASH
 
     def __post_init__(self) -> None:
-        if self.engine.has(ArrayPart.IMAGES):
+        if self.engine.has(ArrayPart.IMAGES) and (self.link is LinkKind.NONE or self.axi_stream):
             raise ConfigError(
-                "the part images needs the flash memory of a board: leave images out, or make a board's "
-                "bitstream with `qcloop build BOARD --with learning,images`"
+                "the part images is between link and engine, and has pins for a flash memory: add "
+                "--with-link uart or --with-link bytes, without --axi-stream"
             )
         if self.link is LinkKind.UART:
             if self.axi_stream:
@@ -78,14 +83,18 @@ class Core:
     def component(self) -> Any:
         """The Amaranth component."""
         if self.link is LinkKind.UART:
-            return UartBoard(self.engine, LinkConfig(), divisor(self.clock, self.baud))
-        core = ByteCore(self.engine, LinkConfig()) if self.link is LinkKind.BYTES else Engine(self.engine)
+            return UartBoard(self.engine, LinkConfig(), divisor(self.clock, self.baud), self.flash)
+        core = (
+            ByteCore(self.engine, LinkConfig(), self.flash)
+            if self.link is LinkKind.BYTES
+            else Engine(self.engine)
+        )
         return AxiStreamTop(core) if self.axi_stream else core
 
     @property
     def command(self) -> str:
-        """The command that makes it, or, for an engine of no size, the function."""
-        if self.engine.size not in SIZES:
+        """The command that makes it, or the function, for an engine of no size or images elsewhere."""
+        if self.engine.size not in SIZES or self.flash != FLASH:
             return "qcloop_hdl.tools.verilog.core_verilog"
         return " ".join(["qcloop hdl verilog", *self.options])
 
@@ -130,6 +139,12 @@ _PORTS = {
     "m_axis_tlast": "  {last}",
     "rx": "serial line from the host, high when idle; synchronised inside",
     "tx": "serial line to the host",
+    "flash__select": "flash memory: it is selected; its pin CS is the inverse",
+    "flash__sck": "  its clock, half of clk",
+    "flash__o": "  its lines IO0 (DI) to IO3 (HOLD): what the core drives",
+    "flash__oe": "  which of them the core drives",
+    "flash__i": "  what is on them; those that are not connected are high",
+    "score": "how many sixteenths of the test images had their class found last",
     "ready": "the memory is cleared; before, no request is taken",
     "idle": "all is answered, and nothing of another request is there",
     "open": "a host has opened a session",
@@ -248,6 +263,9 @@ def core_verilog(core: Core) -> str:
     config = core.engine
     spram = config.memory is MemoryKind.SPRAM and not config.model
     uart = f"//   {core.baud} baud at a clock of {core.clock / 1e6:g} MHz\n"
+    images = (
+        f"//   images from {core.flash.base:#x} of the flash memory on, on {core.flash.lines} lines or 2\n"
+    )
     header = _HEADER.format(
         core=core,
         what=_WHAT[core.link],
@@ -257,7 +275,7 @@ def core_verilog(core: Core) -> str:
         size=config.size,
         config=config,
         parts=", ".join(part_labels(config.array.parts)) or "none",
-        extra=uart if core.link is LinkKind.UART else "",
+        extra=uart * (core.link is LinkKind.UART) + images * config.has(ArrayPart.IMAGES),
         digest=config.digest.hex(),
         ports="\n".join(_ports(core)),
         protocol=_PROTOCOL[core.link],

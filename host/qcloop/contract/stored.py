@@ -8,7 +8,7 @@ without the part ``IMAGES`` answers them with ``Status.OPERATION``.
 operation     operands                                results
 ============  ======================================  ======================================================
 IMAGES        none                                    identification of the flash memory, header of the set
-CHECK_IMAGES  none                                    none
+CHECK_IMAGES  none                                    :data:`READ_LINES`
 TRAIN_IMAGES  :data:`TRAIN_IMAGES`                    none
 EVALUATE      :data:`EVALUATE`                        hits (:data:`HITS`)
 SUMMARY       none                                    :data:`SUMMARY`
@@ -16,13 +16,14 @@ CHECKSUM      an opcode of the engine, a region       CRC-32 of the results that
 NOTE          any bytes                               the same bytes
 ============  ======================================  ======================================================
 
-CHECK_IMAGES reads the whole set, and is refused with ``Status.IMAGES`` unless the set was found whole.
-TRAIN_IMAGES and EVALUATE are refused so before that, and after a reset. TRAIN_IMAGES trains on the images in
-some places of an :class:`~qcloop.contract.order.ImageOrder` of the first ``among`` training images, as TRAIN
-would, and settles what is left of a batch. EVALUATE classifies test images and counts those that get their
-label. Both take ``size`` bytes of each image, which must be those of an image of the plan. SUMMARY and
-CHECKSUM tell in a few bytes how a run went, so that the answers of many epochs wait on a board for a host
-that is not there; and NOTE lets a host leave a text among them.
+CHECK_IMAGES reads the whole set, and is refused with ``Status.IMAGES`` unless the set was found whole. A
+board that can read its memory on four lines tries that first, and then two. TRAIN_IMAGES and EVALUATE are
+refused so before that, and after a reset. TRAIN_IMAGES trains on the images in some places of an
+:class:`~qcloop.contract.order.ImageOrder` of the first ``among`` training images, as TRAIN would, and settles
+what is left of a batch. EVALUATE classifies test images and counts those that get their label. Both take
+``size`` bytes of each image, which must be those of an image of the plan. SUMMARY and CHECKSUM tell in a few
+bytes how a run went, so that the answers of many epochs wait on a board for a host that is not there; and
+NOTE lets a host leave a text among them.
 """
 
 import zlib
@@ -59,6 +60,8 @@ class ImageOperation(IntEnum):
 EPOCHS_AHEAD = 20
 #: What a flash memory answers to the command 9Fh of JEDEC: manufacturer, type and capacity.
 FLASH_ID = ByteLayout(Field("manufacturer", 8), Field("type", 8), Field("capacity", 8))
+#: Lines on which the flash memory was read: 1, 2 or 4.
+READ_LINES = ByteLayout(Field("lines", 8))
 #: Places ``first`` to ``first + count - 1`` of an order of ``among`` images; bytes of an image.
 TRAIN_IMAGES = ByteLayout(
     Field("size", 16), Field("key", 32), Field("among", 32), Field("first", 32), Field("count", 32)
@@ -132,6 +135,16 @@ def decode_images(results: bytes, where: str) -> ImageSetInfo:
     if len(set(identification)) == 1 and identification[0] in (0x00, 0xFF):
         raise ArrayError(f"the flash memory of {where} does not answer: its bytes are {identification.hex()}")
     return ImageSetInfo.decode(results[FLASH_ID.size :])
+
+
+def decode_lines(results: bytes) -> int:
+    """Return on how many lines a memory was read, from the results of CHECK_IMAGES.
+
+    Raises ArrayError if it cannot be.
+    """
+    if len(results) != READ_LINES.size or results[0] not in (1, 2, 4):
+        raise ArrayError(f"CHECK_IMAGES must answer 1, 2 or 4 lines, not '{results.hex()}'")
+    return results[0]
 
 
 def decode_hits(results: bytes, images: int) -> int:

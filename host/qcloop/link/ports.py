@@ -97,12 +97,12 @@ def describe_images(url: str, baud: int, identity: Identity) -> str:
     try:
         with closing(open_array(url, baud)) as array:
             kept = array.kept_images()
-            array.check_images()
+            lines = array.check_images()
     except QcloopError as error:
         return f"; images: {error}"
     return (
         f"; {kept.train:,} training and {kept.test:,} test images of {kept.pixels} pixels of {kept.bits} "
-        f"bits, whole, data set {kept.identity.hex()[:16]}"
+        f"bits, whole, read on {lines} line{'s' * (lines > 1)}, data set {kept.identity.hex()[:16]}"
     )
 
 

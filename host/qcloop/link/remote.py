@@ -259,9 +259,12 @@ class RemoteArray(Array):
         self._check_parts(ArrayPart.IMAGES)
         return stored.decode_images(self._ask([stored.request(ImageOperation.IMAGES)]), self._link.name)
 
-    def check_images(self) -> None:
-        """Let the board read all its images; ArrayError unless it finds them whole."""
-        self._ask([stored.request(ImageOperation.CHECK_IMAGES)])
+    def check_images(self) -> int:
+        """Let the board read all its images; ArrayError unless it finds them whole.
+
+        Returns on how many lines it reads its flash memory: 1, 2 or 4.
+        """
+        return stored.decode_lines(self._ask([stored.request(ImageOperation.CHECK_IMAGES)]))
 
     def _use_images(self, images: ImageSet) -> ImageSetInfo:
         name, wanted = self._link.name, images.info
