@@ -16,11 +16,11 @@ import re
 from collections import defaultdict
 
 from qcloop_sim.rewriting import assignments
+from qcloop_sim.rewriting.expressions import Expressions
 from qcloop_sim.rewriting.grouping import Group
 from qcloop_sim.rewriting.reading import Design, Statement
 
 _WORD = 64
-_UPDATED = re.compile(r"(memory_\w+)\.update\(")
 _ASSIGNMENT = re.compile(r"\tif \(posedge_p_clk\) \{\n\t\t(\w+)\.next = (.*);\n\t\}")
 
 
@@ -34,8 +34,17 @@ class Writer:
         Groups of the design's statements, in the order in which they are computed.
     """
 
-    #: A function that the rewritten design needs.
-    WRITE_ENABLED = """\
+    #: Functions that the rewritten design needs.
+    FUNCTIONS = """\
+// A value of 33 to 64 bits as an integer, and an integer as such a value.
+template<std::size_t Bits>
+CXXRTL_ALWAYS_INLINE uint64_t wide(const cxxrtl::value<Bits> &x) {
+    return uint64_t(x.data[1]) << 32 | x.data[0];
+}
+template<std::size_t Bits>
+CXXRTL_ALWAYS_INLINE cxxrtl::value<Bits> wide_value(uint64_t x) {
+    return cxxrtl::value<Bits>{uint32_t(x), uint32_t(x >> 32)};
+}
 // A write that no bit enables need not wait in the queue.
 template<class Memory, class Value>
 inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
@@ -45,7 +54,8 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
 """
 
     def __init__(self, design: Design, groups: list[Group]) -> None:
-        self._signals = design.signals
+        self._signals = signals = design.signals
+        self._expressions = Expressions(signals.registers | signals.inputs | signals.values)
         self._groups = [[design.statements[k] for k in group.members] for group in groups]
         with_bit = [k for k, group in enumerate(groups) if group.has_bit]
         #: Number of the bit of each group that has one.
@@ -117,6 +127,9 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
         mark = self._mark(name)
         if not mark:
             return f"\t\t\t{name}.curr = {name}.next;\n"
+        if self._signals.registers[name] <= 32:
+            now, then = f"{name}.curr.data[0]", f"{name}.next.data[0]"
+            return f"\t\t\tif ({now} != {then}) {{ {now} = {then}; {mark}}}\n"
         return f"\t\t\tif (!({name}.curr == {name}.next)) {{ {name}.curr = {name}.next; {mark}}}\n"
 
     def _group(self, k: int) -> str:
@@ -127,9 +140,8 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
             if assignment := _ASSIGNMENT.fullmatch(statement.text):
                 simple.append((assignment[1], assignment[2]))
             else:
-                text = _UPDATED.sub(r"write_enabled(\1, ", statement.text)
-                lines.append("".join(f"\t{line}\n" for line in text.splitlines()))
-        lines.append(assignments.statements(simple, 2))
+                lines.append(assignments.written(statement.text, self._expressions))
+        lines.append(assignments.statements(simple, self._expressions, 2))
         return f"\t{self._condition(k, 'dirty')}{{\n{before}{''.join(lines)}{after}\t}}\n"
 
     def _comparison(self, k: int) -> tuple[str, str]:
@@ -140,6 +152,10 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
             if name in self._signals.locals and self._is_of_one_group(name):
                 before.append(f"\t\tvalue<{bits}> {name};\n")
             elif mark := self._mark(name, but=k):
+                if bits <= 32:
+                    before.append(f"\t\tconst uint32_t old_{name} = {name}.data[0];\n")
+                    after.append(f"\t\tif ({name}.data[0] != old_{name}) {{ {mark}}}\n")
+                    continue
                 before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
                 after.append(f"\t\tif (!({name} == old_{name})) {{ {mark}}}\n")
         return "".join(before), "".join(after)
