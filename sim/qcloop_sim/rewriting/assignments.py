@@ -1,4 +1,4 @@
-"""Writes the statements of an evaluation, and what registers take at a clock's edge so that a condition is asked once.
+"""Writes the statements of an evaluation; for what registers take, each condition is asked once.
 
 CXXRTL writes an assignment for each register, ``x.next = (reset ? 0 : (on ? y : x.curr))``. Many registers
 share their conditions, and most keep their values in most clocks. Here they share nested ``if`` statements,

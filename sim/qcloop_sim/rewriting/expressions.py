@@ -14,37 +14,8 @@ operation that is not known here, stays as CXXRTL has written it; signals are ``
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<constant>value<(\d+)> ?\{([^}]*)\})"
-    r"|(?P<slice>\.slice<(\d+)(?:,(\d+))?>\(\))"
-    r"|(?P<repeat>\.repeat<(\d+)>\(\))"
-    r"|(?P<val>\.val\(\))"
-    r"|(?P<concat>\.concat\()"
-    r"|(?P<call>([a-z]\w*)<(\d+)>\()"
-    r"|(?P<name>[A-Za-z_]\w*(?:\.curr)?)"
-    r"|(?P<mark>[(),?:]))"
-)
-#: Bits of the two integer types.
-_NARROW, _WIDE = 32, 64
-
-
-class WideError(Exception):
-    """An expression has a result of more than 64 bits, or an operation that is not known here."""
-
-
-@dataclass(frozen=True)
-class _Node:
-    """An operation and the bits of its result."""
-
-    operation: str
-    bits: int
-    operands: tuple["_Node", ...] = ()
-    #: The name of a signal.
-    name: str = ""
-    #: A constant's value; of a slice the lowest bit.
-    number: int = 0
+from qcloop_sim.rewriting.parsing import NARROW, WIDE, Node, NotIntegersError, Parser, mask_of, sliced
 
 
 class Expressions:
@@ -62,28 +33,28 @@ class Expressions:
     def integer(self, text: str, local: Mapping[str, int] | None = None) -> tuple[str, int]:
         """Return an expression on integers, and its bits.
 
-        ``local`` has the bits of temporary values. Raises WideError where it must stay as it is.
+        ``local`` has the bits of temporary values. Raises NotIntegersError where it must stay as it is.
         """
         node = self._parsed(text, local)
         return _written(node), node.bits
 
-    def _parsed(self, text: str, local: Mapping[str, int] | None = None) -> _Node:
-        return _Parser(text, self._widths, local or {}).parsed()
+    def _parsed(self, text: str, local: Mapping[str, int] | None = None) -> Node:
+        return Parser(text, self._widths, local or {}).parsed()
 
     def condition(self, text: str) -> str:
         """Return a condition on integers, or as it is."""
         try:
             return _truth(self._parsed(text))
-        except WideError:
+        except NotIntegersError:
             return text
 
     def value(self, text: str, local: Mapping[str, int] | None = None) -> str:
         """Return an expression on integers as a ``value``, or as it is."""
         try:
             code, bits = self.integer(text, local)
-        except WideError:
+        except NotIntegersError:
             return text
-        if bits <= _NARROW:
+        if bits <= NARROW:
             return f"value<{bits}>{{{code}}}"
         return f"wide_value<{bits}>({code})"
 
@@ -91,140 +62,49 @@ class Expressions:
         """Return an assignment to a signal, to ``.next`` of a register or to bits of a signal."""
         try:
             node = self._parsed(text, local)
-            if node.bits > _WIDE and "slice" not in target:
+            if node.bits > WIDE and "slice" not in target:
                 return _by_words(target, node)
             code, bits = _written(node), node.bits
-        except WideError:
+        except NotIntegersError:
             return f"{target} = {text};"
         if part := re.fullmatch(r"(\w+)\.slice<(\d+)(?:,(\d+))?>\(\)", target):
             return self._partial(target, part, code, bits)
-        if bits <= _NARROW:
+        if bits <= NARROW:
             return f"{target}.data[0] = {code};"
         return f"{target} = wide_value<{bits}>({code});"
 
     def _partial(self, target: str, part: re.Match[str], code: str, bits: int) -> str:
         high, low = int(part[2]), int(part[3] or part[2])
-        word, shift = divmod(low, _NARROW)
-        if high // _NARROW != word:
-            value = f"value<{bits}>{{{code}}}" if bits <= _NARROW else f"wide_value<{bits}>({code})"
+        word, shift = divmod(low, NARROW)
+        if high // NARROW != word:
+            value = f"value<{bits}>{{{code}}}" if bits <= NARROW else f"wide_value<{bits}>({code})"
             return f"{target} = {value};"
-        kept = ~(_mask(bits) << shift) & _mask(_NARROW)
+        kept = ~(mask_of(bits) << shift) & mask_of(NARROW)
         data = f"{part[1]}.data[{word}]"
-        return f"{data} = ({data} & {kept:#x}u) | ({_as(code, bits, _NARROW)} << {shift});"
-
-
-class _Parser:
-    """Takes an expression apart."""
-
-    def __init__(self, text: str, widths: Mapping[str, int], local: Mapping[str, int]) -> None:
-        self._widths, self._local = widths, local
-        self._tokens: list[re.Match[str]] = []
-        at = 0
-        while at < len(text):
-            token = _TOKEN.match(text, at)
-            if token is None:
-                raise WideError(text[at : at + 20])
-            self._tokens.append(token)
-            at = token.end()
-        self._next = 0
-
-    def parsed(self) -> _Node:
-        node = self._expression()
-        if self._next != len(self._tokens):
-            raise WideError("more than an expression")
-        return node
-
-    def _peek(self) -> str | None:
-        return self._tokens[self._next].lastgroup if self._next < len(self._tokens) else None
-
-    def _take(self, mark: str = "") -> re.Match[str]:
-        if self._next == len(self._tokens):
-            raise WideError("half an expression")
-        token = self._tokens[self._next]
-        if mark and token["mark"] != mark:
-            raise WideError(token[0])
-        self._next += 1
-        return token
-
-    def _expression(self) -> _Node:
-        node = self._primary()
-        while (kind := self._peek()) in ("slice", "repeat", "val", "concat"):
-            token = self._take()
-            if kind == "slice":
-                high, low = int(token[5]), int(token[6] or token[5])
-                node = _sliced(node, low, high - low + 1)
-            elif kind == "repeat":
-                node = _Node("repeat", node.bits * int(token[8]), (node,))
-            elif kind == "concat":
-                other = self._expression()
-                self._take(")")
-                node = _Node("concat", node.bits + other.bits, (node, other))
-        return node
-
-    def _primary(self) -> _Node:
-        token = self._take()
-        if token["constant"]:
-            words = [int(word.strip().rstrip("u") or "0", 0) for word in token[3].split(",")]
-            number = sum(word << _NARROW * k for k, word in enumerate(words))
-            return _Node("constant", int(token[2]), number=number)
-        if token["name"]:
-            name = token["name"].removesuffix(".curr")
-            bits = self._local.get(name) or self._widths.get(name)
-            if bits is None:
-                raise WideError(name)
-            return _Node("signal", bits, name=token["name"])
-        if token["call"]:
-            operands = [self._expression()]
-            while self._take_comma():
-                operands.append(self._expression())
-            self._take(")")
-            return _Node(token[12], int(token[13]), tuple(operands))
-        if token["mark"] == "(":
-            return self._choice()
-        raise WideError(token[0])
-
-    def _take_comma(self) -> bool:
-        comma = self._next < len(self._tokens) and self._tokens[self._next]["mark"] == ","
-        self._next += comma
-        return comma
-
-    def _choice(self) -> _Node:
-        condition = self._expression()
-        self._take("?")
-        yes = self._expression()
-        self._take(":")
-        no = self._expression()
-        self._take(")")
-        if yes.bits != no.bits:
-            raise WideError("branches of different widths")
-        return _Node("choice", yes.bits, (condition, yes, no))
+        return f"{data} = ({data} & {kept:#x}u) | ({_as(code, bits, NARROW)} << {shift});"
 
 
 # -- what is written --------------------------------------------------------------------------------
 
 
-def _by_words(target: str, node: _Node) -> str:
+def _by_words(target: str, node: Node) -> str:
     """Return assignments of the 32-bit words of a value of more than 64 bits."""
     words = [
-        f"{target}.data[{low // _NARROW}] = {_written(_sliced(node, low, min(_NARROW, node.bits - low)))};"
-        for low in range(0, node.bits, _NARROW)
+        f"{target}.data[{low // NARROW}] = {_written(sliced(node, low, min(NARROW, node.bits - low)))};"
+        for low in range(0, node.bits, NARROW)
     ]
     return " ".join(words)
 
 
-def _mask(bits: int) -> int:
-    return (1 << bits) - 1
-
-
 def _size(bits: int) -> int:
     """Return the bits of the integer type that holds so many."""
-    if bits > _WIDE:
-        raise WideError(f"{bits} bits")
-    return _NARROW if bits <= _NARROW else _WIDE
+    if bits > WIDE:
+        raise NotIntegersError(f"{bits} bits")
+    return NARROW if bits <= NARROW else WIDE
 
 
 def _number(number: int, bits: int) -> str:
-    return f"{number:#x}{'u' if _size(bits) == _NARROW else 'ull'}"
+    return f"{number:#x}{'u' if _size(bits) == NARROW else 'ull'}"
 
 
 def _as(code: str, bits: int, wanted: int) -> str:
@@ -234,16 +114,16 @@ def _as(code: str, bits: int, wanted: int) -> str:
 
 
 def _masked(code: str, bits: int) -> str:
-    return code if bits in (_NARROW, _WIDE) else f"({code} & {_number(_mask(bits), bits)})"
+    return code if bits in (NARROW, WIDE) else f"({code} & {_number(mask_of(bits), bits)})"
 
 
-def _cast(node: _Node, bits: int) -> str:
+def _cast(node: Node, bits: int) -> str:
     """Return a node as an unsigned number of other bits: cut off, or with zeros in front."""
-    code = _as(_written(node), node.bits, max(bits, node.bits))
-    return code if bits >= node.bits else _as(_masked(code, bits) if bits not in (32, 64) else code, node.bits, bits)
+    code = _written(node)
+    return _as(code if bits >= node.bits else _masked(code, bits), node.bits, bits)
 
 
-def _signed(node: _Node, bits: int) -> str:
+def _signed(node: Node, bits: int) -> str:
     """Return a node as a signed number in the type of ``bits``; what is above these bits means nothing."""
     if bits <= node.bits:
         return _as(_written(node), node.bits, bits)
@@ -251,7 +131,7 @@ def _signed(node: _Node, bits: int) -> str:
     return f"(({code} ^ {sign}) - {sign})"
 
 
-def _integer(node: _Node, bits: int) -> str:
+def _integer(node: Node, bits: int) -> str:
     """Return a node as a C++ integer with a sign, at least so wide that ``bits`` fit."""
     size = _size(bits)
     if node.bits == size:
@@ -260,67 +140,46 @@ def _integer(node: _Node, bits: int) -> str:
     return f"int{size}_t(({_as(_written(node), node.bits, bits)} ^ {sign}) - {sign})"
 
 
-def _sliced(node: _Node, low: int, bits: int) -> _Node:
-    """Return bits of a node, looking through what is only put together."""
-    if low == 0 and bits == node.bits:
-        return node
-    if node.operation == "slice":
-        return _sliced(node.operands[0], node.number + low, bits)
-    if node.operation == "concat":
-        upper, lower = node.operands
-        if low >= lower.bits:
-            return _sliced(upper, low - lower.bits, bits)
-        if low + bits <= lower.bits:
-            return _sliced(lower, low, bits)
-        under = lower.bits - low
-        return _Node("concat", bits, (_sliced(upper, 0, bits - under), _sliced(lower, low, under)))
-    if node.operation == "repeat":
-        return _Node("repeat", bits, node.operands) if bits > 1 else node.operands[0]
-    if node.operation == "constant":
-        return _Node("constant", bits, number=node.number >> low & _mask(bits))
-    return _Node("slice", bits, (node,), number=low)
-
-
-def _written(node: _Node) -> str:
+def _written(node: Node) -> str:
     """Return a node as C++."""
     _size(node.bits)
     write = _WRITERS.get(node.operation)
     if write is None:
-        raise WideError(node.operation)
+        raise NotIntegersError(node.operation)
     return write(node)
 
 
-def _signal(node: _Node) -> str:
-    return f"{node.name}.data[0]" if node.bits <= _NARROW else f"wide({node.name})"
+def _signal(node: Node) -> str:
+    return f"{node.name}.data[0]" if node.bits <= NARROW else f"wide({node.name})"
 
 
-def _constant(node: _Node) -> str:
+def _constant(node: Node) -> str:
     return _number(node.number, node.bits)
 
 
-def _slice(node: _Node) -> str:
+def _slice(node: Node) -> str:
     (operand,) = node.operands
     low = node.number
-    if operand.operation == "signal" and operand.bits > _NARROW:
-        word, low = divmod(low, _NARROW)
-        words = -(-(low + node.bits) // _NARROW)
+    if operand.operation == "signal" and operand.bits > NARROW:
+        word, low = divmod(low, NARROW)
+        words = -(-(low + node.bits) // NARROW)
         if words > 2:
-            lower = _NARROW - low
-            upper = _sliced(operand, node.number + lower, node.bits - lower)
-            return _concat(_Node("concat", node.bits, (upper, _sliced(operand, node.number, lower))))
-        code, size = f"{operand.name}.data[{word}]", _NARROW
+            lower = NARROW - low
+            upper = sliced(operand, node.number + lower, node.bits - lower)
+            return _concat(Node("concat", node.bits, (upper, sliced(operand, node.number, lower))))
+        code, size = f"{operand.name}.data[{word}]", NARROW
         if words == 2:
-            code, size = f"(uint64_t({operand.name}.data[{word + 1}]) << 32 | {code})", _WIDE
-        above = operand.bits - word * _NARROW
+            code, size = f"(uint64_t({operand.name}.data[{word + 1}]) << 32 | {code})", WIDE
+        above = operand.bits - word * NARROW
     else:
         code, size, above = _written(operand), _size(operand.bits), operand.bits
     shifted = f"({code} >> {low})" if low else code
     if low + node.bits == min(above, size):
         return _as(shifted, size, node.bits)
-    return _as(f"({shifted} & {_number(_mask(node.bits), size)})", size, node.bits)
+    return _as(f"({shifted} & {_number(mask_of(node.bits), size)})", size, node.bits)
 
 
-def _concat(node: _Node) -> str:
+def _concat(node: Node) -> str:
     upper, lower = node.operands
     high = f"{_as(_written(upper), upper.bits, node.bits)} << {lower.bits}"
     if lower.operation == "constant" and not lower.number:
@@ -330,14 +189,14 @@ def _concat(node: _Node) -> str:
     return f"({high} | {_as(_written(lower), lower.bits, node.bits)})"
 
 
-def _repeat(node: _Node) -> str:
+def _repeat(node: Node) -> str:
     (operand,) = node.operands
     if operand.bits != 1:
-        raise WideError("more than a bit repeated")
+        raise NotIntegersError("more than a bit repeated")
     return _masked(f"(0 - {_as(_written(operand), 1, node.bits)})", node.bits)
 
 
-def _truth(node: _Node) -> str:
+def _truth(node: Node) -> str:
     """Return whether a node is not zero, as a C++ condition."""
     if node.operation == "choice" and node.bits == 1:
         return _written(node)
@@ -352,7 +211,7 @@ def _truth(node: _Node) -> str:
     return f"({_written(node)} != 0)"
 
 
-def _choice(node: _Node) -> str:
+def _choice(node: Node) -> str:
     condition, yes, no = node.operands
     if yes.operation == no.operation == "constant" and node.bits == 1 and yes.number != no.number:
         return _bit(_truth(condition) if yes.number else f"!({_truth(condition)})")
@@ -363,38 +222,38 @@ def _bit(condition: str) -> str:
     return f"uint32_t({condition})"
 
 
-def _any(node: _Node) -> str:
+def _any(node: Node) -> str:
     return _bit(_truth(node.operands[0]))
 
 
-def _none(node: _Node) -> str:
+def _none(node: Node) -> str:
     return _bit(f"!({_truth(node.operands[0])})")
 
 
-def _every(node: _Node) -> str:
+def _every(node: Node) -> str:
     (operand,) = node.operands
-    return _bit(f"({_written(operand)} == {_number(_mask(operand.bits), operand.bits)})")
+    return _bit(f"({_written(operand)} == {_number(mask_of(operand.bits), operand.bits)})")
 
 
-def _not(node: _Node) -> str:
+def _not(node: Node) -> str:
     code = _cast(node.operands[0], node.bits)
-    return f"({code} ^ {_number(_mask(node.bits), node.bits)})"
+    return f"({code} ^ {_number(mask_of(node.bits), node.bits)})"
 
 
-def _negative(node: _Node) -> str:
+def _negative(node: Node) -> str:
     return _masked(f"(0 - {_signed(node.operands[0], node.bits)})", node.bits)
 
 
-def _bitwise(operator: str) -> Callable[[_Node], str]:
-    def write(node: _Node) -> str:
+def _bitwise(operator: str) -> Callable[[Node], str]:
+    def write(node: Node) -> str:
         a, b = node.operands
         return f"({_cast(a, node.bits)} {operator} {_cast(b, node.bits)})"
 
     return write
 
 
-def _arithmetic(operator: str, signed: bool) -> Callable[[_Node], str]:
-    def write(node: _Node) -> str:
+def _arithmetic(operator: str, signed: bool) -> Callable[[Node], str]:
+    def write(node: Node) -> str:
         number = _signed if signed else _modular
         a, b = (number(operand, node.bits) for operand in node.operands)
         return _masked(f"({a} {operator} {b})", node.bits)
@@ -402,13 +261,13 @@ def _arithmetic(operator: str, signed: bool) -> Callable[[_Node], str]:
     return write
 
 
-def _modular(node: _Node, bits: int) -> str:
+def _modular(node: Node, bits: int) -> str:
     """Return a node in the type of ``bits``; what is above these bits is cut off later."""
     return _as(_written(node), node.bits, bits)
 
 
-def _compared(operator: str, signed: bool) -> Callable[[_Node], str]:
-    def write(node: _Node) -> str:
+def _compared(operator: str, signed: bool) -> Callable[[Node], str]:
+    def write(node: Node) -> str:
         bits = max(operand.bits for operand in node.operands)
         number = _integer if signed else _cast
         a, b = (number(operand, bits) for operand in node.operands)
@@ -417,8 +276,8 @@ def _compared(operator: str, signed: bool) -> Callable[[_Node], str]:
     return write
 
 
-def _left(signed: bool) -> Callable[[_Node], str]:
-    def write(node: _Node) -> str:
+def _left(signed: bool) -> Callable[[Node], str]:
+    def write(node: Node) -> str:
         a, amount = node.operands
         code = (_signed if signed else _modular)(a, node.bits)
         return _masked(_shifted(code, "<<", amount, _size(node.bits)), node.bits)
@@ -426,31 +285,31 @@ def _left(signed: bool) -> Callable[[_Node], str]:
     return write
 
 
-def _right(node: _Node) -> str:
+def _right(node: Node) -> str:
     a, amount = node.operands
     code = _shifted(_written(a), ">>", amount, _size(a.bits))
     if node.bits < a.bits:
-        code = _masked(code, node.bits) if node.bits not in (_NARROW, _WIDE) else code
+        code = _masked(code, node.bits) if node.bits not in (NARROW, WIDE) else code
     return _as(code, a.bits, node.bits)
 
 
-def _shifted(code: str, operator: str, amount: _Node, size: int) -> str:
+def _shifted(code: str, operator: str, amount: Node, size: int) -> str:
     """Return a shift, which is zero where it goes beyond the type."""
     by = _written(amount)
     shifted = f"({code} {operator} {by})"
-    return shifted if _mask(amount.bits) < size else f"({by} < {size} ? {shifted} : 0)"
+    return shifted if mask_of(amount.bits) < size else f"({by} < {size} ? {shifted} : 0)"
 
 
-def _right_signed(node: _Node) -> str:
+def _right_signed(node: Node) -> str:
     a, amount = node.operands
     bits = max(a.bits, node.bits)
     size, by = _size(bits), _written(amount)
-    if _mask(amount.bits) >= size:
+    if mask_of(amount.bits) >= size:
         by = f"({by} < {size} ? {by} : {size - 1})"
     return _masked(_as(f"uint{size}_t({_integer(a, bits)} >> {by})", bits, node.bits), node.bits)
 
 
-_WRITERS: dict[str, Callable[[_Node], str]] = {
+_WRITERS: dict[str, Callable[[Node], str]] = {
     "signal": _signal,
     "constant": _constant,
     "slice": _slice,

@@ -39,23 +39,25 @@ class Writer:
 // A condition that is seldom true: what depends on it is put where it is not in the way.
 CXXRTL_ALWAYS_INLINE bool seldom(bool condition) { return __builtin_expect(condition, 0); }
 // A value of 33 to 64 bits as an integer, and an integer as such a value.
-template<std::size_t Bits>
+template<size_t Bits>
 CXXRTL_ALWAYS_INLINE uint64_t wide(const cxxrtl::value<Bits> &x) {
     return uint64_t(x.data[1]) << 32 | x.data[0];
 }
-template<std::size_t Bits>
+template<size_t Bits>
 CXXRTL_ALWAYS_INLINE cxxrtl::value<Bits> wide_value(uint64_t x) {
     return cxxrtl::value<Bits>{uint32_t(x), uint32_t(x >> 32)};
 }
-// A write that no bit enables need not wait in the queue.
+// A write that no bit enables need not wait in the queue. The queue is not inlined: it would fill the cache.
 template<class Memory, class Value>
-__attribute__((noinline)) void write(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
+__attribute__((noinline))
+void put_off(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
     memory.update(at, x, mask, priority);
 }
 template<class Memory, class Value>
-CXXRTL_ALWAYS_INLINE void write_enabled(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
+CXXRTL_ALWAYS_INLINE
+void write_enabled(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
     if (seldom(!mask.is_zero()))
-        write(memory, at, x, mask, priority);
+        put_off(memory, at, x, mask, priority);
 }
 // Writes what waits in the queue of a memory, and returns whether that has changed anything.
 template<class Memory, class Observer>
@@ -107,7 +109,8 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
         lines = ["\tconst bool converged = true, posedge_p_clk = true;\n"]
         lines += [f"\tuint64_t dirty{n} = this->dirty{n};\n" for n in self._words]
         everything = "".join(f" dirty{n} = ~0ull;" for n in self._words)
-        lines.append(f"\tif (seldom(evaluated)) {{\n\t\ttake_back();{everything}\n\t}}\n\tevaluated = true;\n")
+        lines.append(f"\tif (seldom(evaluated)) {{\n\t\ttake_back();{everything}\n\t}}\n")
+        lines.append("\tevaluated = true;\n")
         for name in self._signals.inputs:
             if self._readers[name]:
                 taken = f"seen_{name} = {name}; {self._mark(name)}"
