@@ -6,7 +6,7 @@ that. An expression of which no intermediate result has more than 64 bits can be
 ``uint64_t`` at once::
 
     add_uu<17>(p_total.curr, p_x).slice<15,0>().val()
-    ((p_total.curr.data[0] + p_x.data[0]) & 0xffffu)
+    (((p_total.curr.data[0] + p_x.data[0]) & 0x1ffffu) & 0xffffu)
 
 An integer holds the bits of a value, and those above are zero, as in a ``value``. What has more bits, or an
 operation that is not known here, stays as CXXRTL has written it; signals are ``value`` in either case.
