@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,11 @@ from qcloop_sim.designs import Design, make_cache
 from qcloop_sim.naming import UnnamedError, names_of
 from qcloop_sim.rewriting import activity
 
+try:
+    import fcntl
+except ImportError:  # on Windows two processes may compile the same design, and the later one's library stays
+    fcntl = None  # type: ignore[assignment]
+
 #: Packages that hold a Yosys and the CXXRTL headers that go with it, the quicker to start first; and the
 #: arguments of Python that start it.
 _YOSYS = {
@@ -31,7 +37,7 @@ _YOSYS = {
 }
 _RUNTIME = Path("share", "include", "backends", "cxxrtl", "runtime")
 _COMPILERS = ("c++", "g++", "clang++")
-_FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden", "-O3")
+_FLAGS = ("-std=c++14", "-DNDEBUG", "-w", "-shared", "-fPIC", "-fvisibility=hidden", "-O2")
 _PRELUDE = Path(__file__).with_name("prelude.cpp")
 _WAVEFORM = Path(__file__).with_name("waveform.cpp")
 _NAMING = Path(__file__).with_name("naming.py")
@@ -130,7 +136,7 @@ def build(
         shared by processes. A library is used only if design, driver, compiler, Yosys and flags are
         exactly those it was made from.
     compiling : callable
-        Called before a library is made, because that takes some time.
+        Called before a library is made, or awaited from another process that makes it: that takes some time.
 
     Returns
     -------
@@ -176,11 +182,13 @@ def build(
     _check_owner(folder, library)
     if not library.exists():
         compiling()
-        texts = [_rewritten(_convert(design.text, package, False), package)]
-        if waveform:
-            texts.append(_names(_convert(design.text, package, True), package))
-        texts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
-        _compile("\n".join(texts), driver, [*compiler, *flags], package, library)
+        with _alone(library) as first:
+            if first:
+                texts = [_rewritten(_convert(design.text, package, False), package)]
+                if waveform:
+                    texts.append(_names(_convert(design.text, package, True), package))
+                texts += [f'#line 1 "{source.name}"\n{source.read_text()}' for source in sources]
+                _compile("\n".join(texts), driver, [*compiler, *flags], package, library)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -266,6 +274,44 @@ def _compiler_version(compiler: list[str]) -> str:
         ) from None
 
 
+@contextmanager
+def _alone(library: Path) -> Iterator[bool]:
+    """Let one process at a time make a library; yields whether it has still to be made.
+
+    The lock is on a file beside the library, which is removed with it held: whoever gets the lock of a file
+    that is no longer there tries again. A process that is killed leaves the file and loses the lock.
+    """
+    path = library.with_suffix(".lock")
+    while True:
+        try:
+            make_cache(library.parent)
+            file = path.open("a")
+        except OSError as error:
+            raise _unwritable(error) from None
+        with file:
+            if fcntl is not None:
+                with suppress(OSError):  # some file systems have no locks
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                try:
+                    same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+                except FileNotFoundError:
+                    same = False
+                if not same:
+                    continue
+            try:
+                yield not library.exists()
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _unwritable(error: OSError) -> CompileError:
+    return CompileError(
+        f"the cache of compiled designs must be writable, but {error}: name a folder in $QCLOOP_CACHE"
+    )
+
+
 def _compile(text: str, driver: Path, command: list[str], package: str, library: Path) -> None:
     """Compile into a folder of its own and rename: others see the library complete or not at all."""
     spec = importlib.util.find_spec(package)
@@ -273,7 +319,6 @@ def _compile(text: str, driver: Path, command: list[str], package: str, library:
         raise CompilerMissingError(f"the files of {package} must be at hand: install it anew")
     runtime = Path(spec.origin).parent / _RUNTIME
     try:
-        make_cache(library.parent)
         with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
             Path(folder, "top.cpp").write_text(text)
             done = subprocess.run(
@@ -291,9 +336,7 @@ def _compile(text: str, driver: Path, command: list[str], package: str, library:
             Path(folder, "top.so").chmod(0o700)  # with some umasks it could be written by others
             Path(folder, "top.so").replace(library)
     except OSError as error:
-        raise CompileError(
-            f"the cache of compiled designs must be writable, but {error}: name a folder in $QCLOOP_CACHE"
-        ) from None
+        raise _unwritable(error) from None
 
 
 def _reason(message: str) -> str:

@@ -53,7 +53,7 @@ def rewritten(text: str, activity: Callable[[str], float]) -> str:
     design = read(text)
     writer = Writer(design, grouped(design.statements, activity))
     return design.with_functions(
-        before="#include <cxxrtl/cxxrtl.h>\n" + Writer.WRITE_ENABLED,
+        before="#include <cxxrtl/cxxrtl.h>\n" + Writer.FUNCTIONS,
         members=writer.members(),
         commit=writer.commit(),
         evaluation=writer.evaluation(),

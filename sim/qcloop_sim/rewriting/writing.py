@@ -16,11 +16,11 @@ import re
 from collections import defaultdict
 
 from qcloop_sim.rewriting import assignments
+from qcloop_sim.rewriting.expressions import Expressions
 from qcloop_sim.rewriting.grouping import Group
 from qcloop_sim.rewriting.reading import Design, Statement
 
 _WORD = 64
-_UPDATED = re.compile(r"(memory_\w+)\.update\(")
 _ASSIGNMENT = re.compile(r"\tif \(posedge_p_clk\) \{\n\t\t(\w+)\.next = (.*);\n\t\}")
 
 
@@ -34,18 +34,41 @@ class Writer:
         Groups of the design's statements, in the order in which they are computed.
     """
 
-    #: A function that the rewritten design needs.
-    WRITE_ENABLED = """\
-// A write that no bit enables need not wait in the queue.
+    #: Functions that the rewritten design needs.
+    FUNCTIONS = """\
+// A condition that is seldom true: what depends on it is put where it is not in the way.
+CXXRTL_ALWAYS_INLINE bool seldom(bool condition) { return __builtin_expect(condition, 0); }
+// A value of 33 to 64 bits as an integer, and an integer as such a value.
+template<size_t Bits>
+CXXRTL_ALWAYS_INLINE uint64_t wide(const cxxrtl::value<Bits> &x) {
+    return uint64_t(x.data[1]) << 32 | x.data[0];
+}
+template<size_t Bits>
+CXXRTL_ALWAYS_INLINE cxxrtl::value<Bits> wide_value(uint64_t x) {
+    return cxxrtl::value<Bits>{uint32_t(x), uint32_t(x >> 32)};
+}
+// A write that no bit enables need not wait in the queue. The queue is not inlined: it would fill the cache.
 template<class Memory, class Value>
-inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const Value &mask, int priority) {
-    if (!mask.is_zero())
-        memory.update(at, x, mask, priority);
+__attribute__((noinline))
+void put_off(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
+    memory.update(at, x, mask, priority);
+}
+template<class Memory, class Value>
+CXXRTL_ALWAYS_INLINE
+void write_enabled(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
+    if (seldom(!mask.is_zero()))
+        put_off(memory, at, x, mask, priority);
+}
+// Writes what waits in the queue of a memory, and returns whether that has changed anything.
+template<class Memory, class Observer>
+__attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
+    return memory.commit(observer);
 }
 """
 
     def __init__(self, design: Design, groups: list[Group]) -> None:
-        self._signals = design.signals
+        self._signals = signals = design.signals
+        self._expressions = Expressions(signals.registers | signals.inputs | signals.values)
         self._groups = [[design.statements[k] for k in group.members] for group in groups]
         with_bit = [k for k, group in enumerate(groups) if group.has_bit]
         #: Number of the bit of each group that has one.
@@ -66,12 +89,14 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
     def members(self) -> str:
         """Return what the design remembers from one clock to the next besides registers and memories."""
         local = self._signals.locals
+        taken_back = "".join(f"\t\t{name}.next = {name}.curr;\n" for name in self._signals.registers)
         return "".join(
             (
                 "\tbool evaluated = false;\n",
                 *(f"\tuint64_t dirty{n} = ~0ull, ran{n} = 0;\n" for n in self._words),
                 *(f"\tvalue<{bits}> {name};\n" for name, bits in local.items() if self._is_kept(name)),
                 *(f"\tvalue<{bits}> seen_{name};\n" for name, bits in self._signals.inputs.items()),
+                f"\t__attribute__((noinline, cold)) void take_back() {{\n{taken_back}\t}}\n",
             )
         )
 
@@ -83,9 +108,9 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
         """
         lines = ["\tconst bool converged = true, posedge_p_clk = true;\n"]
         lines += [f"\tuint64_t dirty{n} = this->dirty{n};\n" for n in self._words]
-        taken_back = "".join(f"\t\t{name}.next = {name}.curr;\n" for name in self._signals.registers)
         everything = "".join(f" dirty{n} = ~0ull;" for n in self._words)
-        lines.append(f"\tif (evaluated) {{\n{taken_back}\t\t{everything}\n\t}}\n\tevaluated = true;\n")
+        lines.append(f"\tif (seldom(evaluated)) {{\n\t\ttake_back();{everything}\n\t}}\n")
+        lines.append("\tevaluated = true;\n")
         for name in self._signals.inputs:
             if self._readers[name]:
                 taken = f"seen_{name} = {name}; {self._mark(name)}"
@@ -106,7 +131,8 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
                 body = "".join(self._take(name) for name in own)
                 lines.append(f"\t\t{self._condition(k, 'ran')}{{\n{body}\t\t}}\n")
         for name in self._signals.memories:
-            lines.append(f"\t\tif ({name}.commit(observer)) {{ {self._mark(name)}}}\n")
+            waits = f"seldom(!{name}.write_queue.empty())"
+            lines.append(f"\t\tif ({waits} && take_writes({name}, observer)) {{ {self._mark(name)}}}\n")
         lines += [f"\t\tthis->dirty{n} = dirty{n};\n" for n in self._words]
         return "".join(lines)
 
@@ -117,7 +143,13 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
         mark = self._mark(name)
         if not mark:
             return f"\t\t\t{name}.curr = {name}.next;\n"
-        return f"\t\t\tif (!({name}.curr == {name}.next)) {{ {name}.curr = {name}.next; {mark}}}\n"
+        if self._signals.registers[name] <= 32:
+            now, then = f"{name}.curr.data[0]", f"{name}.next.data[0]"
+            differs = f"{now} != {then}"
+        else:
+            now, then = f"{name}.curr", f"{name}.next"
+            differs = f"!({now} == {then})"
+        return f"\t\t\tif (seldom({differs})) {{ {now} = {then}; {mark}}}\n"
 
     def _group(self, k: int) -> str:
         """Return a group: its condition, its statements, and marks where it computes other values."""
@@ -127,9 +159,8 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
             if assignment := _ASSIGNMENT.fullmatch(statement.text):
                 simple.append((assignment[1], assignment[2]))
             else:
-                text = _UPDATED.sub(r"write_enabled(\1, ", statement.text)
-                lines.append("".join(f"\t{line}\n" for line in text.splitlines()))
-        lines.append(assignments.statements(simple, 2))
+                lines.append(assignments.written(statement.text, self._expressions))
+        lines.append(assignments.statements(simple, self._expressions, 2))
         return f"\t{self._condition(k, 'dirty')}{{\n{before}{''.join(lines)}{after}\t}}\n"
 
     def _comparison(self, k: int) -> tuple[str, str]:
@@ -140,8 +171,13 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
             if name in self._signals.locals and self._is_of_one_group(name):
                 before.append(f"\t\tvalue<{bits}> {name};\n")
             elif mark := self._mark(name, but=k):
-                before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
-                after.append(f"\t\tif (!({name} == old_{name})) {{ {mark}}}\n")
+                if bits <= 32:
+                    before.append(f"\t\tconst uint32_t old_{name} = {name}.data[0];\n")
+                    differs = f"{name}.data[0] != old_{name}"
+                else:
+                    before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
+                    differs = f"!({name} == old_{name})"
+                after.append(f"\t\tif (seldom({differs})) {{ {mark}}}\n")
         return "".join(before), "".join(after)
 
     def _condition(self, k: int, word: str) -> str:
@@ -149,7 +185,7 @@ inline void write_enabled(Memory &memory, std::size_t at, const Value &x, const 
         if k not in self._bits:
             return ""
         n, bit = divmod(self._bits[k], _WORD)
-        return f"if ({word}{n} & {1 << bit:#x}ull) "
+        return f"if (seldom({word}{n} & {1 << bit:#x}ull)) "
 
     def _mark(self, name: str, but: int = -1) -> str:
         """Return statements that set the bits of the groups that read a signal, but for one group."""
