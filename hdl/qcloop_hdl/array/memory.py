@@ -190,9 +190,9 @@ class CellMemory(wiring.Component):
     next clock sees them. One write a clock.
 
     There is one port in effect: in a clock with a write (any bit of ``write_enable``) a read is not done, and
-    after it ``read_data`` is undefined until the next read. With ``two_ports``, which block RAM may have, only
-    a read of the word being written is not done. Addresses must be below
-    ``words``, planes below ``planes``. Contents are undefined at power-up and survive a reset.
+    after it ``read_data`` is undefined until the next read. With ``two_ports``, which block RAM may have,
+    only a read of the word being written is not done. Addresses must be below ``words``, planes below
+    ``planes``. Contents are undefined at power-up and survive a reset.
 
     Parameters
     ----------

@@ -227,8 +227,8 @@ class WeightSettler(wiring.Component):
     follow, and more than the reach is left, it is offered a clock later. A word adds 2 to 18 clocks, 3 on
     average, from when it is offered: the quotient r / G is computed bit by bit until it differs from the
     word. The word is taken in the clock behind the last of these. Back-pressure: ``i.ready`` is high while no
-    weight is in work, and in the clock in which one is taken. While one is in work, ``top``, ``pairs`` and ``rule``
-    must be stable, and the table must not be written.
+    weight is in work, and in the clock in which one is taken. While one is in work, ``top``, ``pairs`` and
+    ``rule`` must be stable, and the table must not be written.
 
     Reset: no weight is in work. The table is undefined.
     """

@@ -24,7 +24,7 @@ from qcloop_hdl.learn.plan import RATE_BITS
 from qcloop_hdl.learn.rows import row_layout
 from qcloop_hdl.registers import delayed
 
-#: Words whose weights are to be settled wait in a queue. No word is read while there is room for this many only.
+#: Words whose weights are to be settled wait in a queue. No word is read while it has no more room than this.
 QUEUE_ROOM = 8
 
 
@@ -144,8 +144,8 @@ class LayerUpdate(Configured):
     For each row that comes it reads the words of the row, and adds ``x * rate`` times the factors, as steps.
     A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
     which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
-    read and write as often; with two ports each fourth clock is theirs. Words with accumulators beyond the reach wait in a queue; while that is full, or
-    ``run`` is low, no word is read.
+    read and write as often; with two ports each fourth clock is theirs. Words with accumulators beyond the
+    reach wait in a queue; while that is full, or ``run`` is low, no word is read.
 
     The last words of a layer are written when ``done`` is high.
 
