@@ -95,8 +95,9 @@ class WeightUpdate(Configured):
                 "table_write": In(1),
                 "table_index": In(range(MAX_STATES)),
                 "table_entry": In(GAP_BITS),
-                #: An image comes, and its bits.
+                #: An image of ``image_rows`` rows comes, and its bits.
                 "start_image": In(1),
+                "image_rows": In(config.side_bits),
                 "bits": In(stream.Signature(8)),
                 #: What is done, and that it begins.
                 "rows": In(1),
@@ -116,6 +117,8 @@ class WeightUpdate(Configured):
                 #: settled.
                 "changed": Out(1),
                 "settled": Out(1),
+                #: Devices are programmed alone.
+                "alone": Out(1),
                 #: A word of stream 0 was used.
                 "rounded": Out(1),
                 **array_ports(config),
@@ -151,7 +154,7 @@ class WeightUpdate(Configured):
         of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
         m.d.comb += [
             walk.start_image.eq(self.start_image),
-            walk.image_rows.eq(self.layer.rows),
+            walk.image_rows.eq(self.image_rows),
             walk.start.eq((self.rows | self.sweep) & self.begins),
             walk.kind.eq(Mux(self.sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
             walk.rows.eq(self.layer.rows),
@@ -227,6 +230,7 @@ class WeightUpdate(Configured):
             settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
+            self.alone.eq(alone),
             self.settled.eq(update.done & ~waits & ~settles),
             self.changed.eq(update.done & ~alone | self.settled),
         ]
