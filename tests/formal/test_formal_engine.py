@@ -106,8 +106,6 @@ class AbstractArray(CellArray):
     def _make_abstractable(self):
         config = self.config
         self.memory = AnyCellMemory(config.lanes, config.words, config.memory)
-        if config.two_ports:
-            self.accumulators = AnyCellMemory(config.lanes, config.words, config.memory)
         self.mac = AnyMac(config)
         self.programming_noise = AnyGenerator(1)
         if config.has(ArrayPart.READ_NOISE):
