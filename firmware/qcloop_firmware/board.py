@@ -11,13 +11,13 @@ from amaranth.lib import io
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.images import MAX_SET_BYTES
-from qcloop.contract.parts import ArrayPart, part_labels
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
 from qcloop_hdl.config import SPRAM_WORDS, EngineConfig, MemoryKind
 from qcloop_hdl.images.layouts import FlashConfig
 from qcloop_hdl.link.layouts import LinkConfig
-from qcloop_hdl.link.uart import divisor
+from qcloop_hdl.link.uart import divides, divisor
 from qcloop_hdl.tools.synthesis import Family
 
 #: Networks that show what an array can hold: the paper's, two larger ones, and that of the recipe ``best``.
@@ -128,6 +128,13 @@ class Board:
             )
         for baud in self.bauds:
             self.bit_clocks(baud)
+        if self.blocks is not None and self.cell_blocks > self.blocks:
+            added = ", ".join(part_labels(self.engine.array.parts & ~STANDARD_PARTS))
+            cells = f"{self.engine.array.cells:,} cells" + (f" with {added}" if added else "")
+            raise ConfigError(
+                f"{self.title}: {cells} take {self.cell_blocks} memory blocks or more, but its chip has "
+                f"{self.blocks}: take fewer cells, leave a part out, or use a larger board"
+            )
 
     def without(self, parts: ArrayPart) -> "Board":
         """Return the board with an engine that lacks some parts; they are added to its name."""
@@ -149,14 +156,36 @@ class Board:
             )
         name = "-".join((self.name, "with", *part_labels(parts)))
         clock = self.learning_clock if ArrayPart.LEARNING in parts and self.learning_clock else self.clock
-        board = replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
-        if self.blocks is not None and board.cell_blocks > self.blocks:
+        return replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
+
+    def shaped(self, lanes: int | None = None, cells: int | None = None, side: int | None = None) -> "Board":
+        """Return the board with other lanes, cells or largest side, which are added to its name.
+
+        None keeps a value. Raises ConfigError for what the engine or the chip cannot have.
+        """
+        given = {"lanes": lanes, "cells": cells, "side": side}
+        words = [f"{what}-{value}" for what, value in given.items() if value is not None]
+        if not words:
+            return self
+        engine = self.engine.shaped(lanes, cells, side)
+        return replace(self, name="-".join((self.name, *words)), engine=engine)
+
+    def clocked(self, hertz: float) -> "Board":
+        """Return the board with another clock, Hz, which is added to its name in MHz.
+
+        It keeps those of its baud rates that the clock allows. Raises ConfigError for a clock that its PLL
+        does not make, or that allows none of them.
+        """
+        if not 0 < hertz < float("inf"):
+            raise ConfigError(f"a clock has more than 0 MHz, not {hertz / 1e6:g}")
+        board = replace(self, name=f"{self.name}-clock-{hertz / 1e6:g}", clock=hertz, bauds=())
+        bauds = tuple(baud for baud in self.bauds if divides(board.made_clock, baud))
+        if not bauds:
             raise ConfigError(
-                f"{self.title}: {board.engine.array.cells:,} cells with {', '.join(part_labels(parts))} take "
-                f"{board.cell_blocks} memory blocks or more, but its chip has "
-                f"{self.blocks}: leave a part out, or use a larger board"
+                f"{self.title}: a clock of {hertz / 1e6:g} MHz allows none of its baud rates, "
+                f"{', '.join(map(str, self.bauds))}: choose a faster clock"
             )
-        return board
+        return replace(board, bauds=bauds)
 
     def with_pins(self, rx: str, tx: str) -> "Board":
         """Return the board with its serial line on two other pins of the chip; they are added to its name.
@@ -220,11 +249,15 @@ class Board:
         platform = self.platform()
         return float(platform.default_clk_frequency)
 
+    @property
+    def made_clock(self) -> float:
+        """The engine's clock as the PLL makes it, Hz. Raises ConfigError if it makes none within 0.1 %."""
+        source = self.source_clock
+        return self.clock if source == self.clock else pll_setting(self.family, source, self.clock).hertz
+
     def bit_clocks(self, baud: int) -> int:
         """Return the clocks of a bit. Raises ConfigError if no whole number of clocks is near enough."""
-        source = self.source_clock
-        made = self.clock if source == self.clock else pll_setting(self.family, source, self.clock).hertz
-        return divisor(made, baud)
+        return divisor(self.made_clock, baud)
 
     @property
     def flash(self) -> FlashConfig | None:

@@ -44,7 +44,8 @@ STEPS = (
     Step(
         "`qcloop train --network 784-16-16-10 --images 640 --epochs 1 --port PORT --baud {baud}`, and the "
         "same without --port and --baud: the digests of `array` in both are the same",
-        "gateware or timing is wrong: build for a lower clock to tell which; report it with manifest.toml",
+        "gateware or timing is wrong: build for a lower clock (--clock) to tell which; report it with "
+        "manifest.toml",
     ),
     Step(
         "the same run says that no frames were sent again",

@@ -1,6 +1,9 @@
 """``qcloop boards``, ``build``, ``flash``: bitstreams from the command line."""
 
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -20,7 +23,7 @@ from qcloop_firmware.build import Built, write_design
 from qcloop_firmware.build import build as build_board
 from qcloop_firmware.figures import BuildError, table
 from qcloop_firmware.flash import check_room, load, write_images
-from qcloop_hdl.tools.options import parts_options
+from qcloop_hdl.tools.options import parts_options, shape_options
 
 #: Folder in which each build has a folder of its own, unless --output names another.
 _FOLDER = Path("build")
@@ -49,10 +52,47 @@ _pins = click.option(
 )
 
 
-def _chosen(name: str, added: ArrayPart, without: ArrayPart, pins: tuple[str, str] | None) -> Board:
-    """Return the board that the options of a command describe."""
-    board = find_board(name).without(without).with_parts(added)
-    return board.with_pins(*pins) if pins else board
+_clock = click.option(
+    "--clock",
+    type=float,
+    metavar="MHZ",
+    help="Clock of the engine, such as 60.  [default: the board's]",
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a build has other than its board."""
+
+    added: ArrayPart = ArrayPart(0)
+    without: ArrayPart = ArrayPart(0)
+    lanes: int | None = None
+    cells: int | None = None
+    side: int | None = None
+    clock: float | None = None
+    pins: tuple[str, str] | None = None
+
+    def of(self, name: str) -> Board:
+        """Return the board of a name or a file, changed so. Raises ConfigError for what cannot be."""
+        board = find_board(name).without(self.without).with_parts(self.added)
+        board = board.shaped(self.lanes, self.cells, self.side)
+        board = board if self.clock is None else board.clocked(self.clock * 1e6)
+        return board.with_pins(*self.pins) if self.pins else board
+
+
+def _variant(command: Any) -> Any:
+    """Add the options that change a board; the command gets ``variant: Variant``."""
+
+    @_pins
+    @_clock
+    @shape_options
+    @parts_options
+    @wraps(command)
+    def with_variant(*args: Any, **given: Any) -> Any:
+        names = [field.name for field in fields(Variant)]
+        return command(*args, variant=Variant(**{name: given.pop(name) for name in names}), **given)
+
+    return with_variant
 
 
 @click.command()
@@ -87,21 +127,18 @@ def _row(board: Board) -> tuple[str, ...]:
 @click.argument("name", metavar="BOARD", required=False, shell_complete=_BOARDS)
 @_output
 @_baud
-@_pins
 @click.option("--force", is_flag=True, help="Build even if nothing has changed.")
 @click.option("--design-only", is_flag=True, help="Write only design and constraints, to check the pins.")
 @click.option("--all", "every", is_flag=True, help="Build all boards, one after the other, into build/.")
-@parts_options
+@_variant
 def build(
     name: str | None,
     output: Path | None,
     baud: int | None,
-    pins: tuple[str, str] | None,
     force: bool,
     design_only: bool,
     every: bool,
-    added: ArrayPart,
-    without: ArrayPart,
+    variant: Variant,
 ) -> None:
     """Build the bitstream of a board: one that `qcloop boards` lists, or FILE.py that describes another.
 
@@ -109,20 +146,17 @@ def build(
     the figures, if the clock is not met with 5 % to spare.
     """
     if every:
-        if name or output or baud or pins or design_only or added or without:
-            raise click.UsageError(
-                "--all takes no BOARD, no --output, no --baud, no --pins, no --design-only, no --with and no "
-                "--without"
-            )
+        if name or output or baud or design_only or variant != Variant():
+            raise click.UsageError("--all takes no BOARD and no option but --force")
         _build_all(force)
     elif name is None:
         raise click.UsageError("name a BOARD, or all with --all; `qcloop boards` lists them")
     elif design_only:
-        board = _chosen(name, added, without, pins)
+        board = variant.of(name)
         for path in write_design(board, output or _FOLDER / board.name, baud or board.bauds[0]):
             click.echo(path)
     else:
-        board = _chosen(name, added, without, pins)
+        board = variant.of(name)
         _show(build_with_progress(board, output, baud, force=force))
 
 
@@ -171,7 +205,6 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @click.argument("name", metavar="BOARD", shell_complete=_BOARDS)
 @_output
 @_baud
-@_pins
 @click.option("--permanent", is_flag=True, help="Load into the board's flash memory, if there is a choice.")
 @click.option(
     "--data",
@@ -190,20 +223,18 @@ def build_with_progress(board: Board, output: Path | None, baud: int | None, *, 
 @click.option("--input-bits", default=1, show_default=True, help="With --data: bits of a pixel, 1 or 8.")
 @click.option("--images", default=0, help="With --data: training images, from the first.  [default: all]")
 @click.option("--bring-up", is_flag=True, help="Then go through the steps of a board's first use.")
-@parts_options
+@_variant
 def flash(
     name: str,
     output: Path | None,
     baud: int | None,
-    pins: tuple[str, str] | None,
     permanent: bool,
     data: str | None,
     alone: Path | None,
     input_bits: int,
     images: int,
     bring_up: bool,
-    added: ArrayPart,
-    without: ArrayPart,
+    variant: Variant,
 ) -> int:
     """Load the bitstream of a board (a name, or FILE.py). It is built before if there is none yet.
 
@@ -211,8 +242,8 @@ def flash(
     """
     keeps = data is not None or alone is not None
     if keeps:
-        added |= ArrayPart.LEARNING | ArrayPart.IMAGES
-    board = _chosen(name, added, without, pins)
+        variant = replace(variant, added=variant.added | ArrayPart.LEARNING | ArrayPart.IMAGES)
+    board = variant.of(name)
     content = _flash_content(board, data, alone, input_bits, images) if keeps else None
     built = build_with_progress(board, output, baud)
     if content is not None:

@@ -232,6 +232,16 @@ def test_a_design_with_other_pins_has_a_folder_and_a_name_of_its_own(made, tmp_p
     assert "set_io uart_0__rx__io 2\nset_io uart_0__tx__io 4\n" in constraints
 
 
+def test_a_design_of_another_shape_and_clock_has_a_folder_and_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--lanes", "2", "--cells", "32768", "--clock", "12"]
+    result = CliRunner().invoke(build, ["icebreaker", "--design-only", *options])
+    folder = "build/icebreaker-lanes-2-cells-32768-clock-12"
+    assert result.output.split() == [f"{folder}/top.il", f"{folder}/top.pcf"]
+    constraints = (tmp_path / folder / "top.pcf").read_text()
+    assert "set_frequency clk12_0__io 12.0\n" in constraints
+
+
 NO_PAIR = (
     "the serial line has two pins, RX and TX, not '{}': give --pins RX,TX, two pins of the chip, for example"
 )
@@ -265,13 +275,11 @@ def test_pins_that_are_given_wrongly_are_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--all", "--design-only"],
-            "--all takes no BOARD, .*, no --design-only, no --with and no --without",
-        ),
-        (["--all", "--without", "verify"], "--all takes no BOARD, .*, no --with and no --without"),
-        (["--all", "--with", "learning"], "--all takes no BOARD, .*, no --with and no --without"),
-        (["--all", "--pins", "25,26"], "--all takes no BOARD, .*, no --pins, .*, no --with and no --without"),
+        (["--all", "--design-only"], "--all takes no BOARD and no option but --force"),
+        (["--all", "--without", "verify"], "--all takes no BOARD and no option but --force"),
+        (["--all", "--with", "learning"], "--all takes no BOARD and no option but --force"),
+        (["--all", "--pins", "25,26"], "--all takes no BOARD and no option but --force"),
+        (["--all", "--clock", "12"], "--all takes no BOARD and no option but --force"),
         (
             ["icebreaker", "--without", "noise"],
             "unknown part 'noise': expected read-noise, converter, verify",

@@ -258,13 +258,45 @@ def test_the_cells_of_every_board_have_a_least_number_of_memory_blocks():
             ArrayPart.VARIATION,
             "Tang Nano 9K: 16,384 cells with variation take 32 memory blocks or more, but its chip has 26",
         ),
-        ("tang-nano-20k", DEVICE_PARTS, "with variation, endurance take 48 .* its chip has 46: leave"),
+        ("tang-nano-20k", DEVICE_PARTS, "with variation, endurance take 48 .* its chip has 46: take"),
         ("icebreaker", ArrayPart.ENDURANCE, "in SPRAM, such as the size small, cannot have endurance: use"),
     ],
 )
 def test_a_board_that_cannot_have_a_part_says_so(name, parts, line):
     with pytest.raises(ConfigError, match=line):
         BOARDS[name].with_parts(parts)
+
+
+def test_a_board_takes_another_shape_and_another_clock():
+    board = BOARDS["ulx3s-85f"]
+    assert board.shaped() is board
+    small = board.with_parts(ArrayPart.LEARNING).shaped(lanes=16, cells=1 << 14).clocked(60e6)
+    assert small.name == "ulx3s-85f-with-learning-lanes-16-cells-16384-clock-60"
+    assert (small.engine.lanes, small.engine.array.cells, small.engine.side) == (16, 1 << 14, 1024)
+    assert small.made_clock == pytest.approx(60e6)
+    # 3 Mbaud takes 4 clocks or more.
+    assert BOARDS["ulx3s-25f"].clocked(10e6).bauds == (2_000_000, 1_000_000, 115_200)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("ulx3s-25f", lambda board: board.clocked(0), "a clock has more than 0 MHz, not 0"),
+        ("ulx3s-25f", lambda board: board.clocked(float("nan")), "a clock has more than 0 MHz, not nan"),
+        ("ulx3s-25f", lambda board: board.clocked(2e6), "makes no 2 MHz of 25 MHz: 5 MHz is the nearest"),
+        (
+            "tang-nano-9k",
+            lambda board: board.shaped(cells=1 << 16),
+            "65,536 cells take 64 .* its chip has 26",
+        ),
+        ("ulx3s-25f", lambda board: board.shaped(lanes=3), "lanes must be a power of two"),
+        ("icebreaker", lambda board: board.shaped(lanes=8), "take 8 SPRAM blocks"),
+        ("ulx3s-25f", lambda board: replace(board, bauds=(3_000_000,)).clocked(5e6), "allows none of its"),
+    ],
+)
+def test_a_shape_or_a_clock_that_a_board_cannot_have_says_so(name, change, line):
+    with pytest.raises(ConfigError, match=line):
+        change(BOARDS[name])
 
 
 def test_the_pins_that_the_docs_name_for_an_adapter_are_free():

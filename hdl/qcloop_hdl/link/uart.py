@@ -40,6 +40,15 @@ def divisor(clock_hz: float, baud: int) -> int:
     return clocks
 
 
+def divides(clock_hz: float, baud: int) -> bool:
+    """Return whether :func:`divisor` has clocks for a bit."""
+    try:
+        divisor(clock_hz, baud)
+    except ConfigError:
+        return False
+    return True
+
+
 class _Uart(wiring.Component):
     """One direction of a line whose bits take so many clocks."""
 
