@@ -58,7 +58,7 @@ class MemoryKind(Enum):
     SPRAM = "spram"
 
     def two_ports(self, planes: int) -> bool:
-        """Return whether such a memory of ``planes`` planes reads a word while it writes another one."""
+        """Return whether each of ``planes`` planes of this kind reads a word while it writes another one."""
         return self is MemoryKind.BLOCK and planes > 1
 
 
@@ -168,6 +168,11 @@ class EngineConfig:
     def two_ports(self) -> bool:
         """Whether the memory reads a word in a clock in which it writes another one: see ``CellMemory``."""
         return self.memory.two_ports(self.array.planes)
+
+    @property
+    def memory_planes(self) -> int:
+        """Planes of the memory that holds the cells; with two ports, accumulators have one of their own."""
+        return 1 if self.two_ports else self.array.planes
 
     @property
     def row_words(self) -> int:

@@ -1,7 +1,7 @@
 """The compiled engine with the part learning: random training plans beside the golden model, and refusals."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from random import Random
 
@@ -134,6 +134,22 @@ def test_the_clocks_of_a_training_step(number, clocks):
             spent += engine.last_came - engine.last_taken
         came.append(spent)
     assert came == clocks
+
+
+def test_the_clocks_of_images_that_follow_each_other():
+    """No weight waits to be settled, and the bits of the next image are taken during the last update."""
+    vector, engine = VECTORS[0], fresh(SPRAM)
+    array, plan = engine_array(SPRAM, engine.exchange), step_vectors.read(vector)[2]
+    step_vectors.load(array, vector)
+    plan = replace(plan, layers=tuple(replace(layer, rate=0) for layer in plan.layers))
+    array.change_rates(plan)
+    array.counters()
+    before = engine.clocks
+    for request in operations.train_requests(
+        plan, np.array(vector["images"], np.uint8), np.array(vector["labels"], np.uint8)
+    ):
+        assert engine.exchange(request) == (Status.OK, b"")
+    assert engine.clocks - before == 1084
 
 
 # -- batches -----------------------------------------------------------------------------------------

@@ -44,25 +44,30 @@ class Surroundings:
         """Show the word that was read, once, and take accumulators."""
         dut = self.dut
         lanes, nothing = range(dut.config.lanes), [0x5555] * dut.config.lanes
-        shown = [nothing] * dut.config.registered
+        shown = [[nothing] * dut.config.registered for _ in range(2)]
         reads = (dut.read, dut.read_cells, dut.read_address)
         changes = (dut.write, dut.write_address, dut.written, dut.programs, dut.programmer_writes)
         while True:
             _, _, read, cells, address, *sampled = await ctx.tick().sample(*reads, *changes)
             write, written_address, written, programs, writes = sampled
             assert not ((programs or not ctx.get(dut.wide)) and (read or write)), "it is the programmer's"
-            assert not (read and ctx.get(dut.no_read)), "it is in use"
+            apart = dut.config.two_ports  # cells have a memory of their own
+            assert not (read and ctx.get(dut.no_read)) or (apart and cells), "it is in use"
             assert not (write and ctx.get(dut.no_write)), "it is in use"
-            ctx.set(dut.no_read, not self.go())
-            ctx.set(dut.no_write, not self.go())
-            assert not (write and writes), "two writes in a clock"
-            written_words = [written_address] * bool(write) + [self.writes] * writes
-            if dut.config.two_ports:
-                assert not (read and address in written_words), "a word is read while it is written"
+            for used in (dut.no_read, dut.no_write):
+                ctx.set(used, self.pauses is not None and self.pauses.random() < 0.8)
+            if apart:
+                words = [self.writes] * writes if cells else [written_address] * bool(write)
+                assert not (read and address in words), "a word is read while it is written"
             else:
-                assert not (read and written_words), "a word is read while one is written"
-            shown.append([self.cell(not cells, address, one) for one in lanes] if read else nothing)
-            ctx.set(dut.word, shown.pop(0))
+                assert not (write and writes), "two writes in a clock"
+                assert not (read and (write or writes)), "a word is read while one is written"
+            for port, plane in ((dut.word, 1), (dut.cell_word, 0)):
+                own = bool(cells) != bool(plane) if apart else True
+                shown[plane].append(
+                    [self.cell(not cells, address, one) for one in lanes] if read and own else nothing
+                )
+                ctx.set(port, shown[plane].pop(0))
             # The memory comes back a clock later.
             ctx.set(dut.wide, not programs)
             if write:
@@ -180,7 +185,7 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
         ("self.read_cells.eq(step.any())", "self.read_cells.eq(0)"),
         ("where.lane | shown[2]", "where.lane"),
         # A second device is not programmed, or the first one in its place; or its level is that of the first.
-        ("self.request.valid.eq(changes.any())", "self.request.valid.eq(changes[0])"),
+        ("valid.eq(changes.any() & ", "valid.eq(changes[0] & "),
         ("request.lane.eq(old.lane | ~changes[0])", "request.lane.eq(old.lane)"),
         ("request.old_level.eq(Mux(changes[0], old.first, old.second))", "request.old_level.eq(old.first)"),
         # A lane of a word is left out, or comes twice.
@@ -190,13 +195,17 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
         ("room = step.any()", "room = 1"),
         ("(self.coming == 1) & free", "(self.coming == 1)"),
         ("complete & (~offered | taken)", "complete"),
-        ("writable & ~self.changes.any()", "writable"),
+        ("free & ~self.changes.any()", "free"),
         # The memory is used while it is the programmer's, or while it is written.
-        ("self.wide & ~self.programs & ~self.no_read & ~clash", "~self.no_read & ~clash"),
-        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~clash"),
-        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~self.no_read"),
-        ("self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes", "1"),
-        ("~self.no_write & ~self.programmer_writes", "~self.programmer_writes"),
+        ("self.wide & ~self.programs & ~no_read & ~clash", "~no_read & ~clash"),
+        ("self.wide & ~self.programs & ~no_read & ~clash", "self.wide & ~self.programs & ~clash"),
+        ("self.wide & ~self.programs & ~no_read & ~clash", "self.wide & ~self.programs & ~no_read"),
+        ("writable = self.wide & ~self.programs & ~self.no_write", "writable = 1"),
+        ("writable = self.wide & ~self.programs & ~self.no_write", "writable = self.wide & ~self.programs"),
+        ("free = writable & ~self.programmer_writes", "free = writable"),
+        # An accumulator is kept over one that was not written; a device is programmed before it.
+        ("free = ~waits", "free = 1"),
+        ("changes.any() & ~(self.alone & waits)", "changes.any()"),
         ("clash.eq(self.write.any() | self.programmer_writes)", "clash.eq(self.write.any())"),
         ("same = self.chosen.address == self.in_work.address", "same = 0"),
         # A word of stream 0 comes before the samples of the weight before.
@@ -206,8 +215,8 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
 def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
     faulty = mutant(settling, {old: new}).Settling
     assert any(
-        fails(compare, faulty(learning(4, memory)), True, alone, pauses, bench, simulate)
-        for pauses, alone, memory in product((False, True), (False, True), MemoryKind)
+        fails(compare, faulty(learning(lanes, memory)), True, alone, pauses, bench, simulate)
+        for lanes, pauses, alone, memory in product((4, 8), (False, True), (False, True), MemoryKind)
     )
 
 

@@ -17,8 +17,9 @@ from qcloop_hdl.tools.synthesis import find_tool
 FULL = (1 << CELL_BITS) - 1
 
 
-#: Lanes, words of a plane, planes: powers of two and other numbers, in one block and in several.
-IN_BLOCK_RAM = [(1, 2, 1), (3, 100, 1), (8, 1024, 1), (1, 2, 2), (3, 100, 2), (2, 64, 3)]
+#: Lanes, words of a plane, planes, in block RAM also ports: powers of two and other numbers, in one block and
+#: in several.
+IN_BLOCK_RAM = [(1, 2, 1, 1), (3, 100, 1, 2), (8, 1024, 1, 1), (1, 2, 2, 2), (3, 100, 2, 1), (2, 64, 3, 2)]
 IN_SPRAM = [(4, 1 << 14, 1), (2, 20_000, 1), (1, 1000, 1), (2, 1 << 14, 2), (2, 10_000, 3)]
 
 
@@ -71,14 +72,15 @@ def drive(ctx, dut, operation):
 
 
 @pytest.mark.parametrize(
-    ("kind", "lanes", "words", "planes"),
+    ("kind", "lanes", "words", "planes", "ports"),
     [
         *((MemoryKind.BLOCK, *sizes) for sizes in IN_BLOCK_RAM),
-        *((MemoryKind.SPRAM, *sizes) for sizes in IN_SPRAM),
+        *((MemoryKind.SPRAM, *sizes, 1) for sizes in IN_SPRAM),
     ],
 )
-def test_equals_a_list_of_words(kind, lanes, words, planes, simulate):
-    dut = CellMemory(lanes, words, kind, planes=planes, model=True)
+def test_equals_a_list_of_words(kind, lanes, words, planes, ports, simulate):
+    dut = CellMemory(lanes, words, kind, planes=planes, two_ports=ports == 2, model=True)
+    assert dut.two_ports == (ports == 2)
     program = list(operations(lanes, words * planes, 500, seed=words * planes + lanes))
 
     async def testbench(ctx):
@@ -227,6 +229,13 @@ def test_sizes_that_do_not_fit_are_refused(lanes, words, planes, texts):
     with pytest.raises(ConfigError) as error:
         CellMemory(lanes, words, MemoryKind.SPRAM, planes=planes)
     assert all(text in str(error.value) for text in texts), error.value
+
+
+def test_spram_has_one_port():
+    with pytest.raises(
+        ConfigError, match="a cell memory with two ports is block RAM, and SPRAM has one port"
+    ):
+        CellMemory(2, 16, MemoryKind.SPRAM, two_ports=True)
 
 
 def test_one_plane_has_no_bits_for_it():

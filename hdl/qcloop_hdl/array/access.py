@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
@@ -11,14 +11,33 @@ from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
 
 
+def _accumulator_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports for a memory of accumulators that has two ports of its own."""
+    word = ArrayLayout(CELL_BITS, config.lanes)
+    return {
+        #: Address of a word of cells, with ``wide``.
+        "wide_cells_address": In(config.address_bits),
+        #: To the memory of accumulators, and the word of it that was read last.
+        "accumulator_read_address": Out(config.address_bits),
+        "accumulator_read_enable": Out(1),
+        "accumulator_write_address": Out(config.address_bits),
+        "accumulator_write_data": Out(word),
+        "accumulator_write_enable": Out(config.lanes),
+        "accumulator_word": In(word),
+    }
+
+
 class MemoryAccess(Configured):
-    """Shares the one port of the cell memory, and keeps the cell that was read last.
+    """Shares the port of the cell memory, and keeps the cell that was read last.
 
     While ``products`` is high the memory belongs to the products, while ``programs`` is high to the
     programmer, otherwise to the walk over a region, which reads, loads and clears. Where there is a second
     plane the walk says which. With ``wide`` whole words are read and written instead: read from the plane
     that ``wide_plane`` says, and written to the second one. What the programmer writes meanwhile comes first;
     it must have asked to read nothing.
+
+    Where memories have two ports (``EngineConfig.two_ports``) the second plane is a memory of its own. With
+    ``wide`` a word of each is then read in each clock, and what the programmer writes disturbs nobody.
 
     With registers around the memories (``EngineConfig.registered``) what is neither the products' nor wide
     reaches the memory a clock later, and the memory is read whenever it is not written.
@@ -72,6 +91,7 @@ class MemoryAccess(Configured):
                 "write_address": Out(config.address_bits),
                 "write_data": Out(word),
                 "write_enable": Out(config.lanes),
+                **(_accumulator_ports(config) if config.two_ports else {}),
             },
         )
 
@@ -100,14 +120,41 @@ class MemoryAccess(Configured):
         with m.If(~self.clear):
             m.d.comb += written.eq(Mux(programs, self.program_cell.as_value(), self.loaded.as_value()))
         written, writing = self.delayed(m, written), self.program_write | self.load
+        enables = []
         for number in range(self.config.lanes):
-            m.d.comb += [
-                self.write_data[number].eq(written),
-                self.write_enable[number].eq(self.delayed(m, self.clear | (lane == number) & writing)),
-            ]
-        if self.config.array.planes > 1:
+            enables.append(self.delayed(m, self.clear | (lane == number) & writing))
+            m.d.comb += [self.write_data[number].eq(written), self.write_enable[number].eq(enables[-1])]
+        if self.config.two_ports:
+            self._own_memory(m, lane, own, written, Cat(enables))
+        elif self.config.array.planes > 1:
             self._second_plane(m, products)
         return m
+
+    def _own_memory(self, m: Module, lane: Any, own: Any, written: Any, enables: Any) -> None:
+        """Give the second plane, a memory of its own, to the walk if it says so, and add whole words."""
+        with m.If(self.walk_plane), m.Switch(lane):
+            for number in range(self.config.lanes):
+                with m.Case(number):
+                    m.d.sync += self.cell.eq(self.accumulator_word[number])
+        m.d.comb += [
+            self.accumulator_read_address.eq(own),
+            self.accumulator_read_enable.eq(1),
+            self.accumulator_write_address.eq(own),
+            *(data.eq(written) for data in self.accumulator_write_data),
+        ]
+        with m.If(self.delayed(m, ~self.programs & self.walk_plane)):
+            m.d.comb += [self.accumulator_write_enable.eq(enables), self.write_enable.eq(0)]
+        with m.If(self.wide):
+            m.d.comb += [
+                self.read_address.eq(self.wide_cells_address),
+                self.write_address.eq(self.program_address),
+                self.write_enable.eq(self.program_write << self.program_lane),
+                *(data.eq(self.program_cell) for data in self.write_data),
+                self.accumulator_read_address.eq(self.wide_read_address),
+                self.accumulator_write_address.eq(self.wide_write_address),
+                self.accumulator_write_data.eq(self.wide_data),
+                self.accumulator_write_enable.eq(self.wide_write),
+            ]
 
     def _second_plane(self, m: Module, products: Any) -> None:
         """Let the walk choose the plane, and add whole words."""

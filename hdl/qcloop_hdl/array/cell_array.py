@@ -75,6 +75,11 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "wide_write_address": In(config.address_bits),
         "wide_data": In(word),
         "word": Out(word),
+        **(
+            {"wide_cells_address": In(config.address_bits), "cell_word": Out(word)}
+            if config.two_ports
+            else {}
+        ),
         #: Words of stream 0, and what the training step counts; only where there is a second plane.
         "words": Out(stream.Signature(SAMPLE_BITS)),
         "learned": In(Event),
@@ -120,8 +125,9 @@ class CellArray(Configured):
     def _make_abstractable(self) -> None:
         """Make the blocks that a proof replaces by what may do anything."""
         config = self.config
-        planes = config.array.planes
-        self.memory = CellMemory(config.lanes, config.words, config.memory, planes=planes, model=config.model)
+        self.memory = self._new_memory(config.memory_planes)
+        if config.two_ports:
+            self.accumulators = self._new_memory(1)
         self.mac = Mac(config)
         self.programming_noise = GaussianGenerator(1, words=self._ages or config.has(ArrayPart.LEARNING))
         if config.has(ArrayPart.READ_NOISE):
@@ -130,6 +136,17 @@ class CellArray(Configured):
             if config.has(part):
                 setattr(self, name, DeviceMemory(config))
         self.counters = EventCounters(config.info.encode(), registered=config.registered)
+
+    def _new_memory(self, planes: int) -> CellMemory:
+        config = self.config
+        return CellMemory(
+            config.lanes,
+            config.words,
+            config.memory,
+            planes=planes,
+            two_ports=config.two_ports,
+            model=config.model,
+        )
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -215,6 +232,20 @@ class CellArray(Configured):
             access.program_write.eq(programmer.write),
             access.program_cell.eq(programmer.written),
             self.cell.eq(access.cell),
+        ]
+        if self.config.two_ports:
+            self._connect_accumulators(m)
+
+    def _connect_accumulators(self, m: Module) -> None:
+        """Connect the memory of accumulators, where they have one of their own."""
+        access, accumulators = self.access, self.accumulators
+        drive(m, access, self, "wide_cells_address")
+        for name in ("read_address", "read_enable", "write_address", "write_data", "write_enable"):
+            m.d.comb += getattr(accumulators, name).eq(getattr(access, f"accumulator_{name}"))
+        m.d.comb += [
+            self.word.eq(self.delayed(m, accumulators.read_data)),
+            self.cell_word.eq(self.mac.word),
+            access.accumulator_word.eq(self.word),
         ]
 
     def _connect_devices(self, m: Module) -> None:

@@ -190,9 +190,9 @@ class CellMemory(wiring.Component):
     next clock sees them. One write a clock.
 
     There is one port in effect: in a clock with a write (any bit of ``write_enable``) a read is not done, and
-    after it ``read_data`` is undefined until the next read. Block RAM with further planes has two
-    (``two_ports``): there only a read of the word being written is not done. Addresses must be below
-    ``words``, planes below ``planes``. Contents are undefined at power-up and survive a reset.
+    after it ``read_data`` is undefined until the next read. With ``two_ports``, which block RAM may have,
+    only a read of the word being written is not done. Addresses must be below ``words``, planes below
+    ``planes``. Contents are undefined at power-up and survive a reset.
 
     Parameters
     ----------
@@ -204,6 +204,8 @@ class CellMemory(wiring.Component):
         What the memory is made of.
     planes : int
         Number of planes. Word ``a`` of plane p is word ``p * words + a`` of the blocks.
+    two_ports : bool
+        Use both ports of the blocks at once; only block RAM.
     model : bool
         Build the simulation model, which shows inverted data where the contract says undefined, instead
         of the primitives of the kind, which no Amaranth simulation knows.
@@ -211,11 +213,19 @@ class CellMemory(wiring.Component):
     Raises
     ------
     ConfigError
-        If a size is not positive, or takes more than the four SPRAM blocks there are.
+        If a size is not positive, or takes more than the four SPRAM blocks there are; for SPRAM with two
+        ports.
     """
 
     def __init__(
-        self, lanes: int, words: int, kind: MemoryKind, *, planes: int = 1, model: bool = False
+        self,
+        lanes: int,
+        words: int,
+        kind: MemoryKind,
+        *,
+        planes: int = 1,
+        two_ports: bool = False,
+        model: bool = False,
     ) -> None:
         if lanes < 1 or words < 2 or planes < 1:
             raise ConfigError(
@@ -223,7 +233,10 @@ class CellMemory(wiring.Component):
             )
         if kind is MemoryKind.SPRAM:
             check_sprams(lanes, words, planes)
-        self._lanes, self._words, self._kind, self._planes, self._model = lanes, words, kind, planes, model
+            if two_ports:
+                raise ConfigError("a cell memory with two ports is block RAM, and SPRAM has one port")
+        self._lanes, self._words, self._kind, self._planes = lanes, words, kind, planes
+        self._two_ports, self._model = two_ports, model
         word = ArrayLayout(CELL_BITS, lanes)
         super().__init__(
             {
@@ -272,7 +285,7 @@ class CellMemory(wiring.Component):
     @property
     def two_ports(self) -> bool:
         """Whether a word is read in a clock in which another one is written."""
-        return self.kind.two_ports(self.planes)
+        return self._two_ports
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

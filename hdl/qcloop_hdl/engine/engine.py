@@ -350,6 +350,9 @@ class Engine(Configured):
         array, learner = self.array, self.learner
         drive(m, array, learner, "wide", "programmer_waits")
         drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
+        if self.config.two_ports:
+            drive(m, learner, array, "cell_word")
+            m.d.comb += array.wide_cells_address.eq(learner.cells_address)
         wiring.connect(m, array.words, learner.words)
         m.d.comb += [
             array.wide_plane.eq(learner.read_plane),

@@ -20,7 +20,7 @@ from qcloop_hdl.learn.activation import ActivationTable
 from qcloop_hdl.learn.errors import LayerErrors
 from qcloop_hdl.learn.images import ImageCheck
 from qcloop_hdl.learn.plan import HIDDEN_LAYERS, PlanLoader
-from qcloop_hdl.learn.sequencer import StepSequencer, StepState
+from qcloop_hdl.learn.sequencer import Fetch, StepSequencer, StepState
 from qcloop_hdl.learn.softmax import PENALTY_BITS, OutputErrors
 from qcloop_hdl.learn.units import UnitStores
 from qcloop_hdl.learn.weights import WeightUpdate, array_ports
@@ -204,20 +204,26 @@ class Learner(Configured):
         layer, command, sequencer = self.plan.parameters, self.command, self.sequencer
         bits = (sequencer.layer == 0) & ~self.plan.numbers.wide
         backward = self._in(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
+        fetches = sequencer.fetch != Fetch.NONE
         # Registers, as the walk over the words is timing-critical. They are there before a product is asked
         # for, since the sequencer waits for the numbers of the layer.
         m.d.sync += [
-            command.payload.product.eq(
-                Mux(backward, Product.BACKWARD, Mux(bits, Product.FORWARD1, Product.FORWARD8))
-            ),
-            command.payload.base.eq(layer.base),
-            command.payload.rows.eq(Mux(backward, self.inputs, layer.rows)),
-            command.payload.cols.eq(layer.cols),
             # The memory goes over to the products a clock after the last weight was settled.
-            command.payload.held.eq(sequencer.tail),
+            command.payload.held.eq(sequencer.tail | fetches),
         ]
+        with m.If(~fetches):  # the product of the next image keeps the numbers of the first layer
+            m.d.sync += [
+                command.payload.product.eq(
+                    Mux(backward, Product.BACKWARD, Mux(bits, Product.FORWARD1, Product.FORWARD8))
+                ),
+                command.payload.base.eq(layer.base),
+                command.payload.rows.eq(Mux(backward, self.inputs, layer.rows)),
+                command.payload.cols.eq(layer.cols),
+            ]
         m.d.comb += [
-            command.valid.eq(self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK)),
+            command.valid.eq(
+                self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK) | (sequencer.fetch == Fetch.ASK)
+            ),
             sequencer.asked.eq(command.valid & command.ready),
         ]
 
@@ -226,8 +232,9 @@ class Learner(Configured):
         sequencer, vector, units, numbers = self.sequencer, self.out.i, self.units, self.plan.numbers
         wiring.connect(m, self.out.o, wiring.flipped(self.vector))
         forward, backward = self._in(StepState.FORWARD_RUN), self._in(StepState.BACKWARD_RUN)
-        image = forward & (sequencer.layer == 0)
-        labels = self._in(StepState.LABEL)
+        image = forward & (sequencer.layer == 0) | (sequencer.fetch == Fetch.BITS)
+        labels = self._in(StepState.LABEL) | (sequencer.fetch == Fetch.LABEL)
+        first = (sequencer.layer == 0) & ~backward | (sequencer.fetch == Fetch.ASK)
         bias, second = self._bias, self._second
         weights, room = self.weights, Mux(numbers.wide, ~self._whole, self.weights.bits.ready)
         taken, errors = Signal(), self.layer_errors.o
@@ -242,7 +249,8 @@ class Learner(Configured):
             self.rx.ready.eq(self.plan.rx.ready | labels | image & vector.ready & room),
             self.take.eq(self.rx.valid & self.rx.ready),
             sequencer.label_taken.eq(labels & self.rx.valid),
-            weights.start_image.eq(sequencer.asked & (sequencer.layer == 0) & ~backward),
+            weights.start_image.eq(sequencer.asked & first),
+            weights.image_rows.eq(self.command.payload.rows),
             weights.bits.valid.eq(image & taken & ~numbers.wide),
             weights.bits.payload.eq(self.rx.payload),
             units.write_input.eq(image & taken & numbers.wide),
@@ -341,6 +349,8 @@ class Learner(Configured):
             m.d.sync += [units.index.eq(0), self._whole.eq(1)]
         with m.If(asked):
             m.d.sync += [units.index.eq(self.first), self._whole.eq(0)]
+        with m.If(sequencer.to_first):
+            m.d.sync += units.index.eq(0)
 
     # -- update ---------------------------------------------------------------------------------
 
@@ -352,7 +362,7 @@ class Learner(Configured):
         drive(m, weights, self.layer_errors, "shift")
         weights.connect_array(m, self)
         m.d.sync += weights.top.eq(self.programming.states - 1)  # a setting, at the end of a long path
-        drive(m, sequencer, weights, "changed", "settled")
+        drive(m, sequencer, weights, "changed", "settled", "alone")
         m.d.comb += [
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),

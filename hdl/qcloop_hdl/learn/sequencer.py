@@ -38,6 +38,18 @@ class StepState(enum.Enum, shape=4):
     FINISH = 14
 
 
+class Fetch(enum.Enum, shape=2):
+    """What is done with the next image, while the layers behind the first are updated."""
+
+    NONE = 0
+    #: Its label is taken.
+    LABEL = 1
+    #: The product of the first layer is asked for.
+    ASK = 2
+    #: Its bits are taken.
+    BITS = 3
+
+
 #: Clocks of a state in which the numbers of a layer are there, and in which the last events were counted.
 _PREPARE, _COUNT = 1, 8
 
@@ -47,7 +59,8 @@ class StepSequencer(wiring.Component):
 
     After ``run`` it makes the step of each image of a request, or classifies it. ``state`` and ``layer`` say
     what is being done, and the other inputs that it is done. ``begins`` is high in the first clock of a
-    state.
+    state. If the next image has inputs of 1 bit, its label and its bits are taken as soon as the first layer
+    is updated: ``fetch`` says so.
 
     Reset: idle.
     """
@@ -72,6 +85,8 @@ class StepSequencer(wiring.Component):
     errors_written: In(1)
     changed: In(1)
     settled: In(1)
+    #: While weights are settled nothing else can be done.
+    alone: In(1)
     state: Out(StepState)
     #: The state again, a bit for each: what depends on it has a shorter path.
     at: Out(len(StepState), init=1 << StepState.IDLE.value)
@@ -85,6 +100,7 @@ class StepSequencer(wiring.Component):
     turn: Out(1)
     #: The next image comes while weights are settled: nothing may multiply yet.
     tail: Out(1)
+    fetch: Out(Fetch)
     #: It is the last.
     last: Out(1)
     #: Strobes: the layer changes to the next, to the one before, to the first.
@@ -111,10 +127,14 @@ class StepSequencer(wiring.Component):
             self.clock.eq(Mux(following != state, 0, self.clock + ~self.clock.all())),
         ]
         self._look_ahead(m)
+        # The image in work is the last one of a batch.
+        ends = (self.numbers.batch != 1) & (images + 1 == self.numbers.batch)
+        self._fetch(m, ends)
         with m.If(~self.complete):
             m.d.sync += images.eq(0)
+        new = (state == StepState.LABEL) | (self.fetch == Fetch.LABEL)
         m.d.sync += [
-            result_seen.eq((state != StepState.LABEL) & (result_seen | self.resulted)),
+            result_seen.eq(~new & (result_seen | self.resulted)),
             errors_seen.eq((state == StepState.ERRORS) & (errors_seen | self.errors_written)),
         ]
         with m.If(self.settled):
@@ -133,13 +153,28 @@ class StepSequencer(wiring.Component):
                     )
                     with m.If(self.tail):
                         m.d.comb += following.eq(StepState.NEXT)
+                with m.If(self.fetch != Fetch.NONE):
+                    m.d.comb += following.eq(StepState.NEXT)
+                with m.If(self.fetch == Fetch.BITS):
+                    m.d.comb += following.eq(StepState.FORWARD_RUN)
+                    m.d.sync += self.fetch.eq(Fetch.NONE)
             with m.Case(StepState.LABEL), m.If(self.label_taken):
                 m.d.comb += following.eq(StepState.FORWARD)
             self._products(m, following, result_seen, errors_seen)
-            self._updates(m, following, images)
+            self._updates(m, following, images, ends)
             with m.Case(StepState.FINISH), m.If(self.clock == _COUNT):
                 m.d.comb += [self.done.eq(1), following.eq(StepState.IDLE)]
         return m
+
+    def _fetch(self, m: Module, ends: Any) -> None:
+        """Fetch the next image behind the update of the first layer, unless a batch ends."""
+        wanted = self.left & ~self.numbers.wide & ~self.alone & ~ends
+        with m.If(self._at(StepState.ROWS) & (self.layer == 0) & self.up & wanted):
+            m.d.sync += self.fetch.eq(Fetch.LABEL)
+        with m.If((self.fetch == Fetch.LABEL) & self.label_taken):
+            m.d.sync += self.fetch.eq(Fetch.ASK)
+        with m.If((self.fetch == Fetch.ASK) & self.asked):
+            m.d.sync += self.fetch.eq(Fetch.BITS)
 
     def _look_ahead(self, m: Module) -> None:
         """Tell the next layer long before it comes, so that its numbers are there when it does."""
@@ -183,8 +218,7 @@ class StepSequencer(wiring.Component):
         with m.Case(StepState.ERRORS), m.If(result_seen & (errors_seen | self.errors_written)):
             m.d.comb += following.eq(StepState.ROWS)
 
-    def _updates(self, m: Module, following: Any, images: Any) -> None:
-        single = self.numbers.batch == 1
+    def _updates(self, m: Module, following: Any, images: Any, ends: Any) -> None:
         through = ~self.begins & self.changed
         with m.Case(StepState.UPDATE), m.If(self.clock == _PREPARE):
             m.d.comb += following.eq(StepState.ROWS)
@@ -193,10 +227,10 @@ class StepSequencer(wiring.Component):
             with m.If(self.last):
                 m.d.sync += self.tail.eq(~self.settled)
                 m.d.comb += [self.up.eq(0), self.to_first.eq(1), following.eq(StepState.NEXT)]
-                with m.If(~single):
+                with m.If(self.numbers.batch != 1):
                     m.d.sync += images.eq(images + 1)
-                    with m.If(images + 1 == self.numbers.batch):
-                        m.d.comb += following.eq(StepState.SWEEP)
+                with m.If(ends):
+                    m.d.comb += following.eq(StepState.SWEEP)
         with m.Case(StepState.SWEEP), m.If(self.clock == _PREPARE):
             m.d.sync += images.eq(0)
             m.d.comb += following.eq(StepState.SWEEP_ROWS)

@@ -226,9 +226,9 @@ class WeightSettler(wiring.Component):
     Clocks: a weight that goes n levels is offered n + 3 clocks after it was taken. Where no device can
     follow, and more than the reach is left, it is offered a clock later. A word adds 2 to 18 clocks, 3 on
     average, from when it is offered: the quotient r / G is computed bit by bit until it differs from the
-    word. The word is taken in the last of these clocks. Back-pressure: ``i.ready`` is high while no weight is
-    in work, and in the clock in which one is taken. While one is in work, ``top``, ``pairs`` and ``rule``
-    must be stable, and the table must not be written.
+    word. The word is taken in the clock behind the last of these. Back-pressure: ``i.ready`` is high while no
+    weight is in work, and in the clock in which one is taken. While one is in work, ``top``, ``pairs`` and
+    ``rule`` must be stable, and the table must not be written.
 
     Reset: no weight is in work. The table is undefined.
     """
@@ -258,7 +258,10 @@ class WeightSettler(wiring.Component):
         m.submodules.devices = devices = WeightDevices()
         # How many bits of the quotient and of the word were compared, and whether a word was used.
         compared, used = Signal(range(WORD_BITS + 1)), Signal()
+        took = Signal()  # the word was used in the clock before
+        m.d.sync += took.eq(0)
         m.d.comb += [
+            self.words.ready.eq(took),
             gaps.write.eq(self.table_write),
             gaps.write_index.eq(self.table_index),
             gaps.write_entry.eq(self.table_entry),
@@ -286,7 +289,7 @@ class WeightSettler(wiring.Component):
                 m.d.comb += devices.look.eq(1)
                 m.next = "DECIDE"
             self._decide(m, remainder, devices)
-            self._round(m, remainder, devices, compared, used)
+            self._round(m, remainder, devices, compared, used, took)
             with m.State("OFFER"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
@@ -320,7 +323,13 @@ class WeightSettler(wiring.Component):
             m.next = "OFFER"
 
     def _round(
-        self, m: Module, remainder: Remainder, devices: WeightDevices, compared: Value, used: Value
+        self,
+        m: Module,
+        remainder: Remainder,
+        devices: WeightDevices,
+        compared: Value,
+        used: Value,
+        took: Value,
     ) -> None:
         """Make the states of the rule STOCHASTIC: the last level is gone if the quotient exceeds the word.
 
@@ -338,6 +347,6 @@ class WeightSettler(wiring.Component):
             with m.If(self.words.valid):
                 m.d.sync += compared.eq(compared + 1)
                 with m.If(compared[-1] | differs):
-                    m.d.comb += [self.words.ready.eq(1), devices.move.eq(remainder.fits)]
-                    m.d.sync += used.eq(1)
+                    m.d.comb += devices.move.eq(remainder.fits)
+                    m.d.sync += [used.eq(1), took.eq(1)]
                     m.next = "OFFER"

@@ -42,7 +42,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "alone": In(1),
         "flagged": In(stream.Signature(flagged_word(config))),
         #: Words may be read and written, unless ``programs`` is high; in this clock others read or write one,
-        #: so that none can be read, or none written.
+        #: so that none can be read, or none written. With two ports, cells can be read nevertheless.
         "wide": In(1),
         "no_read": In(1),
         "no_write": In(1),
@@ -50,8 +50,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "read": Out(1),
         "read_cells": Out(1),
         "read_address": Out(config.address_bits),
-        #: The word that was read, as soon as the array shows it.
+        #: The word of accumulators that was read, or of cells, as soon as the array shows it.
         "word": In(ArrayLayout(CELL_BITS, config.lanes)),
+        "cell_word": In(ArrayLayout(CELL_BITS, config.lanes)),
         #: An accumulator is written: its lane, and its value for any lane.
         "write": Out(config.lanes),
         "write_address": Out(config.address_bits),
@@ -79,7 +80,8 @@ class Settling(Configured):
     the devices of the one before have been programmed, and meanwhile the memory belongs to the programmer.
 
     Clocks: 4 for a weight that goes a level, if the programmer takes 4 for a device; where memory has one
-    port in effect (:attr:`EngineConfig.two_ports`) 5.
+    port in effect (:attr:`EngineConfig.two_ports`) 5. With two ports, cells and accumulators have memories of
+    their own, and an accumulator waits in a register to be written.
 
     Reset: idle.
 
@@ -116,17 +118,25 @@ class Settling(Configured):
         self._choose(m, self.run & (~self.reads | read_all))
         shown = self._read(m, ~offered | taken, read_all)
         self._keep(m, shown, offered, taken)
-        self._program(m, settled)
-        writable = self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes
-        quiet = ~(self.settles | self.changes.any() | self.programmer_busy)
+        waits = Signal()  # an accumulator is to be written; never with one port
+        self._program(m, settled, waits)
+        quiet = ~(self.settles | self.changes.any() | self.programmer_busy | waits)
+        writable = self.wide & ~self.programs & ~self.no_write
+        if self.config.two_ports:
+            free = ~waits
+            self._write_later(m, settled, waits, writable)
+        else:
+            free = writable & ~self.programmer_writes
+            m.d.comb += [
+                self.write.eq(settled << self.in_work.lane),
+                self.write_address.eq(self.in_work.address),
+                self.written.eq(self.settled.payload.accumulator),
+            ]
         m.d.comb += [
             self.weight.valid.eq(offered & (quiet | ~self.alone)),
             taken.eq(self.weight.valid & self.weight.ready),
-            self.settled.ready.eq(writable & ~self.changes.any()),
+            self.settled.ready.eq(free & ~self.changes.any()),
             settled.eq(self.settled.valid & self.settled.ready),
-            self.write.eq(settled << self.in_work.lane),
-            self.write_address.eq(self.in_work.address),
-            self.written.eq(self.settled.payload.accumulator),
             self.rounded.eq(settled & self.settled.payload.words),
             self.busy.eq(self.reads | self.coming.any() | offered | ~quiet),
             self.needs.eq(self.reads | self.settled.valid | self.changes.any() | self.programmer_busy),
@@ -140,6 +150,20 @@ class Settling(Configured):
         with m.If(taken | settled):
             m.d.sync += self.settles.eq(taken)
         return m
+
+    def _write_later(self, m: Module, settled: Any, waits: Any, writable: Any) -> None:
+        """Keep an accumulator until it can be written; until then no other weight is settled."""
+        lane = Signal(self.config.lane_bits)
+        m.d.comb += self.write.eq((waits & writable) << lane)
+        with m.If(settled):
+            m.d.sync += [
+                waits.eq(1),
+                lane.eq(self.in_work.lane),
+                self.write_address.eq(self.in_work.address),
+                self.written.eq(self.settled.payload.accumulator),
+            ]
+        with m.Elif(writable):
+            m.d.sync += waits.eq(0)
 
     def _choose(self, m: Module, choose: Any) -> None:
         """Take the lowest lane that is left of a word, or the first one of the next word, if there is one."""
@@ -164,13 +188,14 @@ class Settling(Configured):
 
         Return a bit for each of these words, in the clock in which the array shows it.
         """
-        step, clash = Signal(range(3)), Signal()
+        step, clash, no_read = Signal(range(3)), Signal(), Signal()
         begins, moves = Signal(), self._moves
         room = step.any() | ~self.coming.any() | (self.coming == 1) & free
         m.d.comb += [
             # Nothing can be read in a clock in which something is written.
             clash.eq(self.write.any() | self.programmer_writes),
-            self.read.eq(self.reads & self.wide & ~self.programs & ~self.no_read & ~clash & room),
+            no_read.eq(self.no_read & (~step.any() if self.config.two_ports else 1)),
+            self.read.eq(self.reads & self.wide & ~self.programs & ~no_read & ~clash & room),
             self.read_cells.eq(step.any()),
             self.read_address.eq(self.chosen.address),
             read_all.eq(self.read & (step == 1 + self.pairs)),
@@ -193,15 +218,15 @@ class Settling(Configured):
 
     def _keep(self, m: Module, shown: Any, offered: Any, taken: Any) -> None:
         """Keep what was read when the array shows it, and offer a weight of which all was read."""
-        weight, cell, complete = Signal(Weight), Signal(CELL_LAYOUT), Signal()
+        weight, accumulator, cell, complete = Signal(Weight), Signal(CELL_BITS), Signal(CELL_LAYOUT), Signal()
         where = delayed(m, self.chosen, self._delay)
         # Both devices of a pair are in one word.
         with m.Switch(where.lane | shown[2]):
             for lane in range(self.config.lanes):
                 with m.Case(lane):
-                    m.d.comb += cell.eq(self.word[lane])
+                    m.d.comb += [accumulator.eq(self.word[lane]), cell.eq(self.cell_word[lane])]
         with m.If(shown[0]):
-            m.d.sync += weight.accumulator.eq(cell.as_value())
+            m.d.sync += weight.accumulator.eq(accumulator)
         with m.If(shown[1]):
             m.d.sync += weight.first.eq(cell.level)
         with m.If(shown[2]):
@@ -214,13 +239,16 @@ class Settling(Configured):
         with m.If(Mux(self.pairs, shown[2], shown[1])):
             m.d.sync += [complete.eq(1), self.came.eq(where)]
 
-    def _program(self, m: Module, settled: Any) -> None:
-        """Keep a weight that is settled, and program its devices that have another level, the first first."""
+    def _program(self, m: Module, settled: Any, waits: Any) -> None:
+        """Keep a weight that is settled, and program its devices that have another level, the first first.
+
+        Alone, they wait until its accumulator is written.
+        """
         request, kept = self.request.payload, self.settled.payload
         old, new, changes = self.programmed, Signal(SettledWeight), self.changes
         m.d.comb += [
-            self.programs.eq(self.alone & (changes.any() | self.programmer_busy)),
-            self.request.valid.eq(changes.any()),
+            self.programs.eq(self.alone & (changes.any() | self.programmer_busy) & ~waits),
+            self.request.valid.eq(changes.any() & ~(self.alone & waits)),
             request.address.eq(old.address),
             request.lane.eq(old.lane | ~changes[0]),
             request.level.eq(Mux(changes[0], new.first, new.second)),

@@ -24,8 +24,13 @@ from qcloop_hdl.learn.plan import RATE_BITS
 from qcloop_hdl.learn.rows import row_layout
 from qcloop_hdl.registers import delayed
 
-#: Words whose weights are to be settled wait in a queue. No word is read while there are so many.
-QUEUE, QUEUE_FULL = 16, 8
+#: Words whose weights are to be settled wait in a queue. No word is read while it has no more room than this.
+QUEUE_ROOM = 8
+
+
+def queue_depth(config: EngineConfig) -> int:
+    """Return how many words may wait to be settled: more where reading them disturbs the update least."""
+    return 32 if config.two_ports else 16
 
 
 def flagged_word(config: EngineConfig) -> data.StructLayout:
@@ -123,8 +128,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "factor_word": Out(vector_bits(config)),
         "factors": In(ArrayLayout(signed(FACTOR_BITS), config.lanes)),
         **accumulator_ports(config),
-        #: A word may be written in this clock; and in the clock after the next two the memory is used so that
-        #: nothing else can be written.
+        #: A word may be written in this clock; and in the clock after the next two the memory is used. Where
+        #: there are two ports nobody asks for the latter.
         "writes": Out(1),
         "comes": Out(1),
         #: Words that have weights to be settled; and that there are some, though none may be offered yet.
@@ -139,8 +144,8 @@ class LayerUpdate(Configured):
     For each row that comes it reads the words of the row, and adds ``x * rate`` times the factors, as steps.
     A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
     which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
-    read and write as often. Words with accumulators beyond the reach wait in a queue; while that is full, or
-    ``run`` is low, no word is read.
+    read and write as often; with two ports each fourth clock is theirs. Words with accumulators beyond the
+    reach wait in a queue; while that is full, or ``run`` is low, no word is read.
 
     The last words of a layer are written when ``done`` is high.
 
@@ -155,7 +160,7 @@ class LayerUpdate(Configured):
         super().__init__(config, _ports(config))
         self.addresses = RowAddress(config)
         self.shifter, self.adder = StepShifter(config.lanes), AccumulatorAdder(config.lanes)
-        self.queue = SyncFIFOBuffered(width=flagged_word(config).size, depth=QUEUE)
+        self.queue = SyncFIFOBuffered(width=flagged_word(config).size, depth=queue_depth(config))
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit.
@@ -185,11 +190,9 @@ class LayerUpdate(Configured):
             self.write_data.eq(self.delayed(m, total.accumulators)),
             self.idle.eq(~Cat(valid).any()),
             self.writes.eq(valid[write_after]),
-            self.comes.eq(valid[write_after - 3]),
         ]
         if not self.config.two_ports:
-            with m.If(valid[read_after - 3]):
-                m.d.comb += self.comes.eq(1)
+            m.d.comb += self.comes.eq(valid[read_after - 3] | valid[write_after - 3])
         self._queue_flagged(m, valid[6], where[6], last_block)
         return m
 
@@ -203,7 +206,8 @@ class LayerUpdate(Configured):
         block = Signal(vector_bits(self.config))
         running, issue = Signal(), Signal()
         phase = Signal()  # a word may be issued, if the memory has one port
-        turn = Signal(1 if self.config.two_ports else 2)  # what is left to others goes by it
+        turn = Signal(2)  # what is left to others goes by it
+        theirs = turn.all() if self.config.two_ports else turn[-1]
         row = addresses.o.payload
         last_block = Signal()
         m.d.sync += [
@@ -217,12 +221,12 @@ class LayerUpdate(Configured):
             addresses.i.valid.eq(self.rows.valid),
             addresses.i.payload.eq(self.rows.payload),
             self.rows.ready.eq(addresses.i.ready),
-            self.full.eq(self.queue.level >= QUEUE_FULL),
+            self.full.eq(self.queue.level >= self.queue.depth - QUEUE_ROOM),
             last_block.eq(block + 1 == blocks),
             issue.eq(
                 running
                 & self.run
-                & ~(self.yields & turn[-1])
+                & ~(self.yields & theirs)
                 & ~self.full
                 & phase
                 & addresses.o.valid

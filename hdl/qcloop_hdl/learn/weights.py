@@ -4,9 +4,10 @@ from typing import Any
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import LEVEL_BITS, MAX_STATES
+from qcloop.contract.formats import CELL_BITS, LEVEL_BITS, MAX_STATES
 from qcloop.contract.plan import StepRule
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
@@ -30,6 +31,7 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "wide": Out(1),
         "read_plane": Out(1),
         **accumulator_ports(config),
+        **(_cell_ports(config) if config.two_ports else {}),
         #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
         #: stream 0.
         "updates": Out(1),
@@ -40,6 +42,15 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         #: A device whose sample is taken in this clock could not be written.
         "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
+    }
+
+
+def _cell_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that read cells where they have a memory of their own."""
+    return {
+        "cells_address": Out(config.address_bits),
+        #: The word of cells that was read, as soon as the array shows it.
+        "cell_word": In(ArrayLayout(CELL_BITS, config.lanes)),
     }
 
 
@@ -84,8 +95,9 @@ class WeightUpdate(Configured):
                 "table_write": In(1),
                 "table_index": In(range(MAX_STATES)),
                 "table_entry": In(GAP_BITS),
-                #: An image comes, and its bits.
+                #: An image of ``image_rows`` rows comes, and its bits.
                 "start_image": In(1),
+                "image_rows": In(config.side_bits),
                 "bits": In(stream.Signature(8)),
                 #: What is done, and that it begins.
                 "rows": In(1),
@@ -105,6 +117,8 @@ class WeightUpdate(Configured):
                 #: settled.
                 "changed": Out(1),
                 "settled": Out(1),
+                #: Devices are programmed alone.
+                "alone": Out(1),
                 #: A word of stream 0 was used.
                 "rounded": Out(1),
                 **array_ports(config),
@@ -140,7 +154,7 @@ class WeightUpdate(Configured):
         of_image = Mux(numbers.wide, RowsOf.BYTES, RowsOf.BITS)
         m.d.comb += [
             walk.start_image.eq(self.start_image),
-            walk.image_rows.eq(self.layer.rows),
+            walk.image_rows.eq(self.image_rows),
             walk.start.eq((self.rows | self.sweep) & self.begins),
             walk.kind.eq(Mux(self.sweep, RowsOf.SWEEP, Mux(image, of_image, RowsOf.BYTES))),
             walk.rows.eq(self.layer.rows),
@@ -206,6 +220,7 @@ class WeightUpdate(Configured):
         drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
         drive(m, self, settling, "programs", "rounded")
         drive(m, settling, self, "wide", "word", "programmer_busy", "programmer_writes")
+        m.d.comb += settling.cell_word.eq(self.cell_word if self.config.two_ports else self.word)
         m.d.comb += [
             update.run.eq(~settles),
             # With two ports, weights come one close behind the other.
@@ -215,12 +230,16 @@ class WeightUpdate(Configured):
             settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
+            self.alone.eq(alone),
             self.settled.eq(update.done & ~waits & ~settles),
             self.changed.eq(update.done & ~alone | self.settled),
         ]
 
     def _connect_words(self, m: Module) -> None:
-        """Connect what reads and writes words: the update comes first, then the programmer, then settling."""
+        """Connect what reads and writes words: the update comes first, then the programmer, then settling.
+
+        Where cells have a memory of their own the programmer disturbs nobody.
+        """
         update, settling = self.update, self.settling
         m.d.comb += [
             self.read.eq(update.read | settling.read),
@@ -232,12 +251,14 @@ class WeightUpdate(Configured):
                 written.eq(Mux(update.writes, update.write_data[lane], settling.written))
                 for lane, written in enumerate(self.write_data)
             ),
-            self.programmer_waits.eq(update.comes),
             settling.no_read.eq(update.read),
             settling.no_write.eq(update.writes),
         ]
-        if not self.config.two_ports:
+        if self.config.two_ports:
+            m.d.comb += self.cells_address.eq(settling.read_address)
+        else:
             m.d.comb += [
+                self.programmer_waits.eq(update.comes),
                 settling.no_read.eq(update.read | update.writes),
                 settling.no_write.eq(update.read | update.writes),
             ]
