@@ -51,7 +51,7 @@ def quantity(value: float, unit: str) -> str:
 
 def counted(count: int, thing: str) -> str:
     """Return how many there are of a thing, in words: ``1 seed``, ``1,000 seeds``."""
-    return f"{count:,} {thing}{'s' * (count != 1)}"
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def meant(name: str, known: Iterable[str], listing: str) -> str:

@@ -104,7 +104,7 @@ def test_a_deviation_that_falls_or_starts_below_0_is_held():
         (["time (s),G (uS)", "-1,40", "2,41"], {}, "row 2 has the time -1: times are 0 at programming or"),
         (["time (s),G (uS)", "1,40", "1,41"], {}, "row 3 has the time 1 of .* again: name the cells"),
         (["time (s),G (uS)", "1,40"], {}, "no cell with values at two times"),
-        (["time (s),G (uS)", "1,40", "2,41"], {}, "has 1 cells at 2 s: 3 or more are needed"),
+        (["time (s),G (uS)", "1,40", "2,41"], {}, "has 1 cell at 2 s: 3 or more are needed"),
         (["time (s),a (uS),b (uS),c (uS)", "0,1,1,1", "1,2,3,4"], {}, "the range must be above 0, not 0 uS"),
         (["time (s),a,b,c", "0,1,2,3", "1,2,3,4"], {}, "unit"),
     ],
