@@ -22,8 +22,12 @@ def build_in(folder, name):
     return board, build(board, folder / name, board.bauds[0], tell=lambda phase, words: print(phase, words))
 
 
-def test_icebreaker(tmp_path):
-    board, built = build_in(tmp_path, "icebreaker")
+@pytest.mark.parametrize(
+    "name",
+    ["icesugar", pytest.param("icebreaker", marks=pytest.mark.slow)],  # the second one needs several seeds
+)
+def test_a_board_with_an_up5k(name, tmp_path):
+    board, built = build_in(tmp_path, name)
     # A preamble, and how iCE40 bitstreams begin.
     assert b"\x7e\xaa\x99\x7e" in built.bitstream.read_bytes()[:64]
     used = built.manifest["used"]
