@@ -22,6 +22,5 @@ BOARDS = (
         lights={"heartbeat": ("led_g", 0), "activity": ("led_g", 0), "error": ("led_r", 0)},
         loader=("-b", "ice40_generic"),
         own_loader=("iceprog",),
-        tested="built in CI",
     ),
 )

@@ -21,6 +21,7 @@ BOARDS = (
         serial="the board's USB",
         lights={"heartbeat": ("led_g", 0), "activity": ("led_b", 0), "error": ("led_r", 0)},
         own_loader=("icesprog",),
+        tested="built in CI",
         notes=("without icesprog, copy the .bin file to the drive iCELink that the board shows",),
     ),
 )
