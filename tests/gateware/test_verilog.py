@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from amaranth import Module
+from amaranth import Fragment, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -170,6 +170,7 @@ def test_what_cannot_be_is_one_line(options, line, capsys):
 @pytest.mark.parametrize("link", [LinkKind.BYTES, LinkKind.UART])
 def test_a_core_with_images_has_pins_for_a_flash_memory_and_they_are_described(link, tmp_path, monkeypatch):
     core = Core(SIZES["medium"].with_parts(ArrayPart.LEARNING | ArrayPart.IMAGES), link)
+    Fragment.get(core.component, None)  # Amaranth warns of components that are not used
     monkeypatch.setattr(verilog, "to_verilog", lambda component, name, appendix: f"\nmodule {name}(")
     header = core_verilog(core)
     described = re.findall(r"^//   (in |out) (flash__\w+|score)", header, re.MULTILINE)
