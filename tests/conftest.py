@@ -52,12 +52,6 @@ _LONGEST = (
 )
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config):
-    """Let one worker more than there are cores run the tests: some of them wait."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(config, items):
     """Put the longest files first, in a process of pytest-xdist."""
     if hasattr(config, "workerinput"):

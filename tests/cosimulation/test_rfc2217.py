@@ -69,7 +69,7 @@ def test_an_array_behind_a_serial_server_has_the_integers_of_the_golden_model(st
             np.testing.assert_array_equal(array.forward(region, x, 8), golden.forward(region, x, 8))
         for ours, theirs in zip(array.read(region), golden.read(region), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-        assert array.link.counts.repeats == 0
+        assert array.link.counts.damaged == 0
         array.close()
 
 
