@@ -112,7 +112,7 @@ class Board:
     pinout: str = ""
     #: What users must know before they use it for the first time.
     notes: tuple[str, ...] = ()
-    #: Clock of an engine that learns, Hz, where that needs a slower one.
+    #: Clock of an engine that learns, Hz, if it is another one: its step, and not the line, limits the speed.
     learning_clock: float | None = None
     #: If it keeps images, lights that show how many test images had their class found last: each one is on
     #: from so many sixteenths on.

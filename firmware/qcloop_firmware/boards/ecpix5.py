@@ -16,6 +16,7 @@ BOARDS = (
         device=("--um5g-85k", "--package", "CABGA554", "--speed", "8"),
         engine=SIZES["large"],
         clock=60e6,
+        learning_clock=72e6,
         bauds=(3_000_000, 12_000_000, 6_000_000, 1_000_000, 115_200),
         serial="the board's micro USB: the second of its two ports",
         lights={
