@@ -9,8 +9,8 @@ from qcloop_hdl.tools.synthesis import Family
 
 #: If this pin were low, the ESP32 of the board would take control of the FPGA at the next reset.
 _GPIO0 = Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33"))
-#: The clock of the 25F without learning, and of the 85F with it, whose memories are far from one another.
-_SLOW = 625e6 / 13
+#: The clocks of the 25F without learning, and of the 85F with it, whose memories are far from one another.
+_SLOW, _SLOWEST = 625e6 / 13, 625e6 / 15
 #: 16 MB; the bitstream of an 85F has 1.9 MB if it is not compressed.
 _MEMORY = FlashMemory(("R2", "W2", "V2", "Y2", "W1"), size=1 << 24, base=0x200000, lines=4)
 
@@ -48,5 +48,5 @@ def _ulx3s(size: str, platform: type, engine: EngineConfig, clock: float, learni
 
 BOARDS = (
     _ulx3s("25", _Ulx3s25, SIZES["medium"], _SLOW, 62.5e6),
-    _ulx3s("85", _Ulx3s85, SIZES["large"], 81.25e6, _SLOW),
+    _ulx3s("85", _Ulx3s85, SIZES["large"], 81.25e6, _SLOWEST),
 )
