@@ -11,13 +11,12 @@ in the same order, in the same minute; the levels and codes of both must be equa
 A gateware of 8 lanes takes a minute to compile, one of 16 lanes several.
 """
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from bench_link import NETWORK
+from bench_link import NETWORK, arguments
 
 from qcloop.array import Array, GoldenArray
 from qcloop.contract.parts import ArrayPart
@@ -73,14 +72,10 @@ def measure(board: Board, data: Dataset, images: int, lines: int) -> tuple[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=512)
+    parser = arguments(__doc__, 512)
     parser.add_argument(
         "--lines", type=int, choices=(1, 2, 4), help="lines of the flash memory [default: the board's]"
     )
-    parser.add_argument("boards", metavar="BOARD", nargs="*")
     options = parser.parse_args()
     data = load_dataset()
     # A simulated board takes long to check all test images.

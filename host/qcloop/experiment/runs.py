@@ -43,7 +43,7 @@ from qcloop.sweep.plan import Entry, Plan
 from qcloop.sweep.points import Outcome, Point, Source
 from qcloop.sweep.results import RESULTS, result_rows, write_results
 from qcloop.sweep.summary import Summary
-from qcloop.text import typed
+from qcloop.text import counted, typed
 from qcloop.training.memory import check_memory
 from qcloop.training.settings import Order, RunSettings
 from qcloop.training.trainer import run_images
@@ -124,7 +124,7 @@ def _describe_division(before: int, now: int) -> str:
     fresh = [str(board) for board in range(before, now)]
     begin = f"board{'s' * (len(fresh) > 1)} {', '.join(fresh)} begin{'s' * (len(fresh) == 1)} at number 0"
     return (
-        f"layers divided anew: the run was on {before} board{'s' * (before > 1)} and goes on on {now}; its "
+        f"layers divided anew: the run was on {counted(before, 'board')} and goes on on {now}; its "
         f"random numbers go on where they were{f', {begin}' if fresh else ''}"
     )
 
