@@ -1,9 +1,9 @@
-"""Settles the weights that wait in the queue of an update: reads them, programs their devices."""
+"""Settles the weights that wait in the queue of an update, where memory has one port: reads and programs them."""
 
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
@@ -29,34 +29,23 @@ def located(config: EngineConfig) -> data.StructLayout:
     )
 
 
-def _ports(config: EngineConfig) -> dict[str, Any]:
+def settling_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that those have in common who settle the words of a queue."""
     return {
         #: Weights may be taken out of the queue.
         "run": In(1),
         "busy": Out(1),
-        #: A word is to be read or written, or will be by the programmer.
-        "needs": Out(1),
         "pairs": In(1),
         #: While a device is programmed nothing else uses the memory or stream 0: because the policy is
         #: VERIFY, or because to settle a weight takes words of stream 0.
         "alone": In(1),
         "flagged": In(stream.Signature(flagged_word(config))),
-        #: Words may be read and written, unless ``programs`` is high; in this clock others read or write one,
-        #: so that none can be read, or none written. With two ports, cells can be read nevertheless.
+        #: Words may be read and written, unless ``programs`` is high; but none may be written in this clock.
         "wide": In(1),
-        "no_read": In(1),
         "no_write": In(1),
-        #: Reads and writes of words. It is cells that are read, or else accumulators.
-        "read": Out(1),
-        "read_cells": Out(1),
-        "read_address": Out(config.address_bits),
-        #: The word of accumulators that was read, or of cells, as soon as the array shows it.
-        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
-        "cell_word": In(ArrayLayout(CELL_BITS, config.lanes)),
-        #: An accumulator is written: its lane, and its value for any lane.
+        #: Accumulators of a word are written.
         "write": Out(config.lanes),
         "write_address": Out(config.address_bits),
-        "written": Out(signed(ACCUMULATOR_BITS)),
         #: To and from :class:`qcloop_hdl.learn.settle.WeightSettler`.
         "weight": Out(stream.Signature(Weight)),
         "settled": In(stream.Signature(SettledWeight)),
@@ -67,8 +56,78 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: What is to be programmed.
         "request": Out(stream.Signature(cell_request(config))),
         "programmer_busy": In(1),
-        #: It writes a cell in this clock.
+    }
+
+
+class ChangedDevices(Configured):
+    """Keeps a weight that was settled, and has its devices that have another level programmed, the first first.
+
+    ``known`` must be high if the levels that they had can be told.
+
+    Reset: no device is to be programmed.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                #: Strobe: keep this weight, while no device is left of the one before.
+                "keep": In(1),
+                "where": In(located(config)),
+                "settled": In(SettledWeight),
+                #: There are devices left; they are asked for while ``run`` is high.
+                "left": Out(1),
+                "run": In(1),
+                "known": In(1),
+                "request": Out(stream.Signature(cell_request(config))),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        old, new, changes = Signal(located(self.config)), Signal(SettledWeight), Signal(2)
+        request = self.request.payload
+        m.d.comb += [
+            self.left.eq(changes.any()),
+            self.request.valid.eq(changes.any() & self.run),
+            request.address.eq(old.address),
+            request.lane.eq(old.lane | ~changes[0]),
+            request.level.eq(Mux(changes[0], new.first, new.second)),
+            request.known.eq(self.known),
+            request.old_level.eq(Mux(changes[0], old.first, old.second)),
+        ]
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += changes.eq(changes & (changes - 1))
+        with m.If(self.keep):
+            m.d.sync += [
+                old.eq(self.where),
+                new.eq(self.settled),
+                changes.eq(Cat(self.settled.first_changed, self.settled.second_changed)),
+            ]
+        return m
+
+
+def _ports(config: EngineConfig) -> dict[str, Any]:
+    return {
+        **settling_ports(config),
+        #: A word is to be read or written, or will be by the programmer.
+        "needs": Out(1),
+        #: Others read or write a word in this clock, so that none can be read; the programmer writes a cell.
+        "no_read": In(1),
         "programmer_writes": In(1),
+        #: Words are read: of cells, or else of accumulators.
+        "read": Out(1),
+        "read_cells": Out(1),
+        "read_address": Out(config.address_bits),
+        #: The word that was read, as soon as the array shows it.
+        "word": In(ArrayLayout(CELL_BITS, config.lanes)),
+        #: An accumulator that is written, for any lane.
+        "written": Out(signed(ACCUMULATOR_BITS)),
     }
 
 
@@ -79,9 +138,9 @@ class Settling(Configured):
     while the next one is settled, and up to two more are read. With ``alone`` high a weight is settled when
     the devices of the one before have been programmed, and meanwhile the memory belongs to the programmer.
 
-    Clocks: 4 for a weight that goes a level, if the programmer takes 4 for a device; where memory has one
-    port in effect (:attr:`EngineConfig.two_ports`) 5. With two ports, cells and accumulators have memories of
-    their own, and an accumulator waits in a register to be written.
+    It is for memories with one port in effect; where there are two (:attr:`EngineConfig.two_ports`),
+    :class:`qcloop_hdl.learn.word_settling.WordSettling` does it. Clocks: 5 for a weight that goes a level, if
+    the programmer takes 4 for a device.
 
     Reset: idle.
 
@@ -93,10 +152,9 @@ class Settling(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
         #: Where the weights are: the one that is read next or being read, the one that was read, the one on
-        #: offer to be settled, the one that is being settled, and the one whose devices are to be programmed.
-        self.chosen, self.came, self.offer, self.in_work, self.programmed = (
-            Signal(located(config), name=name)
-            for name in ("chosen", "came", "offer", "in_work", "programmed")
+        #: offer to be settled, and the one that is being settled.
+        self.chosen, self.came, self.offer, self.in_work = (
+            Signal(located(config), name=name) for name in ("chosen", "came", "offer", "in_work")
         )
         #: There is a weight of which not all was read.
         self.reads = Signal()
@@ -108,38 +166,35 @@ class Settling(Configured):
         self._moves = Signal()
         #: Clocks from a read to the word.
         self._delay = 1 + config.registered
-        #: Devices that are still to be programmed.
-        self.changes = Signal(2)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
+        m.submodules.devices = devices = ChangedDevices(self.config)
+        wiring.connect(m, devices.request, wiring.flipped(self.request))
         offered, taken, settled, read_all = Signal(), Signal(), Signal(), Signal()
         self._choose(m, self.run & (~self.reads | read_all))
         shown = self._read(m, ~offered | taken, read_all)
         self._keep(m, shown, offered, taken)
-        waits = Signal()  # an accumulator is to be written; never with one port
-        self._program(m, settled, waits)
-        quiet = ~(self.settles | self.changes.any() | self.programmer_busy | waits)
-        writable = self.wide & ~self.programs & ~self.no_write
-        if self.config.two_ports:
-            free = ~waits
-            self._write_later(m, settled, waits, writable)
-        else:
-            free = writable & ~self.programmer_writes
-            m.d.comb += [
-                self.write.eq(settled << self.in_work.lane),
-                self.write_address.eq(self.in_work.address),
-                self.written.eq(self.settled.payload.accumulator),
-            ]
+        quiet = ~(self.settles | devices.left | self.programmer_busy)
+        free = self.wide & ~self.programs & ~self.no_write & ~self.programmer_writes
         m.d.comb += [
             self.weight.valid.eq(offered & (quiet | ~self.alone)),
             taken.eq(self.weight.valid & self.weight.ready),
-            self.settled.ready.eq(free & ~self.changes.any()),
+            self.settled.ready.eq(free & ~devices.left),
             settled.eq(self.settled.valid & self.settled.ready),
             self.rounded.eq(settled & self.settled.payload.words),
+            self.write.eq(settled << self.in_work.lane),
+            self.write_address.eq(self.in_work.address),
+            self.written.eq(self.settled.payload.accumulator),
+            devices.keep.eq(settled),
+            devices.where.eq(self.in_work),
+            devices.settled.eq(self.settled.payload),
+            devices.run.eq(1),
+            devices.known.eq(~self.alone),
+            self.programs.eq(self.alone & (devices.left | self.programmer_busy)),
             self.busy.eq(self.reads | self.coming.any() | offered | ~quiet),
-            self.needs.eq(self.reads | self.settled.valid | self.changes.any() | self.programmer_busy),
+            self.needs.eq(self.reads | self.settled.valid | devices.left | self.programmer_busy),
         ]
         with m.If(taken):
             m.d.sync += [
@@ -150,20 +205,6 @@ class Settling(Configured):
         with m.If(taken | settled):
             m.d.sync += self.settles.eq(taken)
         return m
-
-    def _write_later(self, m: Module, settled: Any, waits: Any, writable: Any) -> None:
-        """Keep an accumulator until it can be written; until then no other weight is settled."""
-        lane = Signal(self.config.lane_bits)
-        m.d.comb += self.write.eq((waits & writable) << lane)
-        with m.If(settled):
-            m.d.sync += [
-                waits.eq(1),
-                lane.eq(self.in_work.lane),
-                self.write_address.eq(self.in_work.address),
-                self.written.eq(self.settled.payload.accumulator),
-            ]
-        with m.Elif(writable):
-            m.d.sync += waits.eq(0)
 
     def _choose(self, m: Module, choose: Any) -> None:
         """Take the lowest lane that is left of a word, or the first one of the next word, if there is one."""
@@ -176,7 +217,7 @@ class Settling(Configured):
         with m.If(choose & found):
             m.d.sync += [
                 self.chosen.address.eq(Mux(here, self.chosen.address, word.address)),
-                self.chosen.lane.eq(_lowest(left)),
+                self.chosen.lane.eq(lowest(left)),
                 lanes.eq(left & (left - 1)),
             ]
 
@@ -188,23 +229,17 @@ class Settling(Configured):
 
         Return a bit for each of these words, in the clock in which the array shows it.
         """
-        step, clash, no_read = Signal(range(3)), Signal(), Signal()
-        begins, moves = Signal(), self._moves
+        step, clash, begins, moves = Signal(range(3)), Signal(), Signal(), self._moves
         room = step.any() | ~self.coming.any() | (self.coming == 1) & free
         m.d.comb += [
             # Nothing can be read in a clock in which something is written.
             clash.eq(self.write.any() | self.programmer_writes),
-            no_read.eq(self.no_read & (~step.any() if self.config.two_ports else 1)),
-            self.read.eq(self.reads & self.wide & ~self.programs & ~no_read & ~clash & room),
+            self.read.eq(self.reads & self.wide & ~self.programs & ~self.no_read & ~clash & room),
             self.read_cells.eq(step.any()),
             self.read_address.eq(self.chosen.address),
             read_all.eq(self.read & (step == 1 + self.pairs)),
             begins.eq(self.read & ~step.any()),
         ]
-        if self.config.two_ports:  # What is written may be another word.
-            # If it is this one, then the weight between the two, which was settled last, is in it as well.
-            same = self.chosen.address == self.in_work.address
-            m.d.comb += clash.eq((self.write.any() | self.programmer_writes) & same)
         with m.If(self.read):
             m.d.sync += step.eq(Mux(read_all, 0, step + 1))
         with m.If(begins ^ moves):
@@ -224,7 +259,7 @@ class Settling(Configured):
         with m.Switch(where.lane | shown[2]):
             for lane in range(self.config.lanes):
                 with m.Case(lane):
-                    m.d.comb += [accumulator.eq(self.word[lane]), cell.eq(self.cell_word[lane])]
+                    m.d.comb += [accumulator.eq(self.word[lane]), cell.eq(self.word[lane])]
         with m.If(shown[0]):
             m.d.sync += weight.accumulator.eq(accumulator)
         with m.If(shown[1]):
@@ -239,33 +274,8 @@ class Settling(Configured):
         with m.If(Mux(self.pairs, shown[2], shown[1])):
             m.d.sync += [complete.eq(1), self.came.eq(where)]
 
-    def _program(self, m: Module, settled: Any, waits: Any) -> None:
-        """Keep a weight that is settled, and program its devices that have another level, the first first.
 
-        Alone, they wait until its accumulator is written.
-        """
-        request, kept = self.request.payload, self.settled.payload
-        old, new, changes = self.programmed, Signal(SettledWeight), self.changes
-        m.d.comb += [
-            self.programs.eq(self.alone & (changes.any() | self.programmer_busy) & ~waits),
-            self.request.valid.eq(changes.any() & ~(self.alone & waits)),
-            request.address.eq(old.address),
-            request.lane.eq(old.lane | ~changes[0]),
-            request.level.eq(Mux(changes[0], new.first, new.second)),
-            request.known.eq(~self.alone),
-            request.old_level.eq(Mux(changes[0], old.first, old.second)),
-        ]
-        with m.If(self.request.valid & self.request.ready):
-            m.d.sync += changes.eq(changes & (changes - 1))
-        with m.If(settled):
-            m.d.sync += [
-                old.eq(self.in_work),
-                new.eq(kept),
-                changes.eq(Cat(kept.first_changed, kept.second_changed)),
-            ]
-
-
-def _lowest(bits: Any) -> Any:
+def lowest(bits: Any) -> Any:
     """Return the index of the lowest bit that is set."""
     index: Any = 0
     for number in reversed(range(len(bits))):

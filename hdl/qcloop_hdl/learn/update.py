@@ -9,9 +9,10 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CELL_BITS
+from qcloop.contract.formats import CELL_BITS, LEVEL_BITS
 from qcloop_hdl.array.walk import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import (
     ACCUMULATOR_BITS,
     EXPONENT_BITS,
@@ -29,13 +30,24 @@ QUEUE_ROOM = 8
 
 
 def queue_depth(config: EngineConfig) -> int:
-    """Return how many words may wait to be settled: more where reading them disturbs the update least."""
+    """Return how many words may wait to be settled: more where they do not disturb the update."""
     return 32 if config.two_ports else 16
 
 
 def flagged_word(config: EngineConfig) -> data.StructLayout:
-    """Return the layout of a word of accumulators, and which of them are to be settled."""
-    return data.StructLayout({"address": config.address_bits, "lanes": config.lanes})
+    """Return the layout of a word of accumulators, and which of them are to be settled.
+
+    With two ports the word comes along, and is still to be written: the lanes that are ``changed``. So do the
+    levels that its cells have.
+    """
+    fields: dict[str, Any] = {"address": config.address_bits, "lanes": config.lanes}
+    if config.two_ports:
+        fields |= {
+            "changed": config.lanes,
+            "accumulators": ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes),
+            "levels": ArrayLayout(LEVEL_BITS, config.lanes),
+        }
+    return data.StructLayout(fields)
 
 
 class RowAddress(Configured):
@@ -99,6 +111,15 @@ def accumulator_ports(config: EngineConfig) -> dict[str, Any]:
     }
 
 
+def cell_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that read words of cells where they have a memory of their own."""
+    return {
+        "cells_address": Out(config.address_bits),
+        #: The word of cells that was read, as soon as the array shows it.
+        "cell_word": In(ArrayLayout(CELL_LAYOUT, config.lanes)),
+    }
+
+
 def _ports(config: EngineConfig) -> dict[str, Any]:
     return {
         #: Strobe: a layer begins, and its rows come.
@@ -135,6 +156,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Words that have weights to be settled; and that there are some, though none may be offered yet.
         "waiting": Out(1),
         "flagged": Out(stream.Signature(flagged_word(config))),
+        **(cell_ports(config) if config.two_ports else {}),
     }
 
 
@@ -145,7 +167,8 @@ class LayerUpdate(Configured):
     A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
     which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
     read and write as often; with two ports each fourth clock is theirs. Words with accumulators beyond the
-    reach wait in a queue; while that is full, or ``run`` is low, no word is read.
+    reach wait in a queue; while that is full, or ``run`` is low, no word is read. With two ports these words
+    are not written: who settles them has more to change.
 
     The last words of a layer are written when ``done`` is high.
 
@@ -182,18 +205,22 @@ class LayerUpdate(Configured):
         m.d.sync += [after.eq(before) for chain in (valid, where) for before, after in pairwise(chain)]
         self._add(m, x, valid)
         total = self.adder.o.payload
+        self._queue_flagged(m, valid[6], where[6], last_block)
         m.d.comb += [
             self.read.eq(valid[read_after]),
             self.read_address.eq(where[read_after]),
-            self.write.eq(Mux(valid[write_after], self.delayed(m, total.changed), 0)),
+            self.write.eq(Mux(self.writes, self.delayed(m, total.changed), 0)),
             self.write_address.eq(where[write_after]),
             self.write_data.eq(self.delayed(m, total.accumulators)),
             self.idle.eq(~Cat(valid).any()),
-            self.writes.eq(valid[write_after]),
         ]
-        if not self.config.two_ports:
+        if self.config.two_ports:
+            # Levels are there together with the sums.
+            m.d.comb += self.cells_address.eq(where[read_after + 2])
+            m.d.comb += self.writes.eq(valid[write_after] & ~self.delayed(m, self.queue.w_en))
+        else:
+            m.d.comb += self.writes.eq(valid[write_after])
             m.d.comb += self.comes.eq(valid[read_after - 3] | valid[write_after - 3])
-        self._queue_flagged(m, valid[6], where[6], last_block)
         return m
 
     def _issue(self, m: Module) -> tuple[Any, Any, Any, Any]:
@@ -275,7 +302,7 @@ class LayerUpdate(Configured):
 
         A second device has no accumulator, and what another layer has left behind the last column is none.
         """
-        queue, settle, lane_bits = self.queue, self.adder.o.payload.settle, self.config.lane_bits
+        queue, total, lane_bits = self.queue, self.adder.o.payload, self.config.lane_bits
         tail = self.cols[:lane_bits]
         # Which lanes of a row's last word are behind the last column; and whether this is a last word.
         behind, ends = Signal(self.config.lanes), Signal(6)
@@ -284,13 +311,20 @@ class LayerUpdate(Configured):
             ends.eq(Cat(last_block, ends)),
         ]
         flags = Cat(
-            settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
+            total.settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
             for lane in range(self.config.lanes)
         )
+        word = Signal(flagged_word(self.config))
+        m.d.comb += [word.address.eq(address), word.lanes.eq(flags)]
+        if self.config.two_ports:
+            m.d.comb += [word.changed.eq(total.changed), word.accumulators.eq(total.accumulators)]
+            m.d.comb += [
+                level.eq(cell.level) for level, cell in zip(word.levels, self.cell_word, strict=True)
+            ]
         m.d.comb += [
             self.waiting.eq(queue.level.any()),
             queue.w_en.eq(valid & self.settles & flags.any()),
-            queue.w_data.eq(Cat(address, flags)),
+            queue.w_data.eq(word),
             self.flagged.valid.eq(queue.r_rdy),
             self.flagged.payload.eq(queue.r_data),
             queue.r_en.eq(self.flagged.ready),

@@ -4,10 +4,9 @@ from typing import Any
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import CELL_BITS, LEVEL_BITS, MAX_STATES
+from qcloop.contract.formats import LEVEL_BITS, MAX_STATES
 from qcloop.contract.plan import StepRule
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
@@ -20,8 +19,10 @@ from qcloop_hdl.learn.plan import LAYER_BITS, PlanNumbers, layer_layout
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
 from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
+from qcloop_hdl.learn.settlers import WeightSettlers
 from qcloop_hdl.learn.settling import Settling
-from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports
+from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports, cell_ports
+from qcloop_hdl.learn.word_settling import WordSettling
 
 
 def array_ports(config: EngineConfig) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "wide": Out(1),
         "read_plane": Out(1),
         **accumulator_ports(config),
-        **(_cell_ports(config) if config.two_ports else {}),
+        **(cell_ports(config) if config.two_ports else {}),
         #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
         #: stream 0.
         "updates": Out(1),
@@ -42,15 +43,6 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         #: A device whose sample is taken in this clock could not be written.
         "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
-    }
-
-
-def _cell_ports(config: EngineConfig) -> dict[str, Any]:
-    """Return the ports that read cells where they have a memory of their own."""
-    return {
-        "cells_address": Out(config.address_bits),
-        #: The word of cells that was read, as soon as the array shows it.
-        "cell_word": In(ArrayLayout(CELL_BITS, config.lanes)),
     }
 
 
@@ -129,7 +121,13 @@ class WeightUpdate(Configured):
             StepFactors(config),
             LayerUpdate(config),
         )
-        self.settling, self.settler = Settling(config), WeightSettler()
+        #: Who settles weights: with two ports nothing need be read for it.
+        self.settling: Settling | WordSettling
+        self.settler: WeightSettler | WeightSettlers
+        if config.two_ports:
+            self.settling, self.settler = WordSettling(config), WeightSettlers()
+        else:
+            self.settling, self.settler = Settling(config), WeightSettler()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -219,12 +217,9 @@ class WeightUpdate(Configured):
         wiring.connect(m, wiring.flipped(self.words), settler.words)
         drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
         drive(m, self, settling, "programs", "rounded")
-        drive(m, settling, self, "wide", "word", "programmer_busy", "programmer_writes")
-        m.d.comb += settling.cell_word.eq(self.cell_word if self.config.two_ports else self.word)
+        drive(m, settling, self, "wide", "programmer_busy")
         m.d.comb += [
             update.run.eq(~settles),
-            # With two ports, weights come one close behind the other.
-            update.yields.eq(waits if self.config.two_ports else update.waiting | settling.needs),
             settling.run.eq(settles | ~alone),
             settling.pairs.eq(self.numbers.pairs),
             settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
@@ -242,23 +237,31 @@ class WeightUpdate(Configured):
         """
         update, settling = self.update, self.settling
         m.d.comb += [
+            self.write.eq(update.write | settling.write),
+            self.write_address.eq(Mux(update.writes, update.write_address, settling.write_address)),
+        ]
+        if isinstance(settling, WordSettling):
+            drive(m, update, self, "cell_word")
+            drive(m, self, update, "read", "read_address", "cells_address")
+            m.d.comb += [
+                self.read_plane.eq(1),
+                self.write_data.eq(Mux(update.writes, update.write_data, settling.write_data)),
+                settling.no_write.eq(update.writes),
+                # Weights come one close behind the other.
+                update.yields.eq(update.waiting | settling.busy),
+            ]
+            return
+        drive(m, settling, self, "word", "programmer_writes")
+        m.d.comb += [
             self.read.eq(update.read | settling.read),
             self.read_plane.eq(update.read | ~settling.read_cells),
             self.read_address.eq(Mux(update.read, update.read_address, settling.read_address)),
-            self.write.eq(update.write | settling.write),
-            self.write_address.eq(Mux(update.writes, update.write_address, settling.write_address)),
             *(
                 written.eq(Mux(update.writes, update.write_data[lane], settling.written))
                 for lane, written in enumerate(self.write_data)
             ),
-            settling.no_read.eq(update.read),
-            settling.no_write.eq(update.writes),
+            self.programmer_waits.eq(update.comes),
+            settling.no_read.eq(update.read | update.writes),
+            settling.no_write.eq(update.read | update.writes),
+            update.yields.eq(update.waiting | settling.needs),
         ]
-        if self.config.two_ports:
-            m.d.comb += self.cells_address.eq(settling.read_address)
-        else:
-            m.d.comb += [
-                self.programmer_waits.eq(update.comes),
-                settling.no_read.eq(update.read | update.writes),
-                settling.no_write.eq(update.read | update.writes),
-            ]
