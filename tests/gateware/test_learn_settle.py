@@ -10,6 +10,7 @@ from qcloop.contract.operations import REACH
 from qcloop.contract.plan import ACCUMULATOR_MAX, StepRule
 from qcloop_hdl.learn import twins
 from qcloop_hdl.learn.settle import WeightSettler
+from qcloop_hdl.learn.settlers import WeightSettlers
 
 STUCK = 63
 
@@ -163,3 +164,41 @@ def test_clocks(levels, n, simulate, bench):
             assert await settle(ctx, 100 * n + 50, levels) == n + 3 + 1 + equal + 1
 
     simulate(dut, testbench, limit=1500)
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_settlers_side_by_side_keep_the_order(pauses, bench, simulate):
+    dut, random, rule = WeightSettlers(), Random(3), StepRule.MIXED
+    sender, receiver = (Random(k) if pauses else None for k in range(2))
+    pairs, gaps = True, [random.randrange(1, 300) for _ in range(15)]
+    weights = [(one, levels) for one, levels, _ in weights_of(gaps, 120, random)]
+
+    async def give(ctx):
+        await configure(ctx, dut, pairs, rule, gaps)
+        await bench.send(ctx, dut.i, [weight(*one) for one in weights], sender)
+
+    async def take(ctx):
+        came = await bench.receive(ctx, dut.o, len(weights), receiver)
+        wanted = [twins.settle(*one, pairs, rule, gaps, 0) for one in weights]
+        assert [(one.accumulator, one.first, one.second, one.words) for one in came] == wanted
+
+    simulate(dut, give, take, limit=20_000, background=[bench.contract(dut.o)])
+
+
+def test_settlers_side_by_side_take_two_clocks_for_a_weight(simulate, bench):
+    dut, gaps, count = WeightSettlers(), [100] * 15, 20
+
+    async def give(ctx):
+        await configure(ctx, dut, True, StepRule.MIXED, gaps)
+        await bench.send(ctx, dut.i, [weight(101, (3, 3))] * count)
+
+    async def take(ctx):
+        await bench.receive(ctx, dut.o, 1)
+        clocks, came = 0, 1
+        ctx.set(dut.o.ready, 1)
+        while came < count:
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            clocks, came = clocks + 1, came + valid
+        assert clocks <= 2 * (count - 1)
+
+    simulate(dut, give, take, limit=200)

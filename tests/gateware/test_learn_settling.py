@@ -1,6 +1,7 @@
 """Settling of the words that wait: which words are read, written and programmed, and when."""
 
-from itertools import product
+from collections import deque
+from itertools import count, product
 from random import Random
 
 import pytest
@@ -9,8 +10,13 @@ from formal_tools import mutant
 
 from qcloop.contract.parts import LEARNING_PARTS
 from qcloop_hdl.config import MemoryKind
-from qcloop_hdl.learn import settling
+from qcloop_hdl.learn import settling, word_settling
+from qcloop_hdl.learn.settlers import SETTLERS
 from qcloop_hdl.learn.settling import Settling
+from qcloop_hdl.learn.word_settling import WordSettling
+
+#: Who settles words of a memory of each kind.
+BLOCKS = {MemoryKind.SPRAM: Settling, MemoryKind.BLOCK: WordSettling}
 
 
 def learning(lanes, memory):
@@ -18,24 +24,24 @@ def learning(lanes, memory):
 
 
 class Surroundings:
-    """The memory, the settler and the programmer around a :class:`Settling`."""
+    """The memory, the settlers and the programmer around a :class:`Settling` or a :class:`WordSettling`."""
 
-    def __init__(self, dut, random, pauses):
-        self.dut, self.random, self.pauses = dut, random, pauses
+    def __init__(self, dut, pairs, random, pauses):
+        self.dut, self.pairs, self.random, self.pauses = dut, pairs, random, pauses
+        keys = list(product(range(dut.config.words), range(dut.config.lanes)))
         #: Accumulators and levels by address and lane.
-        self.accumulators, self.levels = {}, {}
+        self.accumulators = {key: random.randrange(-32767, 32768) for key in keys}
+        self.levels = {key: random.randrange(64) for key in keys}
         #: What has happened, in order.
         self.log = []
-        #: Address of the word that is being programmed.
-        self.writes = None
+        #: Weights that are being settled.
+        self.in_work = deque()
 
     def cell(self, plane, address, lane):
         """Return the word of a plane."""
         if plane:
-            return (
-                self.accumulators.setdefault((address, lane), self.random.randrange(-32767, 32768)) & 0xFFFF
-            )
-        return self.levels.setdefault((address, lane), self.random.randrange(64)) << 10 | 77
+            return self.accumulators[address, lane] & 0xFFFF
+        return self.levels[address, lane] << 10 | 77
 
     def go(self):
         return self.pauses is None or self.pauses.random() < 0.5
@@ -44,55 +50,59 @@ class Surroundings:
         """Show the word that was read, once, and take accumulators."""
         dut = self.dut
         lanes, nothing = range(dut.config.lanes), [0x5555] * dut.config.lanes
-        shown = [[nothing] * dut.config.registered for _ in range(2)]
-        reads = (dut.read, dut.read_cells, dut.read_address)
-        changes = (dut.write, dut.write_address, dut.written, dut.programs, dut.programmer_writes)
+        both = dut.config.two_ports
+        written = dut.write_data if both else dut.written
+        reads = () if both else (dut.programmer_writes, dut.read, dut.read_cells, dut.read_address)
         while True:
-            _, _, read, cells, address, *sampled = await ctx.tick().sample(*reads, *changes)
-            write, written_address, written, programs, writes = sampled
-            assert not ((programs or not ctx.get(dut.wide)) and (read or write)), "it is the programmer's"
-            apart = dut.config.two_ports  # cells have a memory of their own
-            assert not (read and ctx.get(dut.no_read)) or (apart and cells), "it is in use"
+            _, _, write, address, values, programs, *sampled = await ctx.tick().sample(
+                dut.write, dut.write_address, written, dut.programs, *reads
+            )
+            foreign = programs or not (both or ctx.get(dut.wide))
+            assert not (write and foreign), "it is the programmer's"
             assert not (write and ctx.get(dut.no_write)), "it is in use"
-            for used in (dut.no_read, dut.no_write):
+            assert both or not (sampled[1] and ctx.get(dut.no_read)), "it is in use"
+            for used in (dut.no_write,) if both else (dut.no_read, dut.no_write):
                 ctx.set(used, self.pauses is not None and self.pauses.random() < 0.8)
-            if apart:
-                words = [self.writes] * writes if cells else [written_address] * bool(write)
-                assert not (read and address in words), "a word is read while it is written"
-            else:
+            if not both:
+                writes, read, cells, read_address = sampled
+                assert not (read and foreign), "it is the programmer's"
                 assert not (write and writes), "two writes in a clock"
                 assert not (read and (write or writes)), "a word is read while one is written"
-            for port, plane in ((dut.word, 1), (dut.cell_word, 0)):
-                own = bool(cells) != bool(plane) if apart else True
-                shown[plane].append(
-                    [self.cell(not cells, address, one) for one in lanes] if read and own else nothing
+                ctx.set(
+                    dut.word, [self.cell(not cells, read_address, one) for one in lanes] if read else nothing
                 )
-                ctx.set(port, shown[plane].pop(0))
-            # The memory comes back a clock later.
-            ctx.set(dut.wide, not programs)
+            if not both:  # the memory comes back a clock later
+                ctx.set(dut.wide, not programs)
             if write:
-                (lane,) = (lane for lane in lanes if write >> lane & 1)
-                self.accumulators[written_address, lane] = written
-                self.log.append(("write", written_address, lane, written))
+                new = {one: values[one] if both else values for one in lanes if write >> one & 1}
+                self.accumulators |= {(address, lane): value for lane, value in new.items()}
+                self.log.append(("write", address, new))
 
     async def settler(self, ctx):
-        """Answer each weight that is offered with random levels."""
+        """Take weights, and no more than there are settlers."""
         dut = self.dut
+        most = SETTLERS if dut.config.two_ports else 1
         while True:
-            ctx.set(dut.weight.ready, self.go())
+            ctx.set(dut.weight.ready, len(self.in_work) < most and self.go())
             _, _, valid, ready, weight = await ctx.tick().sample(
                 dut.weight.valid, dut.weight.ready, dut.weight.payload
             )
-            ctx.set(dut.weight.ready, 0)
-            if not (valid and ready):
+            if valid and ready:
+                self.in_work.append(weight)
+
+    async def answers(self, ctx):
+        """Answer each weight that was taken with random levels."""
+        dut = self.dut
+        while True:
+            await ctx.tick()
+            if not self.in_work or not self.go():
                 continue
-            while not self.go():
-                await ctx.tick()
+            weight = self.in_work[0]
             first, second = (
                 self.random.choice([level, self.random.randrange(64)])
                 for level in (weight.first, weight.second)
             )
-            if not ctx.get(dut.pairs):
+            if not self.pairs:
                 second = weight.second
             answer = {
                 "accumulator": self.random.randrange(-32767, 32768),
@@ -108,6 +118,7 @@ class Surroundings:
             (rounded,) = await ctx.tick().sample(dut.rounded).until(dut.settled.ready)
             assert rounded == answer["words"]
             ctx.set(dut.settled.valid, 0)
+            self.in_work.popleft()
 
     async def programmer(self, ctx):
         """Program what is asked for; alone, the memory must be the programmer's from before until after."""
@@ -128,10 +139,11 @@ class Surroundings:
             for _ in range(self.random.randrange(9)):
                 await ctx.tick()
                 assert ctx.get(dut.programs) == alone
-            self.writes = request.address
-            ctx.set(dut.programmer_writes, 1)
+            if not dut.config.two_ports:
+                ctx.set(dut.programmer_writes, 1)
             await ctx.tick()
-            ctx.set(dut.programmer_writes, 0)
+            if not dut.config.two_ports:
+                ctx.set(dut.programmer_writes, 0)
             ctx.set(dut.programmer_busy, 0)
             self.levels[key] = request.level
             self.log.append(("program", request.address, request.lane, request.level))
@@ -140,18 +152,20 @@ class Surroundings:
 def expected(words, levels, accumulators, pairs, log):
     """Return what must have happened: per weight what was read, its accumulator written, devices programmed.
 
-    What the settler has answered is taken from the log.
+    What the settler has answered is taken from the log. Lanes that came changed with the word are written
+    with its first weight.
     """
     answers = [entry[4] for entry in log if entry[0] == "weight"]
     found = []
-    for address, lanes in words:
+    for address, lanes, changed in words:
+        written = {lane: value for lane, value in changed.items() if not lanes >> lane & 1}
         for lane in (lane for lane in range(16) if lanes >> lane & 1):
             second = lane + 1 if pairs else None
             answer = answers.pop(0) if answers else None
             found.append(
                 (
                     "weight",
-                    accumulators[address, lane],
+                    changed.get(lane, accumulators[address, lane]),
                     levels[address, lane],
                     levels.get((address, second)),
                     answer,
@@ -159,8 +173,10 @@ def expected(words, levels, accumulators, pairs, log):
             )
             if answer is None:
                 continue
-            found.append(("write", address, lane, answer["accumulator"]))
-            accumulators[address, lane] = answer["accumulator"]
+            written[lane] = answer["accumulator"]
+            found.append(("write", address, written))
+            accumulators |= {(address, one): value for one, value in written.items()}
+            written = {}
             for device, name in ((lane, "first"), (lane + 1, "second")):
                 if answer[f"{name}_changed"]:
                     levels[address, device] = answer[name]
@@ -175,7 +191,7 @@ def expected(words, levels, accumulators, pairs, log):
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pauses, bench, simulate):
-    compare(Settling(learning(lanes, memory)), pairs, alone, pauses, bench, simulate)
+    compare(BLOCKS[memory](learning(lanes, memory)), pairs, alone, pauses, bench, simulate)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +201,7 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
         ("self.read_cells.eq(step.any())", "self.read_cells.eq(0)"),
         ("where.lane | shown[2]", "where.lane"),
         # A second device is not programmed, or the first one in its place; or its level is that of the first.
-        ("valid.eq(changes.any() & ", "valid.eq(changes[0] & "),
+        ("request.valid.eq(changes.any() & self.run)", "request.valid.eq(changes[0] & self.run)"),
         ("request.lane.eq(old.lane | ~changes[0])", "request.lane.eq(old.lane)"),
         ("request.old_level.eq(Mux(changes[0], old.first, old.second))", "request.old_level.eq(old.first)"),
         # A lane of a word is left out, or comes twice.
@@ -195,59 +211,135 @@ def test_weights_are_settled_one_after_the_other(lanes, memory, pairs, alone, pa
         ("room = step.any()", "room = 1"),
         ("(self.coming == 1) & free", "(self.coming == 1)"),
         ("complete & (~offered | taken)", "complete"),
-        ("free & ~self.changes.any()", "free"),
+        ("free & ~devices.left", "free"),
         # The memory is used while it is the programmer's, or while it is written.
-        ("self.wide & ~self.programs & ~no_read & ~clash", "~no_read & ~clash"),
-        ("self.wide & ~self.programs & ~no_read & ~clash", "self.wide & ~self.programs & ~clash"),
-        ("self.wide & ~self.programs & ~no_read & ~clash", "self.wide & ~self.programs & ~no_read"),
-        ("writable = self.wide & ~self.programs & ~self.no_write", "writable = 1"),
-        ("writable = self.wide & ~self.programs & ~self.no_write", "writable = self.wide & ~self.programs"),
-        ("free = writable & ~self.programmer_writes", "free = writable"),
-        # An accumulator is kept over one that was not written; a device is programmed before it.
-        ("free = ~waits", "free = 1"),
-        ("changes.any() & ~(self.alone & waits)", "changes.any()"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "~self.no_read & ~clash"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~clash"),
+        ("self.wide & ~self.programs & ~self.no_read & ~clash", "self.wide & ~self.programs & ~self.no_read"),
+        ("free = self.wide & ~self.programs & ~self.no_write & ~", "free = ~"),
+        ("free = self.wide & ~self.programs & ~self.no_write & ~", "free = self.wide & ~self.programs & ~"),
+        ("~self.no_write & ~self.programmer_writes", "~self.no_write"),
         ("clash.eq(self.write.any() | self.programmer_writes)", "clash.eq(self.write.any())"),
-        ("same = self.chosen.address == self.in_work.address", "same = 0"),
         # A word of stream 0 comes before the samples of the weight before.
         ("offered & (quiet | ~self.alone)", "offered"),
     ],
 )
 def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
-    faulty = mutant(settling, {old: new}).Settling
+    check_fault(mutant(settling, {old: new}).Settling, MemoryKind.SPRAM, fails, bench, simulate)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # A lane is left out, or comes twice; the second device has the level of the first.
+        ("left.eq(left & (left - 1))", "left.eq(0)"),
+        ("free & left.any()):", "left.any()):"),
+        ("word.levels[index | 1]", "word.levels[index]"),
+        # The word is written without its other lanes, with some that are still to be settled, or twice.
+        ("changed & ~flagged.payload.lanes", "changed & 0"),
+        ("changed & ~flagged.payload.lanes", "changed"),
+        ("m.d.sync += self.others.eq(0)", "pass"),
+        # The next word comes over one in work; more weights are settled than there are settlers.
+        ("self.run & ~left.any() & free", "self.run & free"),
+        ("self.run & ~left.any() & free", "self.run & ~left.any()"),
+        ("return kept[oldest], there.any()", "return kept[0], there.any()"),
+        # Or it comes before it may run.
+        ("self.run & ~left.any() & free", "~left.any() & free"),
+        # A word is kept over one that was not written, or written while the memory belongs to others.
+        ("settled.ready.eq(~waits & ~devices.left)", "settled.ready.eq(~devices.left)"),
+        ("writable = ~self.no_write", "writable = 1"),
+        # A weight is settled over one whose devices are to be programmed; a device before its accumulator.
+        ("settled.ready.eq(~waits & ~devices.left)", "settled.ready.eq(~waits)"),
+        ("devices.run.eq(~(self.alone & waits))", "devices.run.eq(1)"),
+        # A word of stream 0 comes before the samples of the weight before.
+        ("offered & (quiet | ~self.alone)", "offered"),
+    ],
+)
+def test_settling_of_whole_words_with_a_fault_is_found(old, new, fails, bench, simulate):
+    check_fault(mutant(word_settling, {old: new}).WordSettling, MemoryKind.BLOCK, fails, bench, simulate)
+
+
+def check_fault(block, memory, fails, bench, simulate):
     assert any(
-        fails(compare, faulty(learning(lanes, memory)), True, alone, pauses, bench, simulate)
-        for lanes, pauses, alone, memory in product((4, 8), (False, True), (False, True), MemoryKind)
+        fails(compare, block(learning(lanes, memory)), True, alone, pauses, bench, simulate)
+        for lanes, pauses, alone in product(
+            (4,) if memory is MemoryKind.SPRAM else (4, 8), (False, True), (False, True)
+        )
     )
+
+
+def test_a_weight_takes_two_clocks_where_words_come_whole(bench, simulate):
+    """Settlers answer after four clocks, the programmer takes a device each second one: so does this."""
+    dut = WordSettling(learning(8, MemoryKind.BLOCK))
+    words = [{"address": number, "lanes": 1 << number % 8, "levels": [1] * 8} for number in range(20)]
+    clocks, done = [], []
+
+    async def settlers(ctx):
+        ctx.set(dut.settled.payload, {"first": 2, "first_changed": 1, "second": 1})
+        due = deque()
+        for clock in count():
+            ctx.set(dut.weight.ready, len(due) < SETTLERS)
+            ctx.set(dut.settled.valid, bool(due) and due[0] <= clock)
+            _, _, taken, settled = await ctx.tick().sample(
+                dut.weight.valid & dut.weight.ready, dut.settled.valid & dut.settled.ready
+            )
+            if settled:
+                due.popleft()
+            if taken:
+                due.append(clock + 3)
+
+    async def programmer(ctx):
+        for number in count():
+            ctx.set(dut.request.ready, number % 2)
+            _, _, taken = await ctx.tick().sample(dut.request.valid & dut.request.ready)
+            if taken:
+                clocks.append(number)
+                done.append(ctx.get(dut.request.payload.address))
+
+    async def testbench(ctx):
+        ctx.set(dut.run, 1)
+        await bench.send(ctx, dut.flagged, words)
+        await ctx.tick().until(~dut.busy)
+        assert done == [one["address"] for one in words]
+        assert clocks[-1] - clocks[0] == 2 * (len(words) - 1)
+
+    simulate(dut, testbench, limit=200, background=[settlers, programmer])
 
 
 def compare(dut, pairs, alone, pauses, bench, simulate):
     config, lanes = dut.config, dut.config.lanes
     random = Random(lanes + pairs)
-    around = Surroundings(dut, random, Random(7) if pauses else None)
+    around = Surroundings(dut, pairs, random, Random(7) if pauses else None)
     mask = sum(1 << lane for lane in range(0, lanes, 1 + pairs))
     addresses = random.sample(range(config.words), 25)
-    words = [(address, random.randrange(1 << lanes) & mask or 1) for address in addresses]
-    for address in range(config.words):
-        for lane in range(lanes):
-            around.cell(0, address, lane), around.cell(1, address, lane)
     levels, accumulators = dict(around.levels), dict(around.accumulators)
+    words, flagged = [], []
+    for address in addresses:
+        flags, changed = random.randrange(1 << lanes) & mask or 1, {}
+        flagged.append({"address": address, "lanes": flags})
+        if dut.config.two_ports:
+            values = [random.randrange(-32767, 32768) for _ in range(lanes)]
+            both = flags | random.randrange(1 << lanes)
+            changed = {lane: values[lane] for lane in range(lanes) if both >> lane & 1}
+            flagged[-1] |= {
+                "changed": random.choice([both, both & ~flags]),
+                "accumulators": values,
+                "levels": [levels[address, lane] for lane in range(lanes)],
+            }
+        words.append((address, flags, changed))
 
     async def testbench(ctx):
-        ctx.set(dut.pairs, pairs)
+        if not config.two_ports:
+            ctx.set(dut.pairs, pairs)
         ctx.set(dut.alone, alone)
         ctx.set(dut.flagged.valid, 1)
-        ctx.set(dut.flagged.payload, {"address": words[0][0], "lanes": words[0][1]})
+        ctx.set(dut.flagged.payload, flagged[0])
         for _ in range(4):  # nothing is taken before it may run
             await ctx.tick()
             assert not ctx.get(dut.busy) and not ctx.get(dut.flagged.ready)
         ctx.set(dut.flagged.valid, 0)
         ctx.set(dut.run, 1)
-        await bench.send(
-            ctx,
-            dut.flagged,
-            [{"address": address, "lanes": flags} for address, flags in words],
-            Random(8) if pauses else None,
-        )
+        await bench.send(ctx, dut.flagged, flagged, Random(8) if pauses else None)
         await ctx.tick().until(~dut.busy)
         log = around.log
         wanted = expected(words, levels, accumulators, pairs, log)
@@ -268,6 +360,7 @@ def compare(dut, pairs, alone, pauses, bench, simulate):
         background=[
             around.memory,
             around.settler,
+            around.answers,
             around.programmer,
             bench.contract(dut.weight),
             bench.contract(dut.request),

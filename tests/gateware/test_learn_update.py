@@ -62,12 +62,16 @@ class Layer:
         return items
 
     def expected(self):
-        """Return the memory after the update, and the words to be settled."""
+        """Return the memory after the update, and the words to be settled as they come.
+
+        With two ports these words are not in the memory, but come along.
+        """
         memory, flagged = [list(word) for word in self.memory], []
         for row, x in self.rows:
             for block, factors in enumerate(self.factors):
                 address = self.base + row * self.blocks + block
-                flags = 0
+                flags, changed, before = 0, 0, memory[address]
+                memory[address] = list(before)
                 for lane, factor in enumerate(factors):
                     step = twins.step_of(x * self.rate * factor, self.exponent)
                     total, settles = twins.accumulate(memory[address][lane], step, self.reach)
@@ -75,9 +79,22 @@ class Layer:
                     settles = settles or (self.every and abs(total) > self.reach)
                     weight = block * self.lanes + lane < self.cols and not (self.pairs and lane % 2)
                     flags |= bool(settles and weight) << lane
+                    changed |= bool(step) << lane
                 if flags and self.settles:
                     flagged.append((address, flags))
+                    if self.config.two_ports:
+                        flagged[-1] += (
+                            changed,
+                            memory[address],
+                            [level(address, k) for k in range(self.lanes)],
+                        )
+                        memory[address] = before
         return memory, flagged
+
+
+def level(address, lane):
+    """Return the level of a cell."""
+    return (address * 7 + lane) % 64
 
 
 class Memory:
@@ -88,12 +105,20 @@ class Memory:
 
     async def run(self, ctx):
         dut, late = self.dut, int(self.dut.config.registered)
-        words, factors, came = [None] * late, [None] * late, [1] * 3
+        words, factors, came, cells = [None] * late, [None] * late, [1] * 3, [0] * late
         ports = (dut.read, dut.read_address, dut.write, dut.write_address, dut.write_data)
         while True:
+            if dut.config.two_ports:
+                cells.append(ctx.get(dut.cells_address))
             _, _, read, address, write, to, data, of_word, word, writes, comes = await ctx.tick().sample(
                 *ports, dut.read_factors, dut.factor_word, dut.writes, dut.comes
             )
+            if dut.config.two_ports:
+                shown = cells.pop(0)
+                ctx.set(
+                    dut.cell_word,
+                    [{"level": level(shown, lane), "code": 77} for lane in range(dut.config.lanes)],
+                )
             both = dut.config.two_ports and address != to
             assert not (read and write) or both, "the memory has one port"
             assert writes or not write
@@ -107,6 +132,13 @@ class Memory:
             for port, held in ((dut.word, words), (dut.factors, factors)):
                 if (value := held.pop(0)) is not None:
                     ctx.set(port, [one & 0xFFFF for one in value] if port is dut.word else value)
+
+
+def as_expected(word, config):
+    """Return a word to be settled as ``Layer.expected`` has it."""
+    if not config.two_ports:
+        return word.address, word.lanes
+    return word.address, word.lanes, word.changed, list(word.accumulators), list(word.levels)
 
 
 async def begin(ctx, dut, layer):
@@ -139,6 +171,10 @@ def test_accumulators_equal_the_twin(lanes, memory, pauses, bench, simulate):
         ("behind.eq(Cat(tail.any() & (tail <= lane)", "behind.eq(Cat(tail.any() & (tail < lane)"),
         # Words are settled in the middle of a batch.
         ("valid & self.settles & flags.any()", "valid & flags.any()"),
+        # With two ports a word to be settled is written, or comes with other lanes or levels.
+        ("valid[write_after] & ~self.delayed(m, self.queue.w_en)", "valid[write_after]"),
+        ("word.changed.eq(total.changed)", "word.changed.eq(flags)"),
+        ("where[read_after + 2]", "where[read_after + 1]"),
         # It does not say that it will write, or with one port read.
         ("valid[read_after - 3] | valid[write_after - 3]", "valid[read_after - 3]"),
         ("valid[read_after - 3] | valid[write_after - 3]", "valid[write_after - 3]"),
@@ -183,7 +219,7 @@ def compare(dut, pauses, bench, simulate):
                         came += await bench.receive(ctx, dut.flagged, 1, receivers)
                         assert len(came) <= len(flagged)
                 await ctx.tick()
-            assert [(one.address, one.lanes) for one in came] == flagged
+            assert [as_expected(one, config) for one in came] == flagged
             await ctx.tick().repeat(3)
             assert held.words == memory
             assert not ctx.get(dut.flagged.valid) and not ctx.get(dut.waiting)

@@ -1,4 +1,4 @@
-"""Settles the weights that wait in the queue of an update, where memory has one port: reads and programs them."""
+"""Settles the weights that wait in the queue of an update, where memory has one port in effect."""
 
 from typing import Any
 
@@ -35,13 +35,11 @@ def settling_ports(config: EngineConfig) -> dict[str, Any]:
         #: Weights may be taken out of the queue.
         "run": In(1),
         "busy": Out(1),
-        "pairs": In(1),
         #: While a device is programmed nothing else uses the memory or stream 0: because the policy is
         #: VERIFY, or because to settle a weight takes words of stream 0.
         "alone": In(1),
         "flagged": In(stream.Signature(flagged_word(config))),
-        #: Words may be read and written, unless ``programs`` is high; but none may be written in this clock.
-        "wide": In(1),
+        #: Others write a word in this clock.
         "no_write": In(1),
         #: Accumulators of a word are written.
         "write": Out(config.lanes),
@@ -60,7 +58,7 @@ def settling_ports(config: EngineConfig) -> dict[str, Any]:
 
 
 class ChangedDevices(Configured):
-    """Keeps a weight that was settled, and has its devices that have another level programmed, the first first.
+    """Keeps a weight that was settled, and has those of its devices programmed that have another level.
 
     ``known`` must be high if the levels that they had can be told.
 
@@ -115,8 +113,11 @@ class ChangedDevices(Configured):
 def _ports(config: EngineConfig) -> dict[str, Any]:
     return {
         **settling_ports(config),
+        "pairs": In(1),
         #: A word is to be read or written, or will be by the programmer.
         "needs": Out(1),
+        #: Words may be read and written, unless ``programs`` is high.
+        "wide": In(1),
         #: Others read or write a word in this clock, so that none can be read; the programmer writes a cell.
         "no_read": In(1),
         "programmer_writes": In(1),

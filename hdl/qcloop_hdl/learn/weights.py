@@ -217,11 +217,10 @@ class WeightUpdate(Configured):
         wiring.connect(m, wiring.flipped(self.words), settler.words)
         drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
         drive(m, self, settling, "programs", "rounded")
-        drive(m, settling, self, "wide", "programmer_busy")
+        drive(m, settling, self, "programmer_busy")
         m.d.comb += [
             update.run.eq(~settles),
             settling.run.eq(settles | ~alone),
-            settling.pairs.eq(self.numbers.pairs),
             settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
@@ -251,7 +250,7 @@ class WeightUpdate(Configured):
                 update.yields.eq(update.waiting | settling.busy),
             ]
             return
-        drive(m, settling, self, "word", "programmer_writes")
+        drive(m, settling, self, "wide", "word", "programmer_writes")
         m.d.comb += [
             self.read.eq(update.read | settling.read),
             self.read_plane.eq(update.read | ~settling.read_cells),
@@ -261,6 +260,7 @@ class WeightUpdate(Configured):
                 for lane, written in enumerate(self.write_data)
             ),
             self.programmer_waits.eq(update.comes),
+            settling.pairs.eq(self.numbers.pairs),
             settling.no_read.eq(update.read | update.writes),
             settling.no_write.eq(update.read | update.writes),
             update.yields.eq(update.waiting | settling.needs),

@@ -143,7 +143,8 @@ class WordSettling(Configured):
 
     def _write(self, m: Module, weight: Any, settled: Any, waits: Any) -> None:
         """Keep a word until it can be written; until then no other weight is settled."""
-        lanes, writable = Signal(self.config.lanes), self.wide & ~self.programs & ~self.no_write
+        lanes = Signal(self.config.lanes)
+        writable = ~self.no_write
         m.d.comb += self.write.eq(Mux(waits & writable, lanes, 0))
         with m.If(settled):
             m.d.sync += [
