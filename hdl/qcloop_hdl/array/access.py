@@ -99,6 +99,8 @@ class MemoryAccess(Configured):
         """Return the circuit."""
         m = Module()
         programs, products = self.delayed(m, self.programs), self.delayed(m, self.products)
+        if self.config.two_ports:
+            programs = programs | self.wide
         address, lane = Signal(self.config.address_bits), Signal(self.config.lane_bits)
         # There is much memory, far apart: its address comes from a register, but for the products.
         own = self.delayed(m, Mux(programs, self.program_address, self.walk_address))
@@ -137,6 +139,7 @@ class MemoryAccess(Configured):
                 with m.Case(number):
                     m.d.sync += self.cell.eq(self.accumulator_word[number])
         m.d.comb += [
+            self.write_address.eq(own),
             self.accumulator_read_address.eq(own),
             self.accumulator_read_enable.eq(1),
             self.accumulator_write_address.eq(own),
@@ -147,9 +150,6 @@ class MemoryAccess(Configured):
         with m.If(self.wide):
             m.d.comb += [
                 self.read_address.eq(self.wide_cells_address),
-                self.write_address.eq(self.program_address),
-                self.write_enable.eq(self.program_write << self.program_lane),
-                *(data.eq(self.program_cell) for data in self.write_data),
                 self.accumulator_read_address.eq(self.wide_read_address),
                 self.accumulator_write_address.eq(self.wide_write_address),
                 self.accumulator_write_data.eq(self.wide_data),

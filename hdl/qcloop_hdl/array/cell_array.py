@@ -202,6 +202,9 @@ class CellArray(Configured):
             self.mac.draw.eq(programmer.draw),
             programmer.drawn.eq(self.mac.drawn),
         ]
+        if self.config.two_ports:  # a register before the memory
+            writes = self.delayed(m, programmer.write)
+            m.d.comb += [self.programmer_busy.eq(programmer.busy | writes), self.programmer_writes.eq(writes)]
 
     def _connect_products(self, m: Module) -> None:
         wiring.connect(m, wiring.flipped(self.command), self.mac.command)

@@ -14,7 +14,9 @@ from qcloop_hdl.array.attempt import AttemptSequence, State
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.devices import DEVIATION_LAYOUT, DeviatingMean, Wear
 from qcloop_hdl.array.draw import DrawResult, draw_request
+from qcloop_hdl.array.known_cells import KnownCells
 from qcloop_hdl.array.level_table import LevelTable
+from qcloop_hdl.array.pending_events import PendingEvents
 from qcloop_hdl.array.programming_events import ProgrammingEvents
 from qcloop_hdl.array.verdict import AttemptVerdict
 from qcloop_hdl.config import Configured, EngineConfig
@@ -94,10 +96,12 @@ class Programmer(Configured):
     A build with the part ``learning`` takes requests that tell the level which the cell has: ``known``. Such
     a cell is not stuck and not fresh, and the policy is not VERIFY. It is not read, so the memory is used in
     the clock with ``write`` only, three clocks after the sample was taken, and is free for others in all
-    other clocks.
+    other clocks. Where memories have two ports (:attr:`EngineConfig.two_ports`), and without the parts above,
+    such cells are :attr:`pipelined`: see :class:`KnownCells` and :class:`PendingEvents`. ``busy`` is then
+    high until everything is counted.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
-    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 4, but 6 with
+    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 2, but 6 with
     one of the parts above). The next
     request is taken in the last clock of the one before, and with VERIFY in the clock after. Back-pressure:
     it waits for requests and for samples. The memory is used only while ``busy``, and must hold what it read
@@ -115,6 +119,11 @@ class Programmer(Configured):
         #: The request has tried to write its cell; low without the part ``endurance``.
         self.again = Signal()
 
+    @property
+    def pipelined(self) -> bool:
+        """Whether cells that are known are programmed close behind each other."""
+        return self.config.two_ports and not self.config.device_parts
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -125,7 +134,12 @@ class Programmer(Configured):
             registered=self.config.registered, verifies=verifies, devices=bool(self.config.device_parts)
         )
         state, taken = sequence.state, sequence.taken
+        address, lane = self.address, self.lane
         level = Signal(LEVEL_BITS)
+        if self.pipelined:
+            m.submodules.cells = cells = KnownCells()
+            taken = taken | cells.taken
+            address, lane = Signal.like(address), Signal.like(lane)
         fresh = Signal()
         known = Signal()
         old_level = Signal(LEVEL_BITS)
@@ -139,8 +153,8 @@ class Programmer(Configured):
         ]
         with m.If(taken):
             m.d.sync += [
-                self.address.eq(self.request.payload.address),
-                self.lane.eq(self.request.payload.lane),
+                address.eq(self.request.payload.address),
+                lane.eq(self.request.payload.lane),
                 level.eq(self.request.payload.level),
                 fresh.eq(self.request.payload.fresh),
             ]
@@ -175,7 +189,57 @@ class Programmer(Configured):
             # Where VERIFY tries again, the level is that of the request, which costs the same.
             events.unknown.eq(fresh | stuck | self.again),
         ]
+        if self.pipelined:
+            asked = {"address": address, "lane": lane, "level": level, "old_level": old_level}
+            self._program_known(m, cells, sequence, events, asked, known)
         return m
+
+    def _program_known(
+        self, m: Module, cells: Any, sequence: Any, events: Any, asked: Any, known: Any
+    ) -> None:
+        """Program cells that are known close behind each other; what is assigned here prevails.
+
+        ``cells`` and the sequence of attempts take turns: each begins when nothing of the other is in work.
+        """
+        m.submodules.pending = pending = PendingEvents()
+        request, idle, rested = self.request, Signal(), Signal()
+        # What was asked of a cell is copied, as the next request may come before the cell is written.
+        shown = {name: Signal.like(value, name=f"{name}_in_work") for name, value in asked.items()}
+        copies = {name: Signal.like(value, name=f"{name}_copied") for name, value in asked.items()}
+        with m.If(cells.spread):
+            m.d.sync += [copy.eq(asked[name]) for name, copy in copies.items()]
+        m.d.comb += [one.eq(Mux(known, copies[name], asked[name])) for name, one in shown.items()]
+        # The last event of an attempt must be three clocks before the first one of a cell that is known.
+        m.d.sync += rested.eq(idle)
+        drained = ~(cells.busy | pending.busy)
+        m.d.comb += [
+            idle.eq(sequence.state == State.IDLE),
+            sequence.request.eq(request.valid & ~request.payload.known & drained),
+            sequence.known.eq(0),
+            cells.request.eq(request.valid & request.payload.known),
+            cells.may_take.eq(idle & rested & pending.room),
+            request.ready.eq(Mux(request.payload.known, cells.ready, sequence.ready & drained)),
+            cells.sample.eq(sequence.sample),
+            self.z.ready.eq((sequence.sample_ready | cells.sample_ready) & ~self.waits),
+            self.busy.eq(~(idle & drained)),
+            self.address.eq(shown["address"]),
+            self.lane.eq(shown["lane"]),
+            self.written.level.eq(shown["level"]),
+            events.level.eq(shown["level"]),
+            events.old_level.eq(Mux(known, copies["old_level"], self.cell.level)),
+            pending.taken.eq(cells.taken),
+            pending.level.eq(asked["level"]),
+            pending.set.eq(cells.mean),
+            pending.reset.eq(cells.write),
+            pending.pulses.eq(events.event.amount),
+            pending.clipped.eq(cells.write & self.drawn.clipped),
+        ]
+        with m.If(cells.mean):
+            m.d.comb += events.set.eq(1)
+        with m.If(cells.write):
+            m.d.comb += [events.reset.eq(1), self.write.eq(1)]
+        with m.If(known):
+            m.d.comb += self.event.eq(pending.event)
 
     def _reads(self, state: Any) -> Any:
         again = self.config.has(ArrayPart.VERIFY)
