@@ -310,7 +310,7 @@ class DividerProof(wiring.Component):
     """A narrow divider: what its rest is after each digit, and so the quotient, for all numbers."""
 
     WIDTH = 4
-    DIGITS = (QUOTIENT_BITS + 1) // 2
+    DIGITS = (QUOTIENT_BITS - 1) // 2
 
     def __init__(self, block=ProbabilityDivider):
         self.dut = block(self.WIDTH)
@@ -323,6 +323,7 @@ class DividerProof(wiring.Component):
         dut = self.dut
         m.submodules.dut = inside = Opened(dut)
         m.d.comb += [getattr(dut, name).eq(getattr(self, name)) for name in ("start", "dividend", "divisor")]
+        m.d.comb += dut.one.eq(self.dividend == self.divisor)
         dividend, divisor, started = Signal(self.WIDTH), Signal(self.WIDTH), Signal()
         with m.If(self.start):
             m.d.comb += Assume((self.dividend <= self.divisor) & (self.divisor != 0))
@@ -341,13 +342,13 @@ class DividerProof(wiring.Component):
     def _compare(self, m, inside, dividend, divisor):
         left, rest, quotient = inside["digits"], inside["rest"], self.dut.quotient
         m.d.comb += Assert(left <= self.DIGITS)
-        # As many digits as were made; before the first one the quotient is the one before.
+        # The highest bit, and as many digits as were made behind it.
         for made in range(self.DIGITS + 1):
-            digits = quotient[: 2 * made] if made else 0
+            digits = quotient[: 2 * made + 1]
             whole = Mux(rest < 0, rest + (divisor << 2), rest)
             with m.If(left == self.DIGITS - made):
                 m.d.comb += [
-                    Assert(whole == (dividend << 2 * made) - ((digits * divisor) << 2)),
+                    Assert(whole == (dividend << 2 * made + 2) - ((digits * divisor) << 2)),
                     Assert((whole >= 0) & (whole < (divisor << 2))),
                 ]
         scaled, product = dividend << 16, Signal(QUOTIENT_BITS + self.WIDTH)
@@ -377,6 +378,8 @@ def test_quotients_of_1_and_two_thirds_are_reached(sby):
         ("+ ~negative),", "),"),
         ("middle = Cat(rest[0], first)", "middle = Cat(0, first)"),
         ("digits.eq(_DIGITS)", "digits.eq(_DIGITS - 1)"),
+        ("Mux(self.one, 0, self.dividend)", "self.dividend"),
+        ("self.quotient[0].eq(self.one)", "self.quotient[0].eq(0)"),
     ],
 )
 def test_a_divider_with_a_fault_fails(old, new, sby):

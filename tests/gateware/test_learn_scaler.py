@@ -82,7 +82,7 @@ def test_clocks(simulate):
                 assert ctx.get(dut.i.ready)
                 await ctx.tick()
             ctx.set(dut.i.valid, 0)
-            for _ in range(3):
+            for _ in range(2):
                 assert not ctx.get(dut.i.ready) and not ctx.get(dut.o.valid)
                 await ctx.tick()
             ctx.set(dut.o.ready, 1)

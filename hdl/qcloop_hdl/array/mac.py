@@ -118,7 +118,7 @@ class Mac(Configured):
         m.submodules.walk = walk = Walk(self.config)
         m.submodules.buffer = buffer = VectorBuffer(self.config)
         m.submodules.sums = sums = Sums(self.config)
-        m.submodules.adc = adc = self._converter(m, walk)
+        m.submodules.adc = adc = self._converter(m, walk, sums)
         wiring.connect(m, wiring.flipped(self.command), walk.command)
         wiring.connect(m, wiring.flipped(self.vector), walk.vector)
         wiring.connect(m, sums.sums, adc.i)
@@ -142,6 +142,8 @@ class Mac(Configured):
             sums.item.eq(items[-1]),
             sums.more.eq(walk.more | in_flight),
         ]
+        if self.config.has(ArrayPart.LEARNING):
+            m.d.comb += walk.passed.eq(~(in_flight | sums.ending))
         self._noise(m, walk)
         at_buffer = items[1 + 2 * self.config.registered]
         # Of the last word of a row only the lanes that the row reaches; none of a word that is not read.
@@ -198,13 +200,18 @@ class Mac(Configured):
         for lane in range(self.config.lanes):
             m.d.comb += [lanes.x[lane].eq(buffer.x[lane]), sums.products[lane].eq(lanes.products[lane])]
 
-    def _converter(self, m: Module, walk: Walk) -> Adc | OneProduct | TwoResults:
+    def _converter(self, m: Module, walk: Walk, sums: Sums) -> Adc | OneProduct | TwoResults:
         """Return what stands between the sums and the results."""
         width, quick = sum_bits(self.config.side), self.config.has(ArrayPart.LEARNING)
         if not self.config.has(ArrayPart.CONVERTER):
             return TwoResults(width) if quick else OneProduct(width)
         adc = Adc(width, quick=quick)
-        more = Mux(walk.product == Product.FORWARD8, 8, 0)  # inputs of 8 bits instead of 1
+        wide: Any = walk.product == Product.FORWARD8  # inputs of 8 bits instead of 1
+        if quick:  # the next product may be in work while sums of this one are converted
+            wide = Signal()
+            with m.If(~(sums.busy | adc.busy)):
+                m.d.sync += wide.eq(walk.product == Product.FORWARD8)
+        more = Mux(wide, 8, 0)
         m.d.comb += [
             adc.off.eq(walk.backward | (self.settings.adc_bits == 0)),
             adc.bits.eq(self.settings.adc_bits),

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CODE_MAX
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.adder_tree import AdderTree, root_bits
 from qcloop_hdl.array.lanes import PRODUCT_BITS
 from qcloop_hdl.array.walk import Item
@@ -187,6 +188,8 @@ class Sums(Configured):
                 "sums": Out(stream.Signature(signed(sum_bits(config.side)))),
                 #: There is the last word of a sum, or a sum on its way out.
                 "busy": Out(1),
+                #: There is the last word of a sum.
+                **({"ending": Out(1)} if config.has(ArrayPart.LEARNING) else {}),
             },
         )
 
@@ -214,6 +217,8 @@ class Sums(Configured):
             queue.more.eq(self.more | coming),
             self.busy.eq(coming | tree.root_item.last | queue.busy),
         ]
+        if self.config.has(ArrayPart.LEARNING):
+            m.d.comb += self.ending.eq(coming | tree.root_item.last)
         for lane in range(lanes):
             m.d.comb += [
                 tree.products[lane].eq(self.products[lane]),

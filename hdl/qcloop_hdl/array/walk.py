@@ -28,8 +28,11 @@ class Product(enum.Enum, shape=2):
 def mac_command(config: EngineConfig) -> data.StructLayout:
     """Return the layout of a command: a product, and a region that is inside the array.
 
-    A command is not copied: its payload must stay until its last result is out. Only ``held`` may fall: while
-    it is high no word is read, though the bits of FORWARD1 are taken. It has the part ``learning``.
+    A command is not copied: its payload must stay until its last result is out. With the part ``learning``
+    there are two bits more. While ``held`` is high no word is read, though the bits of FORWARD1 are taken; it
+    may fall at any time. A command that ``follows`` is taken while results of a forward product before it are
+    still on their way, as soon as that one's words have been added up. Its vector must end behind these
+    results.
     """
     fields = {
         "product": Product,
@@ -37,7 +40,8 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
         "rows": config.side_bits,
         "cols": config.side_bits,
     }
-    return data.StructLayout(fields | ({"held": 1} if config.has(ArrayPart.LEARNING) else {}))
+    learning = {"held": 1, "follows": 1} if config.has(ArrayPart.LEARNING) else {}
+    return data.StructLayout(fields | learning)
 
 
 def vector_bits(config: EngineConfig) -> int:
@@ -196,6 +200,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "command": In(stream.Signature(mac_command(config))),
         #: All results of the last command are out.
         "drained": In(1),
+        #: All its words have been added up.
+        **({"passed": In(1)} if config.has(ArrayPart.LEARNING) else {}),
         #: The stages move on.
         "advance": In(1),
         #: A word may be read: there is noise for it, or none is needed.
@@ -289,6 +295,9 @@ class Walk(Configured):
             self.command.ready.eq(~self.busy),
             self.more.eq(running),
         ]
+        if self.config.has(ArrayPart.LEARNING):
+            follows = command.follows & self.passed
+            m.d.comb += self.command.ready.eq(~(starting | running) & (self.drained | follows))
         m.d.sync += [
             starting.eq(accept),
             # The paths from the operation through `advance` would be too long, so these are registers.
@@ -326,7 +335,7 @@ class Walk(Configured):
         m.d.comb += [self._may_read.eq(self.may_read), self._may_jump.eq(self.words.ready)]
         if self.config.has(ArrayPart.LEARNING):
             held, jumps = Signal(), Signal()
-            m.d.sync += [held.eq(self.command.payload.held), jumps.eq(self.words.ready & ~held)]
+            m.d.sync += [held.eq(self.command.payload.held), jumps.eq(self.words.ready & ~self.command.payload.held)]
             m.d.comb += [self._may_read.eq(self.may_read & ~held), self._may_jump.eq(jumps)]
 
     def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:

@@ -10,14 +10,14 @@ from qcloop.contract.plan import MAX_PENALTY
 
 #: Bits of a quotient: 16, and one for a quotient of 1.
 QUOTIENT_BITS = 17
-#: Digits of a quotient to the base 4.
-_DIGITS = (QUOTIENT_BITS + 1) // 2
+#: Digits of a quotient to the base 4, behind its highest bit.
+_DIGITS = (QUOTIENT_BITS - 1) // 2
 
 
 class ProbabilityDivider(wiring.Component):
     """Computes ``floor(65536 dividend / divisor)`` of a dividend that is not larger than the divisor.
 
-    The quotient is there 10 clocks after the clock with ``start``, when ``busy`` is low again, and stays up
+    The quotient is there 9 clocks after the clock with ``start``, when ``busy`` is low again, and stays up
     to the next clock with ``start``. The divisor must be stable while ``busy``, and must not be 0.
 
     Reset: idle.
@@ -35,6 +35,8 @@ class ProbabilityDivider(wiring.Component):
                 "start": In(1),
                 "dividend": In(width),
                 "divisor": In(width),
+                #: The dividend is the divisor: the quotient is 65536.
+                "one": In(1),
                 "busy": Out(1),
                 "quotient": Out(QUOTIENT_BITS),
             }
@@ -73,7 +75,11 @@ class ProbabilityDivider(wiring.Component):
                 digits.eq(digits - 1),
             ]
         with m.If(self.start):
-            m.d.sync += [rest.eq(self.dividend), digits.eq(_DIGITS)]
+            m.d.sync += [
+                rest.eq(Mux(self.one, 0, self.dividend) << 2),
+                self.quotient[0].eq(self.one),
+                digits.eq(_DIGITS),
+            ]
         return m
 
 

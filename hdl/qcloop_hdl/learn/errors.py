@@ -51,6 +51,8 @@ class LayerErrors(Configured):
                 "slopes": In(stream.Signature(8)),
                 #: Strobe: the last error of a layer is taken.
                 "collected": Out(1),
+                #: Strobe: the last scaled error is offered two clocks later, if those before it are taken.
+                "ends": Out(1),
                 #: The scaled errors.
                 "o": Out(stream.Signature(element(signed(NARROW_BITS)))),
                 #: K of layer ``layer``, a clock later.
@@ -79,6 +81,7 @@ class LayerErrors(Configured):
             self.o.payload.value.eq(errors.o.payload.value),
             self.o.payload.last.eq(errors.o.payload.last),
             errors.o.ready.eq(self.o.ready),
+            self.ends.eq(errors.ends),
         ]
         shift, through = Signal(K_BITS), Signal()  # of the errors that were scaled last
         total = errors.k + Mux(self.last, 0, shift + sums.k)

@@ -173,8 +173,6 @@ class Learner(Configured):
             ]
         m.d.comb += [
             self.activations.table_layer.eq(plan.activation_layer),
-            self.activations.layer.eq(self.sequencer.layer),
-            self.activations.shift.eq(layer.shift),
             self.output.shift.eq(layer.shift),
         ]
 
@@ -207,20 +205,20 @@ class Learner(Configured):
         fetches = sequencer.fetch != Fetch.NONE
         # Registers, as the walk over the words is timing-critical. They are there before a product is asked
         # for, since the sequencer waits for the numbers of the layer.
-        m.d.sync += [
-            # The memory goes over to the products a clock after the last weight was settled.
-            command.payload.held.eq(sequencer.tail | fetches),
-        ]
         with m.If(~fetches):  # the product of the next image keeps the numbers of the first layer
             m.d.sync += [
                 command.payload.product.eq(
                     Mux(backward, Product.BACKWARD, Mux(bits, Product.FORWARD1, Product.FORWARD8))
                 ),
                 command.payload.base.eq(layer.base),
-                command.payload.rows.eq(Mux(backward, self.inputs, layer.rows)),
+                command.payload.rows.eq(layer.rows - (backward & self.plan.numbers.biases)),
                 command.payload.cols.eq(layer.cols),
             ]
         m.d.comb += [
+            # The memory goes over to the products a clock after the last weight was settled.
+            command.payload.held.eq(sequencer.tail | fetches),
+            command.payload.follows.eq(1),
+            sequencer.passed.eq(command.ready),
             command.valid.eq(
                 self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK) | (sequencer.fetch == Fetch.ASK)
             ),
@@ -245,7 +243,10 @@ class Learner(Configured):
             vector.valid.eq(Mux(image, self.rx.valid & room, valid)),
             vector.payload.eq(Mux(image, self.rx.payload, Mux(bias, 255, value))),
             # The errors of the first layer drive no columns.
-            errors.ready.eq(backward & vector.ready & (second | ~numbers.pairs) | self._in(StepState.ERRORS)),
+            errors.ready.eq(
+                backward & vector.ready & (second | ~numbers.pairs)
+                | self._in(StepState.ERRORS, StepState.ROWS)
+            ),
             self.rx.ready.eq(self.plan.rx.ready | labels | image & vector.ready & room),
             self.take.eq(self.rx.valid & self.rx.ready),
             sequencer.label_taken.eq(labels & self.rx.valid),
@@ -269,8 +270,9 @@ class Learner(Configured):
     def _take_results(self, m: Module) -> None:
         """Hand results over: sums to the tables, or backward to their scaler."""
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
-        forward = self._in(StepState.FORWARD_RUN)
-        hidden = forward & ~sequencer.last
+        forward = ~self._in(StepState.BACKWARD_RUN)
+        behind, outputs, last_layer = self._follow_layer(m)
+        hidden = forward & ~last_layer
         sums = self.layer_errors.sums
         # Of a pair the first product is kept; the difference is the sum.
         kept, first, number, last = Signal(signed(32)), Signal(), Signal(self.config.side_bits), Signal()
@@ -279,27 +281,44 @@ class Learner(Configured):
         ready = Mux(hidden, self.activations.i.ready, Mux(forward, self.output.i.ready, sums.ready))
         m.d.comb += [
             value.eq(Mux(forward & numbers.pairs, kept - result.payload, result.payload)),
-            last.eq(number + 1 == Mux(forward, self.outputs, self.inputs)),
+            last.eq(number + 1 == Mux(forward, outputs, self.inputs)),
             result.ready.eq(holds | ready),
             self.activations.i.valid.eq(result.valid & hidden & ~holds),
-            self.output.i.valid.eq(result.valid & forward & sequencer.last & ~holds),
-            sums.valid.eq(result.valid & self._in(StepState.BACKWARD_RUN)),
+            self.output.i.valid.eq(result.valid & forward & last_layer & ~holds),
+            sums.valid.eq(result.valid & ~forward),
         ]
         for sink in (self.activations.i, self.output.i, sums):
             m.d.comb += [sink.payload.value.eq(value), sink.payload.last.eq(last)]
         with m.If(result.valid & result.ready):
             m.d.sync += [first.eq(holds), kept.eq(result.payload)]
             with m.If(~holds):
-                m.d.sync += number.eq(number + 1)
-        with m.If(sequencer.asked):
-            m.d.sync += [first.eq(0), number.eq(0)]
+                m.d.sync += number.eq(Mux(last, 0, number + 1))
         units = self.units
         m.d.comb += [
             self.activations.o.ready.eq(1),
             units.write_unit.eq(self.activations.o.valid),
             units.unit.eq(self.activations.o.payload.value),
-            sequencer.units_written.eq(self.activations.o.valid & self.activations.o.payload.last),
         ]
+        with m.If(self.activations.o.valid & self.activations.o.payload.last):
+            m.d.sync += behind.eq(0)
+
+    def _follow_layer(self, m: Module) -> tuple[Any, Any, Any]:
+        """Go to the next layer when the units of the one before are written: its product is asked for earlier.
+
+        Return whether units of the layer before still come, their number, and whether they are classes.
+        """
+        sequencer, activations = self.sequencer, self.activations
+        behind, outputs, last = Signal(), Signal(self.config.side_bits), Signal()
+        with m.If(sequencer.up & self._in(StepState.FORWARD_RUN)):
+            m.d.sync += behind.eq(1)
+        with m.If(~behind):
+            m.d.sync += [
+                activations.layer.eq(sequencer.layer),
+                activations.shift.eq(self.plan.parameters.shift),
+                outputs.eq(self.outputs),
+                last.eq(sequencer.last),
+            ]
+        return behind, outputs, last
 
     # -- errors ---------------------------------------------------------------------------------
 
@@ -315,7 +334,7 @@ class Learner(Configured):
             errors.slopes.valid.eq(units.o.valid),
             errors.slopes.payload.eq(units.o.payload.value),
             sequencer.errors_came.eq(errors.collected),
-            sequencer.errors_written.eq(write & errors.o.payload.last),
+            sequencer.errors_end.eq(errors.ends),
             self.weights.write_error.eq(write),
             self.weights.error.eq(errors.o.payload.value),
             self.weights.last_error.eq(errors.o.payload.last),
@@ -348,7 +367,7 @@ class Learner(Configured):
         with m.If(units.write_input & (units.index + 1 == self.plan.parameters.rows)):
             m.d.sync += [units.index.eq(0), self._whole.eq(1)]
         with m.If(asked):
-            m.d.sync += [units.index.eq(self.first), self._whole.eq(0)]
+            m.d.sync += self._whole.eq(0)
         with m.If(sequencer.to_first):
             m.d.sync += units.index.eq(0)
 

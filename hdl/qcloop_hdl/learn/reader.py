@@ -15,8 +15,8 @@ class StoreReader(wiring.Component):
     Latency: the first entry is offered two clocks after ``start``, with ``registered`` three. Throughput: an
     entry a clock. Back-pressure: while an entry is offered and not taken nothing is read.
 
-    The store must not be written from ``start`` on until the last entry was taken. ``start`` drops what the
-    reader was doing.
+    An entry must not be written from the clock in which it is read on. While ``waits`` is high nothing is
+    read. ``start`` drops what the reader was doing.
 
     Reset: idle.
 
@@ -38,6 +38,8 @@ class StoreReader(wiring.Component):
                 #: Index of the first entry, and number of entries, 1 or more.
                 "first": In(range(depth)),
                 "count": In(range(depth + 1)),
+                #: The next entry cannot be read yet.
+                "waits": In(1),
                 #: To and from the store.
                 "read": Out(1),
                 "read_index": Out(range(depth)),
@@ -59,7 +61,7 @@ class StoreReader(wiring.Component):
         held, held_last = Signal(), Signal()
         room = Signal()
         o = self.o
-        m.d.comb += self.read.eq(left.any() & (~held | room))
+        m.d.comb += self.read.eq(left.any() & ~self.waits & (~held | room))
         if self.registered:
             m.d.comb += room.eq(~o.valid | o.ready)
             with m.If(room):

@@ -24,14 +24,13 @@ class VectorScaler(wiring.Component):
     The block keeps the vector itself, in a memory of ``length`` words: k is known only behind the last
     number, and what computes the numbers (a product, a division) would take as long again to repeat them.
 
-    Clocks: a number is taken in each, up to the last one. The first scaled number is offered four clocks
+    Clocks: a number is taken in each, up to the last one. The first scaled number is offered three clocks
     after the last one was taken; one is taken in each clock from then on.
     Back-pressure: ``i.ready`` is low from the last number of a vector until the last scaled number is taken.
     It depends on no input.
 
     ``k`` is that of the vector on offer, and stays until the clock after the last number of the next one is
-    taken. ``wide``
-    must be stable from the last number on until the vector is taken. A vector has 1 to ``length`` numbers.
+    taken. ``wide`` must be stable from the last number on until the vector is taken. A vector has 1 to ``length`` numbers.
 
     Reset: the block waits for a vector; ``k`` is 0.
 
@@ -60,6 +59,8 @@ class VectorScaler(wiring.Component):
                 "o": Out(stream.Signature(element(signed(WIDE_BITS)))),
                 #: By how many bits they were shifted.
                 "k": Out(range(width - NARROW_BITS + 1)),
+                #: Strobe: the last one is offered two clocks later, unless one before it waits.
+                "ends": Out(1),
             }
         )
 
@@ -80,7 +81,7 @@ class VectorScaler(wiring.Component):
         # The number to be written, or read, next; and the last one of the vector.
         index, end = Signal(range(self.length)), Signal(range(self.length))
         # The highest bit that is set here decides k. A negative number counts as its ones' complement.
-        seen = Signal(self.width - 1)
+        seen, filled = Signal(self.width - 1), Signal()
         number, last = self.i.payload.value, self.i.payload.last
         # Two stages: the number as it is read, and shifted.
         read_valid = Signal()
@@ -94,25 +95,27 @@ class VectorScaler(wiring.Component):
             store.read_index.eq(index),
             move.eq(~self.o.valid | self.o.ready),
         ]
+        # The first number is read while k is found.
+        m.d.sync += filled.eq(store.write & last)
+        with m.If(filled):
+            m.d.sync += self.k.eq(self._shift(m, seen))
         with m.FSM():
             with m.State("FILL"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid):
                     m.d.sync += [
-                        index.eq(index + 1),
+                        index.eq(Mux(last, 0, index + 1)),
                         end.eq(index),
                         seen.eq(seen | (number[:-1] ^ number[-1].replicate(self.width - 1))),
                     ]
                     with m.If(last):
-                        m.next = "SEARCH"
-            with m.State("SEARCH"):
-                m.d.sync += [index.eq(0), self.k.eq(self._shift(m, seen))]
-                m.next = "READ"
+                        m.next = "READ"
             with m.State("READ"):
                 m.d.comb += reading.eq(1)
                 with m.If(move):
                     m.d.sync += index.eq(index + 1)
                     with m.If(index == end):
+                        m.d.comb += self.ends.eq(1)
                         m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += [index.eq(0), seen.eq(0)]

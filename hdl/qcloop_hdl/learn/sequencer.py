@@ -25,7 +25,7 @@ class StepState(enum.Enum, shape=4):
     BACKWARD = 6
     BACKWARD_ASK = 7
     BACKWARD_RUN = 8
-    #: The errors of the first layer are written.
+    #: The errors of the first layer are written, but for the last two.
     ERRORS = 9
     #: The numbers of a layer behind the first are awaited, and its accumulators changed, while weights are
     #: settled.
@@ -50,7 +50,7 @@ class Fetch(enum.Enum, shape=2):
     BITS = 3
 
 
-#: Clocks of a state in which the numbers of a layer are there, and in which the last events were counted.
+#: Clocks of a state in which all numbers of a layer are there, and in which the last events were counted.
 _PREPARE, _COUNT = 1, 8
 
 
@@ -73,16 +73,16 @@ class StepSequencer(wiring.Component):
     empty: In(1)
     numbers: In(PlanNumbers)
     complete: In(1)
-    #: What the states wait for: the label was taken, and the command of a product; the units of a hidden
-    #: layer are written; the result of the last layer was taken; the errors of a layer came, though they
-    #: are not scaled yet; those of the first layer are written; all accumulators of a layer are changed, so
+    #: What the states wait for: the label was taken, and the command of a product; the next product can be
+    #: asked for, though results are on their way; the result of the last layer was taken; the errors of a layer came, though they
+    #: are not scaled yet; the last one of them is written two clocks later; all accumulators of a layer are changed, so
     #: that the next layer can follow; and all weights are settled.
     label_taken: In(1)
     asked: In(1)
-    units_written: In(1)
+    passed: In(1)
     resulted: In(1)
     errors_came: In(1)
-    errors_written: In(1)
+    errors_end: In(1)
     changed: In(1)
     settled: In(1)
     #: While weights are settled nothing else can be done.
@@ -114,7 +114,7 @@ class StepSequencer(wiring.Component):
         """Return the circuit."""
         m = Module()
         state, following = self.state, Signal(StepState)
-        # Images of the batch so far; there are a result of the image, and errors of the first layer.
+        # Images of the batch so far; there is a result of the image, and the errors of the first layer end.
         images, result_seen, errors_seen = Signal(16), Signal(), Signal()
         m.d.comb += [
             following.eq(state),
@@ -135,7 +135,7 @@ class StepSequencer(wiring.Component):
         new = (state == StepState.LABEL) | (self.fetch == Fetch.LABEL)
         m.d.sync += [
             result_seen.eq(~new & (result_seen | self.resulted)),
-            errors_seen.eq((state == StepState.ERRORS) & (errors_seen | self.errors_written)),
+            errors_seen.eq((state == StepState.ERRORS) & (errors_seen | self.errors_end)),
         ]
         with m.If(self.settled):
             m.d.sync += self.tail.eq(0)
@@ -194,17 +194,17 @@ class StepSequencer(wiring.Component):
         return Cat(self.at[state.value] for state in states).any()
 
     def _products(self, m: Module, following: Any, result_seen: Any, errors_seen: Any) -> None:
-        for waits, prepare, ask, runs in (
-            # Forward, a product needs none of the numbers that come last.
-            (StepState.FORWARD, 0, StepState.FORWARD_ASK, StepState.FORWARD_RUN),
-            (StepState.BACKWARD, _PREPARE, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN),
+        for waits, ask, runs in (
+            # A product needs none of the numbers that come last.
+            (StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN),
+            (StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN),
         ):
-            with m.Case(waits), m.If(self.clock == prepare):
+            with m.Case(waits):
                 m.d.comb += following.eq(ask)
             with m.Case(ask), m.If(self.asked):
                 m.d.comb += following.eq(runs)
         with m.Case(StepState.FORWARD_RUN):
-            with m.If(self.units_written):
+            with m.If(self.passed & ~self.last):
                 m.d.comb += [self.up.eq(1), following.eq(StepState.FORWARD)]
             with m.If(self.resulted & ~self.trains):
                 m.d.comb += following.eq(StepState.NEXT)
@@ -215,7 +215,7 @@ class StepSequencer(wiring.Component):
                 self.down.eq(1),
                 following.eq(Mux(self.layer == 1, StepState.ERRORS, StepState.BACKWARD)),
             ]
-        with m.Case(StepState.ERRORS), m.If(result_seen & (errors_seen | self.errors_written)):
+        with m.Case(StepState.ERRORS), m.If(result_seen & (errors_seen | self.errors_end)):
             m.d.comb += following.eq(StepState.ROWS)
 
     def _updates(self, m: Module, following: Any, images: Any, ends: Any) -> None:

@@ -23,7 +23,7 @@ _CLASS_BITS = (MAX_CLASSES - 1).bit_length()
 #: Divisions that are made at a time. Ten classes take them twice.
 _DIVIDERS = 5
 #: Clocks from the read of a sum to its exponential.
-_LOOKUP = 4
+_LOOKUP = 3
 
 
 class Guess(data.Struct):
@@ -117,9 +117,9 @@ class OutputErrors(wiring.Component):
 
     With ``only_class`` there are no errors: the result follows the sums, and only its ``best`` counts.
 
-    Clocks: a sum is taken in each, up to the last one. For n classes the first error is offered n + 15 clocks
+    Clocks: a sum is taken in each, up to the last one. For n classes the first error is offered n + 13 clocks
     after the last sum was taken. If errors are taken at once, four more follow in the next four clocks, and
-    so on: five errors each 11 clocks. The result is offered one clock after the last error was taken, or
+    so on: five errors each 9 clocks. The result is offered one clock after the last error was taken, or
     18 - k clocks after the label's error was taken if that is later; for p = 0, k counts as 0. With
     ``only_class`` the result is offered 2 clocks after the last sum was taken.
 
@@ -214,26 +214,23 @@ class OutputErrors(wiring.Component):
     def _find_largest(self, m: Module, sequence: ErrorSequence, end: Value, y: Value, table: Store) -> None:
         """Keep the first of the largest sums, and point the table at the distance of a sum from it."""
         m.submodules.distance = distance = SaturatingShift(self.width, (TABLE_ENTRIES - 1).bit_length())
-        # The sum that was taken or read last, and the complement of the largest one.
+        # The sum that was taken last, and the complement of the largest one.
         held, limit = (Signal(signed(self.width), reset_less=True) for _ in range(2))
         best, fresh = Signal(_CLASS_BITS, reset_less=True), Signal()
         # The sum less the largest one less 1: it is not negative if the sum is larger, and its complement is
         # the distance of the sum. To subtract would take a LUT more for each bit on an iCE40.
         excess, excess_before = Signal(signed(self.width + 1)), Signal(self.width, reset_less=True)
         m.d.comb += [
-            excess.eq(held + limit),
+            excess.eq(Mux(fresh, held, y) + limit),
             distance.i.eq(~excess_before),
             distance.shift.eq(self.shift),
             table.read_index.eq(distance.o),
             self.result.payload.best.eq(best),
             self.result.payload.hit.eq(best == self.label),
         ]
-        m.d.sync += fresh.eq(sequence.taken)
+        m.d.sync += [fresh.eq(sequence.taken), held.eq(self.i.payload.value)]
         with m.If(sequence.moves):
-            m.d.sync += [
-                held.eq(Mux(sequence.state == ErrorState.FILL, self.i.payload.value, y)),
-                excess_before.eq(excess),
-            ]
+            m.d.sync += excess_before.eq(excess)
         with m.If(fresh & ((end == 0) | ~excess[-1])):
             m.d.sync += [limit.eq(~held), best.eq(end)]
 
@@ -266,12 +263,14 @@ class OutputErrors(wiring.Component):
         # divider that begins next, and one for that whose error is offered next.
         holds, labels, lasts = Signal(_DIVIDERS), Signal(_DIVIDERS), Signal(_DIVIDERS)
         turn, out = Signal(_DIVIDERS, init=1), Signal(_DIVIDERS, init=1)
-        m.d.comb += start.eq(arrived & ~(holds & turn).any())
+        # A divider begins anew in the clock in which its error is taken.
+        m.d.comb += start.eq(arrived & (~(holds & turn).any() | sequence.o_taken))
         for number, divider in enumerate(dividers):
             m.d.comb += [
                 divider.start.eq(start & turn[number]),
                 divider.dividend.eq(exponential),
                 divider.divisor.eq(total),
+                divider.one.eq(exponential == total),
             ]
             with m.If(sequence.o_taken & out[number]):
                 m.d.sync += holds[number].eq(0)

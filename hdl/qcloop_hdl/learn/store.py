@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module
+from amaranth import Cat, Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -14,7 +14,8 @@ class Store(wiring.Component):
     """Holds ``depth`` entries in block RAM.
 
     Latency: an entry is there one clock after ``read``, and stays until the clock after the next ``read``.
-    Throughput: one access a clock; a write comes first, and nothing is read in its clock. Reset: undefined.
+    Throughput: one access a clock; a write comes first, and nothing is read in its clock. With ``overlaps`` an
+    entry is read in the clock of a write if the lowest bits of the two indices differ. Reset: undefined.
 
     Parameters
     ----------
@@ -22,10 +23,12 @@ class Store(wiring.Component):
         Shape of an entry.
     depth : int
         Number of entries.
+    overlaps : bool
+        Entries are read while others are written.
     """
 
-    def __init__(self, shape: Any, depth: int) -> None:
-        self._shape, self._depth = shape, depth
+    def __init__(self, shape: Any, depth: int, *, overlaps: bool = False) -> None:
+        self._shape, self._depth, self._overlaps = shape, depth, overlaps
         super().__init__(
             {
                 #: Write ``write_entry`` for ``write_index``.
@@ -50,6 +53,11 @@ class Store(wiring.Component):
         """Number of entries."""
         return self._depth
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether entries are read while others are written."""
+        return self._overlaps
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -64,7 +72,12 @@ class Store(wiring.Component):
             read.addr.eq(self.read_index),
             self.entry.eq(entry),
         ]
-        # Nothing is read in a clock with a write: so synthesis builds nothing for a read of what is written.
-        with m.If(self.read & ~self.write):
+        # What is written is not read in the same clock, and synthesis sees it: so it builds nothing for that.
+        apart: Any = ~self.write
+        if self.overlaps:
+            read_bit, write_bit = self.read_index[0], self.write_index[0]
+            m.d.comb += read.addr.eq(Cat(Mux(self.write, ~write_bit, read_bit), self.read_index[1:]))
+            apart |= read_bit != write_bit
+        with m.If(self.read & apart):
             m.d.sync += entry.eq(read.data)
         return m

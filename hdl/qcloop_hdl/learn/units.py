@@ -21,7 +21,8 @@ class UnitStores(Configured):
     holds slopes. Both are read as one stream (:class:`qcloop_hdl.learn.reader.StoreReader`): the second one
     if it starts with ``of_slopes``.
 
-    Writes: one a clock of each kind, and none while a stream is read.
+    Writes: one a clock of each kind. Units are written while activations are read: the stream waits in front
+    of ``index``. Nothing else is written while a stream is read.
 
     Reset: undefined.
 
@@ -51,7 +52,7 @@ class UnitStores(Configured):
                 "o": Out(stream.Signature(element(8))),
             },
         )
-        self.activations, self.slopes = Store(8, depth), Store(8, units)
+        self.activations, self.slopes = Store(8, depth, overlaps=True), Store(8, units)
         self.reader = StoreReader(8, depth, registered=config.registered)
 
     def elaborate(self, platform: Any) -> Module:
@@ -59,7 +60,7 @@ class UnitStores(Configured):
         m = Module()
         m.submodules.activations, m.submodules.slopes = self.activations, self.slopes
         m.submodules.reader = reader = self.reader
-        slopes = Signal()
+        slopes, write_index = Signal(), self.activations.write_index
         with m.If(self.start):
             m.d.sync += slopes.eq(self.of_slopes)
         m.d.comb += [
@@ -72,6 +73,10 @@ class UnitStores(Configured):
             reader.start.eq(self.start),
             reader.first.eq(self._index(self.first, self.inputs)),
             reader.count.eq(self.count),
+            reader.waits.eq(
+                (reader.read_index == write_index)
+                | self.write_unit & (reader.read_index[0] == write_index[0])
+            ),
             reader.entry.eq(Mux(slopes, self.slopes.entry, self.activations.entry)),
             self.o.valid.eq(reader.o.valid),
             self.o.payload.eq(reader.o.payload),
