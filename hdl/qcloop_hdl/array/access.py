@@ -15,7 +15,8 @@ def _accumulator_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports for a memory of accumulators that has two ports of its own."""
     word = ArrayLayout(CELL_BITS, config.lanes)
     return {
-        #: Address of a word of cells, with ``wide``.
+        #: A word of cells is read, with ``wide``, and its address.
+        "wide_cells_read": In(1),
         "wide_cells_address": In(config.address_bits),
         #: To the memory of accumulators, and the word of it that was read last.
         "accumulator_read_address": Out(config.address_bits),
@@ -37,7 +38,8 @@ class MemoryAccess(Configured):
     it must have asked to read nothing.
 
     Where memories have two ports (``EngineConfig.two_ports``) the second plane is a memory of its own. With
-    ``wide`` a word of each is then read in each clock, and what the programmer writes disturbs nobody.
+    ``wide`` a word of each can be read in each clock, and what the programmer writes disturbs nobody. The
+    products may read cells meanwhile, but for the clocks in which others do.
 
     With registers around the memories (``EngineConfig.registered``) what is neither the products' nor wide
     reaches the memory a clock later, and the memory is read whenever it is not written.
@@ -147,9 +149,10 @@ class MemoryAccess(Configured):
         ]
         with m.If(self.delayed(m, ~self.programs & self.walk_plane)):
             m.d.comb += [self.accumulator_write_enable.eq(enables), self.write_enable.eq(0)]
+        with m.If(self.wide_cells_read):
+            m.d.comb += [self.read_address.eq(self.wide_cells_address), self.read_enable.eq(1)]
         with m.If(self.wide):
             m.d.comb += [
-                self.read_address.eq(self.wide_cells_address),
                 self.accumulator_read_address.eq(self.wide_read_address),
                 self.accumulator_write_address.eq(self.wide_write_address),
                 self.accumulator_write_data.eq(self.wide_data),

@@ -14,6 +14,7 @@ from qcloop_hdl.array.access import MemoryAccess
 from qcloop_hdl.array.ageing import CellAgeing, TableWord
 from qcloop_hdl.array.counters import COUNTER_BITS, INDEX_BITS, Event, EventCounters
 from qcloop_hdl.array.devices import DeviceMemory
+from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.array.events import EventSelect
 from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac
@@ -75,11 +76,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "wide_write_address": In(config.address_bits),
         "wide_data": In(word),
         "word": Out(word),
-        **(
-            {"wide_cells_address": In(config.address_bits), "cell_word": Out(word)}
-            if config.two_ports
-            else {}
-        ),
+        **(_own_ports(config) if config.two_ports else {}),
         #: Words of stream 0, and what the training step counts; only where there is a second plane.
         "words": Out(stream.Signature(SAMPLE_BITS)),
         "learned": In(Event),
@@ -97,6 +94,22 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "fixed": In(1),
         "clear_count": In(1),
         "count": Out(COUNTER_BITS),
+    }
+
+
+def _own_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports for words of cells, where cells have a memory of their own.
+
+    Products may be in work meanwhile: see ``Mac`` for what is asked of ``pause`` and ``first_block``.
+    """
+    return {
+        "wide_cells_read": In(1),
+        "wide_cells_address": In(config.address_bits),
+        "cell_word": Out(ArrayLayout(CELL_LAYOUT, config.lanes)),
+        "pause": In(1),
+        "first_block": In(1),
+        #: Word of the cell that is written with ``programmer_writes``.
+        "programmed_address": Out(config.address_bits),
     }
 
 
@@ -128,6 +141,8 @@ class CellArray(Configured):
         self.memory = self._new_memory(config.memory_planes)
         if config.two_ports:
             self.accumulators = self._new_memory(1)
+            #: The programmer's own, as products may be in work beside it.
+            self.draw = Draw(fine=config.has(ArrayPart.VARIATION))
         self.mac = Mac(config)
         self.programming_noise = GaussianGenerator(1, words=self._ages or config.has(ArrayPart.LEARNING))
         if config.has(ArrayPart.READ_NOISE):
@@ -197,14 +212,24 @@ class CellArray(Configured):
             self.programmer_busy.eq(programmer.busy),
             self.programmer_writes.eq(programmer.write),
             programmer.waits.eq(self.programmer_waits),
-            # Lane 0 of the products draws for the programmer.
-            self.mac.lent.eq(self.delayed(m, self.programs | self.wide | ages)),
-            self.mac.draw.eq(programmer.draw),
-            programmer.drawn.eq(self.mac.drawn),
         ]
-        if self.config.two_ports:  # a register before the memory
-            writes = self.delayed(m, programmer.write)
-            m.d.comb += [self.programmer_busy.eq(programmer.busy | writes), self.programmer_writes.eq(writes)]
+        if self.config.two_ports:
+            writes = self.delayed(m, programmer.write)  # a register before the memory
+            m.d.comb += [
+                self.programmer_busy.eq(programmer.busy | writes),
+                self.programmer_writes.eq(writes),
+                self.programmed_address.eq(self.delayed(m, programmer.address)),
+                self.draw.advance.eq(1),
+                self.draw.request.eq(programmer.draw),
+                programmer.drawn.eq(self.draw.result),
+            ]
+        else:
+            m.d.comb += [
+                # Lane 0 of the products draws for the programmer.
+                self.mac.lent.eq(self.delayed(m, self.programs | self.wide | ages)),
+                self.mac.draw.eq(programmer.draw),
+                programmer.drawn.eq(self.mac.drawn),
+            ]
 
     def _connect_products(self, m: Module) -> None:
         wiring.connect(m, wiring.flipped(self.command), self.mac.command)
@@ -242,12 +267,14 @@ class CellArray(Configured):
     def _connect_accumulators(self, m: Module) -> None:
         """Connect the memory of accumulators, where they have one of their own."""
         access, accumulators = self.access, self.accumulators
-        drive(m, access, self, "wide_cells_address")
+        drive(m, access, self, "wide_cells_read", "wide_cells_address")
+        drive(m, self.mac, self, "pause", "first_block")
         for name in ("read_address", "read_enable", "write_address", "write_data", "write_enable"):
             m.d.comb += getattr(accumulators, name).eq(getattr(access, f"accumulator_{name}"))
         m.d.comb += [
             self.word.eq(self.delayed(m, accumulators.read_data)),
-            self.cell_word.eq(self.mac.word),
+            # Not the word of the products, which stands still with them.
+            self.cell_word.eq(self.delayed(m, self.memory.read_data)),
             access.accumulator_word.eq(self.word),
         ]
 
@@ -279,7 +306,9 @@ class CellArray(Configured):
 
     def _connect_counters(self, m: Module) -> None:
         events, counters = self.events, self.counters
-        drive(m, events, self, "products", "presents", "index", "learned")
+        drive(m, events, self, "presents", "index", "learned")
+        # Beside an update what is counted of products waits.
+        m.d.comb += events.products.eq(self.products & ~self.wide if self.config.two_ports else self.products)
         drive(m, events, self.mac, "word_read", "saturated")
         m.d.comb += [
             events.programmed.eq(self.programmer.event),
@@ -291,7 +320,9 @@ class CellArray(Configured):
 
     def _connect_ageing(self, m: Module) -> None:
         """Lend ageing the generator, lane 0's draw and the memory while it is busy."""
-        ageing, access, mac, z = self.ageing, self.access, self.mac, self.programming_noise.z
+        ageing, access, z = self.ageing, self.access, self.programming_noise.z
+        two = self.config.two_ports
+        request, drawn = (self.draw.request, self.draw.result) if two else (self.mac.draw, self.mac.drawn)
         m.d.comb += [
             ageing.table.eq(self.age_table),
             ageing.states.eq(self.programming.states),
@@ -301,7 +332,7 @@ class CellArray(Configured):
             ageing.last.eq(self.age_last),
             ageing.cell.eq(access.cell),
             ageing.loaded.eq(self.loaded),
-            ageing.noise.eq(mac.drawn.noise),
+            ageing.noise.eq(drawn.noise),
             ageing.sample.valid.eq(z.valid),
             ageing.sample.payload.z.eq(z.payload[0]),
             ageing.sample.payload.word.eq(self.programming_noise.word),
@@ -313,8 +344,8 @@ class CellArray(Configured):
         with m.If(ageing.busy):
             m.d.comb += [
                 z.ready.eq(ageing.sample.ready),
-                mac.draw.z.eq(ageing.z),
-                mac.draw.spread.eq(ageing.spread),
+                request.z.eq(ageing.z),
+                request.spread.eq(ageing.spread),
                 access.read.eq(ageing.read),
                 access.load.eq(ageing.write),
             ]

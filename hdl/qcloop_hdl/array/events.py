@@ -18,7 +18,8 @@ class EventSelect(Configured):
     at work. While ``products`` is high, the pulses of ``word_read`` and ``saturated`` are added up and sent
     in alternate clocks, or, with registers around the memories (``EngineConfig.registered``), in every second
     clock alternately. While ``presents`` is high nothing is counted, and the counter ``index`` is read or
-    cleared. Otherwise the programmer's events are sent.
+    cleared. Otherwise the programmer's events are sent. Where memories have two ports
+    (``EngineConfig.two_ports``) pulses wait while ``products`` is low, of as many words as a region has rows.
 
     Parameters
     ----------
@@ -50,8 +51,13 @@ class EventSelect(Configured):
         slow, phase, event = int(self.config.registered), self.phase, self.event
         cycles, saturated = Signal(2 + slow), Signal(2 + slow)
         m.d.sync += phase.eq(phase + 1)
+        if self.config.two_ports:  # the words of a column block, and what comes before they are counted
+            cycles, saturated = Signal(self.config.side_bits + 1), Signal(self.config.side_bits + 1)
         for number, (pending, pulse) in enumerate(((cycles, self.word_read), (saturated, self.saturated))):
-            m.d.sync += pending.eq(Mux(phase == number << slow, 0, pending) + pulse)
+            sent = phase == number << slow
+            if self.config.two_ports:
+                sent &= self.products
+            m.d.sync += pending.eq(Mux(sent, 0, pending) + pulse)
         amount = Mux(phase[-1], saturated, cycles)
         m.d.comb += event.eq(self.programmed)
         if self.config.has(ArrayPart.LEARNING):

@@ -96,10 +96,24 @@ class Lane(wiring.Component):
         return m
 
 
+def loan_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that lend lane 0's draw, if it is lent."""
+    if config.two_ports:
+        return {}
+    return {
+        #: Lane 0 draws what ``draw`` asks for.
+        "lent": In(1),
+        "draw": In(draw_request(fine=config.has(ArrayPart.VARIATION))),
+        #: What lane 0 has drawn.
+        "drawn": Out(DrawResult),
+    }
+
+
 class Lanes(Configured):
     """All lanes, the word that they work on, and the loan of lane 0's draw to the programmer.
 
-    In a build without read noise lane 0 alone draws, and its sample is 0 unless it is lent.
+    In a build without read noise lane 0 alone draws, and its sample is 0 unless it is lent. Where memories
+    have two ports (:attr:`EngineConfig.two_ports`) the programmer has a draw of its own, and none is lent.
 
     The words of a region pass one after the other. In the clock of a word's step its samples are taken; its
     cells come two clocks later and its elements three, or with registers around the memories four and five.
@@ -131,11 +145,7 @@ class Lanes(Configured):
                 "x": In(signed(9)).array(config.lanes),
                 #: Products.
                 "products": Out(signed(PRODUCT_BITS)).array(config.lanes),
-                #: Lane 0 draws what ``draw`` asks for.
-                "lent": In(1),
-                "draw": In(draw_request(fine=config.has(ArrayPart.VARIATION))),
-                #: What lane 0 has drawn.
-                "drawn": Out(DrawResult),
+                **loan_ports(config),
             },
         )
 
@@ -145,15 +155,16 @@ class Lanes(Configured):
         extra, noisy = int(self.config.registered), self.config.has(ArrayPart.READ_NOISE)
         m.d.comb += self.word.eq(delayed(m, self.memory_data, extra, enable=self.advance))
         for number in range(self.config.lanes):
-            fine = self.config.has(ArrayPart.VARIATION) and number == 0
-            m.submodules[f"lane{number}"] = lane = Lane(draws=noisy or number == 0, fine=fine)
+            lends = number == 0 and not self.config.two_ports
+            fine = self.config.has(ArrayPart.VARIATION) and lends
+            m.submodules[f"lane{number}"] = lane = Lane(draws=noisy or lends, fine=fine)
             code = self.word[number][:CODE_BITS]
             if noisy:
                 m.d.comb += [
                     lane.draw.z.eq(delayed(m, self.noise[number], 2 * extra, enable=self.advance)),
                     lane.draw.spread.eq(self.spread),
                 ]
-            else:
+            elif lends:
                 # The sample is 0 unless lane 0 is lent, so the spread need not be.
                 m.d.comb += lane.draw.spread.eq(self.draw.spread)
             m.d.comb += [
@@ -163,7 +174,7 @@ class Lanes(Configured):
                 lane.x.eq(self.x[number]),
                 self.products[number].eq(lane.product),
             ]
-            if number == 0:
+            if lends:
                 with m.If(self.lent):
                     m.d.comb += lane.draw.eq(self.draw)
                 m.d.comb += self.drawn.eq(lane.drawn)

@@ -12,8 +12,7 @@ from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.adc import Adc, OneProduct, TwoResults
-from qcloop_hdl.array.draw import DrawResult, draw_request
-from qcloop_hdl.array.lanes import Lanes
+from qcloop_hdl.array.lanes import Lanes, loan_ports
 from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
 from qcloop_hdl.array.walk import Item, Product, Walk, mac_command
@@ -55,10 +54,19 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "saturated": Out(1),
         #: A pulse for each word read.
         "word_read": Out(1),
-        #: Lane 0 draws for the programmer instead, while no command is in work.
-        "lent": In(1),
-        "draw": In(draw_request(fine=config.has(ArrayPart.VARIATION))),
-        "drawn": Out(DrawResult),
+        #: While no command is in work lane 0 draws for the programmer instead.
+        **loan_ports(config),
+        **(_pause_ports() if config.two_ports else {}),
+    }
+
+
+def _pause_ports() -> dict[str, Any]:
+    return {
+        #: Step over no word in this clock: two clocks later others read the memory. No word may be in work
+        #: then that a result which is not taken stops.
+        "pause": In(1),
+        #: Step over no word behind the first column block.
+        "first_block": In(1),
     }
 
 
@@ -119,6 +127,8 @@ class Mac(Configured):
         m.submodules.buffer = buffer = VectorBuffer(self.config)
         m.submodules.sums = sums = Sums(self.config)
         m.submodules.adc = adc = self._converter(m, walk, sums)
+        if self.config.two_ports:
+            drive(m, walk, self, "pause", "first_block")
         wiring.connect(m, wiring.flipped(self.command), walk.command)
         wiring.connect(m, wiring.flipped(self.vector), walk.vector)
         wiring.connect(m, sums.sums, adc.i)
@@ -189,8 +199,11 @@ class Mac(Configured):
         ]
 
     def _lanes(self, m: Module, lanes: Lanes, advance: Any, buffer: VectorBuffer, sums: Sums) -> None:
-        drive(m, lanes, self, "memory_data", "lent", "draw")
-        drive(m, self, lanes, "drawn", "word")
+        drive(m, lanes, self, "memory_data")
+        drive(m, self, lanes, "word")
+        if not self.config.two_ports:
+            drive(m, lanes, self, "lent", "draw")
+            drive(m, self, lanes, "drawn")
         m.d.comb += [
             lanes.advance.eq(advance),
             lanes.noise.eq(self.noise.payload),

@@ -206,6 +206,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "advance": In(1),
         #: A word may be read: there is noise for it, or none is needed.
         "may_read": In(1),
+        #: No word may be read in this clock; or none behind the first column block.
+        **({"pause": In(1), "first_block": In(1)} if config.two_ports else {}),
         #: FORWARD1 leaves out rows whose input is 0; stable while a command is in work.
         "skip": In(1),
         #: The vector; that of FORWARD1 has eight elements in a byte.
@@ -271,6 +273,8 @@ class Walk(Configured):
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
         #: Words may be read; of those of active rows, the addresses are known.
         self._may_read, self._may_jump = Signal(), Signal()
+        #: The next word is behind the first column block.
+        self._later = Signal()
 
     def new_rows(self) -> ActiveRows:
         """Return the walk over active rows; a proof that holds for any rows overrides this."""
@@ -316,6 +320,8 @@ class Walk(Configured):
             m.d.sync += fresh.eq(wrap)
             with m.If(done):
                 m.d.sync += running.eq(0)
+        with m.If(accept | self.step & wrap):
+            m.d.sync += self._later.eq(~accept)
         rows, words = self.rows, self.words
         m.d.comb += [
             words.start.eq(accept),
@@ -335,8 +341,17 @@ class Walk(Configured):
         m.d.comb += [self._may_read.eq(self.may_read), self._may_jump.eq(self.words.ready)]
         if self.config.has(ArrayPart.LEARNING):
             held, jumps = Signal(), Signal()
-            m.d.sync += [held.eq(self.command.payload.held), jumps.eq(self.words.ready & ~self.command.payload.held)]
+            m.d.sync += [
+                held.eq(self.command.payload.held),
+                jumps.eq(self.words.ready & ~self.command.payload.held),
+            ]
             m.d.comb += [self._may_read.eq(self.may_read & ~held), self._may_jump.eq(jumps)]
+        if self.config.two_ports:
+            stops = self.pause | self.first_block & self._later
+            m.d.comb += [
+                self._may_read.eq(self.may_read & ~held & ~stops),
+                self._may_jump.eq(jumps & ~stops),
+            ]
 
     def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:
         """Tell with each group how far behind the first one it is."""

@@ -351,8 +351,13 @@ class Engine(Configured):
         drive(m, array, learner, "wide", "programmer_waits")
         drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
         if self.config.two_ports:
-            drive(m, learner, array, "cell_word")
-            m.d.comb += array.wide_cells_address.eq(learner.cells_address)
+            drive(m, learner, array, "cell_word", "programmed_address")
+            drive(m, array, learner, "first_block")
+            m.d.comb += [
+                array.wide_cells_read.eq(learner.cells_read),
+                array.wide_cells_address.eq(learner.cells_address),
+                array.pause.eq(learner.cells_come),
+            ]
         wiring.connect(m, array.words, learner.words)
         m.d.comb += [
             array.wide_plane.eq(learner.read_plane),

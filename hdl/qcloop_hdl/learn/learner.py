@@ -74,6 +74,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "programming": In(PROGRAMMER_SETTINGS),
         #: To the array: products, while ``multiplies`` is high.
         "multiplies": Out(1),
+        #: With two ports: the product must not go behind the first column block.
+        **({"first_block": Out(1)} if config.two_ports else {}),
         "command": Out(stream.Signature(mac_command(config))),
         "vector": Out(stream.Signature(8)),
         "result": In(stream.Signature(signed(32))),
@@ -118,6 +120,8 @@ class Learner(Configured):
         #: The bias follows behind the vector; the byte is the second one of a pair; all bytes of an image of
         #: bytes were taken.
         self._bias, self._second, self._whole = Signal(), Signal(), Signal()
+        #: The product of the next image is made beside the update; its next byte may go.
+        self._beside, self._may_go = Signal(), Signal(init=1)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -126,6 +130,8 @@ class Learner(Configured):
         self._connect_plan(m)
         self._connect_sequencer(m)
         self._ask_products(m)
+        if self.config.two_ports:
+            self._go_beside(m)
         self._send_vector(m)
         self._take_results(m)
         self._scale_errors(m)
@@ -186,7 +192,7 @@ class Learner(Configured):
             sequencer.left.eq(self.request.remaining != 0),
             self.done.eq(sequencer.done),
             self.busy.eq(~self._in(StepState.IDLE)),
-            self.multiplies.eq(self._in(*_MULTIPLIES) & ~sequencer.tail),
+            self.multiplies.eq(self._in(*_MULTIPLIES) & ~sequencer.tail | self._beside),
         ]
         # Units are counted layer after layer.
         with m.If(sequencer.to_first):
@@ -216,7 +222,7 @@ class Learner(Configured):
             ]
         m.d.comb += [
             # The memory goes over to the products a clock after the last weight was settled.
-            command.payload.held.eq(sequencer.tail | fetches),
+            command.payload.held.eq((sequencer.tail | fetches) & ~self._beside),
             command.payload.follows.eq(1),
             sequencer.passed.eq(command.ready),
             command.valid.eq(
@@ -224,6 +230,29 @@ class Learner(Configured):
             ),
             sequencer.asked.eq(command.valid & command.ready),
         ]
+
+    def _go_beside(self, m: Module) -> None:
+        """Make the product of the next image while weights are settled: of each byte whose rows all are.
+
+        Of a byte more than the one that goes next is known whether it may go, as another may go meanwhile.
+        Results wait until no layer is updated any more, and further column blocks until all is settled.
+        """
+        sequencer, rows, layer = self.sequencer, self.weights.settled_rows, self.command.payload
+        lane_bits = self.config.lane_bits
+        beside, end = self._beside, Signal(self.config.address_bits + 1)  # behind the next byte but one
+        blocks = Signal(range(self.config.row_words + 1))
+        asks = (sequencer.fetch == Fetch.ASK) & sequencer.asked
+        m.d.comb += self.first_block.eq(beside)
+        m.d.sync += [
+            blocks.eq(layer.cols[lane_bits:] + layer.cols[:lane_bits].any()),
+            self._may_go.eq(~asks & (rows.all | (end <= rows.reached)) | ~beside & ~asks),
+        ]
+        with m.If(asks):
+            m.d.sync += [beside.eq(1), end.eq(layer.base + (blocks << 4))]
+        with m.Elif(sequencer.asked | self._in(StepState.FORWARD_RUN) & ~sequencer.tail):
+            m.d.sync += beside.eq(0)
+        with m.If(self.weights.bits.valid & self.weights.bits.ready):
+            m.d.sync += end.eq(end + (blocks << 3))
 
     def _send_vector(self, m: Module) -> None:
         """Send the vector of a product: of the image, of activations and the bias, or of errors."""
@@ -234,7 +263,8 @@ class Learner(Configured):
         labels = self._in(StepState.LABEL) | (sequencer.fetch == Fetch.LABEL)
         first = (sequencer.layer == 0) & ~backward | (sequencer.fetch == Fetch.ASK)
         bias, second = self._bias, self._second
-        weights, room = self.weights, Mux(numbers.wide, ~self._whole, self.weights.bits.ready)
+        weights = self.weights
+        room = Mux(numbers.wide, ~self._whole, weights.bits.ready & self._may_go)
         taken, errors = Signal(), self.layer_errors.o
         value = Mux(backward, Mux(second, -errors.payload.value, errors.payload.value), units.o.payload.value)
         valid = forward & (units.o.valid | bias) | backward & errors.valid
@@ -271,6 +301,7 @@ class Learner(Configured):
         """Hand results over: sums to the tables, or backward to their scaler."""
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
         forward = ~self._in(StepState.BACKWARD_RUN)
+        waits = self._beside & ~self._in(StepState.FORWARD_RUN)
         behind, outputs, last_layer = self._follow_layer(m)
         hidden = forward & ~last_layer
         sums = self.layer_errors.sums
@@ -282,9 +313,9 @@ class Learner(Configured):
         m.d.comb += [
             value.eq(Mux(forward & numbers.pairs, kept - result.payload, result.payload)),
             last.eq(number + 1 == Mux(forward, outputs, self.inputs)),
-            result.ready.eq(holds | ready),
-            self.activations.i.valid.eq(result.valid & hidden & ~holds),
-            self.output.i.valid.eq(result.valid & forward & last_layer & ~holds),
+            result.ready.eq((holds | ready) & ~waits),
+            self.activations.i.valid.eq(result.valid & hidden & ~holds & ~waits),
+            self.output.i.valid.eq(result.valid & forward & last_layer & ~holds & ~waits),
             sums.valid.eq(result.valid & ~forward),
         ]
         for sink in (self.activations.i, self.output.i, sums):

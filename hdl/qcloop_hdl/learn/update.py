@@ -114,6 +114,9 @@ def accumulator_ports(config: EngineConfig) -> dict[str, Any]:
 def cell_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports that read words of cells where they have a memory of their own."""
     return {
+        #: Read a word; two clocks before, that it will be read.
+        "cells_read": Out(1),
+        "cells_come": Out(1),
         "cells_address": Out(config.address_bits),
         #: The word of cells that was read, as soon as the array shows it.
         "cell_word": In(ArrayLayout(CELL_LAYOUT, config.lanes)),
@@ -216,7 +219,11 @@ class LayerUpdate(Configured):
         ]
         if self.config.two_ports:
             # Levels are there together with the sums.
-            m.d.comb += self.cells_address.eq(where[read_after + 2])
+            m.d.comb += [
+                self.cells_come.eq(valid[read_after]),
+                self.cells_read.eq(valid[read_after + 2]),
+                self.cells_address.eq(where[read_after + 2]),
+            ]
             m.d.comb += self.writes.eq(valid[write_after] & ~self.delayed(m, self.queue.w_en))
         else:
             m.d.comb += self.writes.eq(valid[write_after])

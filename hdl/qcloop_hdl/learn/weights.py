@@ -19,6 +19,7 @@ from qcloop_hdl.learn.plan import LAYER_BITS, PlanNumbers, layer_layout
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
 from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
+from qcloop_hdl.learn.settled_rows import SettledRows
 from qcloop_hdl.learn.settlers import WeightSettlers
 from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports, cell_ports
@@ -32,7 +33,7 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "wide": Out(1),
         "read_plane": Out(1),
         **accumulator_ports(config),
-        **(cell_ports(config) if config.two_ports else {}),
+        **(cell_ports(config) | _settled_ports(config) if config.two_ports else {}),
         #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
         #: stream 0.
         "updates": Out(1),
@@ -44,6 +45,11 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
     }
+
+
+def _settled_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the port that tells :class:`SettledRows` which word a cell is written to."""
+    return {"programmed_address": In(config.address_bits)}
 
 
 def _names(config: EngineConfig, flow: Any) -> list[str]:
@@ -126,6 +132,8 @@ class WeightUpdate(Configured):
         self.settler: WeightSettler | WeightSettlers
         if config.two_ports:
             self.settling, self.settler = WordSettling(config), WeightSettlers()
+            #: Which rows of the first layer are settled.
+            self.settled_rows = SettledRows(config)
         else:
             self.settling, self.settler = Settling(config), WeightSettler()
 
@@ -229,6 +237,19 @@ class WeightUpdate(Configured):
             self.changed.eq(update.done & ~alone | self.settled),
         ]
 
+    def _follow_rows(self, m: Module) -> None:
+        rows, update, settling = self.settled_rows, self.update, self.settling
+        first = self.rows & self.image
+        m.d.comb += [
+            rows.begins.eq(first & self.begins),
+            rows.through.eq(first & ~self.begins & self.changed),
+            rows.waiting.eq(update.queue.level),
+            rows.taken.eq(update.flagged.valid & update.flagged.ready),
+            rows.busy.eq(settling.busy),
+            rows.writes.eq(self.programmer_writes),
+            rows.address.eq(self.programmed_address),
+        ]
+
     def _connect_words(self, m: Module) -> None:
         """Connect what reads and writes words: the update comes first, then the programmer, then settling.
 
@@ -241,7 +262,8 @@ class WeightUpdate(Configured):
         ]
         if isinstance(settling, WordSettling):
             drive(m, update, self, "cell_word")
-            drive(m, self, update, "read", "read_address", "cells_address")
+            drive(m, self, update, "read", "read_address", "cells_read", "cells_come", "cells_address")
+            self._follow_rows(m)
             m.d.comb += [
                 self.read_plane.eq(1),
                 self.write_data.eq(Mux(update.writes, update.write_data, settling.write_data)),

@@ -1,0 +1,59 @@
+"""Which weights of the first layer are settled, while others still are: those rows can be multiplied."""
+
+from typing import Any
+
+from amaranth import Module, Signal
+from amaranth.lib.wiring import In, Out
+
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.learn.update import queue_depth
+
+
+class SettledRows(Configured):
+    """Follows the settling of the first layer, which goes from its first word to its last.
+
+    A word is settled once a cell of a later one was written: ``reached`` is the word of the cell written
+    last. From ``through`` on, whose clock tells how many words are ``waiting`` to be settled, it is also
+    known when all are: ``all`` is high.
+
+    Reset: undefined.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            config,
+            {
+                #: Strobes: the update of the layer begins; its accumulators are changed.
+                "begins": In(1),
+                "through": In(1),
+                "waiting": In(range(queue_depth(config) + 1)),
+                #: Strobe: a word no longer waits. And there is one that is not settled, or a cell to be written.
+                "taken": In(1),
+                "busy": In(1),
+                #: A cell is written in this clock, and its word.
+                "writes": In(1),
+                "address": In(config.address_bits),
+                "reached": Out(config.address_bits),
+                "all": Out(1),
+            },
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        left, counts = Signal.like(self.waiting), Signal()
+        with m.If(self.writes):
+            m.d.sync += self.reached.eq(self.address)
+        with m.If(self.taken):
+            m.d.sync += left.eq(left - 1)
+        with m.If(counts & ~left.any() & ~self.busy):
+            m.d.sync += self.all.eq(1)
+        with m.If(self.through):
+            m.d.sync += [left.eq(self.waiting - self.taken), counts.eq(1)]
+        with m.If(self.begins):
+            m.d.sync += [self.reached.eq(0), self.all.eq(0), counts.eq(0)]
+        return m
