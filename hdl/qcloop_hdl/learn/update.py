@@ -129,9 +129,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "start": In(1),
         #: No word is in work, and none is to come.
         "done": Out(1),
-        #: Words may be read; others want to read and write words meanwhile.
+        #: Words may be read; where there is one port, others want to read and write words meanwhile.
         "run": In(1),
-        "yields": In(1),
+        **({} if config.two_ports else {"yields": In(1)}),
         #: No word is in work.
         "idle": Out(1),
         #: No word is read until words are taken out of the queue.
@@ -169,9 +169,9 @@ class LayerUpdate(Configured):
     For each row that comes it reads the words of the row, and adds ``x * rate`` times the factors, as steps.
     A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
     which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
-    read and write as often; with two ports each fourth clock is theirs. Words with accumulators beyond the
-    reach wait in a queue; while that is full, or ``run`` is low, no word is read. With two ports these words
-    are not written: who settles them has more to change.
+    read and write as often. Words with accumulators beyond the reach wait in a queue; while that is full, or
+    ``run`` is low, no word is read. With two ports these words are not written: who settles them has more to
+    change, and does so in the clocks that are left by them.
 
     The last words of a layer are written when ``done`` is high.
 
@@ -239,14 +239,10 @@ class LayerUpdate(Configured):
         blocks = Signal(range(self.config.row_words + 1))
         block = Signal(vector_bits(self.config))
         running, issue = Signal(), Signal()
-        phase = Signal()  # a word may be issued, if the memory has one port
-        turn = Signal(2)  # what is left to others goes by it
-        theirs = turn.all() if self.config.two_ports else turn[-1]
+        may_issue = self._take_turns(m)
         row = addresses.o.payload
         last_block = Signal()
         m.d.sync += [
-            phase.eq(1 if self.config.two_ports else ~phase),
-            turn.eq(turn + 1),
             blocks.eq(self.cols[lane_bits:] + self.cols[:lane_bits].any()),
         ]
         m.d.comb += [
@@ -260,9 +256,8 @@ class LayerUpdate(Configured):
             issue.eq(
                 running
                 & self.run
-                & ~(self.yields & theirs)
+                & may_issue
                 & ~self.full
-                & phase
                 & addresses.o.valid
                 & row.active
             ),
@@ -278,6 +273,14 @@ class LayerUpdate(Configured):
         with m.If(self.start):
             m.d.sync += [running.eq(1), block.eq(0)]
         return issue, row.address + block, row.x, last_block
+
+    def _take_turns(self, m: Module) -> Any:
+        """Return whether a word may be issued: with one port in every second clock, or in every fourth one."""
+        if self.config.two_ports:
+            return Const(1)
+        turn = Signal(2)
+        m.d.sync += turn.eq(turn + 1)
+        return turn[0] & ~(self.yields & turn[1])
 
     def _add(self, m: Module, x: Any, valid: list[Any]) -> None:
         """Multiply, shift and add: operands in the second clock after the issue, products in the third."""

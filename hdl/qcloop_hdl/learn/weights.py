@@ -268,8 +268,6 @@ class WeightUpdate(Configured):
                 self.read_plane.eq(1),
                 self.write_data.eq(Mux(update.writes, update.write_data, settling.write_data)),
                 settling.no_write.eq(update.writes),
-                # Weights come one close behind the other.
-                update.yields.eq(update.waiting | settling.busy),
             ]
             return
         drive(m, settling, self, "wide", "word", "programmer_writes")
