@@ -12,8 +12,8 @@ class KnownCells(wiring.Component):
 
     A request is taken when the sample of the one before was. From the clock after it is taken a sample is
     waited for. Then ``spread``, ``mean`` and ``write`` are high, one in each of the next three clocks: there
-    the draw gets the spread, it gets the mean and SET pulses are counted, and the cell is written and RESET
-    pulses are counted. ``mean`` and ``write`` are never high in the same clock.
+    the draw gets the spread and SET pulses are counted, the draw gets the mean and RESET pulses are counted,
+    and the cell is written. ``spread`` and ``mean`` are never high in the same clock.
 
     Throughput: a cell every two clocks. Back-pressure: it waits for requests, for ``may_take`` and for
     samples.

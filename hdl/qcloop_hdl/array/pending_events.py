@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,13 +23,13 @@ class PendingEvents(wiring.Component):
     kind. Only in a clock with ``room`` may a cell be taken.
 
     In every second clock attempts or RESET pulses are sent, whose counters are all in one half of the memory,
-    and in the clocks between SET pulses and clipped draws by turns, whose counters are in the other half. So
-    the half is the other one than three clocks before, and of the last three clocks' counters only that of
-    two clocks before could be the same: then the event waits. Attempts at the same level that follow each
-    other are one event.
+    and in the clocks between SET pulses or clipped draws, whose counters are in the other half. So the half
+    is the other one than three clocks before, and of the last three clocks' counters only that of two clocks
+    before could be the same: then the event waits. Attempts at the same level that follow each other are one
+    event.
 
     Throughput: a cell every two clocks, but for a level that comes twice in a row, and RESET pulses when many
-    wait. ``busy`` is high from the clock in which something waits up to the one after its event, at least.
+    wait. ``busy`` is high while something waits to be counted, but the first clock of an attempt.
 
     Reset: nothing waits.
     """
@@ -64,54 +64,48 @@ class PendingEvents(wiring.Component):
         """Return the circuit."""
         m = Module()
         attempts, event = self.attempts, self.event
-        phase, sends, sends_reset = Signal(2), Signal(), Signal()
-        sends_set, sends_clipped = phase == 0, phase == 2
-        # What was sent two clocks before: attempts at this level, or RESET pulses.
-        sent, sent_level, sent_reset = Signal(), Signal(LEVEL_BITS), Signal()
-        again = sent & (sent_level == attempts.level)
+        phase = Signal()
+        sends = {name: Signal(name=f"sends_{name}") for name in ("attempts", "reset", "set", "clipped")}
+        # What was sent two clocks before: attempts at a level, or another sum.
+        sent = {name: Signal(name=f"sent_{name}") for name in sends}
+        sent_level = Signal(LEVEL_BITS)
+        again = sent["attempts"] & (sent_level == attempts.level)
+        sums = {"reset": self.reset_sum, "set": self.set_sum, "clipped": self.clipped_sum}
+        left = {name: value.any() & ~sent[name] for name, value in sums.items()}
         m.d.comb += [
-            sends.eq(phase[0] & self.holds & ~again & ~self.reset_sum[-1]),
-            sends_reset.eq(phase[0] & ~sends & ~sent_reset & self.reset_sum.any()),
+            sends["attempts"].eq(phase & self.holds & ~again & ~self.reset_sum[-1]),
+            sends["reset"].eq(phase & ~sends["attempts"] & left["reset"]),
+            sends["set"].eq(~phase & left["set"]),
+            sends["clipped"].eq(~phase & ~sends["set"] & left["clipped"]),
+            event.enable.eq(Cat(sends.values()).any()),
         ]
-        with m.If(phase[0]):
-            m.d.sync += [sent.eq(sends), sent_level.eq(attempts.level), sent_reset.eq(sends_reset)]
+        with m.If(phase):
+            m.d.sync += [sent[name].eq(sends[name]) for name in ("attempts", "reset")]
+            m.d.sync += sent_level.eq(attempts.level)
             m.d.comb += [
-                event.enable.eq(sends | sends_reset),
-                event.index.eq(Mux(sends, attempts.level, Counter.RESET)),
-                event.amount.eq(Mux(sends, attempts.amount, self.reset_sum)),
+                event.index.eq(Mux(sends["attempts"], attempts.level, Counter.RESET)),
+                event.amount.eq(Mux(sends["attempts"], attempts.amount, self.reset_sum)),
             ]
         with m.Else():
-            amount = Mux(phase[1], self.clipped_sum, self.set_sum)
+            m.d.sync += [sent[name].eq(sends[name]) for name in ("set", "clipped")]
             m.d.comb += [
-                event.enable.eq(amount.any()),
-                event.index.eq(Mux(phase[1], Counter.CLIPPED, Counter.SET)),
-                event.amount.eq(amount),
+                event.index.eq(Mux(sends["set"], Counter.SET, Counter.CLIPPED)),
+                event.amount.eq(Mux(sends["set"], self.set_sum, self.clipped_sum)),
             ]
-        self._queue(m, sends)
-        set_pulses, reset_pulses = (Mux(one, self.pulses, 0) for one in (self.set, self.reset))
-        m.d.sync += [
-            phase.eq(phase + 1),
-            self.set_sum.eq(Mux(sends_set, 0, self.set_sum) + set_pulses),
-            self.reset_sum.eq(Mux(sends_reset, 0, self.reset_sum) + reset_pulses),
-            self.clipped_sum.eq(Mux(sends_clipped, 0, self.clipped_sum) + self.clipped),
-            # A register, as the path on from here is long. Pulses that come in this clock wait from the next
-            # one on.
-            self.busy.eq(
-                self.waits
-                | self.holds
-                | self.set
-                | self.set_sum.any()
-                | self.reset
-                | self.reset_sum.any()
-                | self.clipped_sum.any()
-            ),
-        ]
+        stays = self.holds & ~sends["attempts"]
+        self._queue(m, stays, sends["attempts"])
+        more = {"reset": self.reset, "set": self.set, "clipped": self.clipped}
+        for name, value in sums.items():
+            amount = 1 if name == "clipped" else self.pulses
+            m.d.sync += value.eq(Mux(sends[name], 0, value) + Mux(more[name], amount, 0))
+        remains = Cat(more[name] | value.any() & ~sends[name] for name, value in sums.items())
+        # A register, as the path on from here is long.
+        m.d.sync += [phase.eq(~phase), self.busy.eq(self.waits | stays | remains.any())]
         return m
 
-    def _queue(self, m: Module, sends: Any) -> None:
+    def _queue(self, m: Module, stays: Any, sends: Any) -> None:
         """Let attempts at one level wait to be sent, and behind them the attempt of the cell taken last."""
         attempts, goes_on = self.attempts, Signal()
-        stays = self.holds & ~sends
         m.d.comb += [
             goes_on.eq(self.waits & (~stays | (attempts.level == self.level))),
             self.room.eq(~self.waits | ~stays),

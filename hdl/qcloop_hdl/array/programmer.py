@@ -204,11 +204,13 @@ class Programmer(Configured):
         m.submodules.pending = pending = PendingEvents()
         request, idle, rested = self.request, Signal(), Signal()
         # What was asked of a cell is copied, as the next request may come before the cell is written.
-        shown = {name: Signal.like(value, name=f"{name}_in_work") for name, value in asked.items()}
         copies = {name: Signal.like(value, name=f"{name}_copied") for name, value in asked.items()}
         with m.If(cells.spread):
             m.d.sync += [copy.eq(asked[name]) for name, copy in copies.items()]
-        m.d.comb += [one.eq(Mux(known, copies[name], asked[name])) for name, one in shown.items()]
+        shown, counted = (
+            {name: Mux(copied, copies[name], value) for name, value in asked.items()}
+            for copied in (known, known & ~cells.spread)
+        )
         # The last event of an attempt must be three clocks before the first one of a cell that is known.
         m.d.sync += rested.eq(idle)
         drained = ~(cells.busy | pending.busy)
@@ -225,19 +227,22 @@ class Programmer(Configured):
             self.address.eq(shown["address"]),
             self.lane.eq(shown["lane"]),
             self.written.level.eq(shown["level"]),
-            events.level.eq(shown["level"]),
-            events.old_level.eq(Mux(known, copies["old_level"], self.cell.level)),
+            events.level.eq(counted["level"]),
+            events.old_level.eq(Mux(known, counted["old_level"], self.cell.level)),
             pending.taken.eq(cells.taken),
             pending.level.eq(asked["level"]),
-            pending.set.eq(cells.mean),
-            pending.reset.eq(cells.write),
+            pending.set.eq(cells.spread),
+            pending.reset.eq(cells.mean),
             pending.pulses.eq(events.event.amount),
             pending.clipped.eq(cells.write & self.drawn.clipped),
         ]
-        with m.If(cells.mean):
+        # Pulses are counted a clock earlier than those of other cells.
+        with m.If(cells.spread):
             m.d.comb += events.set.eq(1)
+        with m.If(cells.mean):
+            m.d.comb += events.reset.eq(1)
         with m.If(cells.write):
-            m.d.comb += [events.reset.eq(1), self.write.eq(1)]
+            m.d.comb += self.write.eq(1)
         with m.If(known):
             m.d.comb += self.event.eq(pending.event)
 
