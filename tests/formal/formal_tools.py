@@ -69,9 +69,12 @@ def mutant(module: ModuleType, faults: dict[str, str]) -> SimpleNamespace:
     return SimpleNamespace(**space)
 
 
-def assert_contract(m, port):
-    """Assert that what is offered stays until it is taken; return whether something was offered before."""
-    offered, payload = _offered(m, port)
+def assert_contract(m, port, withdrawn=0):
+    """Assert that what is offered stays until it is taken, or until the end of a clock with ``withdrawn``.
+
+    Return whether something was offered before.
+    """
+    offered, payload = _offered(m, port, withdrawn)
     with m.If(offered):
         m.d.comb += [Assert(port.valid), Assert(_bits(port) == payload)]
     return offered
@@ -110,7 +113,7 @@ def _bits(port):
     return Value.cast(port.payload).as_unsigned()
 
 
-def _offered(m, port):
+def _offered(m, port, withdrawn=0):
     offered, payload = Signal(), Signal(len(_bits(port)))
-    m.d.sync += [offered.eq(port.valid & ~port.ready), payload.eq(_bits(port))]
+    m.d.sync += [offered.eq(port.valid & ~port.ready & ~withdrawn), payload.eq(_bits(port))]
     return offered, payload

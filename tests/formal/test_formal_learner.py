@@ -168,7 +168,7 @@ class UpdateProof(Around):
             ]
             # A word is issued in every second clock, so each stage has one in every second clock.
             for number, one in enumerate(valid):
-                m.d.comb += Assert(~one | (inside["phase"] == number % 2))
+                m.d.comb += Assert(~one | (inside["turn"][0] == number % 2))
         # The words in work find room in the queue.
         in_work = sum((one for one in valid[:6]), start=0)
         m.d.comb += [
@@ -187,7 +187,7 @@ def test_an_update_reads_and_writes_in_turn_and_loses_no_word(kind, sby):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("1 if self.config.two_ports else ~phase", "1"),
+        ("return turn[0] & ", "return "),
         ("read_after, write_after = 3 - extra, 6 + extra", "read_after, write_after = 2 - extra, 6 + extra"),
         ("QUEUE_ROOM = 8", "QUEUE_ROOM = 2"),
         ("valid[read_after - 3] | valid[write_after - 3]", "valid[read_after - 3] | valid[write_after - 2]"),

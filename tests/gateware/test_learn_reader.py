@@ -11,10 +11,10 @@ from qcloop_hdl.learn.store import Store
 DEPTH = 24
 
 
-def stored(registered):
+def stored(registered, *, overlaps=False):
     """Return a module with a reader and its store, and both of them."""
     m = Module()
-    m.submodules.store = store = Store(8, DEPTH)
+    m.submodules.store = store = Store(8, DEPTH, overlaps=overlaps)
     m.submodules.reader = reader = StoreReader(8, DEPTH, registered=registered)
     m.d.comb += [
         store.read.eq(reader.read),
@@ -67,6 +67,43 @@ def test_entries_come_in_order(registered, pauses, bench, simulate):
                 ctx.set(reader.o.ready, 0)
 
     simulate(m, testbench, limit=8000, background=[bench.contract(reader.o, reader.start)])
+
+
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize("pauses", [False, True])
+def test_entries_are_read_while_others_are_written(registered, pauses, simulate):
+    """The reader waits in front of the entry that is written next; both go on one a clock."""
+    m, reader, store = stored(registered, overlaps=True)
+    random = Random(5)
+    write_index, entries = store.write_index, [random.randrange(256) for _ in range(DEPTH)]
+    m.d.comb += reader.waits.eq(
+        (reader.read_index == write_index) | store.write & (reader.read_index[0] == write_index[0])
+    )
+
+    async def writer(ctx):
+        for index, entry in enumerate(entries):
+            while pauses and random.random() < 0.5:
+                await ctx.tick()
+            ctx.set(write_index, index)
+            ctx.set(store.write, 1)
+            ctx.set(store.write_entry, entry)
+            await ctx.tick()
+            ctx.set(store.write, 0)
+            ctx.set(write_index, (index + 1) % DEPTH)
+
+    async def testbench(ctx):
+        ctx.set(reader.o.ready, 1)
+        await start(ctx, reader, 0, DEPTH - 1)
+        came, clocks = [], 1
+        while len(came) < DEPTH - 1:
+            if ctx.get(reader.o.valid):
+                came.append(ctx.get(reader.o.payload.value))
+            await ctx.tick()
+            clocks += 1
+        assert came == entries[:-1]
+        assert pauses or clocks <= DEPTH - 1 + 3 + registered
+
+    simulate(m, testbench, writer, limit=200)
 
 
 @pytest.mark.parametrize("registered", [False, True])

@@ -56,41 +56,75 @@ def test_equals_the_twin(width, length, pauses, bench, simulate):
     senders, receivers = (Random(width + k) if pauses else None for k in range(2))
 
     async def testbench(ctx):
-        for vector, wide in vectors:
+        for number, (vector, wide) in enumerate(vectors):
             ctx.set(dut.wide, wide)
-            sent = [{"value": v, "last": n == len(vector)} for n, v in enumerate(vector, 1)]
-            await bench.send(ctx, dut.i, sent, senders)
-            received = await bench.receive(ctx, dut.o, len(vector), receivers)
+            if number % 3 == 0:  # the first numbers of another vector come, and are dropped
+                await scaled(ctx, dut, [*vectors[number - 1][0], 0], senders, receivers, forget=True)
             expected, k = twins.scale(vector, 16 if wide else 8)
-            assert [one.value for one in received] == expected, f"{vector} to {16 if wide else 8} bits"
-            assert [one.last for one in received] == [0] * (len(vector) - 1) + [1]
-            assert ctx.get(dut.k) == k, vector
+            assert await scaled(ctx, dut, vector, senders, receivers) == (expected, k), (vector, wide)
 
-    simulate(dut, testbench, limit=20_000, background=[bench.contract(dut.o)])
+    simulate(dut, testbench, limit=20_000, background=[bench.contract(dut.o, dut.again)])
 
 
-def test_clocks(simulate):
-    """The clocks that the contract names, and one number a clock both ways."""
+async def scaled(ctx, dut, vector, senders=None, receivers=None, *, forget=False):
+    """Return the scaled vector and k; with ``forget`` let it be forgotten before its last number."""
+    sent, came, numbers = 0, [], vector[: len(vector) - forget]
+    while not (came and came[-1].last):
+        if forget and sent == len(numbers):
+            ctx.set(dut.forget, 1)
+            assert ctx.get(dut.again)
+            await ctx.tick()
+            ctx.set(dut.forget, 0)
+            assert not ctx.get(dut.o.valid)
+            return None
+        ctx.set(dut.i.valid, sends := sent < len(numbers) and (not senders or senders.random() < 0.7))
+        if sends:
+            ctx.set(dut.i.payload, {"value": numbers[sent], "last": sent + 1 == len(vector)})
+        ctx.set(dut.o.ready, receivers is None or receivers.random() < 0.6)
+        assert ctx.get(dut.i.ready) == (sent < len(vector))
+        k = ctx.get(dut.k)
+        if ctx.get(dut.o.valid & dut.o.ready):
+            came.append(ctx.get(dut.o.payload))
+        if ctx.get(dut.again):
+            came.clear()
+        await ctx.tick()
+        ctx.set(dut.i.valid, 0)
+        sent += sends
+    ctx.set(dut.o.ready, 0)
+    assert [one.last for one in came] == [0] * (len(vector) - 1) + [1]
+    return [one.value for one in came], k
+
+
+@pytest.mark.parametrize("position", range(10))
+def test_clocks(position, simulate):
+    """The clocks that the contract names behind the number that changes k, and one number a clock."""
     dut = VectorScaler(32, 10)
 
     async def testbench(ctx):
-        for bits, value in ((8, 100), (8, 1000), (16, 1 << 20), (8, (1 << 31) - 1)):
-            ctx.set(dut.wide, bits == 16)
-            ctx.set(dut.i.valid, 1)
-            for n in range(10):
-                ctx.set(dut.i.payload, {"value": value, "last": n == 9})
-                assert ctx.get(dut.i.ready)
+        ctx.set(dut.o.ready, 1)
+        # k stays 0, goes up behind some number, stays there, and goes down behind the first number.
+        for rises, values in (
+            (None, [100] * 10),
+            (position, [100] * position + [5000] * (10 - position)),
+            (None, [5000] * 10),
+            (0, [1] * 10),
+        ):
+            offered, clock = [], 0
+            while len(offered) < 10 or clock < 10:
+                ctx.set(dut.i.valid, clock < 10)
+                ctx.set(dut.i.payload, {"value": values[min(clock, 9)], "last": clock == 9})
+                if ctx.get(dut.o.valid):
+                    offered.append(clock)
+                if ctx.get(dut.again):
+                    offered.clear()
                 await ctx.tick()
-            ctx.set(dut.i.valid, 0)
-            for _ in range(2):
-                assert not ctx.get(dut.i.ready) and not ctx.get(dut.o.valid)
-                await ctx.tick()
-            ctx.set(dut.o.ready, 1)
-            for _ in range(10):
-                assert ctx.get(dut.o.valid)
-                await ctx.tick()
-            ctx.set(dut.o.ready, 0)
-            assert not ctx.get(dut.o.valid) and ctx.get(dut.i.ready)
+                clock += 1
+            assert ctx.get(dut.i.ready)
+            if rises is None:
+                assert offered == [*range(3, 12), 13]  # the last one waits until it has changed nothing
+            else:
+                waits = rises % 2 == 1 and rises + 3 < 10
+                assert offered == [rises + 5 + waits + number for number in range(10)]
 
     simulate(dut, testbench, limit=1000)
 

@@ -29,10 +29,12 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
     """Return the layout of a command: a product, and a region that is inside the array.
 
     A command is not copied: its payload must stay until its last result is out. With the part ``learning``
-    there are two bits more. While ``held`` is high no word is read, though the bits of FORWARD1 are taken; it
-    may fall at any time. A command that ``follows`` is taken while results of a forward product before it are
-    still on their way, as soon as that one's words have been added up. Its vector must end behind these
-    results.
+    there are three bits more:
+
+    - While ``held`` is high no word is read, though the bits of FORWARD1 are taken. It may fall at any time.
+    - A clock with ``again`` lets the vector of BACKWARD begin anew; that is possible up to its last byte.
+    - A command that ``follows`` is taken while results of a forward product before it are still on their way,
+      as soon as the words of that one have been added up. Its vector must end behind these results.
     """
     fields = {
         "product": Product,
@@ -40,7 +42,7 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
         "rows": config.side_bits,
         "cols": config.side_bits,
     }
-    learning = {"held": 1, "follows": 1} if config.has(ArrayPart.LEARNING) else {}
+    learning = {"held": 1, "again": 1, "follows": 1} if config.has(ArrayPart.LEARNING) else {}
     return data.StructLayout(fields | learning)
 
 
@@ -419,11 +421,14 @@ class Walk(Configured):
             self.write_select.eq(Mux(backward, lane, inner >> len(self.write_word))),
         ]
         taken = self.advance & can_take & (~loading | element.valid)
+        begins = starting
+        if self.config.has(ArrayPart.LEARNING):
+            begins = starting | (filling & self.command.payload.again)
         # Each counter has one condition and one choice, which take a cell of logic a bit.
-        with m.If(starting | (taken & (counted | ~filling | (lane == 0)))):
-            m.d.sync += inner.eq(Mux(starting | counted, 1, inner + 1))
-        with m.If(starting | taken):
-            m.d.sync += lane.eq(Mux(starting, 1, lane + 1))
+        with m.If(begins | (taken & (counted | ~filling | (lane == 0)))):
+            m.d.sync += inner.eq(Mux(begins | counted, 1, inner + 1))
+        with m.If(begins | taken):
+            m.d.sync += lane.eq(Mux(begins, 1, lane + 1))
         with m.If(accept | (self.step & wrap)):
             m.d.sync += outer.eq(Mux(accept, 1, outer + 1))
         with m.If(taken & counted):

@@ -55,14 +55,13 @@ class ProbabilityDivider(wiring.Component):
         both signs of the first rest, so that its carry does not wait for that sign.
         """
         m = Module()
-        # The rest is four times what the steps have left.
-        rest = Signal(signed(self.width + 3), reset_less=True)
+        rest = Signal(signed(self.width + 1), reset_less=True)
         first, added, subtracted, second = (Signal(signed(self.width + 1)) for _ in range(4))
         digits = Signal(range(_DIGITS + 1))
         negative = rest[-1]
-        middle = Cat(rest[0], first).as_signed()
+        middle = first << 1
         m.d.comb += [
-            first.eq(rest[1:] + (self.divisor ^ ~negative.replicate(self.width + 1)) + ~negative),
+            first.eq((rest << 1) + (self.divisor ^ ~negative.replicate(self.width + 1)) + ~negative),
             added.eq(middle + self.divisor),
             subtracted.eq(middle - self.divisor),
             second.eq(Mux(first[-1], added, subtracted)),
@@ -71,12 +70,12 @@ class ProbabilityDivider(wiring.Component):
         with m.If(self.busy):
             m.d.sync += [
                 self.quotient.eq(Cat(~second[-1], ~first[-1], self.quotient)),
-                rest.eq(second << 2),
+                rest.eq(second),
                 digits.eq(digits - 1),
             ]
         with m.If(self.start):
             m.d.sync += [
-                rest.eq(Mux(self.one, 0, self.dividend) << 2),
+                rest.eq(Mux(self.one, 0, self.dividend)),
                 self.quotient[0].eq(self.one),
                 digits.eq(_DIGITS),
             ]

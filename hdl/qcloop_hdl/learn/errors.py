@@ -25,10 +25,14 @@ K_BITS = EXPONENT_BITS - 1
 class LayerErrors(Configured):
     """Scales the errors of a layer's units to 8 bits, and keeps by how many bits K they were shifted.
 
-    With ``backward`` low those of the classes are taken. With ``backward`` high sums are taken, which are
-    scaled to 16 bits and multiplied with the slopes of their units. ``collected`` is high with the last one
-    of a layer. The scaled errors follow. While they do, ``layer`` must be theirs, and ``last`` must say
-    whether they are those of the classes. The shifts of all layers from there to the last add up.
+    Those of the classes come on ``classes``. Sums are scaled to 16 bits, and multiplied with the slopes of
+    their units. ``collected`` is high with the last error of a layer. The scaled errors follow, or come
+    before: when ``again`` is high those that were offered do not count, and they begin anew. While they are
+    taken, ``layer`` must be theirs, and ``last`` must say whether they are those of the classes. The shifts
+    of all layers from there to the last add up. When ``again_slopes`` is high the slopes begin anew, from the
+    next clock on.
+
+    The sums of a layer may come when the scaled errors of the layer before were taken.
 
     Back-pressure: on all streams, as the scalers need it. Reset: idle.
 
@@ -42,17 +46,19 @@ class LayerErrors(Configured):
         super().__init__(
             config,
             {
-                "backward": In(1),
                 "layer": In(LAYER_BITS),
                 "last": In(1),
                 "classes": In(stream.Signature(element(signed(ERROR_BITS)))),
                 "sums": In(stream.Signature(element(signed(sums)))),
-                #: The slope of each sum's unit, 0 to 255; taken only while ``backward``.
+                #: The slope of each sum's unit, 0 to 255.
                 "slopes": In(stream.Signature(8)),
+                "again_slopes": Out(1),
                 #: Strobe: the last error of a layer is taken.
                 "collected": Out(1),
                 #: Strobe: the last scaled error is offered two clocks later, if those before it are taken.
                 "ends": Out(1),
+                #: Strobe: the scaled errors begin anew.
+                "again": Out(1),
                 #: The scaled errors.
                 "o": Out(stream.Signature(element(signed(NARROW_BITS)))),
                 #: K of layer ``layer``, a clock later.
@@ -67,15 +73,19 @@ class LayerErrors(Configured):
         m = Module()
         m.submodules.sums_scaler, m.submodules.errors_scaler = self.sums_scaler, self.errors_scaler
         m.submodules.shifts = shifts = self.shifts
-        sums, errors, backward = self.sums_scaler, self.errors_scaler, self.backward
+        sums, errors = self.sums_scaler, self.errors_scaler
         value, last, valid = self._multiply(m)
         wiring.connect(m, wiring.flipped(self.sums), sums.i)
         m.d.comb += [
             sums.wide.eq(1),
-            self.classes.ready.eq(errors.i.ready & ~backward),
-            errors.i.valid.eq(Mux(backward, valid, self.classes.valid)),
-            errors.i.payload.value.eq(Mux(backward, value, self.classes.payload.value)),
-            errors.i.payload.last.eq(Mux(backward, last, self.classes.payload.last)),
+            self.classes.ready.eq(errors.i.ready),
+            # Errors of the classes never come while there are sums.
+            errors.i.valid.eq(valid | self.classes.valid),
+            errors.i.payload.value.eq(Mux(valid, value, self.classes.payload.value)),
+            errors.i.payload.last.eq(Mux(valid, last, self.classes.payload.last)),
+            errors.forget.eq(sums.again),
+            self.again_slopes.eq(sums.again),
+            self.again.eq(errors.again),
             self.collected.eq(errors.i.valid & errors.i.ready & errors.i.payload.last),
             self.o.valid.eq(errors.o.valid),
             self.o.payload.value.eq(errors.o.payload.value),
@@ -109,7 +119,7 @@ class LayerErrors(Configured):
         move, join = ~sloped_valid | self.errors_scaler.i.ready, Signal()
         room = ~held_valid | move
         m.d.comb += [
-            join.eq(self.backward & sums.valid & slopes.valid & room),
+            join.eq(sums.valid & slopes.valid & room),
             sums.ready.eq(join),
             slopes.ready.eq(join),
         ]
@@ -126,4 +136,6 @@ class LayerErrors(Configured):
                 sloped.eq(held * slope),
                 sloped_last.eq(held_last),
             ]
+        with m.If(self.sums_scaler.again):
+            m.d.sync += [held_valid.eq(0), sloped_valid.eq(0)]
         return sloped, sloped_last, sloped_valid

@@ -45,6 +45,8 @@ class StepFactors(Configured):
                 "written_layer": In(LAYER_BITS),
                 "error": In(signed(NARROW_BITS)),
                 "last": In(1),
+                #: Strobe: the errors of the layer begin anew.
+                "again": In(1),
                 "read": In(1),
                 "layer": In(LAYER_BITS),
                 "word": In(vector_bits(config)),
@@ -81,4 +83,6 @@ class StepFactors(Configured):
                     m.d.sync += word[lane].eq(-self.error)
                 with m.Elif(~column[:bits].any()):  # another word begins
                     m.d.sync += word[lane].eq(0)
+        with m.If(self.again):
+            m.d.sync += column.eq(0)
         return m

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -110,7 +110,7 @@ class Learner(Configured):
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
         self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
         #: Whether the array takes a byte of a vector is decided late in a clock: no path leads on from there.
-        self.out = StreamStage()
+        self.out = ResetInserter(self.layer_errors.again)(StreamStage())
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
@@ -122,11 +122,14 @@ class Learner(Configured):
         self._bias, self._second, self._whole = Signal(), Signal(), Signal()
         #: The product of the next image is made beside the update; its next byte may go.
         self._beside, self._may_go = Signal(), Signal(init=1)
+        #: Errors are still wanted for the vector of a product.
+        self._drives = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
         add_components(m, self)
+        m.submodules.out = self.out
         self._connect_plan(m)
         self._connect_sequencer(m)
         self._ask_products(m)
@@ -224,6 +227,7 @@ class Learner(Configured):
             # The memory goes over to the products a clock after the last weight was settled.
             command.payload.held.eq((sequencer.tail | fetches) & ~self._beside),
             command.payload.follows.eq(1),
+            command.payload.again.eq(self.layer_errors.again),
             sequencer.passed.eq(command.ready),
             command.valid.eq(
                 self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK) | (sequencer.fetch == Fetch.ASK)
@@ -258,10 +262,10 @@ class Learner(Configured):
         """Send the vector of a product: of the image, of activations and the bias, or of errors."""
         sequencer, vector, units, numbers = self.sequencer, self.out.i, self.units, self.plan.numbers
         wiring.connect(m, self.out.o, wiring.flipped(self.vector))
-        forward, backward = self._in(StepState.FORWARD_RUN), self._in(StepState.BACKWARD_RUN)
+        forward, backward = self._in(StepState.FORWARD_RUN), self._drives
         image = forward & (sequencer.layer == 0) | (sequencer.fetch == Fetch.BITS)
         labels = self._in(StepState.LABEL) | (sequencer.fetch == Fetch.LABEL)
-        first = (sequencer.layer == 0) & ~backward | (sequencer.fetch == Fetch.ASK)
+        first = (sequencer.layer == 0) & self._in(StepState.FORWARD_ASK) | (sequencer.fetch == Fetch.ASK)
         bias, second = self._bias, self._second
         weights = self.weights
         room = Mux(numbers.wide, ~self._whole, weights.bits.ready & self._may_go)
@@ -294,8 +298,12 @@ class Learner(Configured):
                 second.eq(backward & numbers.pairs & ~second),
                 bias.eq(forward & numbers.biases & units.o.payload.last & ~bias),
             ]
+            with m.If(backward & errors.payload.last & (second | ~numbers.pairs)):
+                m.d.sync += backward.eq(0)
         with m.If(sequencer.asked):
-            m.d.sync += [second.eq(0), bias.eq(0)]
+            m.d.sync += [second.eq(0), bias.eq(0), backward.eq(self._in(StepState.BACKWARD_ASK))]
+        with m.If(self.layer_errors.again):
+            m.d.sync += second.eq(0)
 
     def _take_results(self, m: Module) -> None:
         """Hand results over: sums to the tables, or backward to their scaler."""
@@ -330,11 +338,14 @@ class Learner(Configured):
             units.write_unit.eq(self.activations.o.valid),
             units.unit.eq(self.activations.o.payload.value),
         ]
+        m.d.comb += sequencer.summed.eq(
+            last & (self.output.i.valid & self.output.i.ready | sums.valid & sums.ready)
+        )
         with m.If(self.activations.o.valid & self.activations.o.payload.last):
             m.d.sync += behind.eq(0)
 
     def _follow_layer(self, m: Module) -> tuple[Any, Any, Any]:
-        """Go to the next layer when the units of the one before are written: its product is asked for earlier.
+        """Go to the next layer when the units of the one before are written: its product is in work by then.
 
         Return whether units of the layer before still come, their number, and whether they are classes.
         """
@@ -355,34 +366,34 @@ class Learner(Configured):
 
     def _scale_errors(self, m: Module) -> None:
         """Scale the errors of the classes, or sums of errors, and keep them."""
-        sequencer, units, errors = self.sequencer, self.units, self.layer_errors
+        sequencer, units, errors, weights = self.sequencer, self.units, self.layer_errors, self.weights
         write = errors.o.valid & errors.o.ready
         wiring.connect(m, self.output.o, errors.classes)
         m.d.comb += [
-            errors.backward.eq(self._in(StepState.BACKWARD_RUN)),
             errors.layer.eq(sequencer.layer),
             errors.last.eq(sequencer.last),
             errors.slopes.valid.eq(units.o.valid),
             errors.slopes.payload.eq(units.o.payload.value),
-            sequencer.errors_came.eq(errors.collected),
+            weights.errors_again.eq(errors.again),
             sequencer.errors_end.eq(errors.ends),
-            self.weights.write_error.eq(write),
-            self.weights.error.eq(errors.o.payload.value),
-            self.weights.last_error.eq(errors.o.payload.last),
-            self.weights.number.eq(sequencer.layer),
+            weights.write_error.eq(write),
+            weights.error.eq(errors.o.payload.value),
+            weights.last_error.eq(errors.o.payload.last),
+            weights.number.eq(sequencer.layer),
         ]
 
     def _read_units(self, m: Module) -> None:
         """Start the streams of what is kept of units, and count what is written."""
         sequencer, units, numbers = self.sequencer, self.units, self.plan.numbers
         image, asked = sequencer.layer == 0, sequencer.asked
-        forward, backward, update = (
-            self._in(state) for state in (StepState.FORWARD_ASK, StepState.BACKWARD_ASK, StepState.ROWS)
-        )
+        forward, update = self._in(StepState.FORWARD_ASK), self._in(StepState.ROWS)
+        # The sums of a layer come when its errors drove its columns; then the slopes are there.
+        slopes = self.layer_errors.collected
         begins = sequencer.begins & update & (~image | numbers.wide)
         m.d.comb += [
-            units.start.eq(asked & (forward & ~image | backward) | begins),
-            units.of_slopes.eq(backward),
+            units.start.eq(asked & forward & ~image | slopes & ~image | begins),
+            units.again.eq(self.layer_errors.again_slopes),
+            units.of_slopes.eq(slopes),
             units.inputs.eq(update & image),
             units.first.eq(Mux(image, 0, self.first - self.inputs)),
             units.count.eq(Mux(units.inputs, self.plan.parameters.rows, self.inputs)),

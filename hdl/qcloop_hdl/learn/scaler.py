@@ -23,14 +23,23 @@ class VectorScaler(wiring.Component):
 
     The block keeps the vector itself, in a memory of ``length`` words: k is known only behind the last
     number, and what computes the numbers (a product, a division) would take as long again to repeat them.
+    Scaled numbers are offered nevertheless as soon as their numbers came, with the k of those that came
+    before. When k changes, ``again`` is high for a clock: what was offered of the vector does not count, also
+    what is offered in this clock, and its scaled numbers are offered anew, from the first one on. The last
+    one is offered only with the k of the whole vector.
 
-    Clocks: a number is taken in each, up to the last one. The first scaled number is offered three clocks
-    after the last one was taken; one is taken in each clock from then on.
+    Clocks: a number is taken in each, up to the last one; a scaled number is offered in each. If the last
+    number that changed k, number j from 0, was taken in clock c, then scaled number i is offered in clock
+    c + 5 + i at the earliest, and 3 clocks after its number was taken, or 4 for the last one. Where both are
+    at work a clock more may pass.
     Back-pressure: ``i.ready`` is low from the last number of a vector until the last scaled number is taken.
     It depends on no input.
 
-    ``k`` is that of the vector on offer, and stays until the clock after the last number of the next one is
-    taken. ``wide`` must be stable from the last number on until the vector is taken. A vector has 1 to ``length`` numbers.
+    ``forget`` drops the vector that is being taken, and is followed by another one; it makes ``again`` high,
+    too. It must be low from the last number of a vector until the last scaled number is taken.
+
+    With the last scaled number on offer ``k`` is that of the vector, and stays until the clock after the
+    first number of the next one is taken. ``wide`` must be stable. A vector has 1 to ``length`` numbers.
 
     Reset: the block waits for a vector; ``k`` is 0.
 
@@ -61,6 +70,10 @@ class VectorScaler(wiring.Component):
                 "k": Out(range(width - NARROW_BITS + 1)),
                 #: Strobe: the last one is offered two clocks later, unless one before it waits.
                 "ends": Out(1),
+                #: Strobe: drop the numbers that were taken.
+                "forget": In(1),
+                #: Strobe: the scaled numbers begin anew.
+                "again": Out(1),
             }
         )
 
@@ -77,57 +90,65 @@ class VectorScaler(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.store = store = Store(signed(self.width), self.length)
-        # The number to be written, or read, next; and the last one of the vector.
-        index, end = Signal(range(self.length)), Signal(range(self.length))
+        m.submodules.store = store = Store(signed(self.width), self.length, overlaps=True)
+        # Numbers that were taken, whether they are all of the vector, and the number that is read next.
+        count = Signal(range(self.length + 1))
+        full = Signal()
+        index = Signal.like(count)
         # The highest bit that is set here decides k. A negative number counts as its ones' complement.
-        seen, filled = Signal(self.width - 1), Signal()
-        number, last = self.i.payload.value, self.i.payload.last
+        seen = Signal(self.width - 1)
+        fresh = Signal()  # a number was taken in the clock before
+        rises = Signal()  # k was changed in the clock before
+        number, k = self.i.payload.value, Signal.like(self.k)
         # Two stages: the number as it is read, and shifted.
         read_valid = Signal()
         read_last = Signal()
-        reading, move = Signal(), Signal()
+        move, last, done = Signal(), Signal(), Signal()
         m.d.comb += [
-            store.write.eq(self.i.valid & self.i.ready),
-            store.write_index.eq(index),
+            self.i.ready.eq(~full),
+            store.write.eq(self.i.valid & ~full),
+            store.write_index.eq(count),
             store.write_entry.eq(number),
-            store.read.eq(reading & move),
-            store.read_index.eq(index),
             move.eq(~self.o.valid | self.o.ready),
+            last.eq(full & (index + 1 == count)),
+            # k does not change any more when the last number is read.
+            store.read.eq(
+                move
+                & (index != count)
+                & ~(store.write & (index[0] == count[0]))
+                & ~(last & fresh)
+                & ~self.again
+            ),
+            store.read_index.eq(index),
+            self.ends.eq(store.read & last),
+            done.eq(self.o.valid & self.o.ready & self.o.payload.last),
+            k.eq(self._shift(m, seen)),
+            self.again.eq(rises | self.forget),
         ]
-        # The first number is read while k is found.
-        m.d.sync += filled.eq(store.write & last)
-        with m.If(filled):
-            m.d.sync += self.k.eq(self._shift(m, seen))
-        with m.FSM():
-            with m.State("FILL"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += [
-                        index.eq(Mux(last, 0, index + 1)),
-                        end.eq(index),
-                        seen.eq(seen | (number[:-1] ^ number[-1].replicate(self.width - 1))),
-                    ]
-                    with m.If(last):
-                        m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += reading.eq(1)
-                with m.If(move):
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(index == end):
-                        m.d.comb += self.ends.eq(1)
-                        m.next = "DRAIN"
-            with m.State("DRAIN"):
-                m.d.sync += [index.eq(0), seen.eq(0)]
-                with m.If(self.o.valid & self.o.ready & self.o.payload.last):
-                    m.next = "FILL"
+        m.d.sync += [fresh.eq(store.write & ~self.forget), rises.eq(fresh & (k != self.k))]
+        with m.If(fresh):
+            m.d.sync += self.k.eq(k)
+        with m.If(store.write):
+            m.d.sync += [
+                count.eq(count + 1),
+                full.eq(self.i.payload.last),
+                seen.eq(seen | (number[:-1] ^ number[-1].replicate(self.width - 1))),
+            ]
+        with m.If(store.read):
+            m.d.sync += index.eq(index + 1)
         with m.If(move):
             m.d.sync += [
-                read_valid.eq(reading),
-                read_last.eq(index == end),
+                read_valid.eq(store.read),
+                read_last.eq(last),
                 self.o.valid.eq(read_valid),
                 self.o.payload.last.eq(read_last),
             ]
+        with m.If(self.again):
+            m.d.sync += [read_valid.eq(0), self.o.valid.eq(0)]
+        with m.If(self.again | done):
+            m.d.sync += index.eq(0)
+        with m.If(self.forget | done):
+            m.d.sync += [count.eq(0), full.eq(0), seen.eq(0)]
         m.d.comb += self.o.payload.value.eq(self._scaled(m, store.entry, move))
         return m
 

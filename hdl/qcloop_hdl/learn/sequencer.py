@@ -74,14 +74,14 @@ class StepSequencer(wiring.Component):
     numbers: In(PlanNumbers)
     complete: In(1)
     #: What the states wait for: the label was taken, and the command of a product; the next product can be
-    #: asked for, though results are on their way; the result of the last layer was taken; the errors of a layer came, though they
-    #: are not scaled yet; the last one of them is written two clocks later; all accumulators of a layer are changed, so
-    #: that the next layer can follow; and all weights are settled.
+    #: asked for, though results are on their way; the class of an image was taken; the last sum of a product
+    #: was taken, though its errors are still to come; the last of these is written two clocks later; all
+    #: accumulators of a layer are changed, so that the next layer can follow; and all weights are settled.
     label_taken: In(1)
     asked: In(1)
     passed: In(1)
     resulted: In(1)
-    errors_came: In(1)
+    summed: In(1)
     errors_end: In(1)
     changed: In(1)
     settled: In(1)
@@ -208,9 +208,9 @@ class StepSequencer(wiring.Component):
                 m.d.comb += [self.up.eq(1), following.eq(StepState.FORWARD)]
             with m.If(self.resulted & ~self.trains):
                 m.d.comb += following.eq(StepState.NEXT)
-            with m.If(self.errors_came):
+            with m.If(self.summed & self.trains & self.last):
                 m.d.comb += following.eq(Mux(self.layer == 0, StepState.ERRORS, StepState.BACKWARD))
-        with m.Case(StepState.BACKWARD_RUN), m.If(self.errors_came):
+        with m.Case(StepState.BACKWARD_RUN), m.If(self.summed):
             m.d.comb += [
                 self.down.eq(1),
                 following.eq(Mux(self.layer == 1, StepState.ERRORS, StepState.BACKWARD)),

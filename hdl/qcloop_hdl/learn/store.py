@@ -14,8 +14,8 @@ class Store(wiring.Component):
     """Holds ``depth`` entries in block RAM.
 
     Latency: an entry is there one clock after ``read``, and stays until the clock after the next ``read``.
-    Throughput: one access a clock; a write comes first, and nothing is read in its clock. With ``overlaps`` an
-    entry is read in the clock of a write if the lowest bits of the two indices differ. Reset: undefined.
+    Throughput: one access a clock; a write comes first, and nothing is read in its clock. With ``overlaps``
+    an entry is read in the clock of a write if the lowest bits of the two indices differ. Reset: undefined.
 
     Parameters
     ----------

@@ -43,8 +43,9 @@ class UnitStores(Configured):
                 "unit": In(ActivationEntry),
                 #: Index of an input, or of a unit.
                 "index": In(range(config.side)),
-                #: Read ``count`` entries from ``first`` on.
+                #: Read ``count`` entries from ``first`` on, or with ``again`` those that were read last.
                 "start": In(1),
+                "again": In(1),
                 "of_slopes": In(1),
                 "inputs": In(1),
                 "first": In(range(config.side)),
@@ -61,8 +62,9 @@ class UnitStores(Configured):
         m.submodules.activations, m.submodules.slopes = self.activations, self.slopes
         m.submodules.reader = reader = self.reader
         slopes, write_index = Signal(), self.activations.write_index
+        first, count = Signal.like(reader.first), Signal.like(reader.count)
         with m.If(self.start):
-            m.d.sync += slopes.eq(self.of_slopes)
+            m.d.sync += [slopes.eq(self.of_slopes), first.eq(reader.first), count.eq(reader.count)]
         m.d.comb += [
             self.activations.write.eq(self.write_input | self.write_unit),
             self.activations.write_index.eq(self._index(self.index, self.write_input)),
@@ -70,9 +72,9 @@ class UnitStores(Configured):
             self.slopes.write.eq(self.write_unit),
             self.slopes.write_index.eq(self.index),
             self.slopes.write_entry.eq(self.unit.slope),
-            reader.start.eq(self.start),
-            reader.first.eq(self._index(self.first, self.inputs)),
-            reader.count.eq(self.count),
+            reader.start.eq(self.start | self.again),
+            reader.first.eq(Mux(self.again, first, self._index(self.first, self.inputs))),
+            reader.count.eq(Mux(self.again, count, self.count)),
             reader.waits.eq(
                 (reader.read_index == write_index)
                 | self.write_unit & (reader.read_index[0] == write_index[0])

@@ -108,6 +108,8 @@ class WeightUpdate(Configured):
                 "write_error": In(1),
                 "error": In(signed(NARROW_BITS)),
                 "last_error": In(1),
+                #: Strobe: the errors of the layer begin anew.
+                "errors_again": In(1),
                 "number": In(LAYER_BITS),
                 #: Inputs of rows.
                 "units": In(stream.Signature(element(8))),
@@ -178,6 +180,7 @@ class WeightUpdate(Configured):
             factors.written_layer.eq(self.number),
             factors.error.eq(self.error),
             factors.last.eq(self.last_error),
+            factors.again.eq(self.errors_again),
             factors.read.eq(self.update.read_factors),
             factors.layer.eq(self.number),
             factors.word.eq(self.update.factor_word),
