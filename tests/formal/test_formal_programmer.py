@@ -335,7 +335,7 @@ def test_a_programmer_with_a_fault_of_wear_fails(module, old, new, monkeypatch, 
     ("module", "old", "new"),
     [
         # A request comes before the sample of the one before.
-        (known_cells, "self.ready.eq(self.may_take & ~waits)", "self.ready.eq(self.may_take)"),
+        slow(known_cells, "self.ready.eq(self.may_take & ~waits)", "self.ready.eq(self.may_take)"),
         # A cell is written at the address of the next one.
         slow(
             programmer,
@@ -343,7 +343,7 @@ def test_a_programmer_with_a_fault_of_wear_fails(module, old, new, monkeypatch, 
             "with m.If(cells.mean):\n            m.d.sync",
         ),
         # Another cell is programmed while those that are known are not counted, or the other way round.
-        (programmer, "~request.payload.known & drained", "~request.payload.known & ~cells.busy"),
+        slow(programmer, "~request.payload.known & drained", "~request.payload.known & ~cells.busy"),
         slow(programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(rested &"),
         # Its last events are too close to those of a cell that is known.
         (programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(idle &"),
