@@ -62,6 +62,10 @@ class PendingProof(wiring.Component):
         return m
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def test_each_cell_is_counted_once_and_events_can_be_counted(sby):
     assert sby(PendingProof(), depth=8) == "PASS"
 
@@ -71,23 +75,23 @@ def test_each_cell_is_counted_once_and_events_can_be_counted(sby):
     [
         # A level twice within two clocks, or RESET pulses.
         ("& ~again & ~self", "& ~self"),
-        ("value.any() & ~sent[name]", "value.any()"),
+        slow("value.any() & ~sent[name]", "value.any()"),
         # Attempts where SET pulses go, in the wrong half of the counters' memory.
-        ('sends["attempts"].eq(phase & ', 'sends["attempts"].eq('),
+        slow('sends["attempts"].eq(phase & ', 'sends["attempts"].eq('),
         # A cell is taken while the one before waits; its level is that of the cell before.
         ("self.room.eq(~self.waits | ~stays)", "self.room.eq(1)"),
-        ("(attempts.level == self.level)", "1"),
+        slow("(attempts.level == self.level)", "1"),
         # Attempts that follow each other at one level are one; attempts are counted twice.
-        ("Mux(stays, attempts.amount, 0) + 1", "1"),
-        ("m.d.sync += self.holds.eq(0)", "pass"),
+        slow("Mux(stays, attempts.amount, 0) + 1", "1"),
+        slow("m.d.sync += self.holds.eq(0)", "pass"),
         # Pulses that come while others are sent are lost, or the ones that are sent are counted again.
-        (
+        slow(
             "Mux(sends[name], 0, value) + Mux(more[name], amount, 0)",
             "Mux(sends[name], 0, value + Mux(more[name], amount, 0))",
         ),
-        ("Mux(sends[name], 0, value)", "value"),
+        slow("Mux(sends[name], 0, value)", "value"),
         # Nobody waits for the last pulses.
-        ("more[name] | value.any()", "value.any()"),
+        slow("more[name] | value.any()", "value.any()"),
     ],
 )
 def test_pending_events_with_a_fault_fail(old, new, sby):
@@ -98,9 +102,9 @@ def test_pending_events_with_a_fault_fail(old, new, sby):
     ("old", "new"),
     [
         # Attempts come first, however many RESET pulses wait.
-        ("& ~again & ~self.reset_sum[-1]", "& ~again"),
+        slow("& ~again & ~self.reset_sum[-1]", "& ~again"),
         # There is no room for the SET pulses of two cells.
-        ("LEVEL_BITS + 1, LEVEL_BITS + 4", "LEVEL_BITS, LEVEL_BITS + 4"),
+        slow("LEVEL_BITS + 1, LEVEL_BITS + 4", "LEVEL_BITS, LEVEL_BITS + 4"),
     ],
 )
 def test_pending_events_with_a_fault_are_not_proved(old, new, sby):

@@ -5,9 +5,10 @@ from amaranth.lib import wiring
 from formal_tools import Opened, assert_counted, assume_stable, mutant
 
 from qcloop.array import STUCK_LEVEL, ArrayConfig, Policy
+from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.operations import Counter
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
-from qcloop_hdl.array import attempt, devices, programmer, programming_events, verdict
+from qcloop_hdl.array import attempt, devices, known_cells, programmer, programming_events, verdict
 from qcloop_hdl.array.attempt import State
 from qcloop_hdl.array.programmer import Programmer
 from qcloop_hdl.config import DEVICE_PARTS, EngineConfig, MemoryKind
@@ -20,8 +21,8 @@ def configured(kind, parts=STANDARD_PARTS):
 class ProgrammerProof(wiring.Component):
     """A programmer with cells and draws of any kind, and what holds of every attempt.
 
-    With the part ``learning`` the level of any cell may be known, unless the policy is VERIFY. What is known
-    of the devices may be anything.
+    With the part ``learning`` the level of any cell may be known, unless the policy is VERIFY. Such cells may
+    be programmed close behind each other. What is known of the devices may be anything.
     """
 
     def __init__(self, *, kind=MemoryKind.BLOCK, parts=STANDARD_PARTS, programmer=Programmer):
@@ -47,6 +48,10 @@ class ProgrammerProof(wiring.Component):
         dut = self.dut
         m.submodules.dut = self.inside = Opened(dut)
         self.state = self.inside.inside("sequence").component.state.as_value()
+        #: A cell is in work, but not close behind another one.
+        self.working = dut.busy
+        if dut.pipelined:
+            self.working = self.state != State.IDLE.value
         for name in self._inputs():
             port = getattr(self, name)
             if name in ("request", "z"):
@@ -63,6 +68,8 @@ class ProgrammerProof(wiring.Component):
         if self.dut.config.has(ArrayPart.ENDURANCE):
             self._wear(m)
         self._events(m)
+        if dut.pipelined:
+            self._pipeline(m)
         return m
 
     def _is(self, *states):
@@ -72,6 +79,11 @@ class ProgrammerProof(wiring.Component):
         """Each sample is an attempt, and there are no more of them than there may be."""
         dut, request, z = self.dut, self.request, self.z
         taken, sampled = request.valid & request.ready, z.valid & z.ready
+        waits = self._is(State.SAMPLE)
+        if dut.pipelined:
+            others = self.inside.inside("cells").component.sample_ready
+            m.d.comb += Assert(~(waits & others))
+            sampled, waits = sampled & ~others, waits | others
         attempts, started = Signal(9), Signal()
         with m.If(taken):
             m.d.sync += attempts.eq(0)
@@ -79,16 +91,16 @@ class ProgrammerProof(wiring.Component):
             m.d.sync += attempts.eq(attempts + 1)
         m.d.sync += started.eq(sampled | (started & ~self._is(State.WRITE)))
         m.d.comb += [
-            Assert(~z.ready | self._is(State.SAMPLE)),
+            Assert(~z.ready | waits),
             Assert(started == self._is(State.SPREAD, State.MEAN, State.WRITE)),
-            Assert(~dut.write | started),
+            Assert(~dut.write | started | ~self.working),
         ]
         number, attempt = Signal(9), self.inside.inside("verdict").component.attempt
         m.d.comb += number.eq(attempts + self._is(State.SAMPLE))
-        with m.If(dut.busy & (self.settings.policy == Policy.VERIFY.value)):
+        with m.If(self.working & (self.settings.policy == Policy.VERIFY.value)):
             m.d.comb += Assert(number == attempt)
             m.d.comb += Assert((number >= 1) & (number <= self.settings.tries))
-        with m.Elif(dut.busy):
+        with m.Elif(self.working):
             m.d.comb += [Assert(number == 1), Assert(~self._is(State.READ_BACK, State.AWAIT, State.JUDGE))]
         m.d.comb += Cover(dut.write & (attempts == 2))
 
@@ -103,7 +115,7 @@ class ProgrammerProof(wiring.Component):
             m.d.comb += Assume(self.cell.as_value() == before)
         with m.If(request.valid & request.ready):
             m.d.sync += asked.eq(request.payload)
-        with m.If(dut.busy):
+        with m.If(self.working):
             m.d.comb += [Assert(dut.address == asked.address), Assert(dut.lane == asked.lane)]
             m.d.comb += Assert(self.inside.inside("events").component.level == asked.level)
             if not self._wears:
@@ -111,7 +123,7 @@ class ProgrammerProof(wiring.Component):
             m.d.comb += Assert(self.inside["fresh"] == asked.fresh)
         known = asked.known if self._learns else 0
         if self._learns:
-            with m.If(dut.busy):
+            with m.If(self.working):
                 m.d.comb += Assert(self.inside.inside("sequence").component.known == known)
                 m.d.comb += Assert(~known | (self.settings.policy != Policy.VERIFY.value))
                 with m.If(known):  # the memory is used to write only
@@ -163,6 +175,64 @@ class ProgrammerProof(wiring.Component):
             m.d.comb += Assert(dut.written.level == Mux(wear.last, STUCK_LEVEL, self.asked.level))
         m.d.comb += Cover(dut.write & dut.again & last)
 
+    def _pipeline(self, m):
+        """Each cell that is known is written with what was asked of it three clocks after its sample.
+
+        Nothing else is in work meanwhile, or still to be counted.
+        """
+        dut, request, z = self.dut, self.request, self.z
+        cells, pending = (self.inside.inside(name).component for name in ("cells", "pending"))
+        taken = request.valid & request.ready & request.payload.known
+        # What was asked of the cell that waits for a sample, and of those one to three clocks behind it.
+        asked = [Signal.like(request.payload, name=f"asked{stage}") for stage in range(4)]
+        there = [Signal(name=f"there{stage}") for stage in range(4)]
+        m.d.sync += [one.eq(before) for one, before in zip(asked[1:], asked, strict=False)]
+        m.d.sync += [
+            there[0].eq(taken | there[0] & ~(z.valid & z.ready)),
+            there[1].eq(there[0] & z.valid & z.ready),
+            there[2].eq(there[1]),
+            there[3].eq(there[2]),
+        ]
+        with m.If(taken):
+            m.d.sync += asked[0].eq(request.payload)
+        for strobe, one in zip(
+            (cells.sample_ready, cells.spread, cells.mean, cells.write), there, strict=True
+        ):
+            m.d.comb += Assert(strobe == one)
+        m.d.comb += [
+            Assert(~(there[1] & there[2])),
+            Assert(self.inside["close"] == self.asked.known),
+            Assert(self.inside["asked_address"] == self.asked.address),
+            Assert(self.inside["asked_lane"] == self.asked.lane),
+            Assert(pending.level == self.asked.level),
+            Assert(~there[0] | (asked[0].as_value() == self.asked.as_value())),
+        ]
+        # The level whose entry the table shows: two clocks after it was asked for.
+        read, entry = Signal(LEVEL_BITS), Signal(LEVEL_BITS)
+        m.d.sync += entry.eq(read)
+        with m.If(request.valid & request.ready):
+            m.d.sync += read.eq(request.payload.level)
+        for stage, level in enumerate((read, entry, entry)):
+            m.d.comb += Assert(~there[stage] | (level == asked[stage].level))
+        with m.If(there[3]):
+            m.d.comb += [
+                Assert(dut.write),
+                Assert(dut.address == asked[3].address),
+                Assert(dut.lane == asked[3].lane),
+                Assert(dut.written.level == asked[3].level),
+            ]
+        with m.Elif(~self.working):
+            m.d.comb += Assert(~dut.write)
+        in_work = Cat(there).any() | pending.busy
+        m.d.comb += [
+            Assert(~(in_work & self.working)),
+            Assert(dut.busy == (in_work | self.working)),
+            Assert(~in_work | self.asked.known),
+            Assert(~in_work | (self.settings.policy != Policy.VERIFY.value)),
+            Assert(~self.asked.known | ~dut.event.enable | dut.busy),
+            Cover(there[3] & there[1]),
+        ]
+
     def _events(self, m):
         assert_counted(m, self.dut.event, self.dut.config.registered)
         m.d.comb += Cover(self.dut.event.enable & (self.dut.event.index == Counter.UNVERIFIED))
@@ -177,7 +247,7 @@ def slow(*values):
     [
         (MemoryKind.BLOCK, STANDARD_PARTS),
         (MemoryKind.SPRAM, STANDARD_PARTS),
-        slow(MemoryKind.BLOCK, LEARNING_PARTS),
+        (MemoryKind.BLOCK, LEARNING_PARTS),
         (MemoryKind.SPRAM, LEARNING_PARTS),
         # No stuck cell is written, and no write is taken where there is none left.
         slow(MemoryKind.BLOCK, STANDARD_PARTS | DEVICE_PARTS),
@@ -203,6 +273,7 @@ def with_fault(monkeypatch, module, old, new):
         verdict: "AttemptVerdict",
         programming_events: "ProgrammingEvents",
         devices: "Wear",
+        known_cells: "KnownCells",
     }[module]
     monkeypatch.setattr(programmer, name, getattr(faulty, name))
     if module is attempt:
@@ -258,3 +329,28 @@ def test_a_programmer_with_a_fault_of_wear_fails(module, old, new, monkeypatch, 
     faulty = with_fault(monkeypatch, module, old, new)
     proof = ProgrammerProof(parts=STANDARD_PARTS | DEVICE_PARTS, programmer=faulty)
     assert sby(proof, mode="bmc", depth=18) == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        # A request comes before the sample of the one before.
+        slow(known_cells, "self.ready.eq(self.may_take & ~waits)", "self.ready.eq(self.may_take)"),
+        # A cell is written at the address of the next one.
+        slow(
+            programmer,
+            "with m.If(cells.spread):\n            m.d.sync",
+            "with m.If(cells.mean):\n            m.d.sync",
+        ),
+        # Another cell is programmed while those that are known are not counted, or the other way round.
+        slow(programmer, "~request.payload.known & drained", "~request.payload.known & ~cells.busy"),
+        slow(programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(rested &"),
+        # Its last events are too close to those of a cell that is known.
+        (programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(idle &"),
+        # The programmer is not busy while something is to be counted.
+        slow(programmer, "drained = ~(cells.busy | pending.busy)", "drained = ~cells.busy"),
+    ],
+)
+def test_a_programmer_with_a_fault_of_known_cells_fails(module, old, new, monkeypatch, sby):
+    faulty = with_fault(monkeypatch, module, old, new)
+    assert sby(ProgrammerProof(parts=LEARNING_PARTS, programmer=faulty), mode="bmc", depth=14) == "FAIL"

@@ -690,8 +690,15 @@ def test_cells_whose_level_is_known_are_not_read(memory, seed, unknown_every, pl
         assert any(known) and not all(known)
 
 
-@pytest.mark.parametrize(("policy", "states"), [(Policy.DIRECT, 4), (Policy.RESET_ONLY, 32)])
-@pytest.mark.parametrize("walk", ["one level", "two levels", "any level", "falling"])
+@pytest.mark.parametrize(
+    ("policy", "states", "walk"),
+    [
+        (Policy.DIRECT, 4, "one level"),
+        (Policy.DIRECT, 4, "two levels"),
+        (Policy.DIRECT, 32, "any level"),
+        (Policy.RESET_ONLY, 64, "falling"),
+    ],
+)
 def test_known_cells_take_two_clocks_each(policy, states, walk, play):
     """However often a level comes, all of them are counted; many RESET pulses take a clock now and then."""
     story, region, cells = (

@@ -38,8 +38,9 @@ class MemoryAccess(Configured):
     it must have asked to read nothing.
 
     Where memories have two ports (``EngineConfig.two_ports``) the second plane is a memory of its own. With
-    ``wide`` a word of each can be read in each clock, and what the programmer writes disturbs nobody. The
-    products may read cells meanwhile, but for the clocks in which others do.
+    ``wide`` a word of each can be read in each clock, and what the programmer writes, which reaches the
+    memory a clock later, disturbs nobody. The products may read cells meanwhile, but for the clocks in which
+    others do.
 
     With registers around the memories (``EngineConfig.registered``) what is neither the products' nor wide
     reaches the memory a clock later, and the memory is read whenever it is not written.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, signed
+from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -307,8 +307,13 @@ class CellArray(Configured):
     def _connect_counters(self, m: Module) -> None:
         events, counters = self.events, self.counters
         drive(m, events, self, "presents", "index", "learned")
-        # Beside an update what is counted of products waits.
-        m.d.comb += events.products.eq(self.products & ~self.wide if self.config.two_ports else self.products)
+        products = self.products
+        if self.config.two_ports:
+            # What is counted of products beside an update waits, and keeps its distance from other events.
+            recent = Signal(3)
+            m.d.sync += recent.eq(Cat(self.wide, recent))
+            products = products & ~self.wide & ~recent.any()
+        m.d.comb += events.products.eq(products)
         drive(m, events, self.mac, "word_read", "saturated")
         m.d.comb += [
             events.programmed.eq(self.programmer.event),

@@ -139,7 +139,7 @@ class Programmer(Configured):
         if self.pipelined:
             m.submodules.cells = cells = KnownCells()
             taken = taken | cells.taken
-            address, lane = Signal.like(address), Signal.like(lane)
+            address, lane = Signal.like(address, name="asked_address"), Signal.like(lane, name="asked_lane")
         fresh = Signal()
         known = Signal()
         old_level = Signal(LEVEL_BITS)
@@ -203,18 +203,20 @@ class Programmer(Configured):
         """
         m.submodules.pending = pending = PendingEvents()
         request, idle, rested = self.request, Signal(), Signal()
+        close = Signal()  # the request taken last was one of a cell that is known
         # What was asked of a cell is copied, as the next request may come before the cell is written.
         copies = {name: Signal.like(value, name=f"{name}_copied") for name, value in asked.items()}
         with m.If(cells.spread):
             m.d.sync += [copy.eq(asked[name]) for name, copy in copies.items()]
         shown, counted = (
             {name: Mux(copied, copies[name], value) for name, value in asked.items()}
-            for copied in (known, known & ~cells.spread)
+            for copied in (close, close & ~cells.spread)
         )
         # The last event of an attempt must be three clocks before the first one of a cell that is known.
         m.d.sync += rested.eq(idle)
         drained = ~(cells.busy | pending.busy)
         m.d.comb += [
+            close.eq(known),
             idle.eq(sequence.state == State.IDLE),
             sequence.request.eq(request.valid & ~request.payload.known & drained),
             sequence.known.eq(0),
@@ -228,7 +230,7 @@ class Programmer(Configured):
             self.lane.eq(shown["lane"]),
             self.written.level.eq(shown["level"]),
             events.level.eq(counted["level"]),
-            events.old_level.eq(Mux(known, counted["old_level"], self.cell.level)),
+            events.old_level.eq(Mux(close, counted["old_level"], self.cell.level)),
             pending.taken.eq(cells.taken),
             pending.level.eq(asked["level"]),
             pending.set.eq(cells.spread),
@@ -243,7 +245,7 @@ class Programmer(Configured):
             m.d.comb += events.reset.eq(1)
         with m.If(cells.write):
             m.d.comb += self.write.eq(1)
-        with m.If(known):
+        with m.If(close):
             m.d.comb += self.event.eq(pending.event)
 
     def _reads(self, state: Any) -> Any:
