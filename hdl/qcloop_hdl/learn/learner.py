@@ -278,7 +278,9 @@ class Learner(Configured):
     def _take_results(self, m: Module) -> None:
         """Hand results over: sums to the tables, or backward to their scaler."""
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
-        forward = ~self._in(StepState.BACKWARD_RUN)
+        # Results also come while the next layer's product is asked for. Others are not the learner's.
+        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN)
+        backward = self._in(StepState.BACKWARD_RUN)
         behind, outputs, last_layer = self._follow_layer(m)
         hidden = forward & ~last_layer
         sums = self.layer_errors.sums
@@ -293,11 +295,11 @@ class Learner(Configured):
             result.ready.eq(holds | ready),
             self.activations.i.valid.eq(result.valid & hidden & ~holds),
             self.output.i.valid.eq(result.valid & forward & last_layer & ~holds),
-            sums.valid.eq(result.valid & ~forward),
+            sums.valid.eq(result.valid & backward),
         ]
         for sink in (self.activations.i, self.output.i, sums):
             m.d.comb += [sink.payload.value.eq(value), sink.payload.last.eq(last)]
-        with m.If(result.valid & result.ready):
+        with m.If(result.valid & result.ready & (forward | backward)):
             m.d.sync += [first.eq(holds), kept.eq(result.payload)]
             with m.If(~holds):
                 m.d.sync += number.eq(Mux(last, 0, number + 1))
