@@ -308,8 +308,9 @@ class Learner(Configured):
     def _take_results(self, m: Module) -> None:
         """Hand results over: sums to the tables, or backward to their scaler."""
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
-        forward = ~self._in(StepState.BACKWARD_RUN)
-        waits = self._beside & ~self._in(StepState.FORWARD_RUN)
+        # Results also come while the next layer's product is asked for. Others are not the learner's.
+        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN)
+        backward = self._in(StepState.BACKWARD_RUN)
         behind, outputs, last_layer = self._follow_layer(m)
         hidden = forward & ~last_layer
         sums = self.layer_errors.sums
@@ -321,14 +322,14 @@ class Learner(Configured):
         m.d.comb += [
             value.eq(Mux(forward & numbers.pairs, kept - result.payload, result.payload)),
             last.eq(number + 1 == Mux(forward, outputs, self.inputs)),
-            result.ready.eq((holds | ready) & ~waits),
-            self.activations.i.valid.eq(result.valid & hidden & ~holds & ~waits),
-            self.output.i.valid.eq(result.valid & forward & last_layer & ~holds & ~waits),
-            sums.valid.eq(result.valid & ~forward),
+            result.ready.eq(holds | ready & (forward | backward)),
+            self.activations.i.valid.eq(result.valid & hidden & ~holds),
+            self.output.i.valid.eq(result.valid & forward & last_layer & ~holds),
+            sums.valid.eq(result.valid & backward),
         ]
         for sink in (self.activations.i, self.output.i, sums):
             m.d.comb += [sink.payload.value.eq(value), sink.payload.last.eq(last)]
-        with m.If(result.valid & result.ready):
+        with m.If(result.valid & result.ready & (forward | backward)):
             m.d.sync += [first.eq(holds), kept.eq(result.payload)]
             with m.If(~holds):
                 m.d.sync += number.eq(Mux(last, 0, number + 1))

@@ -5,6 +5,7 @@ from typing import Any
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.data import ArrayLayout
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Out
 
 from qcloop_hdl.config import Configured, EngineConfig
@@ -12,6 +13,9 @@ from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
 from qcloop_hdl.learn.settlers import SETTLERS
 from qcloop_hdl.learn.settling import ChangedDevices, located, lowest, settling_ports
 from qcloop_hdl.learn.update import flagged_word
+
+#: Words that may wait to be written.
+WRITES = 16
 
 
 def _in_work(config: EngineConfig) -> data.StructLayout:
@@ -69,12 +73,12 @@ class WordSettling(Configured):
         offered, taken, settled, waits = Signal(), Signal(), Signal(), Signal()
         lane = self._offer(m, offered, taken)
         oldest, settles = self._follow(m, lane, taken, settled)
-        self._write(m, oldest, settled, waits)
+        room = self._write(m, oldest, settled, waits)
         quiet = ~(settles | devices.left | self.programmer_busy | waits)
         m.d.comb += [
             self.weight.valid.eq(offered & (quiet | ~self.alone)),
             taken.eq(self.weight.valid & self.weight.ready),
-            self.settled.ready.eq(~waits & ~devices.left),
+            self.settled.ready.eq(room & ~devices.left),
             settled.eq(self.settled.valid & self.settled.ready),
             self.rounded.eq(settled & self.settled.payload.words),
             devices.keep.eq(settled),
@@ -141,18 +145,24 @@ class WordSettling(Configured):
             ]
         return kept[oldest], there.any()
 
-    def _write(self, m: Module, weight: Any, settled: Any, waits: Any) -> None:
-        """Keep a word until it can be written; until then no other weight is settled."""
-        lanes = Signal(self.config.lanes)
-        writable = ~self.no_write
-        m.d.comb += self.write.eq(Mux(waits & writable, lanes, 0))
-        with m.If(settled):
-            m.d.sync += [
-                waits.eq(1),
-                lanes.eq(weight.lanes),
-                self.write_address.eq(weight.where.address),
-                self.write_data.eq(weight.accumulators),
-                self.write_data[weight.where.lane].eq(self.settled.payload.accumulator),
-            ]
-        with m.Elif(writable):
-            m.d.sync += waits.eq(0)
+    def _write(self, m: Module, weight: Any, settled: Any, waits: Any) -> Any:
+        """Let words wait until they can be written. Return whether there is room for another one."""
+        kept = {"address": self.config.address_bits, "lanes": self.config.lanes}
+        kept["accumulators"] = self.word.accumulators.shape()
+        layout = data.StructLayout(kept)
+        m.submodules.writes = writes = SyncFIFOBuffered(width=layout.size, depth=WRITES)
+        new, oldest = Signal(layout), layout(writes.r_data)
+        m.d.comb += [
+            new.address.eq(weight.where.address),
+            new.lanes.eq(weight.lanes),
+            new.accumulators.eq(weight.accumulators),
+            new.accumulators[weight.where.lane].eq(self.settled.payload.accumulator),
+            writes.w_data.eq(new),
+            writes.w_en.eq(settled),
+            writes.r_en.eq(~self.no_write),
+            waits.eq(writes.level.any()),
+            self.write.eq(Mux(writes.r_rdy & ~self.no_write, oldest.lanes, 0)),
+            self.write_address.eq(oldest.address),
+            self.write_data.eq(oldest.accumulators),
+        ]
+        return writes.w_rdy
