@@ -104,7 +104,8 @@ class Learner(Configured):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config, _ports(config))
         sums = sum_bits(config.side)
-        self.plan, self.images, self.sequencer = PlanLoader(config), ImageCheck(config), StepSequencer()
+        self.plan, self.images = PlanLoader(config), ImageCheck(config)
+        self.sequencer = StepSequencer(early=config.two_ports)
         self.units = UnitStores(config)
         self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)

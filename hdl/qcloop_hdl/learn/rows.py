@@ -3,12 +3,13 @@
 from typing import Any
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, enum, stream
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.array.active_rows import ActiveRows, group_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.elements import element
+from qcloop_hdl.learn.kept_bits import KeptBits
 
 #: Input of the biases of a layer whose inputs are bytes.
 _ON = 255
@@ -73,16 +74,17 @@ class UpdateRows(Configured):
         running, row, behind = Signal(), Signal(self.config.side_bits), Signal()
         group = Signal(group_bits(self.config.side))  # of the byte that comes
         o, bit, byte = self.o.payload, walk.row.payload, self.bytes.payload
+        begins, rows, bits = self._take_image(m, running & (self.kind == RowsOf.BITS))
         m.d.comb += [
-            walk.start.eq(self.start_image),
-            walk.rows.eq(self.image_rows),
-            walk.bits.valid.eq(self.bits.valid),
-            walk.bits.payload.eq(self.bits.payload),
-            self.bits.ready.eq(walk.bits.ready),
+            walk.start.eq(begins),
+            walk.rows.eq(rows),
+            walk.bits.valid.eq(bits.valid),
+            walk.bits.payload.eq(bits.payload),
+            bits.ready.eq(walk.bits.ready),
             walk.tag.eq(group),
         ]
-        with m.If(self.start_image | (self.bits.valid & self.bits.ready)):
-            m.d.sync += group.eq(Mux(self.start_image, 0, group + 1))
+        with m.If(begins | (bits.valid & bits.ready)):
+            m.d.sync += group.eq(Mux(begins, 0, group + 1))
         taken = Signal()
         m.d.comb += taken.eq(self.o.valid & self.o.ready)
         with m.If(taken):
@@ -120,3 +122,18 @@ class UpdateRows(Configured):
                     o.last.eq(row + 1 == self.rows),
                 ]
         return m
+
+    def _take_image(self, m: Module, walks: Any) -> tuple[Any, Any, Any]:
+        """Return the strobe with which an image begins, its rows, and the stream of its bits.
+
+        With two ports it may begin while the rows of the image before are still given.
+        """
+        if not self.config.two_ports:
+            return self.start_image, self.image_rows, self.bits
+        rows = Signal.like(self.image_rows)
+        with m.If(self.start_image):
+            m.d.sync += rows.eq(self.image_rows)
+        m.submodules.kept = kept = KeptBits(self.config)
+        wiring.connect(m, wiring.flipped(self.bits), kept.i)
+        m.d.comb += [kept.start.eq(self.start_image), kept.rows.eq(rows), kept.free.eq(~walks)]
+        return kept.begins, rows, kept.o

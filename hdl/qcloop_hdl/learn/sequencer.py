@@ -60,9 +60,14 @@ class StepSequencer(wiring.Component):
     After ``run`` it makes the step of each image of a request, or classifies it. ``state`` and ``layer`` say
     what is being done, and the other inputs that it is done. ``begins`` is high in the first clock of a
     state. If the next image has inputs of 1 bit, its label and its bits are taken as soon as the first layer
-    is updated: ``fetch`` says so.
+    is updated, or if ``early`` while it is, unless it is the only one: ``fetch`` says so.
 
     Reset: idle.
+
+    Parameters
+    ----------
+    early : bool
+        The bits of two images can be kept.
     """
 
     #: Strobe: a request was accepted, TRAIN or with ``trains`` low CLASSIFY. Bytes are ``left`` of it.
@@ -109,6 +114,15 @@ class StepSequencer(wiring.Component):
     to_first: Out(1)
     #: Strobe: the request is done.
     done: Out(1)
+
+    def __init__(self, *, early: bool) -> None:
+        self._early = early
+        super().__init__()
+
+    @property
+    def early(self) -> bool:
+        """Whether the bits of two images can be kept."""
+        return self._early
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -169,7 +183,8 @@ class StepSequencer(wiring.Component):
     def _fetch(self, m: Module, ends: Any) -> None:
         """Fetch the next image behind the update of the first layer, unless a batch ends."""
         wanted = self.left & ~self.numbers.wide & ~self.alone & ~ends
-        with m.If(self._at(StepState.ROWS) & (self.layer == 0) & self.up & wanted):
+        now = self.begins & ~self.last if self.early else self.up
+        with m.If(self._at(StepState.ROWS) & (self.layer == 0) & now & wanted):
             m.d.sync += self.fetch.eq(Fetch.LABEL)
         with m.If((self.fetch == Fetch.LABEL) & self.label_taken):
             m.d.sync += self.fetch.eq(Fetch.ASK)

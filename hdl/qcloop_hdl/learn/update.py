@@ -253,14 +253,7 @@ class LayerUpdate(Configured):
             self.rows.ready.eq(addresses.i.ready),
             self.full.eq(self.queue.level >= self.queue.depth - QUEUE_ROOM),
             last_block.eq(block + 1 == blocks),
-            issue.eq(
-                running
-                & self.run
-                & may_issue
-                & ~self.full
-                & addresses.o.valid
-                & row.active
-            ),
+            issue.eq(running & self.run & may_issue & ~self.full & addresses.o.valid & row.active),
             addresses.o.ready.eq(running & (issue & last_block | ~row.active)),
             self.read_factors.eq(issue),
             self.factor_word.eq(block),
