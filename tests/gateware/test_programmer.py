@@ -706,9 +706,10 @@ def test_known_cells_take_two_clocks_each(policy, states, walk, play):
         Region(0, 8, 8),
         120,
     )
-    story.block(settings := settings_for(policy, states), region, np.full((8, 8), states - 1, np.uint8))
+    settings = settings_for(policy, states, spread=(SPREAD_MAX,) * states)
+    story.block(settings, region, np.full((8, 8), states - 1, np.uint8))
     levels = {
-        "one level": np.full(cells, 1),
+        "one level": np.zeros(cells),
         "two levels": np.arange(cells) // 2 % 2,
         "any level": story.rng.integers(0, states, cells),
         "falling": np.arange(cells) * 7 // 8 % 2 * (states - 1),
@@ -716,6 +717,7 @@ def test_known_cells_take_two_clocks_each(policy, states, walk, play):
     story.listed(settings, region, story.rng.integers(0, 64, cells), levels)
     seen = play(story)[-1]
     assert all(request["known"] for request in story.steps[-1].requests)
+    assert story.steps[-1].counters.clipped > cells // 10
     assert seen.last_busy - seen.first_taken <= 2 * cells + cells // 16 + KNOWN_LATENCY
 
 
