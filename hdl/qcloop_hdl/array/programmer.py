@@ -96,16 +96,18 @@ class Programmer(Configured):
     A build with the part ``learning`` takes requests that tell the level which the cell has: ``known``. Such
     a cell is not stuck and not fresh, and the policy is not VERIFY. It is not read, so the memory is used in
     the clock with ``write`` only, three clocks after the sample was taken, and is free for others in all
-    other clocks. Where memories have two ports (:attr:`EngineConfig.two_ports`), and without the parts above,
-    such cells are :attr:`pipelined`: see :class:`KnownCells` and :class:`PendingEvents`. ``busy`` is then
-    high until everything is counted.
+    other clocks.
+
+    Where memories have two ports (:attr:`EngineConfig.two_ports`), and without the parts above, cells that
+    are ``known`` are programmed close behind each other (:attr:`pipelined`): see :class:`KnownCells` and
+    :class:`PendingEvents`. The next request is then taken when the sample of the one before was, but one of
+    the other kind when everything is counted. ``busy`` is high until then.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
     memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 2, but 6 with
-    one of the parts above). The next
-    request is taken in the last clock of the one before, and with VERIFY in the clock after. Back-pressure:
-    it waits for requests and for samples. The memory is used only while ``busy``, and must hold what it read
-    up to the next access.
+    one of the parts above). The next request is taken in the last clock of the one before,
+    and with VERIFY in the clock after. Back-pressure: it waits for requests and for samples. The memory is
+    used only while ``busy``, and must hold what it read up to the next access.
 
     Reset: idle, tables undefined. A reset in the middle of a request drops it.
 
