@@ -679,7 +679,7 @@ def test_requests_are_taken_back_to_back_and_samples_only_for_them(memory, play)
 
 @pytest.mark.parametrize(
     ("memory", "seed", "unknown_every"),
-    [*product(MemoryKind, (None, 3), (5,)), (MemoryKind.BLOCK, 4, 2)],
+    [*product(MemoryKind, (None,), (5,)), *product(MemoryKind, (3,), (2,))],
 )
 def test_cells_whose_level_is_known_are_not_read(memory, seed, unknown_every, play):
     config = engine(4, memory=memory, parts=LEARNING_PARTS)
