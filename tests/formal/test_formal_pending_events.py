@@ -79,7 +79,7 @@ def test_each_cell_is_counted_once_and_events_can_be_counted(sby):
         # Attempts where SET pulses go, in the wrong half of the counters' memory.
         slow('sends["attempts"].eq(phase & ', 'sends["attempts"].eq('),
         # A cell is taken while the one before waits; its level is that of the cell before.
-        ("self.room.eq(~self.waits | ~stays)", "self.room.eq(1)"),
+        slow("self.room.eq(~self.waits | ~stays)", "self.room.eq(1)"),
         slow("(attempts.level == self.level)", "1"),
         # Attempts that follow each other at one level are one; attempts are counted twice.
         slow("Mux(stays, attempts.amount, 0) + 1", "1"),

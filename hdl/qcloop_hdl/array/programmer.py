@@ -96,16 +96,18 @@ class Programmer(Configured):
     A build with the part ``learning`` takes requests that tell the level which the cell has: ``known``. Such
     a cell is not stuck and not fresh, and the policy is not VERIFY. It is not read, so the memory is used in
     the clock with ``write`` only, three clocks after the sample was taken, and is free for others in all
-    other clocks. Where memories have two ports (:attr:`EngineConfig.two_ports`), and without the parts above,
-    such cells are :attr:`pipelined`: see :class:`KnownCells` and :class:`PendingEvents`. ``busy`` is then
-    high until everything is counted.
+    other clocks.
+
+    Where memories have two ports (:attr:`EngineConfig.two_ports`), and without the parts above, cells that
+    are ``known`` are programmed close behind each other (:attr:`pipelined`): see :class:`KnownCells` and
+    :class:`PendingEvents`. The next request is then taken when the sample of the one before was, but one of
+    the other kind when everything is counted. ``busy`` is high until then.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
     memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 2, but 6 with
-    one of the parts above). The next
-    request is taken in the last clock of the one before, and with VERIFY in the clock after. Back-pressure:
-    it waits for requests and for samples. The memory is used only while ``busy``, and must hold what it read
-    up to the next access.
+    one of the parts above). The next request is taken in the last clock of the one before,
+    and with VERIFY in the clock after. Back-pressure: it waits for requests and for samples. The memory is
+    used only while ``busy``, and must hold what it read up to the next access.
 
     Reset: idle, tables undefined. A reset in the middle of a request drops it.
 
@@ -195,7 +197,7 @@ class Programmer(Configured):
         return m
 
     def _program_known(
-        self, m: Module, cells: Any, sequence: Any, events: Any, asked: Any, known: Any
+        self, m: Module, cells: Any, sequence: Any, events: Any, asked: dict[str, Any], known: Any
     ) -> None:
         """Program cells that are known close behind each other; what is assigned here prevails.
 
@@ -208,10 +210,6 @@ class Programmer(Configured):
         copies = {name: Signal.like(value, name=f"{name}_copied") for name, value in asked.items()}
         with m.If(cells.spread):
             m.d.sync += [copy.eq(asked[name]) for name, copy in copies.items()]
-        shown, counted = (
-            {name: Mux(copied, copies[name], value) for name, value in asked.items()}
-            for copied in (close, close & ~cells.spread)
-        )
         # The last event of an attempt must be three clocks before the first one of a cell that is known.
         m.d.sync += rested.eq(idle)
         drained = ~(cells.busy | pending.busy)
@@ -226,11 +224,24 @@ class Programmer(Configured):
             cells.sample.eq(sequence.sample),
             self.z.ready.eq((sequence.sample_ready | cells.sample_ready) & ~self.waits),
             self.busy.eq(~(idle & drained)),
-            self.address.eq(shown["address"]),
-            self.lane.eq(shown["lane"]),
-            self.written.level.eq(shown["level"]),
-            events.level.eq(counted["level"]),
-            events.old_level.eq(Mux(close, counted["old_level"], self.cell.level)),
+            self.address.eq(Mux(close, copies["address"], asked["address"])),
+            self.lane.eq(Mux(close, copies["lane"], asked["lane"])),
+            self.written.level.eq(Mux(close, copies["level"], asked["level"])),
+        ]
+        with m.If(cells.write):
+            m.d.comb += self.write.eq(1)
+        self._count_known(m, cells, events, pending, asked, copies)
+        with m.If(close):
+            m.d.comb += [
+                events.old_level.eq(Mux(cells.spread, asked["old_level"], copies["old_level"])),
+                self.event.eq(pending.event),
+            ]
+
+    def _count_known(
+        self, m: Module, cells: Any, events: Any, pending: Any, asked: dict[str, Any], copies: dict[str, Any]
+    ) -> None:
+        """Add up what is to be counted: SET pulses with the spread, RESET pulses with the mean."""
+        m.d.comb += [
             pending.taken.eq(cells.taken),
             pending.level.eq(asked["level"]),
             pending.set.eq(cells.spread),
@@ -238,15 +249,10 @@ class Programmer(Configured):
             pending.pulses.eq(events.event.amount),
             pending.clipped.eq(cells.write & self.drawn.clipped),
         ]
-        # Pulses are counted a clock earlier than those of other cells.
         with m.If(cells.spread):
             m.d.comb += events.set.eq(1)
         with m.If(cells.mean):
-            m.d.comb += events.reset.eq(1)
-        with m.If(cells.write):
-            m.d.comb += self.write.eq(1)
-        with m.If(close):
-            m.d.comb += self.event.eq(pending.event)
+            m.d.comb += [events.reset.eq(1), events.level.eq(copies["level"])]
 
     def _reads(self, state: Any) -> Any:
         again = self.config.has(ArrayPart.VERIFY)
