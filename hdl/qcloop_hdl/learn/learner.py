@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.operations import Counter, Operation
 from qcloop.contract.plan import MAX_CLASSES
 from qcloop.contract.types import Policy
+from qcloop_hdl.array.active_rows import OFFSET_BITS
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
 from qcloop_hdl.array.walk import Product, mac_command
@@ -239,25 +240,35 @@ class Learner(Configured):
     def _go_beside(self, m: Module) -> None:
         """Make the product of the next image while weights are settled: of each byte whose rows all are.
 
-        Of a byte more than the one that goes next is known whether it may go, as another may go meanwhile.
         Results wait until no layer is updated any more, and further column blocks until all is settled.
         """
         sequencer, rows, layer = self.sequencer, self.weights.settled_rows, self.command.payload
         lane_bits = self.config.lane_bits
-        beside, end = self._beside, Signal(self.config.address_bits + 1)  # behind the next byte but one
-        blocks = Signal(range(self.config.row_words + 1))
-        asks = (sequencer.fetch == Fetch.ASK) & sequencer.asked
-        m.d.comb += self.first_block.eq(beside)
+        beside, blocks = self._beside, Signal(range(self.config.row_words + 1))
+        # The words behind the byte that goes next, and behind the one after it.
+        end, after = Signal(self.config.address_bits + 1), Signal(self.config.address_bits + 1)
+        asks, goes = Signal(), Signal()
+        m.d.comb += [
+            self.first_block.eq(beside),
+            asks.eq((sequencer.fetch == Fetch.ASK) & sequencer.asked),
+            goes.eq(self.weights.bits.valid & self.weights.bits.ready),
+        ]
         m.d.sync += [
             blocks.eq(layer.cols[lane_bits:] + layer.cols[:lane_bits].any()),
-            self._may_go.eq(~asks & (rows.all | (end <= rows.reached)) | ~beside & ~asks),
+            self._may_go.eq(
+                ~asks & (~beside | rows.all | Mux(goes, after <= rows.reached, end <= rows.reached))
+            ),
         ]
         with m.If(asks):
-            m.d.sync += [beside.eq(1), end.eq(layer.base + (blocks << 4))]
+            m.d.sync += [
+                beside.eq(1),
+                end.eq(layer.base + (blocks << OFFSET_BITS)),
+                after.eq(layer.base + (blocks << OFFSET_BITS + 1)),
+            ]
         with m.Elif(sequencer.asked | self._in(StepState.FORWARD_RUN) & ~sequencer.tail):
             m.d.sync += beside.eq(0)
-        with m.If(self.weights.bits.valid & self.weights.bits.ready):
-            m.d.sync += end.eq(end + (blocks << 3))
+        with m.If(goes):
+            m.d.sync += [end.eq(after), after.eq(after + (blocks << OFFSET_BITS))]
 
     def _send_vector(self, m: Module) -> None:
         """Send the vector of a product: of the image, of activations and the bias, or of errors."""
