@@ -53,7 +53,7 @@ class Surroundings:
         both = dut.config.two_ports
         written = dut.write_data if both else dut.written
         reads = () if both else (dut.programmer_writes, dut.read, dut.read_cells, dut.read_address)
-        while True:
+        for clock in count():
             _, _, write, address, values, programs, *sampled = await ctx.tick().sample(
                 dut.write, dut.write_address, written, dut.programs, *reads
             )
@@ -63,6 +63,8 @@ class Surroundings:
             assert both or not (sampled[1] and ctx.get(dut.no_read)), "it is in use"
             for used in (dut.no_write,) if both else (dut.no_read, dut.no_write):
                 ctx.set(used, self.pauses is not None and self.pauses.random() < 0.8)
+            if both and self.pauses is None:  # more words wait than there is room for
+                ctx.set(dut.no_write, clock // 80 % 2)
             if not both:
                 writes, read, cells, read_address = sampled
                 assert not (read and foreign), "it is the programmer's"
@@ -245,11 +247,13 @@ def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
         ("return kept[oldest], there.any()", "return kept[0], there.any()"),
         # Or it comes before it may run.
         ("self.run & ~left.any() & free", "~left.any() & free"),
-        # A word is kept over one that was not written, or written while the memory belongs to others.
-        ("settled.ready.eq(~waits & ~devices.left)", "settled.ready.eq(~devices.left)"),
-        ("writable = ~self.no_write", "writable = 1"),
+        # A word is written while others write, or not the one that came first.
+        ("Mux(writes.r_rdy & ~self.no_write, oldest.lanes, 0)", "Mux(writes.r_rdy, oldest.lanes, 0)"),
+        ("writes.r_en.eq(~self.no_write)", "writes.r_en.eq(1)"),
+        # One is settled that finds no room.
+        ("settled.ready.eq(room & ~devices.left)", "settled.ready.eq(~devices.left)"),
         # A weight is settled over one whose devices are to be programmed; a device before its accumulator.
-        ("settled.ready.eq(~waits & ~devices.left)", "settled.ready.eq(~waits)"),
+        ("settled.ready.eq(room & ~devices.left)", "settled.ready.eq(room)"),
         ("devices.run.eq(~(self.alone & waits))", "devices.run.eq(1)"),
         # A word of stream 0 comes before the samples of the weight before.
         ("offered & (quiet | ~self.alone)", "offered"),

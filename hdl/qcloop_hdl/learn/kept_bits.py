@@ -57,8 +57,8 @@ class KeptBits(Configured):
             write.data.eq(self.i.payload),
             write.en.eq(self.i.valid & ~complete),
             self.begins.eq(waits & self.free),
-            # In a clock with a write a byte is read whose lowest bit is another one: so synthesis sees that no
-            # byte is read while it is written, and builds nothing for that.
+            # In a clock with a write a byte is read whose lowest bit is another one: so synthesis sees that
+            # no byte is read while it is written, and builds nothing for that.
             read.addr.eq(Cat(Mux(write.en, ~came[0], gone[0]), gone[1:bits])),
             reads.eq(
                 ~waits & (gone != came) & (~write.en | (gone[0] != came[0])) & (~self.o.valid | self.o.ready)

@@ -31,7 +31,7 @@ class SettledRows(Configured):
                 "begins": In(1),
                 "through": In(1),
                 "waiting": In(range(queue_depth(config) + 1)),
-                #: Strobe: a word no longer waits. And there is one that is not settled, or a cell to be written.
+                #: Strobe: a word no longer waits. And one is being settled, or its cells are still written.
                 "taken": In(1),
                 "busy": In(1),
                 #: A cell is written in this clock, and its word.

@@ -268,7 +268,7 @@ class LayerUpdate(Configured):
         return issue, row.address + block, row.x, last_block
 
     def _take_turns(self, m: Module) -> Any:
-        """Return whether a word may be issued: with one port in every second clock, or in every fourth one."""
+        """Return whether a word may be issued: with one port in every second clock, or every fourth."""
         if self.config.two_ports:
             return Const(1)
         turn = Signal(2)
