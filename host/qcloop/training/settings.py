@@ -273,9 +273,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
-#: What differs in them where the array makes the step.
+#: What differs in them where the array makes the step. That of ``paper`` was chosen for device A with 16, 32
+#: and 64 states, on 10,000 training images that were kept apart.
 ARRAY_RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {"rate": 1.2, "weight_range": 7.5},
+    "paper": {"batch": 32, "rate": 1.08, "decay": 0.8, "weight_range": 6.3},
     "best": {"bias": Bias.DEVICE, "batch": 1, "rate": 0.01},
     "gentle": {"bias": Bias.DEVICE, "batch": 20, "rate": 0.5},
 }
