@@ -184,7 +184,9 @@ def test_defaults_and_recipes_of_the_step():
     assert settings_of(update="nearest").batch == 36
     assert settings_of(rate=0.1).rate == 0.1
     paper = resolve("paper", {"step": "array"})
-    assert (paper.bias, paper.batch, paper.network) == (Bias.NONE, 36, "784-16-16-10")
+    assert (paper.bias, paper.batch, paper.network) == (Bias.NONE, 32, "784-16-16-10")
+    assert (paper.rate, paper.decay, paper.weight_range) == (1.08, 0.8, 6.3)
+    assert resolve("paper", {}).batch == 36
     best = resolve("best", {"step": "array"})
     assert (best.bias, best.batch, best.network, best.shift) == (Bias.DEVICE, 1, "784-256-10", 1)
     assert resolve("best", {}).bias is Bias.FLOAT

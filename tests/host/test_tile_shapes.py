@@ -217,3 +217,28 @@ def test_layers_of_pytorch_take_the_sides_in_their_order():
     other.load_state_dict(crossbar.state_dict())
     with pytest.raises(CheckpointError, match="the state is of a crossbar with tile_rows 5,none, not 5"):
         Crossbar("A", tile_rows=5).load_state_dict(crossbar.state_dict())
+
+
+def test_pytorch_notices_sides_of_more_layers_than_there_are():
+    torch = pytest.importorskip("torch")
+    from qcloop.torch import QCSGD, Crossbar, QCAdam, QCLinear, convert
+
+    line = (
+        r"has 2 layers, but tile-{} names 3 \({}\): give one number for all layers, or one or none for each"
+    )
+    crossbar = Crossbar("A", tile_rows=(5, None, 4))
+    net = torch.nn.Sequential(QCLinear(12, 8, crossbar), QCLinear(8, 3, crossbar))
+    for optimizer in (QCSGD, QCAdam):
+        with pytest.raises(ConfigError, match="the crossbar " + line.format("rows", "5,none,4")):
+            optimizer(net.parameters(), 0.1)
+    net.append(QCLinear(3, 3, crossbar))
+    QCSGD(net[:2].parameters(), 0.1)  # the crossbar has three layers by now, whoever trains them
+
+    two = torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.Linear(8, 3))
+    crossbar = Crossbar("A", tile_cols="4,none,2")
+    match = "with this network the crossbar " + line.format("cols", "4,none,2")
+    with pytest.raises(ConfigError, match=match):
+        convert(two, crossbar)
+    assert not crossbar.layers
+    three = convert(two.append(torch.nn.Linear(3, 3)), crossbar)
+    QCSGD(three.parameters(), 0.1)

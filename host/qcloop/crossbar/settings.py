@@ -223,6 +223,16 @@ class CrossbarSettings:
         high, wide = (side_of(spell(name), getattr(self, name), index) for name in TILE_SIDES)
         return Cut.of(rows, cols * devices, high, wide, devices)
 
+    def check_sides(self, what: str, layers: int) -> None:
+        """Raise ConfigError if sides of tiles are given for more or fewer layers than ``what`` has."""
+        for name in TILE_SIDES:
+            sides = getattr(self, name)
+            if isinstance(sides, PerLayer) and len(sides) != layers:
+                raise ConfigError(
+                    f"{what} has {layers} layer{'s' * (layers != 1)}, but {spell(name)} names {len(sides)} "
+                    f"({sides}): give one number for all layers, or one or {UNCUT} for each"
+                )
+
     def _check_tiles(self) -> None:
         devices = self.devices_per_weight
         together = f", since the {devices} cells of a weight are in one tile" if devices > 1 else ""

@@ -161,15 +161,19 @@ def _problem(module: nn.Module, owners: Mapping[int, set[int]]) -> str | None:
 
 
 def _check_room(layers: Mapping[str, nn.Module], crossbar: Crossbar) -> None:
-    """Raise ConfigError, which names the path, unless the array has room for all layers."""
-    placement = crossbar.placement.copy()
-    for index, (path, layer) in enumerate(layers.items(), len(crossbar.layers)):
+    """Raise ConfigError unless the array has room for all layers, and tiles have sides for no others.
+
+    The error names the path of the layer for which there is no room.
+    """
+    placement, before = crossbar.placement.copy(), len(crossbar.layers)
+    for index, (path, layer) in enumerate(layers.items(), before):
         cols = len(layer.weight)  # type: ignore[arg-type]
         rows = layer.weight.numel() // cols  # type: ignore[operator]
         try:
             crossbar.place(index, rows, cols, placement)
         except ConfigError as error:
             raise ConfigError(f"{_label(path)}: {error}") from error
+    crossbar.settings.check_sides("with this network the crossbar", before + len(layers))
 
 
 def _inputs(

@@ -40,6 +40,12 @@ class DeviceOptimizer(Optimizer):
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         super().__init__(params, defaults)
+        for crossbar in dict.fromkeys(
+            parameter.layer.crossbar
+            for _, parameter in self.in_order()
+            if isinstance(parameter, DeviceWeights)
+        ):
+            crossbar.settings.check_sides("the crossbar", len(crossbar.layers))
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             _warn_of_processes(torch.distributed.get_world_size())
 
@@ -187,8 +193,9 @@ class QCSGD(DeviceOptimizer):
     Raises
     ------
     ConfigError
-        If an option is out of range. With momentum or weight decay, if devices have another update rule than
-        ``mixed``: the others keep no accumulator, and would lose most of such a step.
+        If an option is out of range, or the crossbar has sides of tiles for more layers than there are. With
+        momentum or weight decay, if devices have another update rule than ``mixed``: the others keep no
+        accumulator, and would lose most of such a step.
     """
 
     def __init__(
@@ -244,7 +251,8 @@ class QCAdam(DeviceOptimizer):
     Raises
     ------
     ConfigError
-        If an option is out of range, or devices have another update rule than ``mixed``.
+        If an option is out of range, devices have another update rule than ``mixed``, or the crossbar has
+        sides of tiles for more layers than there are.
 
     Notes
     -----
