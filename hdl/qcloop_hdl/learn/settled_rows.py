@@ -45,15 +45,16 @@ class SettledRows(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        left, counts = Signal.like(self.waiting), Signal()
+        left, counts, quiet = Signal.like(self.waiting), Signal(), Signal()
         with m.If(self.writes):
             m.d.sync += self.reached.eq(self.address)
         with m.If(self.taken):
             m.d.sync += left.eq(left - 1)
-        with m.If(counts & ~left.any() & ~self.busy):
+        m.d.sync += quiet.eq(counts & ~left.any() & ~self.busy)  # what is busy comes late in a clock
+        with m.If(quiet):
             m.d.sync += self.all.eq(1)
         with m.If(self.through):
             m.d.sync += [left.eq(self.waiting - self.taken), counts.eq(1)]
         with m.If(self.begins):
-            m.d.sync += [self.reached.eq(0), self.all.eq(0), counts.eq(0)]
+            m.d.sync += [self.reached.eq(0), self.all.eq(0), counts.eq(0), quiet.eq(0)]
         return m
