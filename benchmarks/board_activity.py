@@ -1,20 +1,20 @@
-"""Count how often each signal of a board changes while it trains, for the compiled simulation.
+"""Find out in which clocks the signals of a board change while it trains, for the compiled simulation.
 
     python benchmarks/board_activity.py
 
-A virtual board of size small trains on some images and writes a waveform, in which the changes are counted;
-and so does one that makes the training step by itself. Of a signal that both have the larger share counts.
-The result is sim/qcloop_sim/rewriting/activity.tsv; it takes some minutes. Run it after a change of the
-gateware that moves or renames many signals, and bench_simulators.py before and after it: docs/simulation.md.
+Virtual boards of the sizes small and large train, with the host's training step and with the array's. They
+are compiled so that they compute all signals in each clock, compare them with those of the clock before, and
+write down in some clocks which have changed. The result is sim/qcloop_sim/rewriting/activity.tsv; it takes
+some two minutes. Run it after a change of the gateware that moves or renames many signals, and
+bench_simulators.py before and after it: docs/simulation.md.
 """
 
 import sys
-from collections import Counter
-from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from unittest.mock import patch
 
+import numpy as np
 from bench_link import train, trainer_on
 
 from qcloop.contract.parts import ArrayPart
@@ -22,87 +22,107 @@ from qcloop.data import load_dataset
 from qcloop.link.remote import RemoteArray
 from qcloop.link.stream import LinkStream
 from qcloop_hdl.config import SIZES, EngineConfig
-from qcloop_sim.board import CompiledBoard, Ended
-from qcloop_sim.rewriting.activity import TABLE, alike
-from qcloop_sim.waveform import Window
+from qcloop_sim import rewriting
+from qcloop_sim.board import CompiledBoard
+from qcloop_sim.rewriting.activity import LANES, TABLE, path_of
+from qcloop_sim.rewriting.assignments import written
+from qcloop_sim.rewriting.expressions import Expressions
+from qcloop_sim.rewriting.grouping import CLOCKS, Activity
+from qcloop_sim.rewriting.reading import read
+from qcloop_sim.rewriting.writing import Writer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
-#: Training with each step: update, batch, images. The array's step is silent for as long as it takes, and the
-#: link waits half a minute.
-TRAINING = {"host": ("nearest", 32, 64), "array": ("mixed", 1, 16)}
-#: Seconds after which a board that does not answer is given up: one that records a waveform is slow.
-PATIENCE = 600.0
-#: A signal that changes in a smaller share of the clocks is left out of the table.
-LEAST = 0.1
+#: Training with each step: update, batch, images, and how many clocks are taken.
+TRAINING = {"host": ("nearest", 32, 64, CLOCKS // 4), "array": ("mixed", 1, 100, CLOCKS - CLOCKS // 4)}
+#: A board writes down each clock with a number that is a multiple of this, a prime.
+EVERY = 61
 
 
-def paths(waveform: IO[str]) -> dict[str, list[str]]:
-    """Read the head of a VCD file and return the paths of the signals for which each of its codes stands."""
-    scopes, found = list[str](), dict[str, list[str]]()
-    while (word := waveform.readline().split())[:1] != ["$enddefinitions"]:
-        if word[:1] == ["$scope"]:
-            scopes.append(word[2])
-        elif word[:1] == ["$upscope"]:
-            scopes.pop()
-        elif word[:1] == ["$var"]:
-            found.setdefault(word[3], []).append(".".join((*scopes, word[4])))
-    return found
+def watched(text: str, file: Path) -> tuple[str, list[str]]:
+    """Return the text of a design that writes into a file which signals change, and the names of these.
 
-
-def shares(waveform: IO[str], start: int) -> dict[str, float]:
-    """Return the share of clocks, from an offset in a VCD file on, in which each signal changes.
-
-    Signals that :func:`alike` gives one path have the largest share of them.
+    A clock is a byte for each name: whether a signal has another value than in the clock before, and whether
+    a memory was written in that one.
     """
-    signals = paths(waveform)
-    waveform.seek(start)
-    waveform.readline()
-    counts = Counter(line.split()[1] if line[0] == "b" else line[1:].strip() for line in waveform)
-    # Lines with a time: the rise and the fall of the clock.
-    clocks = sum(count for code, count in counts.items() if code not in signals) // 2
-    found: dict[str, float] = {}
-    for code, names in signals.items():
-        for name in map(alike, names if names[0] != "clk" else ()):
-            found[name] = max(found.get(name, 0.0), counts[code] / clocks)
+    design = read(text)
+    signals = design.signals
+    widths = signals.registers | signals.inputs | signals.values
+    used = set[str]().union(*(one.reads | one.defines for one in design.statements))
+    names = sorted(used)
+    members = [f"\tvalue<{bits}> {name};\n" for name, bits in signals.locals.items()]
+    now_and_then = f"if (++clock % {EVERY} == 0) fwrite(changed_now, 1, {len(names)}, file), fflush(file);"
+    looks, takes = [], [f"\t\t{name}.commit(observer);\n" for name in signals.registers]
+    for k, name in enumerate(names):
+        if name in signals.memories:
+            takes.append(f"\t\tchanged_now[{k}] = {name}.commit(observer);\n")
+        else:
+            members.append(f"\tvalue<{widths[name]}> seen_{name};\n")
+            now = f"{name}.curr" if name in signals.registers else name
+            looks.append(f"\tchanged_now[{k}] = !({now} == seen_{name}); seen_{name} = {now};\n")
+    members.append(f"\tunsigned char changed_now[{len(names)}] = {{}};\n\tstd::uint64_t clock = 0;\n")
+    members.append(f'\tFILE *file = fopen("{file}", "wb");\n')
+    expressions = Expressions(widths)
+    return design.with_functions(
+        before=f"#include <cxxrtl/cxxrtl.h>\n#include <cstdio>\n{Writer.FUNCTIONS}",
+        members="".join(members),
+        evaluation="".join(
+            (
+                "\tconst bool converged = true, posedge_p_clk = true;\n",
+                *(written(one.text, expressions) for one in design.statements),
+            )
+        ),
+        # Here, as an evaluation may come twice.
+        commit="".join(
+            (
+                "\t\tconst bool changed = true;\n",
+                *looks,
+                f"\t\t{now_and_then}\n",
+                *takes,
+            )
+        ),
+    ), names
+
+
+def measure(config: EngineConfig) -> dict[str, int]:
+    """Train with each step on a board of a configuration, and return the clocks in which its signals change.
+
+    Signals that :func:`qcloop_sim.rewriting.activity.alike` gives one path have the clocks of all of them.
+    """
+    names = list[str]()
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "changes")
+
+        def instead(text: str, _: Activity) -> str:
+            text, names[:] = watched(text, file)
+            return text
+
+        with patch.object(rewriting, "rewritten", instead):
+            board = CompiledBoard(config, cache=Path(folder, "cache"))
+        array = RemoteArray(LinkStream(BoardLine(board, eager=True), give_up=600))
+        taken = []
+        for step, (update, batch, images, count) in TRAINING.items():
+            trainer = trainer_on(array, load_dataset(), images, update, batch, step)
+            start = file.stat().st_size
+            train(trainer)
+            changes = np.fromfile(file, np.uint8, offset=start).reshape(-1, len(names))
+            taken.append(changes[np.arange(count) * len(changes) // count])
+    found = dict[str, int]()
+    for name, clocks in zip(names, np.concatenate(taken).T, strict=True):
+        if not name.startswith("i_"):  # an intermediate result, whose name means nothing
+            found[path_of(name)] = found.get(path_of(name), 0) | int("".join(map(str, clocks)), 2)
     return found
-
-
-class Recorder:
-    """Stands before a board and writes its waveform to a file."""
-
-    def __init__(self, board: CompiledBoard, waveform: IO[bytes]) -> None:
-        self._board, self._waveform = board, waveform
-
-    def run(self, data: bytes, clocks: int) -> tuple[bytes, bytes, Ended]:
-        """Let the board run."""
-        result = self._board.run(data, clocks)
-        self._waveform.write(self._board.take_waveform())
-        return result
-
-
-def measure(config: EngineConfig, step: str) -> dict[str, float]:
-    """Train with a step on a board of a configuration, and return the shares of its signals."""
-    board = CompiledBoard(config, waveform=Window())
-    with TemporaryDirectory() as folder, Path(folder, "board.vcd").open("w+b") as waveform:
-        line = BoardLine(Recorder(board, waveform), eager=True)
-        array = RemoteArray(LinkStream(line, give_up=PATIENCE))
-        update, batch, images = TRAINING[step]
-        trainer = trainer_on(array, load_dataset(), images, update, batch, step)
-        start = waveform.tell()
-        train(trainer)
-        waveform.seek(0)
-        return shares(TextIOWrapper(waveform), start)
 
 
 def main() -> None:
-    small = SIZES["small"]
-    found = measure(small, "host")
-    for name, value in measure(small.with_parts(ArrayPart.LEARNING), "array").items():
-        found[name] = max(found.get(name, 0.0), value)
-    rows = sorted((name, value) for name, value in found.items() if value >= LEAST)
-    TABLE.write_text("".join(f"{name}\t{value:.2f}\n" for name, value in rows))
+    columns = []
+    for lanes in LANES:
+        config = next(size for size in SIZES.values() if size.lanes == lanes)
+        columns.append(measure(config.with_parts(ArrayPart.LEARNING)))
+    names = sorted(set().union(*columns))
+    rows = ((name, *(f"{column.get(name, 0):x}" for column in columns)) for name in names)
+    TABLE.write_text("".join("\t".join(row) + "\n" for row in rows))
 
 
 if __name__ == "__main__":

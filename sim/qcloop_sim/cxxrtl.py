@@ -237,7 +237,7 @@ def _rewritten(text: str, package: str) -> str:
     could do nothing about a warning that says no more than that a version is new.
     """
     try:
-        return rewriting.rewritten(text, activity.share)
+        return rewriting.rewritten(text, activity.of(text))
     except rewriting.UnknownTextError as error:
         name, newest = package.replace("_", "-"), rewriting.KNOWN_YOSYS[package][-1]
         warnings.warn(

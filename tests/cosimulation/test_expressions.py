@@ -17,6 +17,19 @@ BITWISE = ("and_uu", "or_uu", "xor_uu", "add_uu", "add_ss", "sub_uu", "sub_ss", 
 COMPARED = tuple(f"{name}_{signs}" for name in ("eq", "ne", "lt", "le", "gt", "ge") for signs in ("uu", "ss"))
 SHIFTED = ("shl_uu", "shl_su", "shr_uu", "shift_uu", "sshr_su")
 COUNT, ROUNDS = 130, 60
+#: Expressions of which matters whether a bit is set, such as the bits of a memory that are written: what is
+#: repeated, and what is wider than an integer.
+ENABLES = (
+    "s1.repeat<256>().val()",
+    "s2.slice<1>().val().repeat<15>().concat(s2.slice<1,0>()).concat(s2.slice<0>().val().repeat<63>()).val()",
+    "s5.slice<4>().concat(s5.slice<1,0>()).val()",
+    "value<3>{0u}.concat(s31.slice<30,29>()).concat(s1).val()",
+    "s33.slice<32,31>().concat(s8.slice<7>()).concat(value<40>{0u,0u}).val()",
+    "logic_not<1>(s2).val().repeat<70>().concat(s64.slice<3,3>()).val()",
+    "reduce_and<1>(s2)",
+    "s40",
+    "value<40>{0u,0x80u}",
+)
 
 
 def drawn(random, depth):
@@ -54,8 +67,11 @@ def drawn(random, depth):
     return f"{random.choice(BITWISE)}<{free}>({a}, {b})", free
 
 
-def compared(texts, expressions):
-    """Return a driver that computes each expression both ways, and returns the first that differs."""
+def compared(texts, conditions, expressions):
+    """Return a driver that computes each expression both ways, and returns the first that differs.
+
+    Behind the expressions come those of any width of which only matters whether a bit is set.
+    """
     lines = [
         "#include <cstdlib>",
         "using namespace cxxrtl;",
@@ -77,12 +93,17 @@ def compared(texts, expressions):
         code = expressions.value(text)
         assert code != text
         lines.append(f"if (!(({text}) == ({code}))) return {number};")
+    for number, text in enumerate(conditions, len(texts)):
+        code = expressions.bits(text, {})
+        assert "is_zero" not in code
+        lines.append(f"if (({text}).val().is_zero() == bool({code})) return {number};")
     return "\n".join((*lines, "}", "return -1;", "}"))
 
 
 def test_integers_compute_what_cxxrtl_does(tmp_path):
-    random, expressions, texts = Random(8), Expressions(WIDTHS), []
-    while len(texts) < COUNT:
+    # A truth among integers is 0 or 1.
+    random, expressions, texts = Random(8), Expressions(WIDTHS), [f"reduce_or<1>({text})" for text in ENABLES]
+    while len(texts) < COUNT + len(ENABLES):
         text, bits = drawn(random, random.choice((1, 1, 2, 3)))
         if bits <= 64 and not text.startswith(("s", "value")):
             try:
@@ -94,9 +115,9 @@ def test_integers_compute_what_cxxrtl_does(tmp_path):
     for name in (*UNARY, *BITWISE, *COMPARED, *SHIFTED, ".slice<", ".concat(", ".repeat<", " ? "):
         assert name in used, f"no expression has {name}: draw more"
     driver = tmp_path / "compared.cpp"
-    driver.write_text(compared(texts, expressions))
+    driver.write_text(compared(texts, ENABLES, expressions))
     number = build(Doubler(), driver, cache=tmp_path).differs(ROUNDS)
-    assert number == -1, f"{texts[number]} is not {expressions.value(texts[number])}"
+    assert number == -1, f"{[*texts, *ENABLES][number]} is not what is written for it"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +126,6 @@ def test_integers_compute_what_cxxrtl_does(tmp_path):
         "divfloor_uu<8>(s8, s5)",  # an operation that is not known
         "add_uu<70>(s64, s64)",  # more bits than an integer has
         "(s1 ? s8 : s16)",
-        "s8.repeat<4>()",
         "s9",
         "add_uu<8>(s8, s5",
         "s8 s5",
@@ -117,6 +137,15 @@ def test_what_cannot_be_written_on_integers_stays(text):
         expressions.integer(text)
     assert expressions.assignment("s8", text) == f"s8 = {text};"
     assert expressions.value(text) == expressions.condition(text) == text
+
+
+def test_of_what_is_repeated_only_its_bits_are_asked():
+    expressions = Expressions(WIDTHS)
+    assert expressions.value("s8.repeat<4>()") == "s8.repeat<4>()"
+    assert expressions.condition("s8.repeat<4>()") == "(((s8.data[0] & 0xffu)) != 0)"
+    asked = expressions.bits("s8.slice<7>().val().repeat<90>().concat(s8.slice<2,1>()).val()", {})
+    assert asked == "(((s8.data[0] & 0x86u)) != 0)"
+    assert expressions.bits("s9.val()", {}) == "!s9.val().val().is_zero()"
 
 
 def test_an_assignment_goes_to_the_words_of_a_signal():

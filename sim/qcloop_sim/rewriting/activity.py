@@ -1,4 +1,4 @@
-"""How often the signals of a board change while it trains, as benchmarks/board_activity.py has measured it.
+"""In which clocks the signals of a board change while it trains: benchmarks/board_activity.py measures it.
 
 The grouping goes by it. A table that is out of date, or a signal that is not in it, costs speed and nothing
 else.
@@ -8,22 +8,28 @@ import re
 from functools import cache
 from pathlib import Path
 
-#: Paths of signals, and the shares of clocks in which they change.
+from qcloop_sim.rewriting.grouping import Activity
+
+#: Paths of signals, and for boards with so many lanes the clocks in which they change: a set of clocks is a
+#: number of which each bit stands for a clock, written in hexadecimal.
 TABLE = Path(__file__).with_name("activity.tsv")
-#: Share of a signal that is not in the table: it changes seldom.
-_SELDOM = 0.01
+LANES = (4, 16)
 
 
-def share(name: str) -> float:
-    """Return the share of clocks in which a signal changes; ``name`` is its name in the C++ of CXXRTL."""
-    return table().get(path_of(name), _SELDOM)
+def of(text: str) -> Activity:
+    """Return what is known of the signals of a design, whose C++ is given."""
+    lanes = 1 + max(map(int, re.findall(r"lane(\d+)_2e_", text)), default=0)
+    known = table()[min(LANES, key=lambda measured: abs(measured - lanes))]
+    return lambda name: known.get(path_of(name))
 
 
 @cache
-def table() -> dict[str, float]:
-    """Return the table, by the paths of :func:`alike`."""
-    rows = (line.split("\t") for line in TABLE.read_text().splitlines())
-    return {path: float(value) for path, value in rows}
+def table() -> dict[int, dict[str, int]]:
+    """Return the table: for each number of lanes the clocks by the paths of :func:`alike`."""
+    rows = [line.split("\t") for line in TABLE.read_text().splitlines()]
+    return {
+        lanes: {path: int(clocks[column], 16) for path, *clocks in rows} for column, lanes in enumerate(LANES)
+    }
 
 
 def path_of(name: str) -> str:
@@ -35,7 +41,7 @@ def path_of(name: str) -> str:
     path = re.sub(
         r"__|_([0-9a-f]{2})_", lambda code: bytes.fromhex(code[1]).decode("latin-1") if code[1] else "_", name
     )
-    return alike(path.removeprefix("p_"))
+    return alike(path.removeprefix("memory_").removeprefix("p_"))
 
 
 def alike(path: str) -> str:
@@ -43,8 +49,10 @@ def alike(path: str) -> str:
 
     An engine has the same paths alone, on a board (``engine.``) and on one with a UART (``board.engine.``).
     The lanes of an array, and whatever else has numbered components, are one: ``lane3.draw.raw`` is
-    ``lane.draw.raw``. A number after a dollar sign stays: Amaranth tells different signals of one name
-    apart by it.
+    ``lane.draw.raw``. So are signals of one name, which Amaranth tells apart by a number after a dollar sign:
+    most often they are one signal seen from several components, and the numbers change with the gateware.
+    Signals without a name keep it: ``$signal$4``.
     """
     path = path.removeprefix("board.").removeprefix("engine.")
+    path = re.sub(r"(?<!\$signal)(?:\$\d+)+(?=[.\[]|$)", "", path)
     return re.sub(r"(?<![$\d])\d+(?=\.|$)", "", path)

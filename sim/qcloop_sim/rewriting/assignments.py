@@ -37,7 +37,9 @@ def written(text: str, expressions: Expressions) -> str:
         elif update := _UPDATE.fullmatch(line):
             data, mask = _separated(update[4])
             value, enabled = expressions.value(data, local), expressions.value(mask, local)
-            line = f"{update[1]}write_enabled({update[2]}, {update[3]}, {value}, {enabled}, {update[5]});"
+            # Without an enabled bit nothing is written, and the value need not be computed.
+            written = f"put_off({update[2]}, {update[3]}, {value}, {enabled}, {update[5]});"
+            line = f"{update[1]}if (seldom({expressions.bits(mask, local)})) {written}"
         lines.append(f"\t{line}\n")
     return "".join(lines)
 

@@ -48,6 +48,13 @@ class Expressions:
         except NotIntegersError:
             return text
 
+    def bits(self, text: str, local: Mapping[str, int]) -> str:
+        """Return whether a bit of an expression is set, as a C++ condition; any width is allowed."""
+        try:
+            return _truth(self._parsed(text, local))
+        except NotIntegersError:
+            return f"!{text}.val().is_zero()"
+
     def value(self, text: str, local: Mapping[str, int] | None = None) -> str:
         """Return an expression on integers as a ``value``, or as it is."""
         try:
@@ -204,11 +211,29 @@ def _truth(node: Node) -> str:
         return _truth(node.operands[0])
     if node.operation == "logic_not":
         return f"!({_truth(node.operands[0])})"
-    if node.operation == "concat":
-        return f"({_truth(node.operands[0])} | {_truth(node.operands[1])})"
+    if node.operation in ("concat", "repeat"):
+        return _truth_of_parts(node)
     if node.bits == 1:
         return _written(node)
     return f"({_written(node)} != 0)"
+
+
+def _truth_of_parts(node: Node) -> str:
+    """Return whether a bit is set in what is put together; each signal in it is asked once."""
+    asked: dict[str, int] = {}
+    conditions = []
+    parts = [node]
+    while parts:
+        part = parts.pop()
+        (signal,) = part.operands if part.operation == "slice" else (part,)
+        if part.operation in ("concat", "repeat"):
+            parts += reversed(part.operands)
+        elif signal.operation == "signal" and signal.bits <= NARROW:
+            asked[signal.name] = asked.get(signal.name, 0) | mask_of(part.bits) << part.number
+        else:
+            conditions.append(_truth(part))
+    conditions += [f"({name}.data[0] & {mask:#x}u)" for name, mask in asked.items()]
+    return f"(({' | '.join(conditions)}) != 0)"
 
 
 def _choice(node: Node) -> str:

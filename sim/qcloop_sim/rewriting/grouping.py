@@ -2,25 +2,30 @@
 
 A group is computed as soon as one of the signals it reads has changed. Small groups compute little that has
 not changed; but asking for a bit, and setting it, costs something for each group. Which groups are best
-depends on how often the signals change. A statement that reads a signal which changes nearly always has no
-bit: asking would cost more than it saves.
+depends on which signals change in the same clocks. A statement of which an input changes in most clocks has
+no bit: asking would cost more than it saves.
+
+Clocks are sets here, integers of which a bit stands for a clock: those in which one of two signals changes
+are ``a | b``. They were taken out of a training (:mod:`~qcloop_sim.rewriting.activity`).
 """
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from math import exp, inf, log1p
+from math import inf
 
 from qcloop_sim.rewriting.reading import Statement
 
-#: A statement has no bit if it reads a signal that changes in more than this share of the clocks.
-BUSY = 0.3
+#: How many clocks were taken.
+CLOCKS = 256
+#: A statement has no bit if its inputs change in more than this share of the clocks.
+BUSY = 0.5
 #: What a group costs by itself, in the unit of :attr:`Statement.cost`. Found by trying.
-_OVERHEAD = 4.0
-#: No share is taken to be 0 or 1: what was not seen to change may change once.
-_LEAST, _MOST = 1e-3, 0.999
+_OVERHEAD = 2.0
+#: Takes the name of a signal in C++ and returns the clocks in which it changes, None if that is not known.
+Activity = Callable[[str], int | None]
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,13 @@ class Group:
     has_bit: bool
 
 
-def grouped(statements: list[Statement], activity: Callable[[str], float]) -> list[Group]:
+def grouped(statements: list[Statement], activity: Activity) -> list[Group]:
     """Return all statements in groups, in an order in which they can be computed.
 
     Statements of one depth do not depend on one another, so only they are put together.
     """
-    shares = _shares(statements, activity)
-    unchanged = {name: log1p(-share) for name, share in shares.items()}
-    busy = {k for k, one in enumerate(statements) if any(shares[name] > BUSY for name in one.reads)}
+    due = _due(statements, activity)
+    busy = {k for k, clocks in enumerate(due) if clocks.bit_count() > BUSY * CLOCKS}
     candidates = defaultdict[float, list[int]](list)
     for k, statement in enumerate(statements):
         if k not in busy:
@@ -52,7 +56,7 @@ def grouped(statements: list[Statement], activity: Callable[[str], float]) -> li
     groups = [
         Group(members, has_bit=True)
         for indices in candidates.values()
-        for members in _merged(indices, statements, unchanged)
+        for members in _merged(indices, statements, due)
     ]
     groups += [Group((k,), has_bit=False) for k in sorted(busy) if not statements[k].stored]
     if stored := tuple(k for k in sorted(busy) if statements[k].stored):
@@ -65,54 +69,52 @@ def _rank(statement: Statement) -> float:
     return inf if statement.stored else statement.depth
 
 
-def _shares(statements: list[Statement], activity: Callable[[str], float]) -> dict[str, float]:
-    """Return the share of clocks in which each signal changes.
+def _due(statements: list[Statement], activity: Activity) -> list[int]:
+    """Return for each statement the clocks in which a signal changes that it reads.
 
-    An intermediate result, whose name means nothing, is taken to change as often as the busiest signal it is
-    computed from.
+    A register, an input or a memory of which nothing is known is taken not to change. A value of which
+    nothing is known, such as an intermediate result, whose name means nothing, is taken to change whenever
+    one of its inputs does.
     """
-    shares = {name: min(max(activity(name), _LEAST), _MOST) for one in statements for name in one.reads}
+    changes = {name: activity(name) for one in statements for name in one.reads | one.defines}
+    unknown = {name for name, clocks in changes.items() if clocks is None}
+    known = {name: clocks or 0 for name, clocks in changes.items()}
+    due = []
     for statement in statements:
-        for name in statement.defines:
-            if name.startswith("i_"):
-                shares[name] = max((shares[other] for other in statement.reads), default=_LEAST)
-    return shares
+        clocks = 0
+        for name in statement.reads:
+            clocks |= known[name]
+        due.append(clocks)
+        if not statement.stored:
+            for name in statement.defines & unknown:
+                known[name] |= clocks
+    return due
 
 
-def _merged(
-    indices: list[int], statements: list[Statement], unchanged: dict[str, float]
-) -> list[tuple[int, ...]]:
+def _merged(indices: list[int], statements: list[Statement], due: list[int]) -> list[tuple[int, ...]]:
     """Merge statements two by two, the cheapest merger first, while that costs less than a group by itself.
 
     What a group costs is the cost of its statements times the share of clocks in which it is computed, that
-    is, in which one of its signals changes. The signals are taken to change independently of one another.
+    is, in which one of them is due.
     """
-    reads: dict[tuple[int, ...], frozenset[str]] = {(k,): statements[k].reads for k in indices}
+    clocks: dict[tuple[int, ...], int] = {(k,): due[k] for k in indices}
     cost: dict[tuple[int, ...], float] = {(k,): statements[k].cost for k in indices}
-    spent = {group: cost[group] * _changed(reads[group], unchanged) for group in reads}
+    spent = {group: cost[group] * clocks[group].bit_count() for group in clocks}
 
     def added(a: tuple[int, ...], b: tuple[int, ...]) -> float:
-        """Return what the merger of two groups costs."""
-        return (cost[a] + cost[b]) * _changed(reads[a] | reads[b], unchanged) - spent[a] - spent[b]
+        """Return what the merger of two groups costs, in all clocks together."""
+        return (cost[a] + cost[b]) * (clocks[a] | clocks[b]).bit_count() - spent[a] - spent[b]
 
-    queue = [(added(a, b), a, b) for a, b in combinations(list(reads), 2)]
+    queue = [(added(a, b), a, b) for a, b in combinations(list(clocks), 2)]
     heapq.heapify(queue)
-    while queue and queue[0][0] <= _OVERHEAD:
+    while queue and queue[0][0] <= _OVERHEAD * CLOCKS:
         _, a, b = heapq.heappop(queue)
-        if a not in reads or b not in reads:
+        if a not in clocks or b not in clocks:
             continue  # one of them has been merged with another group since
         both = tuple(sorted(a + b))
-        reads[both], cost[both] = reads.pop(a) | reads.pop(b), cost[a] + cost[b]
-        spent[both] = cost[both] * _changed(reads[both], unchanged)
-        for other in reads:
+        clocks[both], cost[both] = clocks.pop(a) | clocks.pop(b), cost[a] + cost[b]
+        spent[both] = cost[both] * clocks[both].bit_count()
+        for other in clocks:
             if other != both:
                 heapq.heappush(queue, (added(both, other), both, other))
-    return list(reads)
-
-
-def _changed(names: Iterable[str], unchanged: dict[str, float]) -> float:
-    """Return the share of clocks in which at least one signal changes.
-
-    ``unchanged`` has the logarithms of the shares in which they do not: shares are multiplied by adding them.
-    """
-    return 1 - exp(sum(unchanged[name] for name in names))
+    return list(clocks)

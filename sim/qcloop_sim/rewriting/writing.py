@@ -47,17 +47,11 @@ template<size_t Bits>
 CXXRTL_ALWAYS_INLINE cxxrtl::value<Bits> wide_value(uint64_t x) {
     return cxxrtl::value<Bits>{uint32_t(x), uint32_t(x >> 32)};
 }
-// A write that no bit enables need not wait in the queue. The queue is not inlined: it would fill the cache.
+// Puts a write into the queue of a memory. It is not inlined: it would fill the cache.
 template<class Memory, class Value>
 __attribute__((noinline))
 void put_off(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
     memory.update(at, x, mask, priority);
-}
-template<class Memory, class Value>
-CXXRTL_ALWAYS_INLINE
-void write_enabled(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
-    if (seldom(!mask.is_zero()))
-        put_off(memory, at, x, mask, priority);
 }
 // Writes what waits in the queue of a memory, and returns whether that has changed anything.
 template<class Memory, class Observer>
