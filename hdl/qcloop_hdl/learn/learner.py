@@ -320,6 +320,7 @@ class Learner(Configured):
             self.weights.error.eq(errors.o.payload.value),
             self.weights.last_error.eq(errors.o.payload.last),
             self.weights.number.eq(sequencer.layer),
+            self.weights.first.eq(self.first),
         ]
 
     def _read_units(self, m: Module) -> None:
