@@ -1,12 +1,13 @@
 """Factors of steps against plain Python: words of all layers, second devices, columns behind the last."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
 from engine_bench import tiny
 from formal_tools import mutant
 
-from qcloop.contract.plan import MAX_LAYERS
+from qcloop.contract.plan import MAX_LAYERS, max_units
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import factors
 from qcloop_hdl.learn.factors import StepFactors
@@ -19,11 +20,14 @@ def factors_of(errors, pairs, lanes):
     return [columns[k : k + lanes] for k in range(0, len(columns), lanes)]
 
 
-def layers_of(random, side, pairs):
-    """Return the errors of some layers, with the largest numbers and the fewest and most columns."""
-    most = side >> pairs
-    for units in random.sample([1, most, random.randint(1, most)], 3):
-        yield [random.choice([-127, 127, 0, random.randint(-127, 127)]) for _ in range(units)]
+def layers_of(random, side):
+    """Return the errors of the layers of a plan that has all units there may be, with the largest numbers."""
+    count = random.randint(1, min(MAX_LAYERS, max_units(side)))
+    ends = [*sorted(random.sample(range(1, max_units(side)), count - 1)), max_units(side)]
+    return [
+        [random.choice([-127, 127, 0, random.randint(-127, 127)]) for _ in range(end - begin)]
+        for begin, end in pairwise([0, *ends])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,9 @@ def test_words_equal_the_twin(lanes, memory, pauses, simulate):
         # Errors that do not count move those that come anew.
         ("m.d.sync += column.eq(0)", "pass"),
         # Layers have the same words.
-        ("Cat((column >> bits)[:words], self.written_layer)", "(column >> bits)[:words]"),
+        (" index.eq(base + ", " index.eq("),
+        # Or the last word of a layer is the first one of the next.
+        (">> bits) + self.layer)", ">> bits))"),
     ],
 )
 def test_factors_with_a_fault_are_found(old, new, fails, simulate):
@@ -58,7 +64,6 @@ def compare(dut, pauses, simulate):
     random = Random(lanes)
 
     async def write(ctx, number, errors):
-        ctx.set(dut.written_layer, number)
         if len(errors) > 1 and number % 2:  # some of the errors come, and do not count
             for error in errors[: random.randrange(1, len(errors))]:
                 ctx.set(dut.write, 1)
@@ -79,8 +84,7 @@ def compare(dut, pauses, simulate):
             await ctx.tick()
             ctx.set(dut.write, 0)
 
-    async def read(ctx, number, word):
-        ctx.set(dut.layer, number)
+    async def read(ctx, word):
         ctx.set(dut.word, word)
         ctx.set(dut.read, 1)
         await ctx.tick()
@@ -92,15 +96,21 @@ def compare(dut, pauses, simulate):
     async def testbench(ctx):
         for pairs in (False, True) * 3:
             ctx.set(dut.pairs, pairs)
-            layers = dict(
-                zip(random.sample(range(MAX_LAYERS), 3), layers_of(random, config.side, pairs), strict=True)
-            )
-            for number, errors in layers.items():
-                await write(ctx, number, errors)
-            await ctx.tick()
-            for number, errors in layers.items():
+            layers = layers_of(random, config.side)
+
+            async def go_to(number, layers=layers):
+                ctx.set(dut.layer, number)
+                ctx.set(dut.first, sum(map(len, layers[:number])))
+                await ctx.tick()
+
+            for number in reversed(range(len(layers))):
+                await go_to(number)
+                await write(ctx, number, layers[number])
+                await ctx.tick()
+            for number, errors in enumerate(layers):
+                await go_to(number)
                 expected = factors_of(errors, pairs, lanes)
                 for word in random.sample(range(len(expected)), len(expected)):
-                    assert await read(ctx, number, word) == expected[word], (number, errors, pairs, word)
+                    assert await read(ctx, word) == expected[word], (number, errors, pairs, word)
 
     simulate(dut, testbench, limit=10_000)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.plan import MAX_LAYERS
+from qcloop.contract.plan import MAX_LAYERS, max_units
 from qcloop_hdl.array.walk import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.plan import LAYER_BITS
@@ -24,9 +24,12 @@ class StepFactors(Configured):
     one. A column that has no unit, because it holds the second device of a weight or lies behind the last
     column, has the factor 0. A word is kept two clocks after its last error came.
 
-    The factors of word ``word`` of layer ``layer`` are read with ``read``, and are on ``factors`` a clock
-    later, or with registers around the memories two. Nothing must be read in the clock in which a word is
-    kept.
+    The factors of word ``word`` of a layer are read with ``read``, and are on ``factors`` a clock later, or
+    with registers around the memories two. Nothing must be read in the clock in which a word is kept.
+
+    ``layer``, ``first`` and ``pairs`` must be stable from the clock before the first error or read of a layer
+    on. The units of a plan are at most ``max_units(side)``: each layer begins with a word of its own behind
+    those of the layers before.
 
     Reset: the first error of a layer is awaited.
 
@@ -40,15 +43,16 @@ class StepFactors(Configured):
             config,
             {
                 "pairs": In(1),
-                #: Strobe: an error comes, of a unit of layer ``written_layer``; it is the last one.
+                #: Layer that is written or read, and the index of its first unit among those of the plan.
+                "layer": In(LAYER_BITS),
+                "first": In(range(config.side)),
+                #: Strobe: the error of a unit comes; it is the last one.
                 "write": In(1),
-                "written_layer": In(LAYER_BITS),
                 "error": In(signed(NARROW_BITS)),
                 "last": In(1),
                 #: Strobe: the errors of the layer begin anew.
                 "again": In(1),
                 "read": In(1),
-                "layer": In(LAYER_BITS),
                 "word": In(vector_bits(config)),
                 "factors": Out(ArrayLayout(signed(FACTOR_BITS), config.lanes)),
             },
@@ -59,24 +63,27 @@ class StepFactors(Configured):
         m = Module()
         bits, words = self.config.lane_bits, vector_bits(self.config)
         layout = ArrayLayout(signed(FACTOR_BITS), self.config.lanes)
-        m.submodules.store = store = Store(layout, MAX_LAYERS << words)
+        # A layer may leave a part of its last word empty.
+        depth = (2 * max_units(self.config.side) >> bits) + MAX_LAYERS
+        m.submodules.store = store = Store(layout, depth)
         column = Signal(self.config.side_bits)  # of the next error
         following = Signal.like(column)
-        word, full, index = Signal(layout), Signal(), Signal(range(MAX_LAYERS << words))
+        word, full, index, base = Signal(layout), Signal(), Signal(range(depth)), Signal(range(depth))
         m.d.comb += [
             following.eq(column + 1 + self.pairs),
             store.write.eq(full),
             store.write_index.eq(index),
             store.write_entry.eq(word),
             store.read.eq(self.read),
-            store.read_index.eq(Cat(self.word, self.layer)),
+            store.read_index.eq(base + self.word),
             self.factors.eq(self.delayed(m, store.entry)),
         ]
+        m.d.sync += base.eq((Cat(Const(0, 1), self.first) >> ~self.pairs >> bits) + self.layer)
         m.d.sync += full.eq(self.write & (self.last | ~following[:bits].any()))
         with m.If(self.write):
             m.d.sync += [
                 column.eq(Mux(self.last, 0, following)),
-                index.eq(Cat((column >> bits)[:words], self.written_layer)),
+                index.eq(base + (column >> bits)[:words]),
             ]
             for lane in range(self.config.lanes):
                 with m.If(column[:bits] == lane):

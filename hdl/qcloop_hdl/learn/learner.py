@@ -393,6 +393,7 @@ class Learner(Configured):
             weights.error.eq(errors.o.payload.value),
             weights.last_error.eq(errors.o.payload.last),
             weights.number.eq(sequencer.layer),
+            weights.first.eq(self.first),
         ]
 
     def _read_units(self, m: Module) -> None:

@@ -111,6 +111,8 @@ class WeightUpdate(Configured):
                 #: Strobe: the errors of the layer begin anew.
                 "errors_again": In(1),
                 "number": In(LAYER_BITS),
+                #: Index of the first unit of that layer.
+                "first": In(range(config.side)),
                 #: Inputs of rows.
                 "units": In(stream.Signature(element(8))),
                 #: The accumulators of the layer are changed: the next layer may follow. And all weights are
@@ -177,12 +179,12 @@ class WeightUpdate(Configured):
         m.d.comb += [
             factors.pairs.eq(self.numbers.pairs),
             factors.write.eq(self.write_error),
-            factors.written_layer.eq(self.number),
             factors.error.eq(self.error),
             factors.last.eq(self.last_error),
             factors.again.eq(self.errors_again),
             factors.read.eq(self.update.read_factors),
             factors.layer.eq(self.number),
+            factors.first.eq(self.first),
             factors.word.eq(self.update.factor_word),
         ]
 
