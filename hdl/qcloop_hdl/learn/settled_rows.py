@@ -12,9 +12,9 @@ from qcloop_hdl.learn.update import queue_depth
 class SettledRows(Configured):
     """Follows the settling of the first layer, which goes from its first word to its last.
 
-    A word is settled once a cell of a later one was written: ``reached`` is the word of the cell written
-    last. From ``through`` on, whose clock tells how many words are ``waiting`` to be settled, it is also
-    known when all are: ``all`` is high.
+    A word is settled once a cell of a later one was written, or if it is changed while nothing waits to be
+    settled: all words before ``reached`` are settled. From ``through`` on, whose clock tells how many words
+    are ``waiting`` to be settled, it is also known when all are: ``all`` is high.
 
     Reset: undefined.
 
@@ -31,6 +31,10 @@ class SettledRows(Configured):
                 "begins": In(1),
                 "through": In(1),
                 "waiting": In(range(queue_depth(config) + 1)),
+                #: Strobes: a word was changed, and it is to be settled, and waits from the next clock on.
+                "changed": In(1),
+                "flagged": In(1),
+                "word": In(config.address_bits),
                 #: Strobe: a word no longer waits. And one is being settled, or its cells are still written.
                 "taken": In(1),
                 "busy": In(1),
@@ -45,12 +49,16 @@ class SettledRows(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        left, counts, quiet = Signal.like(self.waiting), Signal(), Signal()
+        left, counts, quiet, idle = Signal.like(self.waiting), Signal(), Signal(), Signal()
+        # What is busy comes late in a clock. In the clock after, only the word that is changed may wait.
+        m.d.sync += idle.eq(~self.waiting.any() & ~self.busy & ~self.flagged)
         with m.If(self.writes):
             m.d.sync += self.reached.eq(self.address)
+        with m.Elif(self.changed & idle):
+            m.d.sync += self.reached.eq(self.word)
         with m.If(self.taken):
             m.d.sync += left.eq(left - 1)
-        m.d.sync += quiet.eq(counts & ~left.any() & ~self.busy)  # what is busy comes late in a clock
+        m.d.sync += quiet.eq(counts & ~left.any() & ~self.busy)
         with m.If(quiet):
             m.d.sync += self.all.eq(1)
         with m.If(self.through):

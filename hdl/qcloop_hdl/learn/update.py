@@ -159,7 +159,15 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Words that have weights to be settled; and that there are some, though none may be offered yet.
         "waiting": Out(1),
         "flagged": Out(stream.Signature(flagged_word(config))),
-        **(cell_ports(config) if config.two_ports else {}),
+        **(cell_ports(config) | _changed_ports(config) if config.two_ports else {}),
+    }
+
+
+def _changed_ports(config: EngineConfig) -> dict[str, Any]:
+    return {
+        #: Strobe: the sums of a word are there, and it may begin to wait to be settled; which one it is.
+        "changed": Out(1),
+        "changed_word": Out(config.address_bits),
     }
 
 
@@ -223,6 +231,8 @@ class LayerUpdate(Configured):
                 self.cells_come.eq(valid[read_after]),
                 self.cells_read.eq(valid[read_after + 2]),
                 self.cells_address.eq(where[read_after + 2]),
+                self.changed.eq(valid[6]),
+                self.changed_word.eq(where[6]),
             ]
             m.d.comb += self.writes.eq(valid[write_after] & ~self.delayed(m, self.queue.w_en))
         else:
