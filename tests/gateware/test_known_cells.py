@@ -40,6 +40,7 @@ class Watch:
         ports = (memory.write_enable, memory.write_address, memory.write_data, dut.cell_word)
         while True:
             reads = random.randrange(dut.config.words)
+            ctx.set(dut.wide_cells_read, 1)
             ctx.set(dut.wide_cells_address, reads)
             sampled = await ctx.tick().sample(*ports, dut.programmer_writes, dut.programmer_busy)
             _, _, enable, address, data, word, writes, busy = sampled
@@ -50,7 +51,7 @@ class Watch:
             assert busy or not writes, "it writes while it is not busy"
             self.expected.append(None if enable and address == reads else list(self.words[reads]))
             if len(self.expected) > 4 and (expected := self.expected[-3]) is not None:
-                assert [word[lane] for lane in lanes] == expected, "another word is read"
+                assert [word[lane].as_bits() for lane in lanes] == expected, "another word is read"
             for lane in (lane for lane in lanes if enable >> lane & 1):
                 self.words[address][lane] = data[lane]
                 self.written.append((address, lane, data[lane]))
