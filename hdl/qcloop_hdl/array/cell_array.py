@@ -306,14 +306,12 @@ class CellArray(Configured):
 
     def _connect_counters(self, m: Module) -> None:
         events, counters = self.events, self.counters
-        drive(m, events, self, "presents", "index", "learned")
-        products = self.products
+        drive(m, events, self, "products", "presents", "index", "learned")
         if self.config.two_ports:
             # What is counted of products beside an update waits, and keeps its distance from other events.
             recent = Signal(3)
             m.d.sync += recent.eq(Cat(self.wide, recent))
-            products = products & ~self.wide & ~recent.any()
-        m.d.comb += events.products.eq(products)
+            m.d.comb += events.products.eq(self.products & ~self.wide & ~recent.any())
         drive(m, events, self.mac, "word_read", "saturated")
         m.d.comb += [
             events.programmed.eq(self.programmer.event),

@@ -199,11 +199,9 @@ class Mac(Configured):
         ]
 
     def _lanes(self, m: Module, lanes: Lanes, advance: Any, buffer: VectorBuffer, sums: Sums) -> None:
-        drive(m, lanes, self, "memory_data")
-        drive(m, self, lanes, "word")
-        if not self.config.two_ports:
-            drive(m, lanes, self, "lent", "draw")
-            drive(m, self, lanes, "drawn")
+        loan = loan_ports(self.config)
+        drive(m, lanes, self, "memory_data", *(name for name in loan if name != "drawn"))
+        drive(m, self, lanes, *(name for name in loan if name == "drawn"), "word")
         m.d.comb += [
             lanes.advance.eq(advance),
             lanes.noise.eq(self.noise.payload),

@@ -322,8 +322,9 @@ class Walk(Configured):
             m.d.sync += fresh.eq(wrap)
             with m.If(done):
                 m.d.sync += running.eq(0)
-        with m.If(accept | self.step & wrap):
-            m.d.sync += self._later.eq(~accept)
+        if self.config.two_ports:
+            with m.If(accept | self.step & wrap):
+                m.d.sync += self._later.eq(~accept)
         rows, words = self.rows, self.words
         m.d.comb += [
             words.start.eq(accept),
