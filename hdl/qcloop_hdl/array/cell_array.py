@@ -202,34 +202,32 @@ class CellArray(Configured):
             ]
 
     def _connect_programmer(self, m: Module) -> None:
-        programmer, ages = self.programmer, self.ageing.busy if self._ages else 0
+        programmer, two = self.programmer, self.config.two_ports
+        request, drawn = self._draws()
+        # With two ports a register stands before the memory.
+        writes = self.delayed(m, programmer.write) if two else programmer.write
         wiring.connect(m, wiring.flipped(self.cell_request), programmer.request)
         drive(m, programmer, self, "table_write", "table_entry")
         m.d.comb += [
             programmer.settings.eq(self.programming),
             programmer.table_level.eq(self.programming.states),
             programmer.cell.eq(self.access.cell),
-            self.programmer_busy.eq(programmer.busy),
-            self.programmer_writes.eq(programmer.write),
+            self.programmer_busy.eq(programmer.busy | writes if two else programmer.busy),
+            self.programmer_writes.eq(writes),
             programmer.waits.eq(self.programmer_waits),
         ]
-        if self.config.two_ports:
-            writes = self.delayed(m, programmer.write)  # a register before the memory
-            m.d.comb += [
-                self.programmer_busy.eq(programmer.busy | writes),
-                self.programmer_writes.eq(writes),
-                self.programmed_address.eq(self.delayed(m, programmer.address)),
-                self.draw.advance.eq(1),
-                self.draw.request.eq(programmer.draw),
-                programmer.drawn.eq(self.draw.result),
-            ]
+        if two:
+            m.d.comb += self.programmed_address.eq(self.delayed(m, programmer.address))
+            m.d.comb += self.draw.advance.eq(1)
         else:
-            m.d.comb += [
-                # Lane 0 of the products draws for the programmer.
-                self.mac.lent.eq(self.delayed(m, self.programs | self.wide | ages)),
-                self.mac.draw.eq(programmer.draw),
-                programmer.drawn.eq(self.mac.drawn),
-            ]
+            ages = self.ageing.busy if self._ages else 0
+            m.d.comb += self.mac.lent.eq(self.delayed(m, self.programs | self.wide | ages))
+        m.d.comb += [request.eq(programmer.draw), programmer.drawn.eq(drawn)]
+
+    def _draws(self) -> tuple[Any, Any]:
+        """Return operands and result of the draw for programming: its own, or lane 0's of the products."""
+        own = self.config.two_ports
+        return (self.draw.request, self.draw.result) if own else (self.mac.draw, self.mac.drawn)
 
     def _connect_products(self, m: Module) -> None:
         wiring.connect(m, wiring.flipped(self.command), self.mac.command)
@@ -322,10 +320,9 @@ class CellArray(Configured):
         ]
 
     def _connect_ageing(self, m: Module) -> None:
-        """Lend ageing the generator, lane 0's draw and the memory while it is busy."""
+        """Lend ageing the generator, the draw of programming and the memory while it is busy."""
         ageing, access, z = self.ageing, self.access, self.programming_noise.z
-        two = self.config.two_ports
-        request, drawn = (self.draw.request, self.draw.result) if two else (self.mac.draw, self.mac.drawn)
+        request, drawn = self._draws()
         m.d.comb += [
             ageing.table.eq(self.age_table),
             ageing.states.eq(self.programming.states),

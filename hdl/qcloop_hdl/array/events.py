@@ -49,10 +49,10 @@ class EventSelect(Configured):
         """Return the circuit."""
         m = Module()
         slow, phase, event = int(self.config.registered), self.phase, self.event
-        cycles, saturated = Signal(2 + slow), Signal(2 + slow)
+        # With two ports the words of a column block wait, and what comes before they are counted.
+        bits = self.config.side_bits + 1 if self.config.two_ports else 2 + slow
+        cycles, saturated = Signal(bits), Signal(bits)
         m.d.sync += phase.eq(phase + 1)
-        if self.config.two_ports:  # the words of a column block, and what comes before they are counted
-            cycles, saturated = Signal(self.config.side_bits + 1), Signal(self.config.side_bits + 1)
         for number, (pending, pulse) in enumerate(((cycles, self.word_read), (saturated, self.saturated))):
             sent = phase == number << slow
             if self.config.two_ports:

@@ -199,9 +199,9 @@ class Mac(Configured):
         ]
 
     def _lanes(self, m: Module, lanes: Lanes, advance: Any, buffer: VectorBuffer, sums: Sums) -> None:
-        loan = loan_ports(self.config)
-        drive(m, lanes, self, "memory_data", *(name for name in loan if name != "drawn"))
-        drive(m, self, lanes, *(name for name in loan if name == "drawn"), "word")
+        lent, drawn = ((), ()) if self.config.two_ports else (("lent", "draw"), ("drawn",))
+        drive(m, lanes, self, "memory_data", *lent)
+        drive(m, self, lanes, *drawn, "word")
         m.d.comb += [
             lanes.advance.eq(advance),
             lanes.noise.eq(self.noise.payload),

@@ -341,20 +341,18 @@ class Walk(Configured):
 
     def _permit(self, m: Module) -> None:
         """Tell whether words may be read. What holds a command comes from a register: the paths are long."""
-        m.d.comb += [self._may_read.eq(self.may_read), self._may_jump.eq(self.words.ready)]
+        may_read, may_jump = self.may_read, self.words.ready
         if self.config.has(ArrayPart.LEARNING):
             held, jumps = Signal(), Signal()
             m.d.sync += [
                 held.eq(self.command.payload.held),
                 jumps.eq(self.words.ready & ~self.command.payload.held),
             ]
-            m.d.comb += [self._may_read.eq(self.may_read & ~held), self._may_jump.eq(jumps)]
+            may_read, may_jump = may_read & ~held, jumps
         if self.config.two_ports:
             stops = self.pause | self.first_block & self._later
-            m.d.comb += [
-                self._may_read.eq(self.may_read & ~held & ~stops),
-                self._may_jump.eq(jumps & ~stops),
-            ]
+            may_read, may_jump = may_read & ~stops, may_jump & ~stops
+        m.d.comb += [self._may_read.eq(may_read), self._may_jump.eq(may_jump)]
 
     def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:
         """Tell with each group how far behind the first one it is."""

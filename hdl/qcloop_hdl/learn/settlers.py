@@ -3,19 +3,15 @@
 from typing import Any
 
 from amaranth import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.formats import LEVEL_BITS, MAX_STATES
-from qcloop.contract.plan import StepRule
 from qcloop_hdl.connections import drive
-from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, SettledWeight, Weight, WeightSettler
+from qcloop_hdl.learn.settle import WeightSettler
 
 #: Settlers side by side; a power of two.
 SETTLERS = 2
 
 
-class WeightSettlers(wiring.Component):
+class WeightSettlers(WeightSettler):
     """Settles weights as :class:`WeightSettler` does, with the same ports, and several at a time.
 
     Each takes a weight in turn, and in turn they are offered, so their order is kept. A word of stream 0 goes
@@ -25,16 +21,6 @@ class WeightSettlers(wiring.Component):
 
     Reset: no weight is in work. The tables are undefined.
     """
-
-    top: In(LEVEL_BITS)
-    pairs: In(1)
-    rule: In(range(len(StepRule)))
-    table_write: In(1)
-    table_index: In(range(MAX_STATES))
-    table_entry: In(GAP_BITS)
-    i: In(stream.Signature(Weight))
-    words: In(stream.Signature(WORD_BITS))
-    o: Out(stream.Signature(SettledWeight))
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

@@ -165,8 +165,6 @@ class Settling(Configured):
         self.settles = Signal()
         #: One that was read goes on offer.
         self._moves = Signal()
-        #: Clocks from a read to the word.
-        self._delay = 1 + config.registered
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -246,23 +244,21 @@ class Settling(Configured):
         with m.If(begins ^ moves):
             m.d.sync += self.coming.eq(self.coming + Mux(begins, 1, -1))
         shown = Cat(self.read & (step == number) for number in range(3))
-        for _ in range(self._delay):
-            later = Signal(3)
-            m.d.sync += later.eq(shown)
-            shown = later
-        return shown
+        later = Signal(3)
+        m.d.sync += later.eq(shown)
+        return later
 
     def _keep(self, m: Module, shown: Any, offered: Any, taken: Any) -> None:
         """Keep what was read when the array shows it, and offer a weight of which all was read."""
-        weight, accumulator, cell, complete = Signal(Weight), Signal(CELL_BITS), Signal(CELL_LAYOUT), Signal()
-        where = delayed(m, self.chosen, self._delay)
+        weight, cell, complete = Signal(Weight), Signal(CELL_LAYOUT), Signal()
+        where = delayed(m, self.chosen)
         # Both devices of a pair are in one word.
         with m.Switch(where.lane | shown[2]):
             for lane in range(self.config.lanes):
                 with m.Case(lane):
-                    m.d.comb += [accumulator.eq(self.word[lane]), cell.eq(self.word[lane])]
+                    m.d.comb += cell.eq(self.word[lane])
         with m.If(shown[0]):
-            m.d.sync += weight.accumulator.eq(accumulator)
+            m.d.sync += weight.accumulator.eq(cell.as_value())
         with m.If(shown[1]):
             m.d.sync += weight.first.eq(cell.level)
         with m.If(shown[2]):

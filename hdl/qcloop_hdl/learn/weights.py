@@ -33,7 +33,8 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "wide": Out(1),
         "read_plane": Out(1),
         **accumulator_ports(config),
-        **(cell_ports(config) | _settled_ports(config) if config.two_ports else {}),
+        #: With two ports: words of cells, and the word of a cell that is programmed.
+        **(cell_ports(config) | {"programmed_address": In(config.address_bits)} if config.two_ports else {}),
         #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
         #: stream 0.
         "updates": Out(1),
@@ -45,11 +46,6 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
     }
-
-
-def _settled_ports(config: EngineConfig) -> dict[str, Any]:
-    """Return the port that tells :class:`SettledRows` which word a cell is written to."""
-    return {"programmed_address": In(config.address_bits)}
 
 
 def _names(config: EngineConfig, flow: Any) -> list[str]:
@@ -133,7 +129,7 @@ class WeightUpdate(Configured):
         )
         #: Who settles weights: with two ports nothing need be read for it.
         self.settling: Settling | WordSettling
-        self.settler: WeightSettler | WeightSettlers
+        self.settler: WeightSettler
         if config.two_ports:
             self.settling, self.settler = WordSettling(config), WeightSettlers()
             #: Which rows of the first layer are settled.
@@ -269,15 +265,23 @@ class WeightUpdate(Configured):
             self.write_address.eq(Mux(update.writes, update.write_address, settling.write_address)),
         ]
         if isinstance(settling, WordSettling):
-            drive(m, update, self, "cell_word")
-            drive(m, self, update, "read", "read_address", "cells_read", "cells_come", "cells_address")
             self._follow_rows(m)
-            m.d.comb += [
-                self.read_plane.eq(1),
-                self.write_data.eq(Mux(update.writes, update.write_data, settling.write_data)),
-                settling.no_write.eq(update.writes),
-            ]
-            return
+            self._connect_both_ports(m, settling)
+        else:
+            self._connect_one_port(m, settling)
+
+    def _connect_both_ports(self, m: Module, settling: WordSettling) -> None:
+        update = self.update
+        drive(m, update, self, "cell_word")
+        drive(m, self, update, "read", "read_address", "cells_read", "cells_come", "cells_address")
+        m.d.comb += [
+            self.read_plane.eq(1),
+            self.write_data.eq(Mux(update.writes, update.write_data, settling.write_data)),
+            settling.no_write.eq(update.writes),
+        ]
+
+    def _connect_one_port(self, m: Module, settling: Settling) -> None:
+        update = self.update
         drive(m, settling, self, "wide", "word", "programmer_writes")
         m.d.comb += [
             self.read.eq(update.read | settling.read),
