@@ -236,7 +236,7 @@ def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
         # A lane is left out, or comes twice; the second device has the level of the first.
         ("left.eq(left & (left - 1))", "left.eq(0)"),
         ("free & left.any()):", "left.any()):"),
-        ("word.levels[index | 1]", "word.levels[index]"),
+        ("levels[number | 1]", "levels[number]"),
         # The word is written without its other lanes, with some that are still to be settled, or twice.
         ("changed & ~flagged.payload.lanes", "changed & 0"),
         ("changed & ~flagged.payload.lanes", "changed"),
