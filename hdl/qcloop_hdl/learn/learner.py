@@ -402,7 +402,8 @@ class Learner(Configured):
         image, asked = sequencer.layer == 0, sequencer.asked
         forward, update = self._in(StepState.FORWARD_ASK), self._in(StepState.ROWS)
         # The sums of a layer come when its errors drove its columns; then the slopes are there.
-        slopes = self.layer_errors.collected
+        slopes = Signal()  # a register: they are not in a hurry, and the path on is long
+        m.d.sync += slopes.eq(self.layer_errors.collected)
         begins = sequencer.begins & update & (~image | numbers.wide)
         m.d.comb += [
             units.start.eq(asked & forward & ~image | slopes & ~image | begins),

@@ -79,16 +79,28 @@ class RowAddress(Configured):
         m = Module()
         distance = Signal(self.config.address_bits)
         held, held_valid = Signal(self._address), Signal()
-        move, i = Signal(), self.i.payload
-        m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.i.ready.eq(move | ~held_valid)]
-        with m.If(self.i.ready):
+        # The path back is long: a row that came has room, and is kept while the one before it stands still.
+        kept, keeps, move, wanted = Signal(row_layout(self.config)), Signal(), Signal(), Signal()
+        i, row = self.i.payload, Signal(row_layout(self.config))
+        m.d.comb += [
+            move.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~keeps),
+            wanted.eq(self.i.valid & (i.active | i.last)),
+            row.eq(Mux(keeps, kept, i)),
+        ]
+        with m.If(~keeps):
+            m.d.sync += kept.eq(i)
+        with m.If(move | ~held_valid):
             m.d.sync += [
-                held_valid.eq(self.i.valid & (i.active | i.last)),
-                distance.eq(i.row * self.blocks),
-                held.x.eq(i.x),
-                held.active.eq(i.active),
-                held.last.eq(i.last),
+                keeps.eq(0),
+                held_valid.eq(keeps | wanted),
+                distance.eq(row.row * self.blocks),
+                held.x.eq(row.x),
+                held.active.eq(row.active),
+                held.last.eq(row.last),
             ]
+        with m.Else():
+            m.d.sync += keeps.eq(keeps | wanted)
         with m.If(move):
             m.d.sync += [
                 self.o.valid.eq(held_valid),
