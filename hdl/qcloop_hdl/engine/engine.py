@@ -10,7 +10,7 @@ from qcloop.contract.operations import AGE_ENTRY, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import add_components, drive, lend
+from qcloop_hdl.connections import StreamStage, add_components, drive, lend
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
 from qcloop_hdl.engine.decoding import (
@@ -207,10 +207,15 @@ class Engine(Configured):
         array, operands, region, vectors = self.array, self.operands, self.region, self.vectors
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
+        vector, left = vectors.vector, self.requests.request.remaining != 0
+        if self._learns:  # the path through the checks of a request and the walk over words is too long
+            m.submodules.vector_stage = stage = StreamStage()
+            wiring.connect(m, vector, stage.i)
+            vector, left = stage.o, left | stage.o.valid
         m.d.comb += [
-            array.vector.valid.eq(vectors.vector.valid),
-            array.vector.payload.eq(vectors.vector.payload),
-            vectors.vector.ready.eq(array.vector.ready),
+            array.vector.valid.eq(vector.valid),
+            array.vector.payload.eq(vector.payload),
+            vector.ready.eq(array.vector.ready),
             request.valid.eq(operands.cell_valid),
             operands.cell_ready.eq(request.ready),
             request.payload.address.eq(region.end),
@@ -220,7 +225,7 @@ class Engine(Configured):
             array.programs.eq(self._is(*PROGRAMS)),
             array.products.eq(self._is(*PRODUCTS)),
             vectors.running.eq(self.answers.running & self._is(*PRODUCTS)),
-            command.valid.eq(vectors.running & (self.requests.request.remaining != 0)),
+            command.valid.eq(vectors.running & left),
             command.payload.product.eq(self.requests.request.operation[: self._product_bits]),
             command.payload.base.eq(region.base),
             command.payload.rows.eq(region.rows),
