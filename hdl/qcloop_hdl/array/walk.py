@@ -223,7 +223,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "tail": Out(config.lane_bits),
         #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
         "loading": Out(1),
-        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts.
+        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts. With the part
+        #: ``learning``, and registers around the memories, it counts in clocks with ``advance``.
         "write": Out(1),
         "write_data": Out(8),
         "write_word": Out(word_bits),
@@ -275,6 +276,11 @@ class Walk(Configured):
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
         #: Words may be read; of those of active rows, the addresses are known.
         self._may_read, self._may_jump = Signal(), Signal()
+        #: Paths are shorter: rows come from a register, and a register that ``advance`` moves takes writes.
+        self._quick = self.jumps and config.registered
+        self._rows: Any = self.command.payload.rows
+        if self._quick:
+            self._rows = Signal(config.side_bits, name="rows_registered", reset_less=True)
         #: The next word is behind the first column block.
         self._later = Signal()
 
@@ -315,6 +321,8 @@ class Walk(Configured):
         with m.If(accept):
             m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
+        if self._quick:
+            m.d.sync += self._rows.eq(command.rows)
         self._permit(m)
         self._connect_rows(m, accept, running)
         inner, wrap, done = self._count(m, accept, starting, running, blocks)
@@ -369,7 +377,7 @@ class Walk(Configured):
         rows, words, vector = self.rows, self.words, self.vector
         m.d.comb += [
             rows.start.eq(accept),
-            rows.rows.eq(self.command.payload.rows),
+            rows.rows.eq(self._rows),
             rows.bits.valid.eq(vector.valid & running & self.skips),
             rows.bits.payload.eq(vector.payload),
             rows.row.ready.eq(self.advance & running & self._may_jump),
@@ -397,7 +405,7 @@ class Walk(Configured):
         lane = Signal(self.config.lane_bits, reset_less=True)
         filling, can_take, counted, wrap = Signal(), Signal(), Signal(), Signal()
         can_step, can_step_dense = Signal(), Signal()
-        loading, backward, rows = self.loading, self.backward, self.command.payload.rows
+        loading, backward, rows = self.loading, self.backward, self._rows
         element, active = self.elements.element, self.rows.row
         m.d.comb += [
             length.eq(Mux(backward, blocks, rows)),
@@ -414,7 +422,9 @@ class Walk(Configured):
             wrap.eq(Mux(self.skips, active.payload.last, counted)),
             self.elements.number.eq(inner),
             self.elements.last.eq(counted),
-            self.write.eq(element.valid & element.ready),
+            self.write.eq(
+                element.valid & (can_take & loading & ~self.skips if self._quick else element.ready)
+            ),
             self.write_data.eq(element.payload),
             self.write_word.eq(inner),
             self.write_select.eq(Mux(backward, lane, inner >> len(self.write_word))),
