@@ -105,7 +105,7 @@ class LayerErrors(Configured):
         return m
 
     def _hold(self, m: Module) -> None:
-        """Hold a scaled error in a register: from the scaler, which rounds, to a vector is too long a path."""
+        """Hold a scaled error in a register: the path from the scaler, which rounds, to a vector is long."""
         scaled, held = self.errors_scaler, self.o
         m.d.comb += scaled.o.ready.eq(~held.valid | held.ready)
         m.d.sync += self.ends.eq(scaled.ends)

@@ -24,6 +24,7 @@ from qcloop_hdl.learn.settlers import WeightSettlers
 from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports, cell_ports
 from qcloop_hdl.learn.word_settling import WordSettling
+from qcloop_hdl.registers import delayed
 
 
 def array_ports(config: EngineConfig) -> dict[str, Any]:
@@ -234,7 +235,8 @@ class WeightUpdate(Configured):
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
             self.alone.eq(alone),
-            self.settled.eq(update.done & ~waits & ~settles),
+            # What waits comes late in a clock.
+            self.settled.eq(update.done & delayed(m, update.done & ~waits & ~settles)),
             self.changed.eq(update.done & ~alone | self.settled),
         ]
 
