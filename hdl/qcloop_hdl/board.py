@@ -97,7 +97,9 @@ class ByteBoard(wiring.Component):
         m.submodules.asks = asks = ResetInserter(restart)(StreamStage())
         wiring.connect(m, player.asks, asks.i)
         wiring.connect(m, asks.o, engine.rx)
-        wiring.connect(m, engine.tx, player.hears)
+        m.submodules.hears = hears = ResetInserter(restart)(StreamStage())
+        wiring.connect(m, engine.tx, hears.i)
+        wiring.connect(m, hears.o, player.hears)
         wiring.connect(m, player.pins, wiring.flipped(self.flash))
         # The program in the memory is executed until a host opens a session.
         alone = Signal(init=1)
@@ -107,7 +109,7 @@ class ByteBoard(wiring.Component):
             player.boot.eq(alone),
             link.adopt.eq(player.begins),
             self.score.eq(player.score),
-            player.engine_idle.eq(engine.idle),
+            player.engine_idle.eq(engine.idle & ~hears.o.valid),
             link.engine_idle.eq(player.idle & ~answers.o.valid),
             link.flush.eq(player.playing),
         ]

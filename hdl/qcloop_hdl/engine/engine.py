@@ -89,6 +89,8 @@ class Engine(Configured):
         self._learns = config.has(ArrayPart.LEARNING)
         if self._learns:
             self.learner = Learner(config)
+            #: The path from the checks of a request through a vector to the walk over words is too long.
+            self.vector_stage = StreamStage()
         self._ages = config.has(ArrayPart.RELAXATION)
         self._product_bits = product_bits()
 
@@ -208,10 +210,9 @@ class Engine(Configured):
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
         vector, left = vectors.vector, self.requests.request.remaining != 0
-        if self._learns:  # the path through the checks of a request and the walk over words is too long
-            m.submodules.vector_stage = stage = StreamStage()
-            wiring.connect(m, vector, stage.i)
-            vector, left = stage.o, left | stage.o.valid
+        if self._learns:
+            wiring.connect(m, vector, self.vector_stage.i)
+            vector, left = self.vector_stage.o, left | self.vector_stage.o.valid
         m.d.comb += [
             array.vector.valid.eq(vector.valid),
             array.vector.payload.eq(vector.payload),
@@ -345,6 +346,8 @@ class Engine(Configured):
             learner.result.payload.eq(array.result.payload),
             array.learned.eq(learner.event),
         ]
+        with m.If(self.vector_stage.o.valid):  # a product that is still to be asked for
+            m.d.comb += answers.product_busy.eq(1)
         with m.If(learner.busy):
             m.d.comb += [array.result.ready.eq(learner.result.ready), answers.product_busy.eq(1)]
         with m.If(learner.multiplies):
