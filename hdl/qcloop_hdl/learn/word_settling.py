@@ -88,7 +88,7 @@ class WordSettling(Configured):
             devices.where.eq(oldest.where),
             devices.settled.eq(self.settled.payload),
             # Alone, they wait until the accumulator is written.
-            devices.run.eq(~(self.alone & waits)),
+            devices.run.eq(~self.alone | ~(delayed(m, waits) | delayed(m, settled))),
             devices.known.eq(~self.alone),
             self.programs.eq(self.alone & (devices.left | self.programmer_busy) & ~waits),
             self.busy.eq(self.left.any() | offered | ~quiet),
@@ -170,4 +170,5 @@ class WordSettling(Configured):
             self.write_address.eq(oldest.address),
             self.write_data.eq(oldest.accumulators),
         ]
-        return writes.w_rdy
+        # From a register, which does not know of a word that comes in its clock.
+        return delayed(m, writes.level < WRITES - 2)
