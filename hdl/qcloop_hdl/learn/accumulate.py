@@ -23,7 +23,7 @@ _MOST_LEFT = ACCUMULATOR_MAX.bit_length() + 1
 _DISTANCE_BITS = 6
 
 
-class Step(data.Struct):
+class StepParts(data.Struct):
     """A step is ``down + up``: the adder of the accumulator adds both, so that one carry chain is passed."""
 
     down: signed(ACCUMULATOR_BITS)
@@ -63,7 +63,7 @@ class StepShifter(wiring.Component):
                 #: Products: minus an input times an error times the rate.
                 "i": In(stream.Signature(data.ArrayLayout(signed(PRODUCT_BITS), lanes))),
                 #: Their steps.
-                "o": Out(stream.Signature(data.ArrayLayout(Step, lanes))),
+                "o": Out(stream.Signature(data.ArrayLayout(StepParts, lanes))),
             }
         )
 
@@ -141,7 +141,7 @@ class AccumulatorAdder(wiring.Component):
     def __init__(self, lanes: int) -> None:
         self._lanes = _checked(lanes)
         numbers = data.ArrayLayout(signed(ACCUMULATOR_BITS), lanes)
-        sums = data.StructLayout({"accumulators": numbers, "steps": data.ArrayLayout(Step, lanes)})
+        sums = data.StructLayout({"accumulators": numbers, "steps": data.ArrayLayout(StepParts, lanes)})
         super().__init__(
             {
                 #: The weight of an accumulator up to this size need not be settled: half of the smallest gap
