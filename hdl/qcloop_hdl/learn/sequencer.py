@@ -219,7 +219,8 @@ class StepSequencer(wiring.Component):
             with m.Case(ask), m.If(self.asked):
                 m.d.comb += following.eq(runs)
         with m.Case(StepState.FORWARD_RUN):
-            with m.If(self.passed & ~self.last):
+            # The product of an image that was fetched may have passed before. The next layer is known then.
+            with m.If(self.passed & ~self.last & ~self.begins):
                 m.d.comb += [self.up.eq(1), following.eq(StepState.FORWARD)]
             with m.If(self.resulted & ~self.trains):
                 m.d.comb += following.eq(StepState.NEXT)
