@@ -40,12 +40,17 @@ def flagged_word(config: EngineConfig) -> data.StructLayout:
     With two ports the word comes along, and is still to be written: the lanes that are ``changed``. So do the
     levels that its cells have.
     """
+    levels = {"levels": ArrayLayout(LEVEL_BITS, config.lanes)} if config.two_ports else {}
+    return data.StructLayout(_queued_word(config).members | levels)
+
+
+def _queued_word(config: EngineConfig) -> data.StructLayout:
+    """Return the layout of such a word without the levels, which come last."""
     fields: dict[str, Any] = {"address": config.address_bits, "lanes": config.lanes}
     if config.two_ports:
         fields |= {
             "changed": config.lanes,
             "accumulators": ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes),
-            "levels": ArrayLayout(LEVEL_BITS, config.lanes),
         }
     return data.StructLayout(fields)
 
@@ -194,7 +199,12 @@ class LayerUpdate(Configured):
         super().__init__(config, _ports(config))
         self.addresses = RowAddress(config)
         self.shifter, self.adder = StepShifter(config.lanes), AccumulatorAdder(config.lanes)
-        self.queue = SyncFIFOBuffered(width=flagged_word(config).size, depth=queue_depth(config))
+        #: Words that wait; with two ports, the levels of their cells come later than they do.
+        self.queue = SyncFIFOBuffered(width=_queued_word(config).size, depth=queue_depth(config))
+        if config.two_ports:
+            self.levels = SyncFIFOBuffered(width=config.lanes * LEVEL_BITS, depth=queue_depth(config))
+        #: Levels of words that wait are on their way.
+        self.coming = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit.
@@ -223,22 +233,35 @@ class LayerUpdate(Configured):
             self.write.eq(Mux(self.writes, self.delayed(m, total.changed), 0)),
             self.write_address.eq(where[write_after]),
             self.write_data.eq(self.delayed(m, total.accumulators)),
-            self.idle.eq(~Cat(valid).any()),
+            self.idle.eq(~(Cat(valid).any() | self.coming)),
         ]
         if self.config.two_ports:
-            # Levels are there together with the sums.
-            m.d.comb += [
-                self.cells_come.eq(valid[read_after]),
-                self.cells_read.eq(valid[read_after + 2]),
-                self.cells_address.eq(where[read_after + 2]),
-                self.changed.eq(valid[6]),
-                self.changed_word.eq(where[6]),
-            ]
+            self._read_levels(m, where[write_after])
+            m.d.comb += [self.changed.eq(valid[6]), self.changed_word.eq(where[6])]
             m.d.comb += self.writes.eq(valid[write_after] & ~self.delayed(m, self.queue.w_en))
         else:
             m.d.comb += self.writes.eq(valid[write_after])
             m.d.comb += self.comes.eq(valid[read_after - 3] | valid[write_after - 3])
         return m
+
+    def _read_levels(self, m: Module, address: Any) -> None:
+        """Read the cells of each word that was queued, and queue the levels that they have.
+
+        Others may read cells in all other clocks. ``address`` is that of a word a clock after it was queued.
+        """
+        m.submodules.levels = self.levels
+        levels = ArrayLayout(LEVEL_BITS, self.config.lanes)(self.levels.w_data)
+        # How many clocks ago a word was queued: it is read after 3, and 2 clocks later it is there.
+        reads = Signal(5)
+        m.d.sync += reads.eq(Cat(self.queue.w_en, reads))
+        m.d.comb += [
+            self.cells_come.eq(reads[0]),
+            self.cells_read.eq(reads[2]),
+            self.cells_address.eq(delayed(m, address, 2)),
+            self.levels.w_en.eq(reads[4]),
+            *(level.eq(cell.level) for level, cell in zip(levels, self.cell_word, strict=True)),
+            self.coming.eq(reads.any()),
+        ]
 
     def _issue(self, m: Module) -> tuple[Any, Any, Any, Any]:
         """Issue the words of each row, one a clock, or with one port one in two clocks.
@@ -327,13 +350,10 @@ class LayerUpdate(Configured):
             total.settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
             for lane in range(self.config.lanes)
         )
-        word = Signal(flagged_word(self.config))
+        word = Signal(_queued_word(self.config))
         m.d.comb += [word.address.eq(address), word.lanes.eq(flags)]
         if self.config.two_ports:
             m.d.comb += [word.changed.eq(total.changed), word.accumulators.eq(total.accumulators)]
-            m.d.comb += [
-                level.eq(cell.level) for level, cell in zip(word.levels, self.cell_word, strict=True)
-            ]
         m.d.comb += [
             self.waiting.eq(queue.level.any()),
             queue.w_en.eq(valid & self.settles & flags.any()),
@@ -342,3 +362,10 @@ class LayerUpdate(Configured):
             self.flagged.payload.eq(queue.r_data),
             queue.r_en.eq(self.flagged.ready),
         ]
+        if self.config.two_ports:
+            m.d.comb += [
+                self.flagged.valid.eq(self.levels.r_rdy),
+                self.flagged.payload.eq(Cat(queue.r_data, self.levels.r_data)),
+                self.levels.r_en.eq(self.flagged.ready),
+                queue.r_en.eq(self.levels.r_rdy & self.flagged.ready),
+            ]
