@@ -132,7 +132,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
     return {
         #: Strobe: a layer begins, and its rows come.
         "start": In(1),
-        #: No word is in work, and none is to come.
+        #: No word is to be read any more: the next layer may start, from the third clock on. And none is in
+        #: work, either.
+        "issued": Out(1),
         "done": Out(1),
         #: Words may be read; where there is one port, others want to read and write words meanwhile.
         "run": In(1),
@@ -226,7 +228,7 @@ class LayerUpdate(Configured):
         m.d.sync += [after.eq(before) for chain in (valid, where) for before, after in pairwise(chain)]
         self._add(m, x, valid)
         total = self.adder.o.payload
-        self._queue_flagged(m, valid[6], where[6], last_block)
+        self._queue_flagged(m, valid[6], where[6], valid[1], last_block)
         m.d.comb += [
             self.read.eq(valid[read_after]),
             self.read_address.eq(where[read_after]),
@@ -290,6 +292,7 @@ class LayerUpdate(Configured):
             addresses.o.ready.eq(running & (issue & last_block | ~row.active)),
             self.read_factors.eq(issue),
             self.factor_word.eq(block),
+            self.issued.eq(~running),
             self.done.eq(~running & self.idle),
         ]
         with m.If(issue):
@@ -333,7 +336,7 @@ class LayerUpdate(Configured):
             adder.o.ready.eq(1),
         ]
 
-    def _queue_flagged(self, m: Module, valid: Any, address: Any, last_block: Any) -> None:
+    def _queue_flagged(self, m: Module, valid: Any, address: Any, issued: Any, last_block: Any) -> None:
         """Queue a word with weights to be settled.
 
         A second device has no accumulator, and what another layer has left behind the last column is none.
@@ -342,10 +345,10 @@ class LayerUpdate(Configured):
         tail = self.cols[:lane_bits]
         # Which lanes of a row's last word are behind the last column; and whether this is a last word.
         behind, ends = Signal(self.config.lanes), Signal(6)
-        m.d.sync += [
-            behind.eq(Cat(tail.any() & (tail <= lane) for lane in range(self.config.lanes))),
-            ends.eq(Cat(last_block, ends)),
-        ]
+        m.d.sync += ends.eq(Cat(last_block, ends))
+        # The next layer may be there when the last words of this one come.
+        with m.If(issued):
+            m.d.sync += behind.eq(Cat(tail.any() & (tail <= lane) for lane in range(self.config.lanes)))
         flags = Cat(
             total.settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
             for lane in range(self.config.lanes)

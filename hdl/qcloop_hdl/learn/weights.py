@@ -24,6 +24,7 @@ from qcloop_hdl.learn.settlers import WeightSettlers
 from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports, cell_ports
 from qcloop_hdl.learn.word_settling import WordSettling
+from qcloop_hdl.registers import delayed
 
 
 def array_ports(config: EngineConfig) -> dict[str, Any]:
@@ -192,7 +193,8 @@ class WeightUpdate(Configured):
         wiring.connect(m, self.walk.o, update.rows)
         exponent = Signal(signed(EXPONENT_BITS))
         m.d.sync += [
-            exponent.eq(self.shift + self.layer.exponent),
+            # A clock later than needed for the first words: the last ones of the layer before still come.
+            exponent.eq(delayed(m, self.shift + self.layer.exponent)),
             # The memory goes over a clock later, and no word is read or written in the first ones.
             self.wide.eq(self.updates & ~self.programs),
         ]
@@ -235,7 +237,8 @@ class WeightUpdate(Configured):
             settler.rule.eq(self.numbers.rule),
             self.alone.eq(alone),
             self.settled.eq(update.done & ~waits & ~settles),
-            self.changed.eq(update.done & ~alone | self.settled),
+            # The end of a batch tells what it does with the words up to the last one.
+            self.changed.eq(Mux(self.sweep, update.done, update.issued) & ~alone | self.settled),
         ]
 
     def _follow_rows(self, m: Module) -> None:
@@ -243,7 +246,8 @@ class WeightUpdate(Configured):
         first = self.rows & self.image
         m.d.comb += [
             rows.begins.eq(first & self.begins),
-            rows.through.eq(first & ~self.begins & self.changed),
+            # The last words come to wait up to seven clocks after they were issued.
+            rows.through.eq(delayed(m, first & ~self.begins & self.changed, 7)),
             rows.waiting.eq(update.queue.level),
             rows.changed.eq(update.changed),
             rows.flagged.eq(update.queue.w_en),
