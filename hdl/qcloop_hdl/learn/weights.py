@@ -252,6 +252,8 @@ class WeightUpdate(Configured):
             rows.changed.eq(update.changed),
             rows.flagged.eq(update.queue.w_en),
             rows.word.eq(update.changed_word),
+            rows.offered.eq(update.queue.r_rdy),
+            rows.oldest.eq(update.flagged.payload.address),
             rows.taken.eq(update.flagged.valid & update.flagged.ready),
             rows.busy.eq(settling.busy),
             rows.writes.eq(self.programmer_writes),
