@@ -14,7 +14,8 @@ class SettledRows(Configured):
 
     A word is settled once a cell of a later one was written, or while nothing is being settled, if the oldest
     word that waits is a later one, or none waits: all words before ``reached`` are settled. From ``through`` on, whose clock tells how many words
-    are ``waiting`` to be settled, it is also known when all are: ``all`` is high.
+    are ``waiting`` to be settled, it is also known when all are: ``all`` is high. No word of another layer may
+    have been changed by then.
 
     Reset: undefined.
 
@@ -71,10 +72,12 @@ class SettledRows(Configured):
         with m.If(self.taken):
             m.d.sync += left.eq(left - 1)
         m.d.sync += quiet.eq(counts & ~left.any() & ~self.busy)
-        with m.If(quiet):
+        # Behind the last word of the layer there are those of layers that lie behind it.
+        last = Signal.like(self.word)
+        with m.If(quiet | counts & (self.reached > last)):
             m.d.sync += self.all.eq(1)
         with m.If(self.through):
-            m.d.sync += [left.eq(self.waiting - self.taken), counts.eq(1)]
+            m.d.sync += [left.eq(self.waiting - self.taken), counts.eq(1), last.eq(latest)]
         with m.If(self.begins):
             m.d.sync += [self.reached.eq(0), latest.eq(0), self.all.eq(0), counts.eq(0), quiet.eq(0)]
         return m
