@@ -95,7 +95,8 @@ def follow_rows(dut, simulate):
                 changes = bool(words) and random.random() < 0.7
                 here = not words and not through
                 flags = changes and random.random() < rate
-                takes = bool(queue) and not in_work and random.random() < 0.3
+                offers = bool(queue and (in_work or random.random() < 0.8))
+                takes = offers and not in_work and random.random() < 0.3
                 ends = bool(in_work) and random.random() < 0.3
                 for name, value in {
                     "changed": changes,
@@ -103,6 +104,8 @@ def follow_rows(dut, simulate):
                     "flagged": flags,
                     "through": here,
                     "waiting": len(queue),
+                    "offered": offers,
+                    "oldest": queue[0] if offers else random.randrange(200),
                     "taken": takes,
                     "busy": bool(in_work),
                     "writes": ends,
@@ -146,8 +149,13 @@ def test_only_rows_that_are_settled_are_said_to_be(simulate):
         ("~self.waiting.any() & ~self.busy & ~self.flagged", "~self.busy & ~self.flagged"),
         ("~self.waiting.any() & ~self.busy & ~self.flagged", "~self.waiting.any() & ~self.flagged"),
         ("~self.waiting.any() & ~self.busy & ~self.flagged", "~self.waiting.any() & ~self.busy"),
-        ("self.reached.eq(0), self.all.eq(0)", "self.all.eq(0)"),
-        ("self.reached.eq(0), self.all.eq(0)", "self.reached.eq(0)"),
+        ("self.reached.eq(0), latest.eq(0), self.all.eq(0)", "self.reached.eq(0), self.all.eq(0)"),
+        ("self.reached.eq(0), latest.eq(0), self.all.eq(0)", "self.reached.eq(0), latest.eq(0)"),
+        ("rests.eq(~self.busy & ~self.taken)", "rests.eq(~self.busy)"),
+        ("rests.eq(~self.busy & ~self.taken)", "rests.eq(~self.taken)"),
+        ("rests & self.offered", "rests"),
+        ("Mux(self.changed, self.word, latest)", "self.word"),
+        ("counts & (self.reached > last)", "counts & (self.reached >= last)"),
     ],
 )
 def test_rows_with_a_fault_are_said_to_be_settled(old, new, fails, simulate):

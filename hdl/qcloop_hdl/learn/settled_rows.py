@@ -12,10 +12,10 @@ from qcloop_hdl.learn.update import queue_depth
 class SettledRows(Configured):
     """Follows the settling of the first layer, which goes from its first word to its last.
 
-    A word is settled once a cell of a later one was written, or while nothing is being settled, if the oldest
-    word that waits is a later one, or none waits: all words before ``reached`` are settled. From ``through`` on, whose clock tells how many words
-    are ``waiting`` to be settled, it is also known when all are: ``all`` is high. No word of another layer may
-    have been changed by then.
+    A word is settled once a cell of a later one was written, or while nothing is being settled, if the
+    oldest word that waits is a later one, or none waits: all words before ``reached`` are settled. From
+    ``through`` on, whose clock tells how many words are ``waiting`` to be settled, it is also known when all
+    are: ``all`` is high. No word of another layer may have been changed by then.
 
     Reset: undefined.
 
