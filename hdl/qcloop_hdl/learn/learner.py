@@ -309,7 +309,10 @@ class Learner(Configured):
         """Hand results over: sums to the tables, or backward to their scaler."""
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
         # Results also come while the next layer's product is asked for. Others are not the learner's.
-        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN)
+        # Those of an image that was fetched may be there before the numbers of the first layer are.
+        early = Signal()
+        m.d.sync += early.eq(self._in(StepState.NEXT))
+        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN) & ~early
         backward = self._in(StepState.BACKWARD_RUN)
         behind, outputs, last_layer = self._follow_layer(m)
         hidden = forward & ~last_layer
