@@ -128,6 +128,8 @@ class WeightUpdate(Configured):
             StepFactors(config),
             LayerUpdate(config),
         )
+        #: A batch is an image.
+        self._single = Signal()
         #: Who settles weights: with two ports nothing need be read for it.
         self.settling: Settling | WordSettling
         self.settler: WeightSettler
@@ -142,6 +144,7 @@ class WeightUpdate(Configured):
         """Return the circuit."""
         m = Module()
         add_components(m, self)
+        m.d.comb += self._single.eq(self.numbers.batch == 1)
         self._connect_rows(m)
         self._connect_factors(m)
         self._connect_update(m)
@@ -204,7 +207,7 @@ class WeightUpdate(Configured):
             update.pairs.eq(self.numbers.pairs),
             update.exponent.eq(exponent),
             update.every.eq(self.sweep),
-            update.settles.eq(self.sweep | (self.numbers.batch == 1)),
+            update.settles.eq(self.sweep | self._single),
         ]
 
     def _settle(self, m: Module) -> None:
@@ -237,8 +240,8 @@ class WeightUpdate(Configured):
             settler.rule.eq(self.numbers.rule),
             self.alone.eq(alone),
             self.settled.eq(update.done & ~waits & ~settles),
-            # The end of a batch tells what it does with the words up to the last one.
-            self.changed.eq(Mux(self.sweep, update.done, update.issued) & ~alone | self.settled),
+            # The end of a batch reads what its last image writes.
+            self.changed.eq(Mux(self._single, update.issued, update.done) & ~alone | self.settled),
         ]
 
     def _follow_rows(self, m: Module) -> None:
