@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -49,6 +49,18 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
 def vector_bits(config: EngineConfig) -> int:
     """Return the bits of a word's address in the vector buffer."""
     return max(1, (config.row_words - 1).bit_length())
+
+
+def beside_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports with which a product of bits is made while cells of its region are still written."""
+    return {
+        #: Read no word behind the first column block, and of that one only what the others allow.
+        "first_block": In(1),
+        #: A group of eight rows may be read if it begins at most so many words behind the region's first.
+        #: With ``all_open`` all of them may, and in a product with read noise none is read before.
+        "open_words": In(signed(config.address_bits + 2)),
+        "all_open": In(1),
+    }
 
 
 class Item(data.Struct):
@@ -208,8 +220,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "advance": In(1),
         #: A word may be read: there is noise for it, or none is needed.
         "may_read": In(1),
-        #: No word may be read in this clock; or none behind the first column block.
-        **({"pause": In(1), "first_block": In(1)} if config.two_ports else {}),
+        #: No word may be read in this clock; and others: see :func:`beside_ports`.
+        **({"pause": In(1), **beside_ports(config)} if config.two_ports else {}),
         #: FORWARD1 leaves out rows whose input is 0; stable while a command is in work.
         "skip": In(1),
         #: The vector; that of FORWARD1 has eight elements in a byte.
@@ -358,8 +370,14 @@ class Walk(Configured):
             ]
             may_read, may_jump = may_read & ~held, jumps
         if self.config.two_ports:
-            stops = self.pause | self.first_block & self._later
-            may_read, may_jump = may_read & ~stops, may_jump & ~stops
+            stops, free, opens = self.pause | self.first_block & self._later, Signal(), Signal()
+            m.d.comb += [
+                free.eq(~self.first_block | self.all_open),
+                self.rows.free.eq(free),
+                self.rows.limit.eq(self.open_words),
+            ]
+            m.d.sync += opens.eq(free)
+            may_read, may_jump = may_read & ~stops & opens, may_jump & ~stops & self.rows.open
         m.d.comb += [self._may_read.eq(may_read), self._may_jump.eq(may_jump)]
 
     def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.operations import AGE_ENTRY, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
+from qcloop_hdl.array.walk import beside_ports
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import StreamStage, add_components, drive, lend
 from qcloop_hdl.engine.answers import Answers
@@ -360,7 +361,7 @@ class Engine(Configured):
         drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
         if self.config.two_ports:
             drive(m, learner, array, "cell_word", "programmed_address")
-            drive(m, array, learner, "first_block")
+            drive(m, array, learner, *beside_ports(self.config))
             m.d.comb += [
                 array.wide_cells_read.eq(learner.cells_read),
                 array.wide_cells_address.eq(learner.cells_address),
