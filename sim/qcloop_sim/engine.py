@@ -72,9 +72,11 @@ class CompiledEngine:
         self._transfer = _Transfer(answer=ctypes.addressof(self._answer))
         self.pauses = None
         # No byte moves while a full operand buffer is programmed, which takes up to 255 attempts of 6 clocks
-        # for each of its bytes, or while the whole memory is cleared or read.
+        # for each of its bytes, or while the whole memory is cleared or read. A program takes some 200 clocks
+        # for each weight that is settled at the end of a batch.
         cleared = max(4 * config.words, config.array.cells * bool(config.device_parts))
-        self.patience = 255 * 6 * config.buffer + cleared + 10_000
+        settled = 400 * config.array.cells * config.microprogrammed
+        self.patience = 255 * 6 * config.buffer + cleared + settled + 10_000
         self.reset()
 
     @property

@@ -68,9 +68,11 @@ class Signals:
         The text of the class.
     body : str
         The text of the evaluation.
+    commit : str
+        The text of the commit.
     """
 
-    def __init__(self, members: str, body: str) -> None:
+    def __init__(self, members: str, body: str, commit: str) -> None:
         #: Signals that keep their value until the end of a clock.
         self.registers = _widths(r"^\t(?:/\*output\*/ )?wire<(\d+)> (\w+);", members)
         self.inputs = _widths(r"^\t/\*input\*/ value<(\d+)> (\w+)\b", members)
@@ -78,7 +80,11 @@ class Signals:
         self.locals = _widths(r"^\tvalue<(\d+)> (\w+);$", body)
         #: All that an evaluation computes at once: local variables, and members that are no registers.
         self.values = self.locals | _widths(r"^\t(?:/\*output\*/ )?value<(\d+)> (\w+)\b", members)
-        self.memories = re.findall(r"^\tmemory<\d+> (\w+)", members, re.MULTILINE)
+        memories = re.findall(r"^\tmemory<\d+> (\w+)", members, re.MULTILINE)
+        written = {*_UPDATED.findall(body), *_NAME.findall(commit)}
+        self.memories = [name for name in memories if name in written]
+        #: Memories that are never written.
+        self.constants = [name for name in memories if name not in written]
 
     @property
     def stored(self) -> set[str]:
@@ -88,7 +94,7 @@ class Signals:
     @property
     def all(self) -> set[str]:
         """Every name."""
-        return {*self.registers, *self.inputs, *self.values, *self.memories}
+        return {*self.registers, *self.inputs, *self.values, *self.memories, *self.constants}
 
 
 def _widths(pattern: str, text: str) -> dict[str, int]:
@@ -149,8 +155,9 @@ def read(text: str) -> Design:
         if text.count(mark) != 1:
             raise UnknownTextError(f"{text.count(mark)} lines {mark.strip()!r} instead of one")
     body = _between(text, _EVALUATION, _EVALUATION_END)
-    signals = Signals(_between(text, _CLASS, _CLASS_END), body)
-    _check_commit(_between(text, _COMMIT, _COMMIT_END), signals)
+    commit = _between(text, _COMMIT, _COMMIT_END)
+    signals = Signals(_between(text, _CLASS, _CLASS_END), body, commit)
+    _check_commit(commit, signals)
     return Design(text, signals, _statements(body, signals))
 
 
