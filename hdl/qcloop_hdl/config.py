@@ -30,6 +30,8 @@ DEVICE_PARTS = ArrayPart.VARIATION | ArrayPart.ENDURANCE
 _ROOM = {"small": (1 << 16, 1 << 16), "medium": (3 << 14, 2 << 14), "large": (3 << 16, 2 << 16)}
 #: Words of one SPRAM block, 16 bits each.
 SPRAM_WORDS = 1 << 14
+#: Largest side of an engine with the microprogrammed learner, which keeps the bits of an image in 128 words.
+MICROCODE_SIDE = 1024
 #: SPRAM blocks of an iCE40UP5K.
 SPRAM_BLOCKS = 4
 
@@ -78,6 +80,9 @@ class EngineConfig:
     #: Bytes of the operand buffer, a power of two. They limit the operands of CONFIGURE, PROGRAM,
     #: PROGRAM_BLOCK.
     buffer: int = 1024
+    #: The training step is made by a microprogrammed learner, whose program takes more clocks: see
+    #: :mod:`qcloop_hdl.microcode`. Not part of the digest.
+    microprogrammed: bool = False
     #: Use the simulation model of the memory instead of the device's primitives; not part of the digest.
     model: bool = False
     #: Make small memories of LUTs, for a device that has few block RAMs; not part of the digest.
@@ -102,6 +107,8 @@ class EngineConfig:
             raise ConfigError(f"an engine that learns has a side of 4 or more, not {self.array.side}")
         if self.has(ArrayPart.IMAGES) and not self.has(ArrayPart.LEARNING):
             raise ConfigError("an engine with images of its own must learn: add the part learning")
+        if self.microprogrammed and self.has(ArrayPart.LEARNING):
+            self._check_microprogrammed()
         if self.array.planes * self.array.words > MAX_WORDS:
             raise ConfigError(
                 f"an engine has at most {MAX_WORDS} words in all planes, not {self.array.planes} planes of "
@@ -119,6 +126,20 @@ class EngineConfig:
             raise ConfigError(
                 f"the operand buffer must be a power of two from {MIN_BUFFER} to {MAX_BUFFER} bytes, "
                 f"not {self.buffer}"
+            )
+
+    def _check_microprogrammed(self) -> None:
+        if self.memory is not MemoryKind.SPRAM or self.lanes != 2 or self.has(ArrayPart.IMAGES):
+            memory = "SPRAM" if self.memory is MemoryKind.SPRAM else "block RAM"
+            images = " and images of its own" if self.has(ArrayPart.IMAGES) else ""
+            raise ConfigError(
+                "the microprogrammed learner is for 2 lanes of cells in SPRAM, not for "
+                f"{self.lanes} lanes in {memory}{images}: use a larger board"
+            )
+        if self.side > MICROCODE_SIDE:
+            raise ConfigError(
+                f"the microprogrammed learner is for regions of up to {MICROCODE_SIDE} rows and columns, not "
+                f"{self.side}"
             )
 
     @property
@@ -170,6 +191,11 @@ class EngineConfig:
     def two_ports(self) -> bool:
         """Whether the memory reads a word in a clock in which it writes another one: see ``CellMemory``."""
         return self.memory.two_ports(self.array.planes)
+
+    @property
+    def pipelines_steps(self) -> bool:
+        """Whether it makes the training step in pipelined blocks, which ask more of the array."""
+        return self.has(ArrayPart.LEARNING) and not self.microprogrammed
 
     @property
     def memory_planes(self) -> int:

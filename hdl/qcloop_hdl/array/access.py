@@ -168,11 +168,16 @@ class MemoryAccess(Configured):
             m.d.comb += [
                 self.read_plane.eq(self.wide_plane),
                 self.write_plane.eq(1),
-                self.read_address.eq(self.wide_read_address),
                 self.read_enable.eq(self.wide_read),
-                self.write_address.eq(self.wide_write_address),
                 self.write_data.eq(self.wide_data),
                 self.write_enable.eq(self.wide_write),
+            ]
+            # A microprogrammed learner asks for words of the walk, and programs no cell meanwhile.
+            if self.config.microprogrammed:
+                return
+            m.d.comb += [
+                self.read_address.eq(self.wide_read_address),
+                self.write_address.eq(self.wide_write_address),
             ]
             with m.If(self.program_write):
                 m.d.comb += [

@@ -151,7 +151,7 @@ class Mac(Configured):
             sums.item.eq(items[-1]),
             sums.more.eq(walk.more | in_flight),
         ]
-        if self.config.has(ArrayPart.LEARNING):
+        if self.config.pipelines_steps:
             m.d.comb += walk.passed.eq(~(in_flight | sums.ending))
         self._noise(m, walk)
         at_buffer = items[1 + 2 * self.config.registered]
@@ -212,7 +212,7 @@ class Mac(Configured):
 
     def _converter(self, m: Module, walk: Walk, sums: Sums) -> Adc | OneProduct | TwoResults:
         """Return what stands between the sums and the results."""
-        width, quick = sum_bits(self.config.side), self.config.has(ArrayPart.LEARNING)
+        width, quick = sum_bits(self.config.side), self.config.pipelines_steps
         if not self.config.has(ArrayPart.CONVERTER):
             return TwoResults(width) if quick else OneProduct(width)
         adc = Adc(width, quick=quick)

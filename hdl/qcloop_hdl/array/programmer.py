@@ -34,7 +34,7 @@ def cell_request(config: EngineConfig) -> data.StructLayout:
         # The word was never programmed.
         "fresh": 1,
     }
-    if config.has(ArrayPart.LEARNING):
+    if config.pipelines_steps:
         # Whether the level that the cell has is told here, so that the cell need not be read, and that level.
         fields |= {"known": 1, "old_level": LEVEL_BITS}
     return data.StructLayout(fields)
@@ -160,7 +160,7 @@ class Programmer(Configured):
                 level.eq(self.request.payload.level),
                 fresh.eq(self.request.payload.fresh),
             ]
-            if self.config.has(ArrayPart.LEARNING):
+            if self.config.pipelines_steps:
                 m.d.sync += [
                     known.eq(self.request.payload.known),
                     old_level.eq(self.request.payload.old_level),

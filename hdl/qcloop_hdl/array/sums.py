@@ -7,7 +7,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CODE_MAX
-from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.adder_tree import AdderTree, root_bits
 from qcloop_hdl.array.lanes import PRODUCT_BITS
 from qcloop_hdl.array.walk import Item
@@ -189,7 +188,7 @@ class Sums(Configured):
                 #: There is the last word of a sum, or a sum on its way out.
                 "busy": Out(1),
                 #: There is the last word of a sum.
-                **({"ending": Out(1)} if config.has(ArrayPart.LEARNING) else {}),
+                **({"ending": Out(1)} if config.pipelines_steps else {}),
             },
         )
 
@@ -217,7 +216,7 @@ class Sums(Configured):
             queue.more.eq(self.more | coming),
             self.busy.eq(coming | tree.root_item.last | queue.busy),
         ]
-        if self.config.has(ArrayPart.LEARNING):
+        if self.config.pipelines_steps:
             m.d.comb += self.ending.eq(coming | tree.root_item.last)
         for lane in range(lanes):
             m.d.comb += [

@@ -7,7 +7,6 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.active_rows import GROUP, OFFSET_BITS, ActiveRows
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components
@@ -42,7 +41,7 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
         "rows": config.side_bits,
         "cols": config.side_bits,
     }
-    learning = {"held": 1, "again": 1, "follows": 1} if config.has(ArrayPart.LEARNING) else {}
+    learning = {"held": 1, "again": 1, "follows": 1} if config.pipelines_steps else {}
     return data.StructLayout(fields | learning)
 
 
@@ -215,7 +214,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: All results of the last command are out.
         "drained": In(1),
         #: All its words have been added up.
-        **({"passed": In(1)} if config.has(ArrayPart.LEARNING) else {}),
+        **({"passed": In(1)} if config.pipelines_steps else {}),
         #: The stages move on.
         "advance": In(1),
         #: A word may be read: there is noise for it, or none is needed.
@@ -284,7 +283,7 @@ class Walk(Configured):
         super().__init__(config, _ports(config))
         self.rows, self.elements = self.new_rows(), Elements()
         #: Groups without active rows are left out.
-        self.jumps = config.has(ArrayPart.LEARNING)
+        self.jumps = config.pipelines_steps
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
         #: Words may be read; of those of active rows, the addresses are known.
         self._may_read, self._may_jump = Signal(), Signal()
@@ -298,7 +297,7 @@ class Walk(Configured):
 
     def new_rows(self) -> ActiveRows:
         """Return the walk over active rows; a proof that holds for any rows overrides this."""
-        tagged = self.config.has(ArrayPart.LEARNING)
+        tagged = self.config.pipelines_steps
         return ActiveRows(self.config.side, self.config.address_bits if tagged else 0)
 
     def elaborate(self, platform: Any) -> Module:
@@ -319,7 +318,7 @@ class Walk(Configured):
             self.command.ready.eq(~self.busy),
             self.more.eq(running),
         ]
-        if self.config.has(ArrayPart.LEARNING):
+        if self.config.pipelines_steps:
             follows = command.follows & self.passed
             m.d.comb += self.command.ready.eq(~(starting | running) & (self.drained | follows))
         m.d.sync += [
@@ -362,7 +361,7 @@ class Walk(Configured):
     def _permit(self, m: Module) -> None:
         """Tell whether words may be read. What holds a command comes from a register: the paths are long."""
         may_read, may_jump = self.may_read, self.words.ready
-        if self.config.has(ArrayPart.LEARNING):
+        if self.config.pipelines_steps:
             held, jumps = Signal(), Signal()
             m.d.sync += [
                 held.eq(self.command.payload.held),
@@ -449,7 +448,7 @@ class Walk(Configured):
         ]
         taken = self.advance & can_take & (~loading | element.valid)
         begins = starting
-        if self.config.has(ArrayPart.LEARNING):
+        if self.config.pipelines_steps:
             begins = starting | (filling & self.command.payload.again)
         # Each counter has one condition and one choice, which take a cell of logic a bit.
         with m.If(begins | (taken & (counted | ~filling | (lane == 0)))):

@@ -35,6 +35,8 @@ from qcloop_hdl.engine.requests import Requests
 from qcloop_hdl.engine.settings import Settings
 from qcloop_hdl.engine.vectors import VectorFeed
 from qcloop_hdl.learn.learner import Learner
+from qcloop_hdl.microcode.connect import connect_learner
+from qcloop_hdl.microcode.learner import MicroprogrammedLearner
 
 
 class Engine(Configured):
@@ -88,7 +90,10 @@ class Engine(Configured):
         self.answers = Answers(config)
         self.array = self._make_array()
         self._learns = config.has(ArrayPart.LEARNING)
-        if self._learns:
+        self._microprogrammed = config.microprogrammed and self._learns
+        if self._microprogrammed:
+            self.learner: Any = MicroprogrammedLearner(config)
+        elif self._learns:
             self.learner = Learner(config)
             #: The path from the checks of a request through a vector to the walk over words is too long.
             self.vector_stage = StreamStage()
@@ -114,7 +119,9 @@ class Engine(Configured):
         self._connect_settings(m)
         self._connect_execution(m)
         self._connect_answers(m)
-        if self._learns:
+        if self._microprogrammed:
+            connect_learner(m, self)
+        elif self._learns:
             self._connect_plan(m)
             self._connect_images(m)
             self._connect_step(m)
@@ -211,7 +218,7 @@ class Engine(Configured):
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
         vector, left = vectors.vector, self.requests.request.remaining != 0
-        if self._learns:
+        if self.config.pipelines_steps:
             wiring.connect(m, vector, self.vector_stage.i)
             vector, left = self.vector_stage.o, left | self.vector_stage.o.valid
         m.d.comb += [

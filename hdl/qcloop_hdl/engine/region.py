@@ -33,6 +33,8 @@ class RegionWalk(Configured):
             {
                 #: A byte of the region comes: base, rows and columns, low bytes first.
                 "shift": In(1),
+                #: With the microprogrammed learner: a byte of the base alone comes.
+                **({"shift_base": In(1)} if config.microprogrammed else {}),
                 "byte": In(8),
                 #: Go to the first column.
                 "first_cell": In(1),
@@ -97,7 +99,11 @@ class RegionWalk(Configured):
         """Shift, step and rotate. One condition and one choice for each register take the least logic."""
         region = Cat(self.base, self.rows, self.cols, self.byte)[8:]
         base, rows, cols = (region[start : start + WORD_BITS] for start in (0, WORD_BITS, 2 * WORD_BITS))
-        with m.If(self.shift | step_word):
+        shifts: Any = self.shift
+        if self.config.microprogrammed:
+            base = Mux(self.shift, base, Cat(self.base, self.byte)[8:])
+            shifts = shifts | self.shift_base
+        with m.If(shifts | step_word):
             m.d.sync += self.base.eq(Mux(step_word, self.base + 1, base))
         with m.If(self.shift | self.rotate_rows):
             m.d.sync += self.rows.eq(Mux(self.rotate_rows, self.rows.rotate_left(1), rows))

@@ -249,6 +249,10 @@ class Requests(Configured):
         if self.config.has(ArrayPart.LEARNING):
             images = is_one_of(self.request.operation, *IMAGES)
             last = Mux(images, first + COUNT.size - 1, last)
+        region: Any = number >= first
+        # A microprogrammed learner looks for the number of images in the region.
+        if self.config.microprogrammed:
+            region |= images
         with m.If(self.request.remaining == 0):
             self._refuse(m, Status.LENGTH)
         with m.Else():
@@ -256,7 +260,7 @@ class Requests(Configured):
                 self.rx.ready.eq(1),
                 self._count.drop.eq(take),
                 self.shift_word.eq(take),
-                self.shift_region.eq(take & (number >= first)),
+                self.shift_region.eq(take & region),
             ]
             with m.If(take & (number == last)):
                 m.d.comb += [self.check.eq(~images), self.check_images.eq(images)]

@@ -1,0 +1,130 @@
+"""What the instructions of the microprogrammed learner are: their codes and the numbers of its ports."""
+
+from enum import IntEnum
+
+#: Bits of an address of the program, of the data memory, and of an instruction.
+ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
+#: The program is in two memories, one behind the other.
+PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
+PROGRAM_WORDS = sum(PROGRAM_BANKS)
+#: Where an operand is, if it is not at a fixed address: at the first pointer, the second one, or the third
+#: one, of which the first two may move on.
+INDEXED, SECOND, MOVES, THIRD = 1 << 10, 1, 2, 4
+
+
+class Op(IntEnum):
+    """Bits 15 to 11 of an instruction. Those of :data:`READS` read a word m of the data memory."""
+
+    NOP = 0
+    #: acc = m; acc = the low half of m, without sign.
+    LD = 6
+    LDL = 1
+    #: acc = the factor times the high half of m without sign, or times the low half with its sign.
+    MUL = 2
+    MULL = 13
+    ADD = 4
+    SUB = 5
+    #: Add m while the bits of an image are 0; the flag says whether one is 1.
+    ADDW = 3
+    #: Pointers, counter of loops, number of shifts and bits of an image become m.
+    SETP0 = 8
+    SETP1 = 9
+    SETC = 10
+    SETN = 11
+    SETS = 12
+    #: Update weights of a row by the steps at a pointer; with a word that is 0, only look for weights to be
+    #: settled. The flag says that one is.
+    ROW = 7
+    #: Write acc; its low half to one half of the word; its high half to one half.
+    ST = 16
+    STU = 17
+    STL = 18
+    STLH = 14
+    STUH = 15
+    #: Shift acc down by the number of shifts.
+    SHR = 20
+    #: Jumps: a weight has one device; a layer is awaited; always, acc < 0, acc >= 0, the counter minus 1 is
+    #: not 0, the flag.
+    JS = 19
+    JA = 23
+    JMP = 24
+    JN = 25
+    JP = 26
+    DJNZ = 27
+    JF = 28
+    CALL = 29
+    RET = 30
+    #: Wait for a request, and jump by its operation.
+    WAIT = 31
+    #: Ports.
+    IN = 21
+    OUT = 22
+
+
+READS = (
+    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.ADDW),
+    *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN, Op.SETS),
+)
+WRITES = (Op.ST, Op.STU, Op.STL, Op.STLH, Op.STUH)
+
+
+class InPort(IntEnum):
+    """What IN reads."""
+
+    #: The next result of a product; a byte of the request; a word of stream 0.
+    RESULT = 0
+    BYTE = 1
+    WORD = 2
+    #: The accumulator that was read; the level of the cell that was.
+    ACCUMULATOR = 3
+    LEVEL = 4
+    #: First word of the region; bytes left of the request.
+    BASE = 5
+    REMAINING = 6
+    #: The last 16 bits of quotients.
+    QUOTIENT = 7
+
+
+class OutPort(IntEnum):
+    """What OUT does, in bits 10 to 3; bits 2 to 0 say more."""
+
+    #: A byte of a vector; a class.
+    VECTOR = 0
+    CLASS = 1
+    #: Ask for a product; bits 1 and 0 are a ``Product``.
+    PRODUCT = 2
+    #: Shift a byte into the region, bit 0: the high byte of acc, bit 1: only into its first word.
+    REGION = 3
+    #: Words of a row = acc.
+    WORDS = 4
+    #: Read the cell, or with bit 0 its accumulator; write the accumulator.
+    READ = 6
+    WRITE = 7
+    #: Program the cell.
+    PROGRAM = 8
+    #: Count: bits 1 and 0 are an ``Event``.
+    COUNT = 9
+    #: Accept or (bit 0) refuse a request of images; refuse operands (status in bits 1 and 0); answer.
+    ACCEPT = 10
+    REFUSE = 11
+    ANSWER = 12
+    #: Switch on or off (bit 0) one of :class:`Switch`: bits 2 and 1, and bit 8.
+    SWITCH = 13
+    #: The factor = acc; the reach = acc; the third pointer = acc.
+    FACTOR = 14
+    REACH = 15
+    INDEX = 16
+    #: End a step of a division: if the divisor, which was subtracted last, was too large, add it again. What
+    #: it was is the next bit of the quotient.
+    DIVIDE = 17
+
+
+class Switch(IntEnum):
+    """What SWITCH switches."""
+
+    PRODUCTS = 0
+    COMPLETE = 1
+    AWAITED = 2
+    PAIRS = 3
+    #: The cell in work is a pair's second device.
+    SECOND = 4

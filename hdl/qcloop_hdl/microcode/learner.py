@@ -1,0 +1,413 @@
+"""The microprogrammed learner: it makes the training step by a program."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+
+from qcloop.contract.operations import Counter, Status
+from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import add_components
+from qcloop_hdl.microcode.arithmetic import Accumulator, SignedMultiplier, WordUpdate
+from qcloop_hdl.microcode.instructions import (
+    ADDRESS_BITS,
+    DATA_BITS,
+    INSTRUCTION_BITS,
+    READS,
+    WRITES,
+    InPort,
+    Op,
+    OutPort,
+    Switch,
+)
+from qcloop_hdl.microcode.memories import DataMemory, ProgramMemory
+from qcloop_hdl.microcode.ports import learner_ports
+from qcloop_hdl.microcode.program import assembled
+
+#: What COUNT counts, and reasons of REFUSE, in the order of their numbers.
+COUNTED = (Counter.HITS, Counter.PENALTY, Counter.ROUNDINGS)
+REASONS = (Status.SETTING, Status.LENGTH, Status.PLAN)
+#: Sources and ports that may have to be waited for, with the streams that they are.
+_WAITING_SOURCES = {InPort.RESULT: "result", InPort.BYTE: "rx", InPort.WORD: "words"}
+_WAITING_PORTS = {
+    OutPort.VECTOR: "vector",
+    OutPort.CLASS: "classes",
+    OutPort.PRODUCT: "product",
+    OutPort.PROGRAM: "program",
+}
+
+
+class MicroprogrammedLearner(Configured):
+    """Makes the training step, and classifies, by a program: ``docs/array.md`` defines both.
+
+    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic and eleven times
+    the clocks. The array multiplies and its programmer programs, here as there. An instruction reads a
+    word of the data memory, and takes a clock; a jump that is taken takes two, and so does what reads behind
+    a write or a change of a pointer. :class:`qcloop_hdl.microcode.instructions.Op` says what they do.
+
+    ROW updates the weights of a row. It takes three clocks for a word of two weights, and two if both steps
+    are 0. It ends at a weight that is to be settled, and goes on behind it when it comes again.
+
+    Plans that it has no room for are refused: with SETTING those of more than three layers or of inputs of
+    8 bits, and with PLAN layers with which there are more units or columns than
+    :data:`qcloop_hdl.microcode.program.MAX_UNITS` and ``MAX_COLS``.
+
+    Reset: idle, there is no plan.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config, learner_ports(config))
+        made = assembled(config)
+        self.program_memory, self.memory = ProgramMemory(made.program), DataMemory(made.data)
+        self.accumulator, self.multiplier, self.update = Accumulator(), SignedMultiplier(), WordUpdate()
+        #: The instruction in work, its operation, and its clock of several.
+        self._code = Signal(INSTRUCTION_BITS)
+        self._op = self._code[11:]
+        self._phase = Signal(3)
+        #: The instruction is done; the flag; a layer is awaited; a weight has two devices.
+        self._go, self._flag, self._awaited, self._pairs = Signal(), Signal(), Signal(), Signal()
+        #: Bits of an image or of a quotient; shifts that are left; the counter of loops.
+        self._s, self._n, self._c = Signal(16), Signal(5), Signal(DATA_BITS)
+        #: ROW has stopped at a word, and its second weight is still to be settled.
+        self._stopped, self._second_left = Signal(), Signal()
+        #: Words left of the row, and words of a row.
+        self._words_left, self._row_words = Signal(6), Signal(6)
+        #: Number of shifts of the next SHR.
+        self._shifts = Signal(5)
+        #: A request has come; the instruction is done, whatever others say.
+        self._asked, self._quick = Signal(), Signal()
+        #: The instruction that comes next, and whether its operand is read.
+        self._ahead, self._reads_ahead = Signal(INSTRUCTION_BITS), Signal()
+        #: Read an operand; the word that was read last.
+        self._reads, self._word = Signal(), Signal(32)
+        self._started = Signal()
+        #: Address of the instruction that comes next.
+        self.here = Signal(ADDRESS_BITS)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        add_components(m, self)
+        self._sequence(m)
+        self._remember(m)
+        self._calculate(m)
+        self._run(m)
+        self._connect(m)
+        return m
+
+    def _is(self, *ops: Op) -> Any:
+        return Cat(self._op == op for op in ops).any()
+
+    def _out(self, port: OutPort) -> Any:
+        return (self._op == Op.OUT) & (self._code[3:8] == port)
+
+    def _sequence(self, m: Module) -> None:
+        """Go to the next instruction when this one is done: it was read meanwhile, and so was its operand.
+
+        Behind a jump there is a clock without an instruction.
+        """
+        code, op, ahead, here = self._code, self._op, self._ahead, self.here
+        link, following, target = (Signal(ADDRESS_BITS, name=n) for n in ("link", "next", "target"))
+        jumps, negative = Signal(), self.accumulator.value[-1]
+        m.d.comb += [
+            target.eq(
+                Mux(
+                    op == Op.RET,
+                    link,
+                    code[:ADDRESS_BITS] | Mux(op == Op.WAIT, self.request.operation[:3], 0),
+                )
+            ),
+            jumps.eq(
+                ~self._started
+                | (op == Op.JMP)
+                | (op == Op.CALL)
+                | (op == Op.RET)
+                | (op == Op.WAIT)
+                | (op == Op.JN) & negative
+                | (op == Op.JP) & ~negative
+                | (op == Op.DJNZ) & (self._c != 1)
+                | (op == Op.JF) & self._flag
+                | (op == Op.JA) & self._awaited
+                | (op == Op.JS) & ~self._pairs
+            ),
+            following.eq(Mux(jumps, target, here + 1)),
+            # What the instruction in work writes is not read in this clock.
+            self._reads_ahead.eq(
+                self._quick
+                & ~jumps
+                & Cat(ahead[11:] == one for one in READS).any()
+                & ~self._is(*WRITES, Op.SETP0, Op.SETP1)
+                & ~self._out(OutPort.INDEX)
+            ),
+        ]
+        m.d.sync += self._started.eq(1)
+        with m.If(self._go):
+            m.d.sync += [here.eq(following), code.eq(ahead)]
+            with m.If(jumps):
+                m.d.sync += code.eq(Op.NOP << 11)
+        m.d.comb += [
+            self.program_memory.address.eq(following),
+            self.program_memory.read.eq(self._go),
+            ahead.eq(self.program_memory.word),
+        ]
+        with m.If(op == Op.CALL):
+            m.d.sync += link.eq(here)
+        with m.If(op == Op.DJNZ):
+            m.d.sync += self._c.eq(self._c - 1)
+
+    def _remember(self, m: Module) -> None:
+        """Read and write the data memory, at fixed addresses or where the pointers point to."""
+        op, phase, value, word = self._op, self._phase, self.accumulator.value, self._word
+        address, access = Signal(DATA_BITS), self._reads | self._reads_ahead | self._is(*WRITES)
+        # The address is that of the next operand unless the instruction in work may want the memory: whether
+        # it is read at all is decided later in the clock.
+        own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
+        place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
+        indexed = place[10]
+        pointers = [Signal(DATA_BITS, name=f"pointer{number}") for number in range(3)]
+        m.d.comb += address.eq(
+            Mux(
+                indexed,
+                Mux(place[2], pointers[2], Mux(place[0], pointers[1], pointers[0])),
+                place[:DATA_BITS],
+            )
+        )
+        upper, whole = self._is(Op.STLH, Op.STUH), self._is(Op.ST)
+        m.d.comb += [
+            self.memory.address.eq(address),
+            self.memory.read.eq(self._reads | self._reads_ahead),
+            self.memory.write.eq(Cat(whole | self._is(Op.STL, Op.STLH), whole | self._is(Op.STU, Op.STUH))),
+            self.memory.written.eq(
+                Cat(Mux(upper, value[16:], value[:16]), Mux(upper | whole, value[16:], value[:16]))
+            ),
+            word.eq(self.memory.word),
+        ]
+        for number, (pointer, set_op) in enumerate(zip(pointers, (Op.SETP0, Op.SETP1), strict=False)):
+            sets = (op == set_op) & (phase == 1)
+            moves = access & indexed & place[1] & (place[0] == number)
+            with m.If(sets | moves):
+                m.d.sync += pointer.eq(Mux(sets, word, pointer + 1))
+        with m.If(self._out(OutPort.INDEX)):
+            m.d.sync += pointers[2].eq(value)
+        with m.If((op == Op.SETC) & (phase == 1)):
+            m.d.sync += self._c.eq(word)
+
+    def _calculate(self, m: Module) -> None:
+        """Connect the accumulator: what it takes is a word, a product, itself shifted, or an input."""
+        code, op, acc, word = self._code, self._op, self.accumulator, self._word
+        value, source = acc.value, code[:3]
+        given = Signal(16)
+        with m.Switch(source):
+            with m.Case(InPort.RESULT):
+                m.d.comb += given.eq(self.result.payload)
+            with m.Case(InPort.BYTE):
+                m.d.comb += given.eq(self.rx.payload)
+            with m.Case(InPort.WORD):
+                m.d.comb += given.eq(self.words.payload)
+            with m.Case(InPort.BASE):
+                m.d.comb += given.eq(self.base)
+            with m.Case(InPort.LEVEL):
+                m.d.comb += given.eq(self.cell[10:])
+            with m.Case(InPort.REMAINING):
+                m.d.comb += given.eq(self.request.remaining)
+            with m.Case(InPort.QUOTIENT):
+                m.d.comb += given.eq(self._s)
+            with m.Default():
+                m.d.comb += given.eq(self.cell)
+        signs = (source == InPort.ACCUMULATOR) & self.cell[-1]
+        inputs = Cat(given, Mux(source == InPort.RESULT, self.result.payload[16:], signs.replicate(16)))
+        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR))):
+            with m.Case(1):
+                m.d.comb += acc.taken.eq(inputs)
+            with m.Case(2):
+                m.d.comb += acc.taken.eq(Mux(self._n[2:].any(), value >> 4, value >> 1))
+            with m.Default():
+                m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
+                with m.If(op == Op.LDL):
+                    m.d.comb += acc.taken[16:].eq(0)
+        m.d.comb += [
+            acc.added.eq(word),
+            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.ADDW, Op.OUT)),
+            acc.subtract.eq(op == Op.SUB),
+            self.multiplier.factor.eq(value),
+            self.multiplier.keep.eq(self._out(OutPort.FACTOR)),
+            self.multiplier.signs.eq(op == Op.MULL),
+            self.multiplier.number.eq(Mux(op == Op.MULL, word[:16], word[16:])),
+        ]
+        update = self.update
+        m.d.comb += [
+            update.keep.eq(self._out(OutPort.REACH)),
+            update.reach.eq(value),
+            update.accumulators.eq(self.word),
+            update.steps.eq(word),
+            self.wide_data.eq(update.totals),
+        ]
+
+    def _run(self, m: Module) -> None:
+        """Say in each clock what the instruction does, and whether it is done."""
+        code, op, acc, phase = self._code, self._op, self.accumulator, self._phase
+        reads, later = self._is(*READS), phase != 0
+        m.d.sync += self._asked.eq(self.load | self.check)  # at the end of long paths
+        # Others are waited for: what they say comes late in a clock, and no operand is read ahead behind it.
+        awaits = (
+            self._is(Op.ROW, Op.WAIT)
+            | (op == Op.IN) & Cat(code[:3] == source for source in _WAITING_SOURCES).any()
+            | Cat(self._out(port) for port in _WAITING_PORTS).any()
+        )
+        ends, answered = Signal(), Signal()
+        m.d.comb += [
+            ends.eq(later | ~reads),
+            self._quick.eq(ends & ~awaits),
+            self._go.eq(Mux(awaits, answered, ends)),
+            self._reads.eq(reads & ~later),
+        ]
+        with m.If(reads):
+            m.d.sync += phase.eq(1)
+        with m.Switch(op):
+            with m.Case(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB):
+                m.d.comb += acc.enable.eq(later)
+            with m.Case(Op.SETN), m.If(later):
+                m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
+            with m.Case(Op.SETS), m.If(later):
+                m.d.sync += self._s.eq(Cat(self._word[:8], 1))
+            with m.Case(Op.ADDW), m.If(later):
+                m.d.comb += [ends.eq(self._s[0]), acc.enable.eq(~self._s[0])]
+                m.d.sync += [self._s.eq(self._s >> 1), self._flag.eq(self._s[1:].any())]
+            with m.Case(Op.SHR):
+                # By four bits or by one in a clock.
+                left = self._n - Mux(self._n[2:].any(), 4, 1)
+                m.d.comb += [ends.eq(~self._n[1:].any() | (self._n == 4)), acc.enable.eq(self._n.any())]
+                m.d.sync += self._n.eq(Mux(ends, self._shifts, left))
+            with m.Case(Op.WAIT):
+                m.d.comb += answered.eq(self._asked)
+            with m.Case(Op.IN):
+                m.d.comb += acc.enable.eq(self._go)
+                for source, port in _WAITING_SOURCES.items():
+                    with m.If(code[:3] == source):
+                        m.d.comb += answered.eq(getattr(self, port).valid)
+            with m.Case(Op.OUT):
+                for number, taker in _WAITING_PORTS.items():
+                    with m.If(self._out(number)):
+                        m.d.comb += answered.eq(getattr(self, taker).ready)
+                with m.If(self._out(OutPort.PROGRAM)):
+                    m.d.comb += answered.eq(later & ~self.programmer_busy)
+                    with m.If(self.program.ready):
+                        m.d.sync += phase.eq(1)
+                with m.If(self._out(OutPort.DIVIDE)):
+                    m.d.comb += acc.enable.eq(acc.value[-1])
+                    m.d.sync += self._s.eq(Cat(~acc.value[-1], self._s))
+            with m.Case(Op.ROW):
+                self._update_row(m, answered)
+        with m.If(self._go):
+            m.d.sync += phase.eq(self._reads_ahead)
+
+    def _update_row(self, m: Module, go: Any) -> None:
+        """Update the weights of a row, a word in three clocks: see the class."""
+        sweep, phase, flag = ~self._code[10], self._phase, self._flag
+        steps = [self._word[16 * lane : 16 * (lane + 1)] for lane in range(2)]
+        moved = [step.any() for step in steps]
+        # The word was stopped at; its second weight is to be settled, too.
+        stopped, second = self._stopped, self._second_left
+        reads, goes_on, last = Signal(), Signal(), self._words_left == 1
+        m.d.comb += [self.wide_read.eq(reads), self._reads.eq(reads), self.step_word.eq(goes_on)]
+        settles = [
+            self.update.beyond[lane]
+            & (moved[lane] | sweep)
+            & (1 if lane == 0 else ~self._pairs & ~(last & self.odd))
+            for lane in range(2)
+        ]
+        with m.Switch(phase):
+            with m.Case(0):
+                with m.If(second):
+                    m.d.comb += go.eq(1)
+                    m.d.sync += [self.second.eq(1), second.eq(0), flag.eq(1)]
+                with m.Elif(stopped):
+                    m.d.comb += goes_on.eq(1)
+                    m.d.sync += [stopped.eq(0), self.second.eq(0)]
+                with m.Else():
+                    m.d.comb += reads.eq(1)
+                    m.d.sync += phase.eq(1)
+            with m.Case(1):
+                m.d.sync += phase.eq(2)
+                with m.If(~(moved[0] | moved[1] | sweep)):
+                    m.d.comb += goes_on.eq(1)
+            with m.Case(2):
+                m.d.comb += self.wide_write.eq(~sweep)
+                with m.If(settles[0] | settles[1]):
+                    m.d.comb += go.eq(1)
+                    m.d.sync += [
+                        flag.eq(1),
+                        stopped.eq(1),
+                        self.second.eq(~settles[0]),
+                        second.eq(settles[0] & settles[1]),
+                    ]
+                with m.Else():
+                    m.d.comb += goes_on.eq(1)
+        with m.If(goes_on):
+            m.d.comb += go.eq(last)
+            m.d.sync += [
+                phase.eq(0),
+                self._words_left.eq(Mux(last, self._row_words, self._words_left - 1)),
+            ]
+            with m.If(last):
+                m.d.sync += flag.eq(0)
+
+    def _connect(self, m: Module) -> None:
+        """Connect the ports."""
+        code, op, value, phase = self._code, self._op, self.accumulator.value, self._phase
+        reads, source = op == Op.IN, code[:3]
+        region = self._out(OutPort.REGION)
+        made = Signal(2)
+        with m.If(self.product.valid):
+            m.d.sync += made.eq(code)
+        for port, kind in ((self.result, InPort.RESULT), (self.rx, InPort.BYTE), (self.words, InPort.WORD)):
+            m.d.comb += port.ready.eq(reads & (source == kind))
+        for taker, number in ((self.classes, OutPort.CLASS), (self.vector, OutPort.VECTOR)):
+            m.d.comb += [taker.valid.eq(self._out(number)), taker.payload.eq(value)]
+        m.d.comb += [
+            self.take.eq(self.rx.ready & self.rx.valid),
+            self.product.valid.eq(self._out(OutPort.PRODUCT)),
+            # A product's kind must stay up to its last result.
+            self.product.payload.eq(Mux(self.product.valid, code[:2], made)),
+            self.shift.eq(region & ~code[1]),
+            self.shift_base.eq(region),
+            self.byte.eq(Mux(code[0], value[8:16], value[:8])),
+            self.read.eq(self._out(OutPort.READ)),
+            self.plane.eq(code[0]),
+            self.write.eq(self._out(OutPort.WRITE)),
+            self.written.eq(value),
+            self.wide.eq(op == Op.ROW),
+            self.programs.eq(self._out(OutPort.PROGRAM)),
+            self.program.valid.eq(self.programs & (phase == 0)),
+            self.program.payload.eq(value),
+            self.accept.eq(self._out(OutPort.ACCEPT) & ~code[0]),
+            self.refuse.eq(self._out(OutPort.ACCEPT) & code[0]),
+            self.refused.eq(self._out(OutPort.REFUSE)),
+            self.answer.eq(self._out(OutPort.ANSWER)),
+            self.busy.eq(self._started & (op != Op.WAIT)),
+            # What is counted stays in the accumulator for a clock: the path to the counters is long.
+            self.event.amount.eq(value),
+        ]
+        m.d.sync += self.event.enable.eq(self._out(OutPort.COUNT))
+        with m.Switch(code[:2]):
+            for order, (counter, reason) in enumerate(zip(COUNTED, REASONS, strict=True)):
+                with m.Case(order):
+                    m.d.comb += self.reason.eq(reason)
+                    m.d.sync += self.event.index.eq(counter)
+        with m.If(self._out(OutPort.WORDS)):
+            m.d.sync += [self._words_left.eq(value), self._row_words.eq(value)]
+        switches = {
+            Switch.PRODUCTS: self.products,
+            Switch.COMPLETE: self.complete,
+            Switch.AWAITED: self._awaited,
+            Switch.PAIRS: self._pairs,
+            Switch.SECOND: self.second,
+        }
+        for which, switch in switches.items():
+            with m.If(self._out(OutPort.SWITCH) & (Cat(code[1:3], code[8]) == which)):
+                m.d.sync += switch.eq(code[0])
+        with m.If(self.forget):
+            m.d.sync += [self.complete.eq(0), self._awaited.eq(0)]

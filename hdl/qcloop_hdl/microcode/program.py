@@ -1,0 +1,34 @@
+"""The program of the microprogrammed learner, and what its data memory holds."""
+
+from functools import cache
+
+from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.microcode import request_program, step_program
+from qcloop_hdl.microcode.assembler import Assembled, Assembler
+from qcloop_hdl.microcode.instructions import Switch
+
+#: What the microprogrammed learner has room for: layers, units of all layers, columns of a layer.
+MAX_LAYERS, MAX_UNITS, MAX_COLS = 3, 50, 64
+#: First word of the data memory behind the tables.
+_FREE = 0x300
+
+
+def assembled(config: EngineConfig) -> Assembled:
+    """Return the program for an engine, and what the data memory holds at power-up."""
+    return _assembled(config.lanes, config.lane_bits)
+
+
+@cache
+def _assembled(lanes: int, lane_bits: int) -> Assembled:
+    names = {
+        "MAXL": MAX_LAYERS,
+        "MAXU": MAX_UNITS,
+        "MAXC": MAX_COLS,
+        "LANES": lanes,
+        "LANEBITS": lane_bits,
+    }
+    for switch in Switch:
+        off = (switch & 3) << 1 | (switch >> 2) << 8
+        names |= {f"{switch.name}_OFF": off, f"{switch.name}_ON": off | 1}
+    text = request_program.DATA + request_program.TEXT + step_program.TEXT
+    return Assembler(text, _FREE, names).assembled

@@ -1,0 +1,191 @@
+"""The program of the microprogrammed learner, first part: its data, plans, and the beginning of a request."""
+
+#: What its data memory holds. The tables are where its first words are.
+DATA = """
+at ACT 0x000            # 256 words of a hidden layer: high half activation, low half slope; two tables
+at EXP 0x200            # high halves: the exponentials
+at GAPS 0x200           # low halves: a bound, the gaps, and bounds up to 65 words
+at IMG 0x241            # low halves: the bytes of an image
+at D 0x2C1              # low halves: error of each unit, and then minus that times the rate
+array UNIT MAXU           # of each unit of the hidden layers: high half slope, low half activation
+array Y MAXC+1              # sums of a layer, steps of a row
+array LAY 36            # 12 words of each layer, as they are copied to the next 12 variables
+var BASE
+var ROWS
+var COLS
+var SHIFT
+var UNITS
+var FIRST               # number of the first unit
+var TABX                # ACT of the layer + 255
+var RATE                # in the high half
+var EXPO
+var BLOCKS
+var INPUTS
+var K
+var LP                  # the layer in work
+var LASTLP
+var NLAY
+var COUNT
+var NBATCH
+var IMAGES
+var RULE
+var PAIRS
+var BIAS
+var REACHV
+var TOP
+var TOPG
+var UTOTAL
+var XROWS
+var TRAINS
+var NIMG
+var NB
+var LASTA
+var POWPH
+var PADW
+var LABEL
+var T0
+var T1
+var T2
+var T3
+var M
+var S
+var BEST
+var KS
+var RROWS
+var RSH
+var HALF
+var XH                  # both halves: the input of the row
+var XP
+var R
+var UPTR
+var ROWC
+var ACC
+var OLD1
+var OLD2
+var LOW
+var HIGH
+var REST
+var GAP
+var MV
+var SLOW                # not negative: the rule is not mixed, or a weight has two devices
+"""
+
+#: The first eight words are a table of what :data:`Op.WAIT` jumps to, by the lowest bits of an operation.
+TEXT = """
+start: JMP init; JMP init; JMP init; JMP plan; JMP layer; JMP train; JMP classify; JMP rates
+init:
+LD =1; ST NLAY; LD =0; ST COUNT
+idle: WAIT start
+
+# -- a plan ------------------------------------------------------------------
+plan:
+IN BYTE; ST T2; IN BYTE; ST T3; LD =256; OUT FACTOR; CALL word; ST T1
+LD T2; SUB =1; JN badset; SUB =MAXL; JP badset
+LD T1; SUB =1; JN badset
+LD T3; SUB =24; JP badset
+LD T3; SETN =1; SHR; ST T0; LD T3; SUB T0; SUB T0; SUB =1; JP badset
+LD T2; ST NLAY; LD T1; ST NBATCH
+LD T0; SETN =1; SHR; ST T1; LD T0; SUB T1; SUB T1; ST PAIRS
+LD T1; SETN =1; SHR; ST RULE; LD T1; SUB RULE; SUB RULE; ST BIAS
+OUT SWITCH COMPLETE_OFF; OUT SWITCH AWAITED_ON; OUT SWITCH PAIRS_OFF
+LD PAIRS; SUB =1; JN p1; OUT SWITCH PAIRS_ON
+p1: LD PAIRS; ADD RULE; SUB =1; ST SLOW
+LD =0; ST COUNT; ST IMAGES; ST UTOTAL; ST TOP
+LD =LAY; ST LP
+SETP0 =GAPS+1; SETC =64
+p2: CALL word; STL [0+]; DJNZ p2
+LDL GAPS+64; ST REACHV
+SETP0 =EXP; SETC =256
+p3: CALL word; STU [0+]; DJNZ p3
+SETP0 =GAPS+1; SETC =63
+p4: LDL [0+]; SUB =1; JN p5; LD TOP; ADD =1; ST TOP; DJNZ p4
+p5: LD TOP; ADD =GAPS+1; ST TOPG; SETP0 TOPG
+LD =64; SUB TOP; ST T0; SETC T0; LD =65535; STL GAPS
+p6: STL [0+]; DJNZ p6
+OUT ANSWER; JMP idle
+
+badset: OUT REFUSE 0
+drain: IN REMAINING; SUB =1; JN drained; IN BYTE; JMP drain
+drained: OUT ANSWER; JMP idle
+badlen: OUT REFUSE 1; JMP drain
+badplan: OUT REFUSE 2; JMP drain
+
+layer:
+LD COUNT; ADD =1; SUB NLAY; JN long; SUB =1; JP long
+LD =3; JMP l1
+long: LD =515
+l1: ST T0; IN REMAINING; SUB T0; JN badlen; SUB =1; JP badlen
+JA l2; JMP badplan
+l2: LD LP; ST T0; SETP0 T0
+IN BASE; ST [0+]; OUT REGION 0; OUT REGION 1
+IN BASE; ST [0+]; ST T1; OUT REGION 0; OUT REGION 1
+IN BASE; ST [0+]; ST T2; OUT REGION 0; OUT REGION 1
+LD COUNT; SUB =1; JN l3
+LD T1; SUB XROWS; JN badplan; SUB =1; JP badplan
+l3: LD T1; SUB =1; SUB BIAS; JN badplan
+LD T2; SETN PAIRS; SHR; ST UNITS
+JS l4
+LD T2; SUB UNITS; SUB UNITS; SUB =1; JP badplan
+l4: LD UTOTAL; ADD UNITS; ST T3; SUB =MAXU+1; JP badplan
+LD T2; SUB =MAXC+1; JP badplan
+IN BYTE; ST [0+]; ST SHIFT
+LD UNITS; ST [0+]
+LD UTOTAL; ST [0+]
+LD COUNT; STU T0; LD =256; OUT FACTOR; MUL T0; ST TABX; ADD =ACT+255; ST [0+]
+IN BYTE; STU [0+]
+IN BYTE; SUB =128; JN l5; SUB =128; JMP l6
+l5: ADD =128
+l6: ST EXPO; ST [0+]
+LD T2; ADD =LANES-1; SETN =LANEBITS; SHR; ST [0+]
+LD T1; SUB BIAS; ST [0+]
+LD SHIFT; SUB =32; JP badset
+LD EXPO; SUB =64; JP badset; ADD =127; JN badset
+LD LP; ST LASTLP; ADD =12; ST LP
+LD T3; ST UTOTAL
+LD UNITS; ADD BIAS; ST XROWS
+LD COUNT; ADD =1; ST COUNT; SUB NLAY; JN l7
+OUT SWITCH AWAITED_OFF; OUT SWITCH COMPLETE_ON; OUT ANSWER; JMP idle
+l7: SETP0 TABX; SETC =256
+l8: IN BYTE; STU [0]; IN BYTE; STL [0+]; DJNZ l8
+OUT ANSWER; JMP idle
+
+rates:
+SETP0 =Y; SETC =8; LD =0; ST T3
+r1: IN BYTE; STU [0+]
+IN BYTE; SUB =128; JN r2; SUB =128; JMP r3
+r2: ADD =128
+r3: ST [0+]; SUB =64; JP r4; ADD =127; JP r5
+r4: LD =1; ST T3; OUT REFUSE 0
+r5: DJNZ r1
+LD T3; SUB =1; JP r7
+SETP0 =Y; SETC =3; LD =LAY+7; ST T0; LD =1; OUT FACTOR
+r6: SETP1 T0; MUL [0+]; STU [1+]; LD [0+]; ST [1+]; LD T0; ADD =12; ST T0; DJNZ r6
+r7: OUT ANSWER; JMP idle
+
+# -- a request of images -----------------------------------------------------
+train: LD =1; JMP images
+classify: LD =0
+images: ST TRAINS
+OUT REGION 0; OUT REGION 0; OUT REGION 0; OUT REGION 0
+IN BASE; ST NIMG; STU T1
+LD LAY+1; ADD =7; SETN =3; SHR; ST NB; ADD =IMG-1; ST LASTA
+LD NB; ADD TRAINS; OUT FACTOR; MUL T1; ST T0
+IN REMAINING; SUB T0; JN refuse; SUB =1; JN i1
+refuse: OUT ACCEPT 1; JMP idle
+i1: OUT ACCEPT 0
+# The bits behind the last row: the last byte is shifted by as many, and its rows begin so much before.
+LD NB; ADD NB; ST T0; ADD T0; ST T0; ADD T0; SUB LAY+1; ST T2; OUT FACTOR
+LD LAY+9; STU T1; MUL T1; ST PADW
+LD =7; SUB T2; ST T2; LD =128; SETN T2; SHR; STU POWPH
+LD =32767; OUT REACH
+LD NBATCH; SUB =2; JP next
+LD REACHV; OUT REACH
+next:
+IN REMAINING; SUB =1; JP n1
+LD TRAINS; SUB =1; JN idle
+LD NIMG; SUB =1; JP n0
+LD IMAGES; SUB =1; JP sweep
+n0: OUT ANSWER; JMP idle
+n1: LD TRAINS; SUB =1; JN n2
+IN BYTE; ST LABEL
+"""
