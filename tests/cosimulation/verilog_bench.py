@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from device_bench import DevicePair
 from engine_bench import Pair, random_program
-from learner_bench import LearningPair
+from learner_bench import LearningPair, MicroprogrammedPair
 
 from qcloop.contract import operations
 from qcloop.contract.parts import ArrayPart
@@ -31,6 +31,8 @@ def recording(config, seeds, length=8, pauses=None):
     learns trains.
     """
     pair = LearningPair if config.has(ArrayPart.LEARNING) else DevicePair if config.device_parts else Pair
+    if config.microprogrammed:
+        pair = MicroprogrammedPair
     engine = CompiledEngine(config)
     exchange = engine.exchange
     recorded = []

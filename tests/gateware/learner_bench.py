@@ -3,14 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
-from engine_bench import Pair, tiny
+from engine_bench import Pair, allowed, tiny
 from random_plans import prepare, random_case
 
 from qcloop.array import Region
 from qcloop.contract import operations
 from qcloop.contract.operations import COUNT, PLAN, PLAN_BYTES, RATES_BYTES, Operation, Status
-from qcloop.contract.parts import LEARNING_PARTS
+from qcloop.contract.parts import LEARNING_PARTS, ArrayPart
 from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.microcode.program import MAX_COLS, MAX_UNITS
 
 #: Most units of a layer: three layers are then within what an array of :func:`learning` keeps.
 WIDEST = 21
@@ -37,6 +38,8 @@ class LearningPair(Pair):
         *("block", "program", "forward", "backward", "load", "read", "counters"),
         *("bad_plan", "bad_images", "bad_length", "bad_setting"),
     )
+    #: Draws plans.
+    new_case = staticmethod(case_of)
     #: What the plan in force belongs to, if there is one.
     case = None
 
@@ -56,7 +59,7 @@ class LearningPair(Pair):
             for array in (self.golden, self.array):
                 array.load_plan(self.case.plan)
             return
-        self.case = case_of(draw.getrandbits(24), self.config)
+        self.case = self.new_case(draw.getrandbits(24), self.config)
         for array in (self.golden, self.array):
             prepare(array, self.case)
 
@@ -139,6 +142,30 @@ class LearningPair(Pair):
         length = draw.choice(sorted(lengths))
         self.refused(operations.request(operation, COUNT.pack(count) + draw.randbytes(length)), Status.LENGTH)
         self.refused(operations.request(operation, bytes(draw.choice((0, 1, 3, 7)))), Status.LENGTH)
+
+
+def microprogrammed(parts=ArrayPart.LEARNING):
+    """Return a configuration with the microprogrammed learner, whose reset is short."""
+    return replace(
+        tiny(2, cells=1 << 12, side=128, memory=MemoryKind.SPRAM, parts=parts), microprogrammed=True
+    )
+
+
+def microprogrammed_case(seed, config):
+    """Return a random plan that the learner has room for, and whose settings need no missing part."""
+    for other in range(seed, seed + 1000):
+        case = case_of(other, config)
+        plan = replace(case.plan, input_bits=1)
+        if plan.units <= MAX_UNITS and all(layer.region.cols <= MAX_COLS for layer in plan.layers):
+            settings = allowed(case.settings, config.array.parts)
+            return replace(case, plan=plan, settings=settings, x=(case.x > 0).astype(np.uint8))
+    raise AssertionError(f"no plan from seed {seed} on")
+
+
+class MicroprogrammedPair(LearningPair):
+    """An engine with the microprogrammed learner and its golden model."""
+
+    new_case = staticmethod(microprogrammed_case)
 
 
 def image_bytes(plan):
