@@ -11,6 +11,7 @@ from amaranth.lib import io
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.images import MAX_SET_BYTES
+from qcloop.contract.operations import MIN_BUFFER
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
@@ -164,10 +165,15 @@ class Board:
         engine, link, clock = self.engine.with_parts(parts), self.link, self.clock
         if ArrayPart.LEARNING in parts:
             clock = self.learning_clock or clock
-            if self.learning_lanes is not None:
+            if self.family is Family.ICE40:
+                # Only the microprogrammed learner fits, which is for two lanes, with the smallest buffers.
+                engine = replace(self.engine, microprogrammed=True, buffer=MIN_BUFFER)
+                engine, link = engine.shaped(lanes=2).with_parts(parts), LinkConfig(1024, 1024)
+            elif self.learning_lanes is not None:
                 engine = replace(engine.shaped(self.learning_lanes), lut_memory=True)
                 link = LinkConfig(link.request_buffer // 2, link.answer_buffer // 2, lut_memory=True)
-        return replace(self, name=name, engine=engine, link=link, clock=clock)
+        board = replace(self, name=name, engine=engine, link=link, clock=clock, bauds=())
+        return replace(board, bauds=board._possible(self.bauds))
 
     def shaped(self, lanes: int | None = None, cells: int | None = None, side: int | None = None) -> "Board":
         """Return the board with other lanes, cells or largest side, which are added to its name.
@@ -190,13 +196,17 @@ class Board:
         if not 0 < hertz < float("inf"):
             raise ConfigError(f"a clock has more than 0 MHz, not {hertz / 1e6:g}")
         board = replace(self, name=f"{self.name}-clock-{hertz / 1e6:g}", clock=hertz, bauds=())
-        bauds = tuple(baud for baud in self.bauds if divides(board.made_clock, baud))
+        bauds = board._possible(self.bauds)
         if not bauds:
             raise ConfigError(
                 f"{self.title}: a clock of {hertz / 1e6:g} MHz allows none of its baud rates, "
                 f"{', '.join(map(str, self.bauds))}: choose a faster clock"
             )
         return replace(board, bauds=bauds)
+
+    def _possible(self, bauds: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those of some baud rates that the clock allows."""
+        return tuple(baud for baud in bauds if divides(self.made_clock, baud))
 
     def with_pins(self, rx: str, tx: str) -> "Board":
         """Return the board with its serial line on two other pins of the chip; they are added to its name.

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from toolbox import Toolbox
 
+from qcloop.contract.operations import MIN_BUFFER
 from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_firmware import build as building
@@ -15,6 +16,7 @@ from qcloop_firmware.build import build
 from qcloop_firmware.figures import BuildError
 from qcloop_firmware.tools import ToolError
 from qcloop_hdl.config import SIZES
+from qcloop_hdl.link.layouts import LinkConfig
 
 BOARD = find_board("icebreaker")
 BAUD = BOARD.bauds[0]
@@ -74,10 +76,21 @@ def test_a_lean_build_is_named_after_what_it_lacks(tools, made):
 def test_a_build_with_a_further_part_is_named_after_it():
     learning = BOARD.with_parts(ArrayPart.LEARNING)
     assert learning.name == "icebreaker-with-learning"
-    assert learning.engine == BOARD.engine.with_parts(ArrayPart.LEARNING)
+    assert learning.engine.array == BOARD.engine.shaped(lanes=2).with_parts(ArrayPart.LEARNING).array
     assert learning.without(ArrayPart.VERIFY).name == "icebreaker-with-learning-without-verify"
     for nothing_new in (ArrayPart(0), ArrayPart.VERIFY):
         assert BOARD.with_parts(nothing_new) is BOARD
+
+
+def test_an_ice40_that_learns_has_the_microprogrammed_learner_and_the_smallest_buffers():
+    learning = BOARD.with_parts(ArrayPart.LEARNING)
+    assert learning.engine.microprogrammed and not BOARD.engine.microprogrammed
+    assert (learning.engine.lanes, learning.engine.buffer) == (2, MIN_BUFFER)
+    assert learning.link == LinkConfig(1024, 1024)
+    # Those of its baud rates that its clock allows.
+    assert learning.clock == 21e6 and learning.bauds == (3_000_000, 1_000_000, 115_200)
+    with pytest.raises(ConfigError, match="for 2 lanes of cells in SPRAM, not for 4 lanes in SPRAM"):
+        learning.shaped(lanes=4)
 
 
 def test_a_build_with_other_pins_is_named_after_them(tools, made):

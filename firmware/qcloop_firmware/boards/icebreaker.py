@@ -16,6 +16,7 @@ BOARDS = (
         device=("--up5k", "--package", "sg48"),
         engine=SIZES["small"],
         clock=24e6,
+        learning_clock=21e6,
         bauds=(3_000_000, 6_000_000, 1_000_000, 115_200),
         serial="the board's USB: the second of its two ports",
         # The board has two lights. The green one is the heartbeat, and also flickers with good frames.
