@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qcloop.contract.parts import ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop_firmware.board import LIGHTS, NETWORKS, Board, ResourceName, fits
 from qcloop_firmware.boards import all_boards
 from qcloop_hdl.tools.synthesis import Family
@@ -74,11 +74,13 @@ def _light(resource: ResourceName) -> str:
 
 def learning(board: Board) -> str:
     """Return cells and clock of the board with an engine that learns; of others than ECP5, few have room."""
-    if board.family is not Family.ECP5 and board.learning_lanes is None:
+    if board.family is Family.GOWIN and board.learning_lanes is None:
         return "no, the chip is too small"
     learns = board.with_parts(ArrayPart.LEARNING)
-    lanes = "" if board.learning_lanes is None else f", {board.learning_lanes} lanes"
-    return f"with `--with learning`: {learns.engine.array.cells:,} cells{lanes} at {megahertz(learns)}"
+    # An iCE40 that learns has no other part.
+    less = f" --without {','.join(part_labels(STANDARD_PARTS))}" if board.family is Family.ICE40 else ""
+    lanes = "" if learns.engine.lanes == board.engine.lanes else f", {learns.engine.lanes} lanes"
+    return f"with `--with learning{less}`: {learns.engine.array.cells:,} cells{lanes} at {megahertz(learns)}"
 
 
 def images(board: Board) -> str:
