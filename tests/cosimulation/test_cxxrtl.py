@@ -1,6 +1,7 @@
 """Compiling a component: the cache, what is said when something is missing, and the rewritten simulation."""
 
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -147,7 +148,7 @@ QCLOOP_API void run(const std::uint64_t *words, unsigned count, std::uint64_t *t
     for (unsigned k = 0; k < count; k++) {
         // Inputs stay for some clocks; now and then others are there before the edge, which touch no memory.
         if (words[k] >> 18 & 1)
-            set(design, words[k] >> 32 & ~0x30001ull), settle(design);
+            set(design, words[k] >> 32 & ~0x38001ull), settle(design);
         if (words[k] >> 19 & 1)
             set(design, words[k]);
         settle(design);
@@ -159,6 +160,22 @@ QCLOOP_API void run(const std::uint64_t *words, unsigned count, std::uint64_t *t
 }
 """
 
+
+TAKEN_BACK = """
+using namespace qcloop;
+// The first word of the memory after a clock, before whose edge a write to it is there or not.
+QCLOOP_API unsigned after(bool written) {
+    Design design;
+    design.p_b.set(0x80);
+    settle(design);
+    design.p_b.set(written ? 0x80 : 0);
+    settle(design);
+    advance(design);
+    design.p_b.set(0);
+    settle(design);
+    return get(design.p_near);
+}
+"""
 
 HOLDING = """
 using namespace qcloop;
@@ -415,6 +432,22 @@ def test_the_ports_that_write_a_memory_are_one_statement():
     statements = reading.read(generated(Machine())).statements
     assert sum(statement.text.count("memory_p_memory.update(") for statement in statements) == 2
     assert [len(one.defines) for one in statements if "memory_p_memory" in one.defines] == [1]
+
+
+def test_two_writes_of_one_priority_are_refused():
+    text = generated(Machine())
+    both = re.sub(r"(memory_p_memory\.update\(.*), 1\);", r"\1, 0);", text)
+    assert both != text
+    with pytest.raises(UnknownTextError, match="memory_p_memory, to which two ports write with one priority"):
+        rewritten(both, lambda name: None)
+
+
+def test_a_write_that_is_taken_back_leaves_no_trace(tmp_path):
+    """An evaluation without an edge behind it would have written a word of the memory."""
+    driver = tmp_path / "taken.cpp"
+    driver.write_text(TAKEN_BACK)
+    library = build(Machine(), driver, cache=tmp_path)
+    assert (library.after(False), library.after(True)) == (0, 0x80)
 
 
 def test_the_installed_yosys_is_a_known_one():
