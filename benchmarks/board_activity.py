@@ -29,7 +29,7 @@ from qcloop_sim.rewriting.assignments import written
 from qcloop_sim.rewriting.expressions import Expressions
 from qcloop_sim.rewriting.grouping import CLOCKS, Activity
 from qcloop_sim.rewriting.reading import read
-from qcloop_sim.rewriting.writing import Writer
+from qcloop_sim.rewriting.writing import Writer, writes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
@@ -52,11 +52,17 @@ def watched(text: str, file: Path) -> tuple[str, list[str]]:
     used = set[str]().union(*(one.reads | one.defines for one in design.statements))
     names = sorted(used)
     members = [f"\tvalue<{bits}> {name};\n" for name, bits in signals.locals.items()]
+    members += [f"\tlater_write<{signals.memories[memory]}> {name};\n" for name, memory in writes(design)]
     now_and_then = f"if (++clock % {EVERY} == 0) fwrite(changed_now, 1, {len(names)}, file), fflush(file);"
     looks, takes = [], [f"\t\t{name}.commit(observer);\n" for name in signals.registers]
     for k, name in enumerate(names):
         if name in signals.memories:
-            takes.append(f"\t\tchanged_now[{k}] = {name}.commit(observer);\n")
+            takes.append(f"\t\tchanged_now[{k}] = false;\n")
+            takes += [
+                f"\t\tif ({later}.waits) changed_now[{k}] |= {later}.put({memory}.data[{later}.at]);\n"
+                for later, memory in writes(design)
+                if memory == name
+            ]
         else:
             members.append(f"\tvalue<{widths[name]}> seen_{name};\n")
             now = f"{name}.curr" if name in signals.registers else name

@@ -45,14 +45,7 @@ class Writer:
         self._expressions = Expressions(signals.registers | signals.inputs | signals.values)
         self._groups = [[design.statements[k] for k in group.members] for group in groups]
         #: Writes to memories, each with its memory, in the order in which they are made.
-        ports = sorted(
-            (int(priority), name)
-            for statement in design.statements
-            for name, priority in assignments.UPDATE.findall(statement.text)
-        )
-        if twice := [name for (_, name), times in Counter(ports).items() if times > 1]:
-            raise UnknownTextError(f"{twice[0]}, to which two ports write with one priority")
-        self._writes = [(assignments.later(name, priority), name) for priority, name in ports]
+        self._writes = writes(design)
         with_bit = [k for k, group in enumerate(groups) if group.has_bit]
         #: Number of the bit of each group that has one.
         self._bits = {k: bit for bit, k in enumerate(with_bit)}
@@ -147,14 +140,19 @@ class Writer:
         lines, simple = [], []
         #: Of signals of which a statement computes some bits only: lowest bit, target and expression.
         parts = defaultdict[str, list[tuple[int, str, str]]](list)
-        for statement in self._groups[k]:
+        found = [(statement, _PART.fullmatch(statement.text)) for statement in self._groups[k]]
+        left = Counter(part[2] for _, part in found if part)
+        for statement, part in found:
             if assignment := _ASSIGNMENT.fullmatch(statement.text):
                 simple.append((assignment[1], assignment[2]))
-            elif part := _PART.fullmatch(statement.text):
-                parts[part[2]].append((int(part[4] or part[3]), part[1], part[5]))
+            elif part:
+                name = part[2]
+                parts[name].append((int(part[4] or part[3]), part[1], part[5]))
+                left[name] -= 1
+                if not left[name]:  # none of its bits is read before
+                    lines.append(f"\t\t{self._expressions.assignments(name, parts[name])}\n")
             else:
                 lines.append(assignments.written(statement.text, self._expressions))
-        lines += [f"\t\t{self._expressions.assignments(name, given)}\n" for name, given in parts.items()]
         lines.append(assignments.statements(simple, self._expressions, 2))
         return f"\t{self._condition(k, 'dirty')}{{\n{before}{''.join(lines)}{after}\t}}\n"
 
@@ -203,3 +201,18 @@ class Writer:
 def _values(group: list[Statement]) -> list[str]:
     """Return the names of what a group computes at once, not at the end of the clock."""
     return sorted({name for statement in group if not statement.stored for name in statement.defines})
+
+
+def writes(design: Design) -> list[tuple[str, str]]:
+    """Return the names of the writes that wait for the end of a clock, in their order, each with its memory.
+
+    Raises UnknownTextError if two of them are made in no order.
+    """
+    ports = sorted(
+        (int(priority), name)
+        for statement in design.statements
+        for name, priority in assignments.UPDATE.findall(statement.text)
+    )
+    if twice := [name for (_, name), times in Counter(ports).items() if times > 1]:
+        raise UnknownTextError(f"{twice[0]}, to which two ports write with one priority")
+    return [(assignments.later(name, priority), name) for priority, name in ports]
