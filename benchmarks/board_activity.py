@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
 #: Training with each step: update, batch, images, and how many clocks are taken.
-TRAINING = {"host": ("nearest", 32, 64, CLOCKS // 4), "array": ("mixed", 1, 100, CLOCKS - CLOCKS // 4)}
+TRAINING = {"host": ("nearest", 32, 640, CLOCKS // 4), "array": ("mixed", 1, 1000, CLOCKS - CLOCKS // 4)}
 #: A board writes down each clock with a number that is a multiple of this, a prime.
 EVERY = 61
 

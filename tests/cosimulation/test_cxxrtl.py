@@ -30,6 +30,7 @@ from qcloop_sim import board, cxxrtl, designs, rewriting
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, UnknownYosysWarning, build
 from qcloop_sim.rewriting import UnknownTextError, activity, grouping, reading, rewritten, writing
 from qcloop_sim.rewriting.grouping import CLOCKS
+from qcloop_sim.rewriting.ordering import Ordering
 from qcloop_sim.spawn import SpawnedBoard
 
 DRIVER = Path(__file__).with_name("doubler.cpp")
@@ -595,13 +596,63 @@ def test_statements_that_are_due_in_the_same_clocks_share_a_group():
 
 
 def test_a_value_of_which_nothing_is_known_changes_as_its_inputs_do():
-    chain = [named("", "i_a", {"p_x"}), named("", "i_b", {"i_a"}, depth=1), named("", "p_c", {"p_y"})]
+    dear = "<" * 100
+    chain = [named(dear, "i_a", {"p_x"}), named(dear, "i_b", {"i_a"}, depth=1), named(dear, "p_c", {"p_y"})]
     clocks = {"p_x": ALWAYS}
     groups = grouping.grouped(chain, clocks.get)
     assert {group.members: group.has_bit for group in groups} == {(0,): False, (1,): False, (2,): True}
     # What is known to be calm is so, whatever it is computed from.
     groups = grouping.grouped(chain, {**clocks, "i_a": 0}.get)
     assert {group.members: group.has_bit for group in groups} == {(0,): False, (1, 2): True}
+
+
+def test_what_is_due_together_shares_a_group_whatever_its_depth():
+    dear, one = "<" * 100, (1 << CLOCKS // 4) - 1
+    chain = [named(dear, "i_a", {"p_x"}), named(dear, "p_r", {"i_a", "p_x"}, stored=True, depth=1)]
+    chain.append(named(dear, "p_s", {"p_y"}, stored=True))
+    groups = grouping.grouped(chain, {"p_x": one, "p_y": one << CLOCKS // 2}.get)
+    assert [group.members for group in groups] == [(0, 1), (2,)]
+
+
+def test_a_group_is_never_computed_between_two_statements_of_another():
+    """The first and the last are due in the same clocks, but one that is always due stands between."""
+    dear, few = "<" * 100, 0b11
+    chain = [
+        named(dear, "i_a", {"p_x"}),
+        named(dear, "i_b", {"i_a", "p_z"}, depth=1),
+        named(dear, "i_c", {"i_b", "p_x"}, depth=2),
+    ]
+    known = {"p_x": few, "p_z": ALWAYS, "i_a": few, "i_b": 0, "i_c": few}
+    groups = grouping.grouped(chain, known.get)
+    assert [group.members for group in groups] == [(0,), (1,), (2,)]
+
+
+def test_groups_are_in_order_after_any_merger():
+    for seed in range(20):
+        random = Random(seed)
+        edges = [(a, b) for b in range(40) for a in range(b) if random.random() < 0.08]
+        order, of = Ordering(40, edges), list(range(40))
+        for _ in range(60):
+            a, b = random.sample(sorted(set(of)), 2) if len(set(of)) > 1 else (0, 0)
+            before = list(of)
+            merged = [a if group == b else group for group in of]
+            possible = is_acyclic([(merged[x], merged[y]) for x, y in edges])
+            assert order.merge(a, b) == possible
+            of = merged if possible else before
+            place = {group: k for k, group in enumerate(order.sorted())}
+            assert place.keys() == set(of)
+            assert all(of[x] == of[y] or place[of[x]] < place[of[y]] for x, y in edges)
+
+
+def is_acyclic(edges):
+    edges = {(a, b) for a, b in edges if a != b}
+    while edges:
+        targets = {b for _, b in edges}
+        left = {(a, b) for a, b in edges if a in targets}
+        if left == edges:
+            return False
+        edges = left
+    return True
 
 
 @pytest.mark.parametrize("board", ["", "engine.", "board.engine."])

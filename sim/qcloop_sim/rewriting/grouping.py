@@ -24,9 +24,10 @@ from qcloop_sim.rewriting.reading import Statement
 CLOCKS = 256
 #: A statement has no bit if its inputs change in more than this share of the clocks.
 BUSY = 0.5
-#: What a group costs by itself, and a value that is compared with what it was, in the unit of
-#: :attr:`Statement.cost`. Found by trying.
-_OVERHEAD, _COMPARISON = 2.0, 3.0
+#: What a group costs by itself, in each clock; a value that is compared with what it was; and a group that is
+#: computed although it most often is not, or the other way round: a processor that takes the wrong branch
+#: has worked in vain. In the unit of :attr:`Statement.cost`, found by trying.
+_OVERHEAD, _COMPARISON, _SURPRISE = 4.0, 3.0, 15.0
 #: Takes the name of a signal in C++ and returns the clocks in which it changes, None if that is not known.
 Activity = Callable[[str], int | None]
 
@@ -85,7 +86,9 @@ class _Grouping:
         for k, statement in enumerate(statements):
             for name in statement.reads & self._definers.keys():
                 self._readers[name].add(k)
-        edges = ((a, b) for name, readers in self._readers.items() for a in self._definers[name] for b in readers)
+        edges = (
+            (a, b) for name, readers in self._readers.items() for a in self._definers[name] for b in readers
+        )
         self._order = Ordering(len(statements), edges)
         self._members = {k: {k} for k in indices}
         #: Of each group: what it reads, the values that it defines and that others read, and its cost.
@@ -107,9 +110,11 @@ class _Grouping:
             (a, b) for a in calm if a in self._members for b in self._order.after(a) if b not in self._busy
         )
         self._merge_best(combinations([k for k in calm if k in self._members], 2), neighbours=False)
-        return [
-            Group(tuple(sorted(self._members[k])), has_bit=k not in self._busy) for k in self._order.sorted()
-        ]
+        return [Group(tuple(sorted(self._members[k])), self._gains_by_a_bit(k)) for k in self._order.sorted()]
+
+    def _gains_by_a_bit(self, k: int) -> bool:
+        always = CLOCKS * (self._work[k] + _COMPARISON * len(self._given[k]))
+        return k not in self._busy and self._cost[k] < always
 
     def _alike(self, indices: list[int]) -> list[list[int]]:
         """Return statements that are due in the same clocks and do not depend on one another."""
@@ -120,6 +125,7 @@ class _Grouping:
         return list(alike.values())
 
     def _merge_best(self, pairs: Iterable[tuple[int, int]], neighbours: bool = True) -> None:
+        """Merge the best pair, and go on with what was merged and its neighbours, or all others."""
         queue = [(gain, a, b) for a, b in pairs if (gain := self._lost(a, b)) <= 0]
         heapq.heapify(queue)
         while queue:
@@ -158,7 +164,11 @@ class _Grouping:
     def _both(self, a: int, b: int) -> tuple[set[str], set[str], int]:
         """Return what two groups read and give together, and when they are due."""
         if not self._order.touch(a, b):
-            return self._reads[a] | self._reads[b], self._given[a] | self._given[b], self._due[a] | self._due[b]
+            return (
+                self._reads[a] | self._reads[b],
+                self._given[a] | self._given[b],
+                self._due[a] | self._due[b],
+            )
         members = self._members[a] | self._members[b]
         reads = {
             name
@@ -172,4 +182,7 @@ class _Grouping:
         return {name for name in names if not self._readers.get(name, members) <= members}
 
     def _cost_of(self, work: float, given: set[str], due: int) -> float:
-        return (work + _COMPARISON * len(given)) * due.bit_count() + _OVERHEAD * CLOCKS
+        """Return what a group with a bit costs in all clocks together."""
+        times = due.bit_count()
+        surprises = min(times, CLOCKS - times)
+        return (work + _COMPARISON * len(given)) * times + _SURPRISE * surprises + _OVERHEAD * CLOCKS

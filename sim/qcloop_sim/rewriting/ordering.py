@@ -1,6 +1,6 @@
 """An order of groups in which none comes before a group that it needs, kept while groups are merged."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 
 class Ordering:
@@ -65,8 +65,11 @@ class Ordering:
             here[a] -= {a, b}
         return True
 
-    def _reached(self, group, edges, within, but):
-        found, waiting = set(), [group]
+    def _reached(
+        self, group: int, edges: Mapping[int, set[int]], within: Callable[[int], bool], but: int
+    ) -> set[int]:
+        """Return the groups that edges lead to from one, within some places, but for one of them."""
+        found, waiting = set[int](), [group]
         while waiting:
             for other in edges[waiting.pop()]:
                 if other != but and other not in found and within(self._place[other]):

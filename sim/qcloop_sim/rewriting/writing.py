@@ -105,9 +105,7 @@ class Writer:
         lines = ["\t\tconst bool changed = true;\n\t\tevaluated = false;\n"]
         lines += [f"\t\tuint64_t dirty{n} = 0;\n" for n in self._words]
         for k in range(len(self._groups)):
-            body = "".join(
-                self._take(name) for name in self._signals.registers if self._definers[name] == {k}
-            )
+            body = self._take([name for name in self._signals.registers if self._definers[name] == {k}])
             body += "".join(self._put(*write) for write in self._writes if self._definers[write[1]] == {k})
             if body:
                 lines.append(f"\t\t{self._condition(k, 'ran')}{{\n{body}\t\t}}\n")
@@ -116,18 +114,29 @@ class Writer:
 
     # -- what they consist of -------------------------------------------------------------------------
 
-    def _take(self, name: str) -> str:
-        """Return statements that give a register its next value, and mark its readers where it differs."""
-        mark = self._mark(name)
-        if not mark:
-            return f"\t\t\t{name}.curr = {name}.next;\n"
-        if self._signals.registers[name] <= 32:
-            now, then = f"{name}.curr.data[0]", f"{name}.next.data[0]"
-            differs = f"{now} != {then}"
-        else:
-            now, then = f"{name}.curr", f"{name}.next"
-            differs = f"differ({now}, {then})"
-        return f"\t\t\tif (seldom({differs})) {{ {now} = {then}; {mark}}}\n"
+    def _take(self, names: list[str]) -> str:
+        """Return statements that give registers their next values, and mark the readers of those that differ.
+
+        Registers with the same readers are compared together. Whether they differ is no branch: a processor
+        could not predict it.
+        """
+        lines = []
+        together = defaultdict[str, list[str]](list)
+        for name in names:
+            bits, mark = self._signals.registers[name], self._mark(name)
+            if bits > _WORD and mark:
+                taken = f"{name}.curr = {name}.next; {mark}"
+                lines.append(f"\t\t\tif (seldom(differ({name}.curr, {name}.next))) {{ {taken}}}\n")
+                continue
+            if mark:
+                together[self._mark(name, only="changed")].append(
+                    _difference(f"{name}.curr", f"{name}.next", bits)
+                )
+        for mark, differences in together.items():
+            lines.append(_marked(" | ".join(differences), mark, "\t\t\t"))
+        wide = {name for name in names if self._signals.registers[name] > _WORD and self._mark(name)}
+        lines += [f"\t\t\t{name}.curr = {name}.next;\n" for name in names if name not in wide]
+        return "".join(lines)
 
     def _put(self, later: str, memory: str) -> str:
         """Return the statement that makes a write that waits, and marks the memory's readers."""
@@ -158,19 +167,16 @@ class Writer:
 
     def _comparison(self, k: int) -> tuple[str, str]:
         """Return what stands before and behind a group's statements to find out which values have changed."""
-        before, after = [], []
+        before = []
+        together = defaultdict[str, list[str]](list)
         for name in _values(self._groups[k]):
             bits = self._signals.values[name]
             if name in self._signals.locals and self._is_of_one_group(name):
                 before.append(f"\t\tvalue<{bits}> {name};\n")
-            elif mark := self._mark(name, but=k):
-                if bits <= 32:
-                    before.append(f"\t\tconst uint32_t old_{name} = {name}.data[0];\n")
-                    differs = f"{name}.data[0] != old_{name}"
-                else:
-                    before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
-                    differs = f"differ({name}, old_{name})"
-                after.append(f"\t\tif (seldom({differs})) {{ {mark}}}\n")
+            elif mark := self._mark(name, but=k, only="changed"):
+                before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
+                together[mark].append(_difference(name, f"old_{name}", bits))
+        after = [_marked(" | ".join(differences), mark, "\t\t") for mark, differences in together.items()]
         return "".join(before), "".join(after)
 
     def _condition(self, k: int, word: str) -> str:
@@ -180,14 +186,18 @@ class Writer:
         n, bit = divmod(self._bits[k], _WORD)
         return f"if (seldom({word}{n} & {1 << bit:#x}ull)) "
 
-    def _mark(self, name: str, but: int = -1) -> str:
-        """Return statements that set the bits of the groups that read a signal, but for one group."""
+    def _mark(self, name: str, but: int = -1, only: str = "") -> str:
+        """Return statements that set the bits of the groups that read a signal, but for one group.
+
+        With ``only``, the name of an integer, those bits that are set in it as well.
+        """
         masks = [0] * len(self._words)
         for k in self._readers[name] - {but}:
             if k in self._bits:
                 n, bit = divmod(self._bits[k], _WORD)
                 masks[n] |= 1 << bit
-        return "".join(f"dirty{n} |= {mask:#x}ull; " for n, mask in enumerate(masks) if mask)
+        also = f" & {only}" if only else ""
+        return "".join(f"dirty{n} |= {mask:#x}ull{also}; " for n, mask in enumerate(masks) if mask)
 
     def _is_kept(self, name: str) -> bool:
         """Return whether a value outlives an evaluation: several groups use it, and one may be skipped."""
@@ -196,6 +206,18 @@ class Writer:
 
     def _is_of_one_group(self, name: str) -> bool:
         return len(self._readers[name] | self._definers[name]) == 1
+
+
+def _difference(a: str, b: str, bits: int) -> str:
+    """Return an integer that is zero if two signals of so many bits are equal."""
+    if bits <= 32:
+        return f"({a}.data[0] ^ {b}.data[0])"
+    return f"(wide({a}) ^ wide({b}))" if bits <= _WORD else f"differ({a}, {b})"
+
+
+def _marked(difference: str, mark: str, indent: str) -> str:
+    """Return statements that set bits if a difference is not zero."""
+    return f"{indent}{{ const uint64_t changed = 0 - uint64_t(({difference}) != 0); {mark}}}\n"
 
 
 def _values(group: list[Statement]) -> list[str]:
