@@ -27,7 +27,7 @@ BUSY = 0.5
 #: What a group costs by itself, in each clock; a value that is compared with what it was; and a group that is
 #: computed although it most often is not, or the other way round: a processor that takes the wrong branch
 #: has worked in vain. In the unit of :attr:`Statement.cost`, found by trying.
-_OVERHEAD, _COMPARISON, _SURPRISE = 4.0, 3.0, 15.0
+_OVERHEAD, _COMPARISON, _SURPRISE = 2.0, 3.0, 15.0
 #: Takes the name of a signal in C++ and returns the clocks in which it changes, None if that is not known.
 Activity = Callable[[str], int | None]
 
