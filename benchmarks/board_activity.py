@@ -24,7 +24,7 @@ from qcloop.link.stream import LinkStream
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_sim import rewriting
 from qcloop_sim.board import CompiledBoard
-from qcloop_sim.rewriting.activity import LANES, TABLE, path_of
+from qcloop_sim.rewriting.activity import ABSENT, LANES, TABLE, path_of
 from qcloop_sim.rewriting.assignments import written
 from qcloop_sim.rewriting.expressions import Expressions
 from qcloop_sim.rewriting.grouping import CLOCKS, Activity
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
 #: Training with each step: update, batch, images, and how many clocks are taken.
-TRAINING = {"host": ("nearest", 32, 640, CLOCKS // 4), "array": ("mixed", 1, 1000, CLOCKS - CLOCKS // 4)}
+TRAINING = {"host": ("nearest", 32, 64, CLOCKS // 4), "array": ("mixed", 1, 1000, CLOCKS - CLOCKS // 4)}
 #: A board writes down each clock with a number that is a multiple of this, a prime.
 EVERY = 61
 
@@ -127,7 +127,9 @@ def main() -> None:
         config = next(size for size in SIZES.values() if size.lanes == lanes)
         columns.append(measure(config.with_parts(ArrayPart.LEARNING)))
     names = sorted(set().union(*columns))
-    rows = ((name, *(f"{column.get(name, 0):x}" for column in columns)) for name in names)
+    rows = (
+        (name, *(f"{column[name]:x}" if name in column else ABSENT for column in columns)) for name in names
+    )
     TABLE.write_text("".join("\t".join(row) + "\n" for row in rows))
 
 

@@ -73,11 +73,12 @@ def _light(resource: ResourceName) -> str:
 
 
 def learning(board: Board) -> str:
-    """Return cells and clock of the board with an engine that learns, for which only an ECP5 has room."""
-    if board.family is not Family.ECP5:
+    """Return cells and clock of the board with an engine that learns; of others than ECP5, few have room."""
+    if board.family is not Family.ECP5 and board.learning_lanes is None:
         return "no, the chip is too small"
     learns = board.with_parts(ArrayPart.LEARNING)
-    return f"with `--with learning`: {learns.engine.array.cells:,} cells at {megahertz(learns)}"
+    lanes = "" if board.learning_lanes is None else f", {board.learning_lanes} lanes"
+    return f"with `--with learning`: {learns.engine.array.cells:,} cells{lanes} at {megahertz(learns)}"
 
 
 def images(board: Board) -> str:

@@ -114,6 +114,9 @@ class Board:
     notes: tuple[str, ...] = ()
     #: Clock of an engine that learns, Hz, if it is another one: its step, and not the line, limits the speed.
     learning_clock: float | None = None
+    #: Lanes of an engine that learns, if block RAMs are short: then small memories are made of LUTs, too, and
+    #: the link has buffers of half the size.
+    learning_lanes: int | None = None
     #: If it keeps images, lights that show how many test images had their class found last: each one is on
     #: from so many sixteenths on.
     score: tuple[tuple[ResourceName, int], ...] = ()
@@ -158,8 +161,13 @@ class Board:
                 f"{self.title} keeps no images: its flash memory is not known, or no design can read it"
             )
         name = "-".join((self.name, "with", *part_labels(parts)))
-        clock = self.learning_clock if ArrayPart.LEARNING in parts and self.learning_clock else self.clock
-        return replace(self, name=name, engine=self.engine.with_parts(parts), clock=clock)
+        engine, link, clock = self.engine.with_parts(parts), self.link, self.clock
+        if ArrayPart.LEARNING in parts:
+            clock = self.learning_clock or clock
+            if self.learning_lanes is not None:
+                engine = replace(engine.shaped(self.learning_lanes), lut_memory=True)
+                link = LinkConfig(link.request_buffer // 2, link.answer_buffer // 2, lut_memory=True)
+        return replace(self, name=name, engine=engine, link=link, clock=clock)
 
     def shaped(self, lanes: int | None = None, cells: int | None = None, side: int | None = None) -> "Board":
         """Return the board with other lanes, cells or largest side, which are added to its name.

@@ -64,9 +64,13 @@ class ByteBoard(wiring.Component):
             alone=self._config.has(ArrayPart.IMAGES),
         )
         engine = Engine(self._config)
-        m.submodules.engine = ResetInserter(link.restart)(engine)
+        restart = link.restart
         if self._config.has(ArrayPart.IMAGES):
-            self._connect_images(m, link, engine)
+            restart = Signal()  # a register, as it goes far; no request comes in the clock after
+            m.d.sync += restart.eq(link.restart)
+        m.submodules.engine = ResetInserter(restart)(engine)
+        if self._config.has(ArrayPart.IMAGES):
+            self._connect_images(m, link, engine, restart)
         else:
             wiring.connect(m, link.requests, engine.rx)
             wiring.connect(m, engine.tx, link.answers)
@@ -81,16 +85,21 @@ class ByteBoard(wiring.Component):
         ]
         return m
 
-    def _connect_images(self, m: Module, link: Link, engine: Engine) -> None:
+    def _connect_images(self, m: Module, link: Link, engine: Engine, restart: Signal) -> None:
         player = Player(self._flash)
-        m.submodules.player = ResetInserter(link.restart)(player)
+        m.submodules.player = ResetInserter(restart)(player)
         wiring.connect(m, link.requests, player.requests)
-        wiring.connect(m, player.answers, link.answers)
+        # Between player and link the paths would be too long. Nothing of the session before is answered.
+        m.submodules.answers = answers = ResetInserter(link.restart | restart)(StreamStage())
+        wiring.connect(m, player.answers, answers.i)
+        wiring.connect(m, answers.o, link.answers)
         # The path from the bytes of an image to the walk over its rows would be too long.
-        m.submodules.asks = asks = ResetInserter(link.restart)(StreamStage())
+        m.submodules.asks = asks = ResetInserter(restart)(StreamStage())
         wiring.connect(m, player.asks, asks.i)
         wiring.connect(m, asks.o, engine.rx)
-        wiring.connect(m, engine.tx, player.hears)
+        m.submodules.hears = hears = ResetInserter(restart)(StreamStage())
+        wiring.connect(m, engine.tx, hears.i)
+        wiring.connect(m, hears.o, player.hears)
         wiring.connect(m, player.pins, wiring.flipped(self.flash))
         # The program in the memory is executed until a host opens a session.
         alone = Signal(init=1)
@@ -100,8 +109,8 @@ class ByteBoard(wiring.Component):
             player.boot.eq(alone),
             link.adopt.eq(player.begins),
             self.score.eq(player.score),
-            player.engine_idle.eq(engine.idle),
-            link.engine_idle.eq(player.idle),
+            player.engine_idle.eq(engine.idle & ~hears.o.valid),
+            link.engine_idle.eq(player.idle & ~answers.o.valid),
             link.flush.eq(player.playing),
         ]
 

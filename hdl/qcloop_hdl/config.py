@@ -80,6 +80,8 @@ class EngineConfig:
     buffer: int = 1024
     #: Use the simulation model of the memory instead of the device's primitives; not part of the digest.
     model: bool = False
+    #: Make small memories of LUTs, for a device that has few block RAMs; not part of the digest.
+    lut_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.array.lanes > MAX_LANES:

@@ -15,6 +15,11 @@ def read_register(shape: Any) -> Any:
     return Signal(shape, reset_less=True, attrs={"init": ""})
 
 
+def memory_style(lut_memory: bool) -> dict[str, str]:
+    """Return the attributes of a memory: of one that is LUT memory, or of one that synthesis may choose."""
+    return {"ram_style": "distributed"} if lut_memory else {}
+
+
 def delayed(m: Module, value: Any, clocks: int = 1, *, enable: Any = None) -> Any:
     """Return a value, delayed by ``clocks`` clocks; with 0 clocks, this is the value itself.
 

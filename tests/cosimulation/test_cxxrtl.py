@@ -574,6 +574,18 @@ def test_activity_is_that_of_the_nearest_number_of_lanes(monkeypatch):
         assert (known("p_a"), known("p_b")) == (clocks, None)
 
 
+def test_activity_is_that_of_the_board_with_more_of_the_signals(monkeypatch):
+    monkeypatch.setattr(activity, "table", lambda: {4: {"a": 1, "narrow": 1}, 16: {"a": 2, "wide": 2}})
+    assert activity.of("value<1> p_lane3_2e_x; value<1> p_a; value<9> p_wide;")("p_a") == 2
+    assert activity.of("value<1> p_lane15_2e_x; value<1> p_a; value<9> p_narrow;")("p_a") == 1
+
+
+def test_a_signal_that_a_board_does_not_have_is_not_in_its_table(monkeypatch, tmp_path):
+    (tmp_path / "table.tsv").write_text("a\tf\t-\nb\t0\t1\n")
+    monkeypatch.setattr(activity, "TABLE", tmp_path / "table.tsv")
+    assert activity.table.__wrapped__() == {4: {"a": 15, "b": 0}, 16: {"b": 1}}
+
+
 def named(text, defines, reads, stored=False, depth=0):
     return reading.Statement(text, frozenset({defines}), frozenset(reads), stored, depth)
 

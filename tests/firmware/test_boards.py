@@ -19,6 +19,7 @@ from qcloop_firmware.build import make_plan
 from qcloop_firmware.flow import FLOWS, bitstream_name
 from qcloop_firmware.tools import Found, Tool
 from qcloop_hdl.config import DEVICE_PARTS
+from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.tools.synthesis import Family
 
 BOARDS = all_boards()
@@ -249,6 +250,16 @@ def test_the_cells_of_every_board_have_a_least_number_of_memory_blocks():
     assert blocks["ulx3s-85f"] == 128
     more = DEVICE_PARTS | ArrayPart.LEARNING
     assert [BOARDS[name].with_parts(more).cell_blocks for name in ("ulx3s-25f", "ulx3s-85f")] == [32, 128]
+
+
+def test_a_board_with_few_block_rams_spares_them_when_it_learns():
+    board = BOARDS["tang-nano-20k"]
+    learning = board.with_parts(ArrayPart.LEARNING)
+    assert learning.engine.lut_memory and learning.link == LinkConfig(2048, 2048, lut_memory=True)
+    # Nothing but the lanes changes: neither what the array computes, nor the board that does not learn.
+    assert learning.engine.digest == board.engine.with_parts(ArrayPart.LEARNING).shaped(2).digest
+    assert not board.with_parts(ArrayPart.RELAXATION).engine.lut_memory
+    assert board.link == BOARDS["ulx3s-25f"].with_parts(ArrayPart.LEARNING).link == LinkConfig()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The next image's product beside an update: bits are kept, rows are settled, words step aside."""
 
+import sys
 from itertools import count
 from random import Random
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from formal_tools import mutant
 from test_mac import FORWARD1, MacWithMemory, codes_for, engine, job_for
 
 from qcloop.contract.parts import LEARNING_PARTS
+from qcloop_hdl.array import active_rows, walk
 from qcloop_hdl.learn import kept_bits, settled_rows
 from qcloop_hdl.learn.kept_bits import KeptBits
 from qcloop_hdl.learn.settled_rows import SettledRows
@@ -92,7 +95,8 @@ def follow_rows(dut, simulate):
                 changes = bool(words) and random.random() < 0.7
                 here = not words and not through
                 flags = changes and random.random() < rate
-                takes = bool(queue) and not in_work and random.random() < 0.3
+                offers = bool(queue and (in_work or random.random() < 0.8))
+                takes = offers and not in_work and random.random() < 0.3
                 ends = bool(in_work) and random.random() < 0.3
                 for name, value in {
                     "changed": changes,
@@ -100,6 +104,8 @@ def follow_rows(dut, simulate):
                     "flagged": flags,
                     "through": here,
                     "waiting": len(queue),
+                    "offered": offers,
+                    "oldest": queue[0] if offers else random.randrange(200),
                     "taken": takes,
                     "busy": bool(in_work),
                     "writes": ends,
@@ -143,17 +149,24 @@ def test_only_rows_that_are_settled_are_said_to_be(simulate):
         ("~self.waiting.any() & ~self.busy & ~self.flagged", "~self.busy & ~self.flagged"),
         ("~self.waiting.any() & ~self.busy & ~self.flagged", "~self.waiting.any() & ~self.flagged"),
         ("~self.waiting.any() & ~self.busy & ~self.flagged", "~self.waiting.any() & ~self.busy"),
-        ("self.reached.eq(0), self.all.eq(0)", "self.all.eq(0)"),
-        ("self.reached.eq(0), self.all.eq(0)", "self.reached.eq(0)"),
+        ("self.reached.eq(0), latest.eq(0), self.all.eq(0)", "self.reached.eq(0), self.all.eq(0)"),
+        ("self.reached.eq(0), latest.eq(0), self.all.eq(0)", "self.reached.eq(0), latest.eq(0)"),
+        ("rests.eq(~self.busy & ~self.taken)", "rests.eq(~self.busy)"),
+        ("rests.eq(~self.busy & ~self.taken)", "rests.eq(~self.taken)"),
+        ("rests & self.offered", "rests"),
+        ("Mux(self.changed, self.word, latest)", "self.word"),
+        ("counts & (self.reached > last)", "counts & (self.reached >= last)"),
     ],
 )
 def test_rows_with_a_fault_are_said_to_be_settled(old, new, fails, simulate):
     assert fails(follow_rows, mutant(settled_rows, {old: new}).SettledRows(CONFIG), simulate)
 
 
-@pytest.mark.parametrize("spread", [0, 40])
-def test_a_product_steps_aside(spread, simulate):
-    """No word is in the memory's address two clocks after a pause, and none behind the first block."""
+def step_aside(spread, simulate):
+    """No word is in the memory's address two clocks after a pause, and none behind the first block.
+
+    Nor is one of a group of rows that is not open.
+    """
     config = engine(4, 2048, 60, LEARNING_PARTS)
     rng, random = np.random.default_rng(spread), Random(spread)
     codes = codes_for(config, rng)
@@ -174,11 +187,16 @@ def test_a_product_steps_aside(spread, simulate):
             lanes, vector = config.lanes, job.bytes()
             noise = job.noise.reshape(-1, lanes).tolist() if spread else []
             ctx.set(mac.noise.valid, bool(noise))
-            results, read, before = [], 0, [0, 0]
+            results, read, before, opened = [], 0, [0, 0], -random.randrange(50)
+            blocks = -(-cols // lanes)
+            # Where its group begins, of each row that is read.
+            groups = [8 * blocks * (row // 8) for row in range(60) if spread or job.vector[row]]
             for clock in count():
                 pause = random.random() < share if cols > 1 else clock % 2
                 ctx.set(mac.pause, pause)
                 ctx.set(mac.first_block, clock < 300)
+                ctx.set(mac.open_words, opened)
+                ctx.set(mac.all_open, clock > 150)
                 ctx.set(mac.vector.valid, bool(vector))
                 ctx.set(mac.vector.payload, vector[0] if vector else 0)
                 if noise:
@@ -187,6 +205,7 @@ def test_a_product_steps_aside(spread, simulate):
                 if mac_reads := ctx.get(mac.word_read):
                     read += 1
                     assert not before[0], "a word was stepped over in a pause"
+                    assert clock > 150 or (not spread and groups[read - 1] <= opened)
                 before = [pause]
                 assert not (mac_reads and clock <= 300 and read > job.words(lanes) // -(-cols // lanes))
                 fed = vector and ctx.get(mac.vector.ready)
@@ -195,6 +214,7 @@ def test_a_product_steps_aside(spread, simulate):
                     results.append(ctx.get(mac.result.payload))
                 await ctx.tick()
                 vector, noise = vector[bool(fed) :], noise[bool(used) :]
+                opened += random.randrange(2)
                 if len(results) == job.results:
                     break
             assert results == job.golden(codes, lanes)[0]
@@ -203,3 +223,24 @@ def test_a_product_steps_aside(spread, simulate):
             await ctx.tick().repeat(4)
 
     simulate(dut, testbench, limit=4000)
+
+
+@pytest.mark.parametrize("spread", [0, 40])
+def test_a_product_steps_aside(spread, simulate):
+    step_aside(spread, simulate)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "old", "new"),
+    [
+        (active_rows.ActiveRows, "_keep_tagged", "Mux(take, following, here)", "here"),
+        (walk.Walk, "_permit", "may_jump & ~stops & self.rows.open", "may_jump & ~stops"),
+        (walk.Walk, "_permit", "may_read & ~stops & opens", "may_read & ~stops"),
+        (walk.Walk, "_permit", "may_read & ~stops & opens", "may_read & opens"),
+    ],
+)
+def test_a_product_that_does_not_is_found(owner, name, old, new, fails, simulate):
+    module = sys.modules[owner.__module__]
+    faulty = getattr(mutant(module, {old: new}), owner.__name__)
+    with patch.object(owner, name, getattr(faulty, name)):
+        assert any(fails(step_aside, spread, simulate) for spread in (0, 40))

@@ -236,7 +236,7 @@ def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
         # A lane is left out, or comes twice; the second device has the level of the first.
         ("left.eq(left & (left - 1))", "left.eq(0)"),
         ("free & left.any()):", "left.any()):"),
-        ("word.levels[index | 1]", "word.levels[index]"),
+        ("levels[number | 1]", "levels[number]"),
         # The word is written without its other lanes, with some that are still to be settled, or twice.
         ("changed & ~flagged.payload.lanes", "changed & 0"),
         ("changed & ~flagged.payload.lanes", "changed"),
@@ -254,7 +254,7 @@ def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
         ("settled.ready.eq(room & ~devices.left)", "settled.ready.eq(~devices.left)"),
         # A weight is settled over one whose devices are to be programmed; a device before its accumulator.
         ("settled.ready.eq(room & ~devices.left)", "settled.ready.eq(room)"),
-        ("devices.run.eq(~(self.alone & waits))", "devices.run.eq(1)"),
+        ("devices.run.eq(~self.alone | ~(delayed(m, waits) | delayed(m, settled)))", "devices.run.eq(1)"),
         # A word of stream 0 comes before the samples of the weight before.
         ("offered & (quiet | ~self.alone)", "offered"),
     ],

@@ -3,6 +3,7 @@ import pytest
 from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.config import MemoryKind
+from qcloop_hdl.learn.store import Store
 from qcloop_hdl.tools import synthesis
 from qcloop_hdl.tools.synthesis import Family, Statistics, SynthesisError, synthesise, yosys_command
 
@@ -54,6 +55,12 @@ def test_memory_maps_to_blocks(family, kind, lanes, words, cell, blocks, luts, f
     assert took.memories == took.count(cell) == blocks, took
     assert took.luts <= luts, took
     assert took.flip_flops <= flip_flops, took
+
+
+@pytest.mark.parametrize(("lut_memory", "blocks", "lut_memories"), [(False, 1, 0), (True, 0, 64)])
+def test_a_store_takes_block_ram_or_lut_memory(lut_memory, blocks, lut_memories):
+    took = synthesise(Store(8, 512, lut_memory=lut_memory), Family.GOWIN)
+    assert (took.memories, took.lut_memories) == (blocks, lut_memories), took
 
 
 def test_a_design_that_yosys_rejects_is_an_error():

@@ -76,6 +76,8 @@ BOARDS = (
         _PINS_20K,
         clock=81e6,
         blocks=46,
+        learning_clock=54e6,
+        learning_lanes=2,
         serial="the board's USB: the second of its two ports",
         pinout="litex-boards' sipeed_tang_nano_20k; untested",
     ),
@@ -87,6 +89,8 @@ BOARDS = (
         _PINS_20K,
         clock=81e6,
         blocks=46,
+        learning_clock=54e6,
+        learning_lanes=2,
         serial="the dock's USB: the second of its two ports",
         # github.com/sipeed/TangPrimer-20K-example, issue 12. Switch 1 enables the core board.
         notes=("set the dock's DIP switches 1, 2 and 5 down, 3 and 4 up: the serial line needs it",),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -78,7 +78,9 @@ class ActiveRows(wiring.Component):
 
     With ``tag_bits`` only groups that have an active row are kept, each with a tag that comes with its byte;
     ``group`` is then the tag. A group without active rows takes no clock, and the last item is an active row,
-    unless the vector has none.
+    unless the vector has none. ``open`` says whether the group in which the walk is may be given yet: all may
+    while ``free`` is high, and otherwise those whose tag is at most ``limit``. It is told a clock later, and
+    whoever takes rows must heed it.
 
     Latency: a byte's first row is offered three clocks after its transfer. Throughput: a clock for each
     active row, and a clock for each group of eight rows that has none. While a byte comes each clock, the
@@ -118,6 +120,7 @@ class ActiveRows(wiring.Component):
                 "enters": Out(1),
                 #: The group is the first of the walk.
                 "opening": Out(1),
+                **({"free": In(1), "limit": In(signed(tag_bits + 2)), "open": Out(1)} if tag_bits else {}),
             }
         )
 
@@ -214,6 +217,9 @@ class ActiveRows(wiring.Component):
         with m.If(self.start):
             m.d.sync += [came.eq(0), count.eq(0), number.eq(0), loading.eq(1), fetched.eq(0)]
         m.d.comb += none.eq(count == 0)
+        # Whether the group is left comes late in a clock, so both groups are compared.
+        following, here = kept.tag <= self.limit, self.row.payload.group <= self.limit
+        m.d.sync += self.open.eq(self.free | Mux(take, following, here))
         return Mux(none, 0, kept.byte), final, kept.tag
 
     def _connect_memories(

@@ -20,7 +20,7 @@ from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.array.programmer import Programmer, cell_request
-from qcloop_hdl.array.walk import mac_command
+from qcloop_hdl.array.walk import beside_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
@@ -100,14 +100,14 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
 def _own_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports for words of cells, where cells have a memory of their own.
 
-    Products may be in work meanwhile: see ``Mac`` for what is asked of ``pause`` and ``first_block``.
+    Products may be in work meanwhile: see ``Mac`` for what is asked of ``pause``.
     """
     return {
         "wide_cells_read": In(1),
         "wide_cells_address": In(config.address_bits),
         "cell_word": Out(ArrayLayout(CELL_LAYOUT, config.lanes)),
         "pause": In(1),
-        "first_block": In(1),
+        **beside_ports(config),
         #: Word of the cell that is written with ``programmer_writes``.
         "programmed_address": Out(config.address_bits),
     }
@@ -266,7 +266,7 @@ class CellArray(Configured):
         """Connect the memory of accumulators, where they have one of their own."""
         access, accumulators = self.access, self.accumulators
         drive(m, access, self, "wide_cells_read", "wide_cells_address")
-        drive(m, self.mac, self, "pause", "first_block")
+        drive(m, self.mac, self, "pause", *beside_ports(self.config))
         for name in ("read_address", "read_enable", "write_address", "write_data", "write_enable"):
             m.d.comb += getattr(accumulators, name).eq(getattr(access, f"accumulator_{name}"))
         m.d.comb += [

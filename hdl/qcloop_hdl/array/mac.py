@@ -15,7 +15,7 @@ from qcloop_hdl.array.adc import Adc, OneProduct, TwoResults
 from qcloop_hdl.array.lanes import Lanes, loan_ports
 from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
-from qcloop_hdl.array.walk import Item, Product, Walk, mac_command
+from qcloop_hdl.array.walk import Item, Product, Walk, beside_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import drive
 from qcloop_hdl.layouts import MAC_SETTINGS
@@ -56,17 +56,16 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "word_read": Out(1),
         #: While no command is in work lane 0 draws for the programmer instead.
         **loan_ports(config),
-        **(_pause_ports() if config.two_ports else {}),
+        **(_pause_ports(config) if config.two_ports else {}),
     }
 
 
-def _pause_ports() -> dict[str, Any]:
+def _pause_ports(config: EngineConfig) -> dict[str, Any]:
     return {
         #: Step over no word in this clock: two clocks later others read the memory. No word may be in work
         #: then that a result which is not taken stops.
         "pause": In(1),
-        #: Step over no word behind the first column block.
-        "first_block": In(1),
+        **beside_ports(config),
     }
 
 
@@ -128,7 +127,7 @@ class Mac(Configured):
         m.submodules.sums = sums = Sums(self.config)
         m.submodules.adc = adc = self._converter(m, walk, sums)
         if self.config.two_ports:
-            drive(m, walk, self, "pause", "first_block")
+            drive(m, walk, self, "pause", *beside_ports(self.config))
         wiring.connect(m, wiring.flipped(self.command), walk.command)
         wiring.connect(m, wiring.flipped(self.vector), walk.vector)
         wiring.connect(m, sums.sums, adc.i)

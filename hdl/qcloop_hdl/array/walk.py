@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -49,6 +49,18 @@ def mac_command(config: EngineConfig) -> data.StructLayout:
 def vector_bits(config: EngineConfig) -> int:
     """Return the bits of a word's address in the vector buffer."""
     return max(1, (config.row_words - 1).bit_length())
+
+
+def beside_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports with which a product of bits is made while cells of its region are still written."""
+    return {
+        #: Read no word behind the first column block, and of that one only what the others allow.
+        "first_block": In(1),
+        #: A group of eight rows may be read if it begins at most so many words behind the region's first.
+        #: With ``all_open`` all of them may, and in a product with read noise none is read before.
+        "open_words": In(signed(config.address_bits + 2)),
+        "all_open": In(1),
+    }
 
 
 class Item(data.Struct):
@@ -208,8 +220,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "advance": In(1),
         #: A word may be read: there is noise for it, or none is needed.
         "may_read": In(1),
-        #: No word may be read in this clock; or none behind the first column block.
-        **({"pause": In(1), "first_block": In(1)} if config.two_ports else {}),
+        #: No word may be read in this clock; and others: see :func:`beside_ports`.
+        **({"pause": In(1), **beside_ports(config)} if config.two_ports else {}),
         #: FORWARD1 leaves out rows whose input is 0; stable while a command is in work.
         "skip": In(1),
         #: The vector; that of FORWARD1 has eight elements in a byte.
@@ -223,7 +235,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "tail": Out(config.lane_bits),
         #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
         "loading": Out(1),
-        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts.
+        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts. With the part
+        #: ``learning``, and registers around the memories, it counts in clocks with ``advance``.
         "write": Out(1),
         "write_data": Out(8),
         "write_word": Out(word_bits),
@@ -275,6 +288,11 @@ class Walk(Configured):
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
         #: Words may be read; of those of active rows, the addresses are known.
         self._may_read, self._may_jump = Signal(), Signal()
+        #: Paths are shorter: rows come from a register, and a register that ``advance`` moves takes writes.
+        self._quick = self.jumps and config.registered
+        self._rows: Any = self.command.payload.rows
+        if self._quick:
+            self._rows = Signal(config.side_bits, name="rows_registered", reset_less=True)
         #: The next word is behind the first column block.
         self._later = Signal()
 
@@ -315,6 +333,8 @@ class Walk(Configured):
         with m.If(accept):
             m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
+        if self._quick:
+            m.d.sync += self._rows.eq(command.rows)
         self._permit(m)
         self._connect_rows(m, accept, running)
         inner, wrap, done = self._count(m, accept, starting, running, blocks)
@@ -350,8 +370,14 @@ class Walk(Configured):
             ]
             may_read, may_jump = may_read & ~held, jumps
         if self.config.two_ports:
-            stops = self.pause | self.first_block & self._later
-            may_read, may_jump = may_read & ~stops, may_jump & ~stops
+            stops, free, opens = self.pause | self.first_block & self._later, Signal(), Signal()
+            m.d.comb += [
+                free.eq(~self.first_block | self.all_open),
+                self.rows.free.eq(free),
+                self.rows.limit.eq(self.open_words),
+            ]
+            m.d.sync += opens.eq(free)
+            may_read, may_jump = may_read & ~stops & opens, may_jump & ~stops & self.rows.open
         m.d.comb += [self._may_read.eq(may_read), self._may_jump.eq(may_jump)]
 
     def _jump(self, m: Module, accept: Any, blocks: Any, wrap: Any) -> None:
@@ -369,7 +395,7 @@ class Walk(Configured):
         rows, words, vector = self.rows, self.words, self.vector
         m.d.comb += [
             rows.start.eq(accept),
-            rows.rows.eq(self.command.payload.rows),
+            rows.rows.eq(self._rows),
             rows.bits.valid.eq(vector.valid & running & self.skips),
             rows.bits.payload.eq(vector.payload),
             rows.row.ready.eq(self.advance & running & self._may_jump),
@@ -397,7 +423,7 @@ class Walk(Configured):
         lane = Signal(self.config.lane_bits, reset_less=True)
         filling, can_take, counted, wrap = Signal(), Signal(), Signal(), Signal()
         can_step, can_step_dense = Signal(), Signal()
-        loading, backward, rows = self.loading, self.backward, self.command.payload.rows
+        loading, backward, rows = self.loading, self.backward, self._rows
         element, active = self.elements.element, self.rows.row
         m.d.comb += [
             length.eq(Mux(backward, blocks, rows)),
@@ -414,7 +440,9 @@ class Walk(Configured):
             wrap.eq(Mux(self.skips, active.payload.last, counted)),
             self.elements.number.eq(inner),
             self.elements.last.eq(counted),
-            self.write.eq(element.valid & element.ready),
+            self.write.eq(
+                element.valid & (can_take & loading & ~self.skips if self._quick else element.ready)
+            ),
             self.write_data.eq(element.payload),
             self.write_word.eq(inner),
             self.write_select.eq(Mux(backward, lane, inner >> len(self.write_word))),

@@ -9,8 +9,9 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.operations import AGE_ENTRY, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
+from qcloop_hdl.array.walk import beside_ports
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import add_components, drive, lend
+from qcloop_hdl.connections import StreamStage, add_components, drive, lend
 from qcloop_hdl.engine.answers import Answers
 from qcloop_hdl.engine.checks import RegionCheck
 from qcloop_hdl.engine.decoding import (
@@ -89,6 +90,8 @@ class Engine(Configured):
         self._learns = config.has(ArrayPart.LEARNING)
         if self._learns:
             self.learner = Learner(config)
+            #: The path from the checks of a request through a vector to the walk over words is too long.
+            self.vector_stage = StreamStage()
         self._ages = config.has(ArrayPart.RELAXATION)
         self._product_bits = product_bits()
 
@@ -207,10 +210,14 @@ class Engine(Configured):
         array, operands, region, vectors = self.array, self.operands, self.region, self.vectors
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
+        vector, left = vectors.vector, self.requests.request.remaining != 0
+        if self._learns:
+            wiring.connect(m, vector, self.vector_stage.i)
+            vector, left = self.vector_stage.o, left | self.vector_stage.o.valid
         m.d.comb += [
-            array.vector.valid.eq(vectors.vector.valid),
-            array.vector.payload.eq(vectors.vector.payload),
-            vectors.vector.ready.eq(array.vector.ready),
+            array.vector.valid.eq(vector.valid),
+            array.vector.payload.eq(vector.payload),
+            vector.ready.eq(array.vector.ready),
             request.valid.eq(operands.cell_valid),
             operands.cell_ready.eq(request.ready),
             request.payload.address.eq(region.end),
@@ -220,7 +227,7 @@ class Engine(Configured):
             array.programs.eq(self._is(*PROGRAMS)),
             array.products.eq(self._is(*PRODUCTS)),
             vectors.running.eq(self.answers.running & self._is(*PRODUCTS)),
-            command.valid.eq(vectors.running & (self.requests.request.remaining != 0)),
+            command.valid.eq(vectors.running & left),
             command.payload.product.eq(self.requests.request.operation[: self._product_bits]),
             command.payload.base.eq(region.base),
             command.payload.rows.eq(region.rows),
@@ -340,6 +347,8 @@ class Engine(Configured):
             learner.result.payload.eq(array.result.payload),
             array.learned.eq(learner.event),
         ]
+        with m.If(self.vector_stage.o.valid):  # a product that is still to be asked for
+            m.d.comb += answers.product_busy.eq(1)
         with m.If(learner.busy):
             m.d.comb += [array.result.ready.eq(learner.result.ready), answers.product_busy.eq(1)]
         with m.If(learner.multiplies):
@@ -352,7 +361,7 @@ class Engine(Configured):
         drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
         if self.config.two_ports:
             drive(m, learner, array, "cell_word", "programmed_address")
-            drive(m, array, learner, "first_block")
+            drive(m, array, learner, *beside_ports(self.config))
             m.d.comb += [
                 array.wide_cells_read.eq(learner.cells_read),
                 array.wide_cells_address.eq(learner.cells_address),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Signal, Value, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +21,15 @@ EXPONENT_BITS = 10
 _MOST_LEFT = ACCUMULATOR_MAX.bit_length() + 1
 #: Bits of a distance to shift right. The largest leaves nothing of a product: it is rounded to 0.
 _DISTANCE_BITS = 6
+
+
+class StepParts(data.Struct):
+    """A step is ``down + up``: the adder of the accumulator adds both, so that one carry chain is passed."""
+
+    down: signed(ACCUMULATOR_BITS)
+    up: 1
+    #: The step is not 0.
+    some: 1
 
 
 class StepShifter(wiring.Component):
@@ -54,7 +63,7 @@ class StepShifter(wiring.Component):
                 #: Products: minus an input times an error times the rate.
                 "i": In(stream.Signature(data.ArrayLayout(signed(PRODUCT_BITS), lanes))),
                 #: Their steps.
-                "o": Out(stream.Signature(data.ArrayLayout(signed(ACCUMULATOR_BITS), lanes))),
+                "o": Out(stream.Signature(data.ArrayLayout(StepParts, lanes))),
             }
         )
 
@@ -77,11 +86,11 @@ class StepShifter(wiring.Component):
         with m.If(move):
             m.d.sync += self.o.valid.eq(self.i.valid)
         for lane in range(self.lanes):
-            m.d.comb += self.o.payload[lane].eq(self._step(m, lane, self.i.payload[lane], distance, move))
+            self._step(m, lane, distance, move)
         return m
 
-    def _step(self, m: Module, lane: int, product: Value, distance: Value, move: Value) -> Value:
-        """Return the step of a product, rounded behind a register.
+    def _step(self, m: Module, lane: int, distance: Value, move: Value) -> None:
+        """Make the step of a product, rounded behind a register.
 
         The ones' complement of a negative product is shifted, limited and complemented again: so it is
         rounded down. The lowest bit is the half, which is added. At the limit it counts as 0: a positive
@@ -90,6 +99,7 @@ class StepShifter(wiring.Component):
         m.submodules[f"shifter{lane}"] = shifter = SaturatingShift(
             _MOST_LEFT + PRODUCT_BITS, ACCUMULATOR_BITS, _DISTANCE_BITS
         )
+        product, step = self.i.payload[lane], self.o.payload[lane]
         sign = product[-1]
         negative = Signal(name=f"negative{lane}", reset_less=True)
         shifted = Signal(ACCUMULATOR_BITS, name=f"shifted{lane}", reset_less=True)
@@ -102,8 +112,11 @@ class StepShifter(wiring.Component):
         with m.If(move):
             m.d.sync += [negative.eq(sign), shifted.eq(shifter.o)]
         half = shifted[0] & ~shifted[1:].all()
-        down = Cat(shifted[1:] ^ negative.replicate(ACCUMULATOR_BITS - 1), negative).as_signed()
-        return (down + (half ^ negative))[:ACCUMULATOR_BITS]
+        m.d.comb += [
+            step.down.eq(Cat(shifted[1:] ^ negative.replicate(ACCUMULATOR_BITS - 1), negative)),
+            step.up.eq(half ^ negative),
+            step.some.eq(shifted.any()),
+        ]
 
 
 class AccumulatorAdder(wiring.Component):
@@ -128,6 +141,7 @@ class AccumulatorAdder(wiring.Component):
     def __init__(self, lanes: int) -> None:
         self._lanes = _checked(lanes)
         numbers = data.ArrayLayout(signed(ACCUMULATOR_BITS), lanes)
+        sums = data.StructLayout({"accumulators": numbers, "steps": data.ArrayLayout(StepParts, lanes)})
         super().__init__(
             {
                 #: The weight of an accumulator up to this size need not be settled: half of the smallest gap
@@ -136,7 +150,7 @@ class AccumulatorAdder(wiring.Component):
                 #: Settle weights whose step is 0, too: the end of a batch.
                 "every": In(1),
                 #: Accumulators, and what is added to them.
-                "i": In(stream.Signature(data.StructLayout({"accumulators": numbers, "steps": numbers}))),
+                "i": In(stream.Signature(sums)),
                 #: The new accumulators, whose steps were not 0, and which weights must be settled.
                 "o": Out(
                     stream.Signature(
@@ -165,7 +179,7 @@ class AccumulatorAdder(wiring.Component):
 
     def _add(self, m: Module, lane: int, move: Value) -> None:
         """Make both stages of a lane."""
-        i, o = self.i.payload, self.o.payload
+        accumulator, step, o = self.i.payload.accumulators[lane], self.i.payload.steps[lane], self.o.payload
         total = Signal(signed(ACCUMULATOR_BITS + 1), name=f"total{lane}", reset_less=True)
         changed = Signal(name=f"changed{lane}", reset_less=True)
         negative, low = total[-1], total[: ACCUMULATOR_BITS - 1]
@@ -176,18 +190,18 @@ class AccumulatorAdder(wiring.Component):
             # The size of a negative total is one more than this.
             size.eq(low ^ negative.replicate(len(low))),
         ]
-        with m.If(beyond):
-            m.d.comb += size.eq(Cat(~negative, Const(-1, len(low) - 1)))
+        limited = Mux(beyond, Cat(~negative, Const(-1, len(low) - 1)), size)
+        # The lowest bits add 1 to the size of a negative total. There is a carry if size > reach.
+        reached = (Cat(negative, size) + Cat(negative, ~self.reach))[-1]
         with m.If(move):
             m.d.sync += [
-                total.eq(i.accumulators[lane] + i.steps[lane]),
-                changed.eq(i.steps[lane] != 0),
-                o.accumulators[lane].eq(Cat(size ^ negative.replicate(len(low)), negative)),
+                # The lowest bits make a carry of ``up``.
+                total.eq((Cat(step.up, accumulator).as_signed() + Cat(step.up, step.down).as_signed()) >> 1),
+                changed.eq(step.some),
+                o.accumulators[lane].eq(Cat(limited ^ negative.replicate(len(low)), negative)),
                 o.changed[lane].eq(changed),
-                # The lowest bits add 1 to the size of a negative total. There is a carry if size > reach.
-                o.settle[lane].eq(
-                    (changed | self.every) & (Cat(negative, size) + Cat(negative, ~self.reach))[-1]
-                ),
+                # What is limited is beside the comparison, and not before it.
+                o.settle[lane].eq((changed | self.every) & Mux(beyond, ~self.reach.all(), reached)),
             ]
 
 

@@ -35,7 +35,7 @@ class ProbabilityDivider(wiring.Component):
                 "start": In(1),
                 "dividend": In(width),
                 "divisor": In(width),
-                #: The dividend is the divisor: the quotient is 65536.
+                #: The quotient is 65536, as the dividend is the divisor; a dividend of 0 must be offered.
                 "one": In(1),
                 "busy": Out(1),
                 "quotient": Out(QUOTIENT_BITS),
@@ -65,19 +65,20 @@ class ProbabilityDivider(wiring.Component):
             added.eq(middle + self.divisor),
             subtracted.eq(middle - self.divisor),
             second.eq(Mux(first[-1], added, subtracted)),
-            self.busy.eq(digits.any()),
         ]
         with m.If(self.busy):
             m.d.sync += [
                 self.quotient.eq(Cat(~second[-1], ~first[-1], self.quotient)),
                 rest.eq(second),
                 digits.eq(digits - 1),
+                self.busy.eq(digits != 1),
             ]
         with m.If(self.start):
             m.d.sync += [
-                rest.eq(Mux(self.one, 0, self.dividend)),
+                rest.eq(self.dividend),
                 self.quotient[0].eq(self.one),
                 digits.eq(_DIGITS),
+                self.busy.eq(1),
             ]
         return m
 

@@ -87,15 +87,11 @@ class LayerErrors(Configured):
             self.again_slopes.eq(sums.again),
             self.again.eq(errors.again),
             self.collected.eq(errors.i.valid & errors.i.ready & errors.i.payload.last),
-            self.o.valid.eq(errors.o.valid),
-            self.o.payload.value.eq(errors.o.payload.value),
-            self.o.payload.last.eq(errors.o.payload.last),
-            errors.o.ready.eq(self.o.ready),
-            self.ends.eq(errors.ends),
         ]
+        self._hold(m)
         shift, through = Signal(K_BITS), Signal()  # of the errors that were scaled last
         total = errors.k + Mux(self.last, 0, shift + sums.k)
-        m.d.comb += through.eq(self.o.valid & self.o.ready & self.o.payload.last)
+        m.d.comb += through.eq(errors.o.valid & errors.o.ready & errors.o.payload.last)
         with m.If(through):
             m.d.sync += shift.eq(total)
         m.d.comb += [
@@ -107,6 +103,20 @@ class LayerErrors(Configured):
             self.shift.eq(shifts.entry),
         ]
         return m
+
+    def _hold(self, m: Module) -> None:
+        """Hold a scaled error in a register: the path from the scaler, which rounds, to a vector is long."""
+        scaled, held = self.errors_scaler, self.o
+        m.d.comb += scaled.o.ready.eq(~held.valid | held.ready)
+        m.d.sync += self.ends.eq(scaled.ends)
+        with m.If(scaled.o.ready):
+            m.d.sync += [
+                held.valid.eq(scaled.o.valid),
+                held.payload.value.eq(scaled.o.payload.value),
+                held.payload.last.eq(scaled.o.payload.last),
+            ]
+        with m.If(scaled.again):
+            m.d.sync += held.valid.eq(0)
 
     def _multiply(self, m: Module) -> tuple[Any, Any, Any]:
         """Multiply sums and slopes, in two stages: a sum and its slope, and their product.

@@ -12,7 +12,7 @@ from qcloop.contract.types import Policy
 from qcloop_hdl.array.active_rows import OFFSET_BITS
 from qcloop_hdl.array.counters import Event
 from qcloop_hdl.array.sums import sum_bits
-from qcloop_hdl.array.walk import Product, mac_command
+from qcloop_hdl.array.walk import Product, beside_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import StreamStage, add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
@@ -75,8 +75,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "programming": In(PROGRAMMER_SETTINGS),
         #: To the array: products, while ``multiplies`` is high.
         "multiplies": Out(1),
-        #: With two ports: the product must not go behind the first column block.
-        **({"first_block": Out(1)} if config.two_ports else {}),
+        #: With two ports: which words a product may read.
+        **({name: port.flip() for name, port in beside_ports(config).items()} if config.two_ports else {}),
         "command": Out(stream.Signature(mac_command(config))),
         "vector": Out(stream.Signature(8)),
         "result": In(stream.Signature(signed(32))),
@@ -122,8 +122,8 @@ class Learner(Configured):
         #: The bias follows behind the vector; the byte is the second one of a pair; all bytes of an image of
         #: bytes were taken.
         self._bias, self._second, self._whole = Signal(), Signal(), Signal()
-        #: The product of the next image is made beside the update; its next byte may go.
-        self._beside, self._may_go = Signal(), Signal(init=1)
+        #: The product of the next image is made beside the update.
+        self._beside = Signal()
         #: Errors are still wanted for the vector of a product.
         self._drives = Signal()
 
@@ -238,37 +238,25 @@ class Learner(Configured):
         ]
 
     def _go_beside(self, m: Module) -> None:
-        """Make the product of the next image while weights are settled: of each byte whose rows all are.
+        """Make the product of the next image while weights are settled: of each eight rows that are.
 
         Results wait until no layer is updated any more, and further column blocks until all is settled.
         """
         sequencer, rows, layer = self.sequencer, self.weights.settled_rows, self.command.payload
-        lane_bits = self.config.lane_bits
-        beside, blocks = self._beside, Signal(range(self.config.row_words + 1))
-        # The words behind the byte that goes next, and behind the one after it.
-        end, after = Signal(self.config.address_bits + 1), Signal(self.config.address_bits + 1)
-        asks, goes = Signal(), Signal()
-        m.d.comb += [
-            self.first_block.eq(beside),
-            asks.eq((sequencer.fetch == Fetch.ASK) & sequencer.asked),
-            goes.eq(self.weights.bits.valid & self.weights.bits.ready),
-        ]
+        lane_bits, beside = self.config.lane_bits, self._beside
+        # Words of a row, and the first one behind the first eight rows.
+        blocks = Signal(range(self.config.row_words + 1))
+        end = Signal(self.config.address_bits + 1)
+        m.d.comb += [self.first_block.eq(beside), self.all_open.eq(rows.all)]
         m.d.sync += [
             blocks.eq(layer.cols[lane_bits:] + layer.cols[:lane_bits].any()),
-            self._may_go.eq(
-                ~asks & (~beside | rows.all | Mux(goes, after <= rows.reached, end <= rows.reached))
-            ),
+            end.eq(layer.base + (blocks << OFFSET_BITS)),
+            self.open_words.eq(rows.reached - end),
         ]
-        with m.If(asks):
-            m.d.sync += [
-                beside.eq(1),
-                end.eq(layer.base + (blocks << OFFSET_BITS)),
-                after.eq(layer.base + (blocks << OFFSET_BITS + 1)),
-            ]
+        with m.If((sequencer.fetch == Fetch.ASK) & sequencer.asked):
+            m.d.sync += beside.eq(1)
         with m.Elif(sequencer.asked | self._in(StepState.FORWARD_RUN) & ~sequencer.tail):
             m.d.sync += beside.eq(0)
-        with m.If(goes):
-            m.d.sync += [end.eq(after), after.eq(after + (blocks << OFFSET_BITS))]
 
     def _send_vector(self, m: Module) -> None:
         """Send the vector of a product: of the image, of activations and the bias, or of errors."""
@@ -280,7 +268,7 @@ class Learner(Configured):
         first = (sequencer.layer == 0) & self._in(StepState.FORWARD_ASK) | (sequencer.fetch == Fetch.ASK)
         bias, second = self._bias, self._second
         weights = self.weights
-        room = Mux(numbers.wide, ~self._whole, weights.bits.ready & self._may_go)
+        room = Mux(numbers.wide, ~self._whole, weights.bits.ready)
         taken, errors = Signal(), self.layer_errors.o
         value = Mux(backward, Mux(second, -errors.payload.value, errors.payload.value), units.o.payload.value)
         valid = forward & (units.o.valid | bias) | backward & errors.valid
@@ -321,7 +309,10 @@ class Learner(Configured):
         """Hand results over: sums to the tables, or backward to their scaler."""
         sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
         # Results also come while the next layer's product is asked for. Others are not the learner's.
-        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN)
+        # Those of an image that was fetched may be there before the numbers of the first layer are.
+        early = Signal()
+        m.d.sync += early.eq(self._in(StepState.NEXT))
+        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN) & ~early
         backward = self._in(StepState.BACKWARD_RUN)
         behind, outputs, last_layer = self._follow_layer(m)
         hidden = forward & ~last_layer
@@ -402,7 +393,8 @@ class Learner(Configured):
         image, asked = sequencer.layer == 0, sequencer.asked
         forward, update = self._in(StepState.FORWARD_ASK), self._in(StepState.ROWS)
         # The sums of a layer come when its errors drove its columns; then the slopes are there.
-        slopes = self.layer_errors.collected
+        slopes = Signal()  # a register: they are not in a hurry, and the path on is long
+        m.d.sync += slopes.eq(self.layer_errors.collected)
         begins = sequencer.begins & update & (~image | numbers.wide)
         m.d.comb += [
             units.start.eq(asked & forward & ~image | slopes & ~image | begins),

@@ -50,8 +50,8 @@ class Fetch(enum.Enum, shape=2):
     BITS = 3
 
 
-#: Clocks of a state in which all numbers of a layer are there, and in which the last events were counted.
-_PREPARE, _COUNT = 1, 8
+#: Clock of a state in which the last events were counted.
+_COUNT = 8
 
 
 class StepSequencer(wiring.Component):
@@ -219,7 +219,8 @@ class StepSequencer(wiring.Component):
             with m.Case(ask), m.If(self.asked):
                 m.d.comb += following.eq(runs)
         with m.Case(StepState.FORWARD_RUN):
-            with m.If(self.passed & ~self.last):
+            # The product of an image that was fetched may have passed before. The next layer is known then.
+            with m.If(self.passed & ~self.last & ~self.begins):
                 m.d.comb += [self.up.eq(1), following.eq(StepState.FORWARD)]
             with m.If(self.resulted & ~self.trains):
                 m.d.comb += following.eq(StepState.NEXT)
@@ -235,7 +236,7 @@ class StepSequencer(wiring.Component):
 
     def _updates(self, m: Module, following: Any, images: Any, ends: Any) -> None:
         through = ~self.begins & self.changed
-        with m.Case(StepState.UPDATE), m.If(self.clock == _PREPARE):
+        with m.Case(StepState.UPDATE):
             m.d.comb += following.eq(StepState.ROWS)
         with m.Case(StepState.ROWS), m.If(through):
             m.d.comb += [self.up.eq(1), following.eq(StepState.UPDATE)]
@@ -246,7 +247,7 @@ class StepSequencer(wiring.Component):
                     m.d.sync += images.eq(images + 1)
                 with m.If(ends):
                     m.d.comb += following.eq(StepState.SWEEP)
-        with m.Case(StepState.SWEEP), m.If(self.clock == _PREPARE):
+        with m.Case(StepState.SWEEP):
             m.d.sync += images.eq(0)
             m.d.comb += following.eq(StepState.SWEEP_ROWS)
         with m.Case(StepState.SWEEP_ROWS), m.If(through):

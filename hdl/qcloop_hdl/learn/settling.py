@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -273,8 +273,19 @@ class Settling(Configured):
 
 
 def lowest(bits: Any) -> Any:
-    """Return the index of the lowest bit that is set."""
-    index: Any = 0
-    for number in reversed(range(len(bits))):
-        index = Mux(bits[number], number, index)
-    return index
+    """Return the index of the lowest bit that is set, if one is; of a power of two of bits."""
+    if len(bits) == 1:
+        return Const(0, 0)
+    half = len(bits) // 2
+    low = bits[:half].any()
+    return Cat(Mux(low, lowest(bits[:half]), lowest(bits[half:])), ~low)
+
+
+def at_lowest(bits: Any, values: list[Any]) -> Any:
+    """Return the value at the lowest bit that is set, if one is: no value waits for the bit's index."""
+    span = 1
+    while len(values) > 1:
+        pairs = enumerate(zip(values[::2], values[1::2], strict=True))
+        values = [Mux(bits[2 * span * n : (2 * n + 1) * span].any(), low, high) for n, (low, high) in pairs]
+        span *= 2
+    return values[0]

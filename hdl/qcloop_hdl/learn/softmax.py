@@ -248,6 +248,9 @@ class OutputErrors(wiring.Component):
         first one comes again.
         """
         total, adds = Signal(dividers[0].width, reset_less=True), Signal(_LOOKUP)
+        # There was an exponential, and another one, that is not 0. If there is but one, it is the total: to
+        # compare the two would take too long.
+        some, several = Signal(), Signal()
         # Of each sum that is on its way to a divider whether there is one, it is the label's, and the last.
         coming = [Signal(3, name=f"coming{clock}") for clock in range(_LOOKUP)]
         arrived, start = coming[-1][0], Signal()
@@ -256,9 +259,13 @@ class OutputErrors(wiring.Component):
         with m.If(sequence.moves):
             m.d.sync += Cat(coming).eq(Cat(sequence.divide, index == self.label, sequence.last, *coming[:-1]))
         with m.If(sequence.state == ErrorState.FILL):
-            m.d.sync += total.eq(0)
+            m.d.sync += [total.eq(0), some.eq(0), several.eq(0)]
         with m.If(adds[-1]):
-            m.d.sync += total.eq(total + exponential)
+            m.d.sync += [
+                total.eq(total + exponential),
+                some.eq(some | exponential.any()),
+                several.eq(several | some & exponential.any()),
+            ]
         # Of each divider whether it has an error that was not taken, and which one. Then a bit for the
         # divider that begins next, and one for that whose error is offered next.
         holds, labels, lasts = Signal(_DIVIDERS), Signal(_DIVIDERS), Signal(_DIVIDERS)
@@ -268,9 +275,9 @@ class OutputErrors(wiring.Component):
         for number, divider in enumerate(dividers):
             m.d.comb += [
                 divider.start.eq(start & turn[number]),
-                divider.dividend.eq(exponential),
+                divider.dividend.eq(Mux(several, exponential, 0)),
                 divider.divisor.eq(total),
-                divider.one.eq(exponential == total),
+                divider.one.eq(~several & exponential.any()),
             ]
             with m.If(sequence.o_taken & out[number]):
                 m.d.sync += holds[number].eq(0)

@@ -7,11 +7,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.registers import read_register
+from qcloop_hdl.registers import memory_style, read_register
 
 
 class Store(wiring.Component):
-    """Holds ``depth`` entries in block RAM.
+    """Holds ``depth`` entries in block RAM, or in LUT memory.
 
     Latency: an entry is there one clock after ``read``, and stays until the clock after the next ``read``.
     Throughput: one access a clock; a write comes first, and nothing is read in its clock. With ``overlaps``
@@ -25,10 +25,12 @@ class Store(wiring.Component):
         Number of entries.
     overlaps : bool
         Entries are read while others are written.
+    lut_memory : bool
+        It is LUT memory.
     """
 
-    def __init__(self, shape: Any, depth: int, *, overlaps: bool = False) -> None:
-        self._shape, self._depth, self._overlaps = shape, depth, overlaps
+    def __init__(self, shape: Any, depth: int, *, overlaps: bool = False, lut_memory: bool = False) -> None:
+        self._shape, self._depth, self._overlaps, self._lut_memory = shape, depth, overlaps, lut_memory
         super().__init__(
             {
                 #: Write ``write_entry`` for ``write_index``.
@@ -58,10 +60,17 @@ class Store(wiring.Component):
         """Whether entries are read while others are written."""
         return self._overlaps
 
+    @property
+    def lut_memory(self) -> bool:
+        """Whether it is LUT memory."""
+        return self._lut_memory
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.shape, depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=self.shape, depth=self.depth, init=[], attrs=memory_style(self.lut_memory)
+        )
         read, write = memory.read_port(domain="comb"), memory.write_port()
         # With this register the read port becomes the synchronous one of a block RAM.
         entry = read_register(self.shape)

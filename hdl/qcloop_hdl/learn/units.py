@@ -53,7 +53,8 @@ class UnitStores(Configured):
                 "o": Out(stream.Signature(element(8))),
             },
         )
-        self.activations, self.slopes = Store(8, depth, overlaps=True), Store(8, units)
+        self.activations = Store(8, depth, overlaps=True)
+        self.slopes = Store(8, units, lut_memory=config.lut_memory)
         self.reader = StoreReader(8, depth, registered=config.registered)
 
     def elaborate(self, platform: Any) -> Module:

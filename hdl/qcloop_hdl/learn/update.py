@@ -40,12 +40,17 @@ def flagged_word(config: EngineConfig) -> data.StructLayout:
     With two ports the word comes along, and is still to be written: the lanes that are ``changed``. So do the
     levels that its cells have.
     """
+    levels = {"levels": ArrayLayout(LEVEL_BITS, config.lanes)} if config.two_ports else {}
+    return data.StructLayout(_queued_word(config).members | levels)
+
+
+def _queued_word(config: EngineConfig) -> data.StructLayout:
+    """Return the layout of such a word without the levels, which come last."""
     fields: dict[str, Any] = {"address": config.address_bits, "lanes": config.lanes}
     if config.two_ports:
         fields |= {
             "changed": config.lanes,
             "accumulators": ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes),
-            "levels": ArrayLayout(LEVEL_BITS, config.lanes),
         }
     return data.StructLayout(fields)
 
@@ -79,16 +84,28 @@ class RowAddress(Configured):
         m = Module()
         distance = Signal(self.config.address_bits)
         held, held_valid = Signal(self._address), Signal()
-        move, i = Signal(), self.i.payload
-        m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.i.ready.eq(move | ~held_valid)]
-        with m.If(self.i.ready):
+        # The path back is long: a row that came has room, and is kept while the one before it stands still.
+        kept, keeps, move, wanted = Signal(row_layout(self.config)), Signal(), Signal(), Signal()
+        i, row = self.i.payload, Signal(row_layout(self.config))
+        m.d.comb += [
+            move.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~keeps),
+            wanted.eq(self.i.valid & (i.active | i.last)),
+            row.eq(Mux(keeps, kept, i)),
+        ]
+        with m.If(~keeps):
+            m.d.sync += kept.eq(i)
+        with m.If(move | ~held_valid):
             m.d.sync += [
-                held_valid.eq(self.i.valid & (i.active | i.last)),
-                distance.eq(i.row * self.blocks),
-                held.x.eq(i.x),
-                held.active.eq(i.active),
-                held.last.eq(i.last),
+                keeps.eq(0),
+                held_valid.eq(keeps | wanted),
+                distance.eq(row.row * self.blocks),
+                held.x.eq(row.x),
+                held.active.eq(row.active),
+                held.last.eq(row.last),
             ]
+        with m.Else():
+            m.d.sync += keeps.eq(keeps | wanted)
         with m.If(move):
             m.d.sync += [
                 self.o.valid.eq(held_valid),
@@ -127,7 +144,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
     return {
         #: Strobe: a layer begins, and its rows come.
         "start": In(1),
-        #: No word is in work, and none is to come.
+        #: No word is to be read any more: the next layer may start, from the third clock on. And none is in
+        #: work, either.
+        "issued": Out(1),
         "done": Out(1),
         #: Words may be read; where there is one port, others want to read and write words meanwhile.
         "run": In(1),
@@ -194,7 +213,12 @@ class LayerUpdate(Configured):
         super().__init__(config, _ports(config))
         self.addresses = RowAddress(config)
         self.shifter, self.adder = StepShifter(config.lanes), AccumulatorAdder(config.lanes)
-        self.queue = SyncFIFOBuffered(width=flagged_word(config).size, depth=queue_depth(config))
+        #: Words that wait; with two ports, the levels of their cells come later than they do.
+        self.queue = SyncFIFOBuffered(width=_queued_word(config).size, depth=queue_depth(config))
+        if config.two_ports:
+            self.levels = SyncFIFOBuffered(width=config.lanes * LEVEL_BITS, depth=queue_depth(config))
+        #: Levels of words that wait are on their way.
+        self.coming = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit.
@@ -216,29 +240,42 @@ class LayerUpdate(Configured):
         m.d.sync += [after.eq(before) for chain in (valid, where) for before, after in pairwise(chain)]
         self._add(m, x, valid)
         total = self.adder.o.payload
-        self._queue_flagged(m, valid[6], where[6], last_block)
+        self._queue_flagged(m, valid[6], where[6], valid[1], last_block)
         m.d.comb += [
             self.read.eq(valid[read_after]),
             self.read_address.eq(where[read_after]),
             self.write.eq(Mux(self.writes, self.delayed(m, total.changed), 0)),
             self.write_address.eq(where[write_after]),
             self.write_data.eq(self.delayed(m, total.accumulators)),
-            self.idle.eq(~Cat(valid).any()),
+            self.idle.eq(~(Cat(valid).any() | self.coming)),
         ]
         if self.config.two_ports:
-            # Levels are there together with the sums.
-            m.d.comb += [
-                self.cells_come.eq(valid[read_after]),
-                self.cells_read.eq(valid[read_after + 2]),
-                self.cells_address.eq(where[read_after + 2]),
-                self.changed.eq(valid[6]),
-                self.changed_word.eq(where[6]),
-            ]
+            self._read_levels(m, where[write_after])
+            m.d.comb += [self.changed.eq(valid[6]), self.changed_word.eq(where[6])]
             m.d.comb += self.writes.eq(valid[write_after] & ~self.delayed(m, self.queue.w_en))
         else:
             m.d.comb += self.writes.eq(valid[write_after])
             m.d.comb += self.comes.eq(valid[read_after - 3] | valid[write_after - 3])
         return m
+
+    def _read_levels(self, m: Module, address: Any) -> None:
+        """Read the cells of each word that was queued, and queue the levels that they have.
+
+        Others may read cells in all other clocks. ``address`` is that of a word a clock after it was queued.
+        """
+        m.submodules.levels = self.levels
+        levels = ArrayLayout(LEVEL_BITS, self.config.lanes)(self.levels.w_data)
+        # How many clocks ago a word was queued: it is read after 3, and 2 clocks later it is there.
+        reads = Signal(5)
+        m.d.sync += reads.eq(Cat(self.queue.w_en, reads))
+        m.d.comb += [
+            self.cells_come.eq(reads[0]),
+            self.cells_read.eq(reads[2]),
+            self.cells_address.eq(delayed(m, address, 2)),
+            self.levels.w_en.eq(reads[4]),
+            *(level.eq(cell.level) for level, cell in zip(levels, self.cell_word, strict=True)),
+            self.coming.eq(reads.any()),
+        ]
 
     def _issue(self, m: Module) -> tuple[Any, Any, Any, Any]:
         """Issue the words of each row, one a clock, or with one port one in two clocks.
@@ -267,6 +304,7 @@ class LayerUpdate(Configured):
             addresses.o.ready.eq(running & (issue & last_block | ~row.active)),
             self.read_factors.eq(issue),
             self.factor_word.eq(block),
+            self.issued.eq(~running),
             self.done.eq(~running & self.idle),
         ]
         with m.If(issue):
@@ -310,7 +348,7 @@ class LayerUpdate(Configured):
             adder.o.ready.eq(1),
         ]
 
-    def _queue_flagged(self, m: Module, valid: Any, address: Any, last_block: Any) -> None:
+    def _queue_flagged(self, m: Module, valid: Any, address: Any, issued: Any, last_block: Any) -> None:
         """Queue a word with weights to be settled.
 
         A second device has no accumulator, and what another layer has left behind the last column is none.
@@ -319,21 +357,18 @@ class LayerUpdate(Configured):
         tail = self.cols[:lane_bits]
         # Which lanes of a row's last word are behind the last column; and whether this is a last word.
         behind, ends = Signal(self.config.lanes), Signal(6)
-        m.d.sync += [
-            behind.eq(Cat(tail.any() & (tail <= lane) for lane in range(self.config.lanes))),
-            ends.eq(Cat(last_block, ends)),
-        ]
+        m.d.sync += ends.eq(Cat(last_block, ends))
+        # The next layer may be there when the last words of this one come.
+        with m.If(issued):
+            m.d.sync += behind.eq(Cat(tail.any() & (tail <= lane) for lane in range(self.config.lanes)))
         flags = Cat(
             total.settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
             for lane in range(self.config.lanes)
         )
-        word = Signal(flagged_word(self.config))
+        word = Signal(_queued_word(self.config))
         m.d.comb += [word.address.eq(address), word.lanes.eq(flags)]
         if self.config.two_ports:
             m.d.comb += [word.changed.eq(total.changed), word.accumulators.eq(total.accumulators)]
-            m.d.comb += [
-                level.eq(cell.level) for level, cell in zip(word.levels, self.cell_word, strict=True)
-            ]
         m.d.comb += [
             self.waiting.eq(queue.level.any()),
             queue.w_en.eq(valid & self.settles & flags.any()),
@@ -342,3 +377,10 @@ class LayerUpdate(Configured):
             self.flagged.payload.eq(queue.r_data),
             queue.r_en.eq(self.flagged.ready),
         ]
+        if self.config.two_ports:
+            m.d.comb += [
+                self.flagged.valid.eq(self.levels.r_rdy),
+                self.flagged.payload.eq(Cat(queue.r_data, self.levels.r_data)),
+                self.levels.r_en.eq(self.flagged.ready),
+                queue.r_en.eq(self.levels.r_rdy & self.flagged.ready),
+            ]

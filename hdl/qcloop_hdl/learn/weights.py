@@ -24,6 +24,7 @@ from qcloop_hdl.learn.settlers import WeightSettlers
 from qcloop_hdl.learn.settling import Settling
 from qcloop_hdl.learn.update import LayerUpdate, accumulator_ports, cell_ports
 from qcloop_hdl.learn.word_settling import WordSettling
+from qcloop_hdl.registers import delayed
 
 
 def array_ports(config: EngineConfig) -> dict[str, Any]:
@@ -127,6 +128,8 @@ class WeightUpdate(Configured):
             StepFactors(config),
             LayerUpdate(config),
         )
+        #: A batch is an image.
+        self._single = Signal()
         #: Who settles weights: with two ports nothing need be read for it.
         self.settling: Settling | WordSettling
         self.settler: WeightSettler
@@ -141,6 +144,7 @@ class WeightUpdate(Configured):
         """Return the circuit."""
         m = Module()
         add_components(m, self)
+        m.d.comb += self._single.eq(self.numbers.batch == 1)
         self._connect_rows(m)
         self._connect_factors(m)
         self._connect_update(m)
@@ -192,7 +196,8 @@ class WeightUpdate(Configured):
         wiring.connect(m, self.walk.o, update.rows)
         exponent = Signal(signed(EXPONENT_BITS))
         m.d.sync += [
-            exponent.eq(self.shift + self.layer.exponent),
+            # A clock later than needed for the first words: the last ones of the layer before still come.
+            exponent.eq(delayed(m, self.shift + self.layer.exponent)),
             # The memory goes over a clock later, and no word is read or written in the first ones.
             self.wide.eq(self.updates & ~self.programs),
         ]
@@ -202,7 +207,7 @@ class WeightUpdate(Configured):
             update.pairs.eq(self.numbers.pairs),
             update.exponent.eq(exponent),
             update.every.eq(self.sweep),
-            update.settles.eq(self.sweep | (self.numbers.batch == 1)),
+            update.settles.eq(self.sweep | self._single),
         ]
 
     def _settle(self, m: Module) -> None:
@@ -234,8 +239,10 @@ class WeightUpdate(Configured):
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
             self.alone.eq(alone),
-            self.settled.eq(update.done & ~waits & ~settles),
-            self.changed.eq(update.done & ~alone | self.settled),
+            # What waits comes late in a clock.
+            self.settled.eq(update.done & delayed(m, update.done & ~waits & ~settles)),
+            # The end of a batch reads what its last image writes.
+            self.changed.eq(Mux(self._single, update.issued, update.done) & ~alone | self.settled),
         ]
 
     def _follow_rows(self, m: Module) -> None:
@@ -243,11 +250,14 @@ class WeightUpdate(Configured):
         first = self.rows & self.image
         m.d.comb += [
             rows.begins.eq(first & self.begins),
-            rows.through.eq(first & ~self.begins & self.changed),
+            # The last words come to wait up to seven clocks after they were issued.
+            rows.through.eq(delayed(m, first & ~self.begins & self.changed, 7)),
             rows.waiting.eq(update.queue.level),
             rows.changed.eq(update.changed),
             rows.flagged.eq(update.queue.w_en),
             rows.word.eq(update.changed_word),
+            rows.offered.eq(update.queue.r_rdy),
+            rows.oldest.eq(update.flagged.payload.address),
             rows.taken.eq(update.flagged.valid & update.flagged.ready),
             rows.busy.eq(settling.busy),
             rows.writes.eq(self.programmer_writes),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
@@ -11,8 +11,9 @@ from amaranth.lib.wiring import Out
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
 from qcloop_hdl.learn.settlers import SETTLERS
-from qcloop_hdl.learn.settling import ChangedDevices, located, lowest, settling_ports
+from qcloop_hdl.learn.settling import ChangedDevices, at_lowest, located, lowest, settling_ports
 from qcloop_hdl.learn.update import flagged_word
+from qcloop_hdl.registers import delayed
 
 #: Words that may wait to be written.
 WRITES = 16
@@ -74,7 +75,9 @@ class WordSettling(Configured):
         lane = self._offer(m, offered, taken)
         oldest, settles = self._follow(m, lane, taken, settled)
         room = self._write(m, oldest, settled, waits)
-        quiet = ~(settles | devices.left | self.programmer_busy | waits)
+        # Whether the programmer is busy comes late in a clock. It is, in the clock after a device was left.
+        left, programs = delayed(m, devices.left), delayed(m, self.programmer_busy)
+        quiet = ~(settles | devices.left | left | programs | waits)
         m.d.comb += [
             self.weight.valid.eq(offered & (quiet | ~self.alone)),
             taken.eq(self.weight.valid & self.weight.ready),
@@ -85,7 +88,7 @@ class WordSettling(Configured):
             devices.where.eq(oldest.where),
             devices.settled.eq(self.settled.payload),
             # Alone, they wait until the accumulator is written.
-            devices.run.eq(~(self.alone & waits)),
+            devices.run.eq(~self.alone | ~(delayed(m, waits) | delayed(m, settled))),
             devices.known.eq(~self.alone),
             self.programs.eq(self.alone & (devices.left | self.programmer_busy) & ~waits),
             self.busy.eq(self.left.any() | offered | ~quiet),
@@ -99,17 +102,19 @@ class WordSettling(Configured):
         """
         word, left, flagged = self.word, self.left, self.flagged
         lane, free = Signal(self.config.lane_bits), ~offered | taken
-        index = Signal(self.config.lane_bits)
-        m.d.comb += [index.eq(lowest(left)), flagged.ready.eq(self.run & ~left.any() & free)]
+        levels = word.levels
+        weights = [
+            Cat(accumulator, levels[number], levels[number | 1])
+            for number, accumulator in enumerate(word.accumulators)
+        ]
+        m.d.comb += flagged.ready.eq(self.run & ~left.any() & free)
         with m.If(free):
             m.d.sync += offered.eq(left.any())
         with m.If(free & left.any()):
             m.d.sync += [
-                lane.eq(index),
+                lane.eq(lowest(left)),
                 left.eq(left & (left - 1)),
-                self.weight.payload.accumulator.eq(word.accumulators[index]),
-                self.weight.payload.first.eq(word.levels[index]),
-                self.weight.payload.second.eq(word.levels[index | 1]),
+                self.weight.payload.eq(at_lowest(left, weights)),
             ]
         with m.If(taken):
             m.d.sync += self.others.eq(0)
@@ -165,4 +170,5 @@ class WordSettling(Configured):
             self.write_address.eq(oldest.address),
             self.write_data.eq(oldest.accumulators),
         ]
-        return writes.w_rdy
+        # From a register, which does not know of a word that comes in its clock.
+        return delayed(m, writes.level < WRITES - 2)

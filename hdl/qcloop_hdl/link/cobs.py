@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.registers import read_register
+from qcloop_hdl.registers import memory_style, read_register
 
 #: Bytes of the encoder's buffer: it holds a run, and what is being written behind it.
 BUFFER = 512
@@ -19,7 +19,9 @@ _RUN, _FULL = 254, 255
 
 
 class ByteMemory(wiring.Component):
-    """Bytes in a block RAM. A byte cannot be read while it is written: ``read_data`` then stays as it is.
+    """Bytes in a block RAM, or in LUT memory.
+
+    A byte cannot be read while it is written: ``read_data`` then stays as it is.
 
     Latency: a byte is read in one clock. With ``registered`` the write is delayed by one clock.
 
@@ -31,10 +33,12 @@ class ByteMemory(wiring.Component):
         A power of two.
     registered : bool
         Put registers before the port that writes.
+    lut_memory : bool
+        It is LUT memory.
     """
 
-    def __init__(self, depth: int, *, registered: bool = False) -> None:
-        self._depth, self._registered = depth, registered
+    def __init__(self, depth: int, *, registered: bool = False, lut_memory: bool = False) -> None:
+        self._depth, self._registered, self._lut_memory = depth, registered, lut_memory
         address = range(depth)
         super().__init__(
             {
@@ -55,7 +59,9 @@ class ByteMemory(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=8, depth=self._depth, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=8, depth=self._depth, init=[], attrs=memory_style(self._lut_memory)
+        )
         write, read = memory.write_port(), memory.read_port(domain="comb")
         # With this register the read port becomes the synchronous one of a block RAM.
         register = read_register(8)
@@ -148,6 +154,8 @@ class CobsEncoder(wiring.Component):
     ----------
     registered : bool
         The memory is slow beside logic: with registers around it, a byte leaves every two clocks.
+    lut_memory : bool
+        It is LUT memory.
     """
 
     i: In(stream.Signature(Content))
@@ -155,14 +163,16 @@ class CobsEncoder(wiring.Component):
     #: All content that was taken has left.
     idle: Out(1)
 
-    def __init__(self, *, registered: bool = False) -> None:
-        self._registered = registered
+    def __init__(self, *, registered: bool = False, lut_memory: bool = False) -> None:
+        self._registered, self._lut_memory = registered, lut_memory
         super().__init__()
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        m.submodules.buffer = buffer = ByteMemory(BUFFER, registered=self._registered)
+        m.submodules.buffer = buffer = ByteMemory(
+            BUFFER, registered=self._registered, lut_memory=self._lut_memory
+        )
         # Addresses in the buffer: of the run's code, of the next byte of the run, and of the next byte to
         # leave. All bytes before the code may leave.
         code, tail, leaving = (Signal(range(BUFFER), init=init) for init in (0, 1, 0))

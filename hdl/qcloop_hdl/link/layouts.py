@@ -34,12 +34,14 @@ def crc32() -> Processor:
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """Sizes of the link's buffers, in bytes: powers of two from 1024 to 16384. ConfigError for others."""
+    """The link's buffers, with sizes in bytes: powers of two from 1024 to 16384. ConfigError for others."""
 
     #: Holds requests until the engine takes them; its size less 4 is what the host may send ahead.
     request_buffer: int = 4096
     #: Keeps answers until the host has them.
     answer_buffer: int = 4096
+    #: The buffer of a frame that is sent is made of LUTs, for a device that has few block RAMs.
+    lut_memory: bool = False
 
     def __post_init__(self) -> None:
         for name in ("request_buffer", "answer_buffer"):

@@ -78,7 +78,9 @@ class Sender(wiring.Component):
         m.submodules.store = store = AnswerStore(self._config, registered=self._registered)
         m.submodules.writer = writer = FrameWriter(registered=self._registered)
         m.submodules.identity = identity = IdentityBytes(self._config, self._info)
-        m.submodules.encoder = encoder = CobsEncoder(registered=self._registered)
+        m.submodules.encoder = encoder = CobsEncoder(
+            registered=self._registered, lut_memory=self._config.lut_memory
+        )
         wiring.connect(m, wiring.flipped(self.answers), store.answers)
         wiring.connect(m, writer.content, encoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.line))
