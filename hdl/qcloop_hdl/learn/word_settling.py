@@ -75,9 +75,11 @@ class WordSettling(Configured):
         lane = self._offer(m, offered, taken)
         oldest, settles = self._follow(m, lane, taken, settled)
         room = self._write(m, oldest, settled, waits)
-        # Whether the programmer is busy comes late in a clock. It is, in the clock after a device was left.
+        # Whether the programmer is busy comes late in a clock. It is, in the clock after a device was left. And
+        # so comes whether a word waits to be written. It does, in the clock after a weight was settled.
         left, programs = delayed(m, devices.left), delayed(m, self.programmer_busy)
-        quiet = ~(settles | devices.left | left | programs | waits)
+        writes = delayed(m, waits) | delayed(m, settled)
+        quiet = ~(settles | devices.left | left | programs | writes)
         m.d.comb += [
             self.weight.valid.eq(offered & (quiet | ~self.alone)),
             taken.eq(self.weight.valid & self.weight.ready),
@@ -88,7 +90,7 @@ class WordSettling(Configured):
             devices.where.eq(oldest.where),
             devices.settled.eq(self.settled.payload),
             # Alone, they wait until the accumulator is written.
-            devices.run.eq(~self.alone | ~(delayed(m, waits) | delayed(m, settled))),
+            devices.run.eq(~self.alone | ~writes),
             devices.known.eq(~self.alone),
             self.programs.eq(self.alone & (devices.left | self.programmer_busy) & ~waits),
             self.busy.eq(self.left.any() | offered | ~quiet),
