@@ -78,7 +78,7 @@ class Signals:
         self.locals = _widths(r"^\tvalue<(\d+)> (\w+);$", body)
         #: All that an evaluation computes at once: local variables, and members that are no registers.
         self.values = self.locals | _widths(r"^\t(?:/\*output\*/ )?value<(\d+)> (\w+)\b", members)
-        self.memories = re.findall(r"^\tmemory<\d+> (\w+)", members, re.MULTILINE)
+        self.memories = _widths(r"^\tmemory<(\d+)> (\w+)", members)
 
     @property
     def stored(self) -> set[str]:
