@@ -24,18 +24,18 @@ from qcloop.link.stream import LinkStream
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_sim import rewriting
 from qcloop_sim.board import CompiledBoard
-from qcloop_sim.rewriting.activity import LANES, TABLE, path_of
+from qcloop_sim.rewriting.activity import ABSENT, LANES, TABLE, path_of
 from qcloop_sim.rewriting.assignments import written
 from qcloop_sim.rewriting.expressions import Expressions
 from qcloop_sim.rewriting.grouping import CLOCKS, Activity
 from qcloop_sim.rewriting.reading import read
-from qcloop_sim.rewriting.writing import Writer
+from qcloop_sim.rewriting.writing import Writer, writes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cosimulation"))
 from link_bench import BoardLine
 
 #: Training with each step: update, batch, images, and how many clocks are taken.
-TRAINING = {"host": ("nearest", 32, 64, CLOCKS // 4), "array": ("mixed", 1, 100, CLOCKS - CLOCKS // 4)}
+TRAINING = {"host": ("nearest", 32, 64, CLOCKS // 4), "array": ("mixed", 1, 1000, CLOCKS - CLOCKS // 4)}
 #: A board writes down each clock with a number that is a multiple of this, a prime.
 EVERY = 61
 
@@ -52,11 +52,17 @@ def watched(text: str, file: Path) -> tuple[str, list[str]]:
     used = set[str]().union(*(one.reads | one.defines for one in design.statements))
     names = sorted(used)
     members = [f"\tvalue<{bits}> {name};\n" for name, bits in signals.locals.items()]
+    members += [f"\tlater_write<{signals.memories[memory]}> {name};\n" for name, memory in writes(design)]
     now_and_then = f"if (++clock % {EVERY} == 0) fwrite(changed_now, 1, {len(names)}, file), fflush(file);"
     looks, takes = [], [f"\t\t{name}.commit(observer);\n" for name in signals.registers]
     for k, name in enumerate(names):
         if name in signals.memories:
-            takes.append(f"\t\tchanged_now[{k}] = {name}.commit(observer);\n")
+            takes.append(f"\t\tchanged_now[{k}] = false;\n")
+            takes += [
+                f"\t\tif ({later}.waits) changed_now[{k}] |= {later}.put({memory}.data[{later}.at]);\n"
+                for later, memory in writes(design)
+                if memory == name
+            ]
         else:
             members.append(f"\tvalue<{widths[name]}> seen_{name};\n")
             now = f"{name}.curr" if name in signals.registers else name
@@ -121,7 +127,9 @@ def main() -> None:
         config = next(size for size in SIZES.values() if size.lanes == lanes)
         columns.append(measure(config.with_parts(ArrayPart.LEARNING)))
     names = sorted(set().union(*columns))
-    rows = ((name, *(f"{column.get(name, 0):x}" for column in columns)) for name in names)
+    rows = (
+        (name, *(f"{column[name]:x}" if name in column else ABSENT for column in columns)) for name in names
+    )
     TABLE.write_text("".join("\t".join(row) + "\n" for row in rows))
 
 

@@ -1,6 +1,7 @@
 """Compiling a component: the cache, what is said when something is missing, and the rewritten simulation."""
 
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -29,6 +30,7 @@ from qcloop_sim import board, cxxrtl, designs, rewriting
 from qcloop_sim.cxxrtl import CompileError, CompilerMissingError, UnknownYosysWarning, build
 from qcloop_sim.rewriting import UnknownTextError, activity, grouping, reading, rewritten, writing
 from qcloop_sim.rewriting.grouping import CLOCKS
+from qcloop_sim.rewriting.ordering import Ordering
 from qcloop_sim.spawn import SpawnedBoard
 
 DRIVER = Path(__file__).with_name("doubler.cpp")
@@ -147,7 +149,7 @@ QCLOOP_API void run(const std::uint64_t *words, unsigned count, std::uint64_t *t
     for (unsigned k = 0; k < count; k++) {
         // Inputs stay for some clocks; now and then others are there before the edge, which touch no memory.
         if (words[k] >> 18 & 1)
-            set(design, words[k] >> 32 & ~0x30001ull), settle(design);
+            set(design, words[k] >> 32 & ~0x38001ull), settle(design);
         if (words[k] >> 19 & 1)
             set(design, words[k]);
         settle(design);
@@ -159,6 +161,22 @@ QCLOOP_API void run(const std::uint64_t *words, unsigned count, std::uint64_t *t
 }
 """
 
+
+TAKEN_BACK = """
+using namespace qcloop;
+// The first word of the memory after a clock, before whose edge a write to it is there or not.
+QCLOOP_API unsigned after(bool written) {
+    Design design;
+    design.p_b.set(0x80);
+    settle(design);
+    design.p_b.set(written ? 0x80 : 0);
+    settle(design);
+    advance(design);
+    design.p_b.set(0);
+    settle(design);
+    return get(design.p_near);
+}
+"""
 
 HOLDING = """
 using namespace qcloop;
@@ -417,6 +435,22 @@ def test_the_ports_that_write_a_memory_are_one_statement():
     assert [len(one.defines) for one in statements if "memory_p_memory" in one.defines] == [1]
 
 
+def test_two_writes_of_one_priority_are_refused():
+    text = generated(Machine())
+    both = re.sub(r"(memory_p_memory\.update\(.*), 1\);", r"\1, 0);", text)
+    assert both != text
+    with pytest.raises(UnknownTextError, match="memory_p_memory, to which two ports write with one priority"):
+        rewritten(both, lambda name: None)
+
+
+def test_a_write_that_is_taken_back_leaves_no_trace(tmp_path):
+    """An evaluation without an edge behind it would have written a word of the memory."""
+    driver = tmp_path / "taken.cpp"
+    driver.write_text(TAKEN_BACK)
+    library = build(Machine(), driver, cache=tmp_path)
+    assert (library.after(False), library.after(True)) == (0, 0x80)
+
+
 def test_the_installed_yosys_is_a_known_one():
     for package, known in rewriting.KNOWN_YOSYS.items():
         assert version(package).startswith(tuple(f"{one}." for one in known)), "see docs/simulation.md"
@@ -540,6 +574,18 @@ def test_activity_is_that_of_the_nearest_number_of_lanes(monkeypatch):
         assert (known("p_a"), known("p_b")) == (clocks, None)
 
 
+def test_activity_is_that_of_the_board_with_more_of_the_signals(monkeypatch):
+    monkeypatch.setattr(activity, "table", lambda: {4: {"a": 1, "narrow": 1}, 16: {"a": 2, "wide": 2}})
+    assert activity.of("value<1> p_lane3_2e_x; value<1> p_a; value<9> p_wide;")("p_a") == 2
+    assert activity.of("value<1> p_lane15_2e_x; value<1> p_a; value<9> p_narrow;")("p_a") == 1
+
+
+def test_a_signal_that_a_board_does_not_have_is_not_in_its_table(monkeypatch, tmp_path):
+    (tmp_path / "table.tsv").write_text("a\tf\t-\nb\t0\t1\n")
+    monkeypatch.setattr(activity, "TABLE", tmp_path / "table.tsv")
+    assert activity.table.__wrapped__() == {4: {"a": 15, "b": 0}, 16: {"b": 1}}
+
+
 def named(text, defines, reads, stored=False, depth=0):
     return reading.Statement(text, frozenset({defines}), frozenset(reads), stored, depth)
 
@@ -562,13 +608,63 @@ def test_statements_that_are_due_in_the_same_clocks_share_a_group():
 
 
 def test_a_value_of_which_nothing_is_known_changes_as_its_inputs_do():
-    chain = [named("", "i_a", {"p_x"}), named("", "i_b", {"i_a"}, depth=1), named("", "p_c", {"p_y"})]
+    dear = "<" * 100
+    chain = [named(dear, "i_a", {"p_x"}), named(dear, "i_b", {"i_a"}, depth=1), named(dear, "p_c", {"p_y"})]
     clocks = {"p_x": ALWAYS}
     groups = grouping.grouped(chain, clocks.get)
     assert {group.members: group.has_bit for group in groups} == {(0,): False, (1,): False, (2,): True}
     # What is known to be calm is so, whatever it is computed from.
     groups = grouping.grouped(chain, {**clocks, "i_a": 0}.get)
-    assert {group.members: group.has_bit for group in groups} == {(0,): False, (1,): True, (2,): True}
+    assert {group.members: group.has_bit for group in groups} == {(0,): False, (1, 2): True}
+
+
+def test_what_is_due_together_shares_a_group_whatever_its_depth():
+    dear, one = "<" * 100, (1 << CLOCKS // 4) - 1
+    chain = [named(dear, "i_a", {"p_x"}), named(dear, "p_r", {"i_a", "p_x"}, stored=True, depth=1)]
+    chain.append(named(dear, "p_s", {"p_y"}, stored=True))
+    groups = grouping.grouped(chain, {"p_x": one, "p_y": one << CLOCKS // 2}.get)
+    assert [group.members for group in groups] == [(0, 1), (2,)]
+
+
+def test_a_group_is_never_computed_between_two_statements_of_another():
+    """The first and the last are due in the same clocks, but one that is always due stands between."""
+    dear, few = "<" * 100, 0b11
+    chain = [
+        named(dear, "i_a", {"p_x"}),
+        named(dear, "i_b", {"i_a", "p_z"}, depth=1),
+        named(dear, "i_c", {"i_b", "p_x"}, depth=2),
+    ]
+    known = {"p_x": few, "p_z": ALWAYS, "i_a": few, "i_b": 0, "i_c": few}
+    groups = grouping.grouped(chain, known.get)
+    assert [group.members for group in groups] == [(0,), (1,), (2,)]
+
+
+def test_groups_are_in_order_after_any_merger():
+    for seed in range(20):
+        random = Random(seed)
+        edges = [(a, b) for b in range(40) for a in range(b) if random.random() < 0.08]
+        order, of = Ordering(40, edges), list(range(40))
+        for _ in range(60):
+            a, b = random.sample(sorted(set(of)), 2) if len(set(of)) > 1 else (0, 0)
+            before = list(of)
+            merged = [a if group == b else group for group in of]
+            possible = is_acyclic([(merged[x], merged[y]) for x, y in edges])
+            assert order.merge(a, b) == possible
+            of = merged if possible else before
+            place = {group: k for k, group in enumerate(order.sorted())}
+            assert place.keys() == set(of)
+            assert all(of[x] == of[y] or place[of[x]] < place[of[y]] for x, y in edges)
+
+
+def is_acyclic(edges):
+    edges = {(a, b) for a, b in edges if a != b}
+    while edges:
+        targets = {b for _, b in edges}
+        left = {(a, b) for a, b in edges if a in targets}
+        if left == edges:
+            return False
+        edges = left
+    return True
 
 
 @pytest.mark.parametrize("board", ["", "engine.", "board.engine."])

@@ -67,7 +67,7 @@ def drawn(random, depth):
     return f"{random.choice(BITWISE)}<{free}>({a}, {b})", free
 
 
-def compared(texts, conditions, expressions):
+def compared(texts, conditions, expressions, more=()):
     """Return a driver that computes each expression both ways, and returns the first that differs.
 
     Behind the expressions come those of any width of which only matters whether a bit is set.
@@ -97,7 +97,7 @@ def compared(texts, conditions, expressions):
         code = expressions.bits(text, {})
         assert "is_zero" not in code
         lines.append(f"if (({text}).val().is_zero() == bool({code})) return {number};")
-    return "\n".join((*lines, "}", "return -1;", "}"))
+    return "\n".join((*lines, *more, "}", "return -1;", "}"))
 
 
 def test_integers_compute_what_cxxrtl_does(tmp_path):
@@ -148,13 +148,79 @@ def test_of_what_is_repeated_only_its_bits_are_asked():
     assert expressions.bits("s9.val()", {}) == "!s9.val().val().is_zero()"
 
 
+#: Assignments to some or all bits of a signal, each with the lowest bit, and what is too wide for an integer.
+ASSIGNED = {
+    128: [
+        [(0, 96, "(s1 ? s96 : s128.slice<127,32>().val())"), (96, 30, "s64.slice<40,11>().val()")],
+        [(7, 96, "shift_uu<96>(s96, mul_uu<10>(s1, value<9>{0x2cu}))"), (103, 1, "s1"), (104, 5, "s5")],
+        [
+            (32, 33, "shr_uu<96>(s128, s8).slice<40,8>().val()"),
+            (0, 17, "shr_uu<128>(s96, s8).slice<95,79>()"),
+        ],
+        [(3, 125, "and_uu<125>(not_u<125>(s70), s128)")],
+        [(1, 70, "or_uu<70>(s96, s1).val()"), (90, 34, "xor_uu<96>(s40, s128).slice<63,30>()")],
+        [(0, 66, "s33.concat(s33).val()"), (70, 32, "add_uu<32>(s32, s31)"), (110, 9, "mul_uu<9>(s5, s8)")],
+        [(5, 90, "(s1 ? (s1 ? s96.slice<91,2>().val() : s128.slice<99,10>().val()) : value<90>{1u,2u,3u})")],
+    ],
+    70: [
+        [(0, 40, "mul_uu<40>(s31, s8)"), (40, 30, "s96.slice<50,21>()")],
+        [(0, 70, "(logic_not<1>(s5) ? s70 : s8.slice<2,0>().concat(s64).concat(s5.slice<3,1>()).val())")],
+        [
+            (60, 10, "s16.slice<15,6>().val()"),
+            (2, 50, "s1.repeat<4>().concat(s64.slice<46,1>())"),
+        ],
+    ],
+}
+
+
+def test_the_words_of_an_assignment_are_those_of_cxxrtl(tmp_path):
+    expressions, checks = Expressions(WIDTHS | {f"t{bits}": bits for bits in ASSIGNED}), []
+    for width, several in ASSIGNED.items():
+        for given in several:
+            parts = [(low, f"t{width}.slice<{low + bits - 1},{low}>()", text) for low, bits, text in given]
+            code = expressions.assignments(f"t{width}", parts)
+            assert ".slice<" not in code, code
+            plain = "".join(f"x{part[1].removeprefix(f't{width}')} = {part[2]};" for part in parts)
+            kept = f"value<{width}> t{width}; fill(t{width}); auto x = t{width};"
+            checks.append(f"{{ {kept} {plain} {code} if (!(x == t{width})) return {len(checks)}; }}")
+    driver = tmp_path / "assigned.cpp"
+    driver.write_text(compared([], [], expressions, checks))
+    assert build(Doubler(), driver, cache=tmp_path).differs(200) == -1
+
+
+@pytest.mark.parametrize(
+    "mask, enables",
+    [
+        ("s1.repeat<256>().val()", ("s1.data[0]", 256)),
+        ("s8.slice<1>().val().repeat<9>().concat(s8.slice<0>().val().repeat<9>()).val()", 2),
+        (
+            "s2.slice<1>().val().repeat<3>().concat(s2.slice<1,0>()).concat(s2.slice<0>().val().repeat<3>())",
+            2,
+        ),
+        ("s2.slice<1>().val().repeat<3>().concat(s2.slice<0>().val().repeat<4>()).val()", None),
+        ("s40", None),
+        ("add_uu<8>(s8, s8)", None),
+    ],
+)
+def test_bits_that_enable_equally_many_are_found(mask, enables):
+    found = Expressions(WIDTHS).enables(mask, {})
+    if enables == 2:
+        signal, width = (8, 9) if "s8" in mask else (2, 4)
+        enables = (f"(s{signal}.data[0] & 0x3u)" if signal > 2 else "s2.data[0]", width)
+    assert found == enables
+
+
 def test_an_assignment_goes_to_the_words_of_a_signal():
     assigned = Expressions(WIDTHS).assignment
     assert assigned("s8", "add_uu<8>(s8, s5)") == "s8.data[0] = ((s8.data[0] + s5.data[0]) & 0xffu);"
-    assert (
-        assigned("s16.slice<3>()", "s1") == "s16.data[0] = (s16.data[0] & 0xfffffff7u) | (s1.data[0] << 3);"
+    assert assigned("s16.slice<3>()", "s1") == "s16.data[0] = (s16.data[0] & 0xfff7u) | (s1.data[0] << 3);"
+    assert assigned("s64.slice<32,31>()", "s2") == (
+        "s64.data[0] = (s64.data[0] & 0x7fffffffu) | ((s2.data[0] & 0x1u) << 31); "
+        "s64.data[1] = (s64.data[1] & 0xfffffffeu) | (s2.data[0] >> 1);"
     )
-    # Across two words CXXRTL does it, with a value computed on integers.
-    assert assigned("s64.slice<32,31>()", "s2") == "s64.slice<32,31>() = value<2>{s2.data[0]};"
-    assert assigned("s64", "s64") == "s64 = wide_value<64>(wide(s64));"
+    # What is more than a slice is computed once, and then cut.
+    assert assigned("s64", "add_uu<64>(s64, s1)") == (
+        "{ const uint64_t part_0 = (wide(s64) + uint64_t(s1.data[0])); "
+        "s64.data[0] = uint32_t((part_0 & 0xffffffffull)); s64.data[1] = uint32_t((part_0 >> 32)); }"
+    )
     assert assigned("s70", "s70") == "; ".join(f"s70.data[{k}] = s70.data[{k}]" for k in range(3)) + ";"

@@ -5,11 +5,12 @@ from dataclasses import replace
 from functools import cache
 from random import Random
 
+import numpy as np
 import pytest
 from link_bench import BoardLine, remote_array
 from random_plans import prepare, random_case, trace
 
-from qcloop.array import GoldenArray
+from qcloop.array import ArraySettings, GoldenArray, Region
 from qcloop.contract import operations
 from qcloop.contract.operations import HEADER, Operation, Status
 from qcloop.contract.parts import ArrayPart
@@ -58,6 +59,23 @@ def test_a_reset_is_noticed_and_the_run_repeated():
     with pytest.raises(ArrayResetError, match="was reset"):
         array.train(case.x, case.labels)
     assert trace(array, case) == trace(GoldenArray(CONFIG.array), case)
+
+
+def test_products_of_requests_that_follow_each_other_equal_the_golden_model():
+    """The bytes of a request are there while the products of the one before are made."""
+    rng, fetched = np.random.default_rng(5), []
+    region = Region(0, 100, 20)
+    settings = ArraySettings(seed=5, mean=(100, 400, 900), spread=(16, 32, 80), reference=500)
+    vectors = [(rng.integers(0, 1 << bits, (9, 100)).astype(np.uint8), bits) for bits in (1, 8, 1)]
+    errors = rng.integers(-127, 128, (9, 20)).astype(np.int8)
+    levels = rng.integers(0, 3, (100, 20), np.uint8)
+    for array in (remote_array(board())[0], GoldenArray(CONFIG.array)):
+        array.configure(settings)
+        array.program_block(region, levels)
+        results = [array.start_forward(region, *vector) for vector in vectors]
+        results += [array.start_backward(region, errors), array.start_forward(region, *vectors[0])]
+        fetched.append([result().tolist() for result in results])
+    assert fetched[0] == fetched[1]
 
 
 def test_an_epoch_of_digits_equals_the_golden_model_and_costs_few_bytes():

@@ -218,7 +218,11 @@ class Engine(Configured):
         request, command = array.cell_request, array.command
         listed = self._is(Operation.PROGRAM)
         vector, left = vectors.vector, self.requests.request.remaining != 0
+        takes = self.answers.running & self._is(*PRODUCTS)
+        asks: Any = vectors.running
         if self.config.pipelines_steps:
+            # The stage would take what comes behind the last vector: bytes of the next request.
+            takes, asks = takes & left, takes
             wiring.connect(m, vector, self.vector_stage.i)
             vector, left = self.vector_stage.o, left | self.vector_stage.o.valid
         m.d.comb += [
@@ -233,8 +237,8 @@ class Engine(Configured):
             request.payload.fresh.eq(region.fresh),
             array.programs.eq(self._is(*PROGRAMS)),
             array.products.eq(self._is(*PRODUCTS)),
-            vectors.running.eq(self.answers.running & self._is(*PRODUCTS)),
-            command.valid.eq(vectors.running & left),
+            vectors.running.eq(takes),
+            command.valid.eq(asks & left),
             command.payload.product.eq(self.requests.request.operation[: self._product_bits]),
             command.payload.base.eq(region.base),
             command.payload.rows.eq(region.rows),

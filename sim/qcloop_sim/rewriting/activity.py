@@ -14,12 +14,22 @@ from qcloop_sim.rewriting.grouping import Activity
 #: number of which each bit stands for a clock, written in hexadecimal.
 TABLE = Path(__file__).with_name("activity.tsv")
 LANES = (4, 16)
+#: Stands for the clocks of a signal that a board does not have.
+ABSENT = "-"
 
 
 def of(text: str) -> Activity:
-    """Return what is known of the signals of a design, whose C++ is given."""
+    """Return what is known of the signals of a design, whose C++ is given.
+
+    The boards of the table differ in more than their lanes: the memory of the smaller one is read and written
+    in narrower words, so that it has other signals. What counts is the board that has more of the design's
+    signals; of two that have as many, that whose lanes are nearest.
+    """
+    paths = {path_of(name) for name in re.findall(r"\b(?:memory_)?p_\w+", text)}
     lanes = 1 + max(map(int, re.findall(r"lane(\d+)_2e_", text)), default=0)
-    known = table()[min(LANES, key=lambda measured: abs(measured - lanes))]
+    boards = table()
+    nearest = max(LANES, key=lambda of: (len(paths & boards[of].keys()), -abs(of - lanes)))
+    known = boards[nearest]
     return lambda name: known.get(path_of(name))
 
 
@@ -28,7 +38,8 @@ def table() -> dict[int, dict[str, int]]:
     """Return the table: for each number of lanes the clocks by the paths of :func:`alike`."""
     rows = [line.split("\t") for line in TABLE.read_text().splitlines()]
     return {
-        lanes: {path: int(clocks[column], 16) for path, *clocks in rows} for column, lanes in enumerate(LANES)
+        lanes: {path: int(clocks[column], 16) for path, *clocks in rows if clocks[column] != ABSENT}
+        for column, lanes in enumerate(LANES)
     }
 
 

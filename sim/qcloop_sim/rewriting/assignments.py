@@ -17,6 +17,8 @@ _ASSIGNED = re.compile(r"(\t*)([pi]_\w+(?:\.next|\.slice<[\d,]+>\(\))?) = (.*);"
 _CONDITION = re.compile(r"(\t*)if \((.*)\) \{")
 _INDEX = re.compile(r"(\t*)auto (tmp_\d+) = memory_index\((.*), (\d+), (\d+)\);")
 _READ = re.compile(r"\t*value<(\d+)> (tmp_\d+) = .*;")
+#: A write to a memory: its name and priority.
+UPDATE = re.compile(r"(memory_\w+)\.update\(tmp_\d+\.index, .*, (\d+)\);")
 _UPDATE = re.compile(r"(\t*)(memory_\w+)\.update\((tmp_\d+\.index), (.*), (\d+)\);")
 
 
@@ -35,13 +37,30 @@ def written(text: str, expressions: Expressions) -> str:
         elif (condition := _CONDITION.fullmatch(line)) and condition[2] != "posedge_p_clk":
             line = f"{condition[1]}if ({expressions.condition(condition[2])}) {{"
         elif update := _UPDATE.fullmatch(line):
-            data, mask = _separated(update[4])
-            value, enabled = expressions.value(data, local), expressions.value(mask, local)
-            # Without an enabled bit nothing is written, and the value need not be computed.
-            written = f"put_off({update[2]}, {update[3]}, {value}, {enabled}, {update[5]});"
-            line = f"{update[1]}if (seldom({expressions.bits(mask, local)})) {written}"
+            line = update[1] + _write(update, local, expressions)
         lines.append(f"\t{line}\n")
     return "".join(lines)
+
+
+def _write(update: re.Match[str], local: dict[str, int], expressions: Expressions) -> str:
+    """Return what puts off a write to a memory; without an enabled bit nothing is written or computed.
+
+    Most often all bits of a word share one enable bit, or equally many neighbours do, those of a lane.
+    """
+    data, mask = _separated(update[4])
+    name, at = later(update[2], int(update[5])), update[3]
+    value = expressions.value(data, local)
+    enables = expressions.enables(mask, local)
+    if enables is None:
+        masked = expressions.value(mask, local)
+        return f"if (seldom({expressions.bits(mask, local)})) put_off({name}, {at}, {value}, {masked});"
+    code, width = enables
+    return f"if (const uint32_t on = {code}) put_off<{width}>({name}, {at}, {value}, on);"
+
+
+def later(memory: str, priority: int) -> str:
+    """Return the name of a write to a memory that waits for the end of the clock."""
+    return f"later{priority}_{memory}"
 
 
 def statements(assignments: Assignments, expressions: Expressions, depth: int) -> str:

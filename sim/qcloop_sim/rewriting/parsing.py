@@ -97,7 +97,7 @@ class Parser:
             elif kind == "concat":
                 other = self._expression()
                 self._take(")")
-                node = Node("concat", node.bits + other.bits, (node, other))
+                node = joined(node, other)
         return node
 
     def _primary(self) -> Node:
@@ -117,7 +117,7 @@ class Parser:
             while self._take_comma():
                 operands.append(self._expression())
             self._take(")")
-            return Node(token[12], int(token[13]), tuple(operands))
+            return _simplified(Node(token[12], int(token[13]), tuple(operands)))
         if token["mark"] == "(":
             return self._choice()
         raise NotIntegersError(token[0])
@@ -144,8 +144,13 @@ def mask_of(bits: int) -> int:
     return (1 << bits) - 1
 
 
+#: Operations of which each bit of the result is one of the same bits of the operands.
+_BITWISE = frozenset({"and_uu", "or_uu", "xor_uu", "not_u"})
+RIGHT_SHIFTS = frozenset({"shr_uu", "shift_uu"})
+
+
 def sliced(node: Node, low: int, bits: int) -> Node:
-    """Return bits of a node, looking through what is only put together."""
+    """Return bits of a node, looking through what is only put together, and into what is too wide."""
     if low == 0 and bits == node.bits:
         return node
     if node.operation == "slice":
@@ -157,9 +162,64 @@ def sliced(node: Node, low: int, bits: int) -> Node:
         if low + bits <= lower.bits:
             return sliced(lower, low, bits)
         under = lower.bits - low
-        return Node("concat", bits, (sliced(upper, 0, bits - under), sliced(lower, low, under)))
+        return joined(sliced(upper, 0, bits - under), sliced(lower, low, under))
     if node.operation == "repeat":
         return Node("repeat", bits, node.operands) if bits > 1 else node.operands[0]
     if node.operation == "constant":
         return Node("constant", bits, number=node.number >> low & mask_of(bits))
+    if node.bits > WIDE and node.operation == "choice":
+        condition, yes, no = node.operands
+        return Node("choice", bits, (condition, sliced(yes, low, bits), sliced(no, low, bits)))
+    if node.bits > WIDE and node.operation in _BITWISE:
+        return Node(node.operation, bits, tuple(_extended(operand, low, bits) for operand in node.operands))
     return Node("slice", bits, (node,), number=low)
+
+
+def joined(upper: Node, lower: Node) -> Node:
+    """Return two nodes put together; neighbours in a signal are one slice of it."""
+    bits = upper.bits + lower.bits
+    above, under = (node.operands[0] if node.operation == "slice" else node for node in (upper, lower))
+    follows = above.operation == "signal" and upper.number == lower.number + lower.bits
+    if follows and above == under:
+        return sliced(above, lower.number, bits)
+    return Node("concat", bits, (upper, lower))
+
+
+def single_bits(node: Node) -> list[Node]:
+    """Return a node for each bit of a node, the lowest first.
+
+    Raises NotIntegersError if a bit is not one of a signal or a constant, nor a node of a bit.
+    """
+    if node.bits == 1:
+        return [node]
+    if node.operation == "concat":
+        upper, lower = node.operands
+        return single_bits(lower) + single_bits(upper)
+    if node.operation == "repeat":
+        return single_bits(node.operands[0]) * (node.bits // node.operands[0].bits)
+    source = node.operands[0] if node.operation == "slice" else node
+    if source.operation in ("signal", "constant"):
+        return [sliced(node, low, 1) for low in range(node.bits)]
+    raise NotIntegersError(node.operation)
+
+
+def _extended(node: Node, low: int, bits: int) -> Node:
+    """Return bits of a node as if there were zeros above its highest bit."""
+    if low >= node.bits:
+        return Node("constant", bits)
+    if low + bits <= node.bits:
+        return sliced(node, low, bits)
+    zeros = Node("constant", low + bits - node.bits)
+    return Node("concat", bits, (zeros, sliced(node, low, node.bits - low)))
+
+
+def _simplified(node: Node) -> Node:
+    """Return a shift of a wide node by a bit times a number as what it is: a choice of two slices."""
+    if node.operation in RIGHT_SHIFTS and node.operands[0].bits > WIDE:
+        shifted, amount = node.operands
+        if amount.operation == "mul_uu":
+            bit, times = amount.operands
+            if bit.bits == 1 and times.operation == "constant" and times.number <= mask_of(amount.bits):
+                yes, no = (_extended(shifted, low, node.bits) for low in (times.number, 0))
+                return Node("choice", node.bits, (bit, yes, no))
+    return node

@@ -80,11 +80,11 @@ class Signals:
         self.locals = _widths(r"^\tvalue<(\d+)> (\w+);$", body)
         #: All that an evaluation computes at once: local variables, and members that are no registers.
         self.values = self.locals | _widths(r"^\t(?:/\*output\*/ )?value<(\d+)> (\w+)\b", members)
-        memories = re.findall(r"^\tmemory<\d+> (\w+)", members, re.MULTILINE)
+        memories = _widths(r"^\tmemory<(\d+)> (\w+)", members)
         written = {*_UPDATED.findall(body), *_NAME.findall(commit)}
-        self.memories = [name for name in memories if name in written]
+        self.memories = {name: bits for name, bits in memories.items() if name in written}
         #: Memories that are never written.
-        self.constants = [name for name in memories if name not in written]
+        self.constants = {name: bits for name, bits in memories.items() if name not in written}
 
     @property
     def stored(self) -> set[str]:

@@ -13,15 +13,18 @@ have new values in ``commit``.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from pathlib import Path
 
 from qcloop_sim.rewriting import assignments
 from qcloop_sim.rewriting.expressions import Expressions
 from qcloop_sim.rewriting.grouping import Group
-from qcloop_sim.rewriting.reading import Design, Statement
+from qcloop_sim.rewriting.reading import Design, Statement, UnknownTextError
 
 _WORD = 64
 _ASSIGNMENT = re.compile(r"\tif \(posedge_p_clk\) \{\n\t\t(\w+)\.next = (.*);\n\t\}")
+
+_PART = re.compile(r"\t((\w+)\.slice<(\d+)(?:,(\d+))?>\(\)) = (.*);")
 
 
 class Writer:
@@ -35,35 +38,14 @@ class Writer:
     """
 
     #: Functions that the rewritten design needs.
-    FUNCTIONS = """\
-// A condition that is seldom true: what depends on it is put where it is not in the way.
-CXXRTL_ALWAYS_INLINE bool seldom(bool condition) { return __builtin_expect(condition, 0); }
-// A value of 33 to 64 bits as an integer, and an integer as such a value.
-template<size_t Bits>
-CXXRTL_ALWAYS_INLINE uint64_t wide(const cxxrtl::value<Bits> &x) {
-    return uint64_t(x.data[1]) << 32 | x.data[0];
-}
-template<size_t Bits>
-CXXRTL_ALWAYS_INLINE cxxrtl::value<Bits> wide_value(uint64_t x) {
-    return cxxrtl::value<Bits>{uint32_t(x), uint32_t(x >> 32)};
-}
-// Puts a write into the queue of a memory. It is not inlined: it would fill the cache.
-template<class Memory, class Value>
-__attribute__((noinline))
-void put_off(Memory &memory, size_t at, const Value &x, const Value &mask, int priority) {
-    memory.update(at, x, mask, priority);
-}
-// Writes what waits in the queue of a memory, and returns whether that has changed anything.
-template<class Memory, class Observer>
-__attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
-    return memory.commit(observer);
-}
-"""
+    FUNCTIONS = Path(__file__).with_name("functions.cpp").read_text()
 
     def __init__(self, design: Design, groups: list[Group]) -> None:
         self._signals = signals = design.signals
         self._expressions = Expressions(signals.registers | signals.inputs | signals.values)
         self._groups = [[design.statements[k] for k in group.members] for group in groups]
+        #: Writes to memories, each with its memory, in the order in which they are made.
+        self._writes = writes(design)
         with_bit = [k for k, group in enumerate(groups) if group.has_bit]
         #: Number of the bit of each group that has one.
         self._bits = {k: bit for bit, k in enumerate(with_bit)}
@@ -84,12 +66,14 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
         """Return what the design remembers from one clock to the next besides registers and memories."""
         local = self._signals.locals
         taken_back = "".join(f"\t\t{name}.next = {name}.curr;\n" for name in self._signals.registers)
+        taken_back += "".join(f"\t\t{name}.waits = false;\n" for name, _ in self._writes)
         return "".join(
             (
                 "\tbool evaluated = false;\n",
                 *(f"\tuint64_t dirty{n} = ~0ull, ran{n} = 0;\n" for n in self._words),
                 *(f"\tvalue<{bits}> {name};\n" for name, bits in local.items() if self._is_kept(name)),
                 *(f"\tvalue<{bits}> seen_{name};\n" for name, bits in self._signals.inputs.items()),
+                *(f"\tlater_write<{self._signals.memories[of]}> {name};\n" for name, of in self._writes),
                 f"\t__attribute__((noinline, cold)) void take_back() {{\n{taken_back}\t}}\n",
             )
         )
@@ -108,7 +92,7 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
         for name in self._signals.inputs:
             if self._readers[name]:
                 taken = f"seen_{name} = {name}; {self._mark(name)}"
-                lines.append(f"\tif (!({name} == seen_{name})) {{ {taken}}}\n")
+                lines.append(f"\tif (differ({name}, seen_{name})) {{ {taken}}}\n")
         for name, bits in self._signals.locals.items():
             if not self._is_kept(name) and not (self._definers[name] and self._is_of_one_group(name)):
                 lines.append(f"\tvalue<{bits}> {name};\n")
@@ -121,37 +105,61 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
         lines = ["\t\tconst bool changed = true;\n\t\tevaluated = false;\n"]
         lines += [f"\t\tuint64_t dirty{n} = 0;\n" for n in self._words]
         for k in range(len(self._groups)):
-            if own := [name for name in self._signals.registers if self._definers[name] == {k}]:
-                body = "".join(self._take(name) for name in own)
+            body = self._take([name for name in self._signals.registers if self._definers[name] == {k}])
+            body += "".join(self._put(*write) for write in self._writes if self._definers[write[1]] == {k})
+            if body:
                 lines.append(f"\t\t{self._condition(k, 'ran')}{{\n{body}\t\t}}\n")
-        for name in self._signals.memories:
-            waits = f"seldom(!{name}.write_queue.empty())"
-            lines.append(f"\t\tif ({waits} && take_writes({name}, observer)) {{ {self._mark(name)}}}\n")
         lines += [f"\t\tthis->dirty{n} = dirty{n};\n" for n in self._words]
         return "".join(lines)
 
     # -- what they consist of -------------------------------------------------------------------------
 
-    def _take(self, name: str) -> str:
-        """Return statements that give a register its next value, and mark its readers where it differs."""
-        mark = self._mark(name)
-        if not mark:
-            return f"\t\t\t{name}.curr = {name}.next;\n"
-        if self._signals.registers[name] <= 32:
-            now, then = f"{name}.curr.data[0]", f"{name}.next.data[0]"
-            differs = f"{now} != {then}"
-        else:
-            now, then = f"{name}.curr", f"{name}.next"
-            differs = f"!({now} == {then})"
-        return f"\t\t\tif (seldom({differs})) {{ {now} = {then}; {mark}}}\n"
+    def _take(self, names: list[str]) -> str:
+        """Return statements that give registers their next values, and mark the readers of those that differ.
+
+        Registers with the same readers are compared together. Whether they differ is no branch: a processor
+        could not predict it.
+        """
+        lines = []
+        together = defaultdict[str, list[str]](list)
+        for name in names:
+            bits, mark = self._signals.registers[name], self._mark(name)
+            if bits > _WORD and mark:
+                taken = f"{name}.curr = {name}.next; {mark}"
+                lines.append(f"\t\t\tif (seldom(differ({name}.curr, {name}.next))) {{ {taken}}}\n")
+                continue
+            if mark:
+                together[self._mark(name, only="changed")].append(
+                    _difference(f"{name}.curr", f"{name}.next", bits)
+                )
+        for mark, differences in together.items():
+            lines.append(_marked(" | ".join(differences), mark, "\t\t\t"))
+        wide = {name for name in names if self._signals.registers[name] > _WORD and self._mark(name)}
+        lines += [f"\t\t\t{name}.curr = {name}.next;\n" for name in names if name not in wide]
+        return "".join(lines)
+
+    def _put(self, later: str, memory: str) -> str:
+        """Return the statement that makes a write that waits, and marks the memory's readers."""
+        put = f"{later}.put({memory}.data[{later}.at])"
+        return f"\t\t\tif (seldom({later}.waits) && {put}) {{ {self._mark(memory)}}}\n"
 
     def _group(self, k: int) -> str:
         """Return a group: its condition, its statements, and marks where it computes other values."""
         before, after = self._comparison(k)
         lines, simple = [], []
-        for statement in self._groups[k]:
+        #: Of signals of which a statement computes some bits only: lowest bit, target and expression.
+        parts = defaultdict[str, list[tuple[int, str, str]]](list)
+        found = [(statement, _PART.fullmatch(statement.text)) for statement in self._groups[k]]
+        left = Counter(part[2] for _, part in found if part)
+        for statement, part in found:
             if assignment := _ASSIGNMENT.fullmatch(statement.text):
                 simple.append((assignment[1], assignment[2]))
+            elif part:
+                name = part[2]
+                parts[name].append((int(part[4] or part[3]), part[1], part[5]))
+                left[name] -= 1
+                if not left[name]:  # none of its bits is read before
+                    lines.append(f"\t\t{self._expressions.assignments(name, parts[name])}\n")
             else:
                 lines.append(assignments.written(statement.text, self._expressions))
         lines.append(assignments.statements(simple, self._expressions, 2))
@@ -159,19 +167,16 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
 
     def _comparison(self, k: int) -> tuple[str, str]:
         """Return what stands before and behind a group's statements to find out which values have changed."""
-        before, after = [], []
+        before = []
+        together = defaultdict[str, list[str]](list)
         for name in _values(self._groups[k]):
             bits = self._signals.values[name]
             if name in self._signals.locals and self._is_of_one_group(name):
                 before.append(f"\t\tvalue<{bits}> {name};\n")
-            elif mark := self._mark(name, but=k):
-                if bits <= 32:
-                    before.append(f"\t\tconst uint32_t old_{name} = {name}.data[0];\n")
-                    differs = f"{name}.data[0] != old_{name}"
-                else:
-                    before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
-                    differs = f"!({name} == old_{name})"
-                after.append(f"\t\tif (seldom({differs})) {{ {mark}}}\n")
+            elif mark := self._mark(name, but=k, only="changed"):
+                before.append(f"\t\tconst value<{bits}> old_{name} = {name};\n")
+                together[mark].append(_difference(name, f"old_{name}", bits))
+        after = [_marked(" | ".join(differences), mark, "\t\t") for mark, differences in together.items()]
         return "".join(before), "".join(after)
 
     def _condition(self, k: int, word: str) -> str:
@@ -181,14 +186,18 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
         n, bit = divmod(self._bits[k], _WORD)
         return f"if (seldom({word}{n} & {1 << bit:#x}ull)) "
 
-    def _mark(self, name: str, but: int = -1) -> str:
-        """Return statements that set the bits of the groups that read a signal, but for one group."""
+    def _mark(self, name: str, but: int = -1, only: str = "") -> str:
+        """Return statements that set the bits of the groups that read a signal, but for one group.
+
+        With ``only``, the name of an integer, those bits that are set in it as well.
+        """
         masks = [0] * len(self._words)
         for k in self._readers[name] - {but}:
             if k in self._bits:
                 n, bit = divmod(self._bits[k], _WORD)
                 masks[n] |= 1 << bit
-        return "".join(f"dirty{n} |= {mask:#x}ull; " for n, mask in enumerate(masks) if mask)
+        also = f" & {only}" if only else ""
+        return "".join(f"dirty{n} |= {mask:#x}ull{also}; " for n, mask in enumerate(masks) if mask)
 
     def _is_kept(self, name: str) -> bool:
         """Return whether a value outlives an evaluation: several groups use it, and one may be skipped."""
@@ -199,6 +208,33 @@ __attribute__((noinline)) bool take_writes(Memory &memory, Observer &observer) {
         return len(self._readers[name] | self._definers[name]) == 1
 
 
+def _difference(a: str, b: str, bits: int) -> str:
+    """Return an integer that is zero if two signals of so many bits are equal."""
+    if bits <= 32:
+        return f"({a}.data[0] ^ {b}.data[0])"
+    return f"(wide({a}) ^ wide({b}))" if bits <= _WORD else f"differ({a}, {b})"
+
+
+def _marked(difference: str, mark: str, indent: str) -> str:
+    """Return statements that set bits if a difference is not zero."""
+    return f"{indent}{{ const uint64_t changed = 0 - uint64_t(({difference}) != 0); {mark}}}\n"
+
+
 def _values(group: list[Statement]) -> list[str]:
     """Return the names of what a group computes at once, not at the end of the clock."""
     return sorted({name for statement in group if not statement.stored for name in statement.defines})
+
+
+def writes(design: Design) -> list[tuple[str, str]]:
+    """Return the names of the writes that wait for the end of a clock, in their order, each with its memory.
+
+    Raises UnknownTextError if two of them are made in no order.
+    """
+    ports = sorted(
+        (int(priority), name)
+        for statement in design.statements
+        for name, priority in assignments.UPDATE.findall(statement.text)
+    )
+    if twice := [name for (_, name), times in Counter(ports).items() if times > 1]:
+        raise UnknownTextError(f"{twice[0]}, to which two ports write with one priority")
+    return [(assignments.later(name, priority), name) for priority, name in ports]
