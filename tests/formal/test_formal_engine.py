@@ -662,7 +662,7 @@ def test_an_altered_engine_fails_soon_after_reset(component, old, new, sby):
         ("events", "phase.eq(phase + 1)", "phase.eq(phase)"),
         # A refusal comes with results, or a product's region moves.
         ("answers", "& results.replicate(WORD_BITS)", "& ((1 << WORD_BITS) - 1)"),
-        ("region", "self.shift | step_word", "self.shift | step_word | self.byte[0]"),
+        ("region", "shifts | step_word", "shifts | step_word | self.byte[0]"),
     ],
 )
 @pytest.mark.parametrize(
