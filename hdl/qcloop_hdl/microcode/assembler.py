@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from qcloop.errors import ConfigError
 from qcloop_hdl.microcode.instructions import (
+    ADDRESS_BITS,
     DATA_WORDS,
     INDEXED,
     MOVES,
@@ -136,4 +137,4 @@ class Assembler:
             raise ConfigError(
                 f"a program has the line {' '.join(words)!r}, which says nothing: {error}"
             ) from None
-        return code << 11 | operand
+        return code << ADDRESS_BITS | operand

@@ -2,14 +2,14 @@
 
 from enum import IntEnum
 
-#: Bits of an address of the program, of the data memory, and of an instruction.
+#: Bits of an address of the program, of one of the data memory, and of an instruction, whose code comes first.
 ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
 PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
 #: Where an operand is, if it is not at a fixed address: at the first pointer, the second one, or the third
 #: one, of which the first two may move on.
-INDEXED, SECOND, MOVES, THIRD = 1 << 10, 1, 2, 4
+INDEXED, SECOND, MOVES, THIRD = 1 << DATA_BITS, 1, 2, 4
 
 
 class Op(IntEnum):

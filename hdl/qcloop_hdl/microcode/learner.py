@@ -65,7 +65,7 @@ class MicroprogrammedLearner(Configured):
         self.accumulator, self.multiplier, self.update = Accumulator(), SignedMultiplier(), WordUpdate()
         #: The instruction in work, its operation, and its clock of several.
         self._code = Signal(INSTRUCTION_BITS)
-        self._op = self._code[11:]
+        self._op = self._code[ADDRESS_BITS:]
         self._phase = Signal(3)
         #: The instruction is done; the flag; a layer is awaited; a weight has two devices.
         self._go, self._flag, self._awaited, self._pairs = Signal(), Signal(), Signal(), Signal()
@@ -138,7 +138,7 @@ class MicroprogrammedLearner(Configured):
             self._reads_ahead.eq(
                 self._quick
                 & ~jumps
-                & Cat(ahead[11:] == one for one in READS).any()
+                & Cat(ahead[ADDRESS_BITS:] == one for one in READS).any()
                 & ~self._is(*WRITES, Op.SETP0, Op.SETP1)
                 & ~self._out(OutPort.INDEX)
             ),
@@ -147,7 +147,7 @@ class MicroprogrammedLearner(Configured):
         with m.If(self._go):
             m.d.sync += [here.eq(following), code.eq(ahead)]
             with m.If(jumps):
-                m.d.sync += code.eq(Op.NOP << 11)
+                m.d.sync += code.eq(Op.NOP << ADDRESS_BITS)
         m.d.comb += [
             self.program_memory.address.eq(following),
             self.program_memory.read.eq(self._go),
@@ -166,7 +166,7 @@ class MicroprogrammedLearner(Configured):
         # it is read at all is decided later in the clock.
         own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
         place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
-        indexed = place[10]
+        indexed = place[DATA_BITS]
         pointers = [Signal(DATA_BITS, name=f"pointer{number}") for number in range(3)]
         m.d.comb += address.eq(
             Mux(
@@ -306,7 +306,7 @@ class MicroprogrammedLearner(Configured):
 
     def _update_row(self, m: Module, go: Any) -> None:
         """Update the weights of a row, a word in three clocks: see the class."""
-        sweep, phase, flag = ~self._code[10], self._phase, self._flag
+        sweep, phase, flag = ~self._code[DATA_BITS], self._phase, self._flag
         steps = [self._word[16 * lane : 16 * (lane + 1)] for lane in range(2)]
         moved = [step.any() for step in steps]
         # The word was stopped at; its second weight is to be settled, too.
