@@ -1,5 +1,6 @@
 """Images in a flash memory: the reader with the model of the memory, places of an order, operations."""
 
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -167,6 +168,37 @@ def test_clocks_of_a_byte(lines, clocks):
 
     assert simulate(m, memory, content_at, bench) is FlashFault.NONE
     assert taken[1] - taken[0] == 20 * clocks
+
+
+@pytest.mark.parametrize(
+    ("chip", "lines", "clocks"),
+    [
+        ("winbond", 4, 2 * (8 + 6 + 2 + 4)),  # command, address, mode, until data come
+        ("micron", 4, 2 * (8 + 24 + 8)),  # not known to have QE: the address comes on one line
+        ("winbond", 2, 2 * (8 + 24 + 8)),
+    ],
+)
+def test_clocks_between_records(chip, lines, clocks):
+    """The next address is found while a record is read; memory and reader rest for 10 clocks."""
+    images = some_images(1, 8, 1, 784)
+    m, source, memory, content = source_of(images.encode(), lines, chip=CHIPS[chip])
+    size, records = images.info.size, []
+
+    async def bench(ctx):
+        assert await check(ctx, source)
+        await start(ctx, source, Task.TRAIN, size=size, key=7, among=8, first=0, count=4)
+        ctx.set(source.o.ready, 1)
+        clock, selected = 0, 0
+        while ctx.get(source.busy):
+            await ctx.tick()
+            clock, before = clock + 1, selected
+            selected = ctx.get(source.pins.select)
+            if selected > before:
+                records.append(clock)
+
+    assert simulate(m, memory, content, bench) is FlashFault.NONE
+    apart = [after - before for before, after in pairwise(records)]
+    assert apart == 3 * [clocks + (1 + size) * 2 * 8 // lines + 10]
 
 
 def test_a_memory_without_a_set_is_checked_at_once():

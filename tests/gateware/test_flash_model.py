@@ -54,6 +54,23 @@ class Pins:
     async def read(self, code, address, lines, count, dummy=8):
         return await self.command(code, operand=address << dummy, bits=24 + dummy, lines=lines, count=count)
 
+    async def read_by_four(self, address, count, *, mode=0xFF, dummy=4, oe=0b1111):
+        """Read with address and mode on four lines."""
+        await self.select(1)
+        await self.send(Command.QUAD_ADDRESS_READ.value, 8)
+        self.ctx.set(self.pins.oe, oe)
+        for shift in reversed(range(0, 32, 4)):
+            self.ctx.set(self.pins.o, (address << 8 | mode) >> shift & 15)
+            await self.clock()
+        self.ctx.set(self.pins.oe, 0)
+        for _ in range(dummy):
+            await self.clock()
+        came = await self.take(4, count)
+        self.ctx.set(self.pins.oe, 0b1101)
+        self.ctx.set(self.pins.o, 0b1101)
+        await self.select(0, 10)
+        return came
+
     async def wake(self, wait=60):
         await self.command(Command.WAKE)
         await self.ctx.tick().repeat(wait)
@@ -89,6 +106,10 @@ def test_a_memory_that_is_awake_tells_what_it_is_and_sends_its_contents(chip):
             assert await pins.command(enable.read, count=2) == 2 * bytes([0x04 | enable.mask])
         if chip != "macronix":
             assert await pins.read(Command.QUAD_READ, 7, 4, 5) == CONTENT[7:12]
+            dummy = CHIPS[chip].quad_dummy - 2
+            assert await pins.read_by_four(0x12, 5, dummy=dummy) == CONTENT[0x12 : 0x12 + 5]
+            # A line that is not driven reads as ones: it is another address.
+            assert await pins.read_by_four(0x12, 1, dummy=dummy, oe=0b1101) == b"\xff"
 
     assert found(drive, chip, status=0x04) is FlashFault.NONE
 
@@ -195,6 +216,23 @@ async def quad(pins):
     assert await pins.read(Command.QUAD_READ, 0, 4, 2) == b"\xff\xff"
 
 
+async def quad_address(pins):
+    await pins.wake()
+    assert await pins.read_by_four(0, 2) == b"\xff\xff"
+
+
+async def goes_on(pins):
+    await pins.wake()
+    await pins.write_status(Command.WRITE_STATUS_2, 2)
+    await pins.read_by_four(0, 1, mode=0xA0)
+
+
+async def short_by_four(pins):
+    await pins.wake()
+    await pins.write_status(Command.WRITE_STATUS_2, 2)
+    await pins.read_by_four(0, 0, dummy=3)
+
+
 async def held(pins):
     await pins.wake()
     await pins.select(1)
@@ -219,6 +257,9 @@ async def held(pins):
         (short_status, FlashFault.SHORT),
         (long_status, FlashFault.LONG),
         (quad, FlashFault.QUAD),
+        (quad_address, FlashFault.QUAD),
+        (goes_on, FlashFault.GOES_ON),
+        (short_by_four, FlashFault.SHORT),
         (held, FlashFault.HELD),
     ],
 )

@@ -29,6 +29,8 @@ class Command(enum.Enum, shape=8):
     FAST_READ = 0x0B
     DUAL_READ = 0x3B
     QUAD_READ = 0x6B
+    #: Read on four lines; address and a byte of ones on four lines, too, 4 clocks, and then data.
+    QUAD_ADDRESS_READ = 0xEB
     IDENTIFY = 0x9F
     #: Sleep, and wake up: a memory that sleeps takes no other command.
     SLEEP = 0xB9

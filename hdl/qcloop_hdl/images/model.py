@@ -9,7 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.images.layouts import ADDRESS_BITS, FLASH_PINS, ISSI, WINBOND, Command, QuadEnable
 
+#: Clocks between an address and data. Those of an address on four lines, and of the byte behind it.
 _DUMMY = 8
+_QUAD_ADDRESS, _MODE = ADDRESS_BITS // 4, 2
 #: Commands that are nothing but a command; those of the two status registers, with a byte behind them.
 _ALONE = (Command.WAKE, Command.SLEEP, Command.ALLOW_STATUS)
 _READS = (Command.READ_STATUS_1, Command.READ_STATUS_2)
@@ -26,6 +28,8 @@ class FlashChip:
     enable: QuadEnable | None
     #: QE can be written so that it lasts until the power goes.
     volatile: bool = True
+    #: Clocks of the line between an address on four lines and data, by the maker's default.
+    quad_dummy: int = 6
 
 
 #: Memories of 16 MB: W25Q128 of Winbond, IS25LP128F of ISSI; MX25L128 of Macronix, whose QE is written only
@@ -34,7 +38,7 @@ CHIPS = {
     "winbond": FlashChip(bytes([0xEF, 0x40, 0x18]), WINBOND),
     "issi": FlashChip(bytes([0x9D, 0x60, 0x18]), ISSI),
     "macronix": FlashChip(bytes([0xC2, 0x20, 0x18]), ISSI, volatile=False),
-    "micron": FlashChip(bytes([0x20, 0xBA, 0x18]), None),
+    "micron": FlashChip(bytes([0x20, 0xBA, 0x18]), None, quad_dummy=10),
 }
 #: What the memory of the virtual boards says of itself.
 IDENTIFICATION = CHIPS["winbond"].identification
@@ -60,6 +64,8 @@ class FlashFault(enum.Enum, shape=4):
     HELD = 7
     #: More came than a command has.
     LONG = 8
+    #: The byte behind an address on four lines lets the next selection begin with an address.
+    GOES_ON = 9
 
 
 class FlashModel(wiring.Component):
@@ -71,7 +77,7 @@ class FlashModel(wiring.Component):
     registers are read, and written behind the command that makes it last until the power goes.
 
     It knows SPI's mode 0: it takes bits when the line's clock rises, and sends them when it falls, 8 clocks
-    after an address.
+    after an address, or as many as the chip has after one on four lines.
 
     Parameters
     ----------
@@ -122,13 +128,17 @@ class FlashModel(wiring.Component):
         self._count, self._command, self._head = Signal(6), Signal(8), Signal(ADDRESS_BITS)
         self._good, self._lines, self._sends = Signal(), Signal(3), Signal()
         count, command, head = self._count, self._command, self._head
-        shifted = Cat(pins.o[0], head)
+        wide = self._is(Command.QUAD_ADDRESS_READ)
+        driven = pins.o | ~pins.oe  # a line that nobody drives is pulled up
+        shifted = Mux(wide, Cat(driven, head), Cat(driven[0], head))
         with m.If(rise & ~self._sends):
             m.d.sync += [head.eq(shifted), count.eq(Mux(count == 63, count, count + 1))]
             with m.If(count == 7):
                 self._judge(m, shifted[:8], awake, quad)
-        with m.If(rise & (count == 8 + ADDRESS_BITS - 1)):
+        with m.If(rise & (count == 8 + Mux(wide, _QUAD_ADDRESS, ADDRESS_BITS) - 1)):
             m.d.sync += self.address.eq(shifted)
+        with m.If(rise & wide & (count == 8 + _QUAD_ADDRESS + _MODE - 1) & (shifted[4:6] == 0b10)):
+            m.d.sync += self.fault.eq(FlashFault.GOES_ON)
         self._answer(m, fall)
         self._watch(m, quad)
         with m.If(ends):
@@ -177,7 +187,7 @@ class FlashModel(wiring.Component):
         with m.Switch(command):
             with m.Case(Command.DUAL_READ):
                 m.d.sync += self._lines.eq(2)
-            with m.Case(Command.QUAD_READ):
+            with m.Case(Command.QUAD_READ, Command.QUAD_ADDRESS_READ):
                 m.d.sync += [self._lines.eq(4), self._good.eq(quad)]
                 with m.If(~quad):
                     m.d.sync += self.fault.eq(FlashFault.QUAD)
@@ -192,7 +202,9 @@ class FlashModel(wiring.Component):
         """Send the bytes that follow a command, the first one when its last clock before them falls."""
         pins, lines, sends = self.pins, self._lines, self._sends
         at_once = self._is(Command.IDENTIFY, *_READS)
-        starts = Mux(at_once, 8, 8 + ADDRESS_BITS + _DUMMY)
+        wide = self._is(Command.QUAD_ADDRESS_READ)
+        behind = Mux(wide, _QUAD_ADDRESS + self._chip.quad_dummy, ADDRESS_BITS + _DUMMY)
+        starts = 8 + Mux(at_once, 0, behind)
         out, bits, ident = Signal(8), Signal(4), Signal(2)
         identification = Const(int.from_bytes(self._chip.identification, "little"), 32)
         answer = Signal(8)
@@ -227,7 +239,8 @@ class FlashModel(wiring.Component):
         on = (lines == 2) & pins.oe[:2].any() | (lines == 4) & pins.oe.any() | pins.oe[1]
         with m.If(pins.select & self._sends & on):
             m.d.sync += self.fault.eq(FlashFault.DRIVEN)
-        with m.If(pins.select & ~quad & ~(pins.oe[3] & pins.o[3]) & ~self._is(Command.QUAD_READ)):
+        reads = self._is(Command.QUAD_READ, Command.QUAD_ADDRESS_READ)
+        with m.If(pins.select & ~quad & ~(pins.oe[3] & pins.o[3]) & ~reads):
             m.d.sync += self.fault.eq(FlashFault.HELD)
 
     def _end(self, m: Module) -> None:

@@ -79,8 +79,9 @@ class Player(wiring.Component):
         self._label, self._word, self._carry = Signal(8), Signal(8 * COUNTER_BYTES), Signal()
         #: The requests, from wherever they come; one of their bytes is taken, as an operand.
         self._incoming, self._taken, self._takes = self.feed.o, Signal(), Signal()
-        #: Strobe: the engine refuses images. Sixteenths of hits, and what is left of their division.
-        self._refused = Signal()
+        #: Strobe: the engine refuses images; a class was that of the label.
+        self._refused, self._hit = Signal(), Signal()
+        #: Sixteenths of hits, and what is left of their division.
         self._rest, self._sixteenths = Signal(COUNT_BITS), Signal(5)
 
     def _is(self, *operations: ImageOperation) -> Any:
@@ -98,6 +99,7 @@ class Player(wiring.Component):
         self._connect_operands(m)
         self._connect_asker(m)
         self._look_up(m)
+        self._rate(m)
         with m.FSM() as fsm:
             self._take_head(m)
             self._take_operands(m)
@@ -320,11 +322,13 @@ class Player(wiring.Component):
             ]
             m.next = "ASK"
             with m.If(none & (~trains | self._ended)):
-                with m.If(~trains):
-                    m.d.sync += self.score.eq(self._sixteenths)
-                m.next = "STATUS"
+                m.next = "SCORE"
             with m.Elif(~trains):
                 m.next = "LABEL"
+        with m.State("SCORE"):  # the last hit is counted
+            with m.If(~trains):
+                m.d.sync += self.score.eq(self._sixteenths)
+            m.next = "STATUS"
         with m.State("LABEL"):
             m.d.comb += source.o.ready.eq(1)
             m.d.sync += self._label.eq(source.o.payload)
@@ -356,10 +360,8 @@ class Player(wiring.Component):
                     m.next = "ADD"
         with m.State("CLASS"):
             m.d.comb += self.hears.ready.eq(1)
+            m.d.sync += self._hit.eq(heard & (self.hears.payload == self._label))
             with m.If(heard):
-                hit = self.hears.payload == self._label
-                self._rate(m, hit)
-                m.d.sync += self._word.eq(self._word + hit)
                 m.next = "NEXT"
         with m.State("SUM"):
             with m.If(self._length == 0):
@@ -371,15 +373,19 @@ class Player(wiring.Component):
         with m.State("ADD"):
             self._add(m)
 
-    def _rate(self, m: Module, hit: Any) -> None:
-        """Count the sixteenths of the test images that are hits: a division, image by image."""
-        more = Signal(COUNT_BITS)
-        m.d.comb += more.eq(self._rest + 16)
-        with m.If(hit):
-            m.d.sync += self._rest.eq(more)
-            with m.If(more >= self.operands.count):
-                m.d.sync += self._rest.eq(more - self.operands.count)
-                m.d.sync += self._sixteenths.eq(self._sixteenths + 1)
+    def _rate(self, m: Module) -> None:
+        """Count the hits, and the sixteenths of the test images that they are: a division, image by image.
+
+        Between two hits there are clocks enough for a sum and for its comparison.
+        """
+        more, over = Signal(COUNT_BITS), Signal()
+        m.d.sync += [more.eq(self._rest + 16), over.eq(more >= self.operands.count), self._hit.eq(0)]
+        with m.If(self._hit):
+            m.d.sync += [
+                self._word.eq(self._word + 1),
+                self._rest.eq(Mux(over, more - self.operands.count, more)),
+                self._sixteenths.eq(self._sixteenths + over),
+            ]
 
     def _add(self, m: Module) -> None:
         """Add the counters up, byte by byte."""

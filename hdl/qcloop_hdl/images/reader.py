@@ -19,8 +19,10 @@ from qcloop_hdl.images.layouts import (
 #: Clocks for which the memory is not selected between two commands.
 _REST = 8
 _COMMAND_BITS = 8
-#: Clocks of the line between the address and the first bit of data.
+#: Clocks of the line between the address and the first bit of data. Those of QUAD_ADDRESS_READ behind its
+#: command: address, a byte of ones (so that the next read begins with a command, too), and until data come.
 _DUMMY = 8
+_ADDRESS, _ONES, _SHORT = ADDRESS_BITS // 4, 2, 4
 
 
 class Setup(enum.Enum, shape=3):
@@ -40,8 +42,8 @@ class FlashReader(wiring.Component):
     """Sends the bytes of a flash memory from an address on, or its identification, until it is stopped.
 
     After a reset it wakes the memory up: some chips leave it asleep when they have read their bitstream. If
-    it is to read on four lines, it then sets QE of those memories of which it knows how. QE that a memory
-    keeps without power is left as it is.
+    it is to read on four lines, it then sets QE of those memories of which it knows how, and sends them
+    addresses on four lines, too. QE that a memory keeps without power is left as it is.
 
     The line's clock is half of this one's. Data are taken when that clock falls, a whole period after the
     fall at which the memory began to send them: so pins and board may delay them by nearly that long.
@@ -88,14 +90,19 @@ class FlashReader(wiring.Component):
         wait = Signal(range(max(self._config.wake_clocks, _REST)), init=_REST - 1)
         single, advance, fall, setup = Signal(), Signal(), Signal(), Signal(Setup)
         self._head, self._left, self._wait, self._setup = head, left, wait, setup
-        m.d.comb += [pins.o.eq(Cat(head[-1], Const(0b110, 3))), fall.eq(advance & pins.sck)]
+        # The memory has QE; this read has its address on four lines; they carry it now.
+        self._enabled, short, wide = Signal(), Signal(), Signal()
+        m.d.comb += [
+            pins.o.eq(Mux(wide, head[-4:], Cat(head[-1], Const(0b110, 3)))),
+            fall.eq(advance & pins.sck),
+        ]
         with m.If(advance):
             m.d.sync += pins.sck.eq(~pins.sck)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("REST"):
-                m.d.sync += [pins.select.eq(0), pins.sck.eq(0), self.o.valid.eq(0)]
+                m.d.sync += [pins.select.eq(0), pins.sck.eq(0), self.o.valid.eq(0), wide.eq(0)]
                 with m.If(~pins.select):  # the memory no longer drives its lines
                     m.d.sync += pins.oe.eq(0b1101)
                 m.d.sync += wait.eq(Mux(wait == 0, 0, wait - 1))
@@ -107,21 +114,18 @@ class FlashReader(wiring.Component):
             with m.State("READY"):
                 m.d.comb += self.ready.eq(1)
                 with m.If(self.start):
-                    read = Cat(self.address, Mux(quad, _code(READ_ON[4]), _code(READ_ON[min(lines, 2)])))
-                    identify = Cat(Const(0, ADDRESS_BITS), _code(Command.IDENTIFY))
-                    m.d.sync += [
-                        head.eq(Mux(self.identify, identify, read)),
-                        left.eq(Mux(self.identify, _COMMAND_BITS, len(head) + _DUMMY)),
-                        single.eq(self.identify | (lines == 1)),
-                        pins.select.eq(1),
-                    ]
+                    self._start(m, quad, single, short)
                     m.next = "HEAD"
             with m.State("HEAD"):
                 m.d.comb += advance.eq(1)
                 with m.If(fall):
-                    m.d.sync += [head.eq(head << 1), left.eq(left - 1)]
-                    with m.If((left == _DUMMY + 1) & ~single):  # the memory drives these lines now
-                        m.d.sync += pins.oe.eq(Mux(quad, 0, 0b1100))
+                    ones = Const(0b1111, 4)
+                    m.d.sync += [head.eq(Mux(wide, Cat(ones, head), Cat(ones[0], head))), left.eq(left - 1)]
+                    with m.If(short & (left == _ADDRESS + _ONES + _SHORT + 1)):
+                        m.d.sync += [wide.eq(1), pins.oe.eq(0b1111)]
+                    with m.If((left == Mux(short, _SHORT, _DUMMY) + 1) & ~single):
+                        # The memory drives these lines now.
+                        m.d.sync += [wide.eq(0), pins.oe.eq(Mux(quad, 0, 0b1100))]
                     with m.If(left == 1):
                         m.d.sync += left.eq(7)
                         m.next = "DATA"
@@ -143,6 +147,22 @@ class FlashReader(wiring.Component):
                             self._next_step(m)
                 self._stop(m)
         return m
+
+    def _start(self, m: Module, quad: Any, single: Signal, short: Signal) -> None:
+        """Select the memory and prepare the head of a read, or of the question for its identification."""
+        lines = self._config.lines
+        on_four = Mux(self._enabled, _code(Command.QUAD_ADDRESS_READ), _code(READ_ON[4]))
+        read = Cat(self.address, Mux(quad, on_four, _code(READ_ON[min(lines, 2)])))
+        identify = Cat(Const(0, ADDRESS_BITS), _code(Command.IDENTIFY))
+        short_now = quad & self._enabled & ~self.identify
+        clocks = Mux(short_now, _ADDRESS + _ONES + _SHORT, ADDRESS_BITS + _DUMMY) + _COMMAND_BITS
+        m.d.sync += [
+            self._head.eq(Mux(self.identify, identify, read)),
+            self._left.eq(Mux(self.identify, _COMMAND_BITS, clocks)),
+            single.eq(self.identify | (lines == 1)),
+            short.eq(short_now),
+            self.pins.select.eq(1),
+        ]
 
     def _set_up(self, m: Module) -> None:
         """Begin with the next command of the setup, if there is one: what it needs came with the last."""
@@ -168,6 +188,7 @@ class FlashReader(wiring.Component):
                     send(Mux(came == WINBOND.maker, _code(WINBOND.read), _code(ISSI.read)))
                     end(unless=(came == WINBOND.maker) | (came == ISSI.maker))
                 with m.Case(Setup.ALLOW):
+                    m.d.sync += self._enabled.eq(1)
                     send(_code(Command.ALLOW_STATUS))
                     end(unless=(came & Mux(second, WINBOND.mask, ISSI.mask)) == 0)
                 with m.Case(Setup.ENABLE):

@@ -14,8 +14,9 @@ from qcloop_hdl.images.place import ImagePlace
 from qcloop_hdl.images.reader import FlashReader
 from qcloop_hdl.link.layouts import crc32
 
-#: Bytes that are read before they are asked for: an image of MNIST and its label.
-_AHEAD = 128
+#: Bytes that are read before they are asked for: two images of MNIST and their labels. So an image that takes
+#: longer to be trained than the next to be read delays none after it.
+_AHEAD = 256
 #: The first bytes of a set.
 _MARK = MAGIC.to_bytes(4, "little") + bytes([VERSION])
 
@@ -85,10 +86,12 @@ class ImageSource(wiring.Component):
         m = Module()
         m.submodules.reader = reader = self.reader
         m.submodules.place = place = self.place
-        m.submodules.buffer = buffer = fifo.SyncFIFO(width=8, depth=_AHEAD)
+        m.submodules.buffer = buffer = fifo.SyncFIFOBuffered(width=8, depth=_AHEAD)
         self._buffer = buffer
-        # Of records: the place of the next, and how many are left. Of bytes: those left of a read.
+        # Of records: the place of the next, and how many are left to read; one is to be found, and its
+        # address was found. Of bytes: those left of a read.
         self._next, self._records = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        self._finds, self._located = Signal(), Signal()
         self._left, self._found = Signal(ADDRESS_BITS + 1), Signal()
         self._address, self._taken = Signal(ADDRESS_BITS), Signal()
         # The first byte behind the set; whether a program is checked, and not the set.
@@ -142,6 +145,7 @@ class ImageSource(wiring.Component):
             with m.State("BYTES"):
                 self._read(m, "SEND", self._records)
             self._fetch(m)
+        self._find(m)
         return m
 
     def _begin(self, m: Module) -> None:
@@ -165,6 +169,7 @@ class ImageSource(wiring.Component):
                 m.d.sync += self._address.eq(self._end + PROGRAM.size + self.first)
                 m.next = "BYTES"
             with m.Default():
+                m.d.sync += self._located.eq(0)
                 m.next = "RECORD"
 
     def _read(self, m: Module, following: str, count: Any) -> None:
@@ -228,45 +233,50 @@ class ImageSource(wiring.Component):
     # -- records --------------------------------------------------------------------------------
 
     def _fetch(self, m: Module) -> None:
-        """Go from record to record: place, index, address, bytes."""
-        stride, index, bits = Signal(SIZE_BITS), Signal(COUNT_BITS), Signal(range(SIZE_BITS + 1))
-        product = Signal(ADDRESS_BITS)
+        """Read record by record, as soon as the address of one was found."""
         with m.State("RECORD"):
+            m.d.comb += self._finds.eq(self._records != 0)
             with m.If(self._records == 0):
                 m.next = "IDLE"
-            with m.Elif(self.task == Task.TEST):
-                m.d.sync += index.eq(self._next + self.train)
-                m.next = "MULTIPLY"
-            with m.Else():
-                m.d.comb += self.place.start.eq(1)
-                m.next = "PLACE"
-            m.d.sync += [
-                stride.eq(self.stored_size + 1),
-                bits.eq(SIZE_BITS),
-                product.eq(0),
-                self._next.eq(self._next + 1),
-                self._records.eq(self._records - 1),
-            ]
-        with m.State("PLACE"), m.If(self.place.done):
-            m.d.sync += index.eq(self.place.index)
-            m.next = "MULTIPLY"
-        with m.State("MULTIPLY"):
-            # The highest bit of the bytes of a record comes first.
-            m.d.sync += [
-                product.eq((product << 1) + Mux(stride[-1], index, 0)),
-                stride.eq(stride << 1),
-                bits.eq(bits - 1),
-            ]
-            with m.If(bits == 0):
-                m.d.sync += [
-                    product.eq(product),
-                    self._address.eq(product + (self._config.base + IMAGE_SET.size)),
-                ]
-                m.next = "FETCH"
-        with m.State("FETCH"):
-            self._read(m, "RECEIVE", self.size + 1)
+            with m.Elif(self._located):
+                self._read(m, "RECEIVE", self.size + 1)
+                with m.If(self.reader.ready):
+                    m.d.sync += [self._records.eq(self._records - 1), self._located.eq(0)]
         with m.State("RECEIVE"):
+            m.d.comb += self._finds.eq(self._records != 0)
             self._send(m, "RECORD")
+
+    def _find(self, m: Module) -> None:
+        """Find the address of the next record while one is read: place, index, address."""
+        stride, index, bits = Signal(SIZE_BITS), Signal(COUNT_BITS), Signal(range(SIZE_BITS + 1))
+        product = Signal(ADDRESS_BITS)
+        with m.FSM(name="find"):
+            with m.State("WAIT"):
+                m.d.sync += [stride.eq(self.stored_size + 1), bits.eq(SIZE_BITS), product.eq(0)]
+                m.d.sync += index.eq(self._next + self.train)
+                with m.If(self._finds & ~self._located):
+                    m.d.sync += self._next.eq(self._next + 1)
+                    m.d.comb += self.place.start.eq(self.task != Task.TEST)
+                    m.next = "PLACE"
+                    with m.If(self.task == Task.TEST):
+                        m.next = "MULTIPLY"
+            with m.State("PLACE"), m.If(self.place.done):
+                m.d.sync += index.eq(self.place.index)
+                m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
+                # The highest bit of the bytes of a record comes first.
+                m.d.sync += [
+                    product.eq((product << 1) + Mux(stride[-1], index, 0)),
+                    stride.eq(stride << 1),
+                    bits.eq(bits - 1),
+                ]
+                with m.If(bits == 0):
+                    m.d.sync += [
+                        product.eq(product),
+                        self._address.eq(product + (self._config.base + IMAGE_SET.size)),
+                        self._located.eq(1),
+                    ]
+                    m.next = "WAIT"
 
 
 def _mirrored(crc: int) -> int:

@@ -22,6 +22,7 @@ _FAULTS: dict[Any, str] = {
     FlashFault.QUAD: "a read on four lines while QE is 0",
     FlashFault.HELD: "its line 3 (HOLD) is not high",
     FlashFault.LONG: "more came than the command has",
+    FlashFault.GOES_ON: "its next read would begin without a command",
 }
 
 _HEADER = """\
