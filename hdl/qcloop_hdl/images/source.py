@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.images import IMAGE_SET, MAGIC, RESIDUE, SET_CRC, VERSION
 from qcloop.contract.order import KEY_BITS
 from qcloop.contract.stored import FLASH_ID, PROGRAM, PROGRAM_MAGIC
+from qcloop_hdl.connections import StreamStage
 from qcloop_hdl.images.layouts import ADDRESS_BITS, COUNT_BITS, FLASH_PINS, SIZE_BITS, FlashConfig
 from qcloop_hdl.images.place import ImagePlace
 from qcloop_hdl.images.reader import FlashReader
@@ -87,6 +88,7 @@ class ImageSource(wiring.Component):
         m.submodules.reader = reader = self.reader
         m.submodules.place = place = self.place
         m.submodules.buffer = buffer = fifo.SyncFIFOBuffered(width=8, depth=_AHEAD)
+        m.submodules.stage = stage = StreamStage()  # a block RAM answers late in a clock
         self._buffer = buffer
         # Of records: the place of the next, and how many are left to read; one is to be found, and its
         # address was found. Of bytes: those left of a read.
@@ -99,10 +101,11 @@ class ImageSource(wiring.Component):
         m.submodules.crc = self._crc = crc32()
         self._number = Signal(range(IMAGE_SET.size))
         wiring.connect(m, reader.pins, wiring.flipped(self.pins))
+        wiring.connect(m, stage.o, wiring.flipped(self.o))
         m.d.comb += [
-            self.o.valid.eq(buffer.r_rdy),
-            self.o.payload.eq(buffer.r_data),
-            buffer.r_en.eq(self.o.ready),
+            stage.i.valid.eq(buffer.r_rdy),
+            stage.i.payload.eq(buffer.r_data),
+            buffer.r_en.eq(stage.i.ready),
             buffer.w_data.eq(reader.o.payload),
             reader.address.eq(self._address),
             reader.quad.eq(self.quad),
