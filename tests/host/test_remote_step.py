@@ -244,7 +244,9 @@ def answering(array, operation, results, status=Status.OK):
 
         def refuse(data):
             assert data[0] == operation
-            link.answers += HEADER.pack(status, 0)
+            while data:  # what is sent with it is refused, too
+                link.answers += HEADER.pack(status, 0)
+                data = data[HEADER.size + HEADER.unpack(data)[1] :]
             link.send = send
 
         link.send = refuse
@@ -311,6 +313,7 @@ def test_a_refused_plan_is_told_when_it_is_loaded(prepared):
     answering(array, Operation.PLAN, b"", Status.SETTING)
     with pytest.raises(ArrayError, match=r"\(status 4 for PLAN\)"):
         array.load_plan(case.plan)
+    assert array.link.answers == b""
 
 
 def test_the_twin_of_an_engine_knows_all_operations_of_the_step():
