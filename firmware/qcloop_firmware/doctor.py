@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from qcloop import __version__
-from qcloop.contract.parts import describe_parts
 from qcloop.errors import QcloopError
 from qcloop.link.ports import BAUD, describe_images, found_ports, probe
 from qcloop.link.transport import permission_advice
@@ -103,7 +102,7 @@ def _hello(port: str, baud: int) -> tuple[str, str, str]:
     array = identity.info.array
     configuration = identity.info.digest.hex()[:16]
     words = (
-        f"{array.lanes} lanes, {array.cells:,} cells, {describe_parts(array.parts)}, "
+        f"{array.lanes} lanes, {array.cells:,} cells, {array.describe_parts()}, "
         f"configuration {configuration}, boot {identity.boots}"
     ) + describe_images(port, baud, identity)
     return _GOOD, port, f"a board answers: {words}"

@@ -7,6 +7,7 @@ from typing import Any
 from amaranth import Module
 from amaranth.lib import wiring
 
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import MAX_LENGTH, MIN_BUFFER, Info, configuration_digest
 from qcloop.contract.parts import ArrayPart, describe_parts, part_labels
 from qcloop.contract.plan import max_units
@@ -73,7 +74,7 @@ class EngineConfig:
 
     #: Name of the size, for reports; not part of the digest.
     name: str
-    #: Lanes, cells, largest side and parts, shared with the golden model.
+    #: Lanes, cells, largest side, parts and learner, shared with the golden model.
     array: ArrayConfig
     #: Primitive of which the cell memory is made.
     memory: MemoryKind = MemoryKind.BLOCK
@@ -81,7 +82,7 @@ class EngineConfig:
     #: PROGRAM_BLOCK.
     buffer: int = 1024
     #: The training step is made by a microprogrammed learner, whose program takes more clocks: see
-    #: :mod:`qcloop_hdl.microcode`. Not part of the digest.
+    #: :mod:`qcloop_hdl.microcode`. ``array.learner`` follows it, and the digest has its limits.
     microprogrammed: bool = False
     #: Use the simulation model of the memory instead of the device's primitives; not part of the digest.
     model: bool = False
@@ -89,6 +90,9 @@ class EngineConfig:
     lut_memory: bool = False
 
     def __post_init__(self) -> None:
+        microprogrammed = self.microprogrammed and self.has(ArrayPart.LEARNING)
+        learner = LearnerKind.MICROPROGRAMMED if microprogrammed else LearnerKind.PIPELINED
+        object.__setattr__(self, "array", replace(self.array, learner=learner))
         if self.array.lanes > MAX_LANES:
             raise ConfigError(f"an engine has 1..{MAX_LANES} lanes, not {self.array.lanes}")
         if not 2 <= self.array.words <= MAX_WORDS:

@@ -6,13 +6,18 @@ from random import Random
 import numpy as np
 import pytest
 from engine_bench import check
-from learner_bench import MicroprogrammedPair, microprogrammed
+from learner_bench import MicroprogrammedPair, case_of, microprogrammed
+from link_bench import remote_array
+from link_twin import LINK
+from random_plans import prepare
 
-from qcloop.array import Region
+from qcloop.array import GoldenArray, Region
 from qcloop.contract import operations
 from qcloop.contract.operations import LAYER, PLAN, PLAN_BYTES, Operation, Status
 from qcloop.contract.parts import LEARNING_PARTS, ArrayPart
+from qcloop.errors import ArrayError
 from qcloop_hdl.microcode.program import MAX_COLS, MAX_LAYERS, MAX_UNITS
+from qcloop_sim.board import CompiledBoard
 from qcloop_sim.engine import CompiledEngine
 
 compiled = cache(CompiledEngine)
@@ -66,3 +71,35 @@ def test_a_plan_without_room_is_refused():
     short = layer_request(Region(0, MAX_UNITS - 1, 1), last=False)
     assert engine.exchange(short) == (Status.LENGTH, b"")
     assert engine.exchange(operations.request(Operation.TRAIN, bytes(2))) == (Status.PLAN, b"")
+
+
+def plans():
+    """Return a plan that the learner has room for, and one of two layers with inputs of 8 bits."""
+    config = microprogrammed()
+    fits = MicroprogrammedPair.new_case(3, config)
+    wide = (case_of(seed, config).plan for seed in range(1000))
+    return fits, next(plan for plan in wide if len(plan.layers) > 1 and plan.input_bits == 8)
+
+
+def test_a_board_that_refuses_a_plan_goes_on(monkeypatch):
+    """PLAN is refused, and so are the LAYERs behind it: what is asked for then has its own answers."""
+    array, _ = remote_array(CompiledBoard(microprogrammed(), LINK))
+    golden = GoldenArray(array.config)
+    fits, wide = plans()
+    for one in (array, golden):
+        prepare(one, fits)
+        one.train(fits.x, fits.labels)
+    monkeypatch.setattr(array, "check_plan", lambda plan: None)
+    monkeypatch.setattr(array, "_check_programmed", lambda region: None)
+    with pytest.raises(ArrayError, match=rf"status {int(Status.SETTING)} for PLAN"):
+        array.load_plan(wide)
+    assert array.counters() == golden.counters()
+    with pytest.raises(ArrayError, match=r"no training plan: call load_plan\(\)"):
+        array.train(fits.x, fits.labels)
+    for one in (array, golden):
+        one.load_plan(fits.plan)
+    assert array.train(fits.x, fits.labels) == golden.train(fits.x, fits.labels)
+    for layer in fits.plan.layers:
+        for ours, theirs in zip(array.read(layer.region), golden.read(layer.region), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert array.counters() == golden.counters()

@@ -12,7 +12,9 @@ from link_bench import SETTINGS, BoardLine, remote_array
 from link_twin import CONFIG, LINK
 
 from qcloop.array import ArraySettings, GoldenArray, Policy, Region
+from qcloop.contract import operations
 from qcloop.contract.frames import MAX_PAYLOAD, Frame, Identity, Kind
+from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop.crossbar.rules import Update
 from qcloop.data import load_dataset
@@ -359,6 +361,34 @@ def test_products_that_a_reset_has_taken_are_an_error():
     array.start_forward(REGION, np.ones((2, 64), np.uint8), 1)
     with pytest.raises(ArrayError, match="ask again"):
         lost()
+
+
+@pytest.mark.parametrize("faults", [None, BAD])
+def test_a_refused_request_leaves_the_others_their_own_answers(faults):
+    """Requests are in flight before it and behind it, and the session goes on."""
+    array, golden = both(remote_array(board(), faults)[0])
+    x = np.random.default_rng(1).integers(0, 2, (9, 64), np.uint8)
+    before, behind = [], []
+    for one in (array, golden):
+        one.configure(SETTINGS)
+        one.program_block(REGION, block(1))
+    for one in (array, golden):
+        before.append(one.start_forward(REGION, x, 1))
+        if one is array:
+            nowhere = [operations.request(Operation.READ, operations.encode_region(Region(0, 2000, 1)))]
+            refused = one._send_all([*operations.read_requests(REGION, 4), *nowhere * 3])
+        one.program(REGION, np.arange(4096), block(2).reshape(-1))
+        behind.append(one.start_forward(REGION, x, 1))
+    message = rf"refused a region that does not fit the array \(status {int(Status.REGION)} for READ\)"
+    with pytest.raises(ArrayError, match=message):
+        array.counters()
+    with pytest.raises(ArrayError, match=message):
+        array._fetch(refused)
+    for ours, theirs in (before, behind):
+        np.testing.assert_array_equal(ours(), theirs())
+    assert_same_cells(array, golden)
+    assert array.counters() == golden.counters()
+    np.testing.assert_array_equal(array.forward(REGION, x, 1), golden.forward(REGION, x, 1))
 
 
 def test_settings_and_states_travel_unchanged():

@@ -83,6 +83,7 @@ def test_the_engine_is_loaded_without_numba_scipy_or_the_rest_of_the_host():
         "qcloop.contract.fields",
         "qcloop.contract.formats",
         "qcloop.contract.generator",
+        "qcloop.contract.learner",
         "qcloop.contract.operations",
         "qcloop.contract.operations.cells",
         "qcloop.contract.operations.counters",

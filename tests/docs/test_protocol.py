@@ -1,6 +1,7 @@
 """The tables of the protocol are those of the code."""
 
 import re
+from dataclasses import replace
 from hashlib import sha256
 from zlib import crc32
 
@@ -13,6 +14,7 @@ from qcloop.contract import formats, frames, operations, types
 from qcloop.contract.formats import MAX_STATES
 from qcloop.contract.frames import Fault, Kind
 from qcloop.contract.images import IMAGE_SET
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import Counter, Info, Operation, Status, configuration_digest
 from qcloop.contract.parts import ArrayPart, part_labels
 from qcloop.contract.plan import ACCUMULATOR_MAX, MAX_EXPONENT, MAX_SHIFT, TABLE_ENTRIES, StepRule
@@ -177,6 +179,10 @@ def test_digests_on_the_pages():
     (text,) = re.findall(r"for size `small` `(qcloop [^`]*)`", PAGE)
     small = SIZES["small"]
     assert sha256(text.encode()).digest() == configuration_digest(small.array, small.buffer)
+    (limits,) = re.findall(r"of a board with an iCE40 that learns ends with `( [^`]*)`", PAGE)
+    lean = replace(small.array, parts=ArrayPart.LEARNING, learner=LearnerKind.MICROPROGRAMMED)
+    text = text.replace("parts=7", "parts=8") + limits
+    assert sha256(text.encode()).digest() == configuration_digest(lean, small.buffer)
 
 
 def test_the_bytes_on_the_line():

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from toolbox import Toolbox
 
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import MIN_BUFFER
 from qcloop.contract.parts import ArrayPart
 from qcloop.errors import ConfigError
@@ -76,7 +77,8 @@ def test_a_lean_build_is_named_after_what_it_lacks(tools, made):
 def test_a_build_with_a_further_part_is_named_after_it():
     learning = BOARD.with_parts(ArrayPart.LEARNING)
     assert learning.name == "icebreaker-with-learning"
-    assert learning.engine.array == BOARD.engine.shaped(lanes=2).with_parts(ArrayPart.LEARNING).array
+    array = BOARD.engine.shaped(lanes=2).with_parts(ArrayPart.LEARNING).array
+    assert learning.engine.array == replace(array, learner=LearnerKind.MICROPROGRAMMED)
     assert learning.without(ArrayPart.VERIFY).name == "icebreaker-with-learning-without-verify"
     for nothing_new in (ArrayPart(0), ArrayPart.VERIFY):
         assert BOARD.with_parts(nothing_new) is BOARD

@@ -20,6 +20,7 @@ from qcloop.array import (
 from qcloop.contract import operations
 from qcloop.contract.formats import CODE_MAX, MAX_STATES, SPREAD_MAX
 from qcloop.contract.generator import POSITION_MAX, Stream, seed_state
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import (
     HEADER,
     MAX_LENGTH,
@@ -629,6 +630,29 @@ def test_info_is_written_out():
 @pytest.mark.parametrize("buffer", [256, 32768])
 def test_info_comes_back_as_it_was_encoded(array, buffer):
     assert Info.decode(Info(array, buffer).encode()) == Info(array, buffer)
+
+
+LEARNING = replace(ARRAY, parts=ArrayPart.LEARNING)
+
+
+def test_the_digest_tells_the_learner():
+    """It has no field in INFO; without the part there is no learner."""
+    lean = replace(LEARNING, learner=LearnerKind.MICROPROGRAMMED)
+    text = "qcloop 6 lanes=4 cells=256 side=32 buffer=512 parts=8"
+    limits = "layers=3 units=50 cols=64 bits=1"
+    assert operations.configuration_digest(LEARNING, 512) == sha256(text.encode()).digest()
+    assert operations.configuration_digest(lean, 512) == sha256(f"{text} {limits}".encode()).digest()
+    assert Info.decode(Info(lean, 512).encode()).array == lean != LEARNING
+    without = replace(ARRAY, learner=LearnerKind.MICROPROGRAMMED)
+    assert Info.decode(Info(without, 512).encode()).array == ARRAY
+
+
+def test_a_learner_with_other_limits_is_an_error():
+    """Such as one of another release, whose plans this host would judge wrongly."""
+    text = b"qcloop 6 lanes=4 cells=256 side=32 buffer=512 parts=8 layers=3 units=51 cols=64 bits=1"
+    results = Info(LEARNING, 512).encode()[: -operations.INFO["digest"].bits // 8]
+    with pytest.raises(ArrayError, match=f"not {sha256(text).hexdigest()[:32]}: build host and gateware"):
+        Info.decode(results + sha256(text).digest()[:16])
 
 
 def test_the_digest_depends_on_everything_in_it():

@@ -8,6 +8,7 @@ import pytest
 from qcloop.array import AdcStage, ArrayConfig, ArraySettings, GoldenArray, Policy, Region
 from qcloop.contract import operations
 from qcloop.contract.fields import ByteLayout, Field
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import (
     LEARNING_PARTS,
@@ -52,6 +53,12 @@ def test_parts_are_spelled_and_described():
         describe_parts(ArrayPart.LEARNING | ArrayPart.VERIFY)
         == "with learning, without read-noise, converter"
     )
+    lean = ArrayConfig(parts=ArrayPart.LEARNING | STANDARD_PARTS, learner=LearnerKind.MICROPROGRAMMED)
+    assert (
+        lean.describe_parts()
+        == "with learning, plans of up to 3 layers, 50 units, 64 columns a layer and 1-bit inputs"
+    )
+    assert replace(lean, parts=STANDARD_PARTS).describe_parts() == "standard parts"
     with pytest.raises(ConfigError, match="'adc': expected read-noise, converter, verify, learning, images"):
         parts_of(["converter", "adc"])
 

@@ -10,6 +10,7 @@ from run_contents import contents
 
 from qcloop.array import ArrayConfig, GoldenArray, Region
 from qcloop.contract import operations
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import HEADER, MAX_LENGTH, Operation, Status
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS
 from qcloop.errors import ArrayError, ArrayResetError, LinkError
@@ -228,6 +229,27 @@ def test_a_network_with_more_units_than_the_board_keeps_is_refused(on_board, tmp
     assert status == 2 and "at most 392 units together on this array, not 410" in err
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("784-32-32-10",), "plans of at most 50 units in all layers together, not 74: use smaller layers"),
+        (("784-8-8-8-10",), "plans of at most 3 layers, not 4: use fewer layers"),
+        (("784-16-10", "--input-bits", "8"), "inputs of 1 bit, not 8: use --input-bits 1"),
+    ],
+)
+def test_a_network_beyond_the_limits_of_the_learner_is_refused_before_a_cell_is_sent(
+    given, message, on_board, tmp_path
+):
+    start, boards = on_board
+    lean = replace(SHAPE, learner=LearnerKind.MICROPROGRAMMED)
+    status, _, err = start(lean, "train", *TRAIN, "--network", *given, "--out", tmp_path / "run")
+    takes = "the microprogrammed learner of this array takes"
+    assert status == 2
+    assert err == f"qcloop: error: {takes} {message}, or leave --step array out\n"
+    assert set(boards[-1].link.came) == {Operation.CONFIGURE}
+    assert not (tmp_path / "run").exists()
+
+
 # -- answers that cannot be -------------------------------------------------------------------------
 
 
@@ -244,7 +266,9 @@ def answering(array, operation, results, status=Status.OK):
 
         def refuse(data):
             assert data[0] == operation
-            link.answers += HEADER.pack(status, 0)
+            while data:  # what is sent with it is refused, too
+                link.answers += HEADER.pack(status, 0)
+                data = data[HEADER.size + HEADER.unpack(data)[1] :]
             link.send = send
 
         link.send = refuse
@@ -311,6 +335,7 @@ def test_a_refused_plan_is_told_when_it_is_loaded(prepared):
     answering(array, Operation.PLAN, b"", Status.SETTING)
     with pytest.raises(ArrayError, match=r"\(status 4 for PLAN\)"):
         array.load_plan(case.plan)
+    assert array.link.answers == b""
 
 
 def test_the_twin_of_an_engine_knows_all_operations_of_the_step():

@@ -16,6 +16,7 @@ from qcloop.contract import operations
 from qcloop.contract.formats import CODE_BITS
 from qcloop.contract.frames import Fault, Identity
 from qcloop.contract.generator import Stream
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.operations import HEADER, NEEDED, Info, Operation, Status
 from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import cell_words
@@ -492,6 +493,7 @@ def fault_name(value):
         NARROW,
         ArrayConfig(lanes=1, cells=64, side=64),
         replace(CONFIG, parts=LEARNING_PARTS | ArrayPart.VARIATION | ArrayPart.ENDURANCE),
+        replace(CONFIG, parts=LEARNING_PARTS, learner=LearnerKind.MICROPROGRAMMED),
         AGEING,
     ],
 )

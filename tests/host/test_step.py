@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from qcloop.array.generator import Grng16
 from qcloop.array.step import compiled as step_compiled
 from qcloop.array.step import reference as step_reference
 from qcloop.contract.generator import Stream
-from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS
+from qcloop.contract.learner import LearnerKind
+from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.contract.plan import PlanLayer, StepRule, TrainingPlan, TrainingResult
 from qcloop.contract.types import Policy
 from qcloop.errors import ArrayError
@@ -31,6 +33,8 @@ from qcloop.errors import ArrayError
 #: Four states, 100 codes apart, that never fluctuate.
 SETTINGS = ArraySettings(seed=5, mean=(100, 200, 300, 400), spread=(0,) * 4, reference=250)
 CONFIG = ArrayConfig(lanes=4, cells=4096, parts=LEARNING_PARTS)
+#: An array with the learner of an iCE40.
+SMALL_LEARNER = replace(CONFIG, parts=ArrayPart.LEARNING, learner=LearnerKind.MICROPROGRAMMED)
 #: 65535 for the largest sum, half of it for one that is a step or more below.
 EXPONENTIAL = (65535, *[32768] * 255)
 
@@ -407,6 +411,42 @@ def test_the_units_of_all_layers_are_at_most_half_of_the_side():
         else:
             with pytest.raises(ArrayError, match="at most 7 units together on this array, not 8"):
                 array.check_plan(plan)
+
+
+def plan_of_sizes(*sizes, devices=1, input_bits=1):
+    """Return a plan of layers that follow one another in memory, without biases."""
+    layers, base = [], 0
+    for number, (rows, units) in enumerate(pairwise(sizes), 2):
+        region = Region(base, rows, units * devices)
+        base = region.end(SMALL_LEARNER)
+        tables = {} if number == len(sizes) else {"activations": TABLE, "slopes": TABLE}
+        layers.append(bad_layer(region=region, **tables))
+    return TrainingPlan(tuple(layers), EXPONENTIAL, input_bits=input_bits, devices=devices, biases=False)
+
+
+@pytest.mark.parametrize(
+    ("largest", "larger", "message"),
+    [
+        ({"sizes": (9, 8, 8, 4)}, {"sizes": (9, 8, 8, 8, 4)}, "at most 3 layers, not 4: use fewer layers"),
+        ({"sizes": (9, 4)}, {"sizes": (9, 4), "input_bits": 8}, "of 1 bit, not 8: use --input-bits 1"),
+        ({"sizes": (9, 40, 10)}, {"sizes": (9, 32, 32, 10)}, "50 units in all layers together, not 74: use"),
+        (
+            {"sizes": (9, 32, 4), "devices": 2},
+            {"sizes": (9, 4, 33), "devices": 2},
+            "at most 64 columns, but layer 2 has 66, 2 a unit: use smaller layers",
+        ),
+    ],
+)
+def test_a_plan_is_within_the_limits_of_the_learner(largest, larger, message):
+    array, larger = GoldenArray(SMALL_LEARNER), plan_of_sizes(*larger.pop("sizes"), **larger)
+    array.configure(SETTINGS)
+    array.check_plan(plan_of_sizes(*largest.pop("sizes"), **largest))
+    line = f"the microprogrammed learner of this array takes .*{message}.*, or leave --step array out$"
+    with pytest.raises(ArrayError, match=line):
+        array.check_plan(larger)
+    whole = GoldenArray(replace(SMALL_LEARNER, learner=LearnerKind.PIPELINED))
+    whole.configure(SETTINGS)
+    whole.check_plan(larger)
 
 
 @pytest.mark.parametrize("policy", list(Policy))

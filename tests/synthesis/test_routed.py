@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_bench import allowed
+from learner_bench import case_of, microprogrammed_case
 from random_plans import random_case, trace
 from routed_board import GIVE_UP, RoutedLine, compile_board, open_board, routed_netlist
 
 from qcloop.array import GoldenArray, Region
-from qcloop.contract.parts import ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.data import load_dataset
 from qcloop.device import resolve_device
 from qcloop.errors import LinkError
@@ -26,8 +28,28 @@ from qcloop_sim.cxxrtl import cache_folder
 
 pytestmark = [pytest.mark.synthesis, pytest.mark.slow]
 
-#: One board of each family, and the parts that are built besides the standard ones.
-BOARDS = {"icebreaker": ArrayPart(0), "ulx3s-25f": ArrayPart.LEARNING, "tang-nano-9k": ArrayPart(0)}
+
+@dataclass(frozen=True)
+class Case:
+    """What is built and trained."""
+
+    #: Name of the board.
+    board: str
+    #: Parts that are built besides the standard ones, and those of them that are left out.
+    added: ArrayPart = ArrayPart(0)
+    without: ArrayPart = ArrayPart(0)
+    #: Layers of the network that is trained, the inputs apart; and images.
+    layers: str = "10"
+    images: int = 4
+
+
+#: One board of each family, and boards that learn, with each of the learners.
+BOARDS = {
+    "icebreaker": Case("icebreaker"),
+    "icebreaker-learning": Case("icebreaker", ArrayPart.LEARNING, STANDARD_PARTS, "16-16-10", images=32),
+    "ulx3s-25f-learning": Case("ulx3s-25f", ArrayPart.LEARNING, images=32),
+    "tang-nano-9k": Case("tang-nano-9k"),
+}
 #: The seed of a plan of two layers, and of settings with read noise and a converter.
 SEED = 34
 #: The largest relative error of a clock: that of a PLL, which is 0.1 % at most, and of times in picoseconds.
@@ -41,6 +63,7 @@ class Routed:
     """A board that was built, and what nextpnr has written."""
 
     board: Board
+    case: Case
     netlist: dict
     folder: Path
 
@@ -54,7 +77,8 @@ class Routed:
 
 def built(name):
     """Return the board, and the folder in which it was built, unless it was built there before."""
-    board = find_board(name).with_parts(BOARDS[name])
+    case = BOARDS[name]
+    board = find_board(case.board).with_parts(case.added).without(case.without)
     flow = FLOWS[board.family]
     for tool in (YOSYS, flow.place, flow.pack):
         if tool.find() is None:
@@ -67,7 +91,9 @@ def built(name):
 @pytest.fixture(scope="module", params=BOARDS)
 def routed(request, tmp_path_factory):
     board, folder = built(request.param)
-    return Routed(board, routed_netlist(folder), tmp_path_factory.mktemp(request.param))
+    return Routed(
+        board, BOARDS[request.param], routed_netlist(folder), tmp_path_factory.mktemp(request.param)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +108,9 @@ def _patience(monkeypatch):
 
 def operations(array):
     """Use every operation but those of the training step, and return all answers."""
-    rng, case = np.random.default_rng(SEED), random_case(SEED)
-    levels = case.settings.states
-    array.configure(case.settings)
+    rng, settings = np.random.default_rng(SEED), allowed(random_case(SEED).settings, array.config.parts)
+    levels = settings.states
+    array.configure(settings)
     found = []
     first = Region(0, 30, 20)
     for region in (first, Region(first.end(array.config), 7, 3)):
@@ -104,9 +130,10 @@ def operations(array):
     return [*found, array.counters(), array.positions()]
 
 
-def trained(array, step, images):
+def trained(array, case):
     """Train an array on every 16th pixel of a few images; return its state, which has the digest."""
-    given = {"network": "49-10", "images": images, "epochs": 1, "batch": 1, "step": step}
+    step = Step.ARRAY if case.added & ArrayPart.LEARNING else Step.HOST
+    given = {"network": f"49-{case.layers}", "images": case.images, "epochs": 1, "batch": 1, "step": step}
     config = array.config
     settings = replace(resolve(None, given), lanes=config.lanes, cells=config.cells)
     data = load_dataset()
@@ -144,16 +171,15 @@ def test_answers_and_digest_are_those_of_the_golden_model(routed, library):
     assert_right_clock(line, routed.board)
     golden = GoldenArray(array.config)
     assert operations(array) == operations(golden)
-    step, images = Step.HOST, 4
     if ArrayPart.LEARNING in array.config.parts:
-        case = replace(random_case(SEED, array.config.lanes), config=array.config)
+        draw = microprogrammed_case if routed.board.engine.microprogrammed else case_of
+        case = draw(SEED, routed.board.engine)
         assert trace(array, case) == trace(golden, case)
-        step, images = Step.ARRAY, 32
     assert array.link.counts.damaged == 0
     array = open_board(line)
-    assert trained(array, step, images) == trained(GoldenArray(array.config), step, images)
+    assert trained(array, routed.case) == trained(GoldenArray(array.config), routed.case)
     assert array.link.counts.damaged == 0
-    print(f"{routed.board.name}: {line.clocks:,} clocks, {line.seconds:.0f} s")
+    print(f"{routed.board.name}, {routed.case.images} images: {line.clocks:,} clocks, {line.seconds:.0f} s")
 
 
 def broken_table(netlist):

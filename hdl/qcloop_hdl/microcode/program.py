@@ -2,13 +2,15 @@
 
 from functools import cache
 
+from qcloop.contract.learner import LearnerKind, PlanLimits
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.microcode import request_program, step_program
 from qcloop_hdl.microcode.assembler import Assembled, Assembler
 from qcloop_hdl.microcode.instructions import Switch
 
+_LIMITS: PlanLimits = LearnerKind.MICROPROGRAMMED.value
 #: What the microprogrammed learner has room for: layers, units of all layers, columns of a layer.
-MAX_LAYERS, MAX_UNITS, MAX_COLS = 3, 50, 64
+MAX_LAYERS, MAX_UNITS, MAX_COLS = _LIMITS.layers, _LIMITS.units, _LIMITS.cols
 #: First word of the data memory behind the tables.
 _FREE = 0x300
 

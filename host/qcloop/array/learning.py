@@ -31,6 +31,7 @@ class LearningOperations(ArrayChecks):
         self.check_plan(plan)
         for layer in plan.layers:
             self._check_programmed(layer.region)
+        self._plan = None  # a board that refuses a layer has forgotten the plan before
         self._load_plan(plan)
         self._plan = plan
 

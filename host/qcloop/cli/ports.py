@@ -4,7 +4,6 @@ import click
 
 from qcloop.cli import completion
 from qcloop.contract.frames import Identity, describe_faults
-from qcloop.contract.parts import describe_parts
 from qcloop.errors import ArrayError, LinkError
 from qcloop.link.ports import BAUD, describe_images, found_ports, probe, split_ports
 
@@ -44,7 +43,7 @@ def _describe(identity: Identity) -> str:
     array = identity.info.array
     return (
         f"qcloop: {array.lanes} lanes, {array.cells:,} cells, side {array.side}, "
-        f"{describe_parts(array.parts)}, configuration {identity.info.digest.hex()[:16]}, "
+        f"{array.describe_parts()}, configuration {identity.info.digest.hex()[:16]}, "
         f"boot {identity.boots}{', a host has opened a session' if identity.session else ''}; "
         f"faults: {describe_faults(identity.faults)}"
     )

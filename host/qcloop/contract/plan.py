@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcloop.contract.formats import MAX_SIDE
+from qcloop.contract.learner import LearnerKind, PlanLimits
 from qcloop.contract.types import U8, ArrayConfig, ArraySettings, Region
 from qcloop.errors import ArrayError
 
@@ -188,8 +189,10 @@ class TrainingPlan:
 
         Means must rise from level to level, and no gap between two levels may be wider than an accumulator
         reaches. The units of all layers together must be at most :func:`max_units`, and the regions must
-        not overlap.
+        not overlap. The plan must be within the limits of the array's learner (``config.plan_limits``).
         """
+        if config.plan_limits is not None:
+            self._check_limits(config.learner, config.plan_limits)
         if self.units > (most := max_units(config.side)):
             raise ArrayError(
                 f"the layers of a plan must have at most {most} units together on this array, not "
@@ -211,6 +214,31 @@ class TrainingPlan:
         for (_, end), (base, _) in pairwise(spans):
             if base < end:
                 raise ArrayError(f"two layers share the words {base} to {end - 1}: give each its own region")
+
+    def _check_limits(self, learner: LearnerKind, limits: PlanLimits) -> None:
+        takes = f"the {learner.name.lower()} learner of this array takes"
+        otherwise = "or leave --step array out"
+        if len(self.layers) > limits.layers:
+            raise ArrayError(
+                f"{takes} plans of at most {limits.layers} layers, not {len(self.layers)}: use fewer "
+                f"layers, {otherwise}"
+            )
+        if self.input_bits > limits.input_bits:
+            raise ArrayError(
+                f"{takes} inputs of {limits.input_bits} bit, not {self.input_bits}: use --input-bits "
+                f"{limits.input_bits}, {otherwise}"
+            )
+        if self.units > limits.units:
+            raise ArrayError(
+                f"{takes} plans of at most {limits.units} units in all layers together, not {self.units}: "
+                f"use smaller layers, {otherwise}"
+            )
+        for number, layer in enumerate(self.layers, 1):
+            if layer.region.cols > limits.cols:
+                raise ArrayError(
+                    f"{takes} layers of at most {limits.cols} columns, but layer {number} has "
+                    f"{layer.region.cols}, {self.devices} a unit: use smaller layers, {otherwise}"
+                )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from qcloop.contract.formats import (
     MIN_STATES,
     SPREAD_MAX,
 )
-from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, check_parts
+from qcloop.contract.learner import LearnerKind, PlanLimits
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, check_parts, describe_parts
 from qcloop.errors import ArrayError, ConfigError
 
 U8 = npt.NDArray[np.uint8]
@@ -75,6 +76,8 @@ class ArrayConfig:
     side: int = MAX_SIDE
     #: What it can do besides programming, loading, reading and multiplying.
     parts: ArrayPart = STANDARD_PARTS
+    #: What makes the training step, if it has the part ``LEARNING``.
+    learner: LearnerKind = field(default=LearnerKind.PIPELINED, repr=False)
 
     def __post_init__(self) -> None:
         if not (1 <= self.lanes <= 64 and self.lanes & (self.lanes - 1) == 0):
@@ -97,9 +100,19 @@ class ArrayConfig:
         """Planes of the memory: one for the cells, and one for the accumulators of the training step."""
         return 2 if ArrayPart.LEARNING in self.parts else 1
 
+    @property
+    def plan_limits(self) -> PlanLimits | None:
+        """The limits of training plans that its learner has, if there are any."""
+        return self.learner.limits if ArrayPart.LEARNING in self.parts else None
+
     def row_words(self, cols: int) -> int:
         """Return how many words one row of ``cols`` cells takes."""
         return -(-cols // self.lanes)
+
+    def describe_parts(self) -> str:
+        """Return in words which parts there are, and how large a plan may be if the learner limits it."""
+        limits = self.plan_limits
+        return describe_parts(self.parts) + (f", plans of up to {limits}" if limits else "")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from qcloop.array.group import ArrayGroup
 from qcloop.contract.images import ImageSet
-from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ConfigError
 from qcloop.link.ports import BAUD, open_array, split_ports
@@ -63,7 +63,7 @@ class OpenedBoards(ArrayGroup):
 
 
 def _describe(config: ArrayConfig) -> str:
-    return f"{config.lanes} lanes, {config.cells:,} cells, side {config.side}, {describe_parts(config.parts)}"
+    return f"{config.lanes} lanes, {config.cells:,} cells, side {config.side}, {config.describe_parts()}"
 
 
 def open_boards(

@@ -27,6 +27,8 @@ class PendingResults:
 
     missing: int
     results: list[bytes] = field(default_factory=list)
+    #: Why the first of them that was refused was refused.
+    refusal: ArrayError | None = None
 
 
 class RemoteArray(Array):
@@ -34,7 +36,9 @@ class RemoteArray(Array):
 
     A request is sent at once, but its answer is awaited only when a result is fetched. So programming costs
     no round trip, and products that are asked for together cost one. :class:`Array` has checked all arguments
-    before, so the board has nothing to refuse.
+    before, so the board has nothing to refuse. If it refuses a request all the same, the next method that
+    waits for an answer raises the error, when the requests behind it are answered, too. So what is asked for
+    afterwards gets answers of its own.
 
     Parameters
     ----------
@@ -117,6 +121,8 @@ class RemoteArray(Array):
         """Return results, joined, when they and those of all earlier requests have come."""
         while answers.missing:
             self._take_answer()
+        if answers.refusal is not None:
+            raise answers.refusal
         return b"".join(answers.results)
 
     def _ask(self, requests: Iterable[bytes]) -> bytes:
@@ -134,9 +140,19 @@ class RemoteArray(Array):
             raise
 
     def _take_answer(self) -> None:
-        """Take the answer to the oldest request; ArrayError if the request was refused."""
+        """Take the oldest request's answer; if it was refused, take all answers and raise ArrayError."""
         if not self._awaited:
             raise ArrayError("these products were asked for before the array was reset: ask again")
+        refusal = self._receive_answer()
+        if refusal is None:
+            return
+        # What was sent behind it may have relied on it. An answer that stays would meet a later request.
+        while self._awaited:
+            self._receive_answer()
+        raise refusal
+
+    def _receive_answer(self) -> ArrayError | None:
+        """Receive the answer to the oldest request; return why the request was refused, if it was."""
         try:
             status, length = HEADER.unpack(self._link.receive(HEADER.size))
             results = self._link.receive(length)
@@ -146,7 +162,12 @@ class RemoteArray(Array):
         operation, answers = self._awaited.popleft()
         answers.missing -= 1
         answers.results.append(results)
-        operations.check_status(status, operation)
+        try:
+            operations.check_status(status, operation)
+        except ArrayError as refusal:
+            answers.refusal = answers.refusal or refusal
+            return refusal
+        return None
 
     def _forget(self) -> None:
         """Forget what was asked and what was programmed: the board has lost it."""

@@ -8,7 +8,7 @@ import numpy as np
 from qcloop.contract import frames, operations
 from qcloop.contract.frames import Fault, Identity, describe_faults
 from qcloop.contract.operations import Info, Operation, Status
-from qcloop.contract.parts import ArrayPart, describe_parts
+from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import AdcStage, Policy, Positions, Region
 from qcloop.selftest.bench import Bench, Findings, settings_of
 
@@ -24,7 +24,7 @@ def described_identity(identity: Identity) -> str:
     return (
         f"link version {frames.VERSION}, operations version {identity.info.version}, {array.lanes} lanes, "
         f"{array.cells:,} cells, side {array.side}, operand buffer {identity.info.buffer}, "
-        f"{describe_parts(array.parts)}, configuration {identity.info.digest.hex()}, boot {identity.boots}; "
+        f"{array.describe_parts()}, configuration {identity.info.digest.hex()}, boot {identity.boots}; "
         f"faults so far: {describe_faults(identity.faults)}"
     )
 

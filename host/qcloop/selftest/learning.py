@@ -16,7 +16,10 @@ _STATES = 32
 
 
 def training_step(bench: Bench, found: Findings) -> str:
-    """Training and classification by plans of every rule, with bits and bytes, single devices and pairs."""
+    """Training and classification by plans of every rule, with single devices and pairs.
+
+    Inputs are bits and, unless the board's learner takes bits alone, bytes.
+    """
     rng = bench.rng("training step")
     images, plans = 8 if bench.quick else 64, list(_plans(bench, rng))
     for what, plan in plans:
@@ -64,6 +67,8 @@ def _settings(bench: Bench, rng: np.random.Generator) -> ArraySettings:
 
 
 def _plans(bench: Bench, rng: np.random.Generator) -> list[tuple[str, TrainingPlan]]:
+    limits = bench.config.plan_limits
+    most = 8 if limits is None else limits.input_bits
     return [
         (
             f"{rule.name.lower()}, {bits}-bit inputs, {devices} device{'s' if devices > 1 else ''} a weight",
@@ -71,7 +76,7 @@ def _plans(bench: Bench, rng: np.random.Generator) -> list[tuple[str, TrainingPl
         )
         for rule, bits, devices in (
             (StepRule.MIXED, 1, 1),
-            (StepRule.NEAREST, 8, 1),
+            (StepRule.NEAREST, most, 1),
             (StepRule.STOCHASTIC, 1, 2),
         )
     ]
@@ -89,5 +94,10 @@ def _plan(bench: Bench, rng: np.random.Generator, rule: StepRule, bits: int, dev
         layers.append(PlanLayer(region, 6, int(rng.integers(50, 256)), -12, *tables))
     exponential = np.round(65535 * np.exp(-np.arange(TABLE_ENTRIES) / 20)).astype(int)
     return TrainingPlan(
-        tuple(layers), tuple(exponential.tolist()), bits, devices, rule=rule, batch=1 if bits == 1 else 5
+        tuple(layers),
+        tuple(exponential.tolist()),
+        bits,
+        devices,
+        rule=rule,
+        batch=5 if rule is StepRule.NEAREST else 1,
     )

@@ -1,9 +1,10 @@
 """What an engine says of itself in its answer to INFO, and how a host checks it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from qcloop.contract.fields import ByteLayout, Field
+from qcloop.contract.learner import LearnerKind
 from qcloop.contract.parts import ArrayPart
 from qcloop.contract.types import ArrayConfig
 from qcloop.errors import ArrayError, ConfigError
@@ -40,6 +41,8 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
         f"qcloop {VERSION} lanes={array.lanes} cells={array.cells} side={array.side} buffer={buffer} "
         f"parts={array.parts:d}"
     )
+    if limits := array.plan_limits:
+        fields += f" layers={limits.layers} units={limits.units} cols={limits.cols} bits={limits.input_bits}"
     return sha256(fields.encode()).digest()
 
 
@@ -47,7 +50,7 @@ def configuration_digest(array: ArrayConfig, buffer: int) -> bytes:
 class Info:
     """What an engine says of itself in its answer to INFO."""
 
-    #: Lanes, cells, side and parts.
+    #: Lanes, cells, side, parts and learner.
     array: ArrayConfig
     #: Bytes of the operand buffer.
     buffer: int
@@ -96,9 +99,12 @@ class Info:
             raise ArrayError(f"INFO must describe an array that can be, but {error}") from error
         if buffer < MIN_BUFFER:
             raise ArrayError(f"INFO must tell an operand buffer of {MIN_BUFFER} bytes or more, not {buffer}")
-        if digest != info.digest:
-            raise ArrayError(
-                f"the configuration digest must be {info.digest.hex()}, not {digest.hex()}: "
-                f"build host and gateware from one release"
-            )
-        return info
+        # No field tells the learner, but the digest covers its limits.
+        for learner in LearnerKind:
+            known = replace(info, array=replace(info.array, learner=learner))
+            if digest == known.digest:
+                return known
+        raise ArrayError(
+            f"the configuration digest must be {info.digest.hex()}, not {digest.hex()}: "
+            f"build host and gateware from one release"
+        )
