@@ -202,6 +202,11 @@ class EngineConfig:
         return self.has(ArrayPart.LEARNING) and not self.microprogrammed
 
     @property
+    def pipelines_cells(self) -> bool:
+        """Whether the training step programs its cells close behind each other, one each clock."""
+        return self.two_ports and not self.device_parts
+
+    @property
     def memory_planes(self) -> int:
         """Planes of the memory that holds the cells; with two ports, accumulators have one of their own."""
         return 1 if self.two_ports else self.array.planes

@@ -58,7 +58,8 @@ class ProgrammerProof(wiring.Component):
                 wiring.connect(m, wiring.flipped(port), getattr(dut, name))
             else:
                 m.d.comb += getattr(dut, name).eq(port)
-        assume_stable(m, self.settings.as_value(), dut.busy | self.request.valid)
+        counting = dut.counting if dut.pipelined else 0
+        assume_stable(m, self.settings.as_value(), dut.busy | counting | self.request.valid)
         m.d.comb += Assume(self.settings.tries != 0)
         if self._learns:
             with m.If(self.settings.policy == Policy.VERIFY.value):
@@ -200,19 +201,20 @@ class ProgrammerProof(wiring.Component):
         ):
             m.d.comb += Assert(strobe == one)
         m.d.comb += [
-            Assert(~(there[1] & there[2])),
+            Assert(pending.attempt == there[1]),
+            Assert(~there[1] | (pending.level == asked[1].level)),
             Assert(self.inside["close"] == self.asked.known),
             Assert(self.inside["asked_address"] == self.asked.address),
             Assert(self.inside["asked_lane"] == self.asked.lane),
-            Assert(pending.level == self.asked.level),
+            Assert(self.inside.inside("events").component.level == self.asked.level),
             Assert(~there[0] | (asked[0].as_value() == self.asked.as_value())),
         ]
-        # The level whose entry the table shows: two clocks after it was asked for.
-        read, entry = Signal(LEVEL_BITS), Signal(LEVEL_BITS)
-        m.d.sync += entry.eq(read)
+        # The level whose entry the table shows: two clocks after it was asked for; then the mean.
+        read, entry, mean = (Signal(LEVEL_BITS, name=f"{name}_level") for name in ("read", "entry", "mean"))
+        m.d.sync += [entry.eq(read), mean.eq(entry)]
         with m.If(request.valid & request.ready):
             m.d.sync += read.eq(request.payload.level)
-        for stage, level in enumerate((read, entry, entry)):
+        for stage, level in enumerate((read, entry, mean)):
             m.d.comb += Assert(~there[stage] | (level == asked[stage].level))
         with m.If(there[3]):
             m.d.comb += [
@@ -224,13 +226,17 @@ class ProgrammerProof(wiring.Component):
         with m.Elif(~self.working):
             m.d.comb += Assert(~dut.write)
         in_work = Cat(there).any() | pending.busy
+        odd = Signal()
+        m.d.sync += odd.eq(~odd)
+        m.d.comb += dut.odd.eq(odd)
         m.d.comb += [
             Assert(~(in_work & self.working)),
-            Assert(dut.busy == (in_work | self.working)),
+            Assert(dut.busy == (Cat(there).any() | self.working)),
+            Assert(dut.counting == pending.busy),
             Assert(~in_work | self.asked.known),
             Assert(~in_work | (self.settings.policy != Policy.VERIFY.value)),
-            Assert(~self.asked.known | ~dut.event.enable | dut.busy),
-            Cover(there[3] & there[1]),
+            Assert(~self.asked.known | ~dut.event.enable | dut.busy | dut.counting),
+            Cover(there[3] & there[2] & there[1]),
         ]
 
     def _events(self, m):
@@ -335,13 +341,11 @@ def test_a_programmer_with_a_fault_of_wear_fails(module, old, new, monkeypatch, 
     ("module", "old", "new"),
     [
         # A request comes before the sample of the one before.
-        slow(known_cells, "self.ready.eq(self.may_take & ~waits)", "self.ready.eq(self.may_take)"),
+        slow(known_cells, "self.may_take & (~waits | self.sample)", "self.may_take"),
         # A cell is written at the address of the next one.
-        slow(
-            programmer,
-            "with m.If(cells.spread):\n            m.d.sync",
-            "with m.If(cells.mean):\n            m.d.sync",
-        ),
+        slow(programmer, "delayed(m, spread[name], 2)", "delayed(m, spread[name], 1)"),
+        # The draw gets the mean of the next one.
+        slow(programmer, "table.entry.mean, int(self.pipelined)", "table.entry.mean, 0"),
         # Another cell is programmed while those that are known are not counted, or the other way round.
         slow(programmer, "~request.payload.known & drained", "~request.payload.known & ~cells.busy"),
         slow(programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(rested &"),

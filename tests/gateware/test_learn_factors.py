@@ -50,7 +50,7 @@ def test_words_equal_the_twin(lanes, memory, pauses, simulate):
         # Errors that do not count move those that come anew.
         ("m.d.sync += column.eq(0)", "pass"),
         # Layers have the same words.
-        (" index.eq(base + ", " index.eq("),
+        ("write_index.eq(base + number)", "write_index.eq(number)"),
         # Or the last word of a layer is the first one of the next.
         (">> bits) + self.layer)", ">> bits))"),
     ],

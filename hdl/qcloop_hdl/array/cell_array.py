@@ -48,6 +48,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: A cell is written in this clock. The programmer takes no sample in this clock.
         "programmer_writes": Out(1),
         "programmer_waits": In(1),
+        **({"programmer_counting": Out(1)} if config.pipelines_cells else {}),
         #: Products: commands, vectors and results, see ``Mac``.
         "command": In(stream.Signature(mac_command(config))),
         "vector": In(stream.Signature(8)),
@@ -107,6 +108,8 @@ def _own_ports(config: EngineConfig) -> dict[str, Any]:
         "wide_cells_address": In(config.address_bits),
         "cell_word": Out(ArrayLayout(CELL_LAYOUT, config.lanes)),
         "pause": In(1),
+        #: ``cell_word`` is the next word of a product of active rows.
+        "shown": Out(1),
         **beside_ports(config),
         #: Word of the cell that is written with ``programmer_writes``.
         "programmed_address": Out(config.address_bits),
@@ -216,6 +219,12 @@ class CellArray(Configured):
             self.programmer_writes.eq(writes),
             programmer.waits.eq(self.programmer_waits),
         ]
+        if self.config.pipelines_cells:
+            m.d.comb += [
+                programmer.odd.eq(self.events.phase[0]),
+                programmer.stop.eq(self.events.stop),
+                self.programmer_counting.eq(programmer.counting),
+            ]
         if two:
             m.d.comb += self.programmed_address.eq(self.delayed(m, programmer.address))
             m.d.comb += self.draw.advance.eq(1)
@@ -273,6 +282,7 @@ class CellArray(Configured):
             self.word.eq(self.delayed(m, accumulators.read_data)),
             # Not the word of the products, which stands still with them.
             self.cell_word.eq(self.delayed(m, self.memory.read_data)),
+            self.shown.eq(self.delayed(m, self.mac.shown)),
             access.accumulator_word.eq(self.word),
         ]
 

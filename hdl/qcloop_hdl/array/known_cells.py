@@ -1,4 +1,4 @@
-"""The sequence of programming cells whose levels are known: one every two clocks."""
+"""The sequence of programming cells whose levels are known: one each clock."""
 
 from typing import Any
 
@@ -10,13 +10,11 @@ from amaranth.lib.wiring import In, Out
 class KnownCells(wiring.Component):
     """Programs one cell close behind the other: each makes one attempt, and none of them is read.
 
-    A request is taken when the sample of the one before was. From the clock after it is taken a sample is
-    waited for. Then ``spread``, ``mean`` and ``write`` are high, one in each of the next three clocks: there
-    the draw gets the spread and SET pulses are counted, the draw gets the mean and RESET pulses are counted,
-    and the cell is written. ``spread`` and ``mean`` are never high in the same clock.
+    A request is taken in the clock in which the sample of the one before is, or later. From the clock after
+    it is taken a sample is waited for. Then ``spread``, ``mean`` and ``write`` are high, one in each of the
+    next three clocks: there the draw gets the spread, the draw gets the mean, and the cell is written.
 
-    Throughput: a cell every two clocks. Back-pressure: it waits for requests, for ``may_take`` and for
-    samples.
+    Throughput: a cell a clock. Back-pressure: it waits for requests, for ``may_take`` and for samples.
 
     Reset: idle.
     """
@@ -41,7 +39,7 @@ class KnownCells(wiring.Component):
         m = Module()
         waits = Signal()
         m.d.comb += [
-            self.ready.eq(self.may_take & ~waits),
+            self.ready.eq(self.may_take & (~waits | self.sample)),
             self.taken.eq(self.request & self.ready),
             self.sample_ready.eq(waits),
             self.busy.eq(waits | self.spread | self.mean | self.write),

@@ -65,6 +65,8 @@ def _pause_ports(config: EngineConfig) -> dict[str, Any]:
         #: Step over no word in this clock: two clocks later others read the memory. No word may be in work
         #: then that a result which is not taken stops.
         "pause": In(1),
+        #: ``memory_data`` is the next word of a product of active rows.
+        "shown": Out(1),
         **beside_ports(config),
     }
 
@@ -153,6 +155,8 @@ class Mac(Configured):
         ]
         if self.config.pipelines_steps:
             m.d.comb += walk.passed.eq(~(in_flight | sums.ending))
+        if self.config.two_ports:
+            m.d.comb += self.shown.eq(items[2].read & walk.skips & advance)
         self._noise(m, walk)
         at_buffer = items[1 + 2 * self.config.registered]
         # Of the last word of a row only the lanes that the row reaches; none of a word that is not read.

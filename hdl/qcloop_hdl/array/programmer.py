@@ -17,10 +17,11 @@ from qcloop_hdl.array.draw import DrawResult, draw_request
 from qcloop_hdl.array.known_cells import KnownCells
 from qcloop_hdl.array.level_table import LevelTable
 from qcloop_hdl.array.pending_events import PendingEvents
-from qcloop_hdl.array.programming_events import ProgrammingEvents
+from qcloop_hdl.array.programming_events import KnownPulses, ProgrammingEvents
 from qcloop_hdl.array.verdict import AttemptVerdict
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
+from qcloop_hdl.registers import delayed
 
 __all__ = ["Programmer", "cell_request"]
 
@@ -79,6 +80,16 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "event": Out(Event),
         #: A request is in work.
         "busy": Out(1),
+        **(_pending_ports() if config.pipelines_cells else {}),
+    }
+
+
+def _pending_ports() -> dict[str, Any]:
+    return {
+        #: For cells that are known: see :class:`PendingEvents`. They were written, but are still counted.
+        "odd": In(1),
+        "stop": In(1),
+        "counting": Out(1),
     }
 
 
@@ -100,11 +111,11 @@ class Programmer(Configured):
 
     Where memories have two ports (:attr:`EngineConfig.two_ports`), and without the parts above, cells that
     are ``known`` are programmed close behind each other (:attr:`pipelined`): see :class:`KnownCells` and
-    :class:`PendingEvents`. The next request is then taken when the sample of the one before was, but one of
-    the other kind when everything is counted. ``busy`` is high until then.
+    :class:`PendingEvents`. The next request is then taken when the sample of the one before is, but one of
+    the other kind when everything is counted: until then ``counting`` is high, behind ``busy``.
 
     Throughput: an attempt takes 4 clocks (VERIFY: 7) when its sample is there, or with registers around the
-    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 2, but 6 with
+    memories (:attr:`EngineConfig.registered`) 6 clocks (VERIFY: 11; a cell that is ``known``: 1, but 6 with
     one of the parts above). The next request is taken in the last clock of the one before,
     and with VERIFY in the clock after. Back-pressure: it waits for requests and for samples. The memory is
     used only while ``busy``, and must hold what it read up to the next access.
@@ -124,7 +135,7 @@ class Programmer(Configured):
     @property
     def pipelined(self) -> bool:
         """Whether cells that are known are programmed close behind each other."""
-        return self.config.two_ports and not self.config.device_parts
+        return self.config.pipelines_cells
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -193,12 +204,10 @@ class Programmer(Configured):
         ]
         if self.pipelined:
             asked = {"address": address, "lane": lane, "level": level, "old_level": old_level}
-            self._program_known(m, cells, sequence, events, asked, known)
+            self._program_known(m, cells, sequence, asked, known)
         return m
 
-    def _program_known(
-        self, m: Module, cells: Any, sequence: Any, events: Any, asked: dict[str, Any], known: Any
-    ) -> None:
+    def _program_known(self, m: Module, cells: Any, sequence: Any, asked: dict[str, Any], known: Any) -> None:
         """Program cells that are known close behind each other; what is assigned here prevails.
 
         ``cells`` and the sequence of attempts take turns: each begins when nothing of the other is in work.
@@ -206,10 +215,6 @@ class Programmer(Configured):
         m.submodules.pending = pending = PendingEvents()
         request, idle, rested = self.request, Signal(), Signal()
         close = Signal()  # the request taken last was one of a cell that is known
-        # What was asked of a cell is copied, as the next request may come before the cell is written.
-        copies = {name: Signal.like(value, name=f"{name}_copied") for name, value in asked.items()}
-        with m.If(cells.spread):
-            m.d.sync += [copy.eq(asked[name]) for name, copy in copies.items()]
         # The last event of an attempt must be three clocks before the first one of a cell that is known.
         m.d.sync += rested.eq(idle)
         drained = ~(cells.busy | pending.busy)
@@ -223,36 +228,35 @@ class Programmer(Configured):
             request.ready.eq(Mux(request.payload.known, cells.ready, sequence.ready & drained)),
             cells.sample.eq(sequence.sample),
             self.z.ready.eq((sequence.sample_ready | cells.sample_ready) & ~self.waits),
-            self.busy.eq(~(idle & drained)),
-            self.address.eq(Mux(close, copies["address"], asked["address"])),
-            self.lane.eq(Mux(close, copies["lane"], asked["lane"])),
-            self.written.level.eq(Mux(close, copies["level"], asked["level"])),
+            self.busy.eq(~idle | cells.busy),
+            self.counting.eq(pending.busy),
         ]
+        # What was asked of a cell goes along with it: the next request may come before the cell is written.
+        spread = {name: delayed(m, value) for name, value in asked.items()}
+        for name, port in (("address", self.address), ("lane", self.lane), ("level", self.written.level)):
+            m.d.comb += port.eq(Mux(close, delayed(m, spread[name], 2), asked[name]))
         with m.If(cells.write):
             m.d.comb += self.write.eq(1)
-        self._count_known(m, cells, events, pending, asked, copies)
+        self._count_known(m, cells, pending, spread)
         with m.If(close):
-            m.d.comb += [
-                events.old_level.eq(Mux(cells.spread, asked["old_level"], copies["old_level"])),
-                self.event.eq(pending.event),
-            ]
+            m.d.comb += self.event.eq(pending.event)
 
-    def _count_known(
-        self, m: Module, cells: Any, events: Any, pending: Any, asked: dict[str, Any], copies: dict[str, Any]
-    ) -> None:
-        """Add up what is to be counted: SET pulses with the spread, RESET pulses with the mean."""
+    def _count_known(self, m: Module, cells: Any, pending: Any, spread: dict[str, Any]) -> None:
+        """Add up what is to be counted, of the cells that were asked for before their ``spread``."""
+        m.submodules.pulses = pulses = KnownPulses()
         m.d.comb += [
-            pending.taken.eq(cells.taken),
-            pending.level.eq(asked["level"]),
-            pending.set.eq(cells.spread),
-            pending.reset.eq(cells.mean),
-            pending.pulses.eq(events.event.amount),
+            pulses.level.eq(spread["level"]),
+            pulses.old_level.eq(spread["old_level"]),
+            pulses.policy.eq(self.settings.policy),
+            pulses.states.eq(self.settings.states),
+            pending.odd.eq(self.odd),
+            pending.stop.eq(self.stop),
+            pending.attempt.eq(cells.spread),
+            pending.level.eq(spread["level"]),
+            pending.set.eq(Mux(cells.mean, pulses.set, 0)),
+            pending.reset.eq(Mux(cells.write, pulses.reset, 0)),
             pending.clipped.eq(cells.write & self.drawn.clipped),
         ]
-        with m.If(cells.spread):
-            m.d.comb += events.set.eq(1)
-        with m.If(cells.mean):
-            m.d.comb += [events.reset.eq(1), events.level.eq(copies["level"])]
 
     def _reads(self, state: Any) -> Any:
         again = self.config.has(ArrayPart.VERIFY)
@@ -267,7 +271,8 @@ class Programmer(Configured):
             table.read_level.eq(self.request.payload.level),
             self.draw.z.eq(self.z.payload),
             self.draw.spread.eq(table.entry.spread),
-            self.draw.base.eq(table.entry.mean),
+            # With the mean of a cell that is known, the table may show the entry of the next one.
+            self.draw.base.eq(delayed(m, table.entry.mean, int(self.pipelined))),
         ]
         if self.config.has(ArrayPart.VARIATION):
             m.submodules.deviating = deviating = DeviatingMean()

@@ -88,3 +88,37 @@ class ProgrammingEvents(wiring.Component):
         with m.If(self.judge):
             m.d.comb += [event.enable.eq(self.retry), event.index.eq(Counter.RETRIES)]
         return m
+
+
+class KnownPulses(wiring.Component):
+    """Computes the pulses of cells that are known, which come close behind each other.
+
+    Latency: one clock for SET pulses, two for RESET pulses. Throughput: a cell a clock. Reset: undefined.
+    """
+
+    #: The level asked for, and that of the cell.
+    level: In(LEVEL_BITS)
+    old_level: In(LEVEL_BITS)
+    #: Settings.
+    policy: In(2)
+    states: In(LEVEL_BITS + 1)
+    #: SET pulses of the cell before, and RESET pulses of the one before that.
+    set: Out(LEVEL_BITS + 1)
+    reset: Out(LEVEL_BITS + 1)
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the circuit."""
+        m = Module()
+        rise, fall = Signal(signed(LEVEL_BITS + 1)), Signal(signed(LEVEL_BITS + 2))
+        # The attempt costs a whole SET and RESET sequence.
+        whole = (self.policy != Policy.DIRECT.value) & (rise >= 0)
+        minuend, subtrahend = Signal(LEVEL_BITS + 1), Signal(LEVEL_BITS)
+        m.d.comb += [rise.eq(self.level - self.old_level), fall.eq(minuend - subtrahend)]
+        m.d.sync += [
+            self.set.eq(Mux(whole, 1, Mux(rise < 0, 0, rise[:LEVEL_BITS]))),
+            minuend.eq(Mux(whole, self.states, self.old_level)),
+            subtrahend.eq(self.level),
+            # A rewrite of the same level costs one pulse.
+            self.reset.eq(Mux(fall < 0, 0, fall[: LEVEL_BITS + 1]) | (fall == 0)),
+        ]
+        return m

@@ -371,7 +371,9 @@ class Engine(Configured):
         drive(m, array, learner, "wide", "programmer_waits")
         drive(m, learner, array, "word", "programmer_busy", "programmer_writes")
         if self.config.two_ports:
-            drive(m, learner, array, "cell_word", "programmed_address")
+            drive(m, learner, array, "cell_word", "shown", "programmed_address")
+            if self.config.pipelines_cells:
+                drive(m, learner, array, "programmer_counting")
             drive(m, array, learner, *beside_ports(self.config))
             m.d.comb += [
                 array.wide_cells_read.eq(learner.cells_read),

@@ -68,11 +68,12 @@ class StepFactors(Configured):
         m.submodules.store = store = Store(layout, depth)
         column = Signal(self.config.side_bits)  # of the next error
         following = Signal.like(column)
-        word, full, index, base = Signal(layout), Signal(), Signal(range(depth)), Signal(range(depth))
+        word, full, number, base = Signal(layout), Signal(), Signal(words), Signal(range(depth))
         m.d.comb += [
             following.eq(column + 1 + self.pairs),
             store.write.eq(full),
-            store.write_index.eq(index),
+            # With the first error of a layer its base may not be there yet, but a clock later it is.
+            store.write_index.eq(base + number),
             store.write_entry.eq(word),
             store.read.eq(self.read),
             store.read_index.eq(base + self.word),
@@ -83,7 +84,7 @@ class StepFactors(Configured):
         with m.If(self.write):
             m.d.sync += [
                 column.eq(Mux(self.last, 0, following)),
-                index.eq(base + (column >> bits)[:words]),
+                number.eq(column >> bits),
             ]
             for lane in range(self.config.lanes):
                 with m.If(column[:bits] == lane):

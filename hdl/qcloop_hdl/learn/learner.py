@@ -84,6 +84,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         **array_ports(config),
         #: Something to count, while neither products nor the programmer are at work.
         "event": Out(Event),
+        #: Cells are still counted that were programmed.
+        **({"programmer_counting": In(1)} if config.pipelines_cells else {}),
     }
 
 
@@ -124,6 +126,8 @@ class Learner(Configured):
         self._bias, self._second, self._whole = Signal(), Signal(), Signal()
         #: The product of the next image is made beside the update.
         self._beside = Signal()
+        #: The layers up to the one that is multiplied are settled, though the last one is not.
+        self._early = Signal()
         #: Errors are still wanted for the vector of a product.
         self._drives = Signal()
 
@@ -197,7 +201,7 @@ class Learner(Configured):
             sequencer.left.eq(self.request.remaining != 0),
             self.done.eq(sequencer.done),
             self.busy.eq(~self._in(StepState.IDLE)),
-            self.multiplies.eq(self._in(*_MULTIPLIES) & ~sequencer.tail | self._beside),
+            self.multiplies.eq(self._in(*_MULTIPLIES) & (~sequencer.tail | self._early) | self._beside),
         ]
         # Units are counted layer after layer.
         with m.If(sequencer.to_first):
@@ -227,7 +231,7 @@ class Learner(Configured):
             ]
         m.d.comb += [
             # The memory goes over to the products a clock after the last weight was settled.
-            command.payload.held.eq((sequencer.tail | fetches) & ~self._beside),
+            command.payload.held.eq((sequencer.tail & ~self._early | fetches) & ~self._beside),
             command.payload.follows.eq(1),
             command.payload.again.eq(self.layer_errors.again),
             sequencer.passed.eq(command.ready),
@@ -247,7 +251,15 @@ class Learner(Configured):
         # Words of a row, and the first one behind the first eight rows.
         blocks = Signal(range(self.config.row_words + 1))
         end = Signal(self.config.address_bits + 1)
-        m.d.comb += [self.first_block.eq(beside), self.all_open.eq(rows.all)]
+        m.d.comb += [
+            self.first_block.eq(beside),
+            self.all_open.eq(rows.all),
+            self.weights.image_single.eq(blocks == 1),
+            self.weights.before_last.eq(sequencer.layer + 1 == self.plan.numbers.last),
+        ]
+        if self.config.pipelines_cells:
+            # The sums of further column blocks could stop the stages while others read the memory.
+            m.d.comb += self._early.eq(rows.most & ~sequencer.last & (blocks == 1))
         m.d.sync += [
             blocks.eq(layer.cols[lane_bits:] + layer.cols[:lane_bits].any()),
             end.eq(layer.base + (blocks << OFFSET_BITS)),
@@ -430,6 +442,8 @@ class Learner(Configured):
         weights.connect_array(m, self)
         m.d.sync += weights.top.eq(self.programming.states - 1)  # a setting, at the end of a long path
         drive(m, sequencer, weights, "changed", "settled", "alone")
+        if self.config.pipelines_cells:
+            m.d.comb += sequencer.counting.eq(self.programmer_counting)
         m.d.comb += [
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),

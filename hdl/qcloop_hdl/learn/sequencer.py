@@ -92,6 +92,8 @@ class StepSequencer(wiring.Component):
     settled: In(1)
     #: While weights are settled nothing else can be done.
     alone: In(1)
+    #: Programmed cells are still counted: the request is not done.
+    counting: In(1)
     state: Out(StepState)
     #: The state again, a bit for each: what depends on it has a shorter path.
     at: Out(len(StepState), init=1 << StepState.IDLE.value)
@@ -165,7 +167,7 @@ class StepSequencer(wiring.Component):
                     m.d.comb += following.eq(
                         Mux(self.trains & self.empty & images.any(), StepState.SWEEP, StepState.FINISH)
                     )
-                    with m.If(self.tail):
+                    with m.If(self.tail | self.counting):
                         m.d.comb += following.eq(StepState.NEXT)
                 with m.If(self.fetch != Fetch.NONE):
                     m.d.comb += following.eq(StepState.NEXT)

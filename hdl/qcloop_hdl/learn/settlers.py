@@ -8,7 +8,7 @@ from qcloop_hdl.connections import drive
 from qcloop_hdl.learn.settle import WeightSettler
 
 #: Settlers side by side; a power of two.
-SETTLERS = 2
+SETTLERS = 4
 
 
 class WeightSettlers(WeightSettler):
@@ -17,7 +17,7 @@ class WeightSettlers(WeightSettler):
     Each takes a weight in turn, and in turn they are offered, so their order is kept. A word of stream 0 goes
     to whoever wants one: with the rule STOCHASTIC a weight must not come before the last one was taken.
 
-    Throughput: a weight that goes a level takes 2 clocks. Back-pressure: as one of them, in its turn.
+    Throughput: a weight that goes a level takes a clock. Back-pressure: as one of them, in its turn.
 
     Reset: no weight is in work. The tables are undefined.
     """

@@ -187,6 +187,12 @@ def _changed_ports(config: EngineConfig) -> dict[str, Any]:
         #: Strobe: the sums of a word are there, and it may begin to wait to be settled; which one it is.
         "changed": Out(1),
         "changed_word": Out(config.address_bits),
+        #: The words that are issued are those of a product: see :class:`ProductLevels`. Strobe: the sums of
+        #: one of them are there; whether its levels are known, and two clocks later these.
+        "of_product": In(1),
+        "product_step": Out(1),
+        "levels_known": In(1),
+        "levels": In(ArrayLayout(LEVEL_BITS, config.lanes)),
     }
 
 
@@ -216,7 +222,7 @@ class LayerUpdate(Configured):
         #: Words that wait; with two ports, the levels of their cells come later than they do.
         self.queue = SyncFIFOBuffered(width=_queued_word(config).size, depth=queue_depth(config))
         if config.two_ports:
-            self.levels = SyncFIFOBuffered(width=config.lanes * LEVEL_BITS, depth=queue_depth(config))
+            self.level_queue = SyncFIFOBuffered(width=config.lanes * LEVEL_BITS, depth=queue_depth(config))
         #: Levels of words that wait are on their way.
         self.coming = Signal()
 
@@ -251,7 +257,11 @@ class LayerUpdate(Configured):
         ]
         if self.config.two_ports:
             self._read_levels(m, where[write_after])
-            m.d.comb += [self.changed.eq(valid[6]), self.changed_word.eq(where[6])]
+            m.d.comb += [
+                self.changed.eq(valid[6]),
+                self.changed_word.eq(where[6]),
+                self.product_step.eq(valid[6] & delayed(m, self.of_product, 6)),
+            ]
             m.d.comb += self.writes.eq(valid[write_after] & ~self.delayed(m, self.queue.w_en))
         else:
             m.d.comb += self.writes.eq(valid[write_after])
@@ -262,19 +272,25 @@ class LayerUpdate(Configured):
         """Read the cells of each word that was queued, and queue the levels that they have.
 
         Others may read cells in all other clocks. ``address`` is that of a word a clock after it was queued.
+        Of the words of a product the first ones are known, and come sooner; then none of these follows.
         """
-        m.submodules.levels = self.levels
-        levels = ArrayLayout(LEVEL_BITS, self.config.lanes)(self.levels.w_data)
-        # How many clocks ago a word was queued: it is read after 3, and 2 clocks later it is there.
-        reads = Signal(5)
-        m.d.sync += reads.eq(Cat(self.queue.w_en, reads))
+        m.submodules.levels = queue = self.level_queue
+        read = [cell.level for cell in self.cell_word]
+        # How many clocks ago a word was queued: it is read after 3, and 2 clocks later it is there. And the
+        # same of a word that is known, which is there after 2.
+        reads, knows = Signal(5), Signal(2)
+        known = self.product_step & self.levels_known
+        m.d.sync += [
+            reads.eq(Cat(self.queue.w_en & ~known, reads)),
+            knows.eq(Cat(self.queue.w_en & known, knows)),
+        ]
         m.d.comb += [
             self.cells_come.eq(reads[0]),
             self.cells_read.eq(reads[2]),
             self.cells_address.eq(delayed(m, address, 2)),
-            self.levels.w_en.eq(reads[4]),
-            *(level.eq(cell.level) for level, cell in zip(levels, self.cell_word, strict=True)),
-            self.coming.eq(reads.any()),
+            queue.w_en.eq(reads[4] | knows[1]),
+            queue.w_data.eq(Mux(knows[1], self.levels, Cat(read))),
+            self.coming.eq(reads.any() | knows.any()),
         ]
 
     def _issue(self, m: Module) -> tuple[Any, Any, Any, Any]:
@@ -379,8 +395,8 @@ class LayerUpdate(Configured):
         ]
         if self.config.two_ports:
             m.d.comb += [
-                self.flagged.valid.eq(self.levels.r_rdy),
-                self.flagged.payload.eq(Cat(queue.r_data, self.levels.r_data)),
-                self.levels.r_en.eq(self.flagged.ready),
-                queue.r_en.eq(self.levels.r_rdy & self.flagged.ready),
+                self.flagged.valid.eq(self.level_queue.r_rdy),
+                self.flagged.payload.eq(Cat(queue.r_data, self.level_queue.r_data)),
+                self.level_queue.r_en.eq(self.flagged.ready),
+                queue.r_en.eq(self.level_queue.r_rdy & self.flagged.ready),
             ]

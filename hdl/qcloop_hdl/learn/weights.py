@@ -16,6 +16,7 @@ from qcloop_hdl.learn.elements import element
 from qcloop_hdl.learn.errors import K_BITS
 from qcloop_hdl.learn.factors import StepFactors
 from qcloop_hdl.learn.plan import LAYER_BITS, PlanNumbers, layer_layout
+from qcloop_hdl.learn.product_levels import ProductLevels
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
 from qcloop_hdl.learn.scaler import NARROW_BITS
 from qcloop_hdl.learn.settle import GAP_BITS, WORD_BITS, WeightSettler
@@ -35,7 +36,7 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         "read_plane": Out(1),
         **accumulator_ports(config),
         #: With two ports: words of cells, and the word of a cell that is programmed.
-        **(cell_ports(config) | {"programmed_address": In(config.address_bits)} if config.two_ports else {}),
+        **(_cell_ports(config) if config.two_ports else {}),
         #: Devices to be programmed, while ``updates`` is high, and with ``programs`` alone; words of
         #: stream 0.
         "updates": Out(1),
@@ -46,6 +47,15 @@ def array_ports(config: EngineConfig) -> dict[str, Any]:
         #: A device whose sample is taken in this clock could not be written.
         "programmer_waits": Out(1),
         "words": In(stream.Signature(WORD_BITS)),
+    }
+
+
+def _cell_ports(config: EngineConfig) -> dict[str, Any]:
+    return {
+        **cell_ports(config),
+        "programmed_address": In(config.address_bits),
+        #: Strobe: ``cell_word`` is the next word of a product of active rows.
+        "shown": In(1),
     }
 
 
@@ -77,11 +87,12 @@ class WeightUpdate(Configured):
         super().__init__(
             config,
             {
-                #: The plan, and its layer in work; it is the first one; K of its errors.
+                #: The plan, and its layer in work; it is the first one, or the last but one; K of its errors.
                 "numbers": In(PlanNumbers),
                 "reach": In(GAP_BITS - 1),
                 "layer": In(layer_layout(config)),
                 "image": In(1),
+                **({"before_last": In(1)} if config.two_ports else {}),
                 "shift": In(K_BITS),
                 #: Highest level; the policy is VERIFY.
                 "top": In(LEVEL_BITS),
@@ -93,6 +104,8 @@ class WeightUpdate(Configured):
                 #: An image of ``image_rows`` rows comes, and its bits.
                 "start_image": In(1),
                 "image_rows": In(config.side_bits),
+                #: Its rows have one word each.
+                **({"image_single": In(1)} if config.two_ports else {}),
                 "bits": In(stream.Signature(8)),
                 #: What is done, and that it begins.
                 "rows": In(1),
@@ -137,6 +150,8 @@ class WeightUpdate(Configured):
             self.settling, self.settler = WordSettling(config), WeightSettlers()
             #: Which rows of the first layer are settled.
             self.settled_rows = SettledRows(config)
+            #: Levels of the words that the product of the first layer has read.
+            self.product_levels = ProductLevels(config)
         else:
             self.settling, self.settler = Settling(config), WeightSettler()
 
@@ -247,11 +262,14 @@ class WeightUpdate(Configured):
 
     def _follow_rows(self, m: Module) -> None:
         rows, update, settling = self.settled_rows, self.update, self.settling
-        first = self.rows & self.image
+        first, through = self.rows & self.image, self.rows & ~self.begins & self.changed
         m.d.comb += [
             rows.begins.eq(first & self.begins),
             # The last words come to wait up to seven clocks after they were issued.
-            rows.through.eq(delayed(m, first & ~self.begins & self.changed, 7)),
+            rows.any_through.eq(delayed(m, through, 7)),
+            rows.through.eq(delayed(m, through & self.image, 7)),
+            # Alone, or at the end of a batch, the last layers are not settled one after the other.
+            rows.most_through.eq(delayed(m, through & self.before_last & self._single & ~settling.alone, 7)),
             rows.waiting.eq(update.queue.level),
             rows.changed.eq(update.changed),
             rows.flagged.eq(update.queue.w_en),
@@ -262,6 +280,19 @@ class WeightUpdate(Configured):
             rows.busy.eq(settling.busy),
             rows.writes.eq(self.programmer_writes),
             rows.address.eq(self.programmed_address),
+        ]
+
+    def _follow_product(self, m: Module) -> None:
+        levels, update, first = self.product_levels, self.update, self.rows & self.image
+        m.d.comb += [
+            levels.start.eq(self.start_image),
+            levels.take.eq(self.shown & self.image_single),
+            levels.word.eq(self.cell_word),
+            levels.begin.eq(first & self.begins),
+            levels.step.eq(update.product_step),
+            update.of_product.eq(first),
+            update.levels_known.eq(levels.known),
+            update.levels.eq(levels.levels),
         ]
 
     def _connect_words(self, m: Module) -> None:
@@ -276,6 +307,7 @@ class WeightUpdate(Configured):
         ]
         if isinstance(settling, WordSettling):
             self._follow_rows(m)
+            self._follow_product(m)
             self._connect_both_ports(m, settling)
         else:
             self._connect_one_port(m, settling)
