@@ -236,14 +236,14 @@ def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
     ("old", "new"),
     [
         # A lane is left out, or comes twice; the second device has the level of the first.
-        ("left.eq(others), self.fresh", "left.eq(0), self.fresh"),
+        ("left.eq(others),", "left.eq(0),"),
         ("free & left.any()):", "left.any()):"),
         ("levels[number | 1]", "levels[number]"),
         # The word is written without its other lanes, or those that are settled; or too early.
         ("weight.lanes.eq(word.changed | word.lanes)", "weight.lanes.eq(word.lanes)"),
         ("weight.lanes.eq(word.changed | word.lanes)", "weight.lanes.eq(word.changed)"),
         ("weight.last.eq(~others.any())", "weight.last.eq(1)"),
-        ("self.fresh.eq(0), ", ""),
+        ("self.fresh.eq(0),", ""),
         # The next word comes over one in work, or before it may run.
         ("self.run & free & ~others.any()", "self.run & free"),
         ("self.run & free & ~others.any()", "self.run & ~others.any()"),
@@ -263,7 +263,11 @@ def test_settling_with_a_fault_is_found(old, new, fails, bench, simulate):
         ("settled.ready.eq(room & devices.room)", "settled.ready.eq(room)"),
         ("devices.run.eq(~self.alone | ~writes)", "devices.run.eq(1)"),
         # A word of stream 0 comes before the samples of the weight before.
-        ("offered & (quiet | ~self.alone)", "offered"),
+        ("offered & (delayed(m, quiet) & ~settles | ~self.alone)", "offered"),
+        (
+            "offered & (delayed(m, quiet) & ~settles | ~self.alone)",
+            "offered & (delayed(m, quiet) | ~self.alone)",
+        ),
     ],
 )
 def test_settling_of_whole_words_with_a_fault_is_found(old, new, fails, bench, simulate):

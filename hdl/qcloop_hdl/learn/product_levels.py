@@ -50,7 +50,9 @@ class ProductLevels(Configured):
         """Return the circuit."""
         m = Module()
         layout = ArrayLayout(LEVEL_BITS, self.config.lanes)
-        m.submodules.store = store = Store(layout, 2 * WORDS, overlaps=True)
+        m.submodules.store = store = Store(
+            layout, 2 * WORDS, overlaps=True, lut_memory=self.config.lut_memory
+        )
         # Words of the image that is taken, and of the one that is updated; and which half has which.
         taken, stepped = (Signal(range(WORDS + 1), name=name) for name in ("taken", "stepped"))
         half, updated, limit = Signal(), Signal(), Signal.like(taken)

@@ -155,7 +155,8 @@ class WordSettling(Configured):
         writes = delayed(m, waits) | delayed(m, settled) | delayed(m, written)
         quiet = ~(settles | devices.left | left | programs | writes)
         m.d.comb += [
-            self.weight.valid.eq(offered & (quiet | ~self.alone)),
+            # What is quiet comes late in a clock; a weight that is being settled is seen at once.
+            self.weight.valid.eq(offered & (delayed(m, quiet) & ~settles | ~self.alone)),
             taken.eq(self.weight.valid & self.weight.ready),
             self.settled.ready.eq(room & devices.room),
             settled.eq(self.settled.valid & self.settled.ready),
