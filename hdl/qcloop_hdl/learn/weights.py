@@ -247,10 +247,11 @@ class WeightUpdate(Configured):
         drive(m, settler, self, "top", "table_write", "table_index", "table_entry")
         drive(m, self, settling, "programs", "rounded")
         drive(m, settling, self, "programmer_busy")
+        # It is the same for a whole plan, and much waits for it.
+        m.d.sync += settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC))
         m.d.comb += [
             update.run.eq(~settles),
             settling.run.eq(settles | ~alone),
-            settling.alone.eq(self.verifies | (self.numbers.rule == StepRule.STOCHASTIC)),
             settler.pairs.eq(self.numbers.pairs),
             settler.rule.eq(self.numbers.rule),
             self.alone.eq(alone),
