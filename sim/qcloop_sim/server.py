@@ -14,7 +14,8 @@ from qcloop_sim.faults import BadLine, Faults
 from qcloop_sim.waveform import Recording, WaveformFile
 
 #: The board runs for so many clocks at a time; in between, bytes are read from the client and written to it.
-_STRIDE = 20_000
+#: A board of 16 lanes trains the images of a full buffer in some 20,000 clocks, and must get more earlier.
+_STRIDE = 2_000
 #: The same while a waveform is recorded, which takes some hundred times as long.
 _RECORDED = 500
 #: A board that is not idle but has moved no byte for so many clocks is not simulated until a byte comes.
