@@ -7,9 +7,13 @@ ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
 PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
+#: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
+INDEX_BITS = 6
 #: Where an operand is, if it is not at a fixed address: at the first pointer, the second one, or the third
 #: one, of which the first two may move on.
 INDEXED, SECOND, MOVES, THIRD = 1 << DATA_BITS, 1, 2, 4
+#: What is added to the operand of ROW.
+LISTED, LOOKS = 1, 2
 
 
 class Op(IntEnum):
@@ -24,16 +28,14 @@ class Op(IntEnum):
     MULL = 13
     ADD = 4
     SUB = 5
-    #: Add m while the bits of an image are 0; the flag says whether one is 1.
-    ADDW = 3
-    #: Pointers, counter of loops, number of shifts and bits of an image become m.
+    #: Pointers, counter of loops and number of shifts become m.
     SETP0 = 8
     SETP1 = 9
     SETC = 10
     SETN = 11
-    SETS = 12
-    #: Update weights of a row by the steps at a pointer; with a word that is 0, only look for weights to be
-    #: settled. The flag says that one is.
+    #: Update weights of a row: add the factor times the words from m on, whose number is a multiple of 64,
+    #: or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be settled.
+    #: The flag says that one is.
     ROW = 7
     #: Write acc; its low half to one half of the word; its high half to one half.
     ST = 16
@@ -62,8 +64,8 @@ class Op(IntEnum):
 
 
 READS = (
-    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.ADDW),
-    *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN, Op.SETS),
+    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB),
+    *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN),
 )
 WRITES = (Op.ST, Op.STU, Op.STL, Op.STLH, Op.STUH)
 
@@ -93,10 +95,12 @@ class OutPort(IntEnum):
     CLASS = 1
     #: Ask for a product; bits 1 and 0 are a ``Product``.
     PRODUCT = 2
-    #: Shift a byte into the region, bit 0: the high byte of acc, bit 1: only into its first word.
+    #: Shift a byte into the region, bit 0: the high byte of acc.
     REGION = 3
-    #: Words of a row = acc.
+    #: Words of a row - 1 = acc.
     WORDS = 4
+    #: List the active rows of the first layer, which the region is.
+    LIST = 5
     #: Read the cell, or with bit 0 its accumulator; write the accumulator.
     READ = 6
     WRITE = 7

@@ -11,6 +11,7 @@ from qcloop_hdl.microcode.arithmetic import Accumulator, SignedMultiplier, WordU
 from qcloop_hdl.microcode.instructions import (
     ADDRESS_BITS,
     DATA_BITS,
+    INDEX_BITS,
     INSTRUCTION_BITS,
     READS,
     WRITES,
@@ -44,8 +45,8 @@ class MicroprogrammedLearner(Configured):
     word of the data memory, and takes a clock; a jump that is taken takes two, and so does what reads behind
     a write or a change of a pointer. :class:`qcloop_hdl.microcode.instructions.Op` says what they do.
 
-    ROW updates the weights of a row. It takes three clocks for a word of two weights, and two if both steps
-    are 0. It ends at a weight that is to be settled, and goes on behind it when it comes again.
+    ROW updates the weights of a row, or of all rows whose input is 1. It takes two clocks for a word of two
+    weights. It ends at a weight that is to be settled, and goes on behind it when it comes again.
 
     Plans that it has no room for are refused: with SETTING those of more than three layers or of inputs of
     8 bits, and with PLAN layers with which there are more units or columns than
@@ -69,12 +70,12 @@ class MicroprogrammedLearner(Configured):
         self._phase = Signal(3)
         #: The instruction is done; the flag; a layer is awaited; a weight has two devices.
         self._go, self._flag, self._awaited, self._pairs = Signal(), Signal(), Signal(), Signal()
-        #: Bits of an image or of a quotient; shifts that are left; the counter of loops.
+        #: Bits of a quotient; shifts that are left; the counter of loops.
         self._s, self._n, self._c = Signal(16), Signal(5), Signal(DATA_BITS)
         #: ROW has stopped at a word, and its second weight is still to be settled.
         self._stopped, self._second_left = Signal(), Signal()
-        #: Words left of the row, and words of a row.
-        self._words_left, self._row_words = Signal(6), Signal(6)
+        #: Number of the word of a row that is read next, and of the last one.
+        self._index, self._row_words = Signal(INDEX_BITS), Signal(INDEX_BITS)
         #: Number of shifts of the next SHR.
         self._shifts = Signal(5)
         #: A request has come; the instruction is done, whatever others say.
@@ -166,13 +167,14 @@ class MicroprogrammedLearner(Configured):
         # it is read at all is decided later in the clock.
         own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
         place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
+        lowest = Mux(op == Op.ROW, self._index, place[:INDEX_BITS])
         indexed = place[DATA_BITS]
         pointers = [Signal(DATA_BITS, name=f"pointer{number}") for number in range(3)]
         m.d.comb += address.eq(
             Mux(
                 indexed,
                 Mux(place[2], pointers[2], Mux(place[0], pointers[1], pointers[0])),
-                place[:DATA_BITS],
+                Cat(lowest, place[INDEX_BITS:DATA_BITS]),
             )
         )
         upper, whole = self._is(Op.STLH, Op.STUH), self._is(Op.ST)
@@ -230,7 +232,7 @@ class MicroprogrammedLearner(Configured):
                     m.d.comb += acc.taken[16:].eq(0)
         m.d.comb += [
             acc.added.eq(word),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.ADDW, Op.OUT)),
+            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.OUT)),
             acc.subtract.eq(op == Op.SUB),
             self.multiplier.factor.eq(value),
             self.multiplier.keep.eq(self._out(OutPort.FACTOR)),
@@ -242,7 +244,8 @@ class MicroprogrammedLearner(Configured):
             update.keep.eq(self._out(OutPort.REACH)),
             update.reach.eq(value),
             update.accumulators.eq(self.word),
-            update.steps.eq(word),
+            update.numbers.eq(word),
+            update.factor.eq(self.multiplier.kept),
             self.wide_data.eq(update.totals),
         ]
 
@@ -271,11 +274,6 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += acc.enable.eq(later)
             with m.Case(Op.SETN), m.If(later):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
-            with m.Case(Op.SETS), m.If(later):
-                m.d.sync += self._s.eq(Cat(self._word[:8], 1))
-            with m.Case(Op.ADDW), m.If(later):
-                m.d.comb += [ends.eq(self._s[0]), acc.enable.eq(~self._s[0])]
-                m.d.sync += [self._s.eq(self._s >> 1), self._flag.eq(self._s[1:].any())]
             with m.Case(Op.SHR):
                 # By four bits or by one in a clock.
                 left = self._n - Mux(self._n[2:].any(), 4, 1)
@@ -305,55 +303,71 @@ class MicroprogrammedLearner(Configured):
             m.d.sync += phase.eq(self._reads_ahead)
 
     def _update_row(self, m: Module, go: Any) -> None:
-        """Update the weights of a row, a word in three clocks: see the class."""
-        sweep, phase, flag = ~self._code[DATA_BITS], self._phase, self._flag
-        steps = [self._word[16 * lane : 16 * (lane + 1)] for lane in range(2)]
-        moved = [step.any() for step in steps]
-        # The word was stopped at; its second weight is to be settled, too.
-        stopped, second = self._stopped, self._second_left
-        reads, goes_on, last = Signal(), Signal(), self._words_left == 1
-        m.d.comb += [self.wide_read.eq(reads), self._reads.eq(reads), self.step_word.eq(goes_on)]
-        settles = [
-            self.update.beyond[lane]
-            & (moved[lane] | sweep)
-            & (1 if lane == 0 else ~self._pairs & ~(last & self.odd))
-            for lane in range(2)
-        ]
+        """Update the weights of a row, a word in two clocks: one to read it, and one to write it.
+
+        A word is read in the clock before the one before it is written.
+        """
+        code, phase, flag = self._code, self._phase, self._flag
+        listed, looks = code[0], code[1]
+        update, index, stopped, second = self.update, self._index, self._stopped, self._second_left
+        # There is a word to be read; one was read; sums are there.
+        more, read, full = (Signal(name=name) for name in ("more", "read", "full"))
+        # The word that was read, and that of the sums, is the last of its row; it was read before the stop.
+        ends, last, again = (Signal(name=name) for name in ("ends", "last", "again"))
+        settles = Cat(
+            full & update.beyond[0] & (update.moved[0] | looks),
+            full & update.beyond[1] & (update.moved[1] | looks) & ~self._pairs & ~(last & self.odd),
+        )
         with m.Switch(phase):
             with m.Case(0):
+                m.d.sync += [full.eq(0), again.eq(read & stopped), more.eq(more | ~stopped)]
                 with m.If(second):
                     m.d.comb += go.eq(1)
                     m.d.sync += [self.second.eq(1), second.eq(0), flag.eq(1)]
-                with m.Elif(stopped):
-                    m.d.comb += goes_on.eq(1)
-                    m.d.sync += [stopped.eq(0), self.second.eq(0)]
-                with m.Else():
-                    m.d.comb += reads.eq(1)
-                    m.d.sync += phase.eq(1)
+                with m.Elif(stopped | ~listed | self.listed):
+                    m.d.comb += [self._reads.eq(1), self.load_row.eq(listed & ~stopped)]
+                    m.d.sync += [phase.eq(1), stopped.eq(0), self.second.eq(0)]
+                with m.Elif(self.list_ended):
+                    m.d.comb += go.eq(1)
+                    m.d.sync += flag.eq(0)
             with m.Case(1):
-                m.d.sync += phase.eq(2)
-                with m.If(~(moved[0] | moved[1] | sweep)):
-                    m.d.comb += goes_on.eq(1)
+                m.d.comb += [self.wide_read.eq(more), update.take.eq(~again)]
+                m.d.sync += [phase.eq(2), read.eq(more), again.eq(0)]
+                with m.If(more & ~again):
+                    m.d.sync += [
+                        ends.eq(index == self._row_words),
+                        index.eq(Mux(index == self._row_words, 0, index + 1)),
+                    ]
             with m.Case(2):
-                m.d.comb += self.wide_write.eq(~sweep)
-                with m.If(settles[0] | settles[1]):
+                m.d.comb += self.wide_write.eq(full & ~looks)
+                with m.If(settles.any()):
                     m.d.comb += go.eq(1)
                     m.d.sync += [
                         flag.eq(1),
                         stopped.eq(1),
                         self.second.eq(~settles[0]),
-                        second.eq(settles[0] & settles[1]),
+                        second.eq(settles.all()),
+                    ]
+                with m.Elif(read):
+                    m.d.comb += [
+                        self._reads.eq(1),
+                        update.add.eq(1),
+                        self.keep_word.eq(1),
+                        self.load_row.eq(ends & listed & self.listed),
+                        self.step_word.eq(~(ends & listed)),
+                    ]
+                    m.d.sync += [
+                        phase.eq(1),
+                        full.eq(1),
+                        last.eq(ends),
+                        more.eq(~ends | listed & self.listed),
                     ]
                 with m.Else():
-                    m.d.comb += goes_on.eq(1)
-        with m.If(goes_on):
-            m.d.comb += go.eq(last)
-            m.d.sync += [
-                phase.eq(0),
-                self._words_left.eq(Mux(last, self._row_words, self._words_left - 1)),
-            ]
-            with m.If(last):
-                m.d.sync += flag.eq(0)
+                    # All is written.
+                    m.d.comb += go.eq(~listed)
+                    m.d.sync += [phase.eq(0), flag.eq(0)]
+        with m.If(self._out(OutPort.WORDS)):
+            m.d.sync += index.eq(0)
 
     def _connect(self, m: Module) -> None:
         """Connect the ports."""
@@ -372,8 +386,8 @@ class MicroprogrammedLearner(Configured):
             self.product.valid.eq(self._out(OutPort.PRODUCT)),
             # A product's kind must stay up to its last result.
             self.product.payload.eq(Mux(self.product.valid, code[:2], made)),
-            self.shift.eq(region & ~code[1]),
-            self.shift_base.eq(region),
+            self.shift.eq(region),
+            self.list_rows.eq(self._out(OutPort.LIST)),
             self.byte.eq(Mux(code[0], value[8:16], value[:8])),
             self.read.eq(self._out(OutPort.READ)),
             self.plane.eq(code[0]),
@@ -398,7 +412,7 @@ class MicroprogrammedLearner(Configured):
                     m.d.comb += self.reason.eq(reason)
                     m.d.sync += self.event.index.eq(counter)
         with m.If(self._out(OutPort.WORDS)):
-            m.d.sync += [self._words_left.eq(value), self._row_words.eq(value)]
+            m.d.sync += self._row_words.eq(value)
         switches = {
             Switch.PRODUCTS: self.products,
             Switch.COMPLETE: self.complete,

@@ -5,12 +5,12 @@ from functools import cache
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.microcode import request_program, step_program
 from qcloop_hdl.microcode.assembler import Assembled, Assembler
-from qcloop_hdl.microcode.instructions import Switch
+from qcloop_hdl.microcode.instructions import LISTED, LOOKS, Switch
 
 #: What the microprogrammed learner has room for: layers, units of all layers, columns of a layer.
 MAX_LAYERS, MAX_UNITS, MAX_COLS = 3, 50, 64
 #: First word of the data memory behind the tables.
-_FREE = 0x300
+_FREE = 0x341
 
 
 def assembled(config: EngineConfig) -> Assembled:
@@ -26,6 +26,8 @@ def _assembled(lanes: int, lane_bits: int) -> Assembled:
         "MAXC": MAX_COLS,
         "LANES": lanes,
         "LANEBITS": lane_bits,
+        "LISTED": LISTED,
+        "LOOKS": LOOKS,
     }
     for switch in Switch:
         off = (switch & 3) << 1 | (switch >> 2) << 8

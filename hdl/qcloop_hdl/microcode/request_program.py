@@ -5,10 +5,9 @@ DATA = """
 at ACT 0x000            # 256 words of a hidden layer: high half activation, low half slope; two tables
 at EXP 0x200            # high halves: the exponentials
 at GAPS 0x200           # low halves: a bound, the gaps, and bounds up to 65 words
-at IMG 0x241            # low halves: the bytes of an image
-at D 0x2C1              # low halves: error of each unit, and then minus that times the rate
+at D 0x241              # low halves: error of each unit
+at Y 0x300              # MAXC+1 words: sums of a layer, and then what ROW multiplies
 array UNIT MAXU           # of each unit of the hidden layers: high half slope, low half activation
-array Y MAXC+1              # sums of a layer, steps of a row
 array LAY 36            # 12 words of each layer, as they are copied to the next 12 variables
 var BASE
 var ROWS
@@ -17,7 +16,7 @@ var SHIFT
 var UNITS
 var FIRST               # number of the first unit
 var TABX                # ACT of the layer + 255
-var RATE                # in the high half
+var RATE
 var EXPO
 var BLOCKS
 var INPUTS
@@ -39,9 +38,6 @@ var XROWS
 var TRAINS
 var NIMG
 var NB
-var LASTA
-var POWPH
-var PADW
 var LABEL
 var T0
 var T1
@@ -54,9 +50,9 @@ var KS
 var RROWS
 var RSH
 var HALF
-var XH                  # both halves: the input of the row
-var XP
-var R
+var X                   # the input of the row
+var XP                  # the factor of an input of 1
+var XF                  # the factor of the row
 var UPTR
 var ROWC
 var ACC
@@ -132,7 +128,7 @@ IN BYTE; ST [0+]; ST SHIFT
 LD UNITS; ST [0+]
 LD UTOTAL; ST [0+]
 LD COUNT; STU T0; LD =256; OUT FACTOR; MUL T0; ST TABX; ADD =ACT+255; ST [0+]
-IN BYTE; STU [0+]
+IN BYTE; ST [0+]
 IN BYTE; SUB =128; JN l5; SUB =128; JMP l6
 l5: ADD =128
 l6: ST EXPO; ST [0+]
@@ -151,15 +147,14 @@ OUT ANSWER; JMP idle
 
 rates:
 SETP0 =Y; SETC =8; LD =0; ST T3
-r1: IN BYTE; STU [0+]
+r1: IN BYTE; ST [0+]
 IN BYTE; SUB =128; JN r2; SUB =128; JMP r3
 r2: ADD =128
 r3: ST [0+]; SUB =64; JP r4; ADD =127; JP r5
 r4: LD =1; ST T3; OUT REFUSE 0
 r5: DJNZ r1
 LD T3; SUB =1; JP r7
-SETP0 =Y; SETC =3; LD =LAY+7; ST T0; LD =1; OUT FACTOR
-r6: SETP1 T0; MUL [0+]; STU [1+]; LD [0+]; ST [1+]; LD T0; ADD =12; ST T0; DJNZ r6
+SETP0 =Y; SETC =3; LD =LAY+7; ST T0; r6: SETP1 T0; LD [0+]; ST [1+]; LD [0+]; ST [1+]; LD T0; ADD =12; ST T0; DJNZ r6
 r7: OUT ANSWER; JMP idle
 
 # -- a request of images -----------------------------------------------------
@@ -168,18 +163,14 @@ classify: LD =0
 images: ST TRAINS
 OUT REGION 0; OUT REGION 0; OUT REGION 0; OUT REGION 0
 IN BASE; ST NIMG; STU T1
-LD LAY+1; ADD =7; SETN =3; SHR; ST NB; ADD =IMG-1; ST LASTA
+LD LAY+1; ADD =7; SETN =3; SHR; ST NB
 LD NB; ADD TRAINS; OUT FACTOR; MUL T1; ST T0
 IN REMAINING; SUB T0; JN refuse; SUB =1; JN i1
 refuse: OUT ACCEPT 1; JMP idle
 i1: OUT ACCEPT 0
-# The bits behind the last row: the last byte is shifted by as many, and its rows begin so much before.
-LD NB; ADD NB; ST T0; ADD T0; ST T0; ADD T0; SUB LAY+1; ST T2; OUT FACTOR
-LD LAY+9; STU T1; MUL T1; ST PADW
-LD =7; SUB T2; ST T2; LD =128; SETN T2; SHR; STU POWPH
-LD =32767; OUT REACH
+LD =65535; OUT REACH
 LD NBATCH; SUB =2; JP next
-LD REACHV; OUT REACH
+CALL reach
 next:
 IN REMAINING; SUB =1; JP n1
 LD TRAINS; SUB =1; JN idle

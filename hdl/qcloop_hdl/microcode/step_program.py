@@ -9,9 +9,8 @@ n2: OUT SWITCH PRODUCTS_ON; LD =LAY; ST LP
 f1: CALL getlayer
 LD ROWS; ST RROWS; CALL region
 LD LP; SUB =LAY+1; JP f3
-OUT PRODUCT 0; SETP0 =IMG; SETC NB
-f2: IN BYTE; STL [0+]; OUT VECTOR; DJNZ f2
-OUT FACTOR; LD LASTA; OUT INDEX; MUL POWPH; STL [2]
+OUT PRODUCT 0; SETC NB
+f2: IN BYTE; OUT VECTOR; DJNZ f2
 JMP f6
 f3: OUT PRODUCT 1
 LD FIRST; SUB INPUTS; ADD =UNIT; ST T0; SETP0 T0; SETC INPUTS
@@ -102,48 +101,63 @@ LD ROWS; ST RROWS; CALL region
 LD =0; SUB K; SUB EXPO; ST RSH
 SUB =25; JP unext
 LD RSH; ADD =16; JP u11; LD =-16; ST RSH
-u11: LD FIRST; ADD =D; ST FIRST; SETP0 FIRST; SETC UNITS
-u2: LD =0; SUB [0]; OUT FACTOR; MUL RATE; STL [0+]; DJNZ u2
-LD =25; SUB RSH; ST T1; LD =16777216; SETN T1; SHR; ST HALF
-LD RSH; SUB =8; ST T1; LD =256; SETN T1; SHR; STU XP; LD BLOCKS; OUT WORDS
+u11: LD BLOCKS; SUB =1; OUT WORDS
+LD FIRST; SUB INPUTS; ADD =UNIT; ST UPTR
+LD FIRST; ADD =D; ST FIRST; SETP1 FIRST
+LD LP; SUB =LAY+1; JP u12
+LD RSH; JP u13; JMP us
+u12: LD RSH; SUB =8; JN us; ADD =8
+u13: SUB =16; JP us
+# ROW multiplies the errors, two to a word, by the rate and by what the input is in 2^-15 of a step
+LD RATE; OUT FACTOR; SETP0 =Y; SETC BLOCKS; JS u2
+u14: MULL [1+]; STL [0]; LD =0; STU [0+]; DJNZ u14
+JMP u3
+u2: MULL [1+]; STL [0]; MULL [1+]; STU [0+]; DJNZ u2
+LD BLOCKS; ADD BLOCKS; SUB COLS; SUB =1; JN u3
+LD BLOCKS; ADD =Y-1; OUT INDEX; LD =0; STU [2]
+u3: LD =-32768; SETN RSH; SHR; ST XP
 LD LP; SUB =LAY+1; JP u8
-LD =1; STU XH; STL XH; CALL steps
-SETP1 =IMG; LD BASE; ST R
-LD NB; SUB =1; ST T3; SUB =1; JN u7; SETC T3
-u5: SETS [1+]; LD R
-u6: ADDW BLOCKS; ST R; JF u61; DJNZ u5
-LD T3; JN unext
-u7: LD R; SUB PADW; ST R; LD =-1; ST T3; SETC =1; JMP u5
-u61: OUT REGION 2; OUT REGION 3; SETP0 =Y
-u62: ROW [0+]; JF u63
-LD R; ADD BLOCKS; JMP u6
-u63: CALL settle; JMP u62
+LD XP
+u5: ST XF; OUT FACTOR; OUT LIST
+u6: ROW Y+LISTED; JF u61; JMP unext
+u61: CALL settle; JMP u6
 
-# layers behind the first: the steps of each row are its own
-u8: LD FIRST; SUB INPUTS; ADD =UNIT-D; ST UPTR
-LD INPUTS; ST ROWC; LD BASE; ST R
-u81: SETP1 UPTR; LDL [1]
-u82: STU XH; STL XH; SUB =1; JN u84
-CALL steps
-LD R; OUT REGION 2; OUT REGION 3; SETP0 =Y
-u83: ROW [0+]; JF u85
-u84: LD R; ADD BLOCKS; ST R; LD UPTR; ADD =1; ST UPTR
-LD ROWC; SUB =1; ST ROWC; SUB =1; JP u81
-ADD =1; JN unext; LD BIAS; SUB =1; JN unext; LD =255; JMP u82
-u85: CALL settle; JMP u83
+# layers behind the first: the inputs of their rows are any numbers
+u8: SETP1 UPTR; SETC INPUTS
+u81: LD XP; OUT FACTOR; MULL [1+]; ST XF; OUT FACTOR
+u82: ROW Y; JF u83; DJNZ u81
+LD BIAS; SUB =1; JN unext
+LD XP; OUT FACTOR; MULL =255; ST XF; OUT FACTOR
+u84: ROW Y; JF u85; JMP unext
+u83: CALL settle; JMP u82
+u85: CALL settle; JMP u84
+
+# shifts that a factor of 16 bits cannot make: the steps of each row are made before, and ROW takes them
+us: LD RATE; OUT FACTOR; SETP0 FIRST; SETC UNITS
+us1: MULL [0]; STL [0+]; DJNZ us1
+LD =25; SUB RSH; ST T1; LD =16777216; SETN T1; SHR; ST HALF
+LD LP; SUB =LAY+1; JP us2
+LD =1; ST X; CALL steps; LD =-32768; JMP u5
+us2: LD INPUTS; ST ROWC
+us3: SETP1 UPTR; LDL [1]
+us4: ST X; CALL steps; LD =-32768; ST XF; OUT FACTOR
+us5: ROW Y; JF us6
+LD UPTR; ADD =1; ST UPTR; LD ROWC; SUB =1; ST ROWC; SUB =1; JP us3
+ADD =1; JN unext; LD BIAS; SUB =1; JN unext; LD =255; JMP us4
+us6: CALL settle; JMP us5
 
 unext: LD LP; SUB LASTLP; JP udone; LD LP; ADD =12; ST LP; JMP u1
 udone: LD NBATCH; SUB =2; JN next
 LD IMAGES; ADD =1; ST IMAGES; SUB NBATCH; JN next
 
 # -- the end of a batch ------------------------------------------------------
-sweep: LD =0; ST IMAGES; LD REACHV; OUT REACH; LD =LAY; ST LP
-w1: CALL getlayer; LD ROWS; ST RROWS; CALL region; LD BLOCKS; OUT WORDS; SETC ROWS
-w2: ROW =0; JF w3
+sweep: LD =0; ST IMAGES; ST XF; OUT FACTOR; CALL reach; LD =LAY; ST LP
+w1: CALL getlayer; LD ROWS; ST RROWS; CALL region; LD BLOCKS; SUB =1; OUT WORDS; SETC ROWS
+w2: ROW Y+LOOKS; JF w3
 w25: DJNZ w2
 LD LP; SUB LASTLP; JP w4; LD LP; ADD =12; ST LP; JMP w1
 w3: CALL settle; JMP w2
-w4: LD =32767; OUT REACH; JMP next
+w4: LD =65535; OUT REACH; JMP next
 
 # -- what is called ----------------------------------------------------------
 getlayer: SETP1 LP; SETP0 =BASE; SETC =12
@@ -169,30 +183,20 @@ sc9: ADD M; ADD M; JP sc10; LD =0
 sc10: SUB M; ST [0+]; DJNZ sc8
 RET
 
-steps: SETP0 =Y; SETP1 FIRST; SETC UNITS
-LD RSH; SUB =9; JN st2; JS st0; JMP st2
-st0: SUB =8; JP st11
-LDL XH; OUT FACTOR; MUL XP; OUT FACTOR
-st8: MULL [1+]; ADD =32768; STLH [0]; DJNZ st81
-LD =0; STU [0]; RET
-st81: MULL [1+]; ADD =32768; STUH [0+]; DJNZ st8
-RET
-st11: LDL XH; OUT FACTOR; SETN RSH
-st1: MULL [1+]; ADD HALF; SHR; STL [0]; DJNZ st12
-LD =0; STU [0]; RET
-st12: MULL [1+]; ADD HALF; SHR; STU [0+]; DJNZ st1
-RET
-st2: LDL [1+]; OUT FACTOR; MUL XH; ST T0; LD RSH; ST T1; JN st3
+steps: LD =0; SUB X; OUT FACTOR; SETP0 =Y; SETP1 FIRST; SETC UNITS
+st2: MULL [1+]; ST T0; LD RSH; ST T1; JN st3
 LD T0; ADD HALF; SETN RSH; SHR; JMP st4
 st3: LD T0
 st4: SUB =32767; JN cl0a; LD =0; cl0a: ADD =65534; JP cl0b; LD =0; cl0b: SUB =32767; ST T0; LD T1; JP st5
 ADD =1; ST T1; LD T0; ADD T0; JMP st4
-st5: LD T0; ST [0+]; JS st6; LD =0; ST [0+]
+st5: LD =0; SUB T0; ST [0+]; JS st6; LD =0; ST [0+]
 st6: DJNZ st2
 # two steps in a word
 LD =0; ST [0+]; SETP0 =Y; SETP1 =Y; SETC BLOCKS
 st7: LD [1+]; STL [0]; LD [1+]; STU [0+]; DJNZ st7
 RET
+reach: LD REACHV; SUB =32767; JN re1; LD =32768
+re1: ADD =32767; OUT REACH; RET
 
 settle: OUT READ 1; LD SLOW; JP slow; IN ACCUMULATOR; OUT READ 0; ST ACC; JN q3
 # up, one device: MV is the gap's address, GAP minus the rest
@@ -255,5 +259,5 @@ s18: LD T1; OUT PROGRAM
 s19: JS s21
 LD T2; SUB OLD2; JN s20; SUB =1; JN s21
 s20: OUT SWITCH SECOND_ON; LD T2; OUT PROGRAM; OUT SWITCH SECOND_OFF
-s21: RET
+s21: LD XF; OUT FACTOR; RET
 """
