@@ -132,3 +132,5 @@ class Switch(IntEnum):
     PAIRS = 3
     #: The cell in work is a pair's second device.
     SECOND = 4
+    #: ROW settles the weights that have a next level.
+    FAST = 5

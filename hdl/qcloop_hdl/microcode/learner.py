@@ -8,6 +8,7 @@ from qcloop.contract.operations import Counter, Status
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components
 from qcloop_hdl.microcode.arithmetic import Accumulator, SignedMultiplier, WordUpdate
+from qcloop_hdl.microcode.settling import Settling
 from qcloop_hdl.microcode.instructions import (
     ADDRESS_BITS,
     DATA_BITS,
@@ -63,7 +64,9 @@ class MicroprogrammedLearner(Configured):
         super().__init__(config, learner_ports(config))
         made = assembled(config)
         self.program_memory, self.memory = ProgramMemory(made.program), DataMemory(made.data)
-        self.accumulator, self.multiplier, self.update = Accumulator(), SignedMultiplier(), WordUpdate()
+        self.accumulator = Accumulator(model=config.model)
+        self.multiplier, self.update = SignedMultiplier(), WordUpdate()
+        self.settling = Settling()
         #: The instruction in work, its operation, and its clock of several.
         self._code = Signal(INSTRUCTION_BITS)
         self._op = self._code[ADDRESS_BITS:]
@@ -72,6 +75,8 @@ class MicroprogrammedLearner(Configured):
         self._go, self._flag, self._awaited, self._pairs = Signal(), Signal(), Signal(), Signal()
         #: Bits of a quotient; shifts that are left; the counter of loops.
         self._s, self._n, self._c = Signal(16), Signal(5), Signal(DATA_BITS)
+        #: The rule is mixed and a weight has one device: ROW settles weights by itself.
+        self._fast = Signal()
         #: ROW has stopped at a word, and its second weight is still to be settled.
         self._stopped, self._second_left = Signal(), Signal()
         #: Number of the word of a row that is read next, and of the last one.
@@ -167,14 +172,16 @@ class MicroprogrammedLearner(Configured):
         # it is read at all is decided later in the clock.
         own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
         place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
-        lowest = Mux(op == Op.ROW, self._index, place[:INDEX_BITS])
+        gap, settling = self.settling.gap, self.settling.busy
+        lowest = Mux(op == Op.ROW, Mux(settling, gap[:INDEX_BITS], self._index), place[:INDEX_BITS])
+        highest = Mux(settling, gap[INDEX_BITS:], place[INDEX_BITS:DATA_BITS])
         indexed = place[DATA_BITS]
         pointers = [Signal(DATA_BITS, name=f"pointer{number}") for number in range(3)]
         m.d.comb += address.eq(
             Mux(
                 indexed,
                 Mux(place[2], pointers[2], Mux(place[0], pointers[1], pointers[0])),
-                Cat(lowest, place[INDEX_BITS:DATA_BITS]),
+                Cat(lowest, highest),
             )
         )
         upper, whole = self._is(Op.STLH, Op.STUH), self._is(Op.ST)
@@ -230,15 +237,29 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
                 with m.If(op == Op.LDL):
                     m.d.comb += acc.taken[16:].eq(0)
+        settling = self.settling
         m.d.comb += [
             acc.added.eq(word),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.OUT)),
+            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.OUT, Op.ROW)),
             acc.subtract.eq(op == Op.SUB),
+            settling.value.eq(acc.value),
+            settling.word.eq(word[:16]),
+            settling.level.eq(self.cell[10:]),
+            settling.programmed.eq(self.program.ready),
+            settling.programmer_busy.eq(self.programmer_busy),
             self.multiplier.factor.eq(value),
             self.multiplier.keep.eq(self._out(OutPort.FACTOR)),
             self.multiplier.signs.eq(op == Op.MULL),
             self.multiplier.number.eq(Mux(op == Op.MULL, word[:16], word[16:])),
         ]
+        with m.If(settling.busy):
+            m.d.comb += [
+                acc.taken.eq(self.cell.as_signed()),
+                acc.take.eq(settling.take),
+                acc.added.eq(settling.added),
+                acc.subtract.eq(settling.subtract),
+                acc.enable.eq(settling.enable),
+            ]
         update = self.update
         m.d.comb += [
             update.keep.eq(self._out(OutPort.REACH)),
@@ -310,6 +331,7 @@ class MicroprogrammedLearner(Configured):
         code, phase, flag = self._code, self._phase, self._flag
         listed, looks = code[0], code[1]
         update, index, stopped, second = self.update, self._index, self._stopped, self._second_left
+        settling, fast = self.settling, self._fast
         # There is a word to be read; one was read; sums are there.
         more, read, full = (Signal(name=name) for name in ("more", "read", "full"))
         # The word that was read, and that of the sums, is the last of its row; it was read before the stop.
@@ -322,8 +344,11 @@ class MicroprogrammedLearner(Configured):
             with m.Case(0):
                 m.d.sync += [full.eq(0), again.eq(read & stopped), more.eq(more | ~stopped)]
                 with m.If(second):
-                    m.d.comb += go.eq(1)
+                    m.d.comb += go.eq(~fast)
                     m.d.sync += [self.second.eq(1), second.eq(0), flag.eq(1)]
+                    with m.If(fast):
+                        m.d.comb += settling.start.eq(1)
+                        m.d.sync += phase.eq(3)
                 with m.Elif(stopped | ~listed | self.listed):
                     m.d.comb += [self._reads.eq(1), self.load_row.eq(listed & ~stopped)]
                     m.d.sync += [phase.eq(1), stopped.eq(0), self.second.eq(0)]
@@ -341,10 +366,11 @@ class MicroprogrammedLearner(Configured):
             with m.Case(2):
                 m.d.comb += self.wide_write.eq(full & ~looks)
                 with m.If(settles.any()):
-                    m.d.comb += go.eq(1)
+                    m.d.comb += [go.eq(~fast), settling.start.eq(fast)]
                     m.d.sync += [
                         flag.eq(1),
                         stopped.eq(1),
+                        phase.eq(3),
                         self.second.eq(~settles[0]),
                         second.eq(settles.all()),
                     ]
@@ -366,13 +392,20 @@ class MicroprogrammedLearner(Configured):
                     # All is written.
                     m.d.comb += go.eq(~listed)
                     m.d.sync += [phase.eq(0), flag.eq(0)]
+            with m.Case(3):
+                # A weight that the program must settle is at a bound.
+                m.d.comb += go.eq(settling.bound)
+                with m.If(settling.done):
+                    m.d.sync += phase.eq(0)
+        with m.If(settling.looks):
+            m.d.comb += self._reads.eq(1)
         with m.If(self._out(OutPort.WORDS)):
             m.d.sync += index.eq(0)
 
     def _connect(self, m: Module) -> None:
         """Connect the ports."""
         code, op, value, phase = self._code, self._op, self.accumulator.value, self._phase
-        reads, source = op == Op.IN, code[:3]
+        reads, source, settling = op == Op.IN, code[:3], self.settling
         region = self._out(OutPort.REGION)
         made = Signal(2)
         with m.If(self.product.valid):
@@ -389,14 +422,14 @@ class MicroprogrammedLearner(Configured):
             self.shift.eq(region),
             self.list_rows.eq(self._out(OutPort.LIST)),
             self.byte.eq(Mux(code[0], value[8:16], value[:8])),
-            self.read.eq(self._out(OutPort.READ)),
-            self.plane.eq(code[0]),
-            self.write.eq(self._out(OutPort.WRITE)),
+            self.read.eq(self._out(OutPort.READ) | settling.read),
+            self.plane.eq(Mux(settling.busy, settling.plane, code[0])),
+            self.write.eq(self._out(OutPort.WRITE) | settling.write),
             self.written.eq(value),
-            self.wide.eq(op == Op.ROW),
-            self.programs.eq(self._out(OutPort.PROGRAM)),
-            self.program.valid.eq(self.programs & (phase == 0)),
-            self.program.payload.eq(value),
+            self.wide.eq((op == Op.ROW) & ~settling.busy),
+            self.programs.eq(self._out(OutPort.PROGRAM) | settling.programs),
+            self.program.valid.eq(self._out(OutPort.PROGRAM) & (phase == 0) | settling.asks),
+            self.program.payload.eq(Mux(settling.busy, settling.new_level, value)),
             self.accept.eq(self._out(OutPort.ACCEPT) & ~code[0]),
             self.refuse.eq(self._out(OutPort.ACCEPT) & code[0]),
             self.refused.eq(self._out(OutPort.REFUSE)),
@@ -419,6 +452,7 @@ class MicroprogrammedLearner(Configured):
             Switch.AWAITED: self._awaited,
             Switch.PAIRS: self._pairs,
             Switch.SECOND: self.second,
+            Switch.FAST: self._fast,
         }
         for which, switch in switches.items():
             with m.If(self._out(OutPort.SWITCH) & (Cat(code[1:3], code[8]) == which)):

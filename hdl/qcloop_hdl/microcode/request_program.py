@@ -4,8 +4,9 @@
 DATA = """
 at ACT 0x000            # 256 words of a hidden layer: high half activation, low half slope; two tables
 at EXP 0x200            # high halves: the exponentials
-at GAPS 0x200           # low halves: a bound, the gaps, and bounds up to 65 words
-at D 0x241              # low halves: error of each unit
+at GAPS 0x200           # low halves, 64 words: the gap of each level to the next one up, and bounds
+at DOWN 0x240           # low halves, 64 words: a bound, and the gap of each level to the next one down
+at D 0x280              # low halves: error of each unit
 at Y 0x300              # MAXC+1 words: sums of a layer, and then what ROW multiplies
 array UNIT MAXU           # of each unit of the hidden layers: high half slope, low half activation
 array LAY 36            # 12 words of each layer, as they are copied to the next 12 variables
@@ -85,19 +86,21 @@ LD T0; SETN =1; SHR; ST T1; LD T0; SUB T1; SUB T1; ST PAIRS
 LD T1; SETN =1; SHR; ST RULE; LD T1; SUB RULE; SUB RULE; ST BIAS
 OUT SWITCH COMPLETE_OFF; OUT SWITCH AWAITED_ON; OUT SWITCH PAIRS_OFF
 LD PAIRS; SUB =1; JN p1; OUT SWITCH PAIRS_ON
-p1: LD PAIRS; ADD RULE; SUB =1; ST SLOW
-LD =0; ST COUNT; ST IMAGES; ST UTOTAL; ST TOP
+p1: OUT SWITCH FAST_ON; LD PAIRS; ADD RULE; SUB =1; ST SLOW; JN p11; OUT SWITCH FAST_OFF
+p11: LD =0; ST COUNT; ST IMAGES; ST UTOTAL; ST TOP
 LD =LAY; ST LP
-SETP0 =GAPS+1; SETC =64
+SETP0 =GAPS; SETC =64
 p2: CALL word; STL [0+]; DJNZ p2
-LDL GAPS+64; ST REACHV
+LDL GAPS+63; ST REACHV
 SETP0 =EXP; SETC =256
 p3: CALL word; STU [0+]; DJNZ p3
-SETP0 =GAPS+1; SETC =63
+SETP0 =GAPS; SETC =63
 p4: LDL [0+]; SUB =1; JN p5; LD TOP; ADD =1; ST TOP; DJNZ p4
-p5: LD TOP; ADD =GAPS+1; ST TOPG; SETP0 TOPG
-LD =64; SUB TOP; ST T0; SETC T0; LD =65535; STL GAPS
+p5: LD TOP; ADD =GAPS; ST TOPG; SETP0 TOPG
+LD =64; SUB TOP; ST T0; SETC T0; LD =65535; STL DOWN
 p6: STL [0+]; DJNZ p6
+SETP0 =DOWN+1; SETP1 =GAPS; SETC =63
+p7: LDL [1+]; STL [0+]; DJNZ p7
 OUT ANSWER; JMP idle
 
 badset: OUT REFUSE 0
