@@ -27,7 +27,7 @@ from qcloop_hdl.microcode.instructions import (
 
 _POINTERS = {"[0]": 0, "[0+]": MOVES, "[1]": SECOND, "[1+]": SECOND | MOVES, "[2]": THIRD}
 _JUMPS = (Op.JS, Op.JA, Op.JMP, Op.JN, Op.JP, Op.DJNZ, Op.JF, Op.CALL, Op.WAIT)
-_ALONE = (Op.NOP, Op.RET, Op.SHR)
+_ALONE = (Op.NOP, Op.RET, Op.SHR, Op.PASS)
 _DECLARATIONS = ("var", "array", "at")
 
 
@@ -127,6 +127,8 @@ class Assembler:
                 operand = 0
             elif code in _JUMPS:
                 operand = self._labels[rest[0]]
+            elif code is Op.NORM:
+                operand = self._number(rest[0])
             elif code is Op.IN:
                 operand = InPort[rest[0]]
             elif code is Op.OUT:

@@ -5,7 +5,7 @@ from enum import IntEnum
 #: Bits of an address of the program, of one of the data memory, and of an instruction, whose code is on top.
 ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
-PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
+PROGRAM_BANKS, DATA_WORDS = (1024, 512), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
 #: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
 INDEX_BITS = 6
@@ -43,8 +43,13 @@ class Op(IntEnum):
     STL = 18
     STLH = 14
     STUH = 15
-    #: Shift acc down by the number of shifts.
+    #: Shift acc, which is not negative, down until it has 7 bits, or with operand 1 has 15, and keep the number
+    #: of shifts. Shift acc down by the number of shifts. The flag is the bit that was shifted out last; without
+    #: a shift it is 1 behind NORM, and 0 behind SHR.
+    NORM = 3
     SHR = 20
+    #: Bytes of the request become those of a vector, as often as the counter of loops says.
+    PASS = 12
     #: Jumps: a weight has one device; a layer is awaited; always, acc < 0, acc >= 0, the counter minus 1 is
     #: not 0, the flag.
     JS = 19
@@ -77,9 +82,9 @@ class InPort(IntEnum):
     RESULT = 0
     BYTE = 1
     WORD = 2
-    #: The accumulator that was read; the level of the cell that was.
+    #: The accumulator, or the cell, that was read; the number of shifts.
     ACCUMULATOR = 3
-    LEVEL = 4
+    SHIFTS = 4
     #: First word of the region; bytes left of the request.
     BASE = 5
     REMAINING = 6

@@ -81,8 +81,8 @@ class MicroprogrammedLearner(Configured):
         self._stopped, self._second_left = Signal(), Signal()
         #: Number of the word of a row that is read next, and of the last one.
         self._index, self._row_words = Signal(INDEX_BITS), Signal(INDEX_BITS)
-        #: Number of shifts of the next SHR.
-        self._shifts = Signal(5)
+        #: Number of shifts of the next SHR; four at once.
+        self._shifts, self._by_four = Signal(5), Signal()
         #: A request has come; the instruction is done, whatever others say.
         self._asked, self._quick = Signal(), Signal()
         #: The instruction that comes next, and whether its operand is read.
@@ -161,7 +161,8 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(op == Op.CALL):
             m.d.sync += link.eq(here)
-        with m.If(op == Op.DJNZ):
+        passes = (op == Op.PASS) & self.rx.valid & self.vector.ready
+        with m.If((op == Op.DJNZ) | passes):
             m.d.sync += self._c.eq(self._c - 1)
 
     def _remember(self, m: Module) -> None:
@@ -218,8 +219,8 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += given.eq(self.words.payload)
             with m.Case(InPort.BASE):
                 m.d.comb += given.eq(self.base)
-            with m.Case(InPort.LEVEL):
-                m.d.comb += given.eq(self.cell[10:])
+            with m.Case(InPort.SHIFTS):
+                m.d.comb += given.eq(self._shifts)
             with m.Case(InPort.REMAINING):
                 m.d.comb += given.eq(self.request.remaining)
             with m.Case(InPort.QUOTIENT):
@@ -228,11 +229,11 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += given.eq(self.cell)
         signs = (source == InPort.ACCUMULATOR) & self.cell[-1]
         inputs = Cat(given, Mux(source == InPort.RESULT, self.result.payload[16:], signs.replicate(16)))
-        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR))):
+        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR, Op.NORM))):
             with m.Case(1):
                 m.d.comb += acc.taken.eq(inputs)
             with m.Case(2):
-                m.d.comb += acc.taken.eq(Mux(self._n[2:].any(), value >> 4, value >> 1))
+                m.d.comb += acc.taken.eq(Mux(self._by_four, value >> 4, value >> 1))
             with m.Default():
                 m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
                 with m.If(op == Op.LDL):
@@ -277,7 +278,7 @@ class MicroprogrammedLearner(Configured):
         m.d.sync += self._asked.eq(self.load | self.check)  # at the end of long paths
         # Others are waited for: what they say comes late in a clock, and no operand is read ahead behind it.
         awaits = (
-            self._is(Op.ROW, Op.WAIT)
+            self._is(Op.ROW, Op.WAIT, Op.PASS)
             | (op == Op.IN) & Cat(code[:3] == source for source in _WAITING_SOURCES).any()
             | Cat(self._out(port) for port in _WAITING_PORTS).any()
         )
@@ -297,9 +298,25 @@ class MicroprogrammedLearner(Configured):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
             with m.Case(Op.SHR):
                 # By four bits or by one in a clock.
-                left = self._n - Mux(self._n[2:].any(), 4, 1)
-                m.d.comb += [ends.eq(~self._n[1:].any() | (self._n == 4)), acc.enable.eq(self._n.any())]
-                m.d.sync += self._n.eq(Mux(ends, self._shifts, left))
+                left = self._n - Mux(self._by_four, 4, 1)
+                m.d.comb += [
+                    self._by_four.eq(self._n[2:].any()),
+                    ends.eq(~self._n[1:].any() | (self._n == 4)),
+                    acc.enable.eq(self._n.any()),
+                ]
+                m.d.sync += [
+                    self._n.eq(Mux(ends, self._shifts, left)),
+                    self._flag.eq(Mux(self._by_four, acc.value[3], acc.value[0]) & self._n.any()),
+                ]
+            with m.Case(Op.NORM):
+                wide = acc.value[15:].any() | acc.value[7:15].any() & ~code[0]
+                shifts = Mux(later, self._shifts, 0) + wide
+                m.d.comb += [ends.eq(~wide), acc.enable.eq(wide)]
+                m.d.sync += [phase.eq(1), self._n.eq(shifts), self._shifts.eq(shifts)]
+                with m.If(wide | ~later):
+                    m.d.sync += self._flag.eq(acc.value[0] | ~wide)
+            with m.Case(Op.PASS):
+                m.d.comb += answered.eq(self.rx.valid & self.vector.ready & (self._c == 1))
             with m.Case(Op.WAIT):
                 m.d.comb += answered.eq(self._asked)
             with m.Case(Op.IN):
@@ -414,6 +431,12 @@ class MicroprogrammedLearner(Configured):
             m.d.comb += port.ready.eq(reads & (source == kind))
         for taker, number in ((self.classes, OutPort.CLASS), (self.vector, OutPort.VECTOR)):
             m.d.comb += [taker.valid.eq(self._out(number)), taker.payload.eq(value)]
+        with m.If(op == Op.PASS):
+            m.d.comb += [
+                self.vector.valid.eq(self.rx.valid),
+                self.vector.payload.eq(self.rx.payload),
+                self.rx.ready.eq(self.vector.ready),
+            ]
         m.d.comb += [
             self.take.eq(self.rx.ready & self.rx.valid),
             self.product.valid.eq(self._out(OutPort.PRODUCT)),

@@ -45,9 +45,9 @@ var T1
 var T2
 var T3
 var M
-var S
+var S                   # the largest size, and 1 less of a negative number
 var BEST
-var KS
+var FIRSTE              # number of the first unit whose errors are in work
 var RROWS
 var RSH
 var HALF
