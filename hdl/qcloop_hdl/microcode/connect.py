@@ -6,6 +6,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 
 from qcloop.contract.operations import Operation
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.connections import drive
 from qcloop_hdl.engine.decoding import ACCUMULATORS, is_one_of
 
@@ -63,7 +64,10 @@ def _connect_region(m: Module, engine: Any) -> None:
 
 def _connect_cells(m: Module, engine: Any) -> None:
     learner, array, requests = engine.learner, engine.array, engine.requests
-    drive(m, learner, array, "programmer_busy")
+    m.d.comb += learner.programmer_busy.eq(array.programmer_busy)
+    if not engine.config.has(ArrayPart.VERIFY):
+        # It writes in the last clock.
+        m.d.comb += learner.programmer_busy.eq(array.programmer_busy & ~array.programmer_writes)
     drive(m, array, learner, "wide", "wide_read")
     m.d.comb += [
         learner.word.eq(array.word.as_value()),
@@ -95,9 +99,10 @@ def _connect_cells(m: Module, engine: Any) -> None:
     with m.If(learner.read | learner.write | learner.wide_write):
         m.d.comb += array.walk_address.eq(engine.region.kept)
     with m.If(learner.programs):
+        m.d.comb += array.programs.eq(1)
+    with m.If(learner.busy):
         request = array.cell_request
         m.d.comb += [
-            array.programs.eq(1),
             request.valid.eq(learner.program.valid),
             request.payload.lane.eq(engine.region.lane | learner.second),
             request.payload.address.eq(engine.region.kept),

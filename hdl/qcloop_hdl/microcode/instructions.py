@@ -9,6 +9,8 @@ PROGRAM_BANKS, DATA_WORDS = (1024, 512), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
 #: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
 INDEX_BITS = 6
+#: Bits of the numbers whose size is kept: of errors, before they are scaled.
+SIZE_BITS = 24
 #: Where an operand is, if it is not at a fixed address: at the first pointer, the second one, or the third
 #: one, of which the first two may move on.
 INDEXED, SECOND, MOVES, THIRD = 1 << DATA_BITS, 1, 2, 4
@@ -37,12 +39,14 @@ class Op(IntEnum):
     #: or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be settled.
     #: The flag says that one is.
     ROW = 7
-    #: Write acc; its low half to one half of the word; its high half to one half.
+    #: Divide acc by m, which is more, as far as the number of shifts says: the quotient has so many bits of
+    #: fraction, and acc is of no more use.
+    DIV = 14
+    #: Write acc; its low half to one half of the word. ST where a pointer moves on keeps which bits the numbers
+    #: have, or if negative have not, since the last NORM or SWITCH.
     ST = 16
     STU = 17
     STL = 18
-    STLH = 14
-    STUH = 15
     #: Shift acc, which is not negative, down until it has 7 bits, or with operand 1 has 15, and keep the number
     #: of shifts. Shift acc down by the number of shifts. The flag is the bit that was shifted out last; without
     #: a shift it is 1 behind NORM, and 0 behind SHR.
@@ -69,10 +73,10 @@ class Op(IntEnum):
 
 
 READS = (
-    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB),
+    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.DIV),
     *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN),
 )
-WRITES = (Op.ST, Op.STU, Op.STL, Op.STLH, Op.STUH)
+WRITES = (Op.ST, Op.STU, Op.STL)
 
 
 class InPort(IntEnum):
@@ -90,6 +94,8 @@ class InPort(IntEnum):
     REMAINING = 6
     #: The last 16 bits of quotients.
     QUOTIENT = 7
+    #: Bits that numbers had which were stored: see :data:`Op.ST`.
+    SIZES = 8
 
 
 class OutPort(IntEnum):
@@ -123,9 +129,6 @@ class OutPort(IntEnum):
     FACTOR = 14
     REACH = 15
     INDEX = 16
-    #: End a step of a division: if the divisor, which was subtracted last, was too large, add it again. What
-    #: it was is the next bit of the quotient.
-    DIVIDE = 17
 
 
 class Switch(IntEnum):

@@ -8,13 +8,13 @@ from qcloop.contract.operations import Counter, Status
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components
 from qcloop_hdl.microcode.arithmetic import Accumulator, SignedMultiplier, WordUpdate
-from qcloop_hdl.microcode.settling import Settling
 from qcloop_hdl.microcode.instructions import (
     ADDRESS_BITS,
     DATA_BITS,
     INDEX_BITS,
     INSTRUCTION_BITS,
     READS,
+    SIZE_BITS,
     WRITES,
     InPort,
     Op,
@@ -24,6 +24,7 @@ from qcloop_hdl.microcode.instructions import (
 from qcloop_hdl.microcode.memories import DataMemory, ProgramMemory
 from qcloop_hdl.microcode.ports import learner_ports
 from qcloop_hdl.microcode.program import assembled
+from qcloop_hdl.microcode.settling import Settling
 
 #: What COUNT counts, and reasons of REFUSE, in the order of their numbers.
 COUNTED = (Counter.HITS, Counter.PENALTY, Counter.ROUNDINGS)
@@ -81,6 +82,8 @@ class MicroprogrammedLearner(Configured):
         self._stopped, self._second_left = Signal(), Signal()
         #: Number of the word of a row that is read next, and of the last one.
         self._index, self._row_words = Signal(INDEX_BITS), Signal(INDEX_BITS)
+        #: Bits that numbers had which were stored where the pointer moves on, or if negative had not.
+        self._sizes = Signal(SIZE_BITS)
         #: Number of shifts of the next SHR; four at once.
         self._shifts, self._by_four = Signal(5), Signal()
         #: A request has come; the instruction is done, whatever others say.
@@ -185,14 +188,12 @@ class MicroprogrammedLearner(Configured):
                 Cat(lowest, highest),
             )
         )
-        upper, whole = self._is(Op.STLH, Op.STUH), self._is(Op.ST)
+        whole = self._is(Op.ST)
         m.d.comb += [
             self.memory.address.eq(address),
             self.memory.read.eq(self._reads | self._reads_ahead),
-            self.memory.write.eq(Cat(whole | self._is(Op.STL, Op.STLH), whole | self._is(Op.STU, Op.STUH))),
-            self.memory.written.eq(
-                Cat(Mux(upper, value[16:], value[:16]), Mux(upper | whole, value[16:], value[:16]))
-            ),
+            self.memory.write.eq(Cat(whole | self._is(Op.STL), whole | self._is(Op.STU))),
+            self.memory.written.eq(Cat(value[:16], Mux(whole, value[16:], value[:16]))),
             word.eq(self.memory.word),
         ]
         for number, (pointer, set_op) in enumerate(zip(pointers, (Op.SETP0, Op.SETP1), strict=False)):
@@ -229,6 +230,7 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += given.eq(self.cell)
         signs = (source == InPort.ACCUMULATOR) & self.cell[-1]
         inputs = Cat(given, Mux(source == InPort.RESULT, self.result.payload[16:], signs.replicate(16)))
+        inputs = Mux(code[3], self._sizes, inputs)
         with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR, Op.NORM))):
             with m.Case(1):
                 m.d.comb += acc.taken.eq(inputs)
@@ -238,15 +240,15 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
                 with m.If(op == Op.LDL):
                     m.d.comb += acc.taken[16:].eq(0)
-        settling = self.settling
+        settling, sums, doubles = self.settling, self.update.totals, Signal()
         m.d.comb += [
-            acc.added.eq(word),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.OUT, Op.ROW)),
-            acc.subtract.eq(op == Op.SUB),
+            doubles.eq((op == Op.DIV) & self._phase[0]),
+            acc.added.eq(Mux(doubles, value, Cat(word[:16], Mux(settling.busy, 0, word[16:])))),
+            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.DIV)),
+            acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~doubles & ~value[-1]),
             settling.value.eq(acc.value),
             settling.word.eq(word[:16]),
-            settling.level.eq(self.cell[10:]),
-            settling.programmed.eq(self.program.ready),
+            settling.level.eq(Mux(self.second, self.word[26:], self.word[10:16])),
             settling.programmer_busy.eq(self.programmer_busy),
             self.multiplier.factor.eq(value),
             self.multiplier.keep.eq(self._out(OutPort.FACTOR)),
@@ -255,9 +257,8 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(settling.busy):
             m.d.comb += [
-                acc.taken.eq(self.cell.as_signed()),
+                acc.taken.eq(Mux(self.second, sums[16:], sums[:16]).as_signed()),
                 acc.take.eq(settling.take),
-                acc.added.eq(settling.added),
                 acc.subtract.eq(settling.subtract),
                 acc.enable.eq(settling.enable),
             ]
@@ -279,7 +280,7 @@ class MicroprogrammedLearner(Configured):
         # Others are waited for: what they say comes late in a clock, and no operand is read ahead behind it.
         awaits = (
             self._is(Op.ROW, Op.WAIT, Op.PASS)
-            | (op == Op.IN) & Cat(code[:3] == source for source in _WAITING_SOURCES).any()
+            | (op == Op.IN) & Cat(code[:4] == source for source in _WAITING_SOURCES).any()
             | Cat(self._out(port) for port in _WAITING_PORTS).any()
         )
         ends, answered = Signal(), Signal()
@@ -291,9 +292,23 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(reads):
             m.d.sync += phase.eq(1)
+        kept = self._sizes
+        with m.If((op == Op.NORM) | self._out(OutPort.SWITCH)):
+            m.d.sync += kept.eq(0)
+        with m.Elif((op == Op.ST) & code[DATA_BITS] & code[1]):
+            m.d.sync += kept.eq(kept | (acc.value ^ acc.value[-1].replicate(len(kept)))[: len(kept)])
         with m.Switch(op):
             with m.Case(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB):
                 m.d.comb += acc.enable.eq(later)
+            with m.Case(Op.DIV), m.If(later):
+                # Twice what is left, and then less or more the divisor, as its sign says.
+                m.d.comb += [ends.eq(phase[0] & (self._n == 0)), acc.enable.eq(1)]
+                with m.If(phase[0]):
+                    m.d.sync += [phase.eq(2), self._s.eq(Cat(~acc.value[-1], self._s))]
+                with m.Else():
+                    m.d.sync += [phase.eq(1), self._n.eq(self._n - 1)]
+                with m.If(ends):
+                    m.d.sync += self._n.eq(self._shifts)
             with m.Case(Op.SETN), m.If(later):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
             with m.Case(Op.SHR):
@@ -322,7 +337,7 @@ class MicroprogrammedLearner(Configured):
             with m.Case(Op.IN):
                 m.d.comb += acc.enable.eq(self._go)
                 for source, port in _WAITING_SOURCES.items():
-                    with m.If(code[:3] == source):
+                    with m.If(code[:4] == source):
                         m.d.comb += answered.eq(getattr(self, port).valid)
             with m.Case(Op.OUT):
                 for number, taker in _WAITING_PORTS.items():
@@ -332,9 +347,6 @@ class MicroprogrammedLearner(Configured):
                     m.d.comb += answered.eq(later & ~self.programmer_busy)
                     with m.If(self.program.ready):
                         m.d.sync += phase.eq(1)
-                with m.If(self._out(OutPort.DIVIDE)):
-                    m.d.comb += acc.enable.eq(acc.value[-1])
-                    m.d.sync += self._s.eq(Cat(~acc.value[-1], self._s))
             with m.Case(Op.ROW):
                 self._update_row(m, answered)
         with m.If(self._go):
@@ -413,7 +425,10 @@ class MicroprogrammedLearner(Configured):
                 # A weight that the program must settle is at a bound.
                 m.d.comb += go.eq(settling.bound)
                 with m.If(settling.done):
-                    m.d.sync += phase.eq(0)
+                    m.d.comb += settling.start.eq(second)
+                    m.d.sync += [self.second.eq(second), second.eq(0)]
+                    with m.If(~second):
+                        m.d.sync += [phase.eq(1), again.eq(read), full.eq(0), stopped.eq(0)]
         with m.If(settling.looks):
             m.d.comb += self._reads.eq(1)
         with m.If(self._out(OutPort.WORDS)):
@@ -422,7 +437,7 @@ class MicroprogrammedLearner(Configured):
     def _connect(self, m: Module) -> None:
         """Connect the ports."""
         code, op, value, phase = self._code, self._op, self.accumulator.value, self._phase
-        reads, source, settling = op == Op.IN, code[:3], self.settling
+        reads, source, settling = op == Op.IN, code[:4], self.settling
         region = self._out(OutPort.REGION)
         made = Signal(2)
         with m.If(self.product.valid):
@@ -446,7 +461,7 @@ class MicroprogrammedLearner(Configured):
             self.list_rows.eq(self._out(OutPort.LIST)),
             self.byte.eq(Mux(code[0], value[8:16], value[:8])),
             self.read.eq(self._out(OutPort.READ) | settling.read),
-            self.plane.eq(Mux(settling.busy, settling.plane, code[0])),
+            self.plane.eq(code[0] & ~settling.busy),
             self.write.eq(self._out(OutPort.WRITE) | settling.write),
             self.written.eq(value),
             self.wide.eq((op == Op.ROW) & ~settling.busy),
