@@ -48,10 +48,12 @@ class Op(IntEnum):
     STU = 17
     STL = 18
     #: Shift acc, which is not negative, down until it has 7 bits, or with operand 1 has 15, and keep the number
-    #: of shifts. Shift acc down by the number of shifts. The flag is the bit that was shifted out last; without
-    #: a shift it is 1 behind NORM, and 0 behind SHR.
+    #: of shifts. Shift acc down by the number of shifts; the flag is the bit that was shifted out last, or 0.
     NORM = 3
     SHR = 20
+    #: Add m, which is 1, if the flag is 1; but a number of as many bits as NORM took last is not rounded to one
+    #: of more, and the lowest one of so many bits becomes the next one.
+    ROUND = 15
     #: Bytes of the request become those of a vector, as often as the counter of loops says.
     PASS = 12
     #: Jumps: a weight has one device; a layer is awaited; always, acc < 0, acc >= 0, the counter minus 1 is
@@ -73,7 +75,7 @@ class Op(IntEnum):
 
 
 READS = (
-    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.DIV),
+    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.DIV, Op.ROUND),
     *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN),
 )
 WRITES = (Op.ST, Op.STU, Op.STL)

@@ -86,6 +86,8 @@ class MicroprogrammedLearner(Configured):
         self._sizes = Signal(SIZE_BITS)
         #: Number of shifts of the next SHR; four at once.
         self._shifts, self._by_four = Signal(5), Signal()
+        #: The last NORM was for 7 bits.
+        self._narrow = Signal()
         #: A request has come; the instruction is done, whatever others say.
         self._asked, self._quick = Signal(), Signal()
         #: The instruction that comes next, and whether its operand is read.
@@ -244,7 +246,7 @@ class MicroprogrammedLearner(Configured):
         m.d.comb += [
             doubles.eq((op == Op.DIV) & self._phase[0]),
             acc.added.eq(Mux(doubles, value, Cat(word[:16], Mux(settling.busy, 0, word[16:])))),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.DIV)),
+            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.DIV, Op.ROUND)),
             acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~doubles & ~value[-1]),
             settling.value.eq(acc.value),
             settling.word.eq(word[:16]),
@@ -327,9 +329,18 @@ class MicroprogrammedLearner(Configured):
                 wide = acc.value[15:].any() | acc.value[7:15].any() & ~code[0]
                 shifts = Mux(later, self._shifts, 0) + wide
                 m.d.comb += [ends.eq(~wide), acc.enable.eq(wide)]
-                m.d.sync += [phase.eq(1), self._n.eq(shifts), self._shifts.eq(shifts)]
-                with m.If(wide | ~later):
-                    m.d.sync += self._flag.eq(acc.value[0] | ~wide)
+                m.d.sync += [
+                    phase.eq(1),
+                    self._n.eq(shifts),
+                    self._shifts.eq(shifts),
+                    self._narrow.eq(~code[0]),
+                ]
+            with m.Case(Op.ROUND):
+                sign = acc.value[-1]
+                # The largest number, or the lowest one.
+                most = (acc.value[:7] ^ sign.replicate(7)).all()
+                most &= (acc.value[7:15] ^ sign.replicate(8)).all() | self._narrow
+                m.d.comb += acc.enable.eq(later & Mux(self._flag, ~most | sign, most & sign))
             with m.Case(Op.PASS):
                 m.d.comb += answered.eq(self.rx.valid & self.vector.ready & (self._c == 1))
             with m.Case(Op.WAIT):
