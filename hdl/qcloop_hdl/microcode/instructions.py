@@ -5,7 +5,7 @@ from enum import IntEnum
 #: Bits of an address of the program, of one of the data memory, and of an instruction, whose code is on top.
 ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
-PROGRAM_BANKS, DATA_WORDS = (1024, 512), 1 << DATA_BITS
+PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
 #: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
 INDEX_BITS = 6
