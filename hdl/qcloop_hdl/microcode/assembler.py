@@ -53,6 +53,8 @@ class Assembler:
         First word of the data memory for variables; constants follow them.
     names : dict of str to int
         Numbers that the text may use.
+    end : int
+        First word behind those for variables and constants.
 
     Raises
     ------
@@ -60,7 +62,7 @@ class Assembler:
         If a line cannot be understood, or there is no room.
     """
 
-    def __init__(self, text: str, first: int, names: dict[str, int]) -> None:
+    def __init__(self, text: str, first: int, names: dict[str, int], end: int = DATA_WORDS) -> None:
         self._free, self._names, self._data = first, dict(names), [0] * DATA_WORDS
         self._labels: dict[str, int] = {}
         self._constants: dict[int, int] = {}
@@ -75,9 +77,9 @@ class Assembler:
                 elif words:
                     instructions.append(words)
         self._program = [self._encode(words) for words in instructions]
-        if len(self._program) > PROGRAM_WORDS or self._free > DATA_WORDS:
+        if len(self._program) > PROGRAM_WORDS or self._free > end:
             raise ConfigError(
-                f"a program has at most {PROGRAM_WORDS} words and its data {DATA_WORDS}, not "
+                f"a program has at most {PROGRAM_WORDS} words and its data {end}, not "
                 f"{len(self._program)} and {self._free}"
             )
 

@@ -7,6 +7,9 @@ ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
 PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
+#: Words of a layer: those of the layer in work are seen in place of those of layer 0. There are as many layers
+#: as words, and the last one is none.
+LAYER_WORDS, LAYERS_AT, LAYERS = 16, 0x3C0, 4
 #: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
 INDEX_BITS = 6
 #: Bits of the numbers whose size is kept: of errors, before they are scaled.
@@ -131,6 +134,8 @@ class OutPort(IntEnum):
     FACTOR = 14
     REACH = 15
     INDEX = 16
+    #: The layer in work = acc.
+    LAYER = 17
 
 
 class Switch(IntEnum):

@@ -13,6 +13,9 @@ from qcloop_hdl.microcode.instructions import (
     DATA_BITS,
     INDEX_BITS,
     INSTRUCTION_BITS,
+    LAYER_WORDS,
+    LAYERS,
+    LAYERS_AT,
     READS,
     SIZE_BITS,
     WRITES,
@@ -26,6 +29,7 @@ from qcloop_hdl.microcode.ports import learner_ports
 from qcloop_hdl.microcode.program import assembled
 from qcloop_hdl.microcode.settling import Settling
 
+_LAYER_BITS = (LAYER_WORDS - 1).bit_length()
 #: What COUNT counts, and reasons of REFUSE, in the order of their numbers.
 COUNTED = (Counter.HITS, Counter.PENALTY, Counter.ROUNDINGS)
 REASONS = (Status.SETTING, Status.LENGTH, Status.PLAN)
@@ -65,7 +69,7 @@ class MicroprogrammedLearner(Configured):
         super().__init__(config, learner_ports(config))
         made = assembled(config)
         self.program_memory, self.memory = ProgramMemory(made.program), DataMemory(made.data)
-        self.accumulator = Accumulator(model=config.model)
+        self.accumulator = Accumulator()
         self.multiplier, self.update = SignedMultiplier(), WordUpdate()
         self.settling = Settling()
         #: The instruction in work, its operation, and its clock of several.
@@ -84,6 +88,8 @@ class MicroprogrammedLearner(Configured):
         self._index, self._row_words = Signal(INDEX_BITS), Signal(INDEX_BITS)
         #: Bits that numbers had which were stored where the pointer moves on, or if negative had not.
         self._sizes = Signal(SIZE_BITS)
+        #: The layer in work.
+        self._layer = Signal(range(LAYERS))
         #: Number of shifts of the next SHR; four at once.
         self._shifts, self._by_four = Signal(5), Signal()
         #: The last NORM was for 7 bits.
@@ -151,7 +157,7 @@ class MicroprogrammedLearner(Configured):
                 & ~jumps
                 & Cat(ahead[ADDRESS_BITS:] == one for one in READS).any()
                 & ~self._is(*WRITES, Op.SETP0, Op.SETP1)
-                & ~self._out(OutPort.INDEX)
+                & ~(self._out(OutPort.INDEX) | self._out(OutPort.LAYER))
             ),
         ]
         m.d.sync += self._started.eq(1)
@@ -182,12 +188,15 @@ class MicroprogrammedLearner(Configured):
         lowest = Mux(op == Op.ROW, Mux(settling, gap[:INDEX_BITS], self._index), place[:INDEX_BITS])
         highest = Mux(settling, gap[INDEX_BITS:], place[INDEX_BITS:DATA_BITS])
         indexed = place[DATA_BITS]
+        # What is asked for of layer 0 is that of the layer in work.
+        window = place[_LAYER_BITS:DATA_BITS] == LAYERS_AT >> _LAYER_BITS
+        direct = Cat(lowest, highest) | Mux(window, self._layer << _LAYER_BITS, 0)
         pointers = [Signal(DATA_BITS, name=f"pointer{number}") for number in range(3)]
         m.d.comb += address.eq(
             Mux(
                 indexed,
                 Mux(place[2], pointers[2], Mux(place[0], pointers[1], pointers[0])),
-                Cat(lowest, highest),
+                direct,
             )
         )
         whole = self._is(Op.ST)
@@ -203,6 +212,8 @@ class MicroprogrammedLearner(Configured):
             moves = access & indexed & place[1] & (place[0] == number)
             with m.If(sets | moves):
                 m.d.sync += pointer.eq(Mux(sets, word, pointer + 1))
+        with m.If(self._out(OutPort.LAYER)):
+            m.d.sync += self._layer.eq(value)
         with m.If(self._out(OutPort.INDEX)):
             m.d.sync += pointers[2].eq(value)
         with m.If((op == Op.SETC) & (phase == 1)):

@@ -5,7 +5,7 @@ from functools import cache
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.microcode import request_program, step_program
 from qcloop_hdl.microcode.assembler import Assembled, Assembler
-from qcloop_hdl.microcode.instructions import LISTED, LOOKS, Switch
+from qcloop_hdl.microcode.instructions import LAYERS_AT, LISTED, LOOKS, Switch
 
 #: What the microprogrammed learner has room for: layers, units of all layers, columns of a layer.
 MAX_LAYERS, MAX_UNITS, MAX_COLS = 3, 50, 64
@@ -33,4 +33,4 @@ def _assembled(lanes: int, lane_bits: int) -> Assembled:
         off = (switch & 3) << 1 | (switch >> 2) << 8
         names |= {f"{switch.name}_OFF": off, f"{switch.name}_ON": off | 1}
     text = request_program.DATA + request_program.TEXT + step_program.TEXT
-    return Assembler(text, _FREE, names).assembled
+    return Assembler(text, _FREE, names, LAYERS_AT).assembled
