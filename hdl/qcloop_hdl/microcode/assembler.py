@@ -10,6 +10,7 @@ numbers. The name of a variable is the number of its address.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qcloop.errors import ConfigError
 from qcloop_hdl.microcode.instructions import (
@@ -77,6 +78,7 @@ class Assembler:
                 elif words:
                     instructions.append(words)
         self._program = [self._encode(words) for words in instructions]
+        self._check_loops()
         if len(self._program) > PROGRAM_WORDS or self._free > end:
             raise ConfigError(
                 f"a program has at most {PROGRAM_WORDS} words and its data {end}, not "
@@ -87,6 +89,13 @@ class Assembler:
     def assembled(self) -> Assembled:
         """The program."""
         return Assembled(self._program, self._data, self._names, self._labels)
+
+    def _check_loops(self) -> None:
+        """Raise ConfigError for a DJNZ behind what changes the counter: it looks at it one instruction early."""
+        ops = [Op(code >> ADDRESS_BITS) for code in self._program]
+        for place, (before, op) in enumerate(pairwise(ops), 1):
+            if op is Op.DJNZ and before in (Op.SETC, Op.PASS, Op.DJNZ):
+                raise ConfigError(f"a program has DJNZ behind {before.name} at {place}: put NOP between them")
 
     def _name(self, names: dict[str, int], name: str, value: int) -> None:
         if name in names:

@@ -124,11 +124,13 @@ class MicroprogrammedLearner(Configured):
     def _sequence(self, m: Module) -> None:
         """Go to the next instruction when this one is done: it was read meanwhile, and so was its operand.
 
-        Behind a jump there is a clock without an instruction.
+        Behind a jump there is a clock without an instruction, but not behind JMP and DJNZ: where these lead is
+        read when they are.
         """
         code, op, ahead, here = self._code, self._op, self._ahead, self.here
         link, following, target = (Signal(ADDRESS_BITS, name=n) for n in ("link", "next", "target"))
         jumps, negative = Signal(), self.accumulator.value[-1]
+        early, coming = Signal(), ahead[ADDRESS_BITS:]
         m.d.comb += [
             target.eq(
                 Mux(
@@ -139,18 +141,18 @@ class MicroprogrammedLearner(Configured):
             ),
             jumps.eq(
                 ~self._started
-                | (op == Op.JMP)
                 | (op == Op.CALL)
                 | (op == Op.RET)
                 | (op == Op.WAIT)
                 | (op == Op.JN) & negative
                 | (op == Op.JP) & ~negative
-                | (op == Op.DJNZ) & (self._c != 1)
                 | (op == Op.JF) & self._flag
                 | (op == Op.JA) & self._awaited
                 | (op == Op.JS) & ~self._pairs
             ),
-            following.eq(Mux(jumps, target, here + 1)),
+            # The counter is not changed just before DJNZ, so that it can be looked at now.
+            early.eq((coming == Op.JMP) | (coming == Op.DJNZ) & (self._c != 1)),
+            following.eq(Mux(jumps, target, Mux(early, ahead[:ADDRESS_BITS], here + 1))),
             # What the instruction in work writes is not read in this clock.
             self._reads_ahead.eq(
                 self._quick
