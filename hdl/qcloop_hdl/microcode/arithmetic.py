@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,13 @@ STEP_ONE = 1 << STEP_BITS
 class Accumulator(wiring.Component):
     """Holds 32 bits: takes a number, or adds or subtracts another one, in the clock with ``enable``.
 
-    Reset: 0.
+    It is a multiplier block of an iCE40, whose adder has 32 bits and a register, and takes no logic cell.
+    Reset: undefined.
+
+    Parameters
+    ----------
+    model : bool
+        Build the simulation model instead of the primitive, which no Amaranth simulation knows.
     """
 
     enable: In(1)
@@ -25,15 +31,65 @@ class Accumulator(wiring.Component):
     added: In(32)
     value: Out(signed(32))
 
+    def __init__(self, *, model: bool) -> None:
+        self._model = model
+        super().__init__()
+
+    @property
+    def model(self) -> bool:
+        """Whether this is the simulation model."""
+        return self._model
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        # The lowest bit of this sum is the carry of a subtraction.
-        term = Cat(self.subtract, self.added ^ self.subtract.replicate(32))
-        total = (Cat(self.subtract, self.value) + term)[1:33]
-        with m.If(self.enable):
-            m.d.sync += self.value.eq(Mux(self.take, self.taken, total))
+        if self.model:
+            value = Signal.like(self.value, reset_less=True)
+            m.d.comb += self.value.eq(value)
+            with m.If(self.enable):
+                total = Mux(self.subtract, value - self.added, value + self.added)
+                m.d.sync += value.eq(Mux(self.take, self.taken, total))
+            return m
+        low, high = slice(0, 16), slice(16, 32)
+        m.submodules.block = Instance(
+            "SB_MAC16",
+            **_ADDER,
+            i_CLK=ClockSignal(),
+            i_CE=Const(1),
+            i_A=self.added[high],
+            i_B=self.added[low],
+            i_C=self.taken[high],
+            i_D=self.taken[low],
+            **{f"i_OHOLD{half}": ~self.enable for half in _HALVES},
+            **{f"i_OLOAD{half}": self.take for half in _HALVES},
+            **{f"i_ADDSUB{half}": self.subtract for half in _HALVES},
+            **{f"i_{unused}": Const(0) for unused in _UNUSED},
+            o_O=self.value,
+        )
         return m
+
+
+_HALVES = ("TOP", "BOT")
+_UNUSED = (
+    *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "CI", "ACCUMCI", "SIGNEXTIN"),
+    *(f"{reset}{half}" for reset in ("IRST", "ORST") for half in _HALVES),
+)
+#: Parameters with which a SB_MAC16 adds {A, B} to its output register, or loads it with {C, D}.
+_ADDER = {
+    "p_NEG_TRIGGER": Const(0, 1),
+    **{f"p_{port}_REG": Const(0, 1) for port in "ABCD"},
+    **{f"p_{half}_8x8_MULT_REG": Const(0, 1) for half in _HALVES},
+    **{f"p_PIPELINE_16x16_MULT_REG{stage}": Const(0, 1) for stage in (1, 2)},
+    **{f"p_{half}OUTPUT_SELECT": Const(1, 2) for half in _HALVES},
+    **{f"p_{half}ADDSUB_LOWERINPUT": Const(0, 2) for half in _HALVES},
+    **{f"p_{half}ADDSUB_UPPERINPUT": Const(0, 1) for half in _HALVES},
+    # The upper adder takes the carry of the lower one.
+    "p_TOPADDSUB_CARRYSELECT": Const(2, 2),
+    "p_BOTADDSUB_CARRYSELECT": Const(0, 2),
+    "p_MODE_8x8": Const(0, 1),
+    "p_A_SIGNED": Const(0, 1),
+    "p_B_SIGNED": Const(0, 1),
+}
 
 
 class SignedMultiplier(wiring.Component):

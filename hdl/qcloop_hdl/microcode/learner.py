@@ -69,7 +69,7 @@ class MicroprogrammedLearner(Configured):
         super().__init__(config, learner_ports(config))
         made = assembled(config)
         self.program_memory, self.memory = ProgramMemory(made.program), DataMemory(made.data)
-        self.accumulator = Accumulator()
+        self.accumulator = Accumulator(model=config.model)
         self.multiplier, self.update = SignedMultiplier(), WordUpdate()
         self.settling = Settling()
         #: The instruction in work, its operation, and its clock of several.
