@@ -207,6 +207,11 @@ class EngineConfig:
         return self.two_ports and not self.device_parts
 
     @property
+    def lists_rows(self) -> bool:
+        """Whether the walk over active rows is also made for the microprogrammed learner, which updates them."""
+        return self.has(ArrayPart.LEARNING) and self.microprogrammed
+
+    @property
     def memory_planes(self) -> int:
         """Planes of the memory that holds the cells; with two ports, accumulators have one of their own."""
         return 1 if self.two_ports else self.array.planes

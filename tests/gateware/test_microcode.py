@@ -37,7 +37,7 @@ def test_an_instruction_is_an_operation_and_an_operand():
         ("var A; var A", "a program has the name A twice"),
         (
             "NOP;" * (PROGRAM_WORDS + 1),
-            f"at most {PROGRAM_WORDS} words and its data {DATA_WORDS}, not 1281 and 0",
+            f"at most {PROGRAM_WORDS} words and its data {DATA_WORDS}, not {PROGRAM_WORDS + 1} and 0",
         ),
         ("array A 1025", f"at most {PROGRAM_WORDS} words and its data {DATA_WORDS}, not 0 and 1025"),
     ],

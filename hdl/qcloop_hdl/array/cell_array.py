@@ -20,7 +20,7 @@ from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.array.programmer import Programmer, cell_request
-from qcloop_hdl.array.walk import beside_ports, mac_command
+from qcloop_hdl.array.walk import beside_ports, listing_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
@@ -78,6 +78,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "wide_data": In(word),
         "word": Out(word),
         **(_own_ports(config) if config.two_ports else {}),
+        **listing_ports(config),
         #: Words of stream 0, and what the training step counts; only where there is a second plane.
         "words": Out(stream.Signature(SAMPLE_BITS)),
         "learned": In(Event),
@@ -239,6 +240,10 @@ class CellArray(Configured):
         return (self.draw.request, self.draw.result) if own else (self.mac.draw, self.mac.drawn)
 
     def _connect_products(self, m: Module) -> None:
+        if self.config.lists_rows:
+            drive(m, self.mac, self, "list_rows")
+            drive(m, self, self.mac, "list_ended")
+            wiring.connect(m, self.mac.listed, wiring.flipped(self.listed))
         wiring.connect(m, wiring.flipped(self.command), self.mac.command)
         wiring.connect(m, wiring.flipped(self.vector), self.mac.vector)
         wiring.connect(m, self.mac.result, wiring.flipped(self.result))

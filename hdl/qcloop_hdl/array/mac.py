@@ -15,7 +15,7 @@ from qcloop_hdl.array.adc import Adc, OneProduct, TwoResults
 from qcloop_hdl.array.lanes import Lanes, loan_ports
 from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
-from qcloop_hdl.array.walk import Item, Product, Walk, beside_ports, mac_command
+from qcloop_hdl.array.walk import Item, Product, Walk, beside_ports, listing_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import drive
 from qcloop_hdl.layouts import MAC_SETTINGS
@@ -57,6 +57,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: While no command is in work lane 0 draws for the programmer instead.
         **loan_ports(config),
         **(_pause_ports(config) if config.two_ports else {}),
+        **listing_ports(config),
     }
 
 
@@ -130,6 +131,10 @@ class Mac(Configured):
         m.submodules.adc = adc = self._converter(m, walk, sums)
         if self.config.two_ports:
             drive(m, walk, self, "pause", *beside_ports(self.config))
+        if self.config.lists_rows:
+            drive(m, walk, self, "list_rows")
+            drive(m, self, walk, "list_ended")
+            wiring.connect(m, walk.listed, wiring.flipped(self.listed))
         wiring.connect(m, wiring.flipped(self.command), walk.command)
         wiring.connect(m, wiring.flipped(self.vector), walk.vector)
         wiring.connect(m, sums.sums, adc.i)

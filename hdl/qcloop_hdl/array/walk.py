@@ -62,6 +62,20 @@ def beside_ports(config: EngineConfig) -> dict[str, Any]:
     }
 
 
+def listing_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports that tell where the active rows of a product of bits begin, without reading them."""
+    if not config.lists_rows:
+        return {}
+    return {
+        #: Strobe: list the active rows of the last product of bits, whose region the command describes again.
+        #: No command is in work, or comes before the end.
+        "list_rows": In(1),
+        #: First words of the rows; and all of them were taken.
+        "listed": Out(stream.Signature(config.address_bits)),
+        "list_ended": Out(1),
+    }
+
+
 class Item(data.Struct):
     """What goes along with a word through the stages."""
 
@@ -221,6 +235,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "may_read": In(1),
         #: No word may be read in this clock; and others: see :func:`beside_ports`.
         **({"pause": In(1), **beside_ports(config)} if config.two_ports else {}),
+        **listing_ports(config),
         #: FORWARD1 leaves out rows whose input is 0; stable while a command is in work.
         "skip": In(1),
         #: The vector; that of FORWARD1 has eight elements in a byte.
@@ -329,7 +344,7 @@ class Walk(Configured):
         ]
         with m.If(starting):
             m.d.sync += [running.eq(1), self.loading.eq(1), fresh.eq(1)]
-        with m.If(accept):
+        with m.If(accept | self.list_rows if self.config.lists_rows else accept):
             m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
         if self._quick:
@@ -355,6 +370,8 @@ class Walk(Configured):
         ]
         if self.jumps:
             self._jump(m, accept, blocks, wrap)
+        if self.config.lists_rows:
+            self._list(m, accept, running)
         self._register_outputs(m, inner, fresh, wrap)
         return m
 
@@ -389,6 +406,39 @@ class Walk(Configured):
         ]
         with m.If(accept | (rows.bits.valid & rows.bits.ready)):
             m.d.sync += distance.eq(Mux(accept, 0, distance + (blocks << OFFSET_BITS)))
+
+    def _list(self, m: Module, accept: Any, running: Any) -> None:
+        """List active rows: the vector of the last product of bits is kept, and is walked over once more.
+
+        What is assigned here prevails.
+        """
+        rows, words, vector, listed = self.rows, self.words, self.vector, self.listed
+        listing, takes, bits = Signal(), Signal(), self.product == Product.FORWARD1
+        m.d.comb += [
+            takes.eq(listing & words.ready & (~listed.valid | listed.ready)),
+            listed.payload.eq(words.address),
+            self.list_ended.eq(~listing & ~listed.valid),
+            rows.start.eq(accept & bits),
+            rows.row.ready.eq(takes | (self.advance & running & self.skips & self._may_jump)),
+            # A product with read noise reads every row, and its bits are kept beside that.
+            rows.bits.valid.eq(vector.valid & running & (self.skips | bits & self.elements.bytes.ready)),
+            words.start.eq(accept | self.list_rows),
+            words.by_group.eq(listing | self.skips & running),
+        ]
+        with m.If(~(listing | self.skips)):
+            m.d.comb += words.offset.eq(0)
+        with m.If(listing | listed.valid):
+            m.d.comb += [
+                words.step.eq(rows.enters),
+                words.at_head.eq(rows.opening),
+                words.advance.eq(takes),
+            ]
+        with m.If(takes):
+            m.d.sync += listed.valid.eq(rows.row.valid & rows.row.payload.active)
+        with m.Elif(listed.ready):
+            m.d.sync += listed.valid.eq(0)
+        with m.If(self.list_rows | takes & rows.row.valid & rows.row.payload.last):
+            m.d.sync += listing.eq(self.list_rows)
 
     def _connect_rows(self, m: Module, accept: Any, running: Any) -> None:
         rows, words, vector = self.rows, self.words, self.vector

@@ -9,6 +9,18 @@ from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.engine.decoding import WORD_BITS, above
 
 
+def _update_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports for the update of the microprogrammed learner."""
+    return {
+        #: Go to the word ``row``.
+        "load_row": In(1),
+        "row": In(config.address_bits),
+        #: Keep the current word in ``kept``.
+        "keep_word": In(1),
+        "kept": Out(config.address_bits),
+    }
+
+
 class RegionWalk(Configured):
     """Holds a region, walks over its cells row by row, and knows which words were programmed.
 
@@ -33,8 +45,7 @@ class RegionWalk(Configured):
             {
                 #: A byte of the region comes: base, rows and columns, low bytes first.
                 "shift": In(1),
-                #: With the microprogrammed learner: a byte of the base alone comes.
-                **({"shift_base": In(1)} if config.microprogrammed else {}),
+                **(_update_ports(config) if config.lists_rows else {}),
                 "byte": In(8),
                 #: Go to the first column.
                 "first_cell": In(1),
@@ -100,9 +111,11 @@ class RegionWalk(Configured):
         region = Cat(self.base, self.rows, self.cols, self.byte)[8:]
         base, rows, cols = (region[start : start + WORD_BITS] for start in (0, WORD_BITS, 2 * WORD_BITS))
         shifts: Any = self.shift
-        if self.config.microprogrammed:
-            base = Mux(self.shift, base, Cat(self.base, self.byte)[8:])
-            shifts = shifts | self.shift_base
+        if self.config.lists_rows:
+            base = Mux(self.shift, base, self.row)
+            shifts = shifts | self.load_row
+            with m.If(self.keep_word):
+                m.d.sync += self.kept.eq(self.base)
         with m.If(shifts | step_word):
             m.d.sync += self.base.eq(Mux(step_word, self.base + 1, base))
         with m.If(self.shift | self.rotate_rows):

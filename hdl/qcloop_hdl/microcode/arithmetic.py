@@ -2,15 +2,25 @@
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+#: A step has so many bits of fraction before it is rounded.
+STEP_BITS = 15
+STEP_ONE = 1 << STEP_BITS
 
 
 class Accumulator(wiring.Component):
     """Holds 32 bits: takes a number, or adds or subtracts another one, in the clock with ``enable``.
 
-    Reset: 0.
+    It is a multiplier block of an iCE40, whose adder has 32 bits and a register, and takes no logic cell.
+    Reset: undefined.
+
+    Parameters
+    ----------
+    model : bool
+        Build the simulation model instead of the primitive, which no Amaranth simulation knows.
     """
 
     enable: In(1)
@@ -21,15 +31,65 @@ class Accumulator(wiring.Component):
     added: In(32)
     value: Out(signed(32))
 
+    def __init__(self, *, model: bool) -> None:
+        self._model = model
+        super().__init__()
+
+    @property
+    def model(self) -> bool:
+        """Whether this is the simulation model."""
+        return self._model
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        # The lowest bit of this sum is the carry of a subtraction.
-        term = Cat(self.subtract, self.added ^ self.subtract.replicate(32))
-        total = (Cat(self.subtract, self.value) + term)[1:33]
-        with m.If(self.enable):
-            m.d.sync += self.value.eq(Mux(self.take, self.taken, total))
+        if self.model:
+            value = Signal.like(self.value, reset_less=True)
+            m.d.comb += self.value.eq(value)
+            with m.If(self.enable):
+                total = Mux(self.subtract, value - self.added, value + self.added)
+                m.d.sync += value.eq(Mux(self.take, self.taken, total))
+            return m
+        low, high = slice(0, 16), slice(16, 32)
+        m.submodules.block = Instance(
+            "SB_MAC16",
+            **_ADDER,
+            i_CLK=ClockSignal(),
+            i_CE=Const(1),
+            i_A=self.added[high],
+            i_B=self.added[low],
+            i_C=self.taken[high],
+            i_D=self.taken[low],
+            **{f"i_OHOLD{half}": ~self.enable for half in _HALVES},
+            **{f"i_OLOAD{half}": self.take for half in _HALVES},
+            **{f"i_ADDSUB{half}": self.subtract for half in _HALVES},
+            **{f"i_{unused}": Const(0) for unused in _UNUSED},
+            o_O=self.value,
+        )
         return m
+
+
+_HALVES = ("TOP", "BOT")
+_UNUSED = (
+    *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "CI", "ACCUMCI", "SIGNEXTIN"),
+    *(f"{reset}{half}" for reset in ("IRST", "ORST") for half in _HALVES),
+)
+#: Parameters with which a SB_MAC16 adds {A, B} to its output register, or loads it with {C, D}.
+_ADDER = {
+    "p_NEG_TRIGGER": Const(0, 1),
+    **{f"p_{port}_REG": Const(0, 1) for port in "ABCD"},
+    **{f"p_{half}_8x8_MULT_REG": Const(0, 1) for half in _HALVES},
+    **{f"p_PIPELINE_16x16_MULT_REG{stage}": Const(0, 1) for stage in (1, 2)},
+    **{f"p_{half}OUTPUT_SELECT": Const(1, 2) for half in _HALVES},
+    **{f"p_{half}ADDSUB_LOWERINPUT": Const(0, 2) for half in _HALVES},
+    **{f"p_{half}ADDSUB_UPPERINPUT": Const(0, 1) for half in _HALVES},
+    # The upper adder takes the carry of the lower one.
+    "p_TOPADDSUB_CARRYSELECT": Const(2, 2),
+    "p_BOTADDSUB_CARRYSELECT": Const(0, 2),
+    "p_MODE_8x8": Const(0, 1),
+    "p_A_SIGNED": Const(0, 1),
+    "p_B_SIGNED": Const(0, 1),
+}
 
 
 class SignedMultiplier(wiring.Component):
@@ -41,6 +101,8 @@ class SignedMultiplier(wiring.Component):
 
     keep: In(1)
     factor: In(signed(16))
+    #: What is kept.
+    kept: Out(signed(16))
     number: In(16)
     #: The number has a sign.
     signs: In(1)
@@ -53,6 +115,7 @@ class SignedMultiplier(wiring.Component):
         with m.If(self.keep):
             m.d.sync += factor.eq(self.factor)
         m.d.comb += [
+            self.kept.eq(factor),
             product.eq(factor * self.number.as_signed()),
             self.product.eq(
                 Cat(product[:16], product[16:] + (factor & (self.number[-1] & ~self.signs).replicate(16)))
@@ -64,35 +127,53 @@ class SignedMultiplier(wiring.Component):
 class WordUpdate(wiring.Component):
     """Adds a step to each of two accumulators: 16 bits signed, limited to -32767..32767.
 
-    The sums are there a clock after the numbers. Then ``beyond`` says which of them are beyond ``reach``, on
-    either side, which is kept with ``keep``. Reset: undefined.
+    A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. Both come in the
+    clock with ``add``, the numbers by ``take`` in one before. Then the sums are there until the next ``add``; a
+    clock later ``beyond`` says which of them are beyond ``reach``, on either side, which is kept with ``keep``,
+    and ``moved`` which are others than before. Reset: undefined.
     """
 
     keep: In(1)
-    #: 0 to 32767.
+    #: 0 to 32767, or 65535 for none.
     reach: In(16)
+    take: In(1)
+    add: In(1)
+    factor: In(signed(16))
+    numbers: In(32)
     accumulators: In(32)
-    steps: In(32)
     totals: Out(32)
     beyond: Out(2)
+    moved: Out(2)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        reach = Signal(16, reset_less=True)
+        reach, kept = Signal(16, reset_less=True), Signal(32, reset_less=True)
         with m.If(self.keep):
             m.d.sync += reach.eq(self.reach)
+        with m.If(self.take):
+            m.d.sync += kept.eq(self.numbers)
         for lane in range(2):
             bits = slice(16 * lane, 16 * (lane + 1))
-            total = Signal(signed(17), name=f"total{lane}", reset_less=True)
-            m.d.sync += total.eq(self.accumulators[bits].as_signed() + self.steps[bits].as_signed())
-            sign, limited = total[-1], Signal(16, name=f"limited{lane}")
+            number, accumulator = kept[bits].as_signed(), self.accumulators[bits].as_signed()
+            # A multiplier block of an iCE40 holds number and sum, and adds the accumulator.
+            product = Signal(signed(32), name=f"sum{lane}", reset_less=True)
+            old = Signal(signed(16), name=f"old{lane}", reset_less=True)
+            with m.If(self.add):
+                half = Const(STEP_ONE // 2, STEP_BITS)
+                m.d.sync += old.eq(accumulator)
+                m.d.sync += product.eq(self.factor * number + Cat(half, accumulator).as_signed())
+            total, sign = product[STEP_BITS:], product[-1]
+            limited = Signal(16, name=f"limited{lane}")
             # Beyond 16 bits, or the lowest number of these.
             over = (total[15] ^ sign) | sign & ~total[:15].any()
             m.d.comb += [
                 limited.eq(Mux(over, Cat(Const(1, 1), (~sign).replicate(14), sign), total[:16])),
                 self.totals[bits].eq(limited),
+            ]
+            m.d.sync += [
                 # The size of a negative number is its ones' complement and 1: that may equal the reach.
-                self.beyond[lane].eq(Cat(sign, limited ^ sign.replicate(16)) > Cat(Const(0, 1), reach)),
+                self.beyond[lane].eq(Cat(sign, total[:16] ^ sign.replicate(16)) > Cat(Const(0, 1), reach)),
+                self.moved[lane].eq(total != Cat(old, old[-1])),
             ]
         return m

@@ -10,6 +10,7 @@ numbers. The name of a variable is the number of its address.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qcloop.errors import ConfigError
 from qcloop_hdl.microcode.instructions import (
@@ -27,7 +28,7 @@ from qcloop_hdl.microcode.instructions import (
 
 _POINTERS = {"[0]": 0, "[0+]": MOVES, "[1]": SECOND, "[1+]": SECOND | MOVES, "[2]": THIRD}
 _JUMPS = (Op.JS, Op.JA, Op.JMP, Op.JN, Op.JP, Op.DJNZ, Op.JF, Op.CALL, Op.WAIT)
-_ALONE = (Op.NOP, Op.RET, Op.SHR)
+_ALONE = (Op.NOP, Op.RET, Op.SHR, Op.PASS)
 _DECLARATIONS = ("var", "array", "at")
 
 
@@ -53,6 +54,8 @@ class Assembler:
         First word of the data memory for variables; constants follow them.
     names : dict of str to int
         Numbers that the text may use.
+    end : int
+        First word behind those for variables and constants.
 
     Raises
     ------
@@ -60,7 +63,7 @@ class Assembler:
         If a line cannot be understood, or there is no room.
     """
 
-    def __init__(self, text: str, first: int, names: dict[str, int]) -> None:
+    def __init__(self, text: str, first: int, names: dict[str, int], end: int = DATA_WORDS) -> None:
         self._free, self._names, self._data = first, dict(names), [0] * DATA_WORDS
         self._labels: dict[str, int] = {}
         self._constants: dict[int, int] = {}
@@ -75,9 +78,10 @@ class Assembler:
                 elif words:
                     instructions.append(words)
         self._program = [self._encode(words) for words in instructions]
-        if len(self._program) > PROGRAM_WORDS or self._free > DATA_WORDS:
+        self._check_loops()
+        if len(self._program) > PROGRAM_WORDS or self._free > end:
             raise ConfigError(
-                f"a program has at most {PROGRAM_WORDS} words and its data {DATA_WORDS}, not "
+                f"a program has at most {PROGRAM_WORDS} words and its data {end}, not "
                 f"{len(self._program)} and {self._free}"
             )
 
@@ -85,6 +89,13 @@ class Assembler:
     def assembled(self) -> Assembled:
         """The program."""
         return Assembled(self._program, self._data, self._names, self._labels)
+
+    def _check_loops(self) -> None:
+        """Raise ConfigError for a DJNZ behind what changes the counter: it looks at it one instruction early."""
+        ops = [Op(code >> ADDRESS_BITS) for code in self._program]
+        for place, (before, op) in enumerate(pairwise(ops), 1):
+            if op is Op.DJNZ and before in (Op.SETC, Op.PASS, Op.DJNZ):
+                raise ConfigError(f"a program has DJNZ behind {before.name} at {place}: put NOP between them")
 
     def _name(self, names: dict[str, int], name: str, value: int) -> None:
         if name in names:
@@ -127,6 +138,8 @@ class Assembler:
                 operand = 0
             elif code in _JUMPS:
                 operand = self._labels[rest[0]]
+            elif code is Op.NORM:
+                operand = self._number(rest[0])
             elif code is Op.IN:
                 operand = InPort[rest[0]]
             elif code is Op.OUT:

@@ -6,6 +6,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 
 from qcloop.contract.operations import Operation
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.connections import drive
 from qcloop_hdl.engine.decoding import ACCUMULATORS, is_one_of
 
@@ -51,7 +52,8 @@ def _connect_requests(m: Module, engine: Any) -> None:
 def _connect_region(m: Module, engine: Any) -> None:
     learner, region = engine.learner, engine.region
     drive(m, learner, region, "base")
-    m.d.comb += [region.shift_base.eq(learner.shift_base), learner.odd.eq(region.cols[0])]
+    drive(m, region, learner, "load_row", "keep_word")
+    m.d.comb += [learner.odd.eq(region.cols[0]), region.row.eq(engine.array.listed.payload)]
     with m.If(learner.shift):
         m.d.comb += region.shift.eq(1)
     with m.If(learner.busy):
@@ -62,13 +64,20 @@ def _connect_region(m: Module, engine: Any) -> None:
 
 def _connect_cells(m: Module, engine: Any) -> None:
     learner, array, requests = engine.learner, engine.array, engine.requests
-    drive(m, learner, array, "programmer_busy")
+    m.d.comb += learner.programmer_busy.eq(array.programmer_busy)
+    if not engine.config.has(ArrayPart.VERIFY):
+        # It writes in the last clock.
+        m.d.comb += learner.programmer_busy.eq(array.programmer_busy & ~array.programmer_writes)
     drive(m, array, learner, "wide", "wide_read")
     m.d.comb += [
         learner.word.eq(array.word.as_value()),
         array.wide_plane.eq(1),
         array.wide_write.eq(learner.wide_write.replicate(engine.config.lanes)),
         array.wide_data.eq(learner.wide_data),
+        array.list_rows.eq(learner.list_rows),
+        array.listed.ready.eq(learner.load_row),
+        learner.listed.eq(array.listed.valid),
+        learner.list_ended.eq(array.list_ended),
     ]
     wiring.connect(m, array.words, learner.words)
     m.d.comb += [
@@ -86,13 +95,17 @@ def _connect_cells(m: Module, engine: Any) -> None:
         m.d.comb += [array.load.eq(1), array.walk_plane.eq(1)]
     with m.If(learner.busy):
         m.d.comb += array.loaded.eq(learner.written)
+    # All that is not the next word of a row.
+    with m.If(learner.read | learner.write | learner.wide_write):
+        m.d.comb += array.walk_address.eq(engine.region.kept)
     with m.If(learner.programs):
+        m.d.comb += array.programs.eq(1)
+    with m.If(learner.busy):
         request = array.cell_request
         m.d.comb += [
-            array.programs.eq(1),
             request.valid.eq(learner.program.valid),
             request.payload.lane.eq(engine.region.lane | learner.second),
-            request.payload.address.eq(engine.region.base),
+            request.payload.address.eq(engine.region.kept),
             request.payload.level.eq(learner.program.payload),
             request.payload.fresh.eq(0),
         ]

@@ -7,9 +7,18 @@ ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
 PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
+#: Words of a layer: those of the layer in work are seen in place of those of layer 0. There are as many layers
+#: as words, and the last one is none.
+LAYER_WORDS, LAYERS_AT, LAYERS = 16, 0x3C0, 4
+#: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
+INDEX_BITS = 6
+#: Bits of the numbers whose size is kept: of errors, before they are scaled.
+SIZE_BITS = 24
 #: Where an operand is, if it is not at a fixed address: at the first pointer, the second one, or the third
 #: one, of which the first two may move on.
 INDEXED, SECOND, MOVES, THIRD = 1 << DATA_BITS, 1, 2, 4
+#: What is added to the operand of ROW.
+LISTED, LOOKS = 1, 2
 
 
 class Op(IntEnum):
@@ -24,25 +33,32 @@ class Op(IntEnum):
     MULL = 13
     ADD = 4
     SUB = 5
-    #: Add m while the bits of an image are 0; the flag says whether one is 1.
-    ADDW = 3
-    #: Pointers, counter of loops, number of shifts and bits of an image become m.
+    #: Pointers, counter of loops and number of shifts become m.
     SETP0 = 8
     SETP1 = 9
     SETC = 10
     SETN = 11
-    SETS = 12
-    #: Update weights of a row by the steps at a pointer; with a word that is 0, only look for weights to be
-    #: settled. The flag says that one is.
+    #: Update weights of a row: add the factor times the words from m on, whose number is a multiple of 64,
+    #: or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be settled.
+    #: The flag says that one is.
     ROW = 7
-    #: Write acc; its low half to one half of the word; its high half to one half.
+    #: Divide acc by m, which is more, as far as the number of shifts says: the quotient has so many bits of
+    #: fraction, and acc is of no more use.
+    DIV = 14
+    #: Write acc; its low half to one half of the word. ST where a pointer moves on keeps which bits the numbers
+    #: have, or if negative have not, since the last NORM or SWITCH.
     ST = 16
     STU = 17
     STL = 18
-    STLH = 14
-    STUH = 15
-    #: Shift acc down by the number of shifts.
+    #: Shift acc, which is not negative, down until it has 7 bits, or with operand 1 has 15, and keep the number
+    #: of shifts. Shift acc down by the number of shifts; the flag is the bit that was shifted out last, or 0.
+    NORM = 3
     SHR = 20
+    #: Add m, which is 1, if the flag is 1; but a number of as many bits as NORM took last is not rounded to one
+    #: of more, and the lowest one of so many bits becomes the next one.
+    ROUND = 15
+    #: Bytes of the request become those of a vector, as often as the counter of loops says.
+    PASS = 12
     #: Jumps: a weight has one device; a layer is awaited; always, acc < 0, acc >= 0, the counter minus 1 is
     #: not 0, the flag.
     JS = 19
@@ -62,10 +78,10 @@ class Op(IntEnum):
 
 
 READS = (
-    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.ADDW),
-    *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN, Op.SETS),
+    *(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB, Op.DIV, Op.ROUND),
+    *(Op.SETP0, Op.SETP1, Op.SETC, Op.SETN),
 )
-WRITES = (Op.ST, Op.STU, Op.STL, Op.STLH, Op.STUH)
+WRITES = (Op.ST, Op.STU, Op.STL)
 
 
 class InPort(IntEnum):
@@ -75,14 +91,16 @@ class InPort(IntEnum):
     RESULT = 0
     BYTE = 1
     WORD = 2
-    #: The accumulator that was read; the level of the cell that was.
+    #: The accumulator, or the cell, that was read; the number of shifts.
     ACCUMULATOR = 3
-    LEVEL = 4
+    SHIFTS = 4
     #: First word of the region; bytes left of the request.
     BASE = 5
     REMAINING = 6
     #: The last 16 bits of quotients.
     QUOTIENT = 7
+    #: Bits that numbers had which were stored: see :data:`Op.ST`.
+    SIZES = 8
 
 
 class OutPort(IntEnum):
@@ -93,10 +111,12 @@ class OutPort(IntEnum):
     CLASS = 1
     #: Ask for a product; bits 1 and 0 are a ``Product``.
     PRODUCT = 2
-    #: Shift a byte into the region, bit 0: the high byte of acc, bit 1: only into its first word.
+    #: Shift a byte into the region, bit 0: the high byte of acc.
     REGION = 3
-    #: Words of a row = acc.
+    #: Words of a row - 1 = acc.
     WORDS = 4
+    #: List the active rows of the first layer, which the region is.
+    LIST = 5
     #: Read the cell, or with bit 0 its accumulator; write the accumulator.
     READ = 6
     WRITE = 7
@@ -114,9 +134,8 @@ class OutPort(IntEnum):
     FACTOR = 14
     REACH = 15
     INDEX = 16
-    #: End a step of a division: if the divisor, which was subtracted last, was too large, add it again. What
-    #: it was is the next bit of the quotient.
-    DIVIDE = 17
+    #: The layer in work = acc.
+    LAYER = 17
 
 
 class Switch(IntEnum):
@@ -128,3 +147,5 @@ class Switch(IntEnum):
     PAIRS = 3
     #: The cell in work is a pair's second device.
     SECOND = 4
+    #: ROW settles the weights that have a next level.
+    FAST = 5

@@ -11,8 +11,13 @@ from qcloop_hdl.microcode.arithmetic import Accumulator, SignedMultiplier, WordU
 from qcloop_hdl.microcode.instructions import (
     ADDRESS_BITS,
     DATA_BITS,
+    INDEX_BITS,
     INSTRUCTION_BITS,
+    LAYER_WORDS,
+    LAYERS,
+    LAYERS_AT,
     READS,
+    SIZE_BITS,
     WRITES,
     InPort,
     Op,
@@ -22,7 +27,9 @@ from qcloop_hdl.microcode.instructions import (
 from qcloop_hdl.microcode.memories import DataMemory, ProgramMemory
 from qcloop_hdl.microcode.ports import learner_ports
 from qcloop_hdl.microcode.program import assembled
+from qcloop_hdl.microcode.settling import Settling
 
+_LAYER_BITS = (LAYER_WORDS - 1).bit_length()
 #: What COUNT counts, and reasons of REFUSE, in the order of their numbers.
 COUNTED = (Counter.HITS, Counter.PENALTY, Counter.ROUNDINGS)
 REASONS = (Status.SETTING, Status.LENGTH, Status.PLAN)
@@ -44,8 +51,8 @@ class MicroprogrammedLearner(Configured):
     word of the data memory, and takes a clock; a jump that is taken takes two, and so does what reads behind
     a write or a change of a pointer. :class:`qcloop_hdl.microcode.instructions.Op` says what they do.
 
-    ROW updates the weights of a row. It takes three clocks for a word of two weights, and two if both steps
-    are 0. It ends at a weight that is to be settled, and goes on behind it when it comes again.
+    ROW updates the weights of a row, or of all rows whose input is 1. It takes two clocks for a word of two
+    weights. It ends at a weight that is to be settled, and goes on behind it when it comes again.
 
     Plans that it has no room for are refused: with SETTING those of more than three layers or of inputs of
     8 bits, and with PLAN layers with which there are more units or columns than
@@ -62,21 +69,31 @@ class MicroprogrammedLearner(Configured):
         super().__init__(config, learner_ports(config))
         made = assembled(config)
         self.program_memory, self.memory = ProgramMemory(made.program), DataMemory(made.data)
-        self.accumulator, self.multiplier, self.update = Accumulator(), SignedMultiplier(), WordUpdate()
+        self.accumulator = Accumulator(model=config.model)
+        self.multiplier, self.update = SignedMultiplier(), WordUpdate()
+        self.settling = Settling()
         #: The instruction in work, its operation, and its clock of several.
         self._code = Signal(INSTRUCTION_BITS)
         self._op = self._code[ADDRESS_BITS:]
         self._phase = Signal(3)
         #: The instruction is done; the flag; a layer is awaited; a weight has two devices.
         self._go, self._flag, self._awaited, self._pairs = Signal(), Signal(), Signal(), Signal()
-        #: Bits of an image or of a quotient; shifts that are left; the counter of loops.
+        #: Bits of a quotient; shifts that are left; the counter of loops.
         self._s, self._n, self._c = Signal(16), Signal(5), Signal(DATA_BITS)
+        #: The rule is mixed and a weight has one device: ROW settles weights by itself.
+        self._fast = Signal()
         #: ROW has stopped at a word, and its second weight is still to be settled.
         self._stopped, self._second_left = Signal(), Signal()
-        #: Words left of the row, and words of a row.
-        self._words_left, self._row_words = Signal(6), Signal(6)
-        #: Number of shifts of the next SHR.
-        self._shifts = Signal(5)
+        #: Number of the word of a row that is read next, and of the last one.
+        self._index, self._row_words = Signal(INDEX_BITS), Signal(INDEX_BITS)
+        #: Bits that numbers had which were stored where the pointer moves on, or if negative had not.
+        self._sizes = Signal(SIZE_BITS)
+        #: The layer in work.
+        self._layer = Signal(range(LAYERS))
+        #: Number of shifts of the next SHR; four at once.
+        self._shifts, self._by_four = Signal(5), Signal()
+        #: The last NORM was for 7 bits.
+        self._narrow = Signal()
         #: A request has come; the instruction is done, whatever others say.
         self._asked, self._quick = Signal(), Signal()
         #: The instruction that comes next, and whether its operand is read.
@@ -107,11 +124,13 @@ class MicroprogrammedLearner(Configured):
     def _sequence(self, m: Module) -> None:
         """Go to the next instruction when this one is done: it was read meanwhile, and so was its operand.
 
-        Behind a jump there is a clock without an instruction.
+        Behind a jump there is a clock without an instruction, but not behind JMP and DJNZ: where these lead is
+        read when they are.
         """
         code, op, ahead, here = self._code, self._op, self._ahead, self.here
         link, following, target = (Signal(ADDRESS_BITS, name=n) for n in ("link", "next", "target"))
         jumps, negative = Signal(), self.accumulator.value[-1]
+        early, coming = Signal(), ahead[ADDRESS_BITS:]
         m.d.comb += [
             target.eq(
                 Mux(
@@ -122,25 +141,25 @@ class MicroprogrammedLearner(Configured):
             ),
             jumps.eq(
                 ~self._started
-                | (op == Op.JMP)
                 | (op == Op.CALL)
                 | (op == Op.RET)
                 | (op == Op.WAIT)
                 | (op == Op.JN) & negative
                 | (op == Op.JP) & ~negative
-                | (op == Op.DJNZ) & (self._c != 1)
                 | (op == Op.JF) & self._flag
                 | (op == Op.JA) & self._awaited
                 | (op == Op.JS) & ~self._pairs
             ),
-            following.eq(Mux(jumps, target, here + 1)),
+            # The counter is not changed just before DJNZ, so that it can be looked at now.
+            early.eq((coming == Op.JMP) | (coming == Op.DJNZ) & (self._c != 1)),
+            following.eq(Mux(jumps, target, Mux(early, ahead[:ADDRESS_BITS], here + 1))),
             # What the instruction in work writes is not read in this clock.
             self._reads_ahead.eq(
                 self._quick
                 & ~jumps
                 & Cat(ahead[ADDRESS_BITS:] == one for one in READS).any()
                 & ~self._is(*WRITES, Op.SETP0, Op.SETP1)
-                & ~self._out(OutPort.INDEX)
+                & ~(self._out(OutPort.INDEX) | self._out(OutPort.LAYER))
             ),
         ]
         m.d.sync += self._started.eq(1)
@@ -155,7 +174,8 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(op == Op.CALL):
             m.d.sync += link.eq(here)
-        with m.If(op == Op.DJNZ):
+        passes = (op == Op.PASS) & self.rx.valid & self.vector.ready
+        with m.If((op == Op.DJNZ) | passes):
             m.d.sync += self._c.eq(self._c - 1)
 
     def _remember(self, m: Module) -> None:
@@ -166,23 +186,27 @@ class MicroprogrammedLearner(Configured):
         # it is read at all is decided later in the clock.
         own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
         place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
+        gap, settling = self.settling.gap, self.settling.busy
+        lowest = Mux(op == Op.ROW, Mux(settling, gap[:INDEX_BITS], self._index), place[:INDEX_BITS])
+        highest = Mux(settling, gap[INDEX_BITS:], place[INDEX_BITS:DATA_BITS])
         indexed = place[DATA_BITS]
+        # What is asked for of layer 0 is that of the layer in work.
+        window = place[_LAYER_BITS:DATA_BITS] == LAYERS_AT >> _LAYER_BITS
+        direct = Cat(lowest, highest) | Mux(window, self._layer << _LAYER_BITS, 0)
         pointers = [Signal(DATA_BITS, name=f"pointer{number}") for number in range(3)]
         m.d.comb += address.eq(
             Mux(
                 indexed,
                 Mux(place[2], pointers[2], Mux(place[0], pointers[1], pointers[0])),
-                place[:DATA_BITS],
+                direct,
             )
         )
-        upper, whole = self._is(Op.STLH, Op.STUH), self._is(Op.ST)
+        whole = self._is(Op.ST)
         m.d.comb += [
             self.memory.address.eq(address),
             self.memory.read.eq(self._reads | self._reads_ahead),
-            self.memory.write.eq(Cat(whole | self._is(Op.STL, Op.STLH), whole | self._is(Op.STU, Op.STUH))),
-            self.memory.written.eq(
-                Cat(Mux(upper, value[16:], value[:16]), Mux(upper | whole, value[16:], value[:16]))
-            ),
+            self.memory.write.eq(Cat(whole | self._is(Op.STL), whole | self._is(Op.STU))),
+            self.memory.written.eq(Cat(value[:16], Mux(whole, value[16:], value[:16]))),
             word.eq(self.memory.word),
         ]
         for number, (pointer, set_op) in enumerate(zip(pointers, (Op.SETP0, Op.SETP1), strict=False)):
@@ -190,6 +214,8 @@ class MicroprogrammedLearner(Configured):
             moves = access & indexed & place[1] & (place[0] == number)
             with m.If(sets | moves):
                 m.d.sync += pointer.eq(Mux(sets, word, pointer + 1))
+        with m.If(self._out(OutPort.LAYER)):
+            m.d.sync += self._layer.eq(value)
         with m.If(self._out(OutPort.INDEX)):
             m.d.sync += pointers[2].eq(value)
         with m.If((op == Op.SETC) & (phase == 1)):
@@ -209,8 +235,8 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += given.eq(self.words.payload)
             with m.Case(InPort.BASE):
                 m.d.comb += given.eq(self.base)
-            with m.Case(InPort.LEVEL):
-                m.d.comb += given.eq(self.cell[10:])
+            with m.Case(InPort.SHIFTS):
+                m.d.comb += given.eq(self._shifts)
             with m.Case(InPort.REMAINING):
                 m.d.comb += given.eq(self.request.remaining)
             with m.Case(InPort.QUOTIENT):
@@ -219,30 +245,45 @@ class MicroprogrammedLearner(Configured):
                 m.d.comb += given.eq(self.cell)
         signs = (source == InPort.ACCUMULATOR) & self.cell[-1]
         inputs = Cat(given, Mux(source == InPort.RESULT, self.result.payload[16:], signs.replicate(16)))
-        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR))):
+        inputs = Mux(code[3], self._sizes, inputs)
+        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR, Op.NORM))):
             with m.Case(1):
                 m.d.comb += acc.taken.eq(inputs)
             with m.Case(2):
-                m.d.comb += acc.taken.eq(Mux(self._n[2:].any(), value >> 4, value >> 1))
+                m.d.comb += acc.taken.eq(Mux(self._by_four, value >> 4, value >> 1))
             with m.Default():
                 m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
                 with m.If(op == Op.LDL):
                     m.d.comb += acc.taken[16:].eq(0)
+        settling, sums, doubles = self.settling, self.update.totals, Signal()
         m.d.comb += [
-            acc.added.eq(word),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.ADDW, Op.OUT)),
-            acc.subtract.eq(op == Op.SUB),
+            doubles.eq((op == Op.DIV) & self._phase[0]),
+            acc.added.eq(Mux(doubles, value, Cat(word[:16], Mux(settling.busy, 0, word[16:])))),
+            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.DIV, Op.ROUND)),
+            acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~doubles & ~value[-1]),
+            settling.value.eq(acc.value),
+            settling.word.eq(word[:16]),
+            settling.level.eq(Mux(self.second, self.word[26:], self.word[10:16])),
+            settling.programmer_busy.eq(self.programmer_busy),
             self.multiplier.factor.eq(value),
             self.multiplier.keep.eq(self._out(OutPort.FACTOR)),
             self.multiplier.signs.eq(op == Op.MULL),
             self.multiplier.number.eq(Mux(op == Op.MULL, word[:16], word[16:])),
         ]
+        with m.If(settling.busy):
+            m.d.comb += [
+                acc.taken.eq(Mux(self.second, sums[16:], sums[:16]).as_signed()),
+                acc.take.eq(settling.take),
+                acc.subtract.eq(settling.subtract),
+                acc.enable.eq(settling.enable),
+            ]
         update = self.update
         m.d.comb += [
             update.keep.eq(self._out(OutPort.REACH)),
             update.reach.eq(value),
             update.accumulators.eq(self.word),
-            update.steps.eq(word),
+            update.numbers.eq(word),
+            update.factor.eq(self.multiplier.kept),
             self.wide_data.eq(update.totals),
         ]
 
@@ -253,8 +294,8 @@ class MicroprogrammedLearner(Configured):
         m.d.sync += self._asked.eq(self.load | self.check)  # at the end of long paths
         # Others are waited for: what they say comes late in a clock, and no operand is read ahead behind it.
         awaits = (
-            self._is(Op.ROW, Op.WAIT)
-            | (op == Op.IN) & Cat(code[:3] == source for source in _WAITING_SOURCES).any()
+            self._is(Op.ROW, Op.WAIT, Op.PASS)
+            | (op == Op.IN) & Cat(code[:4] == source for source in _WAITING_SOURCES).any()
             | Cat(self._out(port) for port in _WAITING_PORTS).any()
         )
         ends, answered = Signal(), Signal()
@@ -266,27 +307,61 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(reads):
             m.d.sync += phase.eq(1)
+        kept = self._sizes
+        with m.If((op == Op.NORM) | self._out(OutPort.SWITCH)):
+            m.d.sync += kept.eq(0)
+        with m.Elif((op == Op.ST) & code[DATA_BITS] & code[1]):
+            m.d.sync += kept.eq(kept | (acc.value ^ acc.value[-1].replicate(len(kept)))[: len(kept)])
         with m.Switch(op):
             with m.Case(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB):
                 m.d.comb += acc.enable.eq(later)
+            with m.Case(Op.DIV), m.If(later):
+                # Twice what is left, and then less or more the divisor, as its sign says.
+                m.d.comb += [ends.eq(phase[0] & (self._n == 0)), acc.enable.eq(1)]
+                with m.If(phase[0]):
+                    m.d.sync += [phase.eq(2), self._s.eq(Cat(~acc.value[-1], self._s))]
+                with m.Else():
+                    m.d.sync += [phase.eq(1), self._n.eq(self._n - 1)]
+                with m.If(ends):
+                    m.d.sync += self._n.eq(self._shifts)
             with m.Case(Op.SETN), m.If(later):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
-            with m.Case(Op.SETS), m.If(later):
-                m.d.sync += self._s.eq(Cat(self._word[:8], 1))
-            with m.Case(Op.ADDW), m.If(later):
-                m.d.comb += [ends.eq(self._s[0]), acc.enable.eq(~self._s[0])]
-                m.d.sync += [self._s.eq(self._s >> 1), self._flag.eq(self._s[1:].any())]
             with m.Case(Op.SHR):
                 # By four bits or by one in a clock.
-                left = self._n - Mux(self._n[2:].any(), 4, 1)
-                m.d.comb += [ends.eq(~self._n[1:].any() | (self._n == 4)), acc.enable.eq(self._n.any())]
-                m.d.sync += self._n.eq(Mux(ends, self._shifts, left))
+                left = self._n - Mux(self._by_four, 4, 1)
+                m.d.comb += [
+                    self._by_four.eq(self._n[2:].any()),
+                    ends.eq(~self._n[1:].any() | (self._n == 4)),
+                    acc.enable.eq(self._n.any()),
+                ]
+                m.d.sync += [
+                    self._n.eq(Mux(ends, self._shifts, left)),
+                    self._flag.eq(Mux(self._by_four, acc.value[3], acc.value[0]) & self._n.any()),
+                ]
+            with m.Case(Op.NORM):
+                wide = acc.value[15:].any() | acc.value[7:15].any() & ~code[0]
+                shifts = Mux(later, self._shifts, 0) + wide
+                m.d.comb += [ends.eq(~wide), acc.enable.eq(wide)]
+                m.d.sync += [
+                    phase.eq(1),
+                    self._n.eq(shifts),
+                    self._shifts.eq(shifts),
+                    self._narrow.eq(~code[0]),
+                ]
+            with m.Case(Op.ROUND):
+                sign = acc.value[-1]
+                # The largest number, or the lowest one.
+                most = (acc.value[:7] ^ sign.replicate(7)).all()
+                most &= (acc.value[7:15] ^ sign.replicate(8)).all() | self._narrow
+                m.d.comb += acc.enable.eq(later & Mux(self._flag, ~most | sign, most & sign))
+            with m.Case(Op.PASS):
+                m.d.comb += answered.eq(self.rx.valid & self.vector.ready & (self._c == 1))
             with m.Case(Op.WAIT):
                 m.d.comb += answered.eq(self._asked)
             with m.Case(Op.IN):
                 m.d.comb += acc.enable.eq(self._go)
                 for source, port in _WAITING_SOURCES.items():
-                    with m.If(code[:3] == source):
+                    with m.If(code[:4] == source):
                         m.d.comb += answered.eq(getattr(self, port).valid)
             with m.Case(Op.OUT):
                 for number, taker in _WAITING_PORTS.items():
@@ -296,69 +371,97 @@ class MicroprogrammedLearner(Configured):
                     m.d.comb += answered.eq(later & ~self.programmer_busy)
                     with m.If(self.program.ready):
                         m.d.sync += phase.eq(1)
-                with m.If(self._out(OutPort.DIVIDE)):
-                    m.d.comb += acc.enable.eq(acc.value[-1])
-                    m.d.sync += self._s.eq(Cat(~acc.value[-1], self._s))
             with m.Case(Op.ROW):
                 self._update_row(m, answered)
         with m.If(self._go):
             m.d.sync += phase.eq(self._reads_ahead)
 
     def _update_row(self, m: Module, go: Any) -> None:
-        """Update the weights of a row, a word in three clocks: see the class."""
-        sweep, phase, flag = ~self._code[DATA_BITS], self._phase, self._flag
-        steps = [self._word[16 * lane : 16 * (lane + 1)] for lane in range(2)]
-        moved = [step.any() for step in steps]
-        # The word was stopped at; its second weight is to be settled, too.
-        stopped, second = self._stopped, self._second_left
-        reads, goes_on, last = Signal(), Signal(), self._words_left == 1
-        m.d.comb += [self.wide_read.eq(reads), self._reads.eq(reads), self.step_word.eq(goes_on)]
-        settles = [
-            self.update.beyond[lane]
-            & (moved[lane] | sweep)
-            & (1 if lane == 0 else ~self._pairs & ~(last & self.odd))
-            for lane in range(2)
-        ]
+        """Update the weights of a row, a word in two clocks: one to read it, and one to write it.
+
+        A word is read in the clock before the one before it is written.
+        """
+        code, phase, flag = self._code, self._phase, self._flag
+        listed, looks = code[0], code[1]
+        update, index, stopped, second = self.update, self._index, self._stopped, self._second_left
+        settling, fast = self.settling, self._fast
+        # There is a word to be read; one was read; sums are there.
+        more, read, full = (Signal(name=name) for name in ("more", "read", "full"))
+        # The word that was read, and that of the sums, is the last of its row; it was read before the stop.
+        ends, last, again = (Signal(name=name) for name in ("ends", "last", "again"))
+        settles = Cat(
+            full & update.beyond[0] & (update.moved[0] | looks),
+            full & update.beyond[1] & (update.moved[1] | looks) & ~self._pairs & ~(last & self.odd),
+        )
         with m.Switch(phase):
             with m.Case(0):
+                m.d.sync += [full.eq(0), again.eq(read & stopped), more.eq(more | ~stopped)]
                 with m.If(second):
-                    m.d.comb += go.eq(1)
+                    m.d.comb += go.eq(~fast)
                     m.d.sync += [self.second.eq(1), second.eq(0), flag.eq(1)]
-                with m.Elif(stopped):
-                    m.d.comb += goes_on.eq(1)
-                    m.d.sync += [stopped.eq(0), self.second.eq(0)]
-                with m.Else():
-                    m.d.comb += reads.eq(1)
-                    m.d.sync += phase.eq(1)
-            with m.Case(1):
-                m.d.sync += phase.eq(2)
-                with m.If(~(moved[0] | moved[1] | sweep)):
-                    m.d.comb += goes_on.eq(1)
-            with m.Case(2):
-                m.d.comb += self.wide_write.eq(~sweep)
-                with m.If(settles[0] | settles[1]):
+                    with m.If(fast):
+                        m.d.comb += settling.start.eq(1)
+                        m.d.sync += phase.eq(3)
+                with m.Elif(stopped | ~listed | self.listed):
+                    m.d.comb += [self._reads.eq(1), self.load_row.eq(listed & ~stopped)]
+                    m.d.sync += [phase.eq(1), stopped.eq(0), self.second.eq(0)]
+                with m.Elif(self.list_ended):
                     m.d.comb += go.eq(1)
+                    m.d.sync += flag.eq(0)
+            with m.Case(1):
+                m.d.comb += [self.wide_read.eq(more), update.take.eq(~again)]
+                m.d.sync += [phase.eq(2), read.eq(more), again.eq(0)]
+                with m.If(more & ~again):
+                    m.d.sync += [
+                        ends.eq(index == self._row_words),
+                        index.eq(Mux(index == self._row_words, 0, index + 1)),
+                    ]
+            with m.Case(2):
+                m.d.comb += self.wide_write.eq(full & ~looks)
+                with m.If(settles.any()):
+                    m.d.comb += [go.eq(~fast), settling.start.eq(fast)]
                     m.d.sync += [
                         flag.eq(1),
                         stopped.eq(1),
+                        phase.eq(3),
                         self.second.eq(~settles[0]),
-                        second.eq(settles[0] & settles[1]),
+                        second.eq(settles.all()),
+                    ]
+                with m.Elif(read):
+                    m.d.comb += [
+                        self._reads.eq(1),
+                        update.add.eq(1),
+                        self.keep_word.eq(1),
+                        self.load_row.eq(ends & listed & self.listed),
+                        self.step_word.eq(~(ends & listed)),
+                    ]
+                    m.d.sync += [
+                        phase.eq(1),
+                        full.eq(1),
+                        last.eq(ends),
+                        more.eq(~ends | listed & self.listed),
                     ]
                 with m.Else():
-                    m.d.comb += goes_on.eq(1)
-        with m.If(goes_on):
-            m.d.comb += go.eq(last)
-            m.d.sync += [
-                phase.eq(0),
-                self._words_left.eq(Mux(last, self._row_words, self._words_left - 1)),
-            ]
-            with m.If(last):
-                m.d.sync += flag.eq(0)
+                    # All is written.
+                    m.d.comb += go.eq(~listed)
+                    m.d.sync += [phase.eq(0), flag.eq(0)]
+            with m.Case(3):
+                # A weight that the program must settle is at a bound.
+                m.d.comb += go.eq(settling.bound)
+                with m.If(settling.done):
+                    m.d.comb += settling.start.eq(second)
+                    m.d.sync += [self.second.eq(second), second.eq(0)]
+                    with m.If(~second):
+                        m.d.sync += [phase.eq(1), again.eq(read), full.eq(0), stopped.eq(0)]
+        with m.If(settling.looks):
+            m.d.comb += self._reads.eq(1)
+        with m.If(self._out(OutPort.WORDS)):
+            m.d.sync += index.eq(0)
 
     def _connect(self, m: Module) -> None:
         """Connect the ports."""
         code, op, value, phase = self._code, self._op, self.accumulator.value, self._phase
-        reads, source = op == Op.IN, code[:3]
+        reads, source, settling = op == Op.IN, code[:4], self.settling
         region = self._out(OutPort.REGION)
         made = Signal(2)
         with m.If(self.product.valid):
@@ -367,22 +470,28 @@ class MicroprogrammedLearner(Configured):
             m.d.comb += port.ready.eq(reads & (source == kind))
         for taker, number in ((self.classes, OutPort.CLASS), (self.vector, OutPort.VECTOR)):
             m.d.comb += [taker.valid.eq(self._out(number)), taker.payload.eq(value)]
+        with m.If(op == Op.PASS):
+            m.d.comb += [
+                self.vector.valid.eq(self.rx.valid),
+                self.vector.payload.eq(self.rx.payload),
+                self.rx.ready.eq(self.vector.ready),
+            ]
         m.d.comb += [
             self.take.eq(self.rx.ready & self.rx.valid),
             self.product.valid.eq(self._out(OutPort.PRODUCT)),
             # A product's kind must stay up to its last result.
             self.product.payload.eq(Mux(self.product.valid, code[:2], made)),
-            self.shift.eq(region & ~code[1]),
-            self.shift_base.eq(region),
+            self.shift.eq(region),
+            self.list_rows.eq(self._out(OutPort.LIST)),
             self.byte.eq(Mux(code[0], value[8:16], value[:8])),
-            self.read.eq(self._out(OutPort.READ)),
-            self.plane.eq(code[0]),
-            self.write.eq(self._out(OutPort.WRITE)),
+            self.read.eq(self._out(OutPort.READ) | settling.read),
+            self.plane.eq(code[0] & ~settling.busy),
+            self.write.eq(self._out(OutPort.WRITE) | settling.write),
             self.written.eq(value),
-            self.wide.eq(op == Op.ROW),
-            self.programs.eq(self._out(OutPort.PROGRAM)),
-            self.program.valid.eq(self.programs & (phase == 0)),
-            self.program.payload.eq(value),
+            self.wide.eq((op == Op.ROW) & ~settling.busy),
+            self.programs.eq(self._out(OutPort.PROGRAM) | settling.programs),
+            self.program.valid.eq(self._out(OutPort.PROGRAM) & (phase == 0) | settling.asks),
+            self.program.payload.eq(Mux(settling.busy, settling.new_level, value)),
             self.accept.eq(self._out(OutPort.ACCEPT) & ~code[0]),
             self.refuse.eq(self._out(OutPort.ACCEPT) & code[0]),
             self.refused.eq(self._out(OutPort.REFUSE)),
@@ -398,13 +507,14 @@ class MicroprogrammedLearner(Configured):
                     m.d.comb += self.reason.eq(reason)
                     m.d.sync += self.event.index.eq(counter)
         with m.If(self._out(OutPort.WORDS)):
-            m.d.sync += [self._words_left.eq(value), self._row_words.eq(value)]
+            m.d.sync += self._row_words.eq(value)
         switches = {
             Switch.PRODUCTS: self.products,
             Switch.COMPLETE: self.complete,
             Switch.AWAITED: self._awaited,
             Switch.PAIRS: self._pairs,
             Switch.SECOND: self.second,
+            Switch.FAST: self._fast,
         }
         for which, switch in switches.items():
             with m.If(self._out(OutPort.SWITCH) & (Cat(code[1:3], code[8]) == which)):

@@ -46,12 +46,17 @@ def learner_ports(config: EngineConfig) -> dict[str, Any]:
         #: First word of the region in the walk, and whether its number of columns is odd.
         "base": In(WORD_BITS),
         "odd": In(1),
-        #: Strobes: ``byte`` is shifted into the region, or with ``shift`` low only into its first word; that
-        #: word becomes the next one.
+        #: Strobes: ``byte`` is shifted into the region; its first word becomes the next one, or that of the
+        #: next listed row; it is kept as the word whose weights are in work.
         "shift": Out(1),
-        "shift_base": Out(1),
         "byte": Out(8),
         "step_word": Out(1),
+        "load_row": Out(1),
+        "keep_word": Out(1),
+        #: Strobe: list the active rows. There is a row; all were taken.
+        "list_rows": Out(1),
+        "listed": In(1),
+        "list_ended": In(1),
         #: Read the first cell of the word, or in ``plane`` 1 its accumulator: ``cell`` two clocks later.
         "read": Out(1),
         "plane": Out(1),
@@ -61,7 +66,8 @@ def learner_ports(config: EngineConfig) -> dict[str, Any]:
         "written": Out(16),
         #: It is the second cell instead, here and in ``program``.
         "second": Out(1),
-        #: Read a word of accumulators, and write it two clocks later, while ``wide`` is high.
+        #: Read a word of accumulators at the region's first word, or write one at the word that is kept,
+        #: while ``wide`` is high.
         "wide": Out(1),
         "wide_read": Out(1),
         "wide_write": Out(1),

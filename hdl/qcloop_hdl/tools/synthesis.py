@@ -168,6 +168,13 @@ _OLDER_MAPPER = {
 def synthesis_scripts(family: Family, top: str) -> list[str]:
     """Return Yosys' commands for a family, and then, if there are any, those to use if :func:`abc9_died`."""
     whole = f"{family.value} -top {top}"
+    if family is Family.ICE40:
+        # Multiplier blocks that the design has are hidden while others are made, and would be changed to these.
+        begin, coarse, rest = (
+            f"{whole} -run {steps}" for steps in ("begin:coarse", "coarse:map_ram", "map_ram:")
+        )
+        hide, show = "chtype -set hidden_block t:SB_MAC16", "chtype -set SB_MAC16 t:hidden_block"
+        return [f"{begin}; {hide}; {coarse}; {show}; {rest}"]
     if family not in _OLDER_MAPPER:
         return [whole]
     before, after = (f"{whole} -run {steps}" for steps in ("begin:map_luts", "map_cells:"))
