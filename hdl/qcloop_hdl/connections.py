@@ -31,15 +31,26 @@ class StreamStage(wiring.Component):
 
     Latency: a clock; a byte a clock goes through. Back-pressure: on ``i``, where a second byte is kept while
     the first is not taken. Reset: empty. It is empty when ``o`` is not valid.
+
+    Parameters
+    ----------
+    shape
+        Shape of what goes through.
     """
 
-    i: In(stream.Signature(8))
-    o: Out(stream.Signature(8))
+    def __init__(self, shape: Any = 8) -> None:
+        self._shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @property
+    def shape(self) -> Any:
+        """Shape of what goes through."""
+        return self._shape
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        second, kept = Signal(8), Signal()
+        second, kept = Signal(self._shape), Signal()
         m.d.comb += self.i.ready.eq(~kept)
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [

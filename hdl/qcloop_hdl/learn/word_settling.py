@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
+from qcloop_hdl.connections import StreamStage
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
 from qcloop_hdl.learn.settle import SettledWeight, Weight
 from qcloop_hdl.learn.settlers import SETTLERS
@@ -175,7 +176,10 @@ class WordSettling(Configured):
     def _offer(self, m: Module, offered: Any, taken: Any) -> None:
         """Offer the weights of the word in work, and take the next word when the last one goes on offer."""
         word, left, others, flagged, weights = self.word, self.left, self.others, self.flagged, self.weights
-        free, lanes = ~offered | taken, self.flagged.payload.lanes
+        lanes = self.flagged.payload.lanes
+        # Whether a weight is taken comes late in a clock, and much waits for it.
+        m.submodules.stage = stage = StreamStage(Weight)
+        free = stage.i.ready
         levels, offer, weight = word.levels, Signal(Weight), Signal(_in_work(self.config))
         choices = [
             Cat(accumulator, levels[number], levels[number | 1])
@@ -194,15 +198,17 @@ class WordSettling(Configured):
             weights.w_data.eq(weight),
             weights.w_en.eq(free & left.any()),
             flagged.ready.eq(self.run & free & ~others.any()),
+            stage.i.valid.eq(left.any()),
+            stage.i.payload.eq(offer),
+            offered.eq(stage.o.valid),
+            self.weight.payload.eq(stage.o.payload),
+            stage.o.ready.eq(taken),
         ]
-        with m.If(free):
-            m.d.sync += offered.eq(left.any())
         with m.If(free & left.any()):
             m.d.sync += [
                 left.eq(others),
                 others.eq(others & (others - 1)),
                 self.fresh.eq(0),
-                self.weight.payload.eq(offer),
             ]
         with m.If(flagged.valid & flagged.ready):
             m.d.sync += [
