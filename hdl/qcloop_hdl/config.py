@@ -208,7 +208,7 @@ class EngineConfig:
 
     @property
     def lists_rows(self) -> bool:
-        """Whether the walk over active rows is also made for the microprogrammed learner, which updates them."""
+        """Whether the walk over active rows lists them for the microprogrammed learner, too."""
         return self.has(ArrayPart.LEARNING) and self.microprogrammed
 
     @property

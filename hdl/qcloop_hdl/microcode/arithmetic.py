@@ -128,9 +128,9 @@ class WordUpdate(wiring.Component):
     """Adds a step to each of two accumulators: 16 bits signed, limited to -32767..32767.
 
     A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. Both come in the
-    clock with ``add``, the numbers by ``take`` in one before. Then the sums are there until the next ``add``; a
-    clock later ``beyond`` says which of them are beyond ``reach``, on either side, which is kept with ``keep``,
-    and ``moved`` which are others than before. Reset: undefined.
+    clock with ``add``, the numbers by ``take`` in one before. Then the sums are there until the next ``add``;
+    a clock later ``beyond`` says which of them are beyond ``reach``, on either side, which is kept with
+    ``keep``, and ``moved`` which are others than before. Reset: undefined.
     """
 
     keep: In(1)

@@ -91,7 +91,7 @@ class Assembler:
         return Assembled(self._program, self._data, self._names, self._labels)
 
     def _check_loops(self) -> None:
-        """Raise ConfigError for a DJNZ behind what changes the counter: it looks at it one instruction early."""
+        """Raise ConfigError for a DJNZ behind what changes the counter, at which it looks too early."""
         ops = [Op(code >> ADDRESS_BITS) for code in self._program]
         for place, (before, op) in enumerate(pairwise(ops), 1):
             if op is Op.DJNZ and before in (Op.SETC, Op.PASS, Op.DJNZ):

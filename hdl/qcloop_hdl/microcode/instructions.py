@@ -7,8 +7,8 @@ ADDRESS_BITS, DATA_BITS, INSTRUCTION_BITS = 11, 10, 16
 #: The program is in two memories, one behind the other.
 PROGRAM_BANKS, DATA_WORDS = (1024, 256), 1 << DATA_BITS
 PROGRAM_WORDS = sum(PROGRAM_BANKS)
-#: Words of a layer: those of the layer in work are seen in place of those of layer 0. There are as many layers
-#: as words, and the last one is none.
+#: Words of a layer: those of the layer in work are seen in place of those of layer 0. There are as many
+#: layers as words, and the last one is none.
 LAYER_WORDS, LAYERS_AT, LAYERS = 16, 0x3C0, 4
 #: Bits of the number of a word in a row: the words that ROW reads lie at a multiple of their number.
 INDEX_BITS = 6
@@ -45,17 +45,18 @@ class Op(IntEnum):
     #: Divide acc by m, which is more, as far as the number of shifts says: the quotient has so many bits of
     #: fraction, and acc is of no more use.
     DIV = 14
-    #: Write acc; its low half to one half of the word. ST where a pointer moves on keeps which bits the numbers
-    #: have, or if negative have not, since the last NORM or SWITCH.
+    #: Write acc; its low half to one half of the word. ST where a pointer moves on keeps which bits the
+    #: numbers have, or if negative have not, since the last NORM or SWITCH.
     ST = 16
     STU = 17
     STL = 18
-    #: Shift acc, which is not negative, down until it has 7 bits, or with operand 1 has 15, and keep the number
-    #: of shifts. Shift acc down by the number of shifts; the flag is the bit that was shifted out last, or 0.
+    #: Shift acc, which is not negative, down until it has 7 bits, or with operand 1 has 15, and keep the
+    #: number of shifts. Shift acc down by the number of shifts; the flag is the bit that was shifted out
+    #: last, or 0.
     NORM = 3
     SHR = 20
-    #: Add m, which is 1, if the flag is 1; but a number of as many bits as NORM took last is not rounded to one
-    #: of more, and the lowest one of so many bits becomes the next one.
+    #: Add m, which is 1, if the flag is 1; but a number of as many bits as NORM took last is not rounded to
+    #: one of more, and the lowest one of so many bits becomes the next one.
     ROUND = 15
     #: Bytes of the request become those of a vector, as often as the counter of loops says.
     PASS = 12

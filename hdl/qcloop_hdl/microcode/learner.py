@@ -124,8 +124,8 @@ class MicroprogrammedLearner(Configured):
     def _sequence(self, m: Module) -> None:
         """Go to the next instruction when this one is done: it was read meanwhile, and so was its operand.
 
-        Behind a jump there is a clock without an instruction, but not behind JMP and DJNZ: where these lead is
-        read when they are.
+        Behind a jump there is a clock without an instruction, but not behind JMP and DJNZ: where these lead
+        is read when they are.
         """
         code, op, ahead, here = self._code, self._op, self._ahead, self.here
         link, following, target = (Signal(ADDRESS_BITS, name=n) for n in ("link", "next", "target"))

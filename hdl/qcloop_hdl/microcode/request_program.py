@@ -158,7 +158,8 @@ r3: ST [0+]; SUB =64; JP r4; ADD =127; JP r5
 r4: LD =1; ST T3; OUT REFUSE 0
 r5: DJNZ r1
 LD T3; SUB =1; JP r7
-SETP0 =Y; SETC =3; LD =LAY+7; ST T0; r6: SETP1 T0; LD [0+]; ST [1+]; LD [0+]; ST [1+]; LD T0; ADD =16; ST T0; DJNZ r6
+SETP0 =Y; SETC =3; LD =LAY+7; ST T0
+r6: SETP1 T0; LD [0+]; ST [1+]; LD [0+]; ST [1+]; LD T0; ADD =16; ST T0; DJNZ r6
 r7: OUT ANSWER; JMP idle
 
 # -- a request of images -----------------------------------------------------

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop_hdl.microcode.instructions import DATA_BITS
 
-#: Where gaps are in the data memory, low halves: of each level, that to the next one up, and behind these that
-#: to the next one down. Without such a level it is this one.
+#: Where gaps are in the data memory, low halves: of each level, that to the next one up, and behind these
+#: that to the next one down. Without such a level it is this one.
 GAPS, NO_GAP = 0x200, 0xFFFF
 
 
@@ -32,9 +32,9 @@ class Step(enum.Enum, shape=3):
 class Settling(wiring.Component):
     """Settles a weight of the rule ``mixed`` that has one device, from ``start`` until ``done``.
 
-    It uses the accumulator of the learner for what is left of the weight's own: that comes to 0 by whole gaps,
-    while twice it is more than a gap. A weight with a gap that is no gap comes to its ``bound`` instead, where
-    nothing was written or programmed. It may start again in the clock with ``done``.
+    It uses the accumulator of the learner for what is left of the weight's own: that comes to 0 by whole
+    gaps, while twice it is more than a gap. A weight with a gap that is no gap comes to its ``bound``
+    instead, where nothing was written or programmed. It may start again in the clock with ``done``.
 
     Latency: 5 clocks, 2 for each level, and if there is one those of the programmer. Reset: idle.
     """

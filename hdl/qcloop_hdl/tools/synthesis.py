@@ -169,7 +169,8 @@ def synthesis_scripts(family: Family, top: str) -> list[str]:
     """Return Yosys' commands for a family, and then, if there are any, those to use if :func:`abc9_died`."""
     whole = f"{family.value} -top {top}"
     if family is Family.ICE40:
-        # Multiplier blocks that the design has are hidden while others are made, and would be changed to these.
+        # Multiplier blocks that the design has are hidden while others are made, and would be changed to
+        # these.
         begin, coarse, rest = (
             f"{whole} -run {steps}" for steps in ("begin:coarse", "coarse:map_ram", "map_ram:")
         )
