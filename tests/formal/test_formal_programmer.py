@@ -348,9 +348,7 @@ def test_a_programmer_with_a_fault_of_wear_fails(module, old, new, monkeypatch, 
         slow(programmer, "table.entry.mean, int(self.pipelined)", "table.entry.mean, 0"),
         # Another cell is programmed while those that are known are not counted, or the other way round.
         slow(programmer, "~request.payload.known & drained", "~request.payload.known & ~cells.busy"),
-        slow(programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(rested &"),
-        # Its last events are too close to those of a cell that is known.
-        (programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq(idle &"),
+        (programmer, "cells.may_take.eq(idle & rested &", "cells.may_take.eq("),
         # The programmer is not busy while something is to be counted.
         slow(programmer, "drained = ~(cells.busy | pending.busy)", "drained = ~cells.busy"),
     ],
