@@ -27,7 +27,7 @@ from qcloop_hdl.microcode.instructions import (
 from qcloop_hdl.microcode.memories import DataMemory, ProgramMemory
 from qcloop_hdl.microcode.ports import learner_ports
 from qcloop_hdl.microcode.program import assembled
-from qcloop_hdl.microcode.settling import Settling
+from qcloop_hdl.microcode.settling import DeviceSettling
 
 _LAYER_BITS = (LAYER_WORDS - 1).bit_length()
 #: What COUNT counts, and reasons of REFUSE, in the order of their numbers.
@@ -71,7 +71,7 @@ class MicroprogrammedLearner(Configured):
         self.program_memory, self.memory = ProgramMemory(made.program), DataMemory(made.data)
         self.accumulator = Accumulator(model=config.model)
         self.multiplier, self.update = SignedMultiplier(), WordUpdate()
-        self.settling = Settling()
+        self.settling = DeviceSettling()
         #: The instruction in work, its operation, and its clock of several.
         self._code = Signal(INSTRUCTION_BITS)
         self._op = self._code[ADDRESS_BITS:]

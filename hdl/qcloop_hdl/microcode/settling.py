@@ -1,4 +1,4 @@
-"""Settles a weight: the rule ``mixed``, one device a weight, and a next level in its direction."""
+"""Settles a weight without the program: rule ``mixed``, one device, and a next level in its direction."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class Step(enum.Enum, shape=3):
     WAIT = 6
 
 
-class Settling(wiring.Component):
+class DeviceSettling(wiring.Component):
     """Settles a weight of the rule ``mixed`` that has one device, from ``start`` until ``done``.
 
     It uses the accumulator of the learner for what is left of the weight's own: that comes to 0 by whole
