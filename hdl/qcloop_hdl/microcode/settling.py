@@ -14,7 +14,7 @@ from qcloop_hdl.microcode.instructions import DATA_BITS
 GAPS, NO_GAP = 0x200, 0xFFFF
 
 
-class Step(enum.Enum, shape=3):
+class SettlingState(enum.Enum, shape=3):
     """What is done."""
 
     IDLE = 0
@@ -65,7 +65,7 @@ class DeviceSettling(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        step, level, down, moved = Signal(Step), Signal(LEVEL_BITS), Signal(), Signal()
+        step, level, down, moved = Signal(SettlingState), Signal(LEVEL_BITS), Signal(), Signal()
         further, total = Signal(), Signal(signed(18))
         m.d.comb += [
             # Twice the accumulator less the gap, and less 1 as it is to be more; going down the signs change.
@@ -73,33 +73,34 @@ class DeviceSettling(wiring.Component):
                 (self.value[:16].as_signed() << 1) + Cat(self.word ^ (~down).replicate(16), ~down).as_signed()
             ),
             further.eq(total[-1] == down),
-            self.busy.eq(step != Step.IDLE),
-            self.take.eq(step == Step.TAKE),
-            self.read.eq(step == Step.TAKE),
-            self.enable.eq(self.take | (step == Step.TRY) & further),
+            self.busy.eq(step != SettlingState.IDLE),
+            self.take.eq(step == SettlingState.TAKE),
+            self.read.eq(step == SettlingState.TAKE),
+            self.enable.eq(self.take | (step == SettlingState.TRY) & further),
             self.subtract.eq(~down),
-            self.looks.eq(step == Step.LOOK),
+            self.looks.eq(step == SettlingState.LOOK),
             self.gap.eq(GAPS | Cat(level, down)),
-            self.bound.eq((step == Step.WRITE) & (self.word == NO_GAP)),
-            self.write.eq((step == Step.WRITE) & ~self.bound),
+            self.bound.eq((step == SettlingState.WRITE) & (self.word == NO_GAP)),
+            self.write.eq((step == SettlingState.WRITE) & ~self.bound),
             self.asks.eq(self.write & moved),
             self.new_level.eq(level),
-            self.programs.eq(step == Step.WAIT),
+            self.programs.eq(step == SettlingState.WAIT),
             self.done.eq(self.write & ~moved | self.programs & ~self.programmer_busy),
         ]
         with m.Switch(step):
-            with m.Case(Step.TAKE):
-                m.d.sync += step.eq(Step.LEVEL)
-            with m.Case(Step.LEVEL):
-                m.d.sync += [step.eq(Step.LOOK), level.eq(self.level), down.eq(self.value[-1]), moved.eq(0)]
-            with m.Case(Step.LOOK):
-                m.d.sync += step.eq(Step.TRY)
-            with m.Case(Step.TRY):
-                m.d.sync += step.eq(Mux(further, Step.LOOK, Step.WRITE))
+            with m.Case(SettlingState.TAKE):
+                m.d.sync += step.eq(SettlingState.LEVEL)
+            with m.Case(SettlingState.LEVEL):
+                m.d.sync += step.eq(SettlingState.LOOK)
+                m.d.sync += [level.eq(self.level), down.eq(self.value[-1]), moved.eq(0)]
+            with m.Case(SettlingState.LOOK):
+                m.d.sync += step.eq(SettlingState.TRY)
+            with m.Case(SettlingState.TRY):
+                m.d.sync += step.eq(Mux(further, SettlingState.LOOK, SettlingState.WRITE))
                 with m.If(further):
                     m.d.sync += [level.eq(level + Mux(down, -1, 1)), moved.eq(1)]
-            with m.Case(Step.WRITE):
-                m.d.sync += step.eq(Mux(self.asks, Step.WAIT, Step.IDLE))
+            with m.Case(SettlingState.WRITE):
+                m.d.sync += step.eq(Mux(self.asks, SettlingState.WAIT, SettlingState.IDLE))
         with m.If(self.done | self.start):
-            m.d.sync += step.eq(Mux(self.start, Step.TAKE, Step.IDLE))
+            m.d.sync += step.eq(Mux(self.start, SettlingState.TAKE, SettlingState.IDLE))
         return m
