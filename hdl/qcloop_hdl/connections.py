@@ -29,13 +29,13 @@ def add_components(m: Module, owner: Any) -> None:
 class StreamStage(wiring.Component):
     """Registers in a stream: no path leads from one side to the other, neither forward nor back.
 
-    Latency: a clock; a byte a clock goes through. Back-pressure: on ``i``, where a second byte is kept while
-    the first is not taken. Reset: empty. It is empty when ``o`` is not valid.
+    Latency: a clock. Throughput: an item a clock. Back-pressure: on ``i``; a second item is kept while the
+    first is not taken. Reset: empty. It is empty when ``o`` is not valid.
 
     Parameters
     ----------
     shape
-        Shape of what goes through.
+        Shape of an item.
     """
 
     def __init__(self, shape: Any = 8) -> None:
@@ -44,7 +44,7 @@ class StreamStage(wiring.Component):
 
     @property
     def shape(self) -> Any:
-        """Shape of what goes through."""
+        """Shape of an item."""
         return self._shape
 
     def elaborate(self, platform: Any) -> Module:

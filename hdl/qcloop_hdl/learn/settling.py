@@ -57,10 +57,26 @@ def settling_ports(config: EngineConfig) -> dict[str, Any]:
     }
 
 
+def device_ports(config: EngineConfig) -> dict[str, Any]:
+    """Return the ports of what keeps settled weights until their devices are programmed."""
+    return {
+        #: Strobe: keep this weight, for which there must be room.
+        "keep": In(1),
+        "where": In(located(config)),
+        "settled": In(SettledWeight),
+        #: There are devices left; they are asked for while ``run`` is high.
+        "left": Out(1),
+        "run": In(1),
+        #: The levels that they had can be told.
+        "known": In(1),
+        "request": Out(stream.Signature(cell_request(config))),
+    }
+
+
 class ChangedDevices(Configured):
     """Keeps a weight that was settled, and has those of its devices programmed that have another level.
 
-    ``known`` must be high if the levels that they had can be told.
+    There is room for a weight while no device is left of the one before.
 
     Reset: no device is to be programmed.
 
@@ -70,20 +86,7 @@ class ChangedDevices(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__(
-            config,
-            {
-                #: Strobe: keep this weight, while no device is left of the one before.
-                "keep": In(1),
-                "where": In(located(config)),
-                "settled": In(SettledWeight),
-                #: There are devices left; they are asked for while ``run`` is high.
-                "left": Out(1),
-                "run": In(1),
-                "known": In(1),
-                "request": Out(stream.Signature(cell_request(config))),
-            },
-        )
+        super().__init__(config, device_ports(config))
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

@@ -3,19 +3,18 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from qcloop.contract.formats import LEVEL_BITS
-from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import StreamStage
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
-from qcloop_hdl.learn.settle import SettledWeight, Weight
+from qcloop_hdl.learn.settle import Weight
 from qcloop_hdl.learn.settlers import SETTLERS
-from qcloop_hdl.learn.settling import at_lowest, located, lowest, settling_ports
+from qcloop_hdl.learn.settling import at_lowest, device_ports, located, lowest, settling_ports
 from qcloop_hdl.learn.update import flagged_word
 from qcloop_hdl.registers import delayed
 
@@ -45,7 +44,7 @@ def _in_work(config: EngineConfig) -> data.StructLayout:
 class WaitingDevices(Configured):
     """Keeps weights that were settled, and has those of their devices programmed that have another level.
 
-    ``known`` must be high if the levels that they had can be told.
+    ``room`` says whether there is room for another weight.
 
     Throughput: a device a clock. Reset: no device is to be programmed.
 
@@ -55,21 +54,7 @@ class WaitingDevices(Configured):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__(
-            config,
-            {
-                #: Strobe: keep this weight. There is room for another one.
-                "keep": In(1),
-                "where": In(located(config)),
-                "settled": In(SettledWeight),
-                "room": Out(1),
-                #: There are devices left; they are asked for while ``run`` is high.
-                "left": Out(1),
-                "run": In(1),
-                "known": In(1),
-                "request": Out(stream.Signature(cell_request(config))),
-            },
-        )
+        super().__init__(config, {**device_ports(config), "room": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
