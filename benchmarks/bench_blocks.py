@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +99,8 @@ class Blocks:
 @click.option(
     "--least", type=click.IntRange(0), default=50, help="Fewest logic cells of a row [default: 50]."
 )
-@click.option("--microprogrammed", is_flag=True, help="Learn with the microprogrammed learner.")
-def main(config: EngineConfig, depth: int, least: int, microprogrammed: bool) -> None:
+def main(config: EngineConfig, depth: int, least: int) -> None:
     """Print the table."""
-    config = replace(config, microprogrammed=microprogrammed)
     blocks = Blocks(netlist(Engine(config)))
     click.echo(f"{config.name}, {describe_shape(config) or 'the shape of its size'}\n")
     click.echo(f"| block | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")

@@ -11,7 +11,6 @@ from amaranth.lib import io
 
 from qcloop.array import ArrayConfig
 from qcloop.contract.images import MAX_SET_BYTES
-from qcloop.contract.operations import MIN_BUFFER
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, part_labels
 from qcloop.errors import ConfigError
 from qcloop_firmware.clocking import pll_setting
@@ -166,9 +165,8 @@ class Board:
         if ArrayPart.LEARNING in parts:
             clock = self.learning_clock or clock
             if self.family is Family.ICE40:
-                # Only the microprogrammed learner fits, which is for two lanes, with the smallest buffers.
-                engine = replace(self.engine, microprogrammed=True, buffer=MIN_BUFFER)
-                engine, link = engine.shaped(lanes=2).with_parts(parts), LinkConfig(1024, 1024)
+                # Only the microprogrammed learner fits, with the smallest buffers.
+                engine, link = self.engine.with_microcode().with_parts(parts), LinkConfig.smallest()
             elif self.learning_lanes is not None:
                 engine = replace(engine.shaped(self.learning_lanes), lut_memory=True)
                 link = LinkConfig(link.request_buffer // 2, link.answer_buffer // 2, lut_memory=True)

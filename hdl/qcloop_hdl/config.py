@@ -286,6 +286,14 @@ class EngineConfig:
             ),
         )
 
+    def with_microcode(self) -> "EngineConfig":
+        """Return the same configuration as an iCE40 has it to learn, to which the part learning can be added.
+
+        It has the microprogrammed learner, which is for two lanes, and the smallest operand buffer.
+        """
+        array = replace(self.array, lanes=2)
+        return replace(self, array=array, microprogrammed=True, buffer=MIN_BUFFER)
+
     def as_model(self) -> "EngineConfig":
         """Return the same configuration with the memory's simulation model."""
         return replace(self, model=True)

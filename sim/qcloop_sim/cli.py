@@ -18,6 +18,7 @@ from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop.files import explain, write_atomic
 from qcloop_hdl.config import EngineConfig
+from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.options import describe_shape, engine_options
 from qcloop_sim.board import CompiledBoard
@@ -50,7 +51,7 @@ def _ended_by_signals() -> Iterator[None]:
 _FILE = click.Path(dir_okay=False, path_type=Path)
 #: The help's sections, and the options in them.
 _SECTIONS = {
-    "Board": ("size", "lanes", "cells", "side", "added", "without", "flash"),
+    "Board": ("size", "lanes", "cells", "side", "added", "without", "microprogrammed", "flash"),
     "Port": ("tcp", "uart", "clock", "baud", "ready_file"),
     "Waveform": ("vcd", "vcd_from", "vcd_clocks", "vcd_trigger", "vcd_limit"),
     "Faults of the line": ("seed", "flip", "drop", "repeat", "delay", "reset_after", "cut_after"),
@@ -115,6 +116,7 @@ def sim(
     with _told(warn), _ready(ready_file) as ready:
         board = CompiledBoard(
             config,
+            LinkConfig.smallest() if config.microprogrammed else None,
             bit_clocks=divisor(clock * 1e6, baud) if uart else None,
             waveform=window,
             flash=contents,
@@ -162,7 +164,8 @@ def _ready(file: Path | None) -> Iterator[Callable[[str], None]]:
 def _named(config: EngineConfig) -> str:
     """Return the size of a board in words, and what is not as usual in a board of this size."""
     parts, shape = config.array.parts, describe_shape(config)
-    words = f"{config.size} board" + (f" {describe_parts(parts)}" if parts != STANDARD_PARTS else "")
+    learner = "microprogrammed " if config.microprogrammed else ""
+    words = f"{learner}{config.size} board" + (f" {describe_parts(parts)}" if parts != STANDARD_PARTS else "")
     return f"{words} of {shape}" if shape else words
 
 

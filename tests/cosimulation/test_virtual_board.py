@@ -147,9 +147,22 @@ def test_a_board_of_another_shape_has_the_trace_of_a_golden_model_of_that_shape(
     assert metrics(tmp_path / "board") == metrics(tmp_path / "golden")
 
 
+@pytest.mark.slow
+def test_a_board_as_an_ice40_learns_has_the_trace_of_the_golden_model(qcloop, options, tmp_path, started):
+    url = started("--with", "learning", "--without", "read-noise,converter,verify", "--microprogrammed")
+    answer = qcloop("ports", url)[1]
+    assert "2 lanes, 32,768 cells" in answer and "plans of up to 3 layers, 50 units" in answer
+    run = ("train", *options, "--step", "array", "--batch", 1, "--epochs", 1)
+    assert qcloop(*run, "--out", tmp_path / "golden")[0] == 0
+    assert qcloop(*run, "--port", url, "--out", tmp_path / "board")[0] == 0
+    assert metrics(tmp_path / "board") == metrics(tmp_path / "golden")
+
+
 @pytest.mark.parametrize(
     ("option", "line"),
     [
+        ("--microprogrammed", "--microprogrammed says what makes the training step: add --with learning"),
+        ("--microprogrammed --with learning --lanes 4", "is for 2 lanes of cells in SPRAM, not for 4 lanes"),
         ("--lanes 3", "lanes must be a power of two from 1 to 64, not 3"),
         ("--lanes 8", "8192 words of 8 lanes take 8 SPRAM blocks of 16384 words, but the device has 4"),
         ("--side 9000", "the side of a region must be 1..8192, not 9000"),
@@ -165,6 +178,8 @@ def test_a_board_is_named_by_what_is_not_usual():
     assert _named(SIZES["small"]) == "small board"
     assert _named(SIZES["small"].with_parts(ArrayPart.LEARNING)) == "small board with learning"
     assert _named(SIZES["medium"].shaped(lanes=2, side=64)) == "medium board of 2 lanes, side 64"
+    learning = SIZES["small"].with_microcode().with_parts(ArrayPart.LEARNING)
+    assert _named(learning) == "microprogrammed small board with learning"
 
 
 def test_a_network_with_kernels_has_the_same_trace_on_a_board(qcloop, url, tmp_path):

@@ -73,6 +73,16 @@ def test_parts_are_added_by_name(tmp_path, capsys):
     assert "small with learning, without verify, 4 lanes, 32768 cells" in capsys.readouterr().err
 
 
+def test_the_engine_that_an_ice40_learns_with_is_exported(tmp_path, capsys):
+    path, parts = tmp_path / "engine.v", ("--with", "learning", "--without", "read-noise,converter,verify")
+    assert run("hdl", "verilog", *parts, "--microprogrammed", "-o", str(path)) == 0
+    config = SIZES["small"].with_microcode().with_parts(ArrayPart.LEARNING).without(STANDARD_PARTS)
+    header = path.read_text().split("module")[0]
+    assert f"qcloop hdl verilog --size small {' '.join(parts)} --microprogrammed\n" in header
+    assert "2 lanes, 32768 cells" in header and config.digest.hex() in header
+    assert "2 lanes, 32768 cells" in capsys.readouterr().err
+
+
 #: A shape whose text is short, and kinds of cores with it; names of their top modules.
 SHORT = ("--size", "medium", "--lanes", "1", "--cells", "64", "--side", "8")
 UART = ("--with-link", "uart", "--clock", "12", "--baud", "1000000")

@@ -49,6 +49,11 @@ class LinkConfig:
             if not 1024 <= size <= 16384 or size & (size - 1):
                 raise ConfigError(f"the {name} must be a power of two from 1024 to 16384 bytes, not {size}")
 
+    @classmethod
+    def smallest(cls) -> "LinkConfig":
+        """Return the link of boards that have hardly room for it."""
+        return cls(1024, 1024)
+
     @property
     def window(self) -> int:
         """Request bytes that the host may send ahead: the CRC of a frame needs room in the buffer, too."""

@@ -10,7 +10,13 @@ from qcloop.errors import ConfigError
 from qcloop.files import write_atomic
 from qcloop_hdl.config import SIZES, EngineConfig
 from qcloop_hdl.tools.flash_verilog import flash_verilog
-from qcloop_hdl.tools.options import chosen_engine, engine_options, parts_options, shape_options
+from qcloop_hdl.tools.options import (
+    chosen_engine,
+    engine_options,
+    microcode_option,
+    parts_options,
+    shape_options,
+)
 from qcloop_hdl.tools.resources import DEVICES, TARGETS, measure, measure_engine, replace_table, table
 from qcloop_hdl.tools.verilog import Core, LinkKind, core_verilog
 
@@ -82,6 +88,7 @@ def verilog(
 @click.option("--size", type=click.Choice(list(SIZES)), multiple=True, help="Only this one; may be repeated.")
 @shape_options
 @parts_options
+@microcode_option
 @click.option(
     "--device",
     "devices",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from qcloop.contract.parts import ALL_PARTS, STANDARD_PARTS, ArrayPart, part_labels, parts_of
+from qcloop.errors import ConfigError
 from qcloop_hdl.config import SIZES, EngineConfig
 
 
@@ -55,8 +56,17 @@ def shape_options(command: Any) -> Any:
     return command
 
 
+def microcode_option(command: Any) -> Any:
+    """Add the option that chooses the microprogrammed learner: ``microprogrammed: bool``."""
+    return click.option(
+        "--microprogrammed",
+        is_flag=True,
+        help="With --with learning: the learner of boards with an iCE40, for 2 lanes of the size small.",
+    )(command)
+
+
 def engine_options(command: Any) -> Any:
-    """Add the options that choose an engine: its size, its shape and its parts.
+    """Add the options that choose an engine: its size, its shape, its parts and its learner.
 
     The command gets ``config: EngineConfig``. ConfigError is raised for what cannot be.
     """
@@ -70,25 +80,40 @@ def engine_options(command: Any) -> Any:
     )
     @shape_options
     @parts_options
+    @microcode_option
     @wraps(command)
     def with_config(*args: Any, **given: Any) -> Any:
-        names = ("size", "lanes", "cells", "side", "added", "without")
+        names = ("size", "lanes", "cells", "side", "added", "without", "microprogrammed")
         return command(*args, config=chosen_engine(*(given.pop(name) for name in names)), **given)
 
     return with_config
 
 
 def chosen_engine(
-    size: str, lanes: int | None, cells: int | None, side: int | None, added: ArrayPart, without: ArrayPart
+    size: str,
+    lanes: int | None,
+    cells: int | None,
+    side: int | None,
+    added: ArrayPart,
+    without: ArrayPart,
+    microprogrammed: bool,
 ) -> EngineConfig:
     """Return the engine that the options of :func:`engine_options` choose. ConfigError for what cannot be."""
+    if microprogrammed and ArrayPart.LEARNING not in added & ~without:
+        raise ConfigError("--microprogrammed says what makes the training step: add --with learning")
     parts = SIZES[size].array.parts & ~without | added
-    return SIZES[size].of_parts(parts).shaped(lanes, cells, side)
+    return _usual(size, parts, microprogrammed).shaped(lanes, cells, side)
+
+
+def _usual(size: str, parts: ArrayPart, microprogrammed: bool) -> EngineConfig:
+    """Return the engine of a size with some parts, in the shape that it then has."""
+    config = SIZES[size]
+    return (config.with_microcode() if microprogrammed else config).of_parts(parts)
 
 
 def shape_changes(config: EngineConfig) -> dict[str, int]:
     """Return those of lanes, cells and side that are not the ones of an engine of its size and parts."""
-    usual = SIZES[config.size].of_parts(config.array.parts).array
+    usual = _usual(config.size, config.array.parts, config.microprogrammed).array
     return {
         name: value
         for name in ("lanes", "cells", "side")

@@ -83,13 +83,17 @@ class Core:
     def component(self) -> Any:
         """The Amaranth component."""
         if self.link is LinkKind.UART:
-            return UartBoard(self.engine, LinkConfig(), divisor(self.clock, self.baud), self.flash)
+            return UartBoard(self.engine, self._buffers, divisor(self.clock, self.baud), self.flash)
         core = (
-            ByteCore(self.engine, LinkConfig(), self.flash)
+            ByteCore(self.engine, self._buffers, self.flash)
             if self.link is LinkKind.BYTES
             else Engine(self.engine)
         )
         return AxiStreamTop(core) if self.axi_stream else core
+
+    @property
+    def _buffers(self) -> LinkConfig:
+        return LinkConfig.smallest() if self.engine.microprogrammed else LinkConfig()
 
     @property
     def command(self) -> str:
@@ -107,6 +111,8 @@ class Core:
             words += ["--with", ",".join(added)]
         if lacking := part_labels(STANDARD_PARTS & ~parts):
             words += ["--without", ",".join(lacking)]
+        if self.engine.microprogrammed:
+            words.append("--microprogrammed")
         for name, value in shape_changes(self.engine).items():
             words += [f"--{name}", str(value)]
         if self.link is not LinkKind.NONE:
