@@ -213,10 +213,8 @@ class Programmer(Configured):
         ``cells`` and the sequence of attempts take turns: each begins when nothing of the other is in work.
         """
         m.submodules.pending = pending = PendingEvents()
-        request, idle, rested = self.request, Signal(), Signal()
+        request, idle = self.request, Signal()
         close = Signal()  # the request taken last was one of a cell that is known
-        # The last event of an attempt must be three clocks before the first one of a cell that is known.
-        m.d.sync += rested.eq(idle)
         drained = ~(cells.busy | pending.busy)
         m.d.comb += [
             close.eq(known),
@@ -224,7 +222,7 @@ class Programmer(Configured):
             sequence.request.eq(request.valid & ~request.payload.known & drained),
             sequence.known.eq(0),
             cells.request.eq(request.valid & request.payload.known),
-            cells.may_take.eq(idle & rested & pending.room),
+            cells.may_take.eq(idle & pending.room),
             request.ready.eq(Mux(request.payload.known, cells.ready, sequence.ready & drained)),
             cells.sample.eq(sequence.sample),
             self.z.ready.eq((sequence.sample_ready | cells.sample_ready) & ~self.waits),
