@@ -11,8 +11,8 @@ from qcloop.contract.plan import MAX_CLASSES
 from qcloop.contract.types import Policy
 from qcloop_hdl.array.active_rows import OFFSET_BITS
 from qcloop_hdl.array.counters import Event
+from qcloop_hdl.array.products import Product, beside_ports, mac_command
 from qcloop_hdl.array.sums import sum_bits
-from qcloop_hdl.array.walk import Product, beside_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import StreamStage, add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS

@@ -10,7 +10,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS, LEVEL_BITS
-from qcloop_hdl.array.walk import vector_bits
+from qcloop_hdl.array.products import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import (
