@@ -20,7 +20,7 @@ from qcloop.contract import operations
 from qcloop.contract.parts import LEARNING_PARTS, ArrayPart
 from qcloop.errors import QcloopError
 from qcloop_hdl.config import DEVICE_PARTS, MemoryKind
-from qcloop_hdl.learn import learner, sequencer, units
+from qcloop_hdl.learn import layer_products, learner, sequencer, units
 
 
 def short_case(seed, config, images=4):
@@ -110,7 +110,7 @@ def cells_of(array, case):
             marks=pytest.mark.slow,
         ),
         # Errors drive both devices of a pair with the same sign; activations are taken for errors.
-        pytest.param(learner, "Mux(second, -errors", "Mux(second, errors", 24, marks=pytest.mark.slow),
+        pytest.param(layer_products, "Mux(second, -errors", "Mux(second, errors", 24, marks=pytest.mark.slow),
         pytest.param(units, "Mux(slopes,", "Mux(~slopes,", 24, marks=pytest.mark.slow),
     ],
 )
