@@ -63,12 +63,13 @@ def spoiled(module, faults):
 
     def spoil(engine):
         Fragment.get(engine.learner, None)  # Amaranth warns of components that are not used
-        faulty = mutant(module, faults)
-        if module is not learner:
-            # The learner imports the block anew, and finds the one with the fault.
-            with patch.dict(sys.modules, {module.__name__: faulty}):
-                faulty = mutant(learner, {})
-        engine.learner = faulty.Learner(engine.config)
+        # What imports the block does so anew, and finds the one with the fault: products, and the learner.
+        anew = {module.__name__: mutant(module, faults)}
+        for one in (layer_products, learner):
+            if one.__name__ not in anew:
+                with patch.dict(sys.modules, anew):
+                    anew[one.__name__] = mutant(one, {})
+        engine.learner = anew[learner.__name__].Learner(engine.config)
 
     return spoil
 
