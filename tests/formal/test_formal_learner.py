@@ -14,8 +14,9 @@ from qcloop_hdl.config import EngineConfig, MemoryKind
 from qcloop_hdl.engine.checks import LAYER_LENGTHS
 from qcloop_hdl.engine.decoding import OPERATION_BITS
 from qcloop_hdl.learn import plan, update
+from qcloop_hdl.learn.flagged_words import queue_depth
 from qcloop_hdl.learn.plan import PlanLoader
-from qcloop_hdl.learn.update import LayerUpdate, queue_depth
+from qcloop_hdl.learn.update import LayerUpdate
 
 
 def configured(kind):

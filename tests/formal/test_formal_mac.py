@@ -12,9 +12,10 @@ from qcloop_hdl.array import active_rows, mac, sums, walk
 from qcloop_hdl.array.active_rows import ActiveRows
 from qcloop_hdl.array.draw import Draw
 from qcloop_hdl.array.lanes import PRODUCT_BITS, Lane, Lanes
-from qcloop_hdl.array.mac import Mac, Product
+from qcloop_hdl.array.mac import Mac
+from qcloop_hdl.array.products import Item, Product
 from qcloop_hdl.array.sums import Sums, sum_bits
-from qcloop_hdl.array.walk import Item, Walk
+from qcloop_hdl.array.walk import Walk
 from qcloop_hdl.config import EngineConfig, MemoryKind
 
 #: Largest size of a product forward and backward.

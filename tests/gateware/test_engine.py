@@ -32,7 +32,7 @@ from qcloop.contract import operations
 from qcloop.contract.operations import Operation, Status
 from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.errors import ArrayError, ConfigError
-from qcloop_hdl.array.walk import Product
+from qcloop_hdl.array.products import Product
 from qcloop_hdl.config import DEVICE_PARTS, SIZES, EngineConfig, MemoryKind
 from qcloop_hdl.engine import decoding
 from qcloop_sim.engine import CompiledEngine

@@ -9,8 +9,8 @@ from formal_tools import mutant
 from qcloop_hdl.array.active_rows import active_rows
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import rows as blocks
+from qcloop_hdl.learn.row_address import RowAddress
 from qcloop_hdl.learn.rows import RowsOf, UpdateRows
-from qcloop_hdl.learn.update import RowAddress
 
 CONFIG = tiny(4)
 

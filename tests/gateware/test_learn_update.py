@@ -10,7 +10,8 @@ from qcloop.contract.parts import LEARNING_PARTS
 from qcloop.contract.plan import ACCUMULATOR_MAX
 from qcloop_hdl.config import MemoryKind
 from qcloop_hdl.learn import twins, update
-from qcloop_hdl.learn.update import LayerUpdate, queue_depth
+from qcloop_hdl.learn.flagged_words import queue_depth
+from qcloop_hdl.learn.update import LayerUpdate
 
 #: Words of the memory behind the update that it must leave alone.
 GUARD = 5

@@ -20,7 +20,7 @@ from qcloop.contract import operations
 from qcloop.contract.parts import LEARNING_PARTS, ArrayPart
 from qcloop.errors import QcloopError
 from qcloop_hdl.config import DEVICE_PARTS, MemoryKind
-from qcloop_hdl.learn import learner, sequencer, units
+from qcloop_hdl.learn import layer_products, learner, sequencer, units
 
 
 def short_case(seed, config, images=4):
@@ -63,12 +63,13 @@ def spoiled(module, faults):
 
     def spoil(engine):
         Fragment.get(engine.learner, None)  # Amaranth warns of components that are not used
-        faulty = mutant(module, faults)
-        if module is not learner:
-            # The learner imports the block anew, and finds the one with the fault.
-            with patch.dict(sys.modules, {module.__name__: faulty}):
-                faulty = mutant(learner, {})
-        engine.learner = faulty.Learner(engine.config)
+        # What imports the block does so anew, and finds the one with the fault: products, and the learner.
+        anew = {module.__name__: mutant(module, faults)}
+        for one in (layer_products, learner):
+            if one.__name__ not in anew:
+                with patch.dict(sys.modules, anew):
+                    anew[one.__name__] = mutant(one, {})
+        engine.learner = anew[learner.__name__].Learner(engine.config)
 
     return spoil
 
@@ -110,7 +111,7 @@ def cells_of(array, case):
             marks=pytest.mark.slow,
         ),
         # Errors drive both devices of a pair with the same sign; activations are taken for errors.
-        pytest.param(learner, "Mux(second, -errors", "Mux(second, errors", 24, marks=pytest.mark.slow),
+        pytest.param(layer_products, "Mux(second, -errors", "Mux(second, errors", 24, marks=pytest.mark.slow),
         pytest.param(units, "Mux(slopes,", "Mux(~slopes,", 24, marks=pytest.mark.slow),
     ],
 )

@@ -20,7 +20,8 @@ from qcloop.contract.parts import LEARNING_PARTS, STANDARD_PARTS, ArrayPart
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.active_rows import walk_clocks
 from qcloop_hdl.array.adc import Adc
-from qcloop_hdl.array.mac import Mac, Product
+from qcloop_hdl.array.mac import Mac
+from qcloop_hdl.array.products import Product
 from qcloop_hdl.config import EngineConfig, MemoryKind
 
 FORWARD1, FORWARD8, BACKWARD = Product

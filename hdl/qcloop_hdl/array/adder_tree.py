@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.array.lanes import BACKWARD_PRODUCT_BITS, PRODUCT_BITS
-from qcloop_hdl.array.walk import Item
+from qcloop_hdl.array.products import Item
 from qcloop_hdl.config import Configured, EngineConfig
 
 

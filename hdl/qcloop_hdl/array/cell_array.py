@@ -19,8 +19,8 @@ from qcloop_hdl.array.events import EventSelect
 from qcloop_hdl.array.generator import GaussianGenerator
 from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
+from qcloop_hdl.array.products import beside_ports, listing_ports, mac_command
 from qcloop_hdl.array.programmer import Programmer, cell_request
-from qcloop_hdl.array.walk import beside_ports, listing_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT

@@ -13,15 +13,14 @@ from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.adc import Adc, OneProduct, TwoResults
 from qcloop_hdl.array.lanes import Lanes, loan_ports
+from qcloop_hdl.array.products import Item, Product, beside_ports, listing_ports, mac_command
 from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
-from qcloop_hdl.array.walk import Item, Product, Walk, beside_ports, listing_ports, mac_command
+from qcloop_hdl.array.walk import Walk
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import drive
 from qcloop_hdl.layouts import MAC_SETTINGS
 from qcloop_hdl.registers import delayed
-
-__all__ = ["Mac", "Product", "mac_command"]
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:

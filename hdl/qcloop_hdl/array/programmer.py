@@ -148,48 +148,19 @@ class Programmer(Configured):
         )
         state, taken = sequence.state, sequence.taken
         address, lane = self.address, self.lane
-        level = Signal(LEVEL_BITS)
         if self.pipelined:
             m.submodules.cells = cells = KnownCells()
             taken = taken | cells.taken
             address, lane = Signal.like(address, name="asked_address"), Signal.like(lane, name="asked_lane")
+        level = Signal(LEVEL_BITS)
         fresh = Signal()
         known = Signal()
         old_level = Signal(LEVEL_BITS)
-        m.d.comb += [
-            sequence.request.eq(self.request.valid),
-            self.request.ready.eq(sequence.ready),
-            sequence.sample.eq(self.z.valid & ~self.waits),
-            self.z.ready.eq(sequence.sample_ready & ~self.waits),
-            self.busy.eq(state != State.IDLE),
-            self.taken.eq(taken),
-        ]
-        with m.If(taken):
-            m.d.sync += [
-                address.eq(self.request.payload.address),
-                lane.eq(self.request.payload.lane),
-                level.eq(self.request.payload.level),
-                fresh.eq(self.request.payload.fresh),
-            ]
-            if self.config.pipelines_steps:
-                m.d.sync += [
-                    known.eq(self.request.payload.known),
-                    old_level.eq(self.request.payload.old_level),
-                ]
-
-        stuck = Signal()
-        kept = Signal()  # the cell is not written: found in MEAN, for WRITE
-        # A cell that the request itself has made stuck is still written.
-        with m.If(~self.again):
-            m.d.sync += kept.eq(stuck & ~fresh)
-        m.d.comb += [
-            stuck.eq(~known & (self.cell.level >= self.settings.states)),
-            sequence.known.eq(known),
-            self.read.eq(self._reads(state) & ~known),
-            self.write.eq((state == State.WRITE) & ~kept),
-            self.written.level.eq(level),
-            self.written.code.eq(self.drawn.code),
-        ]
+        asked = {"address": address, "lane": lane, "level": level, "fresh": fresh}
+        if self.config.pipelines_steps:
+            asked |= {"known": known, "old_level": old_level}
+        self._take_request(m, sequence, taken, asked)
+        stuck = self._write(m, sequence, level, fresh, known)
         self._draw(m, table, taken)
         if self.config.has(ArrayPart.ENDURANCE):
             self._wear(m, state, taken)
@@ -203,28 +174,57 @@ class Programmer(Configured):
             events.unknown.eq(fresh | stuck | self.again),
         ]
         if self.pipelined:
-            asked = {"address": address, "lane": lane, "level": level, "old_level": old_level}
-            self._program_known(m, cells, sequence, asked, known)
+            self._program_known(m, cells, sequence, asked)
         return m
 
-    def _program_known(self, m: Module, cells: Any, sequence: Any, asked: dict[str, Any], known: Any) -> None:
+    def _take_request(self, m: Module, sequence: AttemptSequence, taken: Any, asked: dict[str, Any]) -> None:
+        """Offer requests and samples to the sequence, and keep what a request that is ``taken`` asks."""
+        request = self.request
+        m.d.comb += [
+            sequence.request.eq(request.valid),
+            request.ready.eq(sequence.ready),
+            sequence.sample.eq(self.z.valid & ~self.waits),
+            self.z.ready.eq(sequence.sample_ready & ~self.waits),
+            self.busy.eq(sequence.state != State.IDLE),
+            self.taken.eq(taken),
+        ]
+        with m.If(taken):
+            m.d.sync += [field.eq(request.payload[name]) for name, field in asked.items()]
+
+    def _write(self, m: Module, sequence: AttemptSequence, level: Any, fresh: Any, known: Any) -> Any:
+        """Read the cell unless its level is known, and write it unless it is stuck; return whether it is."""
+        state = sequence.state
+        stuck = Signal()
+        kept = Signal()  # the cell is not written: found in MEAN, for WRITE
+        # A cell that the request itself has made stuck is still written.
+        with m.If(~self.again):
+            m.d.sync += kept.eq(stuck & ~fresh)
+        m.d.comb += [
+            stuck.eq(~known & (self.cell.level >= self.settings.states)),
+            sequence.known.eq(known),
+            self.read.eq(self._reads(state) & ~known),
+            self.write.eq((state == State.WRITE) & ~kept),
+            self.written.level.eq(level),
+            self.written.code.eq(self.drawn.code),
+        ]
+        return stuck
+
+    def _program_known(self, m: Module, cells: Any, sequence: Any, asked: dict[str, Any]) -> None:
         """Program cells that are known close behind each other; what is assigned here prevails.
 
         ``cells`` and the sequence of attempts take turns: each begins when nothing of the other is in work.
         """
         m.submodules.pending = pending = PendingEvents()
-        request, idle, rested = self.request, Signal(), Signal()
+        request, idle = self.request, Signal()
         close = Signal()  # the request taken last was one of a cell that is known
-        # The last event of an attempt must be three clocks before the first one of a cell that is known.
-        m.d.sync += rested.eq(idle)
         drained = ~(cells.busy | pending.busy)
         m.d.comb += [
-            close.eq(known),
+            close.eq(asked["known"]),
             idle.eq(sequence.state == State.IDLE),
             sequence.request.eq(request.valid & ~request.payload.known & drained),
             sequence.known.eq(0),
             cells.request.eq(request.valid & request.payload.known),
-            cells.may_take.eq(idle & rested & pending.room),
+            cells.may_take.eq(idle & pending.room),
             request.ready.eq(Mux(request.payload.known, cells.ready, sequence.ready & drained)),
             cells.sample.eq(sequence.sample),
             self.z.ready.eq((sequence.sample_ready | cells.sample_ready) & ~self.waits),
@@ -232,7 +232,7 @@ class Programmer(Configured):
             self.counting.eq(pending.busy),
         ]
         # What was asked of a cell goes along with it: the next request may come before the cell is written.
-        spread = {name: delayed(m, value) for name, value in asked.items()}
+        spread = {name: delayed(m, asked[name]) for name in ("address", "lane", "level", "old_level")}
         for name, port in (("address", self.address), ("lane", self.lane), ("level", self.written.level)):
             m.d.comb += port.eq(Mux(close, delayed(m, spread[name], 2), asked[name]))
         with m.If(cells.write):

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CODE_MAX
 from qcloop_hdl.array.adder_tree import AdderTree, root_bits
 from qcloop_hdl.array.lanes import PRODUCT_BITS
-from qcloop_hdl.array.walk import Item
+from qcloop_hdl.array.products import Item
 from qcloop_hdl.config import Configured, EngineConfig
 
 

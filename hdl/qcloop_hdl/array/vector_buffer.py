@@ -7,7 +7,7 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.array.walk import vector_bits
+from qcloop_hdl.array.products import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.registers import delayed, read_register
 

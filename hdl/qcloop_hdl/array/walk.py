@@ -1,223 +1,17 @@
-"""The order in which a product reads its words, and the command that asks for one."""
+"""The order in which a product reads its words, and that in which it takes its vector."""
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from qcloop_hdl.array.active_rows import GROUP, OFFSET_BITS, ActiveRows
+from qcloop_hdl.array.active_rows import OFFSET_BITS, ActiveRows
+from qcloop_hdl.array.products import Item, Product, beside_ports, listing_ports, mac_command, vector_bits
+from qcloop_hdl.array.vector_elements import Elements
+from qcloop_hdl.array.word_address import WordAddress
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components
-from qcloop_hdl.registers import read_register
-
-
-class Product(enum.Enum, shape=2):
-    """Products of :class:`qcloop_hdl.array.mac.Mac`."""
-
-    #: Inputs 0 and 1, eight to a byte.
-    FORWARD1 = 0
-    #: Inputs 0 to 255; the ADC shifts by 8 more.
-    FORWARD8 = 1
-    #: Signed vectors along the columns.
-    BACKWARD = 2
-
-
-def mac_command(config: EngineConfig) -> data.StructLayout:
-    """Return the layout of a command: a product, and a region that is inside the array.
-
-    A command is not copied: its payload must stay until its last result is out. With the part ``learning``
-    there are three bits more:
-
-    - While ``held`` is high no word is read, though the bits of FORWARD1 are taken. It may fall at any time.
-    - A clock with ``again`` lets the vector of BACKWARD begin anew; that is possible up to its last byte.
-    - A command that ``follows`` is taken while results of a forward product before it are still on their way,
-      as soon as the words of that one have been added up. Its vector must end behind these results.
-    """
-    fields = {
-        "product": Product,
-        "base": config.address_bits,
-        "rows": config.side_bits,
-        "cols": config.side_bits,
-    }
-    learning = {"held": 1, "again": 1, "follows": 1} if config.pipelines_steps else {}
-    return data.StructLayout(fields | learning)
-
-
-def vector_bits(config: EngineConfig) -> int:
-    """Return the bits of a word's address in the vector buffer."""
-    return max(1, (config.row_words - 1).bit_length())
-
-
-def beside_ports(config: EngineConfig) -> dict[str, Any]:
-    """Return the ports with which a product of bits is made while cells of its region are still written."""
-    return {
-        #: Read no word behind the first column block, and of that one only what the others allow.
-        "first_block": In(1),
-        #: A group of eight rows may be read if it begins at most so many words behind the region's first.
-        #: With ``all_open`` all of them may, and in a product with read noise none is read before.
-        "open_words": In(signed(config.address_bits + 2)),
-        "all_open": In(1),
-    }
-
-
-def listing_ports(config: EngineConfig) -> dict[str, Any]:
-    """Return the ports that tell where the active rows of a product of bits begin, without reading them."""
-    if not config.lists_rows:
-        return {}
-    return {
-        #: Strobe: list the active rows of the last product of bits, whose region the command describes again.
-        #: No command is in work, or comes before the end.
-        "list_rows": In(1),
-        #: First words of the rows; and all of them were taken.
-        "listed": Out(stream.Signature(config.address_bits)),
-        "list_ended": Out(1),
-    }
-
-
-class Item(data.Struct):
-    """What goes along with a word through the stages."""
-
-    #: There is a word. The others are low without one.
-    valid: 1
-    #: The first word of a sum, or forward of as many sums as there are lanes.
-    first: 1
-    #: The last word of it.
-    last: 1
-    #: The word is read. A sum that ends with rows that are not active ends with a word that is not read, and
-    #: whose products are 0.
-    read: 1
-
-
-class WordAddress(wiring.Component):
-    """Steps through the addresses of a region: down a column block, or word after word.
-
-    With ``by_group`` a step goes eight rows down, and ``offset`` tells the row of those eight. Its distance
-    from the first is looked up in a table, so that a row takes a clock wherever it is, and no multiplier. The
-    table of the eight distances is made in the first eight clocks with ``by_group`` after ``start``, by the
-    adder of the address; ``ready`` is low until then.
-
-    With ``jumps`` a step by group goes to the group that is ``distance`` behind the first one, in the column
-    block that ``next_block`` counts.
-
-    Latency: the address of a word is there in the clock after its step. Reset: undefined.
-
-    Parameters
-    ----------
-    address_bits : int
-        Bits of an address.
-    block_bits : int
-        Bits of a count of column blocks.
-    jumps : bool
-        Groups may be left out.
-    """
-
-    def __init__(self, address_bits: int, block_bits: int, *, jumps: bool = False) -> None:
-        self._jumps = jumps
-        super().__init__(
-            {
-                #: Begin a region at ``base``.
-                "start": In(1),
-                "base": In(address_bits),
-                #: Column blocks of the region: words from a row to the next.
-                "blocks": In(block_bits),
-                #: Step to a word: with ``at_head`` to the word behind the last one that was stepped to so,
-                #: or the region's first; otherwise to the one a row below.
-                "step": In(1),
-                "at_head": In(1),
-                #: Steps are of eight rows; low until the clock after ``start``.
-                "by_group": In(1),
-                #: Row of the eight; 0 without ``by_group``.
-                "offset": In(OFFSET_BITS),
-                #: Words from the first group to the one that is stepped to; the next step by group is in the
-                #: next column block. Both only with ``jumps``.
-                "distance": In(address_bits),
-                "next_block": In(1),
-                #: Take the offset. The address stands still unless this is high.
-                "advance": In(1),
-                #: Offsets can be used.
-                "ready": Out(1),
-                "address": Out(address_bits),
-            }
-        )
-
-    @property
-    def jumps(self) -> bool:
-        """Whether groups may be left out."""
-        return self._jumps
-
-    def elaborate(self, platform: Any) -> Module:
-        """Return the circuit."""
-        m = Module()
-        address = Signal.like(self.address, reset_less=True)
-        head = Signal.like(self.address, reset_less=True)
-        entries = Signal(OFFSET_BITS + 1)  # of the table
-        fill = self.by_group & ~self.ready
-        m.d.comb += self.ready.eq(entries[-1])
-        to_head = next_head = self.step & self.at_head
-        following = address + Mux(self.ready, self.blocks << OFFSET_BITS, self.blocks)
-        if self.jumps:
-            to_head = self.step & self.at_head & ~self.by_group
-            next_head = to_head | self.next_block
-            following = Mux(self.ready, head + self.distance, address + self.blocks)
-        with m.If(self.start | next_head):
-            m.d.sync += head.eq(Mux(self.start, self.base, head + 1))
-        with m.If(self.step | fill):
-            m.d.sync += address.eq(Mux(to_head, head, following))
-        with m.If(fill):
-            m.d.sync += entries.eq(entries + 1)
-        with m.If(self.start):
-            m.d.sync += [address.eq(0), entries.eq(0)]
-        m.d.comb += self.address.eq(address + self._distance(m, fill, entries, address))
-        return m
-
-    def _distance(self, m: Module, fill: Any, entries: Any, address: Any) -> Any:
-        """Return how far behind the first of its eight rows the row is."""
-        bits = min(len(self.address), len(self.blocks) + OFFSET_BITS)
-        m.submodules.table = table = Memory(shape=bits, depth=GROUP, init=[])
-        write, read = table.write_port(), table.read_port(domain="comb")
-        distance = read_register(bits)
-        m.d.comb += [
-            write.addr.eq(entries),
-            write.data.eq(address),
-            write.en.eq(fill),
-            # While the table is made no offset is used. The address is another one than that of the entry
-            # which is written: so synthesis sees that none is read while it is written.
-            read.addr.eq(Cat(Mux(fill, ~entries[0], self.offset[0]), self.offset[1:])),
-        ]
-        with m.If(self.advance):
-            m.d.sync += distance.eq(read.data)
-        return distance
-
-
-class Elements(wiring.Component):
-    """Takes the elements of a vector out of bytes: a byte each, or with ``packed`` eight bits, lowest first.
-
-    Of an element of one bit only bit 0 counts. The bits behind the vector's ``last`` element are dropped.
-
-    Latency: none; it has no register.
-    """
-
-    packed: In(1)
-    #: Number of the element, counted from 1, of which with ``packed`` the lowest three bits are needed.
-    number: In(OFFSET_BITS)
-    #: The element is the last of the vector.
-    last: In(1)
-    bytes: In(stream.Signature(8))
-    element: Out(stream.Signature(8))
-
-    def elaborate(self, platform: Any) -> Module:
-        """Return the circuit."""
-        m = Module()
-        byte, element = self.bytes.payload, self.element
-        bit = byte.rotate_left(1).bit_select(self.number, 1)
-        m.d.comb += [
-            element.valid.eq(self.bytes.valid),
-            element.payload.eq(Cat(Mux(self.packed, bit, byte[0]), byte[1:])),
-            self.bytes.ready.eq(element.ready & (~self.packed | self.last | (self.number == 0))),
-        ]
-        return m
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -249,8 +43,9 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "tail": Out(config.lane_bits),
         #: The vector is not complete. ``read_word`` is then the word before ``write_word``.
         "loading": Out(1),
-        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts. With the part
-        #: ``learning``, and registers around the memories, it counts in clocks with ``advance``.
+        #: An element is to be written now, and where it goes. Of FORWARD1's only bit 0 counts. Where the
+        #: training step is pipelined and there are registers around the memories, this holds only in clocks
+        #: with ``advance``.
         "write": Out(1),
         "write_data": Out(8),
         "write_word": Out(word_bits),
@@ -277,10 +72,10 @@ class Walk(Configured):
     vector comes: row i with element i. Backward: the vector comes first, then the region is walked row by
     row, and by column blocks in a row.
 
-    FORWARD1 with ``skip`` walks over the active rows only, those whose input is 1. They are found by
-    :class:`qcloop_hdl.array.active_rows.ActiveRows`, which tells how many clocks that takes, in a build with
-    the part ``learning`` without the groups that have none; and the first
-    word comes at the earliest ten clocks after the command, when the table of :class:`WordAddress` is made.
+    FORWARD1 with ``skip`` walks over the active rows only, those whose input is 1.
+    :class:`qcloop_hdl.array.active_rows.ActiveRows` finds them, and tells how many clocks that takes. Where
+    the training step is pipelined it leaves out groups without active rows (:attr:`jumps`). The first word
+    comes at the earliest ten clocks after the command, when the table of :class:`WordAddress` is made.
 
     An element of the vector is found in :class:`qcloop_hdl.array.vector_buffer.VectorBuffer` by a word and a
     select. For an element that is written they are there in the clock of the write; for the element of a
@@ -302,7 +97,8 @@ class Walk(Configured):
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
         #: Words may be read; of those of active rows, the addresses are known.
         self._may_read, self._may_jump = Signal(), Signal()
-        #: Paths are shorter: rows come from a register, and a register that ``advance`` moves takes writes.
+        #: Paths are shorter: the number of rows comes from a register, and writes wait for ``advance`` in one
+        #: of :class:`qcloop_hdl.array.vector_buffer.VectorBuffer`.
         self._quick = self.jumps and config.registered
         self._rows: Any = self.command.payload.rows
         if self._quick:
@@ -325,23 +121,7 @@ class Walk(Configured):
         fresh = Signal()  # the next word is the first of a sum
         blocks = Signal.like(self.words.blocks, reset_less=True)
         command, lane_bits = self.command.payload, self.config.lane_bits
-        m.d.comb += [
-            accept.eq(self.command.valid & self.command.ready),
-            self.product.eq(command.product),
-            self.tail.eq(command.cols[:lane_bits]),
-            self.busy.eq(starting | running | ~self.drained),
-            self.command.ready.eq(~self.busy),
-            self.more.eq(running),
-        ]
-        if self.config.pipelines_steps:
-            follows = command.follows & self.passed
-            m.d.comb += self.command.ready.eq(~(starting | running) & (self.drained | follows))
-        m.d.sync += [
-            starting.eq(accept),
-            # The paths from the operation through `advance` would be too long, so these are registers.
-            self.backward.eq(self.product == Product.BACKWARD),
-            self.skips.eq(self.skip & (self.product == Product.FORWARD1)),
-        ]
+        self._take_command(m, accept, starting, running)
         with m.If(starting):
             m.d.sync += [running.eq(1), self.loading.eq(1), fresh.eq(1)]
         with m.If(accept | self.list_rows if self.config.lists_rows else accept):
@@ -359,21 +139,46 @@ class Walk(Configured):
         if self.config.two_ports:
             with m.If(accept | self.step & wrap):
                 m.d.sync += self._later.eq(~accept)
-        rows, words = self.rows, self.words
-        m.d.comb += [
-            words.start.eq(accept),
-            words.base.eq(command.base),
-            words.blocks.eq(blocks),
-            words.step.eq(Mux(self.skips, rows.enters, self.step)),
-            words.at_head.eq(Mux(self.skips, rows.opening, fresh | self.backward)),
-            self.address.eq(words.address),
-        ]
+        self._connect_words(m, accept, blocks, fresh)
         if self.jumps:
             self._jump(m, accept, blocks, wrap)
         if self.config.lists_rows:
             self._list(m, accept, running)
         self._register_outputs(m, inner, fresh, wrap)
         return m
+
+    def _take_command(self, m: Module, accept: Any, starting: Any, running: Any) -> None:
+        """Take a command; it is ``starting`` in the clock after that."""
+        command = self.command.payload
+        m.d.comb += [
+            accept.eq(self.command.valid & self.command.ready),
+            self.product.eq(command.product),
+            self.tail.eq(command.cols[: self.config.lane_bits]),
+            self.busy.eq(starting | running | ~self.drained),
+            self.command.ready.eq(~self.busy),
+            self.more.eq(running),
+        ]
+        if self.config.pipelines_steps:
+            follows = command.follows & self.passed
+            m.d.comb += self.command.ready.eq(~(starting | running) & (self.drained | follows))
+        m.d.sync += [
+            starting.eq(accept),
+            # The paths from the operation through `advance` would be too long, so these are registers.
+            self.backward.eq(self.product == Product.BACKWARD),
+            self.skips.eq(self.skip & (self.product == Product.FORWARD1)),
+        ]
+
+    def _connect_words(self, m: Module, accept: Any, blocks: Any, fresh: Any) -> None:
+        """Say which words are stepped to, one after the other."""
+        rows, words = self.rows, self.words
+        m.d.comb += [
+            words.start.eq(accept),
+            words.base.eq(self.command.payload.base),
+            words.blocks.eq(blocks),
+            words.step.eq(Mux(self.skips, rows.enters, self.step)),
+            words.at_head.eq(Mux(self.skips, rows.opening, fresh | self.backward)),
+            self.address.eq(words.address),
+        ]
 
     def _permit(self, m: Module) -> None:
         """Tell whether words may be read. What holds a command comes from a register: the paths are long."""

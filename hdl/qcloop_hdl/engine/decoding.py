@@ -10,7 +10,7 @@ from amaranth.lib.wiring import Out, Signature
 
 from qcloop.contract.operations import NEEDED, Operation, Status
 from qcloop.errors import ConfigError
-from qcloop_hdl.array.walk import Product
+from qcloop_hdl.array.products import Product
 from qcloop_hdl.config import EngineConfig
 
 PRODUCTS = (Operation.FORWARD1, Operation.FORWARD8, Operation.BACKWARD)

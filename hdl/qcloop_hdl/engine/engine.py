@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.operations import AGE_ENTRY, Operation, Status
 from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.cell_array import CellArray
-from qcloop_hdl.array.walk import beside_ports
+from qcloop_hdl.array.products import beside_ports
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import StreamStage, add_components, drive, lend
 from qcloop_hdl.engine.answers import Answers

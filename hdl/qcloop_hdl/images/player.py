@@ -55,11 +55,13 @@ class Player(wiring.Component):
                 "engine_idle": In(1),
                 #: The board was switched on, and no host has come since: execute the program in the memory.
                 "boot": In(1),
-                #: Strobe: it begins. How many sixteenths of the test images had their class found last.
+                #: Strobe: that program begins.
                 "begins": Out(1),
+                #: How many sixteenths of the test images had their class found in the last evaluation.
                 "score": Out(5),
-                #: Everything is answered; and images are in work, so what was answered may be sent.
+                #: Everything is answered.
                 "idle": Out(1),
+                #: Images or the program are in work. That takes long: what was answered before may be sent.
                 "playing": Out(1),
                 "pins": Out(FLASH_PINS),
             }
@@ -67,24 +69,32 @@ class Player(wiring.Component):
         self._lines = config.lines
         self.source, self.feed = ImageSource(config), ProgramFeed()
         self.operands, self.asker = ImageOperands(), EngineAsker()
-        #: The operation; bytes of operands or results that are left, or of a request of the engine.
-        self._operation, self._length = Signal(OPERATION_BITS), Signal(WORD_BITS)
-        self._number, self._status = Signal(5), Signal(Status)
-        #: What the engine is asked for: an opcode, and the operands of the request.
+        #: Number of the operation in work, and the status that it is answered with.
+        self._operation, self._status = Signal(OPERATION_BITS), Signal(Status)
+        #: Bytes that are left: of a request of the link, of its results, or of what the engine answers. And
+        #: how many bytes of the operands, or of a counter, have come or gone.
+        self._length, self._number = Signal(WORD_BITS), Signal(5)
+        #: Result bytes of the operation, if its status is OK.
+        self._results = Signal(WORD_BITS)
+        #: What the engine is asked for: the opcode, the bytes of operands, and the images of the request if
+        #: its operands begin with their number (``_counts``).
         self._opcode, self._asked = Signal(8), Signal(WORD_BITS)
         self._chunk, self._counts = Signal(range(MOST + 1)), Signal()
         #: Images that are left; all were trained on, and what is left of a batch is to be settled.
         self._images, self._ended = Signal(COUNT_BITS), Signal()
-        #: The label, and the word that is sent as result; what the engine answers.
+        #: Label of the image that is classified; the word that is sent as result; carry of the counters' sum.
         self._label, self._word, self._carry = Signal(8), Signal(8 * COUNTER_BYTES), Signal()
-        #: The requests, from wherever they come; one of their bytes is taken, as an operand.
+        self._crc = crc32()
+        #: The requests, from the link or from the program in the memory; one of their bytes is taken; it is
+        #: an operand.
         self._incoming, self._taken, self._takes = self.feed.o, Signal(), Signal()
         #: Strobe: the engine refuses images; a class was that of the label.
         self._refused, self._hit = Signal(), Signal()
-        #: Sixteenths of hits, and what is left of their division.
+        #: What is left of the division of the hits by the images, and its quotient in sixteenths.
         self._rest, self._sixteenths = Signal(COUNT_BITS), Signal(5)
 
     def _is(self, *operations: ImageOperation) -> Any:
+        """Return whether the operation in work is one of some."""
         return Cat(self._operation == operation - FIRST for operation in operations).any()
 
     def elaborate(self, platform: Any) -> Module:
@@ -93,7 +103,7 @@ class Player(wiring.Component):
         # What was read ahead is forgotten if the engine refuses images. Then the set must be checked again.
         m.submodules.source = ResetInserter(self._refused)(self.source)
         m.submodules.feed, m.submodules.operands, m.submodules.asker = self.feed, self.operands, self.asker
-        m.submodules.crc = self._crc = crc32()
+        m.submodules.crc = self._crc
         self._connect_feed(m)
         self._connect_source(m)
         self._connect_operands(m)
@@ -181,7 +191,6 @@ class Player(wiring.Component):
 
     def _look_up(self, m: Module) -> None:
         """Find how many results an operation has."""
-        self._results = Signal(WORD_BITS)
         with m.Switch(self._operation):
             for operation, count in _RESULTS.items():
                 with m.Case(operation - FIRST):

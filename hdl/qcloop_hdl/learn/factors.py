@@ -7,7 +7,7 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.plan import MAX_LAYERS, max_units
-from qcloop_hdl.array.walk import vector_bits
+from qcloop_hdl.array.products import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.learn.plan import LAYER_BITS
 from qcloop_hdl.learn.scaler import NARROW_BITS

@@ -2,43 +2,29 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal, signed
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.operations import Counter, Operation
 from qcloop.contract.plan import MAX_CLASSES
 from qcloop.contract.types import Policy
-from qcloop_hdl.array.active_rows import OFFSET_BITS
 from qcloop_hdl.array.counters import Event
+from qcloop_hdl.array.products import beside_ports, mac_command
 from qcloop_hdl.array.sums import sum_bits
-from qcloop_hdl.array.walk import Product, beside_ports, mac_command
 from qcloop_hdl.config import Configured, EngineConfig
-from qcloop_hdl.connections import StreamStage, add_components, drive
+from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 from qcloop_hdl.layouts import PROGRAMMER_SETTINGS
 from qcloop_hdl.learn.activation import ActivationTable
 from qcloop_hdl.learn.errors import LayerErrors
 from qcloop_hdl.learn.images import ImageCheck
+from qcloop_hdl.learn.layer_products import LayerProducts
 from qcloop_hdl.learn.plan import HIDDEN_LAYERS, PlanLoader
-from qcloop_hdl.learn.sequencer import Fetch, StepSequencer, StepState
+from qcloop_hdl.learn.sequencer import StepSequencer, StepState
 from qcloop_hdl.learn.softmax import PENALTY_BITS, OutputErrors
 from qcloop_hdl.learn.units import UnitStores
 from qcloop_hdl.learn.weights import WeightUpdate, array_ports
-
-#: States in which the array multiplies.
-_MULTIPLIES = (
-    StepState.NEXT,
-    StepState.LABEL,
-    StepState.FORWARD,
-    StepState.FORWARD_ASK,
-    StepState.FORWARD_RUN,
-    StepState.BACKWARD,
-    StepState.BACKWARD_ASK,
-    StepState.BACKWARD_RUN,
-    StepState.ERRORS,
-    StepState.FINISH,
-)
 
 
 def _ports(config: EngineConfig) -> dict[str, Any]:
@@ -71,7 +57,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "take": Out(1),
         #: Classes, as CLASSIFY answers them.
         "classes": Out(stream.Signature(8)),
-        #: Number of states.
+        #: The number of states, and the policy.
         "programming": In(PROGRAMMER_SETTINGS),
         #: To the array: products, while ``multiplies`` is high.
         "multiplies": Out(1),
@@ -93,9 +79,9 @@ class Learner(Configured):
     """Makes the training step, and classifies: ``docs/array.md`` defines both.
 
     The array's products, its programmer and its memory do the work; what is between them is here. A plan is
-    loaded by :class:`qcloop_hdl.learn.plan.PlanLoader`, which the engine connects. ``run`` starts a request
-    of images that the engine has checked; its bytes are taken as they are needed, so those of the next
-    images may come while one is trained. ``done`` is high for a clock at the end.
+    loaded by :class:`qcloop_hdl.learn.plan.PlanLoader`. ``run`` starts a request of images that
+    :class:`qcloop_hdl.learn.images.ImageCheck` has accepted; its bytes are taken as they are needed, so those
+    of the next images may come while one is trained. ``done`` is high for a clock at the end.
 
     Reset: idle, there is no plan, and no image of a batch was trained.
 
@@ -113,47 +99,30 @@ class Learner(Configured):
         self.activations = ActivationTable(sums + 1, HIDDEN_LAYERS)
         self.output = OutputErrors(sums + 1, MAX_CLASSES)
         self.layer_errors, self.weights = LayerErrors(config), WeightUpdate(config)
-        #: Whether the array takes a byte of a vector is decided late in a clock: no path leads on from there.
-        self.out = ResetInserter(self.layer_errors.again)(StreamStage())
         #: Index of the layer's first unit, and numbers of its inputs and units.
         self.first, self.inputs, self.outputs = (
             Signal(range(config.side)),
             Signal(config.side_bits),
             Signal(config.side_bits),
         )
-        #: The bias follows behind the vector; the byte is the second one of a pair; all bytes of an image of
-        #: bytes were taken.
-        self._bias, self._second, self._whole = Signal(), Signal(), Signal()
-        #: The product of the next image is made beside the update.
-        self._beside = Signal()
-        #: The layers up to the one that is multiplied are settled, though the last one is not.
-        self._early = Signal()
-        #: Errors are still wanted for the vector of a product.
-        self._drives = Signal()
+        #: What asks for products, sends their vectors and takes their results.
+        self.products = LayerProducts(self)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
         add_components(m, self)
-        m.submodules.out = self.out
         self._connect_plan(m)
         self._connect_sequencer(m)
-        self._ask_products(m)
-        if self.config.two_ports:
-            self._go_beside(m)
-        self._send_vector(m)
-        self._take_results(m)
+        self.products.connect(m)
         self._scale_errors(m)
         self._read_units(m)
         self._update(m)
         self._count(m)
         return m
 
-    def _in(self, *states: Any) -> Any:
-        """Return whether the sequencer is in one of some states."""
-        return Cat(self.sequencer.at[state.value] for state in states).any()
-
     def _connect_plan(self, m: Module) -> None:
+        """Connect what loads the plan and checks requests of images; hand tables and numbers on."""
         plan, layer = self.plan, self.plan.parameters
         drive(m, plan, self, "load", "base", "rows", "cols", "forget")
         drive(m, self, plan, "fits", "last", "refused", "complete")
@@ -192,6 +161,7 @@ class Learner(Configured):
         ]
 
     def _connect_sequencer(self, m: Module) -> None:
+        """Connect the sequencer to the request, and follow its layers."""
         sequencer = self.sequencer
         drive(m, sequencer, self, "empty")
         m.d.sync += sequencer.run.eq(self.run)  # at the end of a long path, and a request has time
@@ -200,8 +170,8 @@ class Learner(Configured):
             sequencer.trains.eq(self.request.operation == Operation.TRAIN),
             sequencer.left.eq(self.request.remaining != 0),
             self.done.eq(sequencer.done),
-            self.busy.eq(~self._in(StepState.IDLE)),
-            self.multiplies.eq(self._in(*_MULTIPLIES) & (~sequencer.tail | self._early) | self._beside),
+            self.busy.eq(~sequencer.is_at(StepState.IDLE)),
+            self.multiplies.eq(self.products.multiplies),
         ]
         # Units are counted layer after layer.
         with m.If(sequencer.to_first):
@@ -210,173 +180,6 @@ class Learner(Configured):
             m.d.sync += self.first.eq(self.first + self.outputs)
         with m.Elif(sequencer.down):
             m.d.sync += self.first.eq(self.first - self.inputs)
-
-    # -- products -------------------------------------------------------------------------------
-
-    def _ask_products(self, m: Module) -> None:
-        layer, command, sequencer = self.plan.parameters, self.command, self.sequencer
-        bits = (sequencer.layer == 0) & ~self.plan.numbers.wide
-        backward = self._in(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
-        fetches = sequencer.fetch != Fetch.NONE
-        # Registers, as the walk over the words is timing-critical. They are there before a product is asked
-        # for, since the sequencer waits for the numbers of the layer.
-        with m.If(~fetches):  # the product of the next image keeps the numbers of the first layer
-            m.d.sync += [
-                command.payload.product.eq(
-                    Mux(backward, Product.BACKWARD, Mux(bits, Product.FORWARD1, Product.FORWARD8))
-                ),
-                command.payload.base.eq(layer.base),
-                command.payload.rows.eq(layer.rows - (backward & self.plan.numbers.biases)),
-                command.payload.cols.eq(layer.cols),
-            ]
-        m.d.comb += [
-            # The memory goes over to the products a clock after the last weight was settled.
-            command.payload.held.eq((sequencer.tail & ~self._early | fetches) & ~self._beside),
-            command.payload.follows.eq(1),
-            command.payload.again.eq(self.layer_errors.again),
-            sequencer.passed.eq(command.ready),
-            command.valid.eq(
-                self._in(StepState.FORWARD_ASK, StepState.BACKWARD_ASK) | (sequencer.fetch == Fetch.ASK)
-            ),
-            sequencer.asked.eq(command.valid & command.ready),
-        ]
-
-    def _go_beside(self, m: Module) -> None:
-        """Make the product of the next image while weights are settled: of each eight rows that are.
-
-        Results wait until no layer is updated any more, and further column blocks until all is settled.
-        """
-        sequencer, rows, layer = self.sequencer, self.weights.settled_rows, self.command.payload
-        lane_bits, beside = self.config.lane_bits, self._beside
-        # Words of a row, and the first one behind the first eight rows.
-        blocks = Signal(range(self.config.row_words + 1))
-        end = Signal(self.config.address_bits + 1)
-        m.d.comb += [
-            self.first_block.eq(beside),
-            self.all_open.eq(rows.all),
-            self.weights.image_single.eq(blocks == 1),
-            self.weights.before_last.eq(sequencer.layer + 1 == self.plan.numbers.last),
-        ]
-        if self.config.pipelines_cells:
-            # The sums of further column blocks could stop the stages while others read the memory.
-            m.d.comb += self._early.eq(rows.most & ~sequencer.last & (blocks == 1))
-        m.d.sync += [
-            blocks.eq(layer.cols[lane_bits:] + layer.cols[:lane_bits].any()),
-            end.eq(layer.base + (blocks << OFFSET_BITS)),
-            self.open_words.eq(rows.reached - end),
-        ]
-        with m.If((sequencer.fetch == Fetch.ASK) & sequencer.asked):
-            m.d.sync += beside.eq(1)
-        with m.Elif(sequencer.asked | self._in(StepState.FORWARD_RUN) & ~sequencer.tail):
-            m.d.sync += beside.eq(0)
-
-    def _send_vector(self, m: Module) -> None:
-        """Send the vector of a product: of the image, of activations and the bias, or of errors."""
-        sequencer, vector, units, numbers = self.sequencer, self.out.i, self.units, self.plan.numbers
-        wiring.connect(m, self.out.o, wiring.flipped(self.vector))
-        forward, backward = self._in(StepState.FORWARD_RUN), self._drives
-        image = forward & (sequencer.layer == 0) | (sequencer.fetch == Fetch.BITS)
-        labels = self._in(StepState.LABEL) | (sequencer.fetch == Fetch.LABEL)
-        first = (sequencer.layer == 0) & self._in(StepState.FORWARD_ASK) | (sequencer.fetch == Fetch.ASK)
-        bias, second = self._bias, self._second
-        weights = self.weights
-        room = Mux(numbers.wide, ~self._whole, weights.bits.ready)
-        taken, errors = Signal(), self.layer_errors.o
-        value = Mux(backward, Mux(second, -errors.payload.value, errors.payload.value), units.o.payload.value)
-        valid = forward & (units.o.valid | bias) | backward & errors.valid
-        m.d.comb += [
-            taken.eq(vector.valid & vector.ready),
-            vector.valid.eq(Mux(image, self.rx.valid & room, valid)),
-            vector.payload.eq(Mux(image, self.rx.payload, Mux(bias, 255, value))),
-            # The errors of the first layer drive no columns.
-            errors.ready.eq(
-                backward & vector.ready & (second | ~numbers.pairs)
-                | self._in(StepState.ERRORS, StepState.ROWS)
-            ),
-            self.rx.ready.eq(self.plan.rx.ready | labels | image & vector.ready & room),
-            self.take.eq(self.rx.valid & self.rx.ready),
-            sequencer.label_taken.eq(labels & self.rx.valid),
-            weights.start_image.eq(sequencer.asked & first),
-            weights.image_rows.eq(self.command.payload.rows),
-            weights.bits.valid.eq(image & taken & ~numbers.wide),
-            weights.bits.payload.eq(self.rx.payload),
-            units.write_input.eq(image & taken & numbers.wide),
-            units.input.eq(self.rx.payload),
-        ]
-        with m.If(labels & self.rx.valid):
-            m.d.sync += self.output.label.eq(self.rx.payload)
-        with m.If(taken & ~image):
-            m.d.sync += [
-                second.eq(backward & numbers.pairs & ~second),
-                bias.eq(forward & numbers.biases & units.o.payload.last & ~bias),
-            ]
-            with m.If(backward & errors.payload.last & (second | ~numbers.pairs)):
-                m.d.sync += backward.eq(0)
-        with m.If(sequencer.asked):
-            m.d.sync += [second.eq(0), bias.eq(0), backward.eq(self._in(StepState.BACKWARD_ASK))]
-        with m.If(self.layer_errors.again):
-            m.d.sync += second.eq(0)
-
-    def _take_results(self, m: Module) -> None:
-        """Hand results over: sums to the tables, or backward to their scaler."""
-        sequencer, result, numbers = self.sequencer, self.result, self.plan.numbers
-        # Results also come while the next layer's product is asked for. Others are not the learner's.
-        # Those of an image that was fetched may be there before the numbers of the first layer are.
-        early = Signal()
-        m.d.sync += early.eq(self._in(StepState.NEXT))
-        forward = self._in(StepState.FORWARD, StepState.FORWARD_ASK, StepState.FORWARD_RUN) & ~early
-        backward = self._in(StepState.BACKWARD_RUN)
-        behind, outputs, last_layer = self._follow_layer(m)
-        hidden = forward & ~last_layer
-        sums = self.layer_errors.sums
-        # Of a pair the first product is kept; the difference is the sum.
-        kept, first, number, last = Signal(signed(32)), Signal(), Signal(self.config.side_bits), Signal()
-        holds = forward & numbers.pairs & ~first
-        value = Signal(signed(self.activations.width))
-        ready = Mux(hidden, self.activations.i.ready, Mux(forward, self.output.i.ready, sums.ready))
-        m.d.comb += [
-            value.eq(Mux(forward & numbers.pairs, kept - result.payload, result.payload)),
-            last.eq(number + 1 == Mux(forward, outputs, self.inputs)),
-            result.ready.eq(holds | ready & (forward | backward)),
-            self.activations.i.valid.eq(result.valid & hidden & ~holds),
-            self.output.i.valid.eq(result.valid & forward & last_layer & ~holds),
-            sums.valid.eq(result.valid & backward),
-        ]
-        for sink in (self.activations.i, self.output.i, sums):
-            m.d.comb += [sink.payload.value.eq(value), sink.payload.last.eq(last)]
-        with m.If(result.valid & result.ready & (forward | backward)):
-            m.d.sync += [first.eq(holds), kept.eq(result.payload)]
-            with m.If(~holds):
-                m.d.sync += number.eq(Mux(last, 0, number + 1))
-        units = self.units
-        m.d.comb += [
-            self.activations.o.ready.eq(1),
-            units.write_unit.eq(self.activations.o.valid),
-            units.unit.eq(self.activations.o.payload.value),
-        ]
-        m.d.comb += sequencer.summed.eq(
-            last & (self.output.i.valid & self.output.i.ready | sums.valid & sums.ready)
-        )
-        with m.If(self.activations.o.valid & self.activations.o.payload.last):
-            m.d.sync += behind.eq(0)
-
-    def _follow_layer(self, m: Module) -> tuple[Any, Any, Any]:
-        """Go to the next layer when the units of the one before are written: its product is in work by then.
-
-        Return whether units of the layer before still come, their number, and whether they are classes.
-        """
-        sequencer, activations = self.sequencer, self.activations
-        behind, outputs, last = Signal(), Signal(self.config.side_bits), Signal()
-        with m.If(sequencer.up & self._in(StepState.FORWARD_RUN)):
-            m.d.sync += behind.eq(1)
-        with m.If(~behind):
-            m.d.sync += [
-                activations.layer.eq(sequencer.layer),
-                activations.shift.eq(self.plan.parameters.shift),
-                outputs.eq(self.outputs),
-                last.eq(sequencer.last),
-            ]
-        return behind, outputs, last
 
     # -- errors ---------------------------------------------------------------------------------
 
@@ -403,7 +206,7 @@ class Learner(Configured):
         """Start the streams of what is kept of units, and count what is written."""
         sequencer, units, numbers = self.sequencer, self.units, self.plan.numbers
         image, asked = sequencer.layer == 0, sequencer.asked
-        forward, update = self._in(StepState.FORWARD_ASK), self._in(StepState.ROWS)
+        forward, update = sequencer.is_at(StepState.FORWARD_ASK), sequencer.is_at(StepState.ROWS)
         # The sums of a layer come when its errors drove its columns; then the slopes are there.
         slopes = Signal()  # a register: they are not in a hurry, and the path on is long
         m.d.sync += slopes.eq(self.layer_errors.collected)
@@ -417,17 +220,15 @@ class Learner(Configured):
             units.count.eq(Mux(units.inputs, self.plan.parameters.rows, self.inputs)),
             # Who takes entries: the vector, the slopes, or the update.
             units.o.ready.eq(
-                self._in(StepState.FORWARD_RUN) & self.out.i.ready & ~self._bias
-                | self.layer_errors.slopes.ready
-                | self.weights.units.ready
+                self.products.takes_unit | self.layer_errors.slopes.ready | self.weights.units.ready
             ),
         ]
         with m.If(units.write_input | units.write_unit):
             m.d.sync += units.index.eq(units.index + 1)
         with m.If(units.write_input & (units.index + 1 == self.plan.parameters.rows)):
-            m.d.sync += [units.index.eq(0), self._whole.eq(1)]
+            m.d.sync += [units.index.eq(0), self.products.whole.eq(1)]
         with m.If(asked):
-            m.d.sync += self._whole.eq(0)
+            m.d.sync += self.products.whole.eq(0)
         with m.If(sequencer.to_first):
             m.d.sync += units.index.eq(0)
 
@@ -448,11 +249,11 @@ class Learner(Configured):
             weights.layer.eq(plan.parameters),
             weights.image.eq(sequencer.layer == 0),
             weights.verifies.eq(self.programming.policy == Policy.VERIFY.value),
-            weights.rows.eq(self._in(StepState.ROWS)),
-            weights.sweep.eq(self._in(StepState.SWEEP_ROWS)),
+            weights.rows.eq(sequencer.is_at(StepState.ROWS)),
+            weights.sweep.eq(sequencer.is_at(StepState.SWEEP_ROWS)),
             weights.between.eq(
-                self._in(StepState.UPDATE)
-                | self._in(StepState.SWEEP) & (sequencer.layer != 0)
+                sequencer.is_at(StepState.UPDATE)
+                | sequencer.is_at(StepState.SWEEP) & (sequencer.layer != 0)
                 | sequencer.tail
             ),
             weights.units.valid.eq(self.units.o.valid),
@@ -462,7 +263,7 @@ class Learner(Configured):
     # -- results --------------------------------------------------------------------------------
 
     def _count(self, m: Module) -> None:
-        """Answer with a class, or count the image's hit and penalty, and words of stream 0."""
+        """Answer with a class, or count the image's hit and penalty; count the words that rounding takes."""
         sequencer, result, classes = self.sequencer, self.output.result, self.classes
         trains = sequencer.trains
         hit, penalty = Signal(), Signal(PENALTY_BITS)
@@ -477,7 +278,7 @@ class Learner(Configured):
             m.d.sync += [hit.eq(result.payload.hit), penalty.eq(result.payload.penalty)]
         event = self.event
         # The image is counted before the first weight is settled.
-        first = self._in(StepState.ROWS) & (sequencer.layer == 0)
+        first = sequencer.is_at(StepState.ROWS) & (sequencer.layer == 0)
         with m.If(first & (sequencer.clock < 4)):
             m.d.comb += [
                 event.enable.eq(sequencer.begins & penalty.any() | (sequencer.clock == 3) & hit),

@@ -126,6 +126,10 @@ class StepSequencer(wiring.Component):
         """Whether the bits of two images can be kept."""
         return self._early
 
+    def is_at(self, *states: Any) -> Any:
+        """Return whether the state is one of some."""
+        return Cat(self.at[state.value] for state in states).any()
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
@@ -186,7 +190,7 @@ class StepSequencer(wiring.Component):
         """Fetch the next image behind the update of the first layer, unless a batch ends."""
         wanted = self.left & ~self.numbers.wide & ~self.alone & ~ends
         now = self.begins & ~self.last if self.early else self.up
-        with m.If(self._at(StepState.ROWS) & (self.layer == 0) & now & wanted):
+        with m.If(self.is_at(StepState.ROWS) & (self.layer == 0) & now & wanted):
             m.d.sync += self.fetch.eq(Fetch.LABEL)
         with m.If((self.fetch == Fetch.LABEL) & self.label_taken):
             m.d.sync += self.fetch.eq(Fetch.ASK)
@@ -195,20 +199,16 @@ class StepSequencer(wiring.Component):
 
     def _look_ahead(self, m: Module) -> None:
         """Tell the next layer long before it comes, so that its numbers are there when it does."""
-        first = self._at(StepState.IDLE, StepState.NEXT, StepState.LABEL, StepState.FINISH)
-        down = self._at(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
+        first = self.is_at(StepState.IDLE, StepState.NEXT, StepState.LABEL, StepState.FINISH)
+        down = self.is_at(StepState.BACKWARD, StepState.BACKWARD_ASK, StepState.BACKWARD_RUN)
         m.d.comb += [
             self.ahead.eq(Mux(down, self.layer - 1, self.layer + 1)),
-            self.turn.eq(self.up | self.down | self.to_first | self._at(StepState.IDLE)),
+            self.turn.eq(self.up | self.down | self.to_first | self.is_at(StepState.IDLE)),
         ]
         with m.If(first | ~down & self.last):
             m.d.comb += self.ahead.eq(0)
         with m.If(self.turn):
             m.d.sync += self.layer.eq(self.ahead)
-
-    def _at(self, *states: Any) -> Any:
-        """Return whether the state is one of some."""
-        return Cat(self.at[state.value] for state in states).any()
 
     def _products(self, m: Module, following: Any, result_seen: Any, errors_seen: Any) -> None:
         for waits, ask, runs in (

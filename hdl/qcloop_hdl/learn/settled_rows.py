@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import drive
-from qcloop_hdl.learn.update import queue_depth
+from qcloop_hdl.learn.flagged_words import queue_depth
 from qcloop_hdl.registers import delayed
 
 

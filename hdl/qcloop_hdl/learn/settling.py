@@ -12,8 +12,8 @@ from qcloop_hdl.array.programmer import cell_request
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
+from qcloop_hdl.learn.flagged_words import flagged_word
 from qcloop_hdl.learn.settle import SettledWeight, Weight
-from qcloop_hdl.learn.update import flagged_word
 from qcloop_hdl.registers import delayed
 
 

@@ -4,13 +4,13 @@ from itertools import pairwise
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream
+from amaranth.lib import stream
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from qcloop.contract.formats import CELL_BITS, LEVEL_BITS
-from qcloop_hdl.array.walk import vector_bits
+from qcloop_hdl.array.products import vector_bits
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.accumulate import (
@@ -21,98 +21,14 @@ from qcloop_hdl.learn.accumulate import (
     StepShifter,
 )
 from qcloop_hdl.learn.factors import FACTOR_BITS
+from qcloop_hdl.learn.flagged_words import flagged_word, queue_depth, queued_word
 from qcloop_hdl.learn.plan import RATE_BITS
+from qcloop_hdl.learn.row_address import RowAddress
 from qcloop_hdl.learn.rows import row_layout
 from qcloop_hdl.registers import delayed
 
-#: Words whose weights are to be settled wait in a queue. No word is read while it has no more room than this.
+#: No word is read while the queue of flagged words has no more room than this.
 QUEUE_ROOM = 8
-
-
-def queue_depth(config: EngineConfig) -> int:
-    """Return how many words may wait to be settled: more where they do not disturb the update."""
-    return 32 if config.two_ports else 16
-
-
-def flagged_word(config: EngineConfig) -> data.StructLayout:
-    """Return the layout of a word of accumulators, and which of them are to be settled.
-
-    With two ports the word comes along, and is still to be written: the lanes that are ``changed``. So do the
-    levels that its cells have.
-    """
-    levels = {"levels": ArrayLayout(LEVEL_BITS, config.lanes)} if config.two_ports else {}
-    return data.StructLayout(_queued_word(config).members | levels)
-
-
-def _queued_word(config: EngineConfig) -> data.StructLayout:
-    """Return the layout of such a word without the levels, which come last."""
-    fields: dict[str, Any] = {"address": config.address_bits, "lanes": config.lanes}
-    if config.two_ports:
-        fields |= {
-            "changed": config.lanes,
-            "accumulators": ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes),
-        }
-    return data.StructLayout(fields)
-
-
-class RowAddress(Configured):
-    """Computes the first word of a row: ``base + row * blocks``.
-
-    Latency: two clocks. Throughput: a row a clock. Items that are neither a row nor the last are dropped.
-    Back-pressure: on ``o``. Reset: empty.
-
-    Parameters
-    ----------
-    config : EngineConfig
-    """
-
-    def __init__(self, config: EngineConfig) -> None:
-        self._address = data.StructLayout({"address": config.address_bits, "x": 8, "active": 1, "last": 1})
-        super().__init__(
-            config,
-            {
-                "base": In(config.address_bits),
-                #: Words of a row.
-                "blocks": In(range(config.row_words + 1)),
-                "i": In(stream.Signature(row_layout(config))),
-                "o": Out(stream.Signature(self._address)),
-            },
-        )
-
-    def elaborate(self, platform: Any) -> Module:
-        """Return the circuit."""
-        m = Module()
-        distance = Signal(self.config.address_bits)
-        held, held_valid = Signal(self._address), Signal()
-        # The path back is long: a row that came has room, and is kept while the one before it stands still.
-        kept, keeps, move, wanted = Signal(row_layout(self.config)), Signal(), Signal(), Signal()
-        i, row = self.i.payload, Signal(row_layout(self.config))
-        m.d.comb += [
-            move.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(~keeps),
-            wanted.eq(self.i.valid & (i.active | i.last)),
-            row.eq(Mux(keeps, kept, i)),
-        ]
-        with m.If(~keeps):
-            m.d.sync += kept.eq(i)
-        with m.If(move | ~held_valid):
-            m.d.sync += [
-                keeps.eq(0),
-                held_valid.eq(keeps | wanted),
-                distance.eq(row.row * self.blocks),
-                held.x.eq(row.x),
-                held.active.eq(row.active),
-                held.last.eq(row.last),
-            ]
-        with m.Else():
-            m.d.sync += keeps.eq(keeps | wanted)
-        with m.If(move):
-            m.d.sync += [
-                self.o.valid.eq(held_valid),
-                self.o.payload.eq(held),
-                self.o.payload.address.eq(self.base + distance),
-            ]
-        return m
 
 
 def accumulator_ports(config: EngineConfig) -> dict[str, Any]:
@@ -175,7 +91,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: there are two ports nobody asks for the latter.
         "writes": Out(1),
         "comes": Out(1),
-        #: Words that have weights to be settled; and that there are some, though none may be offered yet.
+        #: There are words with weights to be settled, though none may be offered yet; and these words.
         "waiting": Out(1),
         "flagged": Out(stream.Signature(flagged_word(config))),
         **(cell_ports(config) | _changed_ports(config) if config.two_ports else {}),
@@ -203,8 +119,8 @@ class LayerUpdate(Configured):
     A word takes a clock, or two where the memory has one port in effect (:attr:`EngineConfig.two_ports`),
     which reads and writes in turn. While it ``yields`` a word takes twice as many clocks, so that others can
     read and write as often. Words with accumulators beyond the reach wait in a queue; while that is full, or
-    ``run`` is low, no word is read. With two ports these words are not written: who settles them has more to
-    change, and does so in the clocks that are left by them.
+    ``run`` is low, no word is read. With two ports these words are not written here: whoever settles them
+    changes them further, and then writes them in one of the clocks that they leave free.
 
     The last words of a layer are written when ``done`` is high.
 
@@ -220,7 +136,7 @@ class LayerUpdate(Configured):
         self.addresses = RowAddress(config)
         self.shifter, self.adder = StepShifter(config.lanes), AccumulatorAdder(config.lanes)
         #: Words that wait; with two ports, the levels of their cells come later than they do.
-        self.queue = SyncFIFOBuffered(width=_queued_word(config).size, depth=queue_depth(config))
+        self.queue = SyncFIFOBuffered(width=queued_word(config).size, depth=queue_depth(config))
         if config.two_ports:
             self.level_queue = SyncFIFOBuffered(width=config.lanes * LEVEL_BITS, depth=queue_depth(config))
         #: Levels of words that wait are on their way.
@@ -381,7 +297,7 @@ class LayerUpdate(Configured):
             total.settle[lane] & ~(self.pairs & lane % 2) & ~(ends[-1] & behind[lane])
             for lane in range(self.config.lanes)
         )
-        word = Signal(_queued_word(self.config))
+        word = Signal(queued_word(self.config))
         m.d.comb += [word.address.eq(address), word.lanes.eq(flags)]
         if self.config.two_ports:
             m.d.comb += [word.changed.eq(total.changed), word.accumulators.eq(total.accumulators)]

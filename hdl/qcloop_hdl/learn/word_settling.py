@@ -12,10 +12,10 @@ from qcloop.contract.formats import LEVEL_BITS
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import StreamStage
 from qcloop_hdl.learn.accumulate import ACCUMULATOR_BITS
+from qcloop_hdl.learn.flagged_words import flagged_word
 from qcloop_hdl.learn.settle import Weight
 from qcloop_hdl.learn.settlers import SETTLERS
 from qcloop_hdl.learn.settling import at_lowest, device_ports, located, lowest, settling_ports
-from qcloop_hdl.learn.update import flagged_word
 from qcloop_hdl.registers import delayed
 
 #: Words that may wait to be written, and weights whose devices may wait to be programmed.

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import LEVEL_BITS
 from qcloop.contract.operations import Status
 from qcloop_hdl.array.counters import Event
-from qcloop_hdl.array.walk import Product
+from qcloop_hdl.array.products import Product
 from qcloop_hdl.config import EngineConfig
 from qcloop_hdl.engine.decoding import REQUEST, WORD_BITS
 
