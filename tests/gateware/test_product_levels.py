@@ -1,5 +1,6 @@
 """Levels that a product has read, against plain Python: two images side by side, and too many words."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -7,15 +8,14 @@ from engine_bench import tiny
 from formal_tools import mutant
 
 from qcloop_hdl.learn import product_levels
-from qcloop_hdl.learn.product_levels import WORDS, ProductLevels
+from qcloop_hdl.learn.product_levels import LUT_WORDS, WORDS, ProductLevels
 
 LANES = 2
-#: Words of the images: more than are kept, as many, few, none.
-IMAGES = (WORDS + 9, 40, WORDS, 7, 0, 30)
 
 
-def test_the_update_gets_the_levels_that_its_product_has_read(simulate):
-    compare(ProductLevels(tiny(LANES)), simulate)
+@pytest.mark.parametrize("in_luts", [False, True])
+def test_the_update_gets_the_levels_that_its_product_has_read(in_luts, simulate):
+    compare(ProductLevels(replace(tiny(LANES), lut_memory=in_luts)), simulate)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,10 @@ def test_levels_with_a_fault_are_found(old, new, fails, simulate):
 
 def compare(dut, simulate):
     """Take each image's words while the update goes over those of the image before."""
-    random = Random(5)
-    images = [[tuple(random.choices(range(64), k=LANES)) for _ in range(count)] for count in IMAGES]
+    random, kept = Random(5), LUT_WORDS if dut.config.lut_memory else WORDS
+    # More words than are kept, as many, few, none.
+    counts = (kept + 9, 40, kept, 7, 0, 30)
+    images = [[tuple(random.choices(range(64), k=LANES)) for _ in range(count)] for count in counts]
 
     async def strobe(ctx, **values):
         for name, value in values.items():
@@ -59,7 +61,7 @@ def compare(dut, simulate):
                 ctx.set(cell.level, level)
         known = ctx.get(dut.known)
         if left:
-            assert known == (number - len(left) < WORDS)
+            assert known == (number - len(left) < kept)
         await strobe(ctx, take=takes, step=steps)
         levels = left.pop(0) if steps else None
         return levels if known else None

@@ -11,8 +11,8 @@ from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.layouts import CELL_LAYOUT
 from qcloop_hdl.learn.store import Store
 
-#: Words of an image whose levels are kept.
-WORDS = 256
+#: Words of an image whose levels are kept: as many as a block RAM holds, and few if they are kept in LUTs.
+WORDS, LUT_WORDS = 256, 16
 
 
 class ProductLevels(Configured):
@@ -49,12 +49,11 @@ class ProductLevels(Configured):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        layout = ArrayLayout(LEVEL_BITS, self.config.lanes)
-        m.submodules.store = store = Store(
-            layout, 2 * WORDS, overlaps=True, lut_memory=self.config.lut_memory
-        )
+        in_luts, layout = self.config.lut_memory, ArrayLayout(LEVEL_BITS, self.config.lanes)
+        words = LUT_WORDS if in_luts else WORDS
+        m.submodules.store = store = Store(layout, 2 * words, overlaps=True, lut_memory=in_luts)
         # Words of the image that is taken, and of the one that is updated; and which half has which.
-        taken, stepped = (Signal(range(WORDS + 1), name=name) for name in ("taken", "stepped"))
+        taken, stepped = (Signal(range(words + 1), name=name) for name in ("taken", "stepped"))
         half, updated, limit = Signal(), Signal(), Signal.like(taken)
         m.d.comb += [
             store.write.eq(self.take & ~taken[-1]),
