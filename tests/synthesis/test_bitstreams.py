@@ -1,9 +1,10 @@
-"""One board from the sources to the bitstream, a larger one by `make soak`, and all by `make bitstreams`."""
+"""A small board from the sources to the bitstream, larger ones by `make soak`, all by `make bitstreams`."""
 
 import struct
 
 import pytest
 
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop_firmware.boards import find_board
 from qcloop_firmware.build import build
 from qcloop_firmware.figures import SPARE
@@ -12,9 +13,11 @@ from qcloop_firmware.tools import YOSYS
 
 pytestmark = pytest.mark.synthesis
 
+NOTHING = ArrayPart(0)
 
-def build_in(folder, name):
-    board = find_board(name)
+
+def build_in(folder, name, lacking=NOTHING):
+    board = find_board(name).without(lacking)
     flow = FLOWS[board.family]
     for tool in (YOSYS, flow.place, flow.pack):
         if tool.find() is None:
@@ -23,16 +26,20 @@ def build_in(folder, name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["icesugar", pytest.param("icebreaker", marks=pytest.mark.slow)],  # the second one needs several seeds
+    ("name", "lacking"),
+    [
+        ("icesugar", STANDARD_PARTS),  # without them there is room on the chip, and it takes half the time
+        pytest.param("icesugar", NOTHING, marks=pytest.mark.slow),
+        pytest.param("icebreaker", NOTHING, marks=pytest.mark.slow),  # it needs several seeds
+    ],
 )
-def test_a_board_with_an_up5k(name, tmp_path):
-    board, built = build_in(tmp_path, name)
+def test_a_board_with_an_up5k(name, lacking, tmp_path):
+    board, built = build_in(tmp_path, name, lacking)
     # A preamble, and how iCE40 bitstreams begin.
     assert b"\x7e\xaa\x99\x7e" in built.bitstream.read_bytes()[:64]
     used = built.manifest["used"]
     assert used["SPRAM"] == [4, 4]
-    assert used["DSP"] == [8, 8]
+    assert used["DSP"] == [5 if lacking else 8, 8]
     assert used["logic cells"][0] <= 5000, "less than 5 % of the chip is left"
     assert built.manifest["timing"]["reached_mhz"] >= (1 + SPARE) * board.clock / 1e6
 
