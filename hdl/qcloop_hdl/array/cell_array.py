@@ -164,6 +164,7 @@ class CellArray(Configured):
             config.memory,
             planes=planes,
             two_ports=config.two_ports,
+            split=config.splits_memory,
             model=config.model,
         )
 
@@ -273,6 +274,8 @@ class CellArray(Configured):
             access.program_cell.eq(programmer.written),
             self.cell.eq(access.cell),
         ]
+        if self.config.splits_memory:
+            drive(m, self.memory, access, "apart")
         if self.config.two_ports:
             self._connect_accumulators(m)
 

@@ -127,17 +127,14 @@ class SignedMultiplier(wiring.Component):
 class WordUpdate(wiring.Component):
     """Adds a step to each of two accumulators: 16 bits signed, limited to -32767..32767.
 
-    A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. Both come in the
-    clock with ``add``, the numbers by ``take`` in one before. Then the sums are there until the next ``add``;
-    a clock later ``beyond`` says which of them are beyond ``reach``, on either side, which is kept with
-    ``keep``, and ``moved`` which are others than before. Reset: undefined.
+    A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. ``beyond`` says
+    which of the sums are beyond ``reach``, on either side, which is kept with ``keep``, and ``moved`` which
+    are others than the accumulators. Latency: none. Reset: undefined.
     """
 
     keep: In(1)
     #: 0 to 32767, or 65535 for none.
     reach: In(16)
-    take: In(1)
-    add: In(1)
     factor: In(signed(16))
     numbers: In(32)
     accumulators: In(32)
@@ -148,21 +145,15 @@ class WordUpdate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        reach, kept = Signal(16, reset_less=True), Signal(32, reset_less=True)
+        reach, half = Signal(16, reset_less=True), Const(STEP_ONE // 2, STEP_BITS)
         with m.If(self.keep):
             m.d.sync += reach.eq(self.reach)
-        with m.If(self.take):
-            m.d.sync += kept.eq(self.numbers)
         for lane in range(2):
             bits = slice(16 * lane, 16 * (lane + 1))
-            number, accumulator = kept[bits].as_signed(), self.accumulators[bits].as_signed()
-            # A multiplier block of an iCE40 holds number and sum, and adds the accumulator.
-            product = Signal(signed(32), name=f"sum{lane}", reset_less=True)
-            old = Signal(signed(16), name=f"old{lane}", reset_less=True)
-            with m.If(self.add):
-                half = Const(STEP_ONE // 2, STEP_BITS)
-                m.d.sync += old.eq(accumulator)
-                m.d.sync += product.eq(self.factor * number + Cat(half, accumulator).as_signed())
+            number, accumulator = self.numbers[bits].as_signed(), self.accumulators[bits].as_signed()
+            # A multiplier block of an iCE40 adds the accumulator, too.
+            product = Signal(signed(32), name=f"sum{lane}")
+            m.d.comb += product.eq(self.factor * number + Cat(half, accumulator).as_signed())
             total, sign = product[STEP_BITS:], product[-1]
             limited = Signal(16, name=f"limited{lane}")
             # Beyond 16 bits, or the lowest number of these.
@@ -171,9 +162,9 @@ class WordUpdate(wiring.Component):
                 limited.eq(Mux(over, Cat(Const(1, 1), (~sign).replicate(14), sign), total[:16])),
                 self.totals[bits].eq(limited),
             ]
-            m.d.sync += [
+            m.d.comb += [
                 # The size of a negative number is its ones' complement and 1: that may equal the reach.
                 self.beyond[lane].eq(Cat(sign, total[:16] ^ sign.replicate(16)) > Cat(Const(0, 1), reach)),
-                self.moved[lane].eq(total != Cat(old, old[-1])),
+                self.moved[lane].eq(total != Cat(accumulator, accumulator[-1])),
             ]
         return m
