@@ -101,8 +101,6 @@ class SignedMultiplier(wiring.Component):
 
     keep: In(1)
     factor: In(signed(16))
-    #: What is kept.
-    kept: Out(signed(16))
     number: In(16)
     #: The number has a sign.
     signs: In(1)
@@ -115,7 +113,6 @@ class SignedMultiplier(wiring.Component):
         with m.If(self.keep):
             m.d.sync += factor.eq(self.factor)
         m.d.comb += [
-            self.kept.eq(factor),
             product.eq(factor * self.number.as_signed()),
             self.product.eq(
                 Cat(product[:16], product[16:] + (factor & (self.number[-1] & ~self.signs).replicate(16)))
@@ -128,14 +125,14 @@ class WordUpdate(wiring.Component):
     """Adds a step to each of two accumulators: 16 bits signed, limited to -32767..32767.
 
     A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. ``beyond`` says
-    which of the sums are beyond ``reach``, on either side, which is kept with ``keep``, and ``moved`` which
-    are others than the accumulators. Latency: none. Reset: undefined.
+    which of the sums are beyond the reach, on either side, and ``moved`` which are others than the
+    accumulators. Latency: none. Reset: undefined.
     """
 
-    keep: In(1)
-    #: 0 to 32767, or 65535 for none.
-    reach: In(16)
-    factor: In(signed(16))
+    #: Keep ``kept`` as the factor, signed; or as the reach: 0 to 32767, or 65535 for none.
+    keep_factor: In(1)
+    keep_reach: In(1)
+    kept: In(16)
     numbers: In(32)
     accumulators: In(32)
     totals: Out(32)
@@ -145,15 +142,18 @@ class WordUpdate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        reach, half = Signal(16, reset_less=True), Const(STEP_ONE // 2, STEP_BITS)
-        with m.If(self.keep):
-            m.d.sync += reach.eq(self.reach)
+        factor, reach = Signal(signed(16), reset_less=True), Signal(16, reset_less=True)
+        half = Const(STEP_ONE // 2, STEP_BITS)
+        with m.If(self.keep_factor):
+            m.d.sync += factor.eq(self.kept)
+        with m.If(self.keep_reach):
+            m.d.sync += reach.eq(self.kept)
         for lane in range(2):
             bits = slice(16 * lane, 16 * (lane + 1))
             number, accumulator = self.numbers[bits].as_signed(), self.accumulators[bits].as_signed()
             # A multiplier block of an iCE40 adds the accumulator, too.
             product = Signal(signed(32), name=f"sum{lane}")
-            m.d.comb += product.eq(self.factor * number + Cat(half, accumulator).as_signed())
+            m.d.comb += product.eq(factor * number + Cat(half, accumulator).as_signed())
             total, sign = product[STEP_BITS:], product[-1]
             limited = Signal(16, name=f"limited{lane}")
             # Beyond 16 bits, or the lowest number of these.

@@ -38,9 +38,9 @@ class Op(IntEnum):
     SETP1 = 9
     SETC = 10
     SETN = 11
-    #: Update weights of a row: add the factor times the words from m on, whose number is a multiple of 64,
-    #: or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be settled.
-    #: The flag says that one is.
+    #: Update weights of a row: add the factor of STEP times the words from m on, whose number is a multiple
+    #: of 64, or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be
+    #: settled. The flag says that one is.
     ROW = 7
     #: Divide acc by m, which is more, as far as the number of shifts says: the quotient has so many bits of
     #: fraction, and acc is of no more use.
@@ -135,8 +135,9 @@ class OutPort(IntEnum):
     FACTOR = 14
     REACH = 15
     INDEX = 16
-    #: The layer in work = acc.
+    #: The layer in work = acc; the factor of ROW = acc.
     LAYER = 17
+    STEP = 18
 
 
 class Switch(IntEnum):

@@ -283,11 +283,11 @@ class MicroprogrammedLearner(Configured):
             ]
         update = self.update
         m.d.comb += [
-            update.keep.eq(self._out(OutPort.REACH)),
-            update.reach.eq(value),
+            update.keep_factor.eq(self._out(OutPort.STEP)),
+            update.keep_reach.eq(self._out(OutPort.REACH)),
+            update.kept.eq(value),
             update.accumulators.eq(self.word),
             update.numbers.eq(word),
-            update.factor.eq(self.multiplier.kept),
             self.wide_data.eq(update.totals),
         ]
 
