@@ -12,7 +12,7 @@ STEP_ONE = 1 << STEP_BITS
 
 
 class Accumulator(wiring.Component):
-    """Holds 32 bits: takes a number, or adds or subtracts another one, in the clock with ``enable``.
+    """Holds 32 bits: takes a number, or its sum or difference with another one, in the clock with ``enable``.
 
     It is a multiplier block of an iCE40, whose adder has 32 bits and a register, and takes no logic cell.
     Reset: undefined.
@@ -24,7 +24,7 @@ class Accumulator(wiring.Component):
     """
 
     enable: In(1)
-    #: Take ``taken``; else add, or subtract, ``added``.
+    #: Take ``taken``; else that and ``added``, or less ``added``.
     take: In(1)
     subtract: In(1)
     taken: In(32)
@@ -47,7 +47,7 @@ class Accumulator(wiring.Component):
             value = Signal.like(self.value, reset_less=True)
             m.d.comb += self.value.eq(value)
             with m.If(self.enable):
-                total = Mux(self.subtract, value - self.added, value + self.added)
+                total = Mux(self.subtract, self.taken - self.added, self.taken + self.added)
                 m.d.sync += value.eq(Mux(self.take, self.taken, total))
             return m
         low, high = slice(0, 16), slice(16, 32)
@@ -74,7 +74,7 @@ _UNUSED = (
     *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "CI", "ACCUMCI", "SIGNEXTIN"),
     *(f"{reset}{half}" for reset in ("IRST", "ORST") for half in _HALVES),
 )
-#: Parameters with which a SB_MAC16 adds {A, B} to its output register, or loads it with {C, D}.
+#: Parameters with which a SB_MAC16 loads its output register with {C, D}, or with that and {A, B}.
 _ADDER = {
     "p_NEG_TRIGGER": Const(0, 1),
     **{f"p_{port}_REG": Const(0, 1) for port in "ABCD"},
@@ -82,7 +82,7 @@ _ADDER = {
     **{f"p_PIPELINE_16x16_MULT_REG{stage}": Const(0, 1) for stage in (1, 2)},
     **{f"p_{half}OUTPUT_SELECT": Const(1, 2) for half in _HALVES},
     **{f"p_{half}ADDSUB_LOWERINPUT": Const(0, 2) for half in _HALVES},
-    **{f"p_{half}ADDSUB_UPPERINPUT": Const(0, 1) for half in _HALVES},
+    **{f"p_{half}ADDSUB_UPPERINPUT": Const(1, 1) for half in _HALVES},
     # The upper adder takes the carry of the lower one.
     "p_TOPADDSUB_CARRYSELECT": Const(2, 2),
     "p_BOTADDSUB_CARRYSELECT": Const(0, 2),

@@ -113,6 +113,7 @@ def _connect_cells(m: Module, engine: Any) -> None:
             request.payload.address.eq(engine.region.marked),
             request.payload.level.eq(learner.program.payload),
             request.payload.fresh.eq(0),
+            request.payload.shown.eq(learner.settling.asks),
         ]
 
 

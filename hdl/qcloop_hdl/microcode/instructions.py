@@ -58,7 +58,8 @@ class Op(IntEnum):
     #: Add m, which is 1, if the flag is 1; but a number of as many bits as NORM took last is not rounded to
     #: one of more, and the lowest one of so many bits becomes the next one.
     ROUND = 15
-    #: Bytes of the request become those of a vector, as often as the counter of loops says.
+    #: Bytes of the request become those of a vector, as often as the counter of loops says; or the low
+    #: halves of words from a pointer on.
     PASS = 12
     #: Jumps: a weight has one device; a layer is awaited; always, acc < 0, acc >= 0, the counter minus 1 is
     #: not 0, the flag.

@@ -176,8 +176,7 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(op == Op.CALL):
             m.d.sync += link.eq(here)
-        passes = (op == Op.PASS) & self.rx.valid & self.vector.ready
-        with m.If((op == Op.DJNZ) | passes):
+        with m.If((op == Op.DJNZ) | (op == Op.PASS) & self.vector.valid & self.vector.ready):
             m.d.sync += self._c.eq(self._c - 1)
 
     def _remember(self, m: Module) -> None:
@@ -186,7 +185,7 @@ class MicroprogrammedLearner(Configured):
         address, access = Signal(DATA_BITS), self._reads | self._reads_ahead | self._is(*WRITES)
         # The address is that of the next operand unless the instruction in work may want the memory: whether
         # it is read at all is decided later in the clock.
-        own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
+        own = self._is(*WRITES, Op.ROW, Op.PASS) | self._is(*READS) & (phase == 0)
         place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
         gap, settling = self.settling.gap, self.settling.busy
         lowest = Mux(op == Op.ROW, Mux(settling, gap[:INDEX_BITS], self._index), place[:INDEX_BITS])
@@ -248,21 +247,31 @@ class MicroprogrammedLearner(Configured):
         signs = (source == InPort.ACCUMULATOR) & self.cell[-1]
         inputs = Cat(given, Mux(source == InPort.RESULT, self.result.payload[16:], signs.replicate(16)))
         inputs = Mux(code[3], self._sizes, inputs)
-        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR, Op.NORM))):
+        # What the accumulator has: for a sum, twice for a quotient, or shifted.
+        own, shifts, sums = Signal(32), self._is(Op.SHR, Op.NORM), self._is(Op.ADD, Op.SUB, Op.ROUND)
+        with m.Switch(Cat(shifts & ~self._by_four, shifts & self._by_four, sums | self.settling.busy)):
+            with m.Case("--1"):
+                m.d.comb += own.eq(value >> 1)
+            with m.Case("-1-"):
+                m.d.comb += own.eq(value >> 4)
+            with m.Case("1--"):
+                m.d.comb += own.eq(value)
+            with m.Default():
+                m.d.comb += own.eq(value << 1)
+        with m.Switch(Cat(self._is(Op.IN), shifts | sums | (op == Op.DIV) | self.settling.busy)):
             with m.Case(1):
                 m.d.comb += acc.taken.eq(inputs)
             with m.Case(2):
-                m.d.comb += acc.taken.eq(Mux(self._by_four, value >> 4, value >> 1))
+                m.d.comb += acc.taken.eq(own)
             with m.Default():
                 m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
                 with m.If(op == Op.LDL):
                     m.d.comb += acc.taken[16:].eq(0)
-        settling, doubles, half = self.settling, Signal(), Signal(16)
+        settling, half = self.settling, Signal(16)
         m.d.comb += [
-            doubles.eq((op == Op.DIV) & self._phase[0]),
-            acc.added.eq(Mux(doubles, value, Cat(word[:16], Mux(settling.busy, 0, word[16:])))),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.DIV, Op.ROUND)),
-            acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~doubles & ~value[-1]),
+            acc.added.eq(Cat(word[:16], Mux(settling.busy, 0, word[16:]))),
+            acc.take.eq(~(sums | (op == Op.DIV))),
+            acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~value[-1]),
             settling.value.eq(acc.value),
             settling.word.eq(word[:16]),
             half.eq(Mux(self.second, self.word[16:], self.word[:16])),
@@ -276,11 +285,12 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(settling.busy):
             m.d.comb += [
-                acc.taken.eq(half.as_signed()),
                 acc.take.eq(settling.take),
                 acc.subtract.eq(settling.subtract),
                 acc.enable.eq(settling.enable),
             ]
+        with m.If(settling.take):
+            m.d.comb += acc.taken.eq(half.as_signed())
         update = self.update
         m.d.comb += [
             update.keep_factor.eq(self._out(OutPort.STEP)),
@@ -320,14 +330,12 @@ class MicroprogrammedLearner(Configured):
             with m.Case(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB):
                 m.d.comb += acc.enable.eq(later)
             with m.Case(Op.DIV), m.If(later):
-                # Twice what is left, and then less or more the divisor, as its sign says.
-                m.d.comb += [ends.eq(phase[0] & (self._n == 0)), acc.enable.eq(1)]
-                with m.If(phase[0]):
-                    m.d.sync += [phase.eq(2), self._s.eq(Cat(~acc.value[-1], self._s))]
-                with m.Else():
-                    m.d.sync += [phase.eq(1), self._n.eq(self._n - 1)]
-                with m.If(ends):
-                    m.d.sync += self._n.eq(self._shifts)
+                # Twice what is left, less or more the divisor, as its sign says.
+                m.d.comb += [ends.eq(self._n == 0), acc.enable.eq(1)]
+                m.d.sync += [
+                    self._s.eq(Cat(~acc.value[-1], self._s)),
+                    self._n.eq(Mux(ends, self._shifts, self._n - 1)),
+                ]
             with m.Case(Op.SETN), m.If(later):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
             with m.Case(Op.SHR):
@@ -359,7 +367,12 @@ class MicroprogrammedLearner(Configured):
                 most &= (acc.value[7:15] ^ sign.replicate(8)).all() | self._narrow
                 m.d.comb += acc.enable.eq(later & Mux(self._flag, ~most | sign, most & sign))
             with m.Case(Op.PASS):
-                m.d.comb += answered.eq(self.rx.valid & self.vector.ready & (self._c == 1))
+                passed = self.vector.valid & self.vector.ready
+                m.d.comb += [
+                    answered.eq(passed & (self._c == 1)),
+                    self._reads.eq(code[DATA_BITS] & (~later | passed & (self._c != 1))),
+                ]
+                m.d.sync += phase.eq(1)
             with m.Case(Op.WAIT):
                 m.d.comb += answered.eq(self._asked)
             with m.Case(Op.IN):
@@ -478,10 +491,11 @@ class MicroprogrammedLearner(Configured):
         for taker, number in ((self.classes, OutPort.CLASS), (self.vector, OutPort.VECTOR)):
             m.d.comb += [taker.valid.eq(self._out(number)), taker.payload.eq(value)]
         with m.If(op == Op.PASS):
+            kept = code[DATA_BITS]
             m.d.comb += [
-                self.vector.valid.eq(self.rx.valid),
-                self.vector.payload.eq(self.rx.payload),
-                self.rx.ready.eq(self.vector.ready),
+                self.vector.valid.eq(Mux(kept, phase != 0, self.rx.valid)),
+                self.vector.payload.eq(Mux(kept, self._word[:8], self.rx.payload)),
+                self.rx.ready.eq(self.vector.ready & ~kept),
             ]
         m.d.comb += [
             self.take.eq(self.rx.ready & self.rx.valid),
