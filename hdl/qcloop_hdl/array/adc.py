@@ -295,46 +295,6 @@ class Adc(wiring.Component):
             m.d.sync += [held.eq(payload), self.o.valid.eq(valid)]
 
 
-class NoProduct(wiring.Component):
-    """Stands in the place of :class:`OneProduct` where there is no room for it: it keeps no product.
-
-    Latency: none. Reset: as always.
-
-    Parameters
-    ----------
-    width : int
-        Bits of a product, signed.
-    """
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        super().__init__(
-            {
-                #: Products.
-                "i": In(stream.Signature(signed(width))),
-                #: The same.
-                "o": Out(stream.Signature(signed(32))),
-                #: Low.
-                "busy": Out(1),
-            }
-        )
-
-    @property
-    def width(self) -> int:
-        """Bits of a product."""
-        return self._width
-
-    def elaborate(self, platform: Any) -> Module:
-        """Return the circuit."""
-        m = Module()
-        m.d.comb += [
-            self.i.ready.eq(self.o.ready),
-            self.o.valid.eq(self.i.valid),
-            self.o.payload.eq(self.i.payload),
-        ]
-        return m
-
-
 class OneProduct(wiring.Component):
     """Stands in the place of :class:`Adc` in a build without converter: products pass unchanged.
 

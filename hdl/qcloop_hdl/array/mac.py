@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from qcloop.contract.formats import CELL_BITS
 from qcloop.contract.generator import Z_BITS
 from qcloop.contract.parts import ArrayPart
-from qcloop_hdl.array.adc import Adc, NoProduct, OneProduct, TwoResults
+from qcloop_hdl.array.adc import Adc, OneProduct, TwoResults
 from qcloop_hdl.array.lanes import Lanes, loan_ports
 from qcloop_hdl.array.sums import Sums, sum_bits
 from qcloop_hdl.array.vector_buffer import VectorBuffer
@@ -219,12 +219,10 @@ class Mac(Configured):
         for lane in range(self.config.lanes):
             m.d.comb += [lanes.x[lane].eq(buffer.x[lane]), sums.products[lane].eq(lanes.products[lane])]
 
-    def _converter(self, m: Module, walk: Walk, sums: Sums) -> Adc | NoProduct | OneProduct | TwoResults:
+    def _converter(self, m: Module, walk: Walk, sums: Sums) -> Adc | OneProduct | TwoResults:
         """Return what stands between the sums and the results."""
         width, quick = sum_bits(self.config.side), self.config.pipelines_steps
         if not self.config.has(ArrayPart.CONVERTER):
-            if self.config.lists_rows:
-                return NoProduct(width)
             return TwoResults(width) if quick else OneProduct(width)
         adc = Adc(width, quick=quick)
         wide: Any = walk.product == Product.FORWARD8  # inputs of 8 bits instead of 1

@@ -92,8 +92,8 @@ class MicroprogrammedLearner(Configured):
         self._sizes = Signal(SIZE_BITS)
         #: The layer in work.
         self._layer = Signal(range(LAYERS))
-        #: Number of shifts of the next SHR; four at once.
-        self._shifts, self._by_four = Signal(5), Signal()
+        #: Number of shifts of the next SHR; eight at once, four at once.
+        self._shifts, self._by_eight, self._by_four = Signal(5), Signal(), Signal()
         #: The last NORM was for 7 bits.
         self._narrow = Signal()
         #: A request has come; the instruction is done, whatever others say.
@@ -249,15 +249,9 @@ class MicroprogrammedLearner(Configured):
         inputs = Mux(code[3], self._sizes, inputs)
         # What the accumulator has: for a sum, twice for a quotient, or shifted.
         own, shifts, sums = Signal(32), self._is(Op.SHR, Op.NORM), self._is(Op.ADD, Op.SUB, Op.ROUND)
-        with m.Switch(Cat(shifts & ~self._by_four, shifts & self._by_four, sums | self.settling.busy)):
-            with m.Case("--1"):
-                m.d.comb += own.eq(value >> 1)
-            with m.Case("-1-"):
-                m.d.comb += own.eq(value >> 4)
-            with m.Case("1--"):
-                m.d.comb += own.eq(value)
-            with m.Default():
-                m.d.comb += own.eq(value << 1)
+        less = Mux(self._by_eight, value >> 8, Mux(self._by_four, value >> 4, value >> 1))
+        more = Mux(sums | self.settling.busy, value, value << 1)
+        m.d.comb += own.eq(Mux(shifts, less, more))
         with m.Switch(Cat(self._is(Op.IN), shifts | sums | (op == Op.DIV) | self.settling.busy)):
             with m.Case(1):
                 m.d.comb += acc.taken.eq(inputs)
@@ -339,16 +333,19 @@ class MicroprogrammedLearner(Configured):
             with m.Case(Op.SETN), m.If(later):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
             with m.Case(Op.SHR):
-                # By four bits or by one in a clock.
-                left = self._n - Mux(self._by_four, 4, 1)
+                # By eight bits, by four or by one in a clock.
+                by_four, by_eight, n = self._by_four, self._by_eight, self._n
+                last = Mux(by_eight, acc.value[7], Mux(by_four, acc.value[3], acc.value[0]))
+                left = n - Mux(by_eight, 8, Mux(by_four, 4, 1))
                 m.d.comb += [
-                    self._by_four.eq(self._n[2:].any()),
-                    ends.eq(~self._n[1:].any() | (self._n == 4)),
-                    acc.enable.eq(self._n.any()),
+                    by_eight.eq(n[3:].any()),
+                    by_four.eq(n[2] & ~by_eight),
+                    ends.eq(~n[1:].any() | (n == 4) | (n == 8)),
+                    acc.enable.eq(n.any()),
                 ]
                 m.d.sync += [
-                    self._n.eq(Mux(ends, self._shifts, left)),
-                    self._flag.eq(Mux(self._by_four, acc.value[3], acc.value[0]) & self._n.any()),
+                    n.eq(Mux(ends, self._shifts, left)),
+                    self._flag.eq(last & n.any()),
                 ]
             with m.Case(Op.NORM):
                 wide = acc.value[15:].any() | acc.value[7:15].any() & ~code[0]
