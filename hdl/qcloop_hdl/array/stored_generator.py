@@ -43,9 +43,9 @@ class StoredGenerator(wiring.Component):
     The last 16 bytes of each are kept in a memory. A sample is made of the bits u[i-127] of two bytes. While
     it is on offer the next two are made so far as these bits allow.
 
-    Throughput: a sample is offered 8 clocks after the one before was taken. Latency: after a restart 80
-    clocks pass until a seed byte is taken, each seed byte takes 10, and the first sample is offered 8 clocks
-    after the last one.
+    Throughput: a sample every 10 clocks; 9 clocks behind one that was on offer for 2 clocks or more. Latency:
+    the memory is cleared in the 80 clocks after a restart. Then each seed byte takes 10 clocks, and so does
+    the first sample.
 
     Reset: as ``restart``.
     """
