@@ -30,17 +30,20 @@ f8: LD =255; JMP f72
 f9: LD =0; JMP f72
 
 # -- the classes -------------------------------------------------------------
-o1: SETP0 =Y; LD =-536870912; ST M; LD =0; ST T0
-o2: IN RESULT; JS o21; ST S; IN RESULT; ST T1; LD S; SUB T1
-o21: ST [0+]; SUB M; SUB =1; JN o4
-ADD =1; ADD M; ST M; LD T0; ST BEST
-o4: LD T0; ADD =1; ST T0; DJNZ o2
-OUT SWITCH PRODUCTS_OFF
+# M is 1 more than the largest sum
+o1: SETP0 =Y; LD =-536870912; ST M; LD =0; ST T0; JS o3
+o2: IN RESULT; ST S; IN RESULT; ST T1; LD S; SUB T1; CALL best; DJNZ o2
+JMP o41
+best: ST [0+]; SUB M; JN best1; ADD M; ADD =1; ST M; LD T0; ST BEST
+best1: LD T0; ADD =1; ST T0; RET
+o3: IN RESULT; ST [0+]; SUB M; JN o4; ADD M; ADD =1; ST M; LD T0; ST BEST
+o4: LD T0; ADD =1; ST T0; DJNZ o3
+o41: OUT SWITCH PRODUCTS_OFF
 LD TRAINS; SUB =1; JP o5
 LD BEST; OUT CLASS; JMP next
 o5: LD BEST; SUB LABEL; JN o6; SUB =1; JP o6
 LD =1; OUT COUNT 0
-o6: SETP0 =Y; SETC UNITS; LD =0; ST S; LD =1; OUT FACTOR
+o6: SETP0 =Y; SETC UNITS; LD M; SUB =1; ST M; LD =0; ST S; LD =1; OUT FACTOR
 SETN SHIFT
 o7: LD M; SUB [0]; SHR
 SUB =255; JP o81
@@ -49,17 +52,20 @@ MUL [2]; ST [0+]; ADD S; ST S; DJNZ o7
 JMP o82
 o81: LD =0; JMP o8
 # p = floor(65536 e / S), for each
-o82: SETN =16; SETP0 =Y; SETC UNITS
-o9: LD [0]; SUB S; JP o12; ADD S; DIV S; IN QUOTIENT
-o13: ST [0+]; DJNZ o9
+o82: SETN =16; SETP0 =Y; SETC UNITS; LD BEST; ADD =Y; OUT INDEX; LD [2]; SUB S; JP o10
+o9: LD [0]; DIV S; IN QUOTIENT; ST [0+]; DJNZ o9
 # the label's error, and its penalty
-LD LABEL; ADD =Y; OUT INDEX
+o13: LD LABEL; ADD =Y; OUT INDEX
 LD [2]; ST T0; SUB =65536; ST [2]
 LD T0; SUB =1; JN o16
 LD =256; ST T1
 o14: LD T0; SUB =65536; JP o15; LD T0; ADD T0; ST T0; LD T1; ADD =256; ST T1; JMP o14
 o15: LD T0; SETN =8; SHR; ST T0; LD T1; SUB T0; JMP o17
-o12: LD =65536; JMP o13
+# one of them is S, and the others 0
+o10: LD [0]; SUB S; JP o11; LD =0
+o101: ST [0+]; DJNZ o10
+JMP o13
+o11: LD =65536; JMP o101
 o16: LD =4096
 o17: OUT COUNT 1
 LD =0; ST KALL
