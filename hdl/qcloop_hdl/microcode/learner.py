@@ -46,7 +46,7 @@ _WAITING_PORTS = {
 class MicroprogrammedLearner(Configured):
     """Makes the training step, and classifies, by a program: ``docs/array.md`` defines both.
 
-    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic and eleven times
+    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic and eight times
     the clocks. The array multiplies and its programmer programs, here as there. An instruction reads a
     word of the data memory, and takes a clock; a jump that is taken takes two, and so does what reads behind
     a write or a change of a pointer. :class:`qcloop_hdl.microcode.instructions.Op` says what they do.
