@@ -191,8 +191,9 @@ class CellMemory(wiring.Component):
 
     There is one port in effect: in a clock with a write (any bit of ``write_enable``) a read is not done, and
     after it ``read_data`` is undefined until the next read. With ``two_ports``, which block RAM may have,
-    only a read of the word being written is not done. Addresses must be below ``words``, planes below
-    ``planes``. Contents are undefined at power-up and survive a reset.
+    only a read of the word being written is not done. With ``split`` all this holds for each set of blocks: a
+    write does not disturb a read of the other set, nor the word that was read from it. Addresses must be
+    below ``words``, planes below ``planes``. Contents are undefined at power-up and survive a reset.
 
     Parameters
     ----------
@@ -217,7 +218,7 @@ class CellMemory(wiring.Component):
     ------
     ConfigError
         If a size is not positive, or takes more than the four SPRAM blocks there are; for SPRAM with two
-        ports.
+        ports; for a split memory with other than two planes or with two ports.
     """
 
     def __init__(
