@@ -212,6 +212,11 @@ class EngineConfig:
         return self.has(ArrayPart.LEARNING) and self.microprogrammed
 
     @property
+    def splits_memory(self) -> bool:
+        """Whether a word of accumulators is read while another one is written: see ``CellMemory``."""
+        return self.lists_rows
+
+    @property
     def memory_planes(self) -> int:
         """Planes of the memory that holds the cells; with two ports, accumulators have one of their own."""
         return 1 if self.two_ports else self.array.planes

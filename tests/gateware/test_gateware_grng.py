@@ -3,6 +3,7 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from qcloop.array.generator import Grng16
@@ -10,6 +11,10 @@ from qcloop.contract import generator
 from qcloop.contract.seeding import SEED_BYTES, seed_bytes
 from qcloop.errors import ConfigError
 from qcloop_hdl.array.generator import LATENCY, GaussianGenerator
+from qcloop_hdl.array.stored_generator import StoredGenerator
+
+#: Clocks in which a stored generator clears its memory.
+STORED_CLEARS = 80
 
 
 def starts(seed, count):
@@ -155,3 +160,71 @@ def test_long_run_at_full_rate(bench, simulate):
         assert lanes_of(vectors, 16) == golden.tolist()
 
     simulate(dut, testbench, limit=400)
+
+
+def test_a_stored_generator_equals_the_golden_model_under_stalls_and_reloads(bench, simulate):
+    dut, random = StoredGenerator(), Random(9)
+
+    async def testbench(ctx):
+        for start in starts(9, 4):
+            # A reload meets the generator anywhere: also while its memory is cleared.
+            await restart(ctx, dut)
+            await bench.send(ctx, dut.seed, random.randbytes(random.randrange(SEED_BYTES)))
+            await ctx.tick().repeat(random.randrange(1, 40))
+            await restart(ctx, dut)
+            await bench.send(ctx, dut.seed, message(1, start), random)
+            count = random.randrange(40, 80)
+            samples = lanes_of(await bench.receive(ctx, dut.z, count, random), 1)
+            assert samples == Grng16(*start).take(count).tolist(), f"(seed, stream, position) {start}"
+            # What is on offer stays, with the word that it is made of.
+            while not ctx.get(dut.z.valid):
+                await ctx.tick()
+            offered, word = ctx.get(dut.z.payload[0]), ctx.get(dut.word)
+            await ctx.tick().repeat(random.randrange(1, 30))
+            assert ctx.get(dut.z.payload[0]) == offered == generator.gaussian(np.array([word]))[0]
+            assert ctx.get(dut.word) == word
+
+    check = bench.contract(dut.z, withdrawn=dut.restart)
+    simulate(dut, testbench, limit=12_000, background=[check])
+
+
+def test_a_stored_generator_takes_the_clocks_that_it_says(bench, simulate):
+    dut = StoredGenerator()
+
+    async def testbench(ctx):
+        await restart(ctx, dut)
+        ctx.set(dut.seed.valid, 1)
+        ctx.set(dut.z.ready, 1)
+        taken, offered = [], []
+        for clock in range(STORED_CLEARS + 10 * SEED_BYTES + 100):
+            ctx.set(dut.seed.payload, 1)
+            _, _, ready, valid = await ctx.tick().sample(dut.seed.ready, dut.z.valid)
+            taken += [clock] * ready
+            offered += [clock] * valid
+        first = STORED_CLEARS + 9
+        assert taken == list(range(first, first + 10 * SEED_BYTES, 10))
+        # A sample that is taken at once is offered for a clock.
+        assert offered == list(range(taken[-1] + 11, clock + 1, 10))
+        ctx.set(dut.z.ready, 0)
+        await ctx.tick().until(dut.z.valid)
+        await ctx.tick().repeat(2)
+        ctx.set(dut.z.ready, 1)
+        await ctx.tick()
+        ctx.set(dut.z.ready, 0)
+        for _ in range(8):
+            assert not ctx.get(dut.z.valid)
+            await ctx.tick()
+        assert ctx.get(dut.z.valid)
+
+    simulate(dut, testbench, limit=600)
+
+
+def test_a_stored_generator_is_not_stuck_at_zeros(bench, simulate):
+    dut = StoredGenerator()
+
+    async def testbench(ctx):
+        await bench.send(ctx, dut.seed, bytes(SEED_BYTES))
+        samples = lanes_of(await bench.receive(ctx, dut.z, 300), 1)
+        assert len(set(samples[100:])) > 50
+
+    simulate(dut, testbench, limit=4000)

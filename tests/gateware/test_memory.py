@@ -94,6 +94,53 @@ def test_equals_a_list_of_words(kind, lanes, words, planes, ports, simulate):
     simulate(dut, testbench, limit=600)
 
 
+@pytest.mark.parametrize("kind", [MemoryKind.BLOCK, MemoryKind.SPRAM])
+def test_a_split_memory_reads_a_word_while_it_writes_one_of_the_other_set(kind, simulate):
+    lanes, words = 2, 20
+    dut, random = CellMemory(lanes, words, kind, planes=2, split=True, model=True), Random(7)
+    assert dut.split
+
+    async def testbench(ctx):
+        cells, shown = {}, None
+        for step in range(800):
+            first = step < 2 * words
+            # Word and plane to read; those to write are the same, or apart from them in the other set.
+            address, plane = (step % words, step // words) if first else random.choice(list(cells))
+            apart = not first and random.random() < 0.5
+            there = (
+                (random.choice([w for w in cells if (w[0] ^ w[1] ^ address ^ plane) & 1])) if apart else None
+            )
+            written = there or (address, plane)
+            enable = 3 if first else random.choice([0, 0, 1, 2, 3]) if not apart else random.randint(1, 3)
+            read, data = int(apart or not enable), random.getrandbits(CELL_BITS * lanes)
+            ctx.set(dut.read_address, address)
+            ctx.set(dut.read_plane, plane)
+            ctx.set(dut.read_enable, read)
+            ctx.set(dut.write_address, written[0] if apart else random.randrange(words))
+            ctx.set(dut.write_plane, written[1])
+            ctx.set(dut.write_enable, enable)
+            ctx.set(dut.write_data.as_value(), data)
+            ctx.set(dut.apart, apart)
+            if read:
+                shown = cells[address, plane], (address ^ plane) & 1
+            elif shown is not None and (written[0] ^ written[1]) & 1 == shown[1]:
+                shown = None
+            if enable:
+                mask = sum(FULL << CELL_BITS * lane for lane in range(lanes) if enable >> lane & 1)
+                cells[written] = cells.get(written, 0) & ~mask | data & mask
+            await ctx.tick()
+            if shown is not None:
+                assert ctx.get(dut.read_data.as_value()) == shown[0], f"step {step}"
+
+    simulate(dut, testbench, limit=900)
+
+
+@pytest.mark.parametrize(("planes", "two_ports"), [(1, False), (2, True)])
+def test_a_split_memory_has_two_planes_and_one_port(planes, two_ports):
+    with pytest.raises(ConfigError, match=rf"has 2 planes and one port, not {planes} planes"):
+        CellMemory(2, 16, MemoryKind.BLOCK, planes=planes, two_ports=two_ports, split=True)
+
+
 def test_model_spoils_what_the_contract_leaves_open(simulate):
     dut = CellMemory(2, 16, MemoryKind.BLOCK, model=True)
 

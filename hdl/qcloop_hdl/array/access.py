@@ -37,6 +37,10 @@ class MemoryAccess(Configured):
     that ``wide_plane`` says, and written to the second one. What the programmer writes meanwhile comes first;
     it must have asked to read nothing.
 
+    Where the memory is in two sets of blocks (``EngineConfig.splits_memory``) the word that is read with
+    ``wide`` is at the address of the walk, one may be written in the same clock whose address has another
+    lowest bit, and the programmer must be idle.
+
     Where memories have two ports (``EngineConfig.two_ports``) the second plane is a memory of its own. With
     ``wide`` a word of each can be read in each clock, and what the programmer writes, which reaches the
     memory a clock later, disturbs nobody. The products may read cells meanwhile, but for the clocks in which
@@ -94,6 +98,8 @@ class MemoryAccess(Configured):
                 "write_address": Out(config.address_bits),
                 "write_data": Out(word),
                 "write_enable": Out(config.lanes),
+                #: The word to write is at ``write_address``; otherwise that may be the word to read.
+                **({"apart": Out(1)} if config.splits_memory else {}),
                 **(_accumulator_ports(config) if config.two_ports else {}),
             },
         )
@@ -172,13 +178,12 @@ class MemoryAccess(Configured):
                 self.write_data.eq(self.wide_data),
                 self.write_enable.eq(self.wide_write),
             ]
-            # A microprogrammed learner asks for words of the walk, and programs no cell meanwhile.
-            if self.config.microprogrammed:
+            m.d.comb += self.write_address.eq(self.wide_write_address)
+            # A microprogrammed learner reads words of the walk, and programs no cell meanwhile.
+            if self.config.splits_memory:
+                m.d.comb += self.apart.eq(self.wide_write.any())
                 return
-            m.d.comb += [
-                self.read_address.eq(self.wide_read_address),
-                self.write_address.eq(self.wide_write_address),
-            ]
+            m.d.comb += self.read_address.eq(self.wide_read_address)
             with m.If(self.program_write):
                 m.d.comb += [
                     self.write_plane.eq(0),

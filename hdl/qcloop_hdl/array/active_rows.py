@@ -97,12 +97,14 @@ class ActiveRows(wiring.Component):
         Largest number of rows.
     tag_bits : int
         Bits of a tag, or 0.
+    wide : bool
+        Keep bytes with their tags in memories of 16 bits, as few as possible, and not of a byte.
     """
 
-    def __init__(self, side: int, tag_bits: int = 0) -> None:
+    def __init__(self, side: int, tag_bits: int = 0, *, wide: bool = False) -> None:
         if side < 1:
             raise ConfigError(f"a walk has 1 row or more, not {side}")
-        self._side, self._tag_bits = side, tag_bits
+        self._side, self._tag_bits, self._wide = side, tag_bits, wide
         super().__init__(
             {
                 #: Tag of the byte on ``bits``.
@@ -133,6 +135,11 @@ class ActiveRows(wiring.Component):
     def tag_bits(self) -> int:
         """Bits of a tag, or 0."""
         return self._tag_bits
+
+    @property
+    def wide(self) -> bool:
+        """Whether tags are kept in memories of 16 bits."""
+        return self._wide
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -225,12 +232,13 @@ class ActiveRows(wiring.Component):
     def _connect_memories(
         self, m: Module, written: Any, writes: Value, count: Value, read: Any, number: Value
     ) -> None:
-        """Keep entries in memories of a byte, for which an ECP5 takes LUTs, and no block RAM."""
-        for first in range(0, len(written.as_value()), 8):
-            part = slice(first, first + 8)
+        """Keep entries in memories of a byte, for which an ECP5 takes LUTs, and no block RAM; or ``wide``."""
+        bits = 16 if self.wide else 8
+        for first in range(0, len(written.as_value()), bits):
+            part = slice(first, first + bits)
             written_part, read_part = written.as_value()[part], read.as_value()[part]
             memory = Memory(shape=len(read_part), depth=1 << group_bits(self.side), init=[])
-            m.submodules[f"memory{first // 8}"] = memory
+            m.submodules[f"memory{first // bits}"] = memory
             write_port, read_port = memory.write_port(), memory.read_port(domain="comb")
             m.d.comb += [
                 write_port.addr.eq(count),

@@ -38,6 +38,9 @@ class AttemptSequence(wiring.Component):
     attempt would be counted where the RESET pulses of the one before are just being written. With
     ``devices`` what is known of the device is waited for as long as a cell, also for a ``known`` cell.
 
+    With ``shows`` there is a port ``shown``: the cell of the request was read before, and if there is a
+    sample it is taken with the request. SAMPLE is then left out.
+
     Reset: idle.
 
     Parameters
@@ -48,10 +51,15 @@ class AttemptSequence(wiring.Component):
         Without it ``verify`` must be low, and the last three states are never reached.
     devices : bool
         There are memories beside that of the cells; it must be ``registered``.
+    shows : bool
+        Cells may have been read before; it must not be ``registered``.
     """
 
-    def __init__(self, *, registered: bool, verifies: bool = True, devices: bool = False) -> None:
+    def __init__(
+        self, *, registered: bool, verifies: bool = True, devices: bool = False, shows: bool = False
+    ) -> None:
         self._registered, self._verifies, self._devices = registered, verifies, devices
+        self._shows = shows
         super().__init__(
             {
                 #: The policy is VERIFY; stable unless idle.
@@ -60,6 +68,8 @@ class AttemptSequence(wiring.Component):
                 "retry": In(1),
                 #: Nothing need be read; stable unless idle.
                 "known": In(1),
+                #: The cell of the request was read.
+                **({"shown": In(1)} if shows else {}),
                 #: There is a request, one can be taken, and one is taken in this clock.
                 "request": In(1),
                 "ready": Out(1),
@@ -86,6 +96,11 @@ class AttemptSequence(wiring.Component):
     def devices(self) -> bool:
         """Whether there are memories beside that of the cells."""
         return self._devices
+
+    @property
+    def shows(self) -> bool:
+        """Whether cells may have been read before."""
+        return self._shows
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -114,6 +129,10 @@ class AttemptSequence(wiring.Component):
                     m.d.sync += state.eq(Mux(self.retry, State.SAMPLE, State.IDLE))
         with m.If(self.taken):
             m.d.sync += state.eq(State.SAMPLE)
+            if self.shows:
+                with m.If(self.shown):
+                    m.d.comb += self.sample_ready.eq(1)
+                    m.d.sync += state.eq(Mux(self.sample, State.SPREAD, State.SAMPLE))
         return m
 
     def _settled(self, m: Module) -> Any:

@@ -21,6 +21,7 @@ from qcloop_hdl.array.mac import Mac
 from qcloop_hdl.array.memory import CellMemory
 from qcloop_hdl.array.products import beside_ports, listing_ports, mac_command
 from qcloop_hdl.array.programmer import Programmer, cell_request
+from qcloop_hdl.array.stored_generator import StoredGenerator
 from qcloop_hdl.config import Configured, EngineConfig
 from qcloop_hdl.connections import add_components, drive
 from qcloop_hdl.layouts import CELL_LAYOUT, MAC_SETTINGS, PROGRAMMER_SETTINGS, TABLE_ENTRY_LAYOUT
@@ -42,6 +43,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "seed_programming": In(1),
         "seed_read_noise": In(1),
         "seed_byte": In(8),
+        #: The byte for that of programming is not taken yet, and must stay.
+        **({"seed_waits": Out(1)} if config.lists_rows else {}),
         #: Cells to program.
         "cell_request": In(stream.Signature(cell_request(config))),
         "programmer_busy": Out(1),
@@ -148,7 +151,11 @@ class CellArray(Configured):
             #: The programmer's own, as products may be in work beside it.
             self.draw = Draw(fine=config.has(ArrayPart.VARIATION))
         self.mac = Mac(config)
-        self.programming_noise = GaussianGenerator(1, words=self._ages or config.has(ArrayPart.LEARNING))
+        if config.lists_rows:
+            self.programming_noise: Any = StoredGenerator()
+        else:
+            words = self._ages or config.has(ArrayPart.LEARNING)
+            self.programming_noise = GaussianGenerator(1, words=words)
         if config.has(ArrayPart.READ_NOISE):
             self.read_noise = GaussianGenerator(config.lanes)
         for part, name in ((ArrayPart.VARIATION, "variation"), (ArrayPart.ENDURANCE, "endurance")):
@@ -164,6 +171,7 @@ class CellArray(Configured):
             config.memory,
             planes=planes,
             two_ports=config.two_ports,
+            split=config.splits_memory,
             model=config.model,
         )
 
@@ -192,6 +200,8 @@ class CellArray(Configured):
                 generator.seed.valid.eq(valid),
                 generator.seed.payload.eq(self.seed_byte),
             ]
+        if self.config.lists_rows:
+            m.d.comb += self.seed_waits.eq(self.seed_programming & ~self.programming_noise.seed.ready)
         z = self.programming_noise.z
         m.d.comb += [
             self.programmer.z.valid.eq(z.valid),
@@ -231,7 +241,9 @@ class CellArray(Configured):
             m.d.comb += self.draw.advance.eq(1)
         else:
             ages = self.ageing.busy if self._ages else 0
-            m.d.comb += self.mac.lent.eq(self.delayed(m, self.programs | self.wide | ages))
+            # A cell that was read is drawn for from the clock of its request on.
+            lends = ~self.products if self.config.lists_rows else self.programs | self.wide | ages
+            m.d.comb += self.mac.lent.eq(self.delayed(m, lends))
         m.d.comb += [request.eq(programmer.draw), programmer.drawn.eq(drawn)]
 
     def _draws(self) -> tuple[Any, Any]:
@@ -273,6 +285,8 @@ class CellArray(Configured):
             access.program_cell.eq(programmer.written),
             self.cell.eq(access.cell),
         ]
+        if self.config.splits_memory:
+            drive(m, self.memory, access, "apart")
         if self.config.two_ports:
             self._connect_accumulators(m)
 

@@ -107,7 +107,7 @@ class GaussianLane(wiring.Component):
         # The last table is kept as entry - sign. It holds zero in both halves, and only so its sign is a bit
         # of the address, which takes no logic. The sign is added back as a carry.
         tables = (*ROMS[:3], tuple(entry - (j >> 3) for j, entry in enumerate(ROMS[3])))
-        t0, t1, t2, t3 = (_look_up(table, self.u.word_select(t, 4)) for t, table in enumerate(tables))
+        t0, t1, t2, t3 = look_up_tables(self.u, tables)
         low = Signal(signed(8), reset_less=True)
         # The lowest bit only makes the carry. It is cut off where the sum is read and not before, so that a
         # simulator adds in a step only.
@@ -121,6 +121,11 @@ class GaussianLane(wiring.Component):
         return m
 
 
+def look_up_tables(u: Any, tables: tuple[tuple[int, ...], ...] = ROMS) -> tuple[Any, ...]:
+    """Return an entry of each of four tables: a nibble of 16 bits tells which."""
+    return tuple(_look_up(table, u.word_select(t, 4)) for t, table in enumerate(tables))
+
+
 def _look_up(table: tuple[int, ...], address: Any) -> Any:
     """Return an entry of a table of 16, signed: a function of four bits for each of its bits."""
     width = max(max(table), ~min(table)).bit_length() + 1
@@ -129,17 +134,17 @@ def _look_up(table: tuple[int, ...], address: Any) -> Any:
 
 
 #: State of the byte counter at the last byte.
-_COUNT_END = 0b11111
+COUNT_END = 0b11111
 
 
-def _next_count(count: Any) -> Any:
+def next_count(count: Any) -> Any:
     """Return the successor of a 5-bit maximal-length register's state, x^5 + x^3 + 1."""
     return Cat(count[4] ^ count[2], count[:4])
 
 
-def _count_state(distance: int) -> int:
+def count_state(distance: int) -> int:
     """Return the state that comes ``distance`` clocks after the end, before it where negative."""
-    state = _COUNT_END
+    state = COUNT_END
     for _ in range(distance % 31):
         state = state << 1 & 31 | (state >> 4 ^ state >> 2) & 1
     return state
@@ -207,7 +212,7 @@ class GaussianGenerator(wiring.Component):
         m = Module()
         m.submodules.uniform = uniform = Uniform(self.lanes)
         # Counts seed bytes with one XOR, where a binary counter would take a carry chain.
-        count = Signal(5, init=_count_state(1 - SEED_BYTES))
+        count = Signal(5, init=count_state(1 - SEED_BYTES))
         # Bit 0: the seed is complete. Then a bit for each stage of the lanes that holds a sample: the last of
         # them says that z is valid.
         filled = Signal(LATENCY)
@@ -223,8 +228,8 @@ class GaussianGenerator(wiring.Component):
         m.d.comb += uniform.flip.eq(Mux(seeded, blank, self.seed.payload))
         with m.If(step):
             m.d.sync += [
-                count.eq(_next_count(count)),
-                filled.eq(Cat(seeded | (count == _COUNT_END), filled)),
+                count.eq(next_count(count)),
+                filled.eq(Cat(seeded | (count == COUNT_END), filled)),
                 blank.eq(blank & ~seeded & (self.seed.payload == 0)),
             ]
         with m.If(self.restart):

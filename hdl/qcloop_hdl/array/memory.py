@@ -191,8 +191,9 @@ class CellMemory(wiring.Component):
 
     There is one port in effect: in a clock with a write (any bit of ``write_enable``) a read is not done, and
     after it ``read_data`` is undefined until the next read. With ``two_ports``, which block RAM may have,
-    only a read of the word being written is not done. Addresses must be below ``words``, planes below
-    ``planes``. Contents are undefined at power-up and survive a reset.
+    only a read of the word being written is not done. With ``split`` all this holds for each set of blocks: a
+    write does not disturb a read of the other set, nor the word that was read from it. Addresses must be
+    below ``words``, planes below ``planes``. Contents are undefined at power-up and survive a reset.
 
     Parameters
     ----------
@@ -206,6 +207,9 @@ class CellMemory(wiring.Component):
         Number of planes. Word ``a`` of plane p is word ``p * words + a`` of the blocks.
     two_ports : bool
         Use both ports of the blocks at once; only block RAM.
+    split : bool
+        There are two sets of blocks for two planes: even words of plane 0 are in the first one, with odd
+        words of plane 1. A word is read while one in the other set is written. There is a port ``apart``.
     model : bool
         Build the simulation model, which shows inverted data where the contract says undefined, instead
         of the primitives of the kind, which no Amaranth simulation knows.
@@ -214,7 +218,7 @@ class CellMemory(wiring.Component):
     ------
     ConfigError
         If a size is not positive, or takes more than the four SPRAM blocks there are; for SPRAM with two
-        ports.
+        ports; for a split memory with other than two planes or with two ports.
     """
 
     def __init__(
@@ -225,6 +229,7 @@ class CellMemory(wiring.Component):
         *,
         planes: int = 1,
         two_ports: bool = False,
+        split: bool = False,
         model: bool = False,
     ) -> None:
         if lanes < 1 or words < 2 or planes < 1:
@@ -235,8 +240,12 @@ class CellMemory(wiring.Component):
             check_sprams(lanes, words, planes)
             if two_ports:
                 raise ConfigError("a cell memory with two ports is block RAM, and SPRAM has one port")
+        if split and (planes != 2 or two_ports):
+            raise ConfigError(
+                f"a cell memory in two sets of blocks has 2 planes and one port, not {planes} planes"
+            )
         self._lanes, self._words, self._kind, self._planes = lanes, words, kind, planes
-        self._two_ports, self._model = two_ports, model
+        self._two_ports, self._split, self._model = two_ports, split, model
         word = ArrayLayout(CELL_BITS, lanes)
         super().__init__(
             {
@@ -254,6 +263,8 @@ class CellMemory(wiring.Component):
                 "write_data": In(word),
                 #: Lanes to write in this clock.
                 "write_enable": In(lanes),
+                #: A word is written at ``write_address``; otherwise that must be the address of the read.
+                **({"apart": In(1)} if split else {}),
             }
         )
 
@@ -287,16 +298,23 @@ class CellMemory(wiring.Component):
         """Whether a word is read in a clock in which another one is written."""
         return self._two_ports
 
+    @property
+    def split(self) -> bool:
+        """Whether there are two sets of blocks."""
+        return self._split
+
+    def _new_words(self, count: int) -> Words:
+        if self.kind is MemoryKind.SPRAM and not self.model:
+            return SpramWords(self.lanes, count)
+        return BlockWords(self.lanes, count, both=self.two_ports, model=self.model)
+
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        count = self.words * self.planes
-        words: Words
-        if self.kind is MemoryKind.SPRAM and not self.model:
-            words = SpramWords(self.lanes, count)
-        else:
-            words = BlockWords(self.lanes, count, both=self.two_ports, model=self.model)
-        m.submodules.words = words
+        if self.split:
+            self._connect_sets(m)
+            return m
+        m.submodules.words = words = self._new_words(self.words * self.planes)
         m.d.comb += [
             words.read_address.eq(self._flat(self.read_plane, self.read_address)),
             words.write_address.eq(self._flat(self.write_plane, self.write_address)),
@@ -306,6 +324,27 @@ class CellMemory(wiring.Component):
             self.read_data.eq(words.read_data),
         ]
         return m
+
+    def _connect_sets(self, m: Module) -> None:
+        """Connect two sets of blocks. The one that a word is in says its plane and its lowest bit."""
+        read_set, shown = self.read_plane ^ self.read_address[0], Signal(reset_less=True)
+        write_set = self.write_plane ^ Mux(self.apart, self.write_address[0], self.read_address[0])
+        data = []
+        for number in range(2):
+            m.submodules[f"words{number}"] = words = self._new_words(self.words)
+            address, writes = Signal.like(self.read_address, name=f"address{number}"), write_set == number
+            data.append(words.read_data)
+            m.d.comb += [
+                address.eq(Mux(writes & self.apart, self.write_address, self.read_address)),
+                words.read_address.eq(address),
+                words.write_address.eq(address),
+                words.read_enable.eq(self.read_enable & (read_set == number)),
+                words.write_enable.eq(Mux(writes, self.write_enable, 0)),
+                words.write_data.eq(self.write_data),
+            ]
+        with m.If(self.read_enable):
+            m.d.sync += shown.eq(read_set)
+        m.d.comb += self.read_data.eq(Mux(shown, data[1], data[0]))
 
     def _flat(self, plane: Value, address: Value) -> Value:
         """Return the address in the blocks: ``plane * words + address``."""

@@ -38,6 +38,9 @@ def cell_request(config: EngineConfig) -> data.StructLayout:
     if config.pipelines_steps:
         # Whether the level that the cell has is told here, so that the cell need not be read, and that level.
         fields |= {"known": 1, "old_level": LEVEL_BITS}
+    if config.lists_rows:
+        # The cell was read two clocks ago or before, and nothing was read since.
+        fields |= {"shown": 1}
     return data.StructLayout(fields)
 
 
@@ -144,7 +147,10 @@ class Programmer(Configured):
         verifies = self.config.has(ArrayPart.VERIFY)
         m.submodules.events = events = ProgrammingEvents()
         m.submodules.sequence = sequence = AttemptSequence(
-            registered=self.config.registered, verifies=verifies, devices=bool(self.config.device_parts)
+            registered=self.config.registered,
+            verifies=verifies,
+            devices=bool(self.config.device_parts),
+            shows=self.config.lists_rows,
         )
         state, taken = sequence.state, sequence.taken
         address, lane = self.address, self.lane
@@ -188,6 +194,8 @@ class Programmer(Configured):
             self.busy.eq(sequence.state != State.IDLE),
             self.taken.eq(taken),
         ]
+        if self.config.lists_rows:
+            m.d.comb += sequence.shown.eq(request.payload.shown)
         with m.If(taken):
             m.d.sync += [field.eq(request.payload[name]) for name, field in asked.items()]
 

@@ -6,6 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from qcloop.contract.parts import ArrayPart
 from qcloop_hdl.array.active_rows import OFFSET_BITS, ActiveRows
 from qcloop_hdl.array.products import Item, Product, beside_ports, listing_ports, mac_command, vector_bits
 from qcloop_hdl.array.vector_elements import Elements
@@ -93,7 +94,7 @@ class Walk(Configured):
         super().__init__(config, _ports(config))
         self.rows, self.elements = self.new_rows(), Elements()
         #: Groups without active rows are left out.
-        self.jumps = config.pipelines_steps
+        self.jumps = config.has(ArrayPart.LEARNING)
         self.words = WordAddress(config.address_bits, config.row_words.bit_length(), jumps=self.jumps)
         #: Words may be read; of those of active rows, the addresses are known.
         self._may_read, self._may_jump = Signal(), Signal()
@@ -108,8 +109,8 @@ class Walk(Configured):
 
     def new_rows(self) -> ActiveRows:
         """Return the walk over active rows; a proof that holds for any rows overrides this."""
-        tagged = self.config.pipelines_steps
-        return ActiveRows(self.config.side, self.config.address_bits if tagged else 0)
+        tag_bits = self.config.address_bits if self.config.has(ArrayPart.LEARNING) else 0
+        return ActiveRows(self.config.side, tag_bits, wide=self.config.lists_rows)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""

@@ -205,6 +205,8 @@ class Engine(Configured):
         drive(m, array, operands, "restart", "index")
         drive(m, array, settings, "programming", "multiplying", "table_write", "table_entry")
         drive(m, array, settings, "seed_programming", "seed_read_noise")
+        if self.config.lists_rows:
+            m.d.comb += operands.waits.eq(array.seed_waits)
         m.d.comb += [
             settings.byte.eq(self.rx.payload),
             settings.load.eq(operands.configure),

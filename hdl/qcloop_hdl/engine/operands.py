@@ -50,6 +50,8 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         #: Strobes: CONFIGURE begins; ``operand`` is its byte ``index``.
         "restart": Out(1),
         "configure": Out(1),
+        #: It is not taken yet; both stay.
+        **({"waits": In(1)} if config.lists_rows else {}),
         "configured": Out(1),
         #: A cell for the programmer: its offset, which only a listed cell has, and its level.
         "cell_valid": Out(1),
@@ -212,7 +214,8 @@ class Operands(Configured):
         with m.Elif(~self.buffer.settled):
             pass
         with m.Elif(configures):
-            m.d.comb += [advance.eq(1), self.shift_operand.eq(1), self.configure.eq(1)]
+            takes = ~self.waits if self.config.lists_rows else 1
+            m.d.comb += [advance.eq(takes), self.shift_operand.eq(takes), self.configure.eq(1)]
             m.d.sync += self.configured.eq(1)
         with m.Else():
             m.d.comb += [

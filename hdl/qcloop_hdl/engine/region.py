@@ -15,9 +15,11 @@ def _update_ports(config: EngineConfig) -> dict[str, Any]:
         #: Go to the word ``row``.
         "load_row": In(1),
         "row": In(config.address_bits),
-        #: Keep the current word in ``kept``.
+        #: Keep the current word in ``kept``, and that one in ``marked``.
         "keep_word": In(1),
+        "mark_word": In(1),
         "kept": Out(config.address_bits),
+        "marked": Out(config.address_bits),
     }
 
 
@@ -116,6 +118,8 @@ class RegionWalk(Configured):
             shifts = shifts | self.load_row
             with m.If(self.keep_word):
                 m.d.sync += self.kept.eq(self.base)
+            with m.If(self.mark_word):
+                m.d.sync += self.marked.eq(self.kept)
         with m.If(shifts | step_word):
             m.d.sync += self.base.eq(Mux(step_word, self.base + 1, base))
         with m.If(self.shift | self.rotate_rows):

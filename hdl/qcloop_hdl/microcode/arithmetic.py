@@ -12,7 +12,7 @@ STEP_ONE = 1 << STEP_BITS
 
 
 class Accumulator(wiring.Component):
-    """Holds 32 bits: takes a number, or adds or subtracts another one, in the clock with ``enable``.
+    """Holds 32 bits: takes a number, or its sum or difference with another one, in the clock with ``enable``.
 
     It is a multiplier block of an iCE40, whose adder has 32 bits and a register, and takes no logic cell.
     Reset: undefined.
@@ -24,7 +24,7 @@ class Accumulator(wiring.Component):
     """
 
     enable: In(1)
-    #: Take ``taken``; else add, or subtract, ``added``.
+    #: Take ``taken``; else that and ``added``, or less ``added``.
     take: In(1)
     subtract: In(1)
     taken: In(32)
@@ -47,7 +47,7 @@ class Accumulator(wiring.Component):
             value = Signal.like(self.value, reset_less=True)
             m.d.comb += self.value.eq(value)
             with m.If(self.enable):
-                total = Mux(self.subtract, value - self.added, value + self.added)
+                total = Mux(self.subtract, self.taken - self.added, self.taken + self.added)
                 m.d.sync += value.eq(Mux(self.take, self.taken, total))
             return m
         low, high = slice(0, 16), slice(16, 32)
@@ -74,7 +74,7 @@ _UNUSED = (
     *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "CI", "ACCUMCI", "SIGNEXTIN"),
     *(f"{reset}{half}" for reset in ("IRST", "ORST") for half in _HALVES),
 )
-#: Parameters with which a SB_MAC16 adds {A, B} to its output register, or loads it with {C, D}.
+#: Parameters with which a SB_MAC16 loads its output register with {C, D}, or with that and {A, B}.
 _ADDER = {
     "p_NEG_TRIGGER": Const(0, 1),
     **{f"p_{port}_REG": Const(0, 1) for port in "ABCD"},
@@ -82,7 +82,7 @@ _ADDER = {
     **{f"p_PIPELINE_16x16_MULT_REG{stage}": Const(0, 1) for stage in (1, 2)},
     **{f"p_{half}OUTPUT_SELECT": Const(1, 2) for half in _HALVES},
     **{f"p_{half}ADDSUB_LOWERINPUT": Const(0, 2) for half in _HALVES},
-    **{f"p_{half}ADDSUB_UPPERINPUT": Const(0, 1) for half in _HALVES},
+    **{f"p_{half}ADDSUB_UPPERINPUT": Const(1, 1) for half in _HALVES},
     # The upper adder takes the carry of the lower one.
     "p_TOPADDSUB_CARRYSELECT": Const(2, 2),
     "p_BOTADDSUB_CARRYSELECT": Const(0, 2),
@@ -101,8 +101,6 @@ class SignedMultiplier(wiring.Component):
 
     keep: In(1)
     factor: In(signed(16))
-    #: What is kept.
-    kept: Out(signed(16))
     number: In(16)
     #: The number has a sign.
     signs: In(1)
@@ -115,7 +113,6 @@ class SignedMultiplier(wiring.Component):
         with m.If(self.keep):
             m.d.sync += factor.eq(self.factor)
         m.d.comb += [
-            self.kept.eq(factor),
             product.eq(factor * self.number.as_signed()),
             self.product.eq(
                 Cat(product[:16], product[16:] + (factor & (self.number[-1] & ~self.signs).replicate(16)))
@@ -127,18 +124,15 @@ class SignedMultiplier(wiring.Component):
 class WordUpdate(wiring.Component):
     """Adds a step to each of two accumulators: 16 bits signed, limited to -32767..32767.
 
-    A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. Both come in the
-    clock with ``add``, the numbers by ``take`` in one before. Then the sums are there until the next ``add``;
-    a clock later ``beyond`` says which of them are beyond ``reach``, on either side, which is kept with
-    ``keep``, and ``moved`` which are others than before. Reset: undefined.
+    A step is a factor times a number, rounded to multiples of :data:`STEP_ONE`, halves up. ``beyond`` says
+    which of the sums are beyond the reach, on either side, and ``moved`` which are others than the
+    accumulators. Latency: none. Reset: undefined.
     """
 
-    keep: In(1)
-    #: 0 to 32767, or 65535 for none.
-    reach: In(16)
-    take: In(1)
-    add: In(1)
-    factor: In(signed(16))
+    #: Keep ``kept`` as the factor, signed; or as the reach: 0 to 32767, or 65535 for none.
+    keep_factor: In(1)
+    keep_reach: In(1)
+    kept: In(16)
     numbers: In(32)
     accumulators: In(32)
     totals: Out(32)
@@ -148,21 +142,18 @@ class WordUpdate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
         m = Module()
-        reach, kept = Signal(16, reset_less=True), Signal(32, reset_less=True)
-        with m.If(self.keep):
-            m.d.sync += reach.eq(self.reach)
-        with m.If(self.take):
-            m.d.sync += kept.eq(self.numbers)
+        factor, reach = Signal(signed(16), reset_less=True), Signal(16, reset_less=True)
+        half = Const(STEP_ONE // 2, STEP_BITS)
+        with m.If(self.keep_factor):
+            m.d.sync += factor.eq(self.kept)
+        with m.If(self.keep_reach):
+            m.d.sync += reach.eq(self.kept)
         for lane in range(2):
             bits = slice(16 * lane, 16 * (lane + 1))
-            number, accumulator = kept[bits].as_signed(), self.accumulators[bits].as_signed()
-            # A multiplier block of an iCE40 holds number and sum, and adds the accumulator.
-            product = Signal(signed(32), name=f"sum{lane}", reset_less=True)
-            old = Signal(signed(16), name=f"old{lane}", reset_less=True)
-            with m.If(self.add):
-                half = Const(STEP_ONE // 2, STEP_BITS)
-                m.d.sync += old.eq(accumulator)
-                m.d.sync += product.eq(self.factor * number + Cat(half, accumulator).as_signed())
+            number, accumulator = self.numbers[bits].as_signed(), self.accumulators[bits].as_signed()
+            # A multiplier block of an iCE40 adds the accumulator, too.
+            product = Signal(signed(32), name=f"sum{lane}")
+            m.d.comb += product.eq(factor * number + Cat(half, accumulator).as_signed())
             total, sign = product[STEP_BITS:], product[-1]
             limited = Signal(16, name=f"limited{lane}")
             # Beyond 16 bits, or the lowest number of these.
@@ -171,9 +162,9 @@ class WordUpdate(wiring.Component):
                 limited.eq(Mux(over, Cat(Const(1, 1), (~sign).replicate(14), sign), total[:16])),
                 self.totals[bits].eq(limited),
             ]
-            m.d.sync += [
+            m.d.comb += [
                 # The size of a negative number is its ones' complement and 1: that may equal the reach.
                 self.beyond[lane].eq(Cat(sign, total[:16] ^ sign.replicate(16)) > Cat(Const(0, 1), reach)),
-                self.moved[lane].eq(total != Cat(old, old[-1])),
+                self.moved[lane].eq(total != Cat(accumulator, accumulator[-1])),
             ]
         return m

@@ -28,7 +28,7 @@ from qcloop_hdl.microcode.instructions import (
 
 _POINTERS = {"[0]": 0, "[0+]": MOVES, "[1]": SECOND, "[1+]": SECOND | MOVES, "[2]": THIRD}
 _JUMPS = (Op.JS, Op.JA, Op.JMP, Op.JN, Op.JP, Op.DJNZ, Op.JF, Op.CALL, Op.WAIT)
-_ALONE = (Op.NOP, Op.RET, Op.SHR, Op.PASS)
+_ALONE = (Op.NOP, Op.RET, Op.SHR)
 _DECLARATIONS = ("var", "array", "at")
 
 
@@ -134,7 +134,7 @@ class Assembler:
         try:
             op, *rest = words
             code = Op[op]
-            if code in _ALONE:
+            if code in _ALONE or (code is Op.PASS and not rest):
                 operand = 0
             elif code in _JUMPS:
                 operand = self._labels[rest[0]]

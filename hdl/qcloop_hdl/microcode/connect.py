@@ -52,8 +52,12 @@ def _connect_requests(m: Module, engine: Any) -> None:
 def _connect_region(m: Module, engine: Any) -> None:
     learner, region = engine.learner, engine.region
     drive(m, learner, region, "base")
-    drive(m, region, learner, "load_row", "keep_word")
-    m.d.comb += [learner.odd.eq(region.cols[0]), region.row.eq(engine.array.listed.payload)]
+    drive(m, region, learner, "load_row", "keep_word", "mark_word")
+    m.d.comb += [
+        learner.odd.eq(region.cols[0]),
+        learner.collides.eq(region.base[0] == region.kept[0]),
+        region.row.eq(engine.array.listed.payload),
+    ]
     with m.If(learner.shift):
         m.d.comb += region.shift.eq(1)
     with m.If(learner.busy):
@@ -73,6 +77,7 @@ def _connect_cells(m: Module, engine: Any) -> None:
         learner.word.eq(array.word.as_value()),
         array.wide_plane.eq(1),
         array.wide_write.eq(learner.wide_write.replicate(engine.config.lanes)),
+        array.wide_write_address.eq(engine.region.kept),
         array.wide_data.eq(learner.wide_data),
         array.list_rows.eq(learner.list_rows),
         array.listed.ready.eq(learner.load_row),
@@ -96,8 +101,8 @@ def _connect_cells(m: Module, engine: Any) -> None:
     with m.If(learner.busy):
         m.d.comb += array.loaded.eq(learner.written)
     # All that is not the next word of a row.
-    with m.If(learner.read | learner.write | learner.wide_write):
-        m.d.comb += array.walk_address.eq(engine.region.kept)
+    with m.If(learner.read | learner.write | learner.reread):
+        m.d.comb += array.walk_address.eq(engine.region.marked)
     with m.If(learner.programs):
         m.d.comb += array.programs.eq(1)
     with m.If(learner.busy):
@@ -105,9 +110,10 @@ def _connect_cells(m: Module, engine: Any) -> None:
         m.d.comb += [
             request.valid.eq(learner.program.valid),
             request.payload.lane.eq(engine.region.lane | learner.second),
-            request.payload.address.eq(engine.region.kept),
+            request.payload.address.eq(engine.region.marked),
             request.payload.level.eq(learner.program.payload),
             request.payload.fresh.eq(0),
+            request.payload.shown.eq(learner.settling.asks),
         ]
 
 

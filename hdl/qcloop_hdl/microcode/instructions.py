@@ -38,9 +38,9 @@ class Op(IntEnum):
     SETP1 = 9
     SETC = 10
     SETN = 11
-    #: Update weights of a row: add the factor times the words from m on, whose number is a multiple of 64,
-    #: or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be settled.
-    #: The flag says that one is.
+    #: Update weights of a row: add the factor of STEP times the words from m on, whose number is a multiple
+    #: of 64, or with :data:`LISTED` of all listed rows; with :data:`LOOKS` only look for weights to be
+    #: settled. The flag says that one is.
     ROW = 7
     #: Divide acc by m, which is more, as far as the number of shifts says: the quotient has so many bits of
     #: fraction, and acc is of no more use.
@@ -58,7 +58,8 @@ class Op(IntEnum):
     #: Add m, which is 1, if the flag is 1; but a number of as many bits as NORM took last is not rounded to
     #: one of more, and the lowest one of so many bits becomes the next one.
     ROUND = 15
-    #: Bytes of the request become those of a vector, as often as the counter of loops says.
+    #: Bytes of the request become those of a vector, as often as the counter of loops says; or the low
+    #: halves of words from a pointer on.
     PASS = 12
     #: Jumps: a weight has one device; a layer is awaited; always, acc < 0, acc >= 0, the counter minus 1 is
     #: not 0, the flag.
@@ -135,8 +136,9 @@ class OutPort(IntEnum):
     FACTOR = 14
     REACH = 15
     INDEX = 16
-    #: The layer in work = acc.
+    #: The layer in work = acc; the factor of ROW = acc.
     LAYER = 17
+    STEP = 18
 
 
 class Switch(IntEnum):

@@ -46,12 +46,12 @@ _WAITING_PORTS = {
 class MicroprogrammedLearner(Configured):
     """Makes the training step, and classifies, by a program: ``docs/array.md`` defines both.
 
-    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic and eleven times
+    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic and eight times
     the clocks. The array multiplies and its programmer programs, here as there. An instruction reads a
     word of the data memory, and takes a clock; a jump that is taken takes two, and so does what reads behind
     a write or a change of a pointer. :class:`qcloop_hdl.microcode.instructions.Op` says what they do.
 
-    ROW updates the weights of a row, or of all rows whose input is 1. It takes two clocks for a word of two
+    ROW updates the weights of a row, or of all rows whose input is 1. It takes a clock for a word of two
     weights. It ends at a weight that is to be settled, and goes on behind it when it comes again.
 
     Plans that it has no room for are refused: with SETTING those of more than three layers or of inputs of
@@ -82,16 +82,18 @@ class MicroprogrammedLearner(Configured):
         self._s, self._n, self._c = Signal(16), Signal(5), Signal(DATA_BITS)
         #: The rule is mixed and a weight has one device: ROW settles weights by itself.
         self._fast = Signal()
-        #: ROW has stopped at a word, and its second weight is still to be settled.
-        self._stopped, self._second_left = Signal(), Signal()
+        #: ROW goes on behind a weight that the program has settled. A word of accumulators was read.
+        self._stopped, self._read = Signal(), Signal()
+        #: Weights that are to be settled: of the word in work, and of the one that was written behind it.
+        self._settles, self._following = Signal(2), Signal(2)
         #: Number of the word of a row that is read next, and of the last one.
         self._index, self._row_words = Signal(INDEX_BITS), Signal(INDEX_BITS)
         #: Bits that numbers had which were stored where the pointer moves on, or if negative had not.
         self._sizes = Signal(SIZE_BITS)
         #: The layer in work.
         self._layer = Signal(range(LAYERS))
-        #: Number of shifts of the next SHR; four at once.
-        self._shifts, self._by_four = Signal(5), Signal()
+        #: Number of shifts of the next SHR; eight at once, four at once.
+        self._shifts, self._by_eight, self._by_four = Signal(5), Signal(), Signal()
         #: The last NORM was for 7 bits.
         self._narrow = Signal()
         #: A request has come; the instruction is done, whatever others say.
@@ -174,8 +176,7 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(op == Op.CALL):
             m.d.sync += link.eq(here)
-        passes = (op == Op.PASS) & self.rx.valid & self.vector.ready
-        with m.If((op == Op.DJNZ) | passes):
+        with m.If((op == Op.DJNZ) | (op == Op.PASS) & self.vector.valid & self.vector.ready):
             m.d.sync += self._c.eq(self._c - 1)
 
     def _remember(self, m: Module) -> None:
@@ -184,7 +185,7 @@ class MicroprogrammedLearner(Configured):
         address, access = Signal(DATA_BITS), self._reads | self._reads_ahead | self._is(*WRITES)
         # The address is that of the next operand unless the instruction in work may want the memory: whether
         # it is read at all is decided later in the clock.
-        own = self._is(*WRITES, Op.ROW) | self._is(*READS) & (phase == 0)
+        own = self._is(*WRITES, Op.ROW, Op.PASS) | self._is(*READS) & (phase == 0)
         place = Mux(own, self._code, self._ahead)[: DATA_BITS + 1]
         gap, settling = self.settling.gap, self.settling.busy
         lowest = Mux(op == Op.ROW, Mux(settling, gap[:INDEX_BITS], self._index), place[:INDEX_BITS])
@@ -246,24 +247,30 @@ class MicroprogrammedLearner(Configured):
         signs = (source == InPort.ACCUMULATOR) & self.cell[-1]
         inputs = Cat(given, Mux(source == InPort.RESULT, self.result.payload[16:], signs.replicate(16)))
         inputs = Mux(code[3], self._sizes, inputs)
-        with m.Switch(Cat(self._is(Op.IN), self._is(Op.SHR, Op.NORM))):
+        # What the accumulator has: for a sum, twice for a quotient, or shifted.
+        own, shifts, sums = Signal(32), self._is(Op.SHR, Op.NORM), self._is(Op.ADD, Op.SUB, Op.ROUND)
+        less = Mux(self._by_eight, value >> 8, Mux(self._by_four, value >> 4, value >> 1))
+        more = Mux(sums | self.settling.busy, value, value << 1)
+        m.d.comb += own.eq(Mux(shifts, less, more))
+        with m.Switch(Cat(self._is(Op.IN), shifts | sums | (op == Op.DIV) | self.settling.busy)):
             with m.Case(1):
                 m.d.comb += acc.taken.eq(inputs)
             with m.Case(2):
-                m.d.comb += acc.taken.eq(Mux(self._by_four, value >> 4, value >> 1))
+                m.d.comb += acc.taken.eq(own)
             with m.Default():
                 m.d.comb += acc.taken.eq(Mux(self._is(Op.MUL, Op.MULL), self.multiplier.product, word))
                 with m.If(op == Op.LDL):
                     m.d.comb += acc.taken[16:].eq(0)
-        settling, sums, doubles = self.settling, self.update.totals, Signal()
+        settling, half = self.settling, Signal(16)
         m.d.comb += [
-            doubles.eq((op == Op.DIV) & self._phase[0]),
-            acc.added.eq(Mux(doubles, value, Cat(word[:16], Mux(settling.busy, 0, word[16:])))),
-            acc.take.eq(~self._is(Op.ADD, Op.SUB, Op.DIV, Op.ROUND)),
-            acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~doubles & ~value[-1]),
+            acc.added.eq(Cat(word[:16], Mux(settling.busy, 0, word[16:]))),
+            acc.take.eq(~(sums | (op == Op.DIV))),
+            acc.subtract.eq((op == Op.SUB) | (op == Op.DIV) & ~value[-1]),
             settling.value.eq(acc.value),
             settling.word.eq(word[:16]),
-            settling.level.eq(Mux(self.second, self.word[26:], self.word[10:16])),
+            half.eq(Mux(self.second, self.word[16:], self.word[:16])),
+            settling.sign.eq(half[-1]),
+            settling.level.eq(half[10:]),
             settling.programmer_busy.eq(self.programmer_busy),
             self.multiplier.factor.eq(value),
             self.multiplier.keep.eq(self._out(OutPort.FACTOR)),
@@ -272,18 +279,19 @@ class MicroprogrammedLearner(Configured):
         ]
         with m.If(settling.busy):
             m.d.comb += [
-                acc.taken.eq(Mux(self.second, sums[16:], sums[:16]).as_signed()),
                 acc.take.eq(settling.take),
                 acc.subtract.eq(settling.subtract),
                 acc.enable.eq(settling.enable),
             ]
+        with m.If(settling.take):
+            m.d.comb += acc.taken.eq(half.as_signed())
         update = self.update
         m.d.comb += [
-            update.keep.eq(self._out(OutPort.REACH)),
-            update.reach.eq(value),
+            update.keep_factor.eq(self._out(OutPort.STEP)),
+            update.keep_reach.eq(self._out(OutPort.REACH)),
+            update.kept.eq(value),
             update.accumulators.eq(self.word),
             update.numbers.eq(word),
-            update.factor.eq(self.multiplier.kept),
             self.wide_data.eq(update.totals),
         ]
 
@@ -316,27 +324,28 @@ class MicroprogrammedLearner(Configured):
             with m.Case(Op.LD, Op.LDL, Op.MUL, Op.MULL, Op.ADD, Op.SUB):
                 m.d.comb += acc.enable.eq(later)
             with m.Case(Op.DIV), m.If(later):
-                # Twice what is left, and then less or more the divisor, as its sign says.
-                m.d.comb += [ends.eq(phase[0] & (self._n == 0)), acc.enable.eq(1)]
-                with m.If(phase[0]):
-                    m.d.sync += [phase.eq(2), self._s.eq(Cat(~acc.value[-1], self._s))]
-                with m.Else():
-                    m.d.sync += [phase.eq(1), self._n.eq(self._n - 1)]
-                with m.If(ends):
-                    m.d.sync += self._n.eq(self._shifts)
+                # Twice what is left, less or more the divisor, as its sign says.
+                m.d.comb += [ends.eq(self._n == 0), acc.enable.eq(1)]
+                m.d.sync += [
+                    self._s.eq(Cat(~acc.value[-1], self._s)),
+                    self._n.eq(Mux(ends, self._shifts, self._n - 1)),
+                ]
             with m.Case(Op.SETN), m.If(later):
                 m.d.sync += [self._n.eq(self._word), self._shifts.eq(self._word)]
             with m.Case(Op.SHR):
-                # By four bits or by one in a clock.
-                left = self._n - Mux(self._by_four, 4, 1)
+                # By eight bits, by four or by one in a clock.
+                by_four, by_eight, n = self._by_four, self._by_eight, self._n
+                last = Mux(by_eight, acc.value[7], Mux(by_four, acc.value[3], acc.value[0]))
+                left = n - Mux(by_eight, 8, Mux(by_four, 4, 1))
                 m.d.comb += [
-                    self._by_four.eq(self._n[2:].any()),
-                    ends.eq(~self._n[1:].any() | (self._n == 4)),
-                    acc.enable.eq(self._n.any()),
+                    by_eight.eq(n[3:].any()),
+                    by_four.eq(n[2] & ~by_eight),
+                    ends.eq(~n[1:].any() | (n == 4) | (n == 8)),
+                    acc.enable.eq(n.any()),
                 ]
                 m.d.sync += [
-                    self._n.eq(Mux(ends, self._shifts, left)),
-                    self._flag.eq(Mux(self._by_four, acc.value[3], acc.value[0]) & self._n.any()),
+                    n.eq(Mux(ends, self._shifts, left)),
+                    self._flag.eq(last & n.any()),
                 ]
             with m.Case(Op.NORM):
                 wide = acc.value[15:].any() | acc.value[7:15].any() & ~code[0]
@@ -355,7 +364,12 @@ class MicroprogrammedLearner(Configured):
                 most &= (acc.value[7:15] ^ sign.replicate(8)).all() | self._narrow
                 m.d.comb += acc.enable.eq(later & Mux(self._flag, ~most | sign, most & sign))
             with m.Case(Op.PASS):
-                m.d.comb += answered.eq(self.rx.valid & self.vector.ready & (self._c == 1))
+                passed = self.vector.valid & self.vector.ready
+                m.d.comb += [
+                    answered.eq(passed & (self._c == 1)),
+                    self._reads.eq(code[DATA_BITS] & (~later | passed & (self._c != 1))),
+                ]
+                m.d.sync += phase.eq(1)
             with m.Case(Op.WAIT):
                 m.d.comb += answered.eq(self._asked)
             with m.Case(Op.IN):
@@ -377,86 +391,89 @@ class MicroprogrammedLearner(Configured):
             m.d.sync += phase.eq(self._reads_ahead)
 
     def _update_row(self, m: Module, go: Any) -> None:
-        """Update the weights of a row, a word in two clocks: one to read it, and one to write it.
+        """Update the weights of a row: a word is read in the clock in which the one before it is written.
 
-        A word is read in the clock before the one before it is written.
+        A clock after it was written it is known which weights of the word are to be settled. Then the word
+        behind it is written, too, no further one is read, and the weights are settled.
         """
-        code, phase, flag = self._code, self._phase, self._flag
-        listed, looks = code[0], code[1]
-        update, index, stopped, second = self.update, self._index, self._stopped, self._second_left
-        settling, fast = self.settling, self._fast
-        # There is a word to be read; one was read; sums are there.
-        more, read, full = (Signal(name=name) for name in ("more", "read", "full"))
-        # The word that was read, and that of the sums, is the last of its row; it was read before the stop.
-        ends, last, again = (Signal(name=name) for name in ("ends", "last", "again"))
-        settles = Cat(
-            full & update.beyond[0] & (update.moved[0] | looks),
-            full & update.beyond[1] & (update.moved[1] | looks) & ~self._pairs & ~(last & self.odd),
-        )
-        with m.Switch(phase):
-            with m.Case(0):
-                m.d.sync += [full.eq(0), again.eq(read & stopped), more.eq(more | ~stopped)]
-                with m.If(second):
-                    m.d.comb += go.eq(~fast)
-                    m.d.sync += [self.second.eq(1), second.eq(0), flag.eq(1)]
-                    with m.If(fast):
-                        m.d.comb += settling.start.eq(1)
-                        m.d.sync += phase.eq(3)
-                with m.Elif(stopped | ~listed | self.listed):
-                    m.d.comb += [self._reads.eq(1), self.load_row.eq(listed & ~stopped)]
-                    m.d.sync += [phase.eq(1), stopped.eq(0), self.second.eq(0)]
-                with m.Elif(self.list_ended):
-                    m.d.comb += go.eq(1)
-                    m.d.sync += flag.eq(0)
-            with m.Case(1):
-                m.d.comb += [self.wide_read.eq(more), update.take.eq(~again)]
-                m.d.sync += [phase.eq(2), read.eq(more), again.eq(0)]
-                with m.If(more & ~again):
-                    m.d.sync += [
-                        ends.eq(index == self._row_words),
-                        index.eq(Mux(index == self._row_words, 0, index + 1)),
-                    ]
-            with m.Case(2):
-                m.d.comb += self.wide_write.eq(full & ~looks)
-                with m.If(settles.any()):
-                    m.d.comb += [go.eq(~fast), settling.start.eq(fast)]
-                    m.d.sync += [
-                        flag.eq(1),
-                        stopped.eq(1),
-                        phase.eq(3),
-                        self.second.eq(~settles[0]),
-                        second.eq(settles.all()),
-                    ]
-                with m.Elif(read):
-                    m.d.comb += [
-                        self._reads.eq(1),
-                        update.add.eq(1),
-                        self.keep_word.eq(1),
-                        self.load_row.eq(ends & listed & self.listed),
-                        self.step_word.eq(~(ends & listed)),
-                    ]
-                    m.d.sync += [
-                        phase.eq(1),
-                        full.eq(1),
-                        last.eq(ends),
-                        more.eq(~ends | listed & self.listed),
-                    ]
-                with m.Else():
-                    # All is written.
-                    m.d.comb += go.eq(~listed)
-                    m.d.sync += [phase.eq(0), flag.eq(0)]
-            with m.Case(3):
-                # A weight that the program must settle is at a bound.
-                m.d.comb += go.eq(settling.bound)
-                with m.If(settling.done):
-                    m.d.comb += settling.start.eq(second)
-                    m.d.sync += [self.second.eq(second), second.eq(0)]
-                    with m.If(~second):
-                        m.d.sync += [phase.eq(1), again.eq(read), full.eq(0), stopped.eq(0)]
+        phase, flag, listed, looks = self._phase, self._flag, self._code[0], self._code[1]
+        stopped, settling = self._stopped, self.settling
+        with m.If((phase == 1) | (phase == 0) & ~stopped & ~listed):
+            self._update_words(m, go)
+        with m.Elif(phase == 3):
+            # A weight that the program must settle is at a bound.
+            m.d.comb += go.eq(settling.bound)
+            m.d.sync += stopped.eq(settling.bound)
+            with m.If(settling.done):
+                self._resume(m)
+        with m.Elif(stopped):
+            self._resume(m)
+        with m.Else():
+            m.d.comb += [go.eq(~self.listed & self.list_ended), self.load_row.eq(1)]
+            m.d.sync += flag.eq(0)
+            with m.If(self.listed):
+                m.d.sync += phase.eq(1)
+        m.d.comb += self.wide_write.eq(self._read & ~looks)
         with m.If(settling.looks):
             m.d.comb += self._reads.eq(1)
         with m.If(self._out(OutPort.WORDS)):
-            m.d.sync += index.eq(0)
+            m.d.sync += self._index.eq(0)
+
+    def _update_words(self, m: Module, go: Any) -> None:
+        """Read a word, write one, and stop at one with weights that are to be settled."""
+        code, phase, flag, stopped = self._code, self._phase, self._flag, self._stopped
+        listed, looks, fast, settling = code[0], code[1], self._fast, self.settling
+        update, index, settles, found = self.update, self._index, self._settles, Signal(2)
+        ends, more, read, last = Signal(), Signal(init=1), self._read, Signal()
+        m.d.comb += [
+            found.eq(
+                update.beyond
+                & (update.moved | looks.replicate(2))
+                & Cat(1, ~self._pairs & ~(last & self.odd))
+            ),
+            ends.eq(index == self._row_words),
+            self.wide_read.eq(1),
+        ]
+        m.d.sync += [phase.eq(1), read.eq(0)]
+        with m.If(settles.any()):
+            m.d.comb += [go.eq(~fast), settling.start.eq(fast), self.reread.eq(1)]
+            m.d.sync += [
+                flag.eq(1),
+                stopped.eq(~fast),
+                phase.eq(3),
+                self.second.eq(~settles[0]),
+                settles.eq(Cat(0, settles.all())),
+            ]
+            with m.If(read):
+                m.d.sync += self._following.eq(found)
+        with m.Else():
+            with m.If(read):
+                m.d.comb += self.mark_word.eq(1)
+                m.d.sync += settles.eq(found)
+            with m.If(more & ~(read & self.collides)):
+                m.d.comb += [
+                    self._reads.eq(1),
+                    self.keep_word.eq(1),
+                    self.load_row.eq(ends & listed),
+                    self.step_word.eq(~(ends & listed)),
+                ]
+                m.d.sync += [
+                    read.eq(1),
+                    last.eq(ends),
+                    index.eq(Mux(ends, 0, index + 1)),
+                    more.eq(~ends | listed & self.listed),
+                ]
+            with m.Elif(~read):
+                # All is written.
+                m.d.comb += go.eq(~listed)
+                m.d.sync += [phase.eq(0), flag.eq(0), more.eq(1)]
+
+    def _resume(self, m: Module) -> None:
+        """Go on behind a weight that was settled: with the word's second one, or the word behind it."""
+        m.d.sync += [self._phase.eq(1), self._stopped.eq(0), self.second.eq(0)]
+        with m.If(~self._settles.any()):
+            m.d.comb += self.mark_word.eq(1)
+            m.d.sync += [self._settles.eq(self._following), self._following.eq(0)]
 
     def _connect(self, m: Module) -> None:
         """Connect the ports."""
@@ -471,10 +488,11 @@ class MicroprogrammedLearner(Configured):
         for taker, number in ((self.classes, OutPort.CLASS), (self.vector, OutPort.VECTOR)):
             m.d.comb += [taker.valid.eq(self._out(number)), taker.payload.eq(value)]
         with m.If(op == Op.PASS):
+            kept = code[DATA_BITS]
             m.d.comb += [
-                self.vector.valid.eq(self.rx.valid),
-                self.vector.payload.eq(self.rx.payload),
-                self.rx.ready.eq(self.vector.ready),
+                self.vector.valid.eq(Mux(kept, phase != 0, self.rx.valid)),
+                self.vector.payload.eq(Mux(kept, self._word[:8], self.rx.payload)),
+                self.rx.ready.eq(self.vector.ready & ~kept),
             ]
         m.d.comb += [
             self.take.eq(self.rx.ready & self.rx.valid),

@@ -47,12 +47,15 @@ def learner_ports(config: EngineConfig) -> dict[str, Any]:
         "base": In(WORD_BITS),
         "odd": In(1),
         #: Strobes: ``byte`` is shifted into the region; its first word becomes the next one, or that of the
-        #: next listed row; it is kept as the word whose weights are in work.
+        #: next listed row; it is kept as the word to be written; that one becomes the word whose weights are
+        #: in work. And whether the first word and the one to be written may not be accessed in one clock.
         "shift": Out(1),
         "byte": Out(8),
         "step_word": Out(1),
         "load_row": Out(1),
         "keep_word": Out(1),
+        "mark_word": Out(1),
+        "collides": In(1),
         #: Strobe: list the active rows. There is a row; all were taken.
         "list_rows": Out(1),
         "listed": In(1),
@@ -66,10 +69,11 @@ def learner_ports(config: EngineConfig) -> dict[str, Any]:
         "written": Out(16),
         #: It is the second cell instead, here and in ``program``.
         "second": Out(1),
-        #: Read a word of accumulators at the region's first word, or write one at the word that is kept,
-        #: while ``wide`` is high.
+        #: While ``wide`` is high, read a word of accumulators at the region's first word, or that of the
+        #: weights in work, and write one at the word that is kept, also in one clock.
         "wide": Out(1),
         "wide_read": Out(1),
+        "reread": Out(1),
         "wide_write": Out(1),
         "word": In(32),
         "wide_data": Out(32),

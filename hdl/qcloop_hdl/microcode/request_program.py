@@ -22,10 +22,12 @@ at EXPO 0x3C8
 at BLOCKS 0x3C9
 at INPUTS 0x3CA
 at K 0x3CB              # shifts of its errors
+at UIN 0x3CC            # where the units are whose activations it takes, its units, their errors
+at UOUT 0x3CD
+at ERRS 0x3CE
 at LN 0x3F0             # number of the layer in work
 at LASTLN 0x3F1
 at KALL 0x3F2           # shifts of the errors so far
-at ERRS 0x3F3           # the errors of its first unit
 at NLAY 0x3F4
 at COUNT 0x3F5
 at NBATCH 0x3F6
@@ -49,13 +51,10 @@ var T3
 var M
 var S                   # the largest size, and 1 less of a negative number
 var BEST
-var FIRSTE              # number of the first unit whose errors are in work
-var RROWS
 var RSH
 var HALF
 var X                   # the input of the row
 var XP                  # the factor of an input of 1
-var XF                  # the factor of the row
 var UPTR
 var ROWC
 var ACC
@@ -138,6 +137,7 @@ l5: ADD =128
 l6: ST EXPO
 LD T2; ADD =LANES-1; SETN =LANEBITS; SHR; ST BLOCKS
 LD T1; SUB BIAS; ST INPUTS
+LD FIRST; ADD =UNIT; ST UOUT; SUB INPUTS; ST UIN; LD FIRST; ADD =D; ST ERRS
 LD SHIFT; SUB =32; JP badset
 LD EXPO; SUB =64; JP badset; ADD =127; JN badset
 LD LN; ST LASTLN; ADD =1; ST LN

@@ -7,40 +7,43 @@ TEXT = """
 # -- forward -----------------------------------------------------------------
 n2: OUT SWITCH PRODUCTS_ON; LD =0; ST LN
 f1: LD LN; OUT LAYER
-LD ROWS; ST RROWS; CALL region
-LD LN; SUB =1; JP f3
+CALL region; LD LN; SUB =1; JP f3
 OUT PRODUCT 0; SETC NB
 PASS; JMP f6
 f3: OUT PRODUCT 1
-LD FIRST; SUB INPUTS; ADD =UNIT; ST T0; SETP0 T0; SETC INPUTS
-f4: LDL [0+]; OUT VECTOR; DJNZ f4
+SETP0 UIN; SETC INPUTS; PASS [0+]
 LD BIAS; SUB =1; JN f6
 LD =255; OUT VECTOR
 f6: SETC UNITS
 LD LN; SUB LASTLN; JP o1
-LD FIRST; ADD =UNIT; ST T0; SETP0 T0
-SETN SHIFT
-f7: IN RESULT; JS f71; ST T0; IN RESULT; ST T1; LD T0; SUB T1
-f71: SHR; SUB =128; JP f8; ADD =256; JN f9
+SETP0 UOUT; SETN SHIFT; JS f7
+f6p: IN RESULT; ST T0; IN RESULT; ST T1; LD T0; SUB T1; CALL act; DJNZ f6p
+f61: LD LN; ADD =1; ST LN; JMP f1
+act: SHR; SUB =128; JP a1; ADD =256; JN a2
+act1: ADD TABX; OUT INDEX; LD [2]; ST [0+]; RET
+a1: LD =255; JMP act1
+a2: LD =0; JMP act1
+f7: IN RESULT; SHR; SUB =128; JP f8; ADD =256; JN f9
 f72: ADD TABX; OUT INDEX; LD [2]; ST [0+]; DJNZ f7
-LD LN; ADD =1; ST LN; JMP f1
+JMP f61
 f8: LD =255; JMP f72
 f9: LD =0; JMP f72
 
 # -- the classes -------------------------------------------------------------
-o1: SETP0 =Y
-o2: IN RESULT; JS o21; ST T0; IN RESULT; ST T1; LD T0; SUB T1
-o21: ST [0+]; DJNZ o2
-OUT SWITCH PRODUCTS_OFF
-SETP0 =Y; SETC UNITS; LD Y; ST M; LD =0; ST BEST; ST T0
-o3: LD [0+]; SUB M; SUB =1; JN o4
-ADD =1; ADD M; ST M; LD T0; ST BEST
+# M is 1 more than the largest sum
+o1: SETP0 =Y; LD =-536870912; ST M; LD =0; ST T0; JS o3
+o2: IN RESULT; ST S; IN RESULT; ST T1; LD S; SUB T1; CALL best; DJNZ o2
+JMP o41
+best: ST [0+]; SUB M; JN best1; ADD M; ADD =1; ST M; LD T0; ST BEST
+best1: LD T0; ADD =1; ST T0; RET
+o3: IN RESULT; ST [0+]; SUB M; JN o4; ADD M; ADD =1; ST M; LD T0; ST BEST
 o4: LD T0; ADD =1; ST T0; DJNZ o3
+o41: OUT SWITCH PRODUCTS_OFF
 LD TRAINS; SUB =1; JP o5
 LD BEST; OUT CLASS; JMP next
 o5: LD BEST; SUB LABEL; JN o6; SUB =1; JP o6
 LD =1; OUT COUNT 0
-o6: SETP0 =Y; SETC UNITS; LD =0; ST S; LD =1; OUT FACTOR
+o6: SETP0 =Y; SETC UNITS; LD M; SUB =1; ST M; LD =0; ST S; LD =1; OUT FACTOR
 SETN SHIFT
 o7: LD M; SUB [0]; SHR
 SUB =255; JP o81
@@ -49,66 +52,64 @@ MUL [2]; ST [0+]; ADD S; ST S; DJNZ o7
 JMP o82
 o81: LD =0; JMP o8
 # p = floor(65536 e / S), for each
-o82: SETN =16; SETP0 =Y; SETC UNITS
-o9: LD [0]; SUB S; JN o10
-LD =65536; JMP o13
-o10: LD [0]; SUB =1; JN o12; ADD =1; DIV S; IN QUOTIENT; JMP o13
-o12: LD =0
-o13: ST [0+]; DJNZ o9
+o82: SETN =16; SETP0 =Y; SETC UNITS; LD BEST; ADD =Y; OUT INDEX; LD [2]; SUB S; JP o10
+o9: LD [0]; DIV S; IN QUOTIENT; ST [0+]; DJNZ o9
 # the label's error, and its penalty
-LD LABEL; ADD =Y; OUT INDEX
+o13: LD LABEL; ADD =Y; OUT INDEX
 LD [2]; ST T0; SUB =65536; ST [2]
 LD T0; SUB =1; JN o16
 LD =256; ST T1
 o14: LD T0; SUB =65536; JP o15; LD T0; ADD T0; ST T0; LD T1; ADD =256; ST T1; JMP o14
 o15: LD T0; SETN =8; SHR; ST T0; LD T1; SUB T0; JMP o17
+# one of them is S, and the others 0
+o10: LD [0]; SUB S; JP o11; LD =0
+o101: ST [0+]; DJNZ o10
+JMP o13
+o11: LD =65536; JMP o101
 o16: LD =4096
 o17: OUT COUNT 1
-LD UNITS; ST ROWC; LD FIRST; ST FIRSTE; LD =0; ST KALL
+LD =0; ST KALL
 OUT SWITCH PRODUCTS_OFF; SETP0 =Y; SETC UNITS
 o18: LD [0]; ST [0+]; DJNZ o18
 JMP b4
 
 # -- backward ----------------------------------------------------------------
-b1: LD INPUTS; ST RROWS; CALL region
+b1: LD BASE; OUT REGION 0; OUT REGION 1; LD INPUTS; CALL region2
 OUT SWITCH PRODUCTS_ON; OUT PRODUCT 2
-LD FIRST; ADD =D; ST T1; SETP0 T1; SETC UNITS
+SETP0 ERRS; SETC UNITS
 JS b3
 b2: LDL [0+]; OUT VECTOR; ST T0; LD =0; SUB T0; OUT VECTOR; DJNZ b2
 JMP b30
-b3: LDL [0+]; OUT VECTOR; DJNZ b3
+b3: PASS [0+]
 b30: SETP0 =Y; SETC INPUTS
 b31: IN RESULT; ST [0+]; DJNZ b31
-LD FIRST; SUB INPUTS; ST FIRSTE; ADD =UNIT; ST T1
-LD INPUTS; ST ROWC; IN SIZES; NORM 1
+IN SIZES; NORM 1
 OUT SWITCH PRODUCTS_OFF; IN SHIFTS; ADD KALL; ST KALL
-SETP0 =Y; SETP1 T1; SETC ROWC
+SETP0 =Y; SETP1 UIN; SETC INPUTS
 b33: LD [0]; SHR; ROUND =1; OUT FACTOR; MUL [1+]; ST [0+]; DJNZ b33
 LD LN; SUB =1; ST LN; OUT LAYER
-# ROWC errors, from unit FIRSTE on
+# the errors of its units
 b4: IN SIZES; NORM 0
-LD FIRSTE; ADD =D; ST T0; SETP1 T0
 IN SHIFTS; ADD KALL; ST KALL; ST K
-SETP0 =Y; SETC ROWC
+SETP0 =Y; SETP1 ERRS; SETC UNITS
 b42: LD [0+]; SHR; ROUND =1; STL [1+]; DJNZ b42
 LD LN; SUB =1; JP b1
 
 # -- the update --------------------------------------------------------------
 LD =0; ST LN
 u1: LD LN; OUT LAYER
-LD ROWS; ST RROWS; CALL region
+CALL region
 LD =0; SUB K; SUB EXPO; ST RSH
 SUB =25; JP unext
 LD RSH; ADD =16; JP u11; LD =-16; ST RSH
 u11: LD BLOCKS; SUB =1; OUT WORDS
-LD FIRST; SUB INPUTS; ADD =UNIT; ST UPTR
-LD FIRST; ADD =D; ST ERRS; SETP1 ERRS
+SETP1 ERRS
 LD LN; SUB =1; JP u12
-LD RSH; JP u13; JMP us
-u12: LD RSH; SUB =8; JN us; ADD =8
-u13: SUB =16; JP us
+# inputs of 1 change nothing by shifts of 16 and more
+LD RSH; JN us; SUB =16; JN u13; JMP unext
+u12: LD RSH; SUB =8; JN us; SUB =8; JP us
 # ROW multiplies the errors, two to a word, by the rate and by what the input is in 2^-15 of a step
-LD RATE; OUT FACTOR; SETP0 =Y; SETC BLOCKS; JS u2
+u13: LD RATE; OUT FACTOR; SETP0 =Y; SETC BLOCKS; JS u2
 u14: MULL [1+]; STL [0]; LD =0; STU [0+]; DJNZ u14
 JMP u3
 u2: MULL [1+]; STL [0]; MULL [1+]; STU [0+]; DJNZ u2
@@ -117,41 +118,43 @@ LD BLOCKS; ADD =Y-1; OUT INDEX; LD =0; STU [2]
 u3: LD =-32768; SETN RSH; SHR; ST XP
 LD LN; SUB =1; JP u8
 LD XP
-u5: ST XF; OUT FACTOR; OUT LIST
+u5: OUT STEP; OUT LIST
 u6: ROW Y+LISTED; JF u61; JMP unext
 u61: CALL settle; JMP u6
 
 # layers behind the first: the inputs of their rows are any numbers
-u8: SETP1 UPTR; SETC INPUTS
-u81: LD XP; OUT FACTOR; MULL [1+]; ST XF; OUT FACTOR
+u8: SETP1 UIN; SETC INPUTS; LD XP; OUT FACTOR
+u81: MULL [1+]; OUT STEP
 u82: ROW Y; JF u83; DJNZ u81
 LD BIAS; SUB =1; JN unext
-LD XP; OUT FACTOR; MULL =255; ST XF; OUT FACTOR
+MULL =255; OUT STEP
 u84: ROW Y; JF u85; JMP unext
-u83: CALL settle; JMP u82
+u83: CALL settle; LD XP; OUT FACTOR; JMP u82
 u85: CALL settle; JMP u84
 
 # shifts that a factor of 16 bits cannot make: the steps of each row are made before, and ROW takes them
 us: LD RATE; OUT FACTOR; SETP0 ERRS; SETC UNITS
 us1: MULL [0]; STL [0+]; DJNZ us1
-LD =25; SUB RSH; ST T1; LD =16777216; SETN T1; SHR; ST HALF
+LD =25; SUB RSH; ST T1; LD =16777216; SETN T1; SHR; SUB =1; ST HALF
 LD LN; SUB =1; JP us2
 LD =1; ST X; CALL steps; LD =-32768; JMP u5
-us2: LD INPUTS; ST ROWC
+us2: LD INPUTS; ST ROWC; LD UIN; ST UPTR
 us3: SETP1 UPTR; LDL [1]
-us4: ST X; CALL steps; LD =-32768; ST XF; OUT FACTOR
+us4: ST X; SUB =1; JN us7; CALL steps; LD =-32768
+us45: OUT STEP
 us5: ROW Y; JF us6
 LD UPTR; ADD =1; ST UPTR; LD ROWC; SUB =1; ST ROWC; SUB =1; JP us3
 ADD =1; JN unext; LD BIAS; SUB =1; JN unext; LD =255; JMP us4
 us6: CALL settle; JMP us5
+us7: LD =0; JMP us45
 
 unext: LD LN; SUB LASTLN; JP udone; LD LN; ADD =1; ST LN; JMP u1
 udone: LD NBATCH; SUB =2; JN next
 LD IMAGES; ADD =1; ST IMAGES; SUB NBATCH; JN next
 
 # -- the end of a batch ------------------------------------------------------
-sweep: LD =0; ST IMAGES; ST XF; OUT FACTOR; CALL reach; LD =0; ST LN
-w1: LD LN; OUT LAYER; LD ROWS; ST RROWS; CALL region; LD BLOCKS; SUB =1; OUT WORDS; SETC ROWS
+sweep: LD =0; ST IMAGES; OUT STEP; CALL reach; LD =0; ST LN
+w1: LD LN; OUT LAYER; CALL region; LD BLOCKS; SUB =1; OUT WORDS; SETC ROWS
 w2: ROW Y+LOOKS; JF w3
 w25: DJNZ w2
 LD LN; SUB LASTLN; JP w4; LD LN; ADD =1; ST LN; JMP w1
@@ -160,19 +163,24 @@ w4: LD =65535; OUT REACH; JMP next
 
 # -- what is called ----------------------------------------------------------
 word: IN BYTE; ST T0; IN BYTE; STU T1; MUL T1; ADD T0; RET
-region: LD BASE; OUT REGION 0; OUT REGION 1
-LD RROWS; OUT REGION 0; OUT REGION 1
-LD COLS; OUT REGION 0; OUT REGION 1; RET
-steps: LD =0; SUB X; OUT FACTOR; SETP0 =Y; SETP1 ERRS; SETC UNITS
-st2: MULL [1+]; ST T0; LD RSH; ST T1; JN st3
+region: LD BASE; OUT REGION 0; OUT REGION 1; LD ROWS
+region2: OUT REGION 0; OUT REGION 1; LD COLS; OUT REGION 0; OUT REGION 1; RET
+# the steps of a row, with the other sign, as ROW takes them by -1
+steps: LD X; OUT FACTOR; SETP0 =Y; SETP1 ERRS; SETC UNITS; LD RSH; SUB =16; JN st2
+SETN RSH; JS st1
+st0: MULL [1+]; ADD HALF; SHR; ST [0+]; LD =0; ST [0+]; DJNZ st0
+JMP st6
+st1: MULL [1+]; ADD HALF; SHR; ST [0+]; DJNZ st1
+JMP st6
+st2: MULL [1+]; ST T0; LD RSH; ST T1; SUB =1; JN st3
 LD T0; ADD HALF; SETN RSH; SHR; JMP st4
 st3: LD T0
 st4: SUB =32767; JN cl0a; LD =0; cl0a: ADD =65534; JP cl0b; LD =0; cl0b: SUB =32767; ST T0; LD T1; JP st5
 ADD =1; ST T1; LD T0; ADD T0; JMP st4
-st5: LD =0; SUB T0; ST [0+]; JS st6; LD =0; ST [0+]
-st6: DJNZ st2
+st5: LD T0; ST [0+]; JS st51; LD =0; ST [0+]
+st51: DJNZ st2
 # two steps in a word
-LD =0; ST [0+]; SETP0 =Y; SETP1 =Y; SETC BLOCKS
+st6: LD =0; ST [0+]; SETP0 =Y; SETP1 =Y; SETC BLOCKS
 st7: LD [1+]; STL [0]; LD [1+]; STU [0+]; DJNZ st7
 RET
 reach: LD REACHV; SUB =32767; JN re1; LD =32768
@@ -243,5 +251,5 @@ s18: LD T1; OUT PROGRAM
 s19: JS s21
 LD T2; SUB OLD2; JN s20; SUB =1; JN s21
 s20: OUT SWITCH SECOND_ON; LD T2; OUT PROGRAM; OUT SWITCH SECOND_OFF
-s21: LD XF; OUT FACTOR; RET
+s21: RET
 """
