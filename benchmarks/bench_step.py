@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench_link import BATCH, NETWORK, LineUse, arguments, measure_line, train, trainer_on
 
-from qcloop.contract.parts import ArrayPart
+from qcloop.contract.parts import STANDARD_PARTS, ArrayPart
 from qcloop.data import Dataset, load_dataset
 from qcloop_firmware.board import Board
 from qcloop_firmware.boards import find_board
@@ -34,6 +34,12 @@ from engine_bench import engine_array
 _UPDATE = "mixed"
 #: Step of the training, and the images of a batch.
 STEPS = {"host": BATCH, "array": 1}
+
+
+def learning_board(name: str) -> Board:
+    """Return a board as it learns: one with an iCE40 has no room for the standard parts then."""
+    board = find_board(name).with_parts(ArrayPart.LEARNING)
+    return board.without(STANDARD_PARTS) if board.engine.microprogrammed else board
 
 
 def configuration(config: EngineConfig, step: str) -> EngineConfig:
@@ -63,7 +69,7 @@ def main() -> None:
     print(f"{NETWORK}, {options.images} images, {_UPDATE}")
     print("board            step        baud  bytes an image  images/s")
     for name in options.boards or ["ulx3s-25f"]:
-        board = find_board(name).with_parts(ArrayPart.LEARNING)
+        board = learning_board(name)
         for baud, step in product(sorted(board.bauds)[-2:], STEPS):
             use = line(board, baud, step, data, options.images)
             sent, speed = (use.taken + use.came) / options.images, use.speed(board.clock)
