@@ -20,7 +20,9 @@ class _OrangeCrab85(OrangeCrabR0_2_85FPlatform):
     resources = (*OrangeCrabR0_2_85FPlatform.resources, _UART)
 
 
-def _orangecrab(size: str, platform: type, engine: EngineConfig, clock: float) -> Board:
+def _orangecrab(
+    size: str, platform: type, engine: EngineConfig, clock: float, learning: float | None = None
+) -> Board:
     return Board(
         name=f"orangecrab-{size}f",
         title=f"OrangeCrab r0.2 {size}F",
@@ -30,6 +32,7 @@ def _orangecrab(size: str, platform: type, engine: EngineConfig, clock: float) -
         device=(f"--{size}k", "--package", "CSFBGA285", "--speed", "8"),
         engine=engine,
         clock=clock,
+        learning_clock=learning,
         # The adapter is the user's own, and nearly every adapter has 1 Mbaud.
         bauds=(1_000_000, 2_000_000, 3_000_000, 115_200),
         serial="an adapter of 3.3 V: its TX to header pin 0 (RX), its RX to header pin 1 (TX), and ground",
@@ -49,6 +52,6 @@ def _orangecrab(size: str, platform: type, engine: EngineConfig, clock: float) -
 
 
 BOARDS = (
-    _orangecrab("25", _OrangeCrab25, SIZES["medium"], 66e6),
+    _orangecrab("25", _OrangeCrab25, SIZES["medium"], 66e6, learning=90e6),
     _orangecrab("85", _OrangeCrab85, SIZES["large"], 42e6),
 )
