@@ -166,7 +166,8 @@ class Board:
             clock = self.learning_clock or clock
             if self.family is Family.ICE40:
                 # Only the microprogrammed learner fits, with the smallest buffers.
-                engine, link = self.engine.with_microcode().with_parts(parts), LinkConfig.smallest()
+                engine = self.engine.with_microcode().with_parts(parts)
+                link = LinkConfig.beside(engine)
             elif self.learning_lanes is not None:
                 engine = replace(engine.shaped(self.learning_lanes), lut_memory=True)
                 link = LinkConfig(link.request_buffer // 2, link.answer_buffer // 2, lut_memory=True)

@@ -207,14 +207,13 @@ class EngineConfig:
         return self.two_ports and not self.device_parts
 
     @property
-    def lists_rows(self) -> bool:
-        """Whether the walk over active rows lists them for the microprogrammed learner, too."""
-        return self.has(ArrayPart.LEARNING) and self.microprogrammed
+    def runs_microcode(self) -> bool:
+        """Whether it makes the training step with the microprogrammed learner.
 
-    @property
-    def splits_memory(self) -> bool:
-        """Whether a word of accumulators is read while another one is written: see ``CellMemory``."""
-        return self.lists_rows
+        The array helps it: active rows are listed once more, a word of accumulators is read while another one
+        is written, and the state of the programmer's generator is in block RAM.
+        """
+        return self.has(ArrayPart.LEARNING) and self.microprogrammed
 
     @property
     def memory_planes(self) -> int:

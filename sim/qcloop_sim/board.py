@@ -72,7 +72,8 @@ class CompiledBoard:
     ----------
     config : EngineConfig
         The memory's simulation model is used, whatever ``config.model`` says.
-    link : LinkConfig
+    link : LinkConfig, optional
+        That which is usual beside such an engine, if not given.
     bit_clocks : int, optional
         Simulate the UART as well, with so many clocks a bit. Without, the line moves up to a byte a clock.
     waveform : Window, optional
@@ -104,7 +105,7 @@ class CompiledBoard:
         cache: Path | None = None,
         compiling: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._link = config, link or LinkConfig()
+        self._config, self._link = config, link or LinkConfig.beside(config)
         model = config.as_model()
 
         def top() -> ByteBoard | UartBoard | BoardWithFlash:

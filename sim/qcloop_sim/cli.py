@@ -18,7 +18,6 @@ from qcloop.contract.parts import STANDARD_PARTS, ArrayPart, describe_parts
 from qcloop.errors import ConfigError
 from qcloop.files import explain, write_atomic
 from qcloop_hdl.config import EngineConfig
-from qcloop_hdl.link.layouts import LinkConfig
 from qcloop_hdl.link.uart import divisor
 from qcloop_hdl.tools.options import describe_shape, engine_options
 from qcloop_sim.board import CompiledBoard
@@ -116,7 +115,6 @@ def sim(
     with _told(warn), _ready(ready_file) as ready:
         board = CompiledBoard(
             config,
-            LinkConfig.smallest() if config.microprogrammed else None,
             bit_clocks=divisor(clock * 1e6, baud) if uart else None,
             waveform=window,
             flash=contents,

@@ -37,7 +37,7 @@ class MemoryAccess(Configured):
     that ``wide_plane`` says, and written to the second one. What the programmer writes meanwhile comes first;
     it must have asked to read nothing.
 
-    Where the memory is in two sets of blocks (``EngineConfig.splits_memory``) the word that is read with
+    Where the memory is in two sets of blocks (``EngineConfig.runs_microcode``) the word that is read with
     ``wide`` is at the address of the walk, one may be written in the same clock whose address has another
     lowest bit, and the programmer must be idle.
 
@@ -99,7 +99,7 @@ class MemoryAccess(Configured):
                 "write_data": Out(word),
                 "write_enable": Out(config.lanes),
                 #: The word to write is at ``write_address``; otherwise that may be the word to read.
-                **({"apart": Out(1)} if config.splits_memory else {}),
+                **({"apart": Out(1)} if config.runs_microcode else {}),
                 **(_accumulator_ports(config) if config.two_ports else {}),
             },
         )
@@ -180,7 +180,7 @@ class MemoryAccess(Configured):
             ]
             m.d.comb += self.write_address.eq(self.wide_write_address)
             # A microprogrammed learner reads words of the walk, and programs no cell meanwhile.
-            if self.config.splits_memory:
+            if self.config.runs_microcode:
                 m.d.comb += self.apart.eq(self.wide_write.any())
                 return
             m.d.comb += self.read_address.eq(self.wide_read_address)

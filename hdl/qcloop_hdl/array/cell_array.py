@@ -44,7 +44,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "seed_read_noise": In(1),
         "seed_byte": In(8),
         #: The byte for that of programming is not taken yet, and must stay.
-        **({"seed_waits": Out(1)} if config.lists_rows else {}),
+        **({"seed_waits": Out(1)} if config.runs_microcode else {}),
         #: Cells to program.
         "cell_request": In(stream.Signature(cell_request(config))),
         "programmer_busy": Out(1),
@@ -151,7 +151,7 @@ class CellArray(Configured):
             #: The programmer's own, as products may be in work beside it.
             self.draw = Draw(fine=config.has(ArrayPart.VARIATION))
         self.mac = Mac(config)
-        if config.lists_rows:
+        if config.runs_microcode:
             self.programming_noise: Any = StoredGenerator()
         else:
             words = self._ages or config.has(ArrayPart.LEARNING)
@@ -171,7 +171,7 @@ class CellArray(Configured):
             config.memory,
             planes=planes,
             two_ports=config.two_ports,
-            split=config.splits_memory,
+            split=config.runs_microcode,
             model=config.model,
         )
 
@@ -200,7 +200,7 @@ class CellArray(Configured):
                 generator.seed.valid.eq(valid),
                 generator.seed.payload.eq(self.seed_byte),
             ]
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             m.d.comb += self.seed_waits.eq(self.seed_programming & ~self.programming_noise.seed.ready)
         z = self.programming_noise.z
         m.d.comb += [
@@ -242,7 +242,7 @@ class CellArray(Configured):
         else:
             ages = self.ageing.busy if self._ages else 0
             # A cell that was read is drawn for from the clock of its request on.
-            lends = ~self.products if self.config.lists_rows else self.programs | self.wide | ages
+            lends = ~self.products if self.config.runs_microcode else self.programs | self.wide | ages
             m.d.comb += self.mac.lent.eq(self.delayed(m, lends))
         m.d.comb += [request.eq(programmer.draw), programmer.drawn.eq(drawn)]
 
@@ -252,7 +252,7 @@ class CellArray(Configured):
         return (self.draw.request, self.draw.result) if own else (self.mac.draw, self.mac.drawn)
 
     def _connect_products(self, m: Module) -> None:
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             drive(m, self.mac, self, "list_rows")
             drive(m, self, self.mac, "list_ended")
             wiring.connect(m, self.mac.listed, wiring.flipped(self.listed))
@@ -285,7 +285,7 @@ class CellArray(Configured):
             access.program_cell.eq(programmer.written),
             self.cell.eq(access.cell),
         ]
-        if self.config.splits_memory:
+        if self.config.runs_microcode:
             drive(m, self.memory, access, "apart")
         if self.config.two_ports:
             self._connect_accumulators(m)

@@ -130,7 +130,7 @@ class Mac(Configured):
         m.submodules.adc = adc = self._converter(m, walk, sums)
         if self.config.two_ports:
             drive(m, walk, self, "pause", *beside_ports(self.config))
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             drive(m, walk, self, "list_rows")
             drive(m, self, walk, "list_ended")
             wiring.connect(m, walk.listed, wiring.flipped(self.listed))

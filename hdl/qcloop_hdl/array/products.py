@@ -61,9 +61,9 @@ def beside_ports(config: EngineConfig) -> dict[str, Any]:
 def listing_ports(config: EngineConfig) -> dict[str, Any]:
     """Return the ports that tell where the active rows of a product of bits begin, without reading them.
 
-    There are none unless the microprogrammed learner wants them (:attr:`EngineConfig.lists_rows`).
+    There are none unless the microprogrammed learner wants them (:attr:`EngineConfig.runs_microcode`).
     """
-    if not config.lists_rows:
+    if not config.runs_microcode:
         return {}
     return {
         #: Strobe: list the active rows of the last product of bits, whose region the command describes again.

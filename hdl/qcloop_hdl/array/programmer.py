@@ -38,7 +38,7 @@ def cell_request(config: EngineConfig) -> data.StructLayout:
     if config.pipelines_steps:
         # Whether the level that the cell has is told here, so that the cell need not be read, and that level.
         fields |= {"known": 1, "old_level": LEVEL_BITS}
-    if config.lists_rows:
+    if config.runs_microcode:
         # The cell was read two clocks ago or before, and nothing was read since.
         fields |= {"shown": 1}
     return data.StructLayout(fields)
@@ -150,7 +150,7 @@ class Programmer(Configured):
             registered=self.config.registered,
             verifies=verifies,
             devices=bool(self.config.device_parts),
-            shows=self.config.lists_rows,
+            shows=self.config.runs_microcode,
         )
         state, taken = sequence.state, sequence.taken
         address, lane = self.address, self.lane
@@ -194,7 +194,7 @@ class Programmer(Configured):
             self.busy.eq(sequence.state != State.IDLE),
             self.taken.eq(taken),
         ]
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             m.d.comb += sequence.shown.eq(request.payload.shown)
         with m.If(taken):
             m.d.sync += [field.eq(request.payload[name]) for name, field in asked.items()]

@@ -110,7 +110,7 @@ class Walk(Configured):
     def new_rows(self) -> ActiveRows:
         """Return the walk over active rows; a proof that holds for any rows overrides this."""
         tag_bits = self.config.address_bits if self.config.has(ArrayPart.LEARNING) else 0
-        return ActiveRows(self.config.side, tag_bits, wide=self.config.lists_rows)
+        return ActiveRows(self.config.side, tag_bits, wide=self.config.runs_microcode)
 
     def elaborate(self, platform: Any) -> Module:
         """Return the circuit."""
@@ -125,7 +125,7 @@ class Walk(Configured):
         self._take_command(m, accept, starting, running)
         with m.If(starting):
             m.d.sync += [running.eq(1), self.loading.eq(1), fresh.eq(1)]
-        with m.If(accept | self.list_rows if self.config.lists_rows else accept):
+        with m.If(accept | self.list_rows if self.config.runs_microcode else accept):
             m.d.sync += blocks.eq(command.cols[lane_bits:] + self.tail.any())
 
         if self._quick:
@@ -143,7 +143,7 @@ class Walk(Configured):
         self._connect_words(m, accept, blocks, fresh)
         if self.jumps:
             self._jump(m, accept, blocks, wrap)
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             self._list(m, accept, running)
         self._register_outputs(m, inner, fresh, wrap)
         return m

@@ -205,7 +205,7 @@ class Engine(Configured):
         drive(m, array, operands, "restart", "index")
         drive(m, array, settings, "programming", "multiplying", "table_write", "table_entry")
         drive(m, array, settings, "seed_programming", "seed_read_noise")
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             m.d.comb += operands.waits.eq(array.seed_waits)
         m.d.comb += [
             settings.byte.eq(self.rx.payload),

@@ -51,7 +51,7 @@ def _ports(config: EngineConfig) -> dict[str, Any]:
         "restart": Out(1),
         "configure": Out(1),
         #: It is not taken yet; both stay.
-        **({"waits": In(1)} if config.lists_rows else {}),
+        **({"waits": In(1)} if config.runs_microcode else {}),
         "configured": Out(1),
         #: A cell for the programmer: its offset, which only a listed cell has, and its level.
         "cell_valid": Out(1),
@@ -214,7 +214,7 @@ class Operands(Configured):
         with m.Elif(~self.buffer.settled):
             pass
         with m.Elif(configures):
-            takes = ~self.waits if self.config.lists_rows else 1
+            takes = ~self.waits if self.config.runs_microcode else 1
             m.d.comb += [advance.eq(takes), self.shift_operand.eq(takes), self.configure.eq(1)]
             m.d.sync += self.configured.eq(1)
         with m.Else():

@@ -47,7 +47,7 @@ class RegionWalk(Configured):
             {
                 #: A byte of the region comes: base, rows and columns, low bytes first.
                 "shift": In(1),
-                **(_update_ports(config) if config.lists_rows else {}),
+                **(_update_ports(config) if config.runs_microcode else {}),
                 "byte": In(8),
                 #: Go to the first column.
                 "first_cell": In(1),
@@ -113,7 +113,7 @@ class RegionWalk(Configured):
         region = Cat(self.base, self.rows, self.cols, self.byte)[8:]
         base, rows, cols = (region[start : start + WORD_BITS] for start in (0, WORD_BITS, 2 * WORD_BITS))
         shifts: Any = self.shift
-        if self.config.lists_rows:
+        if self.config.runs_microcode:
             base = Mux(self.shift, base, self.row)
             shifts = shifts | self.load_row
             with m.If(self.keep_word):

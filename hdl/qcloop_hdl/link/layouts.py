@@ -7,6 +7,7 @@ from amaranth.lib.crc import Algorithm, Processor
 
 from qcloop.contract.frames import CRC_BYTES, HEADER, IDENTITY
 from qcloop.errors import ConfigError
+from qcloop_hdl.config import EngineConfig
 
 #: Bits of an offset in a stream, of the boot counter, and of a fault counter.
 OFFSET_BITS = HEADER["seq"].bits
@@ -50,9 +51,9 @@ class LinkConfig:
                 raise ConfigError(f"the {name} must be a power of two from 1024 to 16384 bytes, not {size}")
 
     @classmethod
-    def smallest(cls) -> "LinkConfig":
-        """Return the link of boards that have hardly room for it."""
-        return cls(1024, 1024)
+    def beside(cls, engine: EngineConfig) -> "LinkConfig":
+        """Return the link that is usual beside an engine: an iCE40 that learns has hardly room for it."""
+        return cls(1024, 1024) if engine.runs_microcode else cls()
 
     @property
     def window(self) -> int:

@@ -46,10 +46,11 @@ _WAITING_PORTS = {
 class MicroprogrammedLearner(Configured):
     """Makes the training step, and classifies, by a program: ``docs/array.md`` defines both.
 
-    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic and eight times
-    the clocks. The array multiplies and its programmer programs, here as there. An instruction reads a
-    word of the data memory, and takes a clock; a jump that is taken takes two, and so does what reads behind
-    a write or a change of a pointer. :class:`qcloop_hdl.microcode.instructions.Op` says what they do.
+    It computes what :class:`qcloop_hdl.learn.learner.Learner` does, in a fifth of the logic, and in more than
+    twice the clocks that 4 lanes take there. The array multiplies and its programmer programs, here as there.
+    An instruction reads a word of the data memory, and takes a clock; a jump that is taken takes two, and so
+    does what reads behind a write or a change of a pointer. What they do is in
+    :class:`qcloop_hdl.microcode.instructions.Op`.
 
     ROW updates the weights of a row, or of all rows whose input is 1. It takes a clock for a word of two
     weights. It ends at a weight that is to be settled, and goes on behind it when it comes again.

@@ -82,18 +82,11 @@ class Core:
     @cached_property
     def component(self) -> Any:
         """The Amaranth component."""
+        link = LinkConfig.beside(self.engine)
         if self.link is LinkKind.UART:
-            return UartBoard(self.engine, self._buffers, divisor(self.clock, self.baud), self.flash)
-        core = (
-            ByteCore(self.engine, self._buffers, self.flash)
-            if self.link is LinkKind.BYTES
-            else Engine(self.engine)
-        )
+            return UartBoard(self.engine, link, divisor(self.clock, self.baud), self.flash)
+        core = ByteCore(self.engine, link, self.flash) if self.link is LinkKind.BYTES else Engine(self.engine)
         return AxiStreamTop(core) if self.axi_stream else core
-
-    @property
-    def _buffers(self) -> LinkConfig:
-        return LinkConfig.smallest() if self.engine.microprogrammed else LinkConfig()
 
     @property
     def command(self) -> str:
